@@ -1,0 +1,92 @@
+"""The settings, read from the environment in this one place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from lastaisle.errors import LastaisleError
+
+
+class SettingsError(LastaisleError):
+    """An environment variable whose value cannot be used."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that differs from one installation to the next.
+
+    Each field is read from the environment variable LASTAISLE_<FIELD IN UPPER CASE>.
+
+    Attributes:
+        home: folder for what is not told otherwise: the default lake, the default MLflow store, the key file.
+        lake: folder or URL (s3://, gs://) of the Delta tables; default <home>/lake.
+        mlflow_uri: MLflow tracking and registry URI; default a SQLite file <home>/mlflow/mlflow.db.
+        mlflow_artifacts: where a new MLflow experiment keeps its artifacts; default <home>/mlflow/artifacts.
+        key_file: pseudonym keys (never inside the lake); default <home>/keys/pseudonym.json.
+        source: the logs of one partition, a path or URL; "{day}" becomes 2014-04-01 and "{hour}" 2014-04-01T05.
+        source_format: which adapter reads the logs.
+        model_name: name of the registered model.
+        experiment: name of the MLflow experiment.
+        window_hours: length of the sliding window of an incremental run.
+        full_window_hours: length of the window of a full run.
+        holdout_hours: the hours after the window, which evaluate the candidate.
+        half_life_hours: age at which a session of an incremental window weighs one half.
+        full_half_life_hours: the same for a full run.
+        seed: seed of every random choice.
+    """
+
+    home: Path = field(default_factory=lambda: Path.home() / ".lastaisle")
+    lake: str = ""
+    mlflow_uri: str = ""
+    mlflow_artifacts: str = ""
+    key_file: str = ""
+    source: str = ""
+    source_format: str = "canonical"
+    model_name: str = "checkout-recommender"
+    experiment: str = "lastaisle"
+    window_hours: float = 48.0
+    full_window_hours: float = 720.0
+    holdout_hours: float = 8.0
+    half_life_hours: float = 24.0
+    full_half_life_hours: float = 168.0
+    seed: int = 7
+
+    def __post_init__(self) -> None:
+        home = Path(self.home).expanduser().resolve()
+        derived = {
+            "home": home,
+            "lake": self.lake or str(home / "lake"),
+            "mlflow_uri": self.mlflow_uri or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
+            "mlflow_artifacts": self.mlflow_artifacts or str(home / "mlflow" / "artifacts"),
+            "key_file": self.key_file or str(home / "keys" / "pseudonym.json"),
+            "source": self.source or str(home / "landing" / "{day}"),
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read the settings from the environment.
+
+        Raises:
+            SettingsError: a number that is none, naming the variable and the value received.
+        """
+        environ = os.environ if environ is None else environ
+        given: dict[str, Any] = {}
+        for option in fields(cls):
+            variable = f"LASTAISLE_{option.name.upper()}"
+            text = environ.get(variable, "").strip()
+            if not text:
+                continue
+            convert = {"float": float, "int": int, "Path": Path}.get(str(option.type), str)
+            try:
+                given[option.name] = convert(text)
+            except ValueError as error:
+                raise SettingsError(f"{variable} should be a {option.type}, received {text!r}") from error
+        return cls(**given)
