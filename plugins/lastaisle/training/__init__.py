@@ -1,1 +1,1 @@
-"""TBD"""
+"""Windows of sessions in event time, and training on them."""
