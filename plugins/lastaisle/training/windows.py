@@ -40,6 +40,7 @@ sessions AS (
         min(occurred_at) AS started_at,
         max(occurred_at) AS ended_at,
         count(*) AS n_events,
+        list(item_id ORDER BY occurred_at, sequence) FILTER (WHERE counts) AS items,
         max(user_id) AS user_id,
         coalesce(arg_min(device_type, (occurred_at, sequence)), 'unknown') AS device_type,
         bool_or(coalesce(user_id, session_id) IN (SELECT shopper FROM refused)) AS refused
@@ -53,9 +54,7 @@ first_seen AS (
     GROUP BY user_id
 ),
 asked AS (SELECT * FROM sessions WHERE {moment} >= $start AND {moment} < $end)
-SELECT asked.*, coalesce(first_seen.seen_at < asked.started_at, false) AS returning,
-    (SELECT list(item_id ORDER BY occurred_at, sequence) FROM chosen
-        WHERE chosen.session_id = asked.session_id AND counts) AS items
+SELECT asked.*, coalesce(first_seen.seen_at < asked.started_at, false) AS returning
 FROM asked LEFT JOIN first_seen USING (user_id)
 ORDER BY ended_at, session_id
 """
@@ -123,8 +122,6 @@ def _read(
 ) -> SessionsRead:
     import duckdb
 
-    if lake.table("events") is None:
-        raise NotEnoughDataError(f"the lake {lake.url} has no table 'events': ingest some logs first")
     read_from = start - SESSION_REACH
     parameters = {
         "start": start,
@@ -135,10 +132,13 @@ def _read(
         "last_day": seen_until.astimezone(UTC).date(),
         "history_day": (start - HISTORY).astimezone(UTC).date(),
     }
+    dataset = lake.dataset("events", version)
+    if dataset is None:
+        raise NotEnoughDataError(f"the lake {lake.url} has no table 'events': ingest some logs first")
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.register("events", lake.dataset("events", version=version))
-        rows = connection.execute(_SESSIONS.format(moment=moment), parameters).to_arrow_table()
+        connection.register("events", dataset)
+        rows = connection.sql(_SESSIONS.format(moment=moment), params=parameters).to_arrow_table()
     return _to_log(rows)
 
 
