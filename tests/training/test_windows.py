@@ -17,7 +17,9 @@ from lastaisle.training.windows import (
 NOON = datetime(2025, 10, 9, 12, tzinfo=UTC)
 
 
-def event(session, item, minutes, *, kind="item_viewed", user=None, consent=True, sequence=0, device="mobile"):
+def event(
+    session, item, minutes, *, kind="item_viewed", user=None, consent=True, sequence=0, device="mobile"
+):
     at = NOON + timedelta(minutes=minutes)
     return {
         "session_id": session,
@@ -88,7 +90,12 @@ def test_an_evaluation_session_is_read_only_up_to_the_holdouts_end(lake):
 
 
 def test_events_of_one_second_keep_the_order_of_their_source(lake):
-    write(lake, event("s", "third", 0, sequence=3), event("s", "first", 0, sequence=1), event("s", "second", 0, sequence=2))
+    write(
+        lake,
+        event("s", "third", 0, sequence=3),
+        event("s", "first", 0, sequence=1),
+        event("s", "second", 0, sequence=2),
+    )
     assert list(train(lake).log) == [["first", "second", "third"]]
 
 
@@ -125,7 +132,11 @@ def test_who_refused_last_never_trains(lake):
 
 
 def test_bots_are_left_out_and_counted(lake):
-    write(lake, *[event("bot", f"i{n}", 0, sequence=n) for n in range(MAX_SESSION_EVENTS + 1)], event("s", "a", 0))
+    write(
+        lake,
+        *[event("bot", f"i{n}", 0, sequence=n) for n in range(MAX_SESSION_EVENTS + 1)],
+        event("s", "a", 0),
+    )
     read = train(lake)
     assert list(read.log) == [["a"]]
     assert read.left_out["bots"] == 1
