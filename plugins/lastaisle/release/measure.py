@@ -1,0 +1,116 @@
+"""Measure models on the same targets: metrics with intervals, paired differences, slices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lastaisle.release.report import Estimate, Evaluation, Scores
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from models.ranking import Ranking
+    from models.sequences import Examples
+    from models.vocabulary import Vocabulary
+
+KS = (1, 5, 10, 20)
+SLICE_METRICS = ("recall@20", "mrr@20")
+SEED = 0  # of the bootstrap: the same rankings give the same intervals
+LONG_PREFIX = 5  # items seen before the target: from here on a session is long
+COLD_COUNT = 10  # an item with fewer events in the window is cold
+
+
+def measure(
+    rankings: Mapping[str, Ranking], slices: Mapping[str, Any], level: float
+) -> dict[str, Evaluation]:
+    """Measure every model, overall and on each slice.
+
+    Args:
+        rankings: part (candidate, champion, …) to its ranking of the same examples.
+        slices: name to a boolean mask over the examples.
+        level: level of the intervals of paired differences.
+    """
+    result = {}
+    for name, ranking in rankings.items():
+        others = (
+            {other: rankings[other] for other in rankings if other != name} if name == "candidate" else {}
+        )
+        result[name] = Evaluation(
+            name=name,
+            overall=_scores(ranking, others, None, level),
+            slices={
+                part: _scores(ranking.select(rows), _select(others, rows), SLICE_METRICS, level)
+                for part, rows in slices.items()
+            },
+        )
+    return result
+
+
+def _select(rankings: Mapping[str, Ranking], rows: NDArray[np.bool_]) -> dict[str, Ranking]:
+    return {name: ranking.select(rows) for name, ranking in rankings.items()}
+
+
+def _scores(
+    ranking: Ranking, others: Mapping[str, Ranking], only: tuple[str, ...] | None, level: float
+) -> Scores:
+    from models.metrics import bootstrap_interval, per_example
+    from models.ranking import summarize
+
+    metrics: dict[str, Estimate] = {}
+    for name, value in summarize(ranking, KS).items():
+        if only and name not in only:
+            continue
+        if name.startswith("coverage"):
+            low, high = value, value
+        elif name.startswith(("recall", "mrr", "ndcg")):
+            low, high = bootstrap_interval(per_example(name, ranking.ranks), ranking.session, SEED)
+        else:  # precision and hit rate are recall, scaled
+            k = name.partition("@")[2]
+            scale = int(k) if name.startswith("precision") else 1
+            low, high = metrics[f"recall@{k}"].low / scale, metrics[f"recall@{k}"].high / scale
+        metrics[name] = Estimate(value, low, high)
+    against = {other: _differences(ranking, others[other], level) for other in others}
+    return Scores(len(ranking), metrics, against)
+
+
+def _differences(ranking: Ranking, other: Ranking, level: float) -> dict[str, Estimate]:
+    from models.metrics import bootstrap_difference, per_example
+
+    return {
+        name: Estimate(
+            *bootstrap_difference(
+                per_example(name, ranking.ranks),
+                per_example(name, other.ranks),
+                ranking.session,
+                SEED,
+                level=level,
+            )
+        )
+        for name in SLICE_METRICS
+    }
+
+
+def slices_of(examples: Examples, vocabulary: Vocabulary) -> dict[str, NDArray[np.bool_]]:
+    """Cut the examples into slices.
+
+    first_time and returning by the shopper; short and long by the items seen before the target (long: at least
+    5); cold_items by a target that the candidate's window showed fewer than 10 times (or never). Where no
+    shopper of the log is known, nobody can return, and there is no such pair of slices.
+
+    Returns:
+        name to bool [n_examples]; only slices that have a target.
+    """
+    long = examples.position >= LONG_PREFIX
+    indices = vocabulary.encode(examples.targets)
+    cuts = {
+        "short_sessions": ~long,
+        "long_sessions": long,
+        "cold_items": (indices == 0) | (vocabulary.counts[indices] < COLD_COUNT),
+    }
+    returning = examples.log.context.get("returning")
+    if returning is not None and returning.any():
+        cuts["returning"] = returning[examples.session]
+        cuts["first_time"] = ~cuts["returning"]
+    return {name: rows for name, rows in cuts.items() if rows.any()}
