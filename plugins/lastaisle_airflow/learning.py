@@ -74,8 +74,8 @@ def plan(
         AirflowSkipException: the champion has learned from data as late already.
     """
     from lastaisle.lake import Lake
-    from lastaisle.release.ledger import Ledger
     from lastaisle.release.registry import Registry
+    from lastaisle.release.release import current_champion
     from lastaisle.training.plan import StalePlanError, plan_window
     from models.training import TrainingOptions
 
@@ -83,8 +83,6 @@ def plan(
     lengths = {f"{prefix}window_hours": window_hours, f"{prefix}half_life_hours": half_life_hours}
     settings = replace(Settings.from_env(), **{name: value for name, value in lengths.items() if value})
     lake = Lake(settings.lake)
-    version = Ledger(lake, settings.model_name).standing().champion
-    champion = Registry(settings).champion(version) if version else None
     known = {option.name for option in fields(TrainingOptions)}
     if unknown := set(options) - known:
         raise ValueError(f"unknown options {sorted(unknown)}, known are {sorted(known)}")
@@ -94,7 +92,7 @@ def plan(
             settings,
             data_end or newest_data_end(lake),
             kind,
-            champion,
+            current_champion(lake, Registry(settings)),
             options=TrainingOptions(**{"seed": settings.seed, **options}),
         )
     except StalePlanError as stale:
@@ -133,16 +131,20 @@ def evaluate_candidate(run_id: str) -> str:
 def release_candidate(run_id: str) -> dict[str, Any]:
     """Register the candidate, and promote it if the gate lets it."""
     from lastaisle.lake import Lake
+    from lastaisle.release.evaluate import evaluate_candidate as evaluate
     from lastaisle.release.registry import Registry
     from lastaisle.release.release import release_candidate as release
 
     settings = Settings.from_env()
-    registry = Registry(settings)
+    lake, registry = Lake(settings.lake), Registry(settings)
+    # Returns what is stored, unless another DAG's candidate became champion since: then it judges against that.
+    evaluate(run_id, lake, registry, settings)
     actor = actor_of(get_current_context()["dag_run"])
-    decision = release(run_id, Lake(settings.lake), registry, actor=actor)
+    decision = release(run_id, lake, registry, settings, actor=actor)
     version = registry.version_for_run(run_id)
     log.info("Version %s %s: %s", version, "promoted" if decision.promote else "refused", decision.reasons)
-    return {"version": version, "champion_moved": decision.promote, "reasons": list(decision.reasons)}
+    serves = registry.aliases().get("champion") == version
+    return {"version": version, "champion_moved": decision.promote and serves, "reasons": [*decision.reasons]}
 
 
 @task(outlets=[CHECKOUT_RECOMMENDER])
@@ -154,25 +156,21 @@ def announce_champion(move: dict[str, Any], *, outlet_events: Any = None) -> Non
 
 
 def roll_back(to_version: int | None, reason: str, dry_run: bool, dag_run: Any) -> dict[str, Any]:
-    """Move the champion back, or say what would move.
-
-    Raises:
-        ValueError: a real move without a reason.
-    """
+    """Move the champion back, or say what would move; tried again, the same DAG run moves it once."""
     from lastaisle.lake import Lake
     from lastaisle.release.registry import Registry
     from lastaisle.release.rollback import rollback
 
-    if not dry_run and not reason.strip():
-        raise ValueError("a rollback needs a reason: trigger it again with one")
     settings = Settings.from_env()
     report = rollback(
-        None if to_version is None else str(to_version),
-        reason,
-        actor_of(dag_run),
+        Lake(settings.lake),
+        Registry(settings),
+        settings,
+        to_version=None if to_version is None else str(to_version),
+        reason=reason.strip() or ("dry run" if dry_run else ""),
+        actor=actor_of(dag_run),
         dry_run=dry_run,
-        lake=Lake(settings.lake),
-        registry=Registry(settings),
+        request_id=dag_run.run_id,
     )
     log.info("%s", report)
-    return {"version": report.to_version, "champion_moved": not dry_run}
+    return {"version": report.to_version, "champion_moved": report.moved, **report.to_dict()}
