@@ -94,8 +94,7 @@ class Staging:
 
     def count(self, source: str) -> int:
         """Count the rows of a FROM clause."""
-        row = self.connection.execute(f"SELECT count(*) FROM {source}").fetchone()
-        return int(row[0]) if row else 0
+        return int(self.connection.execute(f"SELECT count(*) FROM {source}").fetchall()[0][0])
 
     def count_late(self, allowed: timedelta) -> int:
         """Count the clean rows received later than allowed."""
@@ -117,8 +116,7 @@ class Staging:
         counts = {}
         for rule in (rule for rule in self.contract.rules if rule.severity == "warning"):
             query = f"SELECT count(*) FROM ({self._clean_sql('*')}) WHERE ({rule.predicate}) IS FALSE"
-            found = self._run(query, uses_now=rule.uses_now).fetchone()
-            counts[rule.name] = int(found[0]) if found else 0
+            counts[rule.name] = int(self._run(query, uses_now=rule.uses_now).fetchall()[0][0])
         return {name: count for name, count in counts.items() if count}
 
     def clean_rows(self, batch_id: str, source_file: str) -> pa.RecordBatchReader:
@@ -142,7 +140,7 @@ class Staging:
         """Return some typed rows, clean and broken alike (but no malformed ones), with their `rules`."""
         columns = ", ".join(self.names)
         known = " OR ".join(f"list_contains(rules, '{rule.name}')" for rule in self.contract.rules)
-        return self.connection.execute(
+        return self.connection.sql(
             f"""SELECT {columns}, rules FROM staged WHERE rules IS NULL OR ({known})
                 ORDER BY hash(source_row, sub_row) LIMIT {rows}"""
         ).to_arrow_table()
@@ -154,7 +152,8 @@ class Staging:
             "now": self.now.isoformat(),
             "version": self.contract.version,
         }
-        rows = self.connection.cursor().execute(query, parameters).to_arrow_reader(65_536)
+        used = {name: value for name, value in parameters.items() if f"${name}" in query}
+        rows = self.connection.cursor().sql(query, params=used).to_arrow_reader(65_536)
         return rows.cast(schema)
 
     def _clean_sql(self, columns: str) -> str:

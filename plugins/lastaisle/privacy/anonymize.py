@@ -137,7 +137,7 @@ def events_schema(contract: Contract) -> pa.Schema:
 
 def _take(connection: DuckDBPyConnection, lake: Lake, events: pa.Table) -> None:
     """Make the table `taken` of the raw rows of all events."""
-    raw = lake.dataset(RAW_EVENTS)
+    raw, found = lake.dataset(RAW_EVENTS), 0
     if raw is not None:
         connection.register("raw", raw)
         connection.register("events_now", events)
@@ -145,10 +145,10 @@ def _take(connection: DuckDBPyConnection, lake: Lake, events: pa.Table) -> None:
             "CREATE TABLE taken AS SELECT * FROM raw WHERE batch_id IN (SELECT DISTINCT batch_id FROM events_now)"
         )
         connection.unregister("raw")
-        found = connection.execute("SELECT count(*) FROM taken").fetchone()
-    if raw is None or not found or found[0] != len(events):
+        found = connection.execute("SELECT count(*) FROM taken").fetchall()[0][0]
+    if found != len(events):
         raise AnonymizeError(
-            f"{lake.url} holds {len(events)} events but {found[0] if raw and found else 0} raw rows of them: "
+            f"{lake.url} holds {len(events)} events but {found} raw rows of them: "
             "events without raw rows cannot get new pseudonyms; delete them first"
         )
 
@@ -177,7 +177,7 @@ def _check(connection: DuckDBPyConnection, contract: Contract, batch_id: str) ->
     counts = ", ".join(f"count_if(({rule.predicate}) IS FALSE)" for rule in rules)
     uses_now = any(rule.uses_now for rule in rules)
     now = {"now": datetime.now(UTC).isoformat()} if uses_now else None
-    found = connection.execute(f"SELECT {counts} FROM treated", now).fetchone() or ()
+    found = connection.execute(f"SELECT {counts} FROM treated", now).fetchall()[0]
     broken = {rule.name: count for rule, count in zip(rules, found, strict=True) if count}
     if broken:
         raise AnonymizeError(
@@ -188,7 +188,7 @@ def _check(connection: DuckDBPyConnection, contract: Contract, batch_id: str) ->
 
 def _rows(connection: DuckDBPyConnection, schema: pa.Schema) -> pa.RecordBatchReader:
     columns = ", ".join(f'"{name}"' for name in schema.names)
-    return connection.cursor().execute(f"SELECT {columns} FROM treated").to_arrow_reader(65_536).cast(schema)
+    return connection.cursor().sql(f"SELECT {columns} FROM treated").to_arrow_reader(65_536).cast(schema)
 
 
 def _report(batch_id: str, lake: Lake) -> AnonymizeReport:

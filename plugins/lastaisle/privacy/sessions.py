@@ -29,10 +29,8 @@ def derive_sessions(connection: DuckDBPyConnection, raw: ds.Dataset, gap: timede
         """SELECT (min(event_date) - $days)::DATE::VARCHAR, max(event_date)::VARCHAR
            FROM taken WHERE session_id IS NULL AND user_id IS NOT NULL""",
         {"days": LOOK_BACK_DAYS},
-    ).fetchone()
-    first, last = bounds if bounds else (None, None)
-    connection.register("raw", raw)
-    visits = "SELECT NULL WHERE false"
+    ).fetchall()
+    first, last = bounds[0]
     if first is not None:
         visits = f"""
             SELECT user_id, occurred_at, batch_id, source_row, sub_row FROM raw
@@ -40,6 +38,7 @@ def derive_sessions(connection: DuckDBPyConnection, raw: ds.Dataset, gap: timede
               (SELECT user_id FROM taken WHERE session_id IS NULL AND user_id IS NOT NULL)"""
     else:
         visits = "SELECT user_id, occurred_at, batch_id, source_row, sub_row FROM taken WHERE false"
+    connection.register("raw", raw)
     connection.execute(f"CREATE TABLE visits AS {visits}")
     connection.unregister("raw")
     silence = "epoch_us(occurred_at) - epoch_us(lag(occurred_at) OVER visit)"

@@ -43,9 +43,9 @@ class Adapter:
         """
         fields = self.fields(contract) if callable(self.fields) else self.fields
         prepare = self.prepare(contract) if callable(self.prepare) else self.prepare
-        columns = ",
-  ".join(
-            f"nullif({fields.get(field.name, 'NULL')}, '')::VARCHAR AS {field.name}" for field in contract.fields
+        columns = ",\n  ".join(
+            f"nullif({fields.get(field.name, 'NULL')}, '')::VARCHAR AS {field.name}"
+            for field in contract.fields
         )
         return f"""
 WITH lines AS (
