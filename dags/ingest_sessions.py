@@ -25,6 +25,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import CronPartitionTimetable, TriggerRule, dag, get_current_context, task, task_group
+
 from lastaisle.config import Settings
 from lastaisle_airflow.assets import EVENTS
 from lastaisle_airflow.defaults import DEFAULT_ARGS, INGEST_POOL

@@ -17,6 +17,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import CronTriggerTimetable, Param, chain, dag, get_current_context, task
+
 from lastaisle_airflow.defaults import DEFAULT_ARGS
 from lastaisle_airflow.learning import (
     announce_champion,

@@ -22,6 +22,7 @@ a release that was killed goes on where it stood. If the new champion harms, use
 from datetime import timedelta
 
 from airflow.sdk import PartitionedAssetTimetable, chain, dag, get_current_context, task
+
 from lastaisle_airflow.assets import EVENTS
 from lastaisle_airflow.defaults import DEFAULT_ARGS
 from lastaisle_airflow.learning import (

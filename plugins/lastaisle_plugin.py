@@ -1,6 +1,7 @@
 """What Lastaisle adds to Airflow's pages: MLflow in the menu, and the link from a task to its run."""
 
 from airflow.plugins_manager import AirflowPlugin
+
 from lastaisle.config import Settings
 from lastaisle_airflow.links import MlflowRunLink
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowSkipException
+
 from lastaisle.config import Settings
 from lastaisle.errors import SourceError
 
@@ -43,7 +44,7 @@ def anonymize(batch_id: str) -> dict[str, Any]:
     from lastaisle.privacy.keys import PseudonymKeys
 
     settings = Settings.from_env()
-    keys = PseudonymKeys.load_or_create(settings.key_file)
+    keys = PseudonymKeys.load_or_create(settings.key_file, lake_url=settings.lake)
     report = anonymize_batch(batch_id, Lake(settings.lake), keys)
     return {"batch_id": batch_id, "rows": report.rows, "days": [day.isoformat() for day in report.days]}
 

@@ -1,4 +1,4 @@
-"""Lay logs out as ingestion expects them: one folder a day below the landing folder, raw lines as they are."""
+"""Lay logs out as ingestion expects them: one folder a day, raw lines as they are."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def note_landed(landing: Path, source: str, name: str, days: list[date]) -> None
 def split_by_day(source: str, name: str, landing: Path) -> list[date]:
     """Split logs into one folder a day (UTC), by the time that the format's own adapter reads.
 
-    Lines stay as they are, in their order, and each file keeps the header. A line without a readable time goes
-    where the line before it went, so that ingestion, not this, says what is wrong with it.
+    Lines stay as they are, in their order, and each file keeps the header. A line without a readable time
+    goes where the line before it went, so that ingestion, not this, says what is wrong with it.
 
     Args:
         source: a file, a folder or a URL.

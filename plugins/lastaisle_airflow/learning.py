@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
-from lastaisle.config import Settings
 
+from lastaisle.config import Settings
 from lastaisle_airflow.assets import CHECKOUT_RECOMMENDER
 from lastaisle_airflow.defaults import TRAINING_POOL
 
@@ -137,14 +137,19 @@ def release_candidate(run_id: str) -> dict[str, Any]:
 
     settings = Settings.from_env()
     lake, registry = Lake(settings.lake), Registry(settings)
-    # Returns what is stored, unless another DAG's candidate became champion since: then it judges against that.
+    # Returns what is stored, unless the champion moved since: then it judges against the new one.
     evaluate(run_id, lake, registry, settings)
     actor = actor_of(get_current_context()["dag_run"])
     decision = release(run_id, lake, registry, settings, actor=actor)
     version = registry.version_for_run(run_id)
     log.info("Version %s %s: %s", version, "promoted" if decision.promote else "refused", decision.reasons)
     serves = registry.aliases().get("champion") == version
-    return {"version": version, "champion_moved": decision.promote and serves, "reasons": [*decision.reasons]}
+    return {
+        "version": version,
+        "promoted": decision.promote,
+        "champion_moved": decision.promote and serves,
+        "reasons": list(decision.reasons),
+    }
 
 
 @task(outlets=[CHECKOUT_RECOMMENDER])

@@ -6,6 +6,7 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, BaseOperatorLink, XComArg
 from airflow.sdk.execution_time.xcom import XCom
+
 from lastaisle.config import Settings
 
 TRAIN_TASK = "train_candidate"

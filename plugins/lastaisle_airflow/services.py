@@ -1,4 +1,4 @@
-"""Airflow and MLflow as child processes on 127.0.0.1, stopped together: `python -m lastaisle_airflow.services`."""
+"""Airflow and MLflow as child processes on 127.0.0.1: `python -m lastaisle_airflow.services`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from types import FrameType
 from typing import IO
 
 import psutil
+
 from lastaisle.config import Settings
 from lastaisle.errors import LastaisleError
 
@@ -82,6 +83,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 250 MiB for jobs that nothing here submits
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -121,7 +123,7 @@ def check_port(port: int, variable: str) -> None:
             probe.bind((HOST, port))
         except OSError as error:
             raise PortTakenError(
-                f"port {port} on {HOST} is taken{_holder(port)}; stop that, or choose another: {variable}=<port>"
+                f"port {port} on {HOST} is taken{_holder(port)}; stop it, or set {variable}"
             ) from error
 
 
