@@ -80,7 +80,7 @@ def ingest_sessions() -> None:
         return summary
 
     @task(trigger_rule=TriggerRule.NONE_SKIPPED, retries=0)
-    def check_files(files: list[str], summary: dict[str, Any] | None) -> None:
+    def check_files(files: list[str] | None, summary: dict[str, Any] | None) -> None:
         from lastaisle_airflow.ingestion import check_all_taken_in
 
         check_all_taken_in(files, summary)

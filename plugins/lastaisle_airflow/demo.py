@@ -136,9 +136,7 @@ class Demo:
         if decision is None:
             self.console.print(f"[red]failed:[/] {self._page(run)}", highlight=False)
             return
-        verdict = (
-            "[red]promoted, against expectation[/]" if decision["champion_moved"] else "[green]refused[/]"
-        )
+        verdict = "[red]promoted, against expectation[/]" if decision["promoted"] else "[green]refused[/]"
         self.console.print(f"  version {decision['version']} {verdict}", highlight=False)
         for reason in decision["reasons"]:
             self.console.print(f"  - {reason}", highlight=False)

@@ -64,12 +64,14 @@ def summarize(partition: str, reports: dict[str, Any] | Iterable[dict[str, Any] 
     }
 
 
-def check_all_taken_in(files: list[str], summary: dict[str, Any] | None) -> None:
+def check_all_taken_in(files: list[str] | None, summary: dict[str, Any] | None) -> None:
     """Fail where fewer files were taken in than listed.
 
     Raises:
-        SourceError: some were not.
+        SourceError: some were not, or they could not even be listed.
     """
+    if files is None:
+        raise SourceError("the files could not be listed; the log of list_files says why")
     taken = (summary or {}).get("files", 0)
     if taken < len(files):
         raise SourceError(

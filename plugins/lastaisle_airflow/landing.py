@@ -89,13 +89,14 @@ def _dated_lines(file: SourceFile, name: str) -> Iterator[tuple[date, list[str]]
     """Yield runs of lines of one day, in the order of the file."""
     import duckdb
 
+    from data_contracts.contract import load_contract
     from lastaisle.ingest.files import read_lines
     from lastaisle.ingest.sources import adapter
 
     chosen = adapter(name)
     query = (
         f"SELECT source_row, min(TRY_CAST(occurred_at AS TIMESTAMPTZ))::DATE AS day "
-        f"FROM ({chosen.select(['occurred_at'], 'batch')}) GROUP BY source_row ORDER BY source_row"
+        f"FROM ({chosen.select(load_contract('raw_events'), 'batch')}) GROUP BY source_row ORDER BY source_row"
     )
     waiting: list[str] = []  # lines before the first that has a time
     current: date | None = None

@@ -169,14 +169,15 @@ class Services:
             Path(self.settings.mlflow_uri.removeprefix("sqlite:///")).parent.mkdir(
                 parents=True, exist_ok=True
             )
-        mlflow, *airflow = services_of(self.settings)
-        self._spawn(mlflow)  # needs half a minute of its own at times, so it goes first
-        self._run("airflow-setup", (sys.executable, "-m", "lastaisle_airflow.setup"))
-        for service in airflow:
-            self._spawn(service)
         deadline = time.monotonic() + timeout
-        for service in (mlflow, *airflow):
-            self._wait_for(service, deadline)
+        mlflow, api_server, *others = services_of(self.settings)
+        self._spawn(mlflow)
+        self._run("airflow-setup", (sys.executable, "-m", "lastaisle_airflow.setup"))
+        self._spawn(api_server)
+        self._wait_for(api_server, deadline)
+        for service in others:  # only now: the scheduler would start tasks that find no API server, and fail
+            self._spawn(service)
+        self._wait_for(mlflow, deadline)
 
     def stop(self) -> None:
         """End all that was started and all that it started: asked first, killed after a while."""

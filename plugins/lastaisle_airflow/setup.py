@@ -1,4 +1,4 @@
-"""Make Airflow ready for our DAGs: its database and the pools. `python -m lastaisle_airflow.setup`."""
+"""Make Airflow ready for our DAGs: `python -m lastaisle_airflow.setup`."""
 
 from __future__ import annotations
 
@@ -20,9 +20,15 @@ def create_pools() -> None:
 
 
 def main() -> None:
-    """Bring the database to this Airflow's schema and create the pools."""
+    """Write airflow.cfg where there is none, bring the database to this Airflow's schema, create the pools.
+
+    The file holds the secret by which tasks and API server know each other. Airflow's own commands would each
+    write one of their own if they were the first and started together, and then refuse each other's tasks.
+    """
+    from airflow.configuration import write_default_airflow_configuration_if_needed
     from airflow.utils.db import initdb
 
+    write_default_airflow_configuration_if_needed()
     initdb()
     create_pools()
 
