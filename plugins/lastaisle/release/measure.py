@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.ranking import Ranking
-    from models.sequences import Examples
-    from models.vocabulary import Vocabulary
+    from models.sequences import Examples, SessionLog
 
 KS = (1, 5, 10, 20)
 SLICE_METRICS = ("recall@20", "mrr@20")
@@ -65,7 +64,8 @@ def _scores(
         if name.startswith("coverage"):
             low, high = value, value
         elif name.startswith(("recall", "mrr", "ndcg")):
-            low, high = bootstrap_interval(per_example(name, ranking.ranks), ranking.session, SEED)
+            values = per_example(name, ranking.ranks)
+            low, high = bootstrap_interval(values, ranking.session, seed=SEED)
         else:  # precision and hit rate are recall, scaled
             k = name.partition("@")[2]
             scale = int(k) if name.startswith("precision") else 1
@@ -84,7 +84,7 @@ def _differences(ranking: Ranking, other: Ranking, level: float) -> dict[str, Es
                 per_example(name, ranking.ranks),
                 per_example(name, other.ranks),
                 ranking.session,
-                SEED,
+                seed=SEED,
                 level=level,
             )
         )
@@ -92,22 +92,29 @@ def _differences(ranking: Ranking, other: Ranking, level: float) -> dict[str, Es
     }
 
 
-def slices_of(examples: Examples, vocabulary: Vocabulary) -> dict[str, NDArray[np.bool_]]:
+def slices_of(examples: Examples, trained_on: SessionLog) -> dict[str, NDArray[np.bool_]]:
     """Cut the examples into slices.
 
     first_time and returning by the shopper; short and long by the items seen before the target (long: at least
-    5); cold_items by a target that the candidate's window showed fewer than 10 times (or never). Where no
-    shopper of the log is known, nobody can return, and there is no such pair of slices.
+    5); cold_items by a target that the candidate's window has fewer than 10 times, or never. Where no
+    shopper of the log returns, as where none is known, that pair of slices is left out.
+
+    Args:
+        examples: the evaluation targets.
+        trained_on: the candidate's window.
 
     Returns:
         name to bool [n_examples]; only slices that have a target.
     """
+    import numpy as np
+
     long = examples.position >= LONG_PREFIX
-    indices = vocabulary.encode(examples.targets)
+    events = np.bincount(trained_on.items, minlength=len(trained_on.catalogue))
+    counts = dict(zip(trained_on.catalogue, events, strict=True))
     cuts = {
         "short_sessions": ~long,
         "long_sessions": long,
-        "cold_items": (indices == 0) | (vocabulary.counts[indices] < COLD_COUNT),
+        "cold_items": np.array([counts.get(item, 0) < COLD_COUNT for item in examples.targets], bool),
     }
     returning = examples.log.context.get("returning")
     if returning is not None and returning.any():
