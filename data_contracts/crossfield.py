@@ -6,8 +6,8 @@ One of four forms, each with an optional `when` that limits it to some rows:
     require: order_id                            the field holds a value
     require_any: [user_id, session_id]           at least one of the fields holds a value
     allow: {currency: [EUR, USD]}                the field holds one of the values, or none
-    compare: [occurred_at, "<=", received_at]    holds where both sides are known; the right side is a field, a number
-                                                 or $now; times may have a `tolerance: 5 minutes`
+    compare: [occurred_at, <=, received_at]      holds where both sides are known; the right side is a field,
+                                                 a number or $now; times may have a `tolerance: 5 minutes`
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _compare_now(left: Field, operator: str, seconds: int) -> tuple[list[str], s
         )
     sign = "+" if operator.startswith("<") else "-"
     predicate = f"{quote(left.name)} {operator} $now::TIMESTAMPTZ {sign} INTERVAL {seconds} SECOND"
-    parameter = {"$PARAMETER": f"now{sign}{seconds}s"}
+    parameter = {"$PARAMETER": f"now_{'plus' if sign == '+' else 'minus'}_{seconds}s"}
     return [left.name], predicate, _between(left.name, operator, parameter)
 
 

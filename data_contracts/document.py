@@ -67,7 +67,7 @@ def read_document(path: Path) -> OpenDataContractStandard:
         ContractError: text that is no YAML, or a document that breaks the standard.
     """
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
     except UnicodeDecodeError as error:
         raise ContractError(path, f"byte {error.start}", "the file is not UTF-8") from error
     except yaml.YAMLError as error:

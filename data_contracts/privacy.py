@@ -35,8 +35,9 @@ class Treatment:
     def sql(self, column: str) -> str:
         """Return the DuckDB expression of the treated column; NULL stays NULL.
 
-        Pseudonyms are HMAC-SHA256, cut to 128 bits, of the UTF-8 text. The key never stands in the SQL: bind the two
-        BLOBs of `hmac_pads` to the session variables hmac_inner and hmac_outer; without them the query fails.
+        Pseudonyms are HMAC-SHA256, cut to 128 bits, of the UTF-8 text. The key never stands in the SQL:
+        bind the two BLOBs of `hmac_pads` to the session variables hmac_inner and hmac_outer (as
+        `SET VARIABLE hmac_inner = $pad`); without them the query fails.
 
         Raises:
             ValueError: a dropped field, which has no expression.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from open_data_contract_standard.model import DataQuality, SchemaObject, SchemaProperty
+from open_data_contract_standard.model import DataQuality, Relationship, SchemaObject, SchemaProperty
 
 from data_contracts.crossfield import cross_field_rule
+from data_contracts.document import custom_values
 from data_contracts.errors import ContractError
 from data_contracts.privacy import literal, quote
 from data_contracts.types import ORDERED_TYPES, accepts
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from data_contracts.contract import Field
 
 Severity = Literal["error", "warning"]
+_LISTED_TYPES = ("string", "integer")
 _BOUNDS = {"minimum": ">=", "maximum": "<=", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
 
 
@@ -30,8 +32,8 @@ class Rule:
     Attributes:
         name: stands in quarantine beside each row that broke it.
         columns: the fields it reads.
-        predicate: DuckDB SQL over the typed columns, TRUE or NULL when the row passes; may use the named parameter
-            $now (a TIMESTAMPTZ), and the table that `reference` names.
+        predicate: DuckDB SQL over the typed columns, TRUE or NULL when the row passes; may use the named
+            parameter $now (a TIMESTAMPTZ), and the table that `reference` names.
         description: for people.
         severity: an error sends the row to quarantine, a warning is only counted.
         expectation: the same as a Great Expectations configuration: type, kwargs and perhaps row_condition.
@@ -70,7 +72,7 @@ def compile_rules(path: Path, table: SchemaObject, fields: Sequence[Field]) -> t
         if quality.type == "text" or quality.engine == "greatExpectations":
             continue
         try:
-            rules.append(Rule(**cross_field_rule(quality, fields), severity=_severity(quality)))
+            rules.append(Rule(**cross_field_rule(quality, fields), severity=_severity(quality.severity)))
         except ValueError as error:
             raise ContractError(path, where, str(error)) from error
     names = [rule.name for rule in rules]
@@ -141,7 +143,7 @@ def _field_rules(entry: SchemaProperty, field: Field) -> Iterator[Rule]:
         if quality.type != "text":
             yield _allowed_rule(field, quality)
     for relationship in entry.relationships or []:
-        yield _reference_rule(field, relationship.to)
+        yield _reference_rule(field, relationship)
 
 
 def _option_rules(field: Field, options: dict[str, Any]) -> Iterator[Rule]:
@@ -166,7 +168,8 @@ def _option_rules(field: Field, options: dict[str, Any]) -> Iterator[Rule]:
 def _range_rule(field: Field, bounds: dict[str, Any]) -> Rule:
     if field.logical_type not in ORDERED_TYPES:
         raise ValueError(f"logicalTypeOptions: a {field.logical_type} has no {', '.join(bounds)}")
-    parts, limits = [], {}
+    parts: list[str] = []
+    limits: dict[str, Any] = {}
     for name, bound in bounds.items():
         if not accepts(field.logical_type, bound):
             raise ValueError(
@@ -177,7 +180,11 @@ def _range_rule(field: Field, bounds: dict[str, Any]) -> Rule:
         side = "min" if "inimum" in name else "max"
         if f"{side}_value" in limits:
             raise ValueError(f"logicalTypeOptions: give either {side}imum or its exclusive form")
-        limits |= {f"{side}_value": bound, f"strict_{side}": name.startswith("exclusive")}
+        midnight = "T00:00:00+00:00" if field.logical_type == "date" else ""  # frames hold dates as times
+        limits |= {
+            f"{side}_value": f"{bound}{midnight}" if midnight else bound,
+            f"strict_{side}": name.startswith("exclusive"),
+        }
     return _rule(field, "in_range", " AND ".join(parts), "expect_column_values_to_be_between", **limits)
 
 
@@ -204,6 +211,10 @@ def _allowed_rule(field: Field, quality: DataQuality) -> Rule:
             "quality of a field takes {metric: invalidValues, mustBe: 0, arguments: {validValues: [...]}};"
             " write other rules under the table's quality"
         )
+    if field.logical_type not in _LISTED_TYPES:
+        raise ValueError(
+            f"quality: list the values of a {' or '.join(_LISTED_TYPES)}, not of a {field.logical_type}"
+        )
     wrong = [value for value in values if not accepts(field.logical_type, value)]
     if wrong:
         raise ValueError(f"quality.arguments.validValues: {wrong[0]!r} is no {field.logical_type}")
@@ -211,23 +222,26 @@ def _allowed_rule(field: Field, quality: DataQuality) -> Rule:
     predicate = f"{quote(field.name)} IN ({listed})"
     name = "is_allowed" if quality.name is None else quality.name.removeprefix(f"{field.name}_")
     rule = _rule(field, name, predicate, "expect_column_values_to_be_in_set", value_set=values)
-    return Rule(**{**vars(rule), "severity": _severity(quality)})
+    return replace(rule, severity=_severity(quality.severity))
 
 
-def _reference_rule(field: Field, target: Any) -> Rule:
+def _reference_rule(field: Field, relationship: Relationship) -> Rule:
+    target = relationship.to
     if not isinstance(target, str) or not re.fullmatch(r"[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*", target):
         raise ValueError(f"relationships.to should be table.column, received {target!r}")
     table, column = target.split(".")
+    if field.logical_type not in _LISTED_TYPES:
+        raise ValueError(
+            f"relationships: a {field.logical_type} refers to nothing; use {' or '.join(_LISTED_TYPES)}"
+        )
+    name, values = quote(field.name), {"$PARAMETER": target.replace(".", "__")}
     known = f"SELECT {quote(column)} FROM {quote(table)} WHERE {quote(column)} IS NOT NULL"
-    values = {"$PARAMETER": target}
+    predicate = f"({name} IS NULL OR {name} IN ({known}))"
     rule = _rule(
-        field,
-        f"refers_to_{table}",
-        f"{quote(field.name)} IN ({known})",
-        "expect_column_values_to_be_in_set",
-        value_set=values,
+        field, f"refers_to_{table}", predicate, "expect_column_values_to_be_in_set", value_set=values
     )
-    return Rule(**{**vars(rule), "reference": target})
+    severity = _severity(custom_values(relationship.customProperties).get("severity"))
+    return replace(rule, reference=target, severity=severity)
 
 
 def _rule(field: Field, suffix: str, predicate: str, expectation: str, **kwargs: Any) -> Rule:
@@ -237,9 +251,9 @@ def _rule(field: Field, suffix: str, predicate: str, expectation: str, **kwargs:
     return Rule(name, (field.name,), predicate, description, "error", configuration)
 
 
-def _severity(quality: DataQuality) -> Severity:
-    if quality.severity in (None, "error"):
+def _severity(given: Any) -> Severity:
+    if given in (None, "error"):
         return "error"
-    if quality.severity == "warning":
+    if given == "warning":
         return "warning"
-    raise ValueError(f"severity is error or warning, received {quality.severity!r}")
+    raise ValueError(f"severity is error or warning, received {given!r}")

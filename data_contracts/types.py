@@ -28,7 +28,8 @@ ORDERED_TYPES = ("integer", "number", "timestamp", "date")
 def column_type(logical_type: str | None, options: Mapping[str, Any]) -> tuple[pa.DataType, str]:
     """Return the Arrow and the DuckDB type of an ODCS logicalType and its options.
 
-    An integer is 32 bits wide unless its `format` says otherwise, a number is f64, a timestamp counts microseconds UTC.
+    An integer is 32 bits wide unless its `format` says otherwise, a number is f64, a timestamp counts
+    microseconds in UTC.
 
     Raises:
         ValueError: a type or a width that tables here cannot hold.
@@ -73,7 +74,8 @@ def accepts(logical_type: str, value: Any) -> bool:
 def parse_sql(text: str, logical_type: str, sql_type: str) -> str:
     """Return DuckDB SQL from text to a type; NULL where the text does not have it.
 
-    Stricter than TRY_CAST, which rounds '1.5' to the integer 2, reads '0x10' and '1_000' as numbers and 'epoch' as a time.
+    Stricter than TRY_CAST, which rounds '1.5' to the integer 2, reads '0x10' and '1_000' as numbers and
+    'epoch' as a time. A time without a zone is read in the session's time zone: SET TimeZone = 'UTC' first.
     """
     if logical_type == "string":
         return text

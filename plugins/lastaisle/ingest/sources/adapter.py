@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+from data_contracts.contract import Contract
 
 #: Added to every adapter's columns: one row, with sub_row 0.
 ONE_ROW = "SELECT *, 0 AS sub_row FROM lines"
@@ -16,7 +18,7 @@ class Adapter:
     Attributes:
         name: what --format takes.
         fields: the SQL of each canonical field that the format has, as text, over the columns of `prepare`; or a
-            function from the contract's field names to that.
+            function from the contract to that.
         prepare: a SELECT over `lines` (source_row, line, reason, payload) which parses a line and adds sub_row; it
             gives one row with sub_row 0 for every line, and more for the further events of that line.
         malformed: SQL that names what is wrong with a line as a whole, or NULL.
@@ -24,24 +26,27 @@ class Adapter:
     """
 
     name: str
-    fields: Mapping[str, str] | Callable[[Sequence[str]], Mapping[str, str]]
-    prepare: str | Callable[[Sequence[str]], str] = ONE_ROW
+    fields: Mapping[str, str] | Callable[[Contract], Mapping[str, str]]
+    prepare: str | Callable[[Contract], str] = ONE_ROW
     malformed: str = "NULL"
     header: str | None = None
 
-    def select(self, names: Sequence[str], lines: str = "source_lines") -> str:
+    def select(self, contract: Contract, lines: str = "source_lines") -> str:
         """Return the SELECT over the relation `lines` of `lastaisle.ingest.files.LINES`.
 
         Args:
-            names: the fields of the raw_events contract; those that the format lacks are NULL.
+            contract: that of raw_events; its fields that the format lacks are NULL.
             lines: the relation to read, once.
 
         Returns:
             SQL with the columns source_row, sub_row, payload, malformed (text or NULL) and the fields as VARCHAR.
         """
-        fields = self.fields(names) if callable(self.fields) else self.fields
-        prepare = self.prepare(names) if callable(self.prepare) else self.prepare
-        columns = ",\n  ".join(f"nullif({fields.get(name, 'NULL')}, '')::VARCHAR AS {name}" for name in names)
+        fields = self.fields(contract) if callable(self.fields) else self.fields
+        prepare = self.prepare(contract) if callable(self.prepare) else self.prepare
+        columns = ",\n  ".join(
+            f"nullif({fields.get(field.name, 'NULL')}, '')::VARCHAR AS {field.name}"
+            for field in contract.fields
+        )
         return f"""
 WITH lines AS (
   SELECT source_row, payload, reason,

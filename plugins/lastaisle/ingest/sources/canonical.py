@@ -1,6 +1,5 @@
-"""Canonical JSON Lines: the fields of the raw_events contract by their own names; the contract alone lists them.
+"""Canonical JSON Lines: every field of the raw_events contract at its own jsonPath; the contract alone lists them.
 
-Consent stands in an object, `"consent": {"analytics": true, "personalization": true}`, or flat as in the contract.
 DuckDB's reader is lenient where JSON is strict: NaN as a number and a comma before a closing brace are accepted here
 and judged by the contract's rules.
 """
@@ -8,25 +7,37 @@ and judged by the contract's rules.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
+from data_contracts.contract import Contract
 from lastaisle.ingest.sources.adapter import NOT_JSON, Adapter, json_object
 
-_PREFIX = "consent_"
+
+def _prepare(contract: Contract) -> str:
+    """Return the parse whose struct has every jsonPath of the contract, and each field flat beside it."""
+    spec: dict[str, Any] = {}
+    for field in contract.fields:
+        *folders, leaf = _steps(field.json_path)
+        place = spec
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[leaf] = "VARCHAR"
+    return json_object(json.dumps({field.name: "VARCHAR" for field in contract.fields} | spec))
 
 
-def _prepare(names: Sequence[str]) -> str:
-    nested = {name.removeprefix(_PREFIX): "VARCHAR" for name in names if name.startswith(_PREFIX)}
-    return json_object(json.dumps({name: "VARCHAR" for name in names} | {"consent": nested}))
-
-
-def _fields(names: Sequence[str]) -> Mapping[str, str]:
+def _fields(contract: Contract) -> Mapping[str, str]:
+    """Read a field at its jsonPath, or flat by its name as a Parquet file has it."""
     return {
-        name: f"coalesce(doc.{name}, doc.consent.{name.removeprefix(_PREFIX)})"
-        if name.startswith(_PREFIX)
-        else f"doc.{name}"
-        for name in names
+        field.name: f"coalesce({'.'.join(('doc', *_steps(field.json_path)))}, doc.{field.name})"
+        if field.json_path != f"$.{field.name}"
+        else f"doc.{field.name}"
+        for field in contract.fields
     }
+
+
+def _steps(json_path: str) -> list[str]:
+    return json_path.removeprefix("$.").split(".")
 
 
 ADAPTER = Adapter("canonical", fields=_fields, prepare=_prepare, malformed=NOT_JSON)
