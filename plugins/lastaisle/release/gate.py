@@ -150,8 +150,8 @@ def _slices(candidate: Evaluation, champion: Evaluation, rules: GateRules) -> It
             f"slice_{name}",
             passed,
             f"{rules.metric} of slice {name} ({scores.targets:,} targets) {verdict} against "
-            f"{_label(champion)}: {_difference(scores, 'champion', rules)}, where a drop beyond {rules.slice_limit:.4f} with an "
-            "interval below 0 is refused.",
+            f"{_label(champion)}: {_difference(scores, 'champion', rules)}, where a drop beyond "
+            f"{rules.slice_limit:.4f} with an interval below 0 is refused.",
         )
 
 

@@ -57,19 +57,19 @@ def _scores(
     from models.metrics import bootstrap_interval, per_example
     from models.ranking import summarize
 
-    metrics: dict[str, Estimate] = {}
-    for name, value in summarize(ranking, KS).items():
-        if only and name not in only:
-            continue
-        if name.startswith("coverage"):
-            low, high = value, value
-        elif name.startswith(("recall", "mrr", "ndcg")):
-            values = per_example(name, ranking.ranks)
-            low, high = bootstrap_interval(values, ranking.session, seed=SEED)
-        else:  # precision and hit rate are recall, scaled
-            k = name.partition("@")[2]
-            scale = int(k) if name.startswith("precision") else 1
-            low, high = metrics[f"recall@{k}"].low / scale, metrics[f"recall@{k}"].high / scale
+    values = {name: value for name, value in summarize(ranking, KS).items() if only is None or name in only}
+    intervals = {
+        name: bootstrap_interval(per_example(name, ranking.ranks), ranking.session, seed=SEED)
+        for name in values
+        if name.startswith(("recall", "mrr", "ndcg"))
+    }
+    metrics = {}
+    for name, value in values.items():
+        metric, _, k = name.partition("@")
+        low, high = intervals.get(name, (value, value))  # coverage has none
+        if metric in ("precision", "hit_rate"):  # recall, scaled: its draws need not be repeated
+            scale = int(k) if metric == "precision" else 1
+            low, high = (end / scale for end in intervals[f"recall@{k}"])
         metrics[name] = Estimate(value, low, high)
     against = {other: _differences(ranking, others[other], level) for other in others}
     return Scores(len(ranking), metrics, against)
@@ -95,8 +95,8 @@ def _differences(ranking: Ranking, other: Ranking, level: float) -> dict[str, Es
 def slices_of(examples: Examples, trained_on: SessionLog) -> dict[str, NDArray[np.bool_]]:
     """Cut the examples into slices.
 
-    first_time and returning by the shopper; short and long by the items seen before the target (long: at least
-    5); cold_items by a target that the candidate's window has fewer than 10 times, or never. Where no
+    first_time and returning by the shopper; short and long by the items seen before the target (long: from
+    5 on); cold_items by a target that the candidate's window has fewer than 10 times, or never. Where no
     shopper of the log returns, as where none is known, that pair of slices is left out.
 
     Args:
