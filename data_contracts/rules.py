@@ -201,7 +201,15 @@ def _pattern_rule(field: Field, pattern: str) -> Rule:
     except re.error as error:
         raise ValueError(f"logicalTypeOptions.pattern: {pattern!r}: {error}") from error
     predicate = f"regexp_matches({quote(field.name)}, {literal(pattern)})"
-    return _rule(field, "matches_pattern", predicate, "expect_column_values_to_match_regex", regex=pattern)
+    return _rule(
+        field, "matches_pattern", predicate, "expect_column_values_to_match_regex", regex=_for_python(pattern)
+    )
+
+
+def _for_python(pattern: str) -> str:
+    r"""Write \Z for each $ that anchors, since Python's $ also matches before a last newline."""
+    tokens = re.findall(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", pattern, re.DOTALL)
+    return "".join(r"\Z" if token == "$" else token for token in tokens)
 
 
 def _allowed_rule(field: Field, quality: DataQuality) -> Rule:

@@ -92,8 +92,8 @@ def ndcg_at_k(ranks: Ranks, k: int) -> float:
 def coverage_at_k(top: NDArray[np.integer[Any]], k: int, n_items: int) -> float:
     """Return coverage@k: the share of items that stand among the first k of any prediction.
 
-    Formula: |union of each prediction's first k| / n_items. Index 0 (padding) never counts. No predictions, or
-    no items: 0.0.
+    Formula: |union of each prediction's first k| / n_items. Index 0 (padding) never counts. No predictions
+    or no items: 0.0.
 
     Args:
         top: int [n, at least k], each prediction's list, best first, as vocabulary indices.

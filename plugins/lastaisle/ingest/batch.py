@@ -16,7 +16,8 @@ from lastaisle.ingest.files import SourceFile, list_files, read_lines
 from lastaisle.ingest.options import IngestOptions, Progress
 from lastaisle.ingest.report import BatchReport
 from lastaisle.ingest.sources import Adapter, adapter
-from lastaisle.ingest.staging import Staging
+from lastaisle.ingest.staging import CLEAN, Staging
+from lastaisle.ingest.witness import ask_great_expectations
 from lastaisle.lake import Lake, LakeConflictError
 from lastaisle.lake.tables import BATCHES, BATCHES_SCHEMA, QUARANTINE, RAW_EVENTS
 from lastaisle.lake.workspace import open_workspace
@@ -38,8 +39,9 @@ def ingest_file(
 ) -> BatchReport:
     """Bring one file into quarantine and raw_events.
 
-    The three commits, quarantine, raw_events and batches, each happen once by the batch's id: a run that was killed
-    between two of them is simply run again, and takes the first run's `now` for its own, so its rules decide alike.
+    The three commits, quarantine, raw_events and batches, each happen once by the batch's id: a run that was
+    killed between two of them is simply run again, and takes the first run's `now` for its own, so its rules
+    decide alike.
 
     Args:
         file: a path or URL, or one of `list_files`.
@@ -55,6 +57,7 @@ def ingest_file(
 
     Raises:
         SourceError: the file cannot be read, or the format is unknown.
+        DisagreementError: Great Expectations judges a sample differently; nothing was committed.
         ReconciliationError: rows that cannot be accounted for; nothing was committed.
         LakeConflictError: other writers kept changing raw_events meanwhile.
     """
@@ -66,13 +69,12 @@ def ingest_file(
     recorded = read_batch(lake, batch_id)
     if recorded is not None:
         return _as_skipped(recorded, source)
-    stamp = lake.stamp(QUARANTINE, batch_id)
+    started, stamp = datetime.now(UTC), lake.stamp(QUARANTINE, batch_id)
     now = _from_stamp(stamp) if stamp is not None else (now or datetime.now(UTC)).astimezone(UTC)
     with open_workspace(options.memory_limit) as connection:
         staging = Staging(connection, contract, now)
         staging.load(_read(source, form, progress), form, lake, source.url)
-        gx_success = _ask_great_expectations(staging, options)
-        started = datetime.now(UTC)
+        gx_success = ask_great_expectations(staging, options.gx_sample_rows, source.url)
         blank = BatchReport(batch_id, source.url, format_name, 0, 0, 0, 0, gx_success=gx_success)
         report = _commit(staging, lake, blank, options, started)
     if report is None:  # another run of this batch began at another time and got ahead: follow it
@@ -134,7 +136,7 @@ def _count(staging: Staging, blank: BatchReport, options: IngestOptions) -> Batc
     return replace(
         blank,
         rows_in=staging.count("staged"),
-        rows_clean=staging.count("staged ANTI JOIN repeated USING (source_row, sub_row) WHERE rules IS NULL"),
+        rows_clean=staging.count(CLEAN),
         rows_quarantined=staging.count("staged WHERE rules IS NOT NULL"),
         rows_duplicate=staging.count("repeated"),
         rows_late=staging.count_late(options.allowed_lateness),
@@ -186,11 +188,6 @@ def _read(source: SourceFile, form: Adapter, progress: Progress | None) -> Itera
         done += batch["payload"].nbytes
         if progress:
             progress(source.url, min(done, source.size), source.size)
-
-
-def _ask_great_expectations(staging: Staging, options: IngestOptions) -> bool | None:
-    del staging, options
-    return None
 
 
 def _to_stamp(now: datetime) -> int:

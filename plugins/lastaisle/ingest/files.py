@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import zlib
 from collections.abc import Iterator, Mapping
@@ -56,8 +55,8 @@ def list_files(source: str, options: Mapping[str, Any] | None = None) -> list[So
     """List the files of a source in the order of their names.
 
     Args:
-        source: a file, a folder (searched with all below it) or a glob pattern; a path or any fsspec URL. Names
-            that begin with a dot or an underscore, or end as half-uploaded files do, are passed over.
+        source: a file, a folder (searched with all below it) or a glob pattern; a path or any fsspec URL.
+            Names that begin with a dot or an underscore, or end as half-uploaded files do, are passed over.
         options: what fsspec needs to open it.
 
     Raises:
@@ -74,7 +73,7 @@ def list_files(source: str, options: Mapping[str, Any] | None = None) -> list[So
             found = {path: filesystem.info(path)}
     except (OSError, ValueError, ImportError) as error:
         raise SourceError(f"cannot read the source {source!r}: {error or type(error).__name__}") from error
-    local = "file" in np.atleast_1d(filesystem.protocol)
+    local = "file" in np.atleast_1d(filesystem.protocol).tolist()
     return [
         SourceFile(name if local else str(filesystem.unstrip_protocol(name)), int(info["size"] or 0), options)
         for name, info in sorted(found.items())
@@ -85,8 +84,8 @@ def list_files(source: str, options: Mapping[str, Any] | None = None) -> list[So
 def read_lines(source: SourceFile, header: str | None = None) -> Iterator[pa.RecordBatch]:
     """Read a file as batches of LINES: source_row (the line's number, from 1), payload, reason.
 
-    Plain text, gzip and Parquet are told apart by their first bytes. Every line that is not blank gives one row;
-    so does the place where a broken gzip file ends. `reason` is NULL for a usable line, else one of
+    Plain text, gzip and Parquet are told apart by their first bytes. Every line that is not blank gives one
+    row; so does the place where a broken gzip file ends. `reason` is NULL for a usable line, else one of
     not_utf8, line_too_long, file_truncated, file_corrupt.
 
     Args:
@@ -242,7 +241,7 @@ def _read_parquet(source: SourceFile, stream: IO[bytes]) -> Iterator[pa.RecordBa
     row = 0
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        for batch in pq.ParquetFile(io.BufferedReader(stream)).iter_batches(batch_size=32_768):  # type: ignore[type-var]
+        for batch in pq.ParquetFile(stream).iter_batches(batch_size=32_768):
             rows = pa.Table.from_batches([batch])
             if not rows.num_columns:
                 raise SourceError(f"{source.url} is a Parquet file without columns")

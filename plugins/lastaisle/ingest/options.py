@@ -16,9 +16,10 @@ class IngestOptions:
     """Settings of one ingestion.
 
     Attributes:
-        allowed_lateness: a row received longer than this after it occurred counts as late; it is kept all the same.
-        gx_sample_rows: how many rows of each batch Great Expectations judges beside the compiled rules, which judge
-            all of them; 0 leaves it out.
+        allowed_lateness: a row received longer than this after it occurred counts as late; it is kept all the
+            same.
+        gx_sample_rows: how many rows of each batch Great Expectations judges beside the compiled rules, which
+            judge all of them; 0 leaves it out.
         memory_limit: what DuckDB may hold before it writes to a temporary folder.
     """
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from data_contracts.contract import Contract
+from data_contracts.contract import Contract, load_contract
 from lastaisle.errors import SourceError
 from lastaisle.ingest.batch import ingest_file
 from lastaisle.ingest.files import list_files
@@ -18,6 +18,7 @@ from lastaisle.ingest.options import IngestOptions, Progress
 from lastaisle.ingest.report import IngestReport
 from lastaisle.ingest.sources import adapter
 from lastaisle.lake import Lake
+from lastaisle.lake.tables import EVENTS, RAW_EVENTS
 from lastaisle.privacy.anonymize import anonymize_batch
 from lastaisle.privacy.keys import PseudonymKeys
 
@@ -57,6 +58,7 @@ def ingest(
     """
     started = time.perf_counter()
     adapter(format_name)
+    contract, events_contract = contract or load_contract(RAW_EVENTS), load_contract(EVENTS)
     report = IngestReport()
     for file in list_files(source, source_options):
         try:
@@ -67,7 +69,8 @@ def ingest(
             log.error("left out: %s", error)
             report.files_failed[file.url] = str(error)
             continue
-        report.add(batch, anonymize_batch(batch.batch_id, lake, keys).days)
+        done = anonymize_batch(batch.batch_id, lake, keys, contract=contract, events_contract=events_contract)
+        report.add(batch, done.days)
     report.seconds = time.perf_counter() - started
     report.events_per_second = report.rows_in / max(report.seconds, 1e-9)
     report.peak_rss_mib = peak_rss_mib()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -20,6 +20,7 @@ from lastaisle.lake.tables import QUARANTINE_SCHEMA, RAW_EVENTS_ADDED
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+CLEAN = "staged ANTI JOIN repeated USING (source_row, sub_row) WHERE rules IS NULL"
 PAYLOAD_CHARACTERS = 16_384  # at most 64 KiB as UTF-8
 
 
@@ -137,13 +138,18 @@ class Staging:
         return self._reader(query, batch_id, source_file, QUARANTINE_SCHEMA)
 
     def sample(self, rows: int) -> pa.Table:
-        """Return some typed rows, clean and broken alike (but no malformed ones), with their `rules`."""
+        """Return some rows with their `rules`, clean and broken alike, if all their fields have their types."""
         columns = ", ".join(self.names)
-        known = " OR ".join(f"list_contains(rules, '{rule.name}')" for rule in self.contract.rules)
-        return self.connection.sql(
-            f"""SELECT {columns}, rules FROM staged WHERE rules IS NULL OR ({known})
-                ORDER BY hash(source_row, sub_row) LIMIT {rows}"""
-        ).to_arrow_table()
+        known = ", ".join(f"'{rule.name}'" for rule in self.contract.rules)
+        return self.connection.sql(f"""
+            SELECT {columns}, rules FROM staged WHERE rules IS NULL OR list_has_all([{known}], rules)
+            ORDER BY hash(source_row, sub_row) LIMIT {rows}""").to_arrow_table()
+
+    def reference(self, name: str) -> list[Any]:
+        """Return the values that a reference rule allows, by `table.column`."""
+        table, column = name.split(".")
+        rows = self.connection.execute(f'SELECT "{column}" FROM "{table}"').fetchall()
+        return [value for (value,) in rows if value is not None]
 
     def _reader(self, query: str, batch_id: str, source_file: str, schema: pa.Schema) -> pa.RecordBatchReader:
         parameters = {

@@ -97,9 +97,9 @@ def rotate_pseudonyms(
 ) -> int:
     """Write all of events again from raw_events with the current key, in one commit; return the rows written.
 
-    Nothing happens if every row has that key already, so a run that was killed is run again. Sessions are derived
-    over the whole history, so late rows may join others. Older versions of the table hold the old pseudonyms until
-    `Lake.vacuum`.
+    Nothing happens if every row has that key already, so a run that was killed is run again. Sessions are
+    derived over the whole history, so late rows may join others. Older versions of the table hold the old
+    pseudonyms until `Lake.vacuum`.
 
     Raises:
         AnonymizeError: raw rows of some events are gone, so these could not be written again.
@@ -164,8 +164,9 @@ def _treat(connection: DuckDBPyConnection, contract: Contract, keys: PseudonymKe
     )
     connection.execute(f"""
         CREATE TABLE treated AS
-        SELECT {columns}, sequence, event_date, batch_id, contract_version, {keys.current}::INTEGER AS key_version
-        FROM (SELECT taken.* REPLACE (coalesce(taken.session_id, derived.session_id) AS session_id),
+        SELECT {columns}, sequence, event_date, batch_id, contract_version, {keys.current}::INTEGER AS
+        key_version FROM (SELECT taken.* REPLACE (coalesce(taken.session_id, derived.session_id) AS
+        session_id),
                 row_number() OVER (PARTITION BY taken.batch_id
                                    ORDER BY taken.occurred_at, taken.source_row, taken.sub_row) AS sequence
               FROM taken LEFT JOIN derived USING (batch_id, source_row, sub_row))""")

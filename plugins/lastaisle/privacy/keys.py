@@ -46,7 +46,8 @@ class PseudonymKeys:
     ) -> PseudonymKeys:
         """Read the keys from the environment, else from the file, which is made (mode 0600) if there is none.
 
-        LASTAISLE_PSEUDONYM_KEY holds a key as 64 hex characters or more, with a version before it if it is not the
+        LASTAISLE_PSEUDONYM_KEY holds a key as 64 hex characters or more, with a version before it if it is
+        not the
         first: `2:9f86d0…`.
 
         Args:

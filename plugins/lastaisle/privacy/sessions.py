@@ -15,10 +15,11 @@ LOOK_BACK_DAYS = 1
 
 
 def derive_sessions(connection: DuckDBPyConnection, raw: ds.Dataset, gap: timedelta = SESSION_GAP) -> None:
-    """Make the table `derived` (batch_id, source_row, sub_row, session_id) for the rows of `taken` without a session.
+    """Make the table `derived`: batch_id, source_row, sub_row and session_id of rows of `taken` without one.
 
-    A session goes on in later files: the user's events of the day before are looked at too. What an earlier run has
-    already given to `events` keeps its session, so a late row that would have joined two sessions does not.
+    A session goes on in later files: the user's events of the day before are looked at too. What an earlier
+    run has already given to `events` keeps its session, so a late row that would have joined two sessions
+    does not.
 
     Args:
         connection: holds the table `taken`, rows of raw_events.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
     from lastaisle.release.registry import Registry
     from models.recommender import Recommender
+    from models.sequences import SessionLog
     from models.training import Progress
 
 REPORT = "evaluation/report.json"
@@ -35,7 +36,7 @@ def evaluate_candidate(
 ) -> EvaluationReport:
     """Measure the candidate of a run beside champion, popularity and co-occurrence; log it to the run.
 
-    Full ranking of all items for each next item of the sessions that started after the window. Called again it
+    Every next item of the sessions that started after the window is ranked among all items. Called again it
     returns the same report, unless the champion has changed and the candidate is still undecided.
     """
     ledger = Ledger(lake, registry.model_name)
@@ -44,7 +45,15 @@ def evaluate_candidate(
     plan = plan_of(run_id, registry)
     if stored and (stored.champion_version == champion or decided(ledger, plan.run_key)):
         return stored
-    report = _evaluate(run_id, plan, champion, lake, registry, rules or GateRules(), progress)
+    report = _evaluate(
+        run_id,
+        plan,
+        champion,
+        lake=lake,
+        registry=registry,
+        rules=rules or GateRules(),
+        progress=progress,
+    )
     _log(report, registry)
     return report
 
@@ -69,6 +78,7 @@ def _evaluate(
     run_id: str,
     plan: TrainingPlan,
     champion: str | None,
+    *,
     lake: Lake,
     registry: Registry,
     rules: GateRules,
@@ -79,14 +89,14 @@ def _evaluate(
 
     version = plan.lake_versions.get("events")
     log = evaluation_sessions(lake, plan.window.end, plan.holdout_end, version).log
+    trained_on = training_sessions(lake, plan.window, plan.holdout_end, version).log
     examples = next_item_examples(log)
     recommenders = {"candidate": registry.load_recommender(run_id)}
     if champion is not None:
         recommenders["champion"] = registry.load_recommender(registry.run_of(champion))
-    recommenders |= _baselines(plan, lake)
+    recommenders |= _baselines(plan, trained_on)
     rankings = {name: rank_targets(model, examples, 20, progress) for name, model in recommenders.items()}
-    counts = recommenders["popularity"].vocabulary
-    models = measure(rankings, slices_of(examples, counts), rules.level)
+    models = measure(rankings, slices_of(examples, trained_on), rules.level)
     if champion is not None:
         models["champion"] = dataclasses.replace(models["champion"], version=champion)
     return EvaluationReport(
@@ -102,16 +112,15 @@ def _evaluate(
     )
 
 
-def _baselines(plan: TrainingPlan, lake: Lake) -> dict[str, Recommender]:
-    """Count the baselines on the candidate's own window, each event once."""
-    import numpy as np
-
+def _baselines(plan: TrainingPlan, log: SessionLog) -> dict[str, Recommender]:
+    """Count the baselines on the candidate's own window, decayed as its sessions are."""
     from models.recommender import create
+    from models.sequences import decay_weights
 
-    log = training_sessions(lake, plan.window, plan.holdout_end, plan.lake_versions.get("events")).log
+    weights = decay_weights(log.ended_at, plan.window.end.timestamp(), plan.window.half_life_hours * 3600)
     baselines = {name: create(name) for name in BASELINES}
     for baseline in baselines.values():
-        baseline.fit(log, np.ones(len(log), np.float32))
+        baseline.fit(log, weights)
     return baselines
 
 

@@ -14,18 +14,19 @@ from lastaisle.release.report import Evaluation, Scores
 class GateRules:
     """When a candidate may replace the champion.
 
-    A fresher model that is as good is preferable, since the shop moves on; so the candidate has to be not worse
-    than the champion by more than `margin` (non-inferiority), not better. With about 1,000 targets the paired
-    difference of two such models in recall@20 has a standard error near 0.015. At a `level` of 0.8 (a one-sided
-    error of 10 %) a margin of 0.03 then lets about 3 of 4 equal candidates through, and 9 of 10 that are 0.01
-    better, yet 1 of 10 that are 0.03 worse and 1 of 200 that are 0.05 worse. More targets sharpen it both ways.
+    A fresher model that is as good is preferable, since the shop moves on; so the candidate has to be not
+    worse than the champion by more than `margin` (non-inferiority), not better. With about 1,000 targets the
+    paired difference of two such models in recall@20 has a standard error near 0.015. At a `level` of 0.8 (a
+    one-sided error of 10 %) a margin of 0.03 then lets about 3 of 4 equal candidates through and 9 of 10 that
+    are 0.01 better, yet 1 of 10 that are 0.03 worse and 1 of 200 that are 0.05 worse. More targets sharpen
+    it both ways.
 
     Attributes:
         metric: what is compared.
         min_targets: fewer evaluation targets decide nothing, so the champion stays.
         level: level of the paired bootstrap intervals.
         margin: the lower end of the interval of (candidate - champion) has to lie above minus this.
-        slice_min_targets: slices with fewer targets are reported only; below 200 chance alone moves them by 0.08.
+        slice_min_targets: slices with fewer targets are reported only: chance alone moves them too far.
         slice_limit: no slice may drop by more than this, with its interval below zero.
         coverage_metric: how much of the catalogue is ever shown.
         coverage_floor: the candidate's coverage has to reach this share of the champion's.
@@ -148,9 +149,9 @@ def _slices(candidate: Evaluation, champion: Evaluation, rules: GateRules) -> It
         yield Check(
             f"slice_{name}",
             passed,
-            f"{rules.metric} of slice {name} ({scores.targets:,} targets) {verdict} against {_label(champion)}: "
-            f"{_difference(scores, 'champion', rules)}, where a drop beyond {rules.slice_limit:.4f} with an "
-            "interval below 0 is refused.",
+            f"{rules.metric} of slice {name} ({scores.targets:,} targets) {verdict} against "
+            f"{_label(champion)}: {_difference(scores, 'champion', rules)}, where a drop beyond "
+            f"{rules.slice_limit:.4f} with an interval below 0 is refused.",
         )
 
 

@@ -64,8 +64,8 @@ class Standing:
 
     Attributes:
         challenger: the version registered last.
-        champions: the versions that champion was promoted to, oldest first; the last serves. A rollback cuts it
-            back to the version that it returns to, so that `previous` never names one that was rolled back.
+        champions: the versions that champion was promoted to, oldest first; the last serves. A rollback cuts
+            it back to the version that it returns to, so that `previous` names none that was rolled back.
     """
 
     challenger: str | None = None
@@ -160,8 +160,8 @@ class Ledger:
         holder = self.standing().aliases[move.alias]
         if holder != move.from_version:
             raise LedgerConflictError(
-                f"{move.move_id} was to move {move.alias} of {move.model_name} from version {move.from_version}, "
-                f"but version {holder} holds it now: run again to decide on that"
+                f"{move.move_id} was to move {move.alias} of {move.model_name} from version "
+                f"{move.from_version}, but version {holder} holds it now: run again to decide on that"
             )
         at = -1 if version is None else version
         text = ("move_id", "actor", "action", "model_name", "alias", "from_version", "to_version", "reason")

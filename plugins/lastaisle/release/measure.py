@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.ranking import Ranking
-    from models.sequences import Examples
-    from models.vocabulary import Vocabulary
+    from models.sequences import Examples, SessionLog
 
 KS = (1, 5, 10, 20)
 SLICE_METRICS = ("recall@20", "mrr@20")
@@ -58,18 +57,19 @@ def _scores(
     from models.metrics import bootstrap_interval, per_example
     from models.ranking import summarize
 
-    metrics: dict[str, Estimate] = {}
-    for name, value in summarize(ranking, KS).items():
-        if only and name not in only:
-            continue
-        if name.startswith("coverage"):
-            low, high = value, value
-        elif name.startswith(("recall", "mrr", "ndcg")):
-            low, high = bootstrap_interval(per_example(name, ranking.ranks), ranking.session, SEED)
-        else:  # precision and hit rate are recall, scaled
-            k = name.partition("@")[2]
-            scale = int(k) if name.startswith("precision") else 1
-            low, high = metrics[f"recall@{k}"].low / scale, metrics[f"recall@{k}"].high / scale
+    values = {name: value for name, value in summarize(ranking, KS).items() if only is None or name in only}
+    intervals = {
+        name: bootstrap_interval(per_example(name, ranking.ranks), ranking.session, seed=SEED)
+        for name in values
+        if name.startswith(("recall", "mrr", "ndcg"))
+    }
+    metrics = {}
+    for name, value in values.items():
+        metric, _, k = name.partition("@")
+        low, high = intervals.get(name, (value, value))  # coverage has none
+        if metric in ("precision", "hit_rate"):  # recall, scaled: its draws need not be repeated
+            scale = int(k) if metric == "precision" else 1
+            low, high = (end / scale for end in intervals[f"recall@{k}"])
         metrics[name] = Estimate(value, low, high)
     against = {other: _differences(ranking, others[other], level) for other in others}
     return Scores(len(ranking), metrics, against)
@@ -84,7 +84,7 @@ def _differences(ranking: Ranking, other: Ranking, level: float) -> dict[str, Es
                 per_example(name, ranking.ranks),
                 per_example(name, other.ranks),
                 ranking.session,
-                SEED,
+                seed=SEED,
                 level=level,
             )
         )
@@ -92,22 +92,29 @@ def _differences(ranking: Ranking, other: Ranking, level: float) -> dict[str, Es
     }
 
 
-def slices_of(examples: Examples, vocabulary: Vocabulary) -> dict[str, NDArray[np.bool_]]:
+def slices_of(examples: Examples, trained_on: SessionLog) -> dict[str, NDArray[np.bool_]]:
     """Cut the examples into slices.
 
-    first_time and returning by the shopper; short and long by the items seen before the target (long: at least
-    5); cold_items by a target that the candidate's window showed fewer than 10 times (or never). Where no
-    shopper of the log is known, nobody can return, and there is no such pair of slices.
+    first_time and returning by the shopper; short and long by the items seen before the target (long: from
+    5 on); cold_items by a target that the candidate's window has fewer than 10 times, or never. Where no
+    shopper of the log returns, as where none is known, that pair of slices is left out.
+
+    Args:
+        examples: the evaluation targets.
+        trained_on: the candidate's window.
 
     Returns:
         name to bool [n_examples]; only slices that have a target.
     """
+    import numpy as np
+
     long = examples.position >= LONG_PREFIX
-    indices = vocabulary.encode(examples.targets)
+    events = np.bincount(trained_on.items, minlength=len(trained_on.catalogue))
+    counts = dict(zip(trained_on.catalogue, events, strict=True))
     cuts = {
         "short_sessions": ~long,
         "long_sessions": long,
-        "cold_items": (indices == 0) | (vocabulary.counts[indices] < COLD_COUNT),
+        "cold_items": np.array([counts.get(item, 0) < COLD_COUNT for item in examples.targets], bool),
     }
     returning = examples.log.context.get("returning")
     if returning is not None and returning.any():

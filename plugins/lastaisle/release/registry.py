@@ -160,12 +160,13 @@ class Registry:
 
     def log_model(self, run_id: str, recommender: Recommender, folder: Path) -> None:
         """Log what a warm start needs, and the model that services pull, under the active run."""
-        from models.packaging import log_pyfunc
+        import mlflow
+        from models.packaging import package
 
         state = folder / STATE
         recommender.save(state)
         self.client.log_artifacts(run_id, str(state), STATE)
-        log_pyfunc(recommender, folder / MODEL, name=MODEL)
+        mlflow.pyfunc.log_model(name=MODEL, **package(recommender, folder / MODEL))
 
     def load_recommender(self, run_id: str) -> Recommender:
         """Load the trained model of a run, able to learn on."""

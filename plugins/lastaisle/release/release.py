@@ -39,8 +39,8 @@ def current_champion(lake: Lake, registry: Registry) -> Champion | None:
 def settle(lake: Lake, registry: Registry) -> dict[str, str | None]:
     """Set the registry's aliases to what the ledger says, and return them.
 
-    A release that was killed between its row and its aliases is finished by this, and an alias moved by hand is
-    put back: the ledger alone says which version serves.
+    A release that was killed between its row and its aliases is finished by this, and an alias moved by hand
+    is put back: the ledger alone says which version serves.
     """
     wanted = Ledger(lake, registry.model_name).standing().aliases
     if not any(wanted.values()):
@@ -61,8 +61,8 @@ def release_candidate(
 ) -> Decision:
     """Register the candidate of a run as challenger, and make it champion if the gate agrees.
 
-    Every move stands in the ledger before it is made. Called again for the same training it moves nothing, and
-    returns the decision that was made.
+    Every move stands in the ledger before it is made. Called again for the same training it moves nothing,
+    and returns the decision that was made.
 
     Raises:
         NotEvaluatedError: no evaluation, or one against a version that is no longer champion.
@@ -75,7 +75,7 @@ def release_candidate(
         return Decision.from_json(made)
     report = _report(run_id, ledger, registry)
     actor = actor or getpass.getuser()
-    version = _register(run_id, plan.run_key, report, actor, ledger, registry)
+    version = _register(run_id, report, actor, ledger, registry)
     decision = decide(report.candidate, report.champion, rules)
     registry.client.log_text(run_id, decision.to_json(), DECISION)
     registry.set_version_tags(version, {"lastaisle.decision": PROMOTE if decision.promote else REFUSE})
@@ -105,16 +105,15 @@ def _report(run_id: str, ledger: Ledger, registry: Registry) -> EvaluationReport
         raise NotEvaluatedError(f"run {run_id} was not evaluated: evaluate it before its release")
     if report.champion_version != champion:
         raise NotEvaluatedError(
-            f"run {run_id} was evaluated against version {report.champion_version} as champion, but now it is "
-            f"version {champion}: evaluate it again"
+            f"run {run_id} was evaluated against version {report.champion_version} as champion, but now it "
+            f"is version {champion}: evaluate it again"
         )
     return report
 
 
-def _register(
-    run_id: str, run_key: str, report: EvaluationReport, actor: str, ledger: Ledger, registry: Registry
-) -> str:
+def _register(run_id: str, report: EvaluationReport, actor: str, ledger: Ledger, registry: Registry) -> str:
     """Register the run's model, once, and write it into the ledger as challenger."""
+    run_key = report.run_key
     tags = registry.tags(run_id)
     version = registry.register(
         run_id,

@@ -69,7 +69,7 @@ def rollback(
         reason: why, for the ledger; must not be empty.
         actor: who asks; default the user of this process.
         dry_run: only report what would move.
-        request_id: names this request, such as a DAG run: the same request moves once, however often it is tried.
+        request_id: names this request, such as a DAG run: tried again, the same request moves nothing more.
 
     Raises:
         RegistryError: no such version, nothing to return to, or no reason.
@@ -78,9 +78,10 @@ def rollback(
         raise RegistryError("a rollback needs a reason, received an empty one: say why, for the ledger")
     ledger = Ledger(lake, registry.model_name)
     actor = actor or getpass.getuser()
-    done = _finished(lake, ledger, registry, to_version, reason, request_id)
-    if done is not None:
-        return _report(ledger, done, dry_run=False, moved=True)
+    if not dry_run:
+        done = _finished(ledger, registry, to_version, reason.strip(), request_id)
+        if done is not None:
+            return _report(ledger, done, dry_run=False, moved=True)
     standing = ledger.standing()
     target = to_version or standing.previous
     if target is None:
@@ -109,27 +110,21 @@ def rollback(
 
 
 def _finished(
-    lake: Lake,
-    ledger: Ledger,
-    registry: Registry,
-    to_version: str | None,
-    reason: str,
-    request_id: str | None,
+    ledger: Ledger, registry: Registry, to_version: str | None, reason: str, request_id: str | None
 ) -> Move | None:
     """Finish what was cut short, and return the move if it was this very request.
 
     It is when the ledger has its request_id; or, without one, when the ledger's last row is a rollback of the
     same reason whose aliases were not all set.
     """
-    if request_id and (move := ledger.find(f"rollback/{request_id}")):
-        settle(lake, registry)
-        return move
     moves = ledger.moves()
     held = registry.aliases()
-    settled = settle(lake, registry)
+    settled = settle(ledger.lake, registry)
+    if request_id:
+        return ledger.find(f"rollback/{request_id}")
     cut_short = {alias: version for alias, version in settled.items() if held.get(alias) != version}
     last = moves[-1] if moves else None
-    if cut_short and last and last.action == ROLLBACK and last.reason == reason.strip():
+    if cut_short and last and last.action == ROLLBACK and last.reason == reason:
         return last if to_version in (None, last.to_version) else None
     return None
 

@@ -49,7 +49,7 @@ class TrainingPlan:
     """One training, named by its run_key: planned twice from the same data, it is the same training.
 
     Attributes:
-        run_key: names the training; made of the kind, the window, the options and the files of `events` in reach.
+        run_key: names the training; made of kind, window, options and the files of `events` in reach.
         kind: incremental (warm start from the champion, if there is one) or full (from scratch).
         model_name: name of the registered model.
         architecture: which recommender learns; see models.recommender.MODEL_NAMES.
@@ -128,9 +128,9 @@ def plan_window(
     run_key = _run_key(kind, data_end, [*parts, *_files(lake, window, data_end)])
     if incremental and champion and champion.window_end >= end and champion.run_key != run_key:
         raise StalePlanError(
-            f"the window of {run_key} ends at {end.isoformat()}, but champion version {champion.version} has learned "
-            f"up to {champion.window_end.isoformat()} (by {champion.run_key}): to learn from corrected data again, "
-            "run a full training"
+            f"the window of {run_key} ends at {end.isoformat()}, but champion version {champion.version} has "
+            f"learned up to {champion.window_end.isoformat()} (by {champion.run_key}): to learn again from "
+            "corrected data, run a full training"
         )
     return TrainingPlan(
         run_key=run_key,

@@ -113,8 +113,8 @@ def _run(plan: TrainingPlan, lake: Lake, registry: ModelStore, progress: Progres
     if sessions < MIN_SESSIONS:
         raise NotEnoughDataError(
             f"{plan.run_key}: {sessions} sessions of two items or more ended between "
-            f"{plan.window.start.isoformat()} and {plan.window.end.isoformat()} in {lake.url}, but training needs "
-            f"{MIN_SESSIONS} (left out: {dict(read.left_out)}): ingest more, or widen the window"
+            f"{plan.window.start.isoformat()} and {plan.window.end.isoformat()} in {lake.url}, but training "
+            f"needs {MIN_SESSIONS} (left out: {dict(read.left_out)}): ingest more, or widen the window"
         )
     with registry.run(plan.run_key, _tags(plan)) as run_id, tempfile.TemporaryDirectory() as folder:
         registry.log_params(run_id, plan.options)
@@ -199,7 +199,7 @@ def loss_curve(losses: tuple[float, ...]) -> Any:
     axes = figure.subplots()
     axes.plot(range(1, len(losses) + 1), losses, marker="o")
     axes.set(title="Training loss", xlabel="epoch", ylabel="mean loss of a target")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xticks(range(1, len(losses) + 1))
     axes.grid(alpha=0.3)
     return figure
 

@@ -20,16 +20,17 @@ HISTORY = timedelta(days=30)  # how far back a shopper counts as returning
 # A view counts each time. Adding or ordering an item that the session already has is no new choice: the
 # shopper comes from its page, so as a target it would only flatter the metrics.
 _SESSIONS = """
-WITH refused AS (
+WITH refused AS (  -- whose latest event, or one of the same moment, refuses
     SELECT coalesce(user_id, session_id) AS shopper
     FROM events
     GROUP BY shopper
-    HAVING max(occurred_at) FILTER (WHERE NOT coalesce(consent_personalization, false)) >= max(occurred_at)
+    HAVING max(occurred_at) = max(occurred_at) FILTER (WHERE NOT coalesce(consent_personalization, false))
 ),
 chosen AS (
     SELECT session_id, user_id, item_id, occurred_at, sequence, device_type,
         event_type = 'item_viewed'
-            OR row_number() OVER (PARTITION BY session_id, item_id ORDER BY occurred_at, sequence) = 1 AS counts
+            OR 1 = row_number() OVER (PARTITION BY session_id, item_id ORDER BY occurred_at, sequence)
+            AS counts
     FROM events
     WHERE event_date BETWEEN $first_day AND $last_day
         AND occurred_at >= $read_from AND occurred_at < $seen_until
@@ -94,12 +95,12 @@ def training_sessions(lake: Lake, window: Window, seen_until: datetime, version:
     One that goes on after the window's end is left to a later run, so none is cut and none is both trained
     on and evaluated with.
     """
-    return _read(lake, window.start, window.end, "ended_at", seen_until, version)
+    return _read(lake, window.start, window.end, moment="ended_at", seen_until=seen_until, version=version)
 
 
 def evaluation_sessions(lake: Lake, start: datetime, end: datetime, version: int | None) -> SessionsRead:
     """Read the sessions that started inside [start, end), as far as they went before `end`."""
-    return _read(lake, start, end, "started_at", end, version)
+    return _read(lake, start, end, moment="started_at", seen_until=end, version=version)
 
 
 def sessions_between(
@@ -114,11 +115,12 @@ def sessions_between(
         versions: table versions to read, for a repeatable result; default the newest.
     """
     version = (versions or {}).get("events")
-    return _read(lake, start, end, "ended_at", end + SESSION_REACH, version).log
+    seen_until = end + SESSION_REACH
+    return _read(lake, start, end, moment="ended_at", seen_until=seen_until, version=version).log
 
 
 def _read(
-    lake: Lake, start: datetime, end: datetime, moment: str, seen_until: datetime, version: int | None
+    lake: Lake, start: datetime, end: datetime, *, moment: str, seen_until: datetime, version: int | None
 ) -> SessionsRead:
     import duckdb
 

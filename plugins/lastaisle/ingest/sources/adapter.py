@@ -17,10 +17,11 @@ class Adapter:
 
     Attributes:
         name: what --format takes.
-        fields: the SQL of each canonical field that the format has, as text, over the columns of `prepare`; or a
-            function from the contract to that.
-        prepare: a SELECT over `lines` (source_row, line, reason, payload) which parses a line and adds sub_row; it
-            gives one row with sub_row 0 for every line, and more for the further events of that line.
+        fields: the SQL of each canonical field that the format has, as text, over the columns of `prepare`;
+            or a function from the contract to that.
+        prepare: a SELECT over `lines` (source_row, line, reason, payload) which parses a line and adds
+            sub_row; it gives one row with sub_row 0 for every line, and more for the further events of that
+            line.
         malformed: SQL that names what is wrong with a line as a whole, or NULL.
         header: regular expression of a first line that is no event.
     """
@@ -39,7 +40,8 @@ class Adapter:
             lines: the relation to read, once.
 
         Returns:
-            SQL with the columns source_row, sub_row, payload, malformed (text or NULL) and the fields as VARCHAR.
+            SQL with the columns source_row, sub_row, payload, malformed (text or NULL) and the fields as
+            VARCHAR.
         """
         fields = self.fields(contract) if callable(self.fields) else self.fields
         prepare = self.prepare(contract) if callable(self.prepare) else self.prepare
@@ -81,7 +83,7 @@ def json_object(fields: str, *, keep: str = "*") -> str:
     return f"SELECT {keep}, 0 AS sub_row, try(json_transform(line, '{spec}')) AS doc FROM lines"
 
 
-#: A `malformed` for json_object: DuckDB's transform gives NULL for what is no JSON, and a struct of NULLs for a list.
+#: A `malformed` for json_object. DuckDB's transform gives NULL for what is no JSON, a struct of NULLs for a list.
 NOT_JSON = """CASE
     WHEN doc IS NULL AND NOT json_valid(line) THEN 'not_json'
     WHEN NOT starts_with(ltrim(line), '{') THEN 'not_an_object' END"""

@@ -1,4 +1,7 @@
-"""RetailRocket events.csv: timestamp (ms), visitorid, event, itemid, transactionid. Sessions are derived by a gap."""
+"""RetailRocket events.csv: timestamp (milliseconds), visitorid, event, itemid, transactionid.
+
+Sessions are derived by a gap.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Segment's e-commerce spec: track calls and page calls, one JSON object a line, as Segment writes them to storage.
+"""Segment's e-commerce spec: track and page calls, one JSON object a line, as Segment writes them to storage.
 
-Product Viewed and Product Clicked are views; Product Added and Product Removed change the cart; Cart Viewed, Product
-List Viewed, Products Searched and page or screen calls are page views; Checkout Started and Order Completed give one
-row for each of their products, with the event id <messageId>:<position>. Other calls and events keep their own name,
-which the contract's rule on event_type refuses. The user is userId, else anonymousId; sessions are derived by a gap
-unless the call names one. The country is the locale's where the call names none.
+Product Viewed and Product Clicked are views; Product Added and Product Removed change the cart; Cart Viewed,
+Product List Viewed, Products Searched and page or screen calls are page views; Checkout Started and Order Completed
+give one row for each of their products, with the event id <messageId>:<position>. Other calls and events keep their
+own name, which the contract's rule on event_type refuses. The user is userId, else anonymousId; sessions are derived
+by a gap unless the call names one. The country is the locale's where the call names none.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ _SPEC = json.dumps(
 )
 
 _PREPARE = f"""
-SELECT * EXCLUDE (products), doc.properties AS p, doc.context AS c, len(products) > 1 OR products[1] IS NOT NULL
+SELECT * EXCLUDE (products), doc.properties AS p, doc.context AS c, len(products) > 1 OR products[1] IS NOT
+NULL
     AS expanded, unnest(products) AS product, unnest(range(len(products))) AS sub_row
 FROM (SELECT * EXCLUDE (sub_row),
         CASE WHEN doc.event IN ('Checkout Started', 'Order Completed') AND len(doc.properties.products) > 0
@@ -61,9 +62,12 @@ _DEVICE_TYPE = """CASE
       OR c.device.type ILIKE 'tablet' THEN 'tablet'
     WHEN c.os.name IN ('iOS', 'iPhone OS', 'Android') OR c.device.type IN ('ios', 'android', 'mobile')
       OR c.userAgent ILIKE '%mobi%' THEN 'mobile'
-    WHEN c.os.name ILIKE 'windows%' OR c.os.name ILIKE 'mac%' OR c.os.name ILIKE 'linux%' OR c.os.name ILIKE 'chrome%'
+    WHEN c.os.name ILIKE 'windows%' OR c.os.name ILIKE 'mac%' OR c.os.name ILIKE 'linux%' OR c.os.name ILIKE
+    'chrome%'
       OR c.device.type ILIKE 'desktop' OR c.userAgent IS NOT NULL THEN 'desktop' END"""
 
+
+_LOCALE_COUNTRY = "regexp_extract(c.locale, '[-_]([A-Za-z]{2})$', 1)"
 
 ADAPTER = Adapter(
     "segment",
@@ -85,7 +89,7 @@ ADAPTER = Adapter(
         "order_id": "p.order_id",
         "dwell_ms": "p.dwell_ms",
         "device_type": _DEVICE_TYPE,
-        "country": "upper(coalesce(c.location.country, nullif(regexp_extract(c.locale, '[-_]([A-Za-z]{2})$', 1), '')))",
+        "country": f"upper(coalesce(c.location.country, nullif({_LOCALE_COUNTRY}, '')))",
         "region": "c.location.region",
         "referrer": "c.page.referrer",
         "consent_analytics": "c.consent.categoryPreferences.Analytics",

@@ -15,7 +15,8 @@ FROM lines"""
 ADAPTER = Adapter(
     "yoochoose",
     prepare=_PREPARE,
-    malformed="CASE WHEN f[1] IS NULL OR f[2] IS NULL OR f[3] IS NULL OR len(f) > 4 THEN 'wrong_number_of_columns' END",
+    malformed="CASE WHEN len(f) > 4 OR len(list_filter(f[:3], lambda x: x IS NOT NULL)) < 3 "
+    "THEN 'wrong_number_of_columns' END",
     fields={
         "event_id": content_id("'yoochoose'", "f[1]", "f[2]", "f[3]"),
         "event_type": "'item_viewed'",
