@@ -89,7 +89,7 @@ class Demo:
         if not missing:
             return
         command = ["backfill", "create", "--dag-id", "ingest_sessions", "--from-date", missing[0]]
-        command += ["--to-date", missing[-1], "--reprocess-behavior", "failed"]
+        command += ["--to-date", missing[-1], "--max-active-runs", "1", "--reprocess-behavior", "failed"]
         self.console.print(f"[dim]$ airflow {' '.join(command)}[/]", highlight=False)
         for _ in ticks(120, pause=3):  # one of an earlier start may still be marked as running
             backfills = self.api.get("/backfills", dag_id="ingest_sessions")["backfills"]

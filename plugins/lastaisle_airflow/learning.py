@@ -116,19 +116,19 @@ def train_candidate(planned: dict[str, Any]) -> str:
 
 
 @task(pool=TRAINING_POOL)
-def evaluate_candidate(run_id: str) -> str:
+def evaluate_candidate(trained: str) -> str:
     """Judge the candidate beside champion and baselines; the report lies in the MLflow run."""
     from lastaisle.lake import Lake
     from lastaisle.release.evaluate import evaluate_candidate as evaluate
     from lastaisle.release.registry import Registry
 
     settings = Settings.from_env()
-    evaluate(run_id, Lake(settings.lake), Registry(settings), settings)
-    return run_id
+    evaluate(trained, Lake(settings.lake), Registry(settings), settings)
+    return trained
 
 
 @task
-def release_candidate(run_id: str) -> dict[str, Any]:
+def release_candidate(trained: str) -> dict[str, Any]:
     """Register the candidate, and promote it if the gate lets it."""
     from lastaisle.lake import Lake
     from lastaisle.release.evaluate import evaluate_candidate as evaluate
@@ -138,10 +138,10 @@ def release_candidate(run_id: str) -> dict[str, Any]:
     settings = Settings.from_env()
     lake, registry = Lake(settings.lake), Registry(settings)
     # Returns what is stored, unless the champion moved since: then it judges against the new one.
-    evaluate(run_id, lake, registry, settings)
+    evaluate(trained, lake, registry, settings)
     actor = actor_of(get_current_context()["dag_run"])
-    decision = release(run_id, lake, registry, settings, actor=actor)
-    version = registry.version_for_run(run_id)
+    decision = release(trained, lake, registry, settings, actor=actor)
+    version = registry.version_for_run(trained)
     log.info("Version %s %s: %s", version, "promoted" if decision.promote else "refused", decision.reasons)
     serves = registry.aliases().get("champion") == version
     return {
