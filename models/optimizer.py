@@ -20,9 +20,7 @@ class Adam(tf.Module):  # type: ignore[misc]
     `row_rate` times as long.
     """
 
-    def __init__(
-        self, weights: Mapping[str, tf.Variable], table: tf.Variable, row_rate: float
-    ) -> None:
+    def __init__(self, weights: Mapping[str, tf.Variable], table: tf.Variable, row_rate: float) -> None:
         super().__init__()
         self._weights = dict(weights)
         self._table = table
