@@ -24,7 +24,7 @@ WARM_UP_STEPS = 100
 PADDED_SCORE = -1e9
 
 
-class Scorer(tf.Module):  # type: ignore[misc]
+class Scorer(tf.Module):
     """Scores every item for the last position of sessions; what is exported.
 
     Attributes:
@@ -55,7 +55,7 @@ class Scorer(tf.Module):  # type: ignore[misc]
         return tf.tensor_scatter_nd_add(scores, places, tf.reshape(again, [-1]))
 
 
-class Trainer(tf.Module):  # type: ignore[misc]
+class Trainer(tf.Module):
     """The table of embeddings, the encoder, the optimizer, and one training step."""
 
     def __init__(self, table: NDArray[np.float32], encoder: SessionEncoder, options: TrainingOptions) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 HEADS, WIDER, REPEAT_SIZE = 2, 2, 32
+REPEAT_START, REPEAT_SCALE = -4.0, 10.0
 
 
 class _Dropout:
@@ -27,7 +28,7 @@ class _Dropout:
         return tf.nn.experimental.stateless_dropout(values, self._share, seed=seed)
 
 
-class SessionEncoder(tf.Module):  # type: ignore[misc]
+class SessionEncoder(tf.Module):
     """From the normalized embeddings of a session's items to its state at every position.
 
     One block of causal self-attention with a learned bias for how far back an item lies, then one more
@@ -65,7 +66,7 @@ class SessionEncoder(tf.Module):  # type: ignore[misc]
             "pool/lag": np.zeros((1, max_length)),
             "repeat/query": uniform(size, REPEAT_SIZE),
             "repeat/key": uniform(size, REPEAT_SIZE),
-            "repeat/lag": np.zeros((1, max_length)),
+            "repeat/lag": np.full((1, max_length), REPEAT_START / REPEAT_SCALE),
             "repeat/any": np.zeros((size, 1)),
         }
         self.weights = {
@@ -103,7 +104,8 @@ class SessionEncoder(tf.Module):  # type: ignore[misc]
         states = tf.math.l2_normalize(attention @ items, -1, epsilon=1e-12)
         query, key = hidden @ weights["repeat/query"], hidden @ weights["repeat/key"]
         repeats = tf.matmul(query, key, transpose_b=True) / math.sqrt(REPEAT_SIZE)
-        return states, repeats + self._lags("repeat/lag", length) + hidden @ weights["repeat/any"]
+        repeats += hidden @ weights["repeat/any"]
+        return states, repeats + REPEAT_SCALE * self._lags("repeat/lag", length)
 
     def _block(self, hidden: tf.Tensor, known: tf.Tensor, drop: _Dropout) -> tf.Tensor:
         """Return the Transformer block's output, [b, length, size]; norms stand before each half."""

@@ -12,7 +12,7 @@ SMALL = TrainingOptions(
 
 
 def rings(n_sessions, seed, n_items=40, prefix=""):
-    """Sessions that walk around a ring, now and then back to the item before: learnable, not by popularity."""
+    """Sessions that walk around a ring, now and then back to the item before."""
     generator = np.random.default_rng(seed)
     sessions = []
     for _ in range(n_sessions):
