@@ -1,228 +1,270 @@
-"""The attention model: a session is a weighted mean of its own items' embeddings."""
+"""The attention model: a session is a weighted mean of its own items' embeddings, scored by cosine."""
 
 from __future__ import annotations
 
-import math
+from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-FLAGS = dict(blocks=1, heads=2, repeat=True, blend=True, bias=False, rowsteps=False, beta2=0.999, alpha=1.0, ln=True, ff=2, edrop=True, gru=False, elr=1.0)
+from models.batches import Batches
+from models.encoder import SessionEncoder, latest
+from models.losses import SampledItems, sampled_softmax
+from models.optimizer import Adam
+from models.recommender import ModelError, Recommender
+from models.sequences import SessionLog
+from models.training import Progress, TrainingOptions, TrainingReport, session_weights
+from models.vocabulary import Vocabulary
+
+ROW_RATE = 5.0  # see Adam: rows are read rarely
+WARM_UP_STEPS = 100
+PADDED_SCORE = -1e9
 
 
-def glorot(rng, *shape):
-    return rng.uniform(-1, 1, shape).astype(np.float32) * math.sqrt(6 / (shape[0] + shape[-1]))
+class Scorer(tf.Module):
+    """Scores every item for the last position of sessions; what is exported.
 
+    Attributes:
+        max_length: the last items of a session that it reads.
+    """
 
-class Encoder(tf.Module):
-    def __init__(self, d, max_length, seed, flags):
+    def __init__(self, table: tf.Tensor, encoder: SessionEncoder, temperature: float) -> None:
         super().__init__()
-        rng = np.random.default_rng(seed)
-        p = {}
-        self.flags = flags
-        self.d = d
-        self.max_length = max_length
-        for i in range(flags["blocks"]):
-            p[f"{i}/qkv"] = glorot(rng, d, 3 * d)
-            p[f"{i}/out"] = glorot(rng, d, d)
-            p[f"{i}/lag"] = np.zeros((flags["heads"], max_length), np.float32)
-            p[f"{i}/up"] = glorot(rng, d, flags["ff"] * d)
-            p[f"{i}/up_b"] = np.zeros(flags["ff"] * d, np.float32)
-            p[f"{i}/down"] = glorot(rng, flags["ff"] * d, d)
-            p[f"{i}/down_b"] = np.zeros(d, np.float32)
-            p[f"{i}/ln1"] = np.ones(d, np.float32)
-            p[f"{i}/ln2"] = np.ones(d, np.float32)
-        p["pool/q"] = glorot(rng, d, d)
-        p["pool/k"] = glorot(rng, d, d)
-        p["pool/lag"] = np.zeros((1, max_length), np.float32)
-        if flags["blend"]:
-            p["blend"] = np.zeros((d, d), np.float32)
-        if flags["gru"]:
-            p["gru/x"] = glorot(rng, d, 3 * d)
-            p["gru/h"] = glorot(rng, d, 3 * d)
-            p["gru/b"] = np.zeros(3 * d, np.float32)
-            p["gru/out"] = glorot(rng, d, d)*0.3
-        if flags["repeat"]:
-            p["repeat/q"] = glorot(rng, d, 32)
-            p["repeat/k"] = glorot(rng, d, 32)
-            p["repeat/lag"] = np.zeros((1, max_length), np.float32)
-            p["repeat/z"] = np.zeros((d, 1), np.float32)
-        self.p = {k: tf.Variable(v, name=k) for k, v in p.items()}
+        self.max_length = tf.Variable(encoder.max_length, trainable=False)
+        self._encoder = encoder
+        self._temperature = temperature
+        normalized = tf.math.l2_normalize(table, -1)
+        padding = tf.one_hot(0, tf.shape(table)[0])[:, None] * PADDED_SCORE
+        self._items = tf.Variable(tf.concat([normalized, padding], 1), trainable=False)  # [size, d + 1]
 
-    def norm(self, x, scale):
-        mean = tf.reduce_mean(x, -1, keepdims=True)
-        x = x - mean
-        return x * tf.math.rsqrt(tf.reduce_mean(x * x, -1, keepdims=True) + 1e-6) * scale
-
-    def lagbias(self, table, L):
-        lag = tf.range(L)[:, None] - tf.range(L)[None, :]
-        lag = tf.clip_by_value(lag, 0, self.max_length - 1)
-        return tf.gather(table, lag, axis=1)  # [heads, L, L]
-
-    def __call__(self, items, mask, dropout):
-        """items [b,L,d] normalized, mask [b,L] bool -> h [b,L,d], repeat [b,L,L] or None."""
-        f, p, d = self.flags, self.p, self.d
-        L = tf.shape(items)[1]
-        drop = (lambda x: tf.nn.dropout(x, dropout)) if dropout else (lambda x: x)
-        causal = tf.linalg.band_part(tf.ones((L, L), tf.bool), -1, 0)
-        allowed = causal[None] & mask[:, None, :]
-        barrier = tf.where(allowed, 0.0, -1e9)[:, None]  # b,1,L,L
-        z = drop(items * math.sqrt(d) )
-        H = f["heads"]
-        for i in range(f["blocks"]):
-            y = self.norm(z, p[f"{i}/ln1"])
-            qkv = tf.reshape(tf.matmul(y, p[f"{i}/qkv"]), (-1, L, 3, H, d // H))
-            qkv = tf.transpose(qkv, (2, 0, 3, 1, 4))
-            q, k, v = qkv[0], qkv[1], qkv[2]
-            a = tf.matmul(q, k, transpose_b=True) / math.sqrt(d // H) + self.lagbias(p[f"{i}/lag"], L) + barrier
-            a = tf.nn.softmax(a)
-            o = tf.reshape(tf.transpose(tf.matmul(a, v), (0, 2, 1, 3)), (-1, L, d))
-            z = z + drop(tf.matmul(o, p[f"{i}/out"]))
-            y = self.norm(z, p[f"{i}/ln2"])
-            y = tf.nn.relu(tf.matmul(y, p[f"{i}/up"]) + p[f"{i}/up_b"])
-            z = z + drop(tf.matmul(y, p[f"{i}/down"]) + p[f"{i}/down_b"])
-        z = self.norm(z, 1.0)
-        a = tf.matmul(tf.matmul(z, p["pool/q"]), tf.matmul(z, p["pool/k"]), transpose_b=True) / math.sqrt(d)
-        a = tf.nn.softmax(a + self.lagbias(p["pool/lag"], L) + barrier[:, 0])
-        h = tf.matmul(a, items)
-        if f["blend"]:
-            h = h + tf.matmul(z, p["blend"])
-        if f["gru"]:
-            h = h + tf.matmul(self.gru(items * math.sqrt(d), mask, drop), p["gru/out"])
-        h = tf.math.l2_normalize(h, -1, epsilon=1e-12)
-        repeat = None
-        if f["repeat"]:
-            repeat = tf.matmul(tf.matmul(z, p["repeat/q"]), tf.matmul(z, p["repeat/k"]), transpose_b=True) / math.sqrt(32)
-            repeat = repeat + self.lagbias(p["repeat/lag"], L) + tf.matmul(z, p["repeat/z"])
-        return h, repeat
-
-    def gru(self, x, mask, drop):
-        p, d = self.p, self.d
-        gx = tf.matmul(drop(x), p["gru/x"]) + p["gru/b"]
-        L = tf.shape(x)[1]
-        out = tf.TensorArray(tf.float32, L)
-        h = tf.zeros((tf.shape(x)[0], d))
-        m = tf.cast(mask, tf.float32)
-        def body(t, h, out):
-            g = gx[:, t]
-            gh = tf.matmul(h, p["gru/h"])
-            r = tf.sigmoid(g[:, :d] + gh[:, :d]); u = tf.sigmoid(g[:, d:2*d] + gh[:, d:2*d])
-            c = tf.tanh(g[:, 2*d:] + r * gh[:, 2*d:])
-            h2 = (1-u) * h + u * c
-            h = h + m[:, t, None] * (h2 - h)
-            return t + 1, h, out.write(t, h)
-        _, _, out = tf.while_loop(lambda t, *_: t < L, body, (0, h, out))
-        return drop(tf.transpose(out.stack(), (1, 0, 2)))
+    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32, name="prefixes")])
+    def score(self, prefixes: tf.Tensor) -> tf.Tensor:
+        """Score every item: int32 [b, length], left-padded with 0, to float32 [b, size]."""
+        embedded = tf.gather(self._items, prefixes)[:, :, :-1]
+        states, repeats = self._encoder(embedded, prefixes > 0)
+        last = states[:, -1] / self._temperature
+        last = tf.concat([last, tf.ones((tf.shape(last)[0], 1))], 1)
+        scores = tf.matmul(last, self._items, transpose_b=True)
+        length = tf.shape(prefixes)[1]
+        row = tf.repeat(tf.range(tf.shape(prefixes)[0]), length)
+        places = tf.stack([row, tf.reshape(prefixes, [-1])], 1)
+        again = tf.where(latest(prefixes)[:, -1], repeats[:, -1], 0.0)
+        return tf.tensor_scatter_nd_add(scores, places, tf.reshape(again, [-1]))
 
 
-class Trainer:
-    def __init__(self, n_items, counts, opt, flags=None, ):
-        self.flags = {**FLAGS, **(flags or {})}
-        self.opt = opt
-        d = opt["d"]
-        rng = np.random.default_rng(opt["seed"] + 1)
-        self.emb = tf.Variable((rng.standard_normal((n_items + 1, d)) / math.sqrt(d)).astype(np.float32))
-        self.em = tf.Variable(tf.zeros_like(self.emb)); self.ev = tf.Variable(tf.zeros_like(self.emb))
-        self.et = tf.Variable(tf.zeros(n_items + 1))
-        self.enc = Encoder(d, opt["max_length"], opt["seed"], self.flags)
-        if self.flags["bias"]:
-            self.b = tf.Variable(tf.zeros(n_items + 1)); 
-        self.params = list(self.enc.p.values())
-        self.m = [tf.Variable(tf.zeros_like(v)) for v in self.params]
-        self.v = [tf.Variable(tf.zeros_like(v)) for v in self.params]
-        self.t = tf.Variable(0.0)
-        q = counts ** self.flags["alpha"]
-        q = q / q.sum()
-        self.q = q
-        self.logq = tf.constant(np.log(np.maximum(q, 1e-30) * opt["negatives"]).astype(np.float32))
-        self.cdf = np.cumsum(q)
+class Trainer(tf.Module):
+    """The table of embeddings, the encoder, the optimizer, and one training step."""
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,)), tf.TensorSpec((None,), tf.int32), tf.TensorSpec(())])
-    def step(self, ids, weights, negs, lr):
-        opt = self.opt
-        tau = opt["tau"]
-        b, L = tf.shape(ids)[0], tf.shape(ids)[1] - 1
-        flat = tf.concat([tf.reshape(ids, [-1]), negs], 0)
-        uniq, idx = tf.unique(flat)
-        sidx = tf.reshape(idx[: b * (L + 1)], (b, L + 1))
-        nidx = idx[b * (L + 1) :]
-        mult = tf.math.unsorted_segment_sum(tf.ones_like(nidx, tf.float32), nidx, tf.size(uniq))
-        rows = tf.gather(self.emb, uniq)
-        logq_u = tf.gather(self.logq, uniq)
-        with tf.GradientTape() as tape:
-            tape.watch(rows)
-            E = tf.math.l2_normalize(rows, -1)
-            x = tf.gather(E, sidx)
-            inp, tgt = ids[:, :-1], ids[:, 1:]
-            mask = inp > 0
-            xin = x[:, :-1]
-            h, rep = self.enc(xin, mask, opt["dropout"])
-            valid = tf.where(mask)
-            hs = tf.gather_nd(h, valid) / tau
-            xt = x[:, 1:]
-            pos = tf.reduce_sum(h * xt, -1) / tau  # b,L
-            lq = tf.gather(logq_u, sidx); mu = tf.gather(mult, sidx)
-            if self.flags["repeat"]:
-                # last occurrence
-                eq = inp[:, :, None] == inp[:, None, :]
-                r = tf.range(L)
-                later = eq & (r[None, None, :] > r[None, :, None])
-                nxt = tf.reduce_min(tf.where(later, r[None, None, :], L + 1), -1)  # b,s
-                lastocc = (r[None, None, :] <= r[None, :, None]) & (r[None, :, None] < nxt[:, None, :]) & mask[:, None, :]
-                lo = tf.cast(lastocc, tf.float32)
-                istgt = tf.cast(tgt[:, :, None] == inp[:, None, :], tf.float32)
-                base = tf.matmul(h, xin, transpose_b=True) / tau
-                own = tf.reduce_sum(tf.exp(base + rep) * lo * (1 - istgt), -1)
-                twice = tf.reduce_sum(tf.exp(base - lq[:, None, :-1]) * mu[:, None, :-1] * lo * (1 - istgt), -1)
-                twice += tf.exp(pos - lq[:, 1:]) * mu[:, 1:]
-                pos = pos + tf.reduce_sum(rep * lo * istgt, -1)
-            else:
-                own = tf.zeros_like(pos)
-                twice = tf.exp(pos - lq[:, 1:]) * mu[:, 1:]
-            N = tf.gather(E, nidx)
-            logits = tf.matmul(hs, N, transpose_b=True) - tf.gather(logq_u, nidx)
-            est = tf.reduce_sum(tf.exp(logits), 1)
-            g = lambda a: tf.gather_nd(a, valid)
-            ps = g(pos)
-            loss = tf.math.log(tf.maximum(est - g(twice), 0.0) + g(own) + tf.exp(ps)) - ps
-            w = tf.gather(weights, valid[:, 0])
-            loss = tf.reduce_sum(loss * w) / tf.cast(tf.shape(valid)[0], tf.float32)
-        grads = tape.gradient(loss, [rows] + self.params)
-        b1, b2 = 0.9, self.flags["beta2"]
-        self.t.assign_add(1.0)
-        c = lr * tf.sqrt(1 - b2**self.t) / (1 - b1**self.t)
-        for p, gr, m, v in zip(self.params, grads[1:], self.m, self.v):
-            m.assign(b1 * m + (1 - b1) * gr)
-            v.assign(b2 * v + (1 - b2) * gr * gr)
-            p.assign_sub(c * m / (tf.sqrt(v) + 1e-8))
-        gr = grads[0]
-        m = b1 * tf.gather(self.em, uniq) + (1 - b1) * gr
-        v = b2 * tf.gather(self.ev, uniq) + (1 - b2) * gr * gr
-        if self.flags["rowsteps"]:
-            t = tf.gather(self.et, uniq) + 1
-            self.et.scatter_update(tf.IndexedSlices(t, uniq))
-            t = t[:, None]
-            c = lr * tf.sqrt(1 - b2**t) / (1 - b1**t)
-        self.em.scatter_update(tf.IndexedSlices(m, uniq))
-        self.ev.scatter_update(tf.IndexedSlices(v, uniq))
-        self.emb.scatter_sub(tf.IndexedSlices(self.flags['elr'] * c * m / (tf.sqrt(v) + 1e-8), uniq))
+    def __init__(self, table: NDArray[np.float32], encoder: SessionEncoder, options: TrainingOptions) -> None:
+        super().__init__()
+        self.options = options
+        self.table = tf.Variable(table, name="table")
+        self.encoder = encoder
+        self.adam = Adam(encoder.weights, self.table, ROW_RATE)
+        self.log_expected = tf.Variable(tf.zeros(len(table)), trainable=False)
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, None), tf.int32),
+            tf.TensorSpec((None,), tf.float32),
+            tf.TensorSpec((None,), tf.int32),
+            tf.TensorSpec((), tf.float32),
+            tf.TensorSpec((), tf.int32),
+        ]
+    )
+    def step(
+        self, sessions: tf.Tensor, weights: tf.Tensor, negatives: tf.Tensor, rate: tf.Tensor, seed: tf.Tensor
+    ) -> tf.Tensor:
+        """Learn from one batch (see `Batch`) and return its mean loss."""
+        shape = tf.shape(sessions)
+        rows, place = tf.unique(tf.concat([tf.reshape(sessions, [-1]), negatives], 0))
+        in_sessions = tf.reshape(place[: tf.size(sessions)], shape)
+        in_negatives = place[tf.size(sessions) :]
+        table_rows = tf.gather(self.table, rows)
+        drawn = tf.math.unsorted_segment_sum(
+            tf.ones_like(in_negatives, tf.float32), in_negatives, tf.size(rows)
+        )
+        known = sessions[:, :-1] > 0
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([table_rows, *self.encoder.weights.values()])
+            normalized = tf.math.l2_normalize(table_rows, -1)
+            items = SampledItems(
+                normalized, tf.gather(self.log_expected, rows), drawn, in_sessions, in_negatives
+            )
+            embedded = tf.gather(normalized, in_sessions[:, :-1])
+            states, repeats = self.encoder(embedded, known, self.options.dropout, seed)
+            losses = sampled_softmax(states, repeats, sessions, items, self.options.temperature)
+            weighted = tf.where(known, losses * weights[:, None], 0.0)
+            loss = tf.reduce_sum(weighted) / tf.reduce_sum(tf.cast(known, tf.float32))
+        row_gradient, gradients = tape.gradient(loss, (table_rows, self.encoder.weights))
+        self.adam.apply(gradients, rows, tf.convert_to_tensor(row_gradient), rate)
         return loss
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None))])
-    def score(self, ids, E):
-        x = tf.gather(E, ids)
-        h, rep = self.enc(x, ids > 0, 0.0)
-        s = tf.matmul(h[:, -1] / self.opt["tau"], E, transpose_b=True)
-        if self.flags["repeat"]:
-            L = tf.shape(ids)[1]
-            r = rep[:, -1]
-            eq = ids[:, :, None] == ids[:, None, :]
-            rg = tf.range(L)
-            dup = tf.reduce_any(eq & (rg[None, None, :] > rg[None, :, None]), -1)
-            r = tf.where(dup | (ids == 0), 0.0, r)
-            b = tf.shape(ids)[0]
-            ii = tf.stack([tf.repeat(tf.range(b), L), tf.reshape(ids, [-1])], 1)
-            s = tf.tensor_scatter_nd_add(s, ii, tf.reshape(r, [-1]))
-        return s
+
+class Attention(Recommender):
+    """Causal attention over the session's own item embeddings; see `SessionEncoder`."""
+
+    name = "attention"
+
+    def __init__(self, options: TrainingOptions | None = None) -> None:
+        super().__init__(options)
+        self._trainer: Trainer | None = None
+        self._scorer: Scorer | None = None
+
+    def fit(
+        self,
+        log: SessionLog,
+        weights: NDArray[np.float32] | None = None,
+        options: TrainingOptions | None = None,
+        progress: Progress | None = None,
+    ) -> TrainingReport:
+        """Train from scratch; see `Recommender.fit`."""
+        began = perf_counter()
+        self.options = options or self.options
+        self.vocabulary = Vocabulary()
+        self._trainer = None
+        return self._train(
+            log, weights, progress, began, rate=self.options.learning_rate, epochs=self.options.epochs
+        )
+
+    def warm_start(
+        self,
+        log: SessionLog,
+        weights: NDArray[np.float32] | None = None,
+        options: TrainingOptions | None = None,
+        progress: Progress | None = None,
+    ) -> TrainingReport:
+        """Train on with the weights and the optimizer state there are; see `Recommender.warm_start`."""
+        began = perf_counter()
+        options = options or self.options
+        fixed = ("embedding_size", "max_length")
+        if self._trainer and any(getattr(options, name) != getattr(self.options, name) for name in fixed):
+            raise ModelError(
+                f"a warm start cannot change {' or '.join(fixed)}: the model has "
+                f"{[getattr(self.options, name) for name in fixed]}, received "
+                f"{[getattr(options, name) for name in fixed]}; train from scratch instead"
+            )
+        self.options = options
+        return self._train(
+            log, weights, progress, began, rate=options.warm_learning_rate, epochs=options.warm_epochs
+        )
+
+    def _train(
+        self,
+        log: SessionLog,
+        weights: NDArray[np.float32] | None,
+        progress: Progress | None,
+        began: float,
+        *,
+        rate: float,
+        epochs: int,
+    ) -> TrainingReport:
+        weights = session_weights(log, weights, self.options)
+        before = len(self.vocabulary)
+        self._read_counts(log, weights)
+        trainer = self._grown_trainer()
+        batches = Batches(log, weights, self.vocabulary, self.options.max_length)
+        total = epochs * batches.n_batches(self.options.batch_size)
+        popularity = self.vocabulary.counts / self.vocabulary.counts.sum()
+        expected = np.maximum(popularity, 1e-12) * self.options.negatives
+        trainer.log_expected.assign(np.log(expected).astype(np.float32))
+        first = int(trainer.adam.steps.numpy())
+        generator = np.random.default_rng((self.options.seed, first))
+        losses, done = [], 0
+        for epoch in range(epochs):
+            sums = []
+            for batch in batches.epoch(
+                self.options.batch_size, self.options.negatives, np.cumsum(popularity), generator
+            ):
+                now = rate * min(1.0, (done + 1) / WARM_UP_STEPS) * _cosine(done / total)
+                seed = np.int32(self.options.seed + 7919 * (first + done))
+                sums.append(
+                    trainer.step(batch.sessions, batch.weights, batch.negatives, np.float32(now), seed)
+                )
+                done += 1
+                if progress and done % 20 == 0:
+                    progress(done / total, f"epoch {epoch + 1} of {epochs}")
+            losses.append(float(np.mean([value.numpy() for value in sums])) if sums else 0.0)
+        self._scorer = Scorer(trainer.table, trainer.encoder, self.options.temperature)
+        seconds = perf_counter() - began
+        items, targets = len(self.vocabulary), batches.n_targets
+        return TrainingReport(
+            sessions=len(log),
+            targets=targets,
+            steps=done,
+            epochs=epochs,
+            items=items,
+            new_items=items - before,
+            seconds=seconds,
+            targets_per_second=targets * epochs / max(seconds, 1e-9),
+            losses=tuple(losses),
+        )
+
+    def _read_counts(self, log: SessionLog, weights: NDArray[np.float32]) -> None:
+        """Grow the vocabulary and count its items; every item seen keeps a count above 0."""
+        self.vocabulary = self.vocabulary.grow(log.ids())
+        items = self.vocabulary.encode(log.catalogue)[log.items]
+        added = np.bincount(items, np.repeat(weights, log.lengths), minlength=self.vocabulary.size)
+        counts = self.options.memory * self.vocabulary.counts + added
+        counts[1:] = np.maximum(counts[1:], 1e-3)
+        self.vocabulary = self.vocabulary.with_counts(counts)
+
+    def _grown_trainer(self) -> Trainer:
+        """Return a trainer with a row for every item: old rows and slots unmoved, new ones random."""
+        options = self.options
+        old = self._trainer
+        rows = old.table.numpy() if old else np.zeros((0, options.embedding_size), np.float32)
+        generator = np.random.default_rng((options.seed, len(rows)))
+        shape = (self.vocabulary.size - len(rows), options.embedding_size)
+        new = generator.standard_normal(shape) / options.embedding_size**0.5
+        encoder = (
+            old.encoder if old else SessionEncoder(options.embedding_size, options.max_length, options.seed)
+        )
+        trainer = Trainer(np.concatenate([rows, new.astype(np.float32)]), encoder, options)
+        if old:
+            trainer.adam.restore(old.adam.arrays())
+        self._trainer = trainer
+        return trainer
+
+    def scores(self, prefixes: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Score every item by the cosine over the temperature, and repeats by their own score on top."""
+        scores = self._ready().score(prefixes).numpy()
+        scores[:, 0] = -np.inf
+        return scores
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return weights and optimizer slots."""
+        self._ready()
+        assert self._trainer
+        encoder = {f"encoder/{name}": value.numpy() for name, value in self._trainer.encoder.weights.items()}
+        adam = {f"adam/{name}": value for name, value in self._trainer.adam.arrays().items()}
+        return {"table": self._trainer.table.numpy()} | encoder | adam
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Take over weights and optimizer slots."""
+        options = self.options
+        encoder = SessionEncoder(options.embedding_size, options.max_length, options.seed)
+        for name, variable in encoder.weights.items():
+            variable.assign(arrays[f"encoder/{name}"])
+        self._trainer = Trainer(arrays["table"], encoder, options)
+        slots = {name.removeprefix("adam/"): value for name, value in arrays.items() if name[:5] == "adam/"}
+        self._trainer.adam.restore(slots)
+        self._scorer = Scorer(self._trainer.table, encoder, options.temperature)
+
+    def export_scorer(self, directory: Path) -> None:
+        """Write a SavedModel: `score`, and `max_length`."""
+        scorer = self._ready()
+        tf.saved_model.save(scorer, str(directory), signatures={"serving_default": scorer.score})
+
+    def _ready(self) -> Scorer:
+        if self._scorer is None:
+            raise ModelError("the attention model is not trained yet: call fit or load first")
+        return self._scorer
+
+
+def _cosine(done: float) -> float:
+    """Return the share of the peak rate that is left: from 1 to 0.01."""
+    return float(0.01 + 0.99 * 0.5 * (1.0 + np.cos(np.pi * done)))

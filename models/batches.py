@@ -65,6 +65,8 @@ class Batches:
             popularity: float64 [size], cumulative probability of each index to be sampled.
             generator: decides order and samples.
         """
+        if not len(self._usable):
+            return
         order = generator.permutation(self._usable)
         order = order[np.argsort(self._length[order], kind="stable")]
         reached = np.cumsum(self._length[order] - 1)

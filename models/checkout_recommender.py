@@ -25,7 +25,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 ROWS_AT_ONCE = 128
 
 
-class CheckoutRecommender(PythonModel):  # type: ignore[misc]
+class CheckoutRecommender(PythonModel):
     """Recommend the next items of sessions."""
 
     def load_context(self, context: PythonModelContext) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
 
-class Adam(tf.Module):  # type: ignore[misc]
+class Adam(tf.Module):
     """Adam (Kingma & Ba 2015) for dense weights, and a lazy form of it for the rows of one big table.
 
     A row's moments stand still while no batch reads it. Dense Adam would move the row on by its momentum
@@ -20,9 +20,7 @@ class Adam(tf.Module):  # type: ignore[misc]
     `row_rate` times as long.
     """
 
-    def __init__(
-        self, weights: Mapping[str, tf.Variable], table: tf.Variable, row_rate: float
-    ) -> None:
+    def __init__(self, weights: Mapping[str, tf.Variable], table: tf.Variable, row_rate: float) -> None:
         super().__init__()
         self._weights = dict(weights)
         self._table = table

@@ -79,6 +79,16 @@ class Recommender(ABC):
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Take over the state that `arrays` gave; options and vocabulary are set already."""
 
+    def export_scorer(self, directory: Path) -> None:
+        """Write a TensorFlow SavedModel into the folder, for serving without this project.
+
+        It has `score`, from int32 [b, length] to float32 [b, vocabulary.size], and `max_length`.
+
+        Raises:
+            ModelError: a model of a kind that is not served.
+        """
+        raise ModelError(f"a {self.name} model is a baseline and cannot be served from {directory}")
+
     def rank(
         self, prefixes: NDArray[np.int32], targets: NDArray[np.int32], k: int
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -145,12 +155,24 @@ def best(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:
     if k < 1:
         return np.zeros((len(scores), 0), np.int32)
     items = scores[:, 1:]
-    least = np.partition(items, -k, axis=1)[:, -k]
+    floor = _floor(items, k)
     top = np.empty((len(scores), k), np.int32)
     for row, values in enumerate(items):
-        candidates = np.flatnonzero(values >= least[row])
+        candidates = np.flatnonzero(values >= floor[row])
         top[row] = 1 + candidates[np.lexsort((candidates, -values[candidates]))[:k]]
     return top
+
+
+def _floor(items: NDArray[np.float32], k: int) -> NDArray[np.float32]:
+    """Return for each row a value that at least k items reach, and few more than k.
+
+    Of the largest of each of n / 64 groups of items, the k-th: a partition of all would take far longer.
+    """
+    groups = items.shape[1] // 64
+    if groups <= k:
+        return np.partition(items, -k, axis=1)[:, -k]
+    largest = items[:, : groups * 64].reshape(len(items), 64, groups).max(axis=1)
+    return np.partition(largest, -k, axis=1)[:, -k]
 
 
 def _class_of(name: str) -> type[Recommender]:

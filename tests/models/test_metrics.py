@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("NUMBA_DISABLE_JIT", "1")  # compiling ranx takes minutes, running it does not
-from ranx import Qrels, Run, evaluate  # noqa: E402
-
+from ranx import Qrels, Run, evaluate
 
 from models.metrics import (
     bootstrap_difference,

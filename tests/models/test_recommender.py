@@ -96,7 +96,7 @@ def test_refusals_name_what_was_received(tmp_path):
         load(tmp_path)
     with pytest.raises(OptionsError, match="layers"):
         TrainingOptions.from_dict({"layers": 3})
-    with pytest.raises(OptionsError, match="dropout cannot be 1.0"):
+    with pytest.raises(OptionsError, match=r"dropout cannot be 1\.0"):
         TrainingOptions(dropout=1.0)
     with pytest.raises(ValueError, match="4 sessions"):
         create("popularity").fit(LOG, np.ones(3, np.float32))

@@ -1,8 +1,8 @@
 """Run by the kill tests: kill -9 at one boundary after another, then a plain re-run, and compare the states.
 
-Usage: killed.py FOLDER BOUNDARY...; prints one JSON line a boundary: whether it was killed there, and the state
-after the re-run. The boundary "none" is never killed. Each step runs in a forked process of its own, so that
-imports are paid once; no thread runs before a fork, since nothing is used before it.
+Usage: killed.py FOLDER [BOUNDARY...]; writes one JSON line a boundary: whether it was killed there, and the
+state after the re-run. The boundary "none" is never killed. Each step runs in a forked process of its own, so
+that imports are paid once; no thread runs before a fork, since nothing is used before it.
 """
 
 import json
@@ -15,13 +15,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import made_up_shop
+import matplotlib.figure  # noqa: F401  imported once, before the forks
 from lastaisle.lake import Lake
 from lastaisle.release import Registry, rollback
 from made_up_shop import Installation
 from mlflow import MlflowClient
 
 import models.baselines
-
 
 # name → (class, method, "before" or "after", text that the arguments hold, which such call)
 BOUNDARIES = {
@@ -39,7 +39,13 @@ BOUNDARIES = {
     "registration stands in the ledger only": (Lake, "append", "after", "/register", 1),
     "decision is stored, ledger has no row": (MlflowClient, "log_text", "after", "release/decision.json", 1),
     "promotion stands in the ledger only": (Lake, "append", "after", "/decide", 1),
-    "champion has moved, previous has not": (MlflowClient, "set_registered_model_alias", "after", "champion", 1),
+    "champion has moved, previous has not": (
+        MlflowClient,
+        "set_registered_model_alias",
+        "after",
+        "champion",
+        1,
+    ),
     "rollback stands in the ledger only": (Lake, "append", "after", "rollback/", 1),
     "champion is rolled back, previous has not moved": (
         MlflowClient,
@@ -109,7 +115,8 @@ def first_day(home):
 
 
 def tell(home, boundary, killed):
-    print(json.dumps({"boundary": boundary, "killed": killed, "state": Installation(home).state()}))
+    json.dump({"boundary": boundary, "killed": killed, "state": Installation(home).state()}, sys.stdout)
+    sys.stdout.write("\n")
 
 
 def main(folder, boundaries):
@@ -118,16 +125,21 @@ def main(folder, boundaries):
     assert forked(lambda: first_day(home)) == 0
     home.rename(template)
     for boundary in boundaries:
-        shutil.rmtree(home, ignore_errors=True)
-        shutil.copytree(template, home)  # the same path, since MLflow keeps absolute ones
-        if boundary == "none":
-            killed = False
-            assert forked(lambda: second_day(home)) == 0
-        else:
-            status = forked(lambda: (arm(boundary), second_day(home)))
-            killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-            assert forked(lambda: again(home, boundary)) == 0
-        assert forked(lambda: tell(home, boundary, killed)) == 0
+        run_one(home, template, boundary)
+
+
+def run_one(home, template, boundary):
+    """Start from the template, be killed at the boundary, run again, and tell the state."""
+    shutil.rmtree(home, ignore_errors=True)
+    shutil.copytree(template, home)  # the same path, since MLflow keeps absolute ones
+    if boundary == "none":
+        killed = False
+        assert forked(lambda: second_day(home)) == 0
+    else:
+        status = forked(lambda: (arm(boundary), second_day(home)))
+        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        assert forked(lambda: again(home, boundary)) == 0
+    assert forked(lambda: tell(home, boundary, killed)) == 0
 
 
 if __name__ == "__main__":

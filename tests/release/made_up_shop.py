@@ -1,7 +1,7 @@
 """A made-up shop: three days of sessions in which each item is followed by one of two others.
 
-Used by the release tests, and by the process that the kill tests kill. Models are packed without TensorFlow and
-learn by counting, so that a release takes seconds.
+Used by the release tests, and by the process that the kill tests kill. Models are packed without TensorFlow
+and learn by counting, so that a release takes seconds.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -61,11 +61,11 @@ def events(days=3, sessions=400, seed=1):
 
 def package(recommender, folder):
     """Stand in for models.packaging.package."""
-    import pandas as pd
+    import models.packaging
 
     return {
         "python_model": str(Path(__file__).with_name("light_model.py")),
-        "input_example": pd.DataFrame({"items": [["i0"]]}),
+        "signature": models.packaging.signature(),
         "pip_requirements": ["mlflow"],
     }
 
@@ -96,9 +96,7 @@ class Installation:
 
     def plan(self, day, kind="incremental", architecture="cooccurrence"):
         champion = current_champion(self.lake, self.registry)
-        return plan_window(
-            self.lake, self.settings, end_of(day), kind, champion, architecture=architecture
-        )
+        return plan_window(self.lake, self.settings, end_of(day), kind, champion, architecture=architecture)
 
     def train(self, day, **options):
         return train_candidate(self.plan(day, **options), self.lake, self.registry, self.settings)
@@ -107,9 +105,7 @@ class Installation:
         return evaluate_candidate(run_id, self.lake, self.registry, self.settings)
 
     def release(self, run_id, rules=None):
-        return release_candidate(
-            run_id, self.lake, self.registry, self.settings, actor="tester", rules=rules
-        )
+        return release_candidate(run_id, self.lake, self.registry, self.settings, actor="tester", rules=rules)
 
     def day(self, day, rules=None, **options):
         """Plan, train, evaluate and release one day."""
@@ -130,7 +126,9 @@ class Installation:
                 ({name: str(value) for name, value in row.items() if name not in timed} for row in rows),
                 key=lambda row: row["run_key"],
             ),
-            "versions": sorted((str(v.version), v.tags["run_key"], v.tags.get("lastaisle.decision", "")) for v in versions),
+            "versions": sorted(
+                (str(v.version), v.tags["run_key"], v.tags.get("lastaisle.decision", "")) for v in versions
+            ),
             "aliases": self.registry.aliases(),
             "runs": sorted((run.data.tags["run_key"], run.info.status) for run in runs),
             "artifacts": sorted(

@@ -47,7 +47,9 @@ def test_standing(moves, champion, previous):
 
 
 def test_the_challenger_is_the_version_registered_last():
-    assert standing([move("register", None, "1"), move("register", "1", "2"), *promoted("1")]).challenger == "2"
+    assert (
+        standing([move("register", None, "1"), move("register", "1", "2"), *promoted("1")]).challenger == "2"
+    )
 
 
 def test_a_move_is_written_once_and_read_in_order(tmp_path):

@@ -128,7 +128,9 @@ def test_late_rows_make_another_training_and_later_days_do_not(home, shop):
     after = home.plan(1).run_key
     assert after != before
     table = shop.events(days=5)
-    home.lake.append("events", table.filter(table["event_date"].to_numpy() > table["event_date"][9000].as_py()), key="x")
+    home.lake.append(
+        "events", table.filter(table["event_date"].to_numpy() > table["event_date"][9000].as_py()), key="x"
+    )
     assert home.plan(1).run_key == after
 
 
@@ -174,7 +176,7 @@ def test_an_alias_moved_by_hand_is_put_back(home):
 
 def test_rollbacks_that_cannot_be(home):
     home.day(1)
-    with pytest.raises(RegistryError, match="no version '9'.* it has 1"):
+    with pytest.raises(RegistryError, match=r"no version '9'.* it has 1"):
         back(home, to_version="9", reason="why not")
     with pytest.raises(RegistryError, match="needs a reason"):
         back(home, reason=" ")

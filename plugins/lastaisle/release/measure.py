@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from models.sequences import Examples, SessionLog
 
 KS = (1, 5, 10, 20)
-SLICE_METRICS = ("recall@20", "mrr@20")
+BY_RANK = ("precision", "recall", "hit_rate", "mrr", "ndcg")
+RANK_METRICS = tuple(f"{name}@{k}" for name in BY_RANK for k in KS)
+COMPARED = ("recall@20", "mrr@20")  # on slices, and in paired differences
+LEVEL = 0.95  # of the intervals, but for those of paired differences, whose level the gate sets
 SEED = 0  # of the bootstrap: the same rankings give the same intervals
 LONG_PREFIX = 5  # items seen before the target: from here on a session is long
 COLD_COUNT = 10  # an item with fewer events in the window is cold
@@ -24,72 +27,75 @@ COLD_COUNT = 10  # an item with fewer events in the window is cold
 def measure(
     rankings: Mapping[str, Ranking], slices: Mapping[str, Any], level: float
 ) -> dict[str, Evaluation]:
-    """Measure every model, overall and on each slice.
+    """Measure every model, overall and on each slice; the candidate against each other model, paired.
 
     Args:
         rankings: part (candidate, champion, …) to its ranking of the same examples.
         slices: name to a boolean mask over the examples.
         level: level of the intervals of paired differences.
     """
-    result = {}
-    for name, ranking in rankings.items():
-        others = (
-            {other: rankings[other] for other in rankings if other != name} if name == "candidate" else {}
-        )
-        result[name] = Evaluation(
-            name=name,
-            overall=_scores(ranking, others, None, level),
-            slices={
-                part: _scores(ranking.select(rows), _select(others, rows), SLICE_METRICS, level)
-                for part, rows in slices.items()
-            },
-        )
-    return result
-
-
-def _select(rankings: Mapping[str, Ranking], rows: NDArray[np.bool_]) -> dict[str, Ranking]:
-    return {name: ranking.select(rows) for name, ranking in rankings.items()}
-
-
-def _scores(
-    ranking: Ranking, others: Mapping[str, Ranking], only: tuple[str, ...] | None, level: float
-) -> Scores:
-    from models.metrics import bootstrap_interval, per_example
-    from models.ranking import summarize
-
-    values = {name: value for name, value in summarize(ranking, KS).items() if only is None or name in only}
-    intervals = {
-        name: bootstrap_interval(per_example(name, ranking.ranks), ranking.session, seed=SEED)
-        for name in values
-        if name.startswith(("recall", "mrr", "ndcg"))
+    overall = _scores(rankings, RANK_METRICS, level)
+    parts = {
+        part: _scores({name: ranking.select(rows) for name, ranking in rankings.items()}, COMPARED, level)
+        for part, rows in slices.items()
     }
-    metrics = {}
-    for name, value in values.items():
-        metric, _, k = name.partition("@")
-        low, high = intervals.get(name, (value, value))  # coverage has none
-        if metric in ("precision", "hit_rate"):  # recall, scaled: its draws need not be repeated
-            scale = int(k) if metric == "precision" else 1
-            low, high = (end / scale for end in intervals[f"recall@{k}"])
-        metrics[name] = Estimate(value, low, high)
-    against = {other: _differences(ranking, others[other], level) for other in others}
-    return Scores(len(ranking), metrics, against)
-
-
-def _differences(ranking: Ranking, other: Ranking, level: float) -> dict[str, Estimate]:
-    from models.metrics import bootstrap_difference, per_example
-
     return {
-        name: Estimate(
-            *bootstrap_difference(
-                per_example(name, ranking.ranks),
-                per_example(name, other.ranks),
-                ranking.session,
-                seed=SEED,
-                level=level,
-            )
-        )
-        for name in SLICE_METRICS
+        name: Evaluation(name, overall[name], {part: scores[name] for part, scores in parts.items()})
+        for name in rankings
     }
+
+
+def _scores(rankings: Mapping[str, Ranking], names: tuple[str, ...], level: float) -> dict[str, Scores]:
+    """Measure every model on the examples that all rankings share."""
+    import numpy as np
+
+    from models.metrics import per_example, resampled_means
+
+    values = {
+        (part, name): per_example(name, ranking.ranks) for part, ranking in rankings.items() for name in names
+    }
+    differences = {
+        (other, name): values["candidate", name] - values[other, name]
+        for other in rankings
+        if other != "candidate"
+        for name in COMPARED
+    }
+    columns = np.stack([*values.values(), *differences.values()], axis=1)
+    targets = len(columns)
+    means = columns.mean(axis=0) if targets else np.zeros(columns.shape[1])
+    drawn = means[None, :]
+    if targets:
+        drawn = resampled_means(columns, next(iter(rankings.values())).session, seed=SEED)
+    estimates = dict(zip(values, _estimates(means, drawn, LEVEL), strict=False))
+    paired = dict(zip(differences, _estimates(means, drawn, level)[len(values) :], strict=True))
+    against: dict[str, dict[str, Estimate]] = {}
+    for (other, name), estimate in paired.items():
+        against.setdefault(other, {})[name] = estimate
+    return {
+        part: Scores(
+            targets,
+            {name: estimates[part, name] for name in names}
+            | (_coverage(ranking) if names is RANK_METRICS else {}),
+            against if part == "candidate" else {},
+        )
+        for part, ranking in rankings.items()
+    }
+
+
+def _estimates(means: NDArray[np.float64], drawn: NDArray[np.float64], level: float) -> list[Estimate]:
+    """Give each column's mean its percentile interval."""
+    import numpy as np
+
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return [Estimate(*map(float, ends)) for ends in zip(means, low, high, strict=True)]
+
+
+def _coverage(ranking: Ranking) -> dict[str, Estimate]:
+    """Return coverage at every k; it has no interval, since a resample shows fewer items than all do."""
+    from models.metrics import coverage_at_k
+
+    shares = {f"coverage@{k}": coverage_at_k(ranking.top, k, ranking.n_items) for k in KS}
+    return {name: Estimate(share, share, share) for name, share in shares.items()}
 
 
 def slices_of(examples: Examples, trained_on: SessionLog) -> dict[str, NDArray[np.bool_]]:
