@@ -118,9 +118,8 @@ def broken_in_sql(contract, table, references):
         counts = {}
         for rule in contract.rules:
             query = f"SELECT count(*) FROM typed_rows WHERE NOT coalesce({rule.predicate}, TRUE)"
-            counts[rule.name] = connection.execute(query, {"now": NOW} if rule.uses_now else None).fetchone()[
-                0
-            ]
+            parameters = {"now": NOW} if rule.uses_now else None
+            (counts[rule.name],) = connection.execute(query, parameters).fetchone()
         return counts
 
 
