@@ -66,13 +66,13 @@ def ingest(
     report: Report = None,
 ) -> None:
     """Ingest session logs: validate, quarantine, deduplicate, anonymize."""
-    from lastaisle.ingest import ingest as run
+    from lastaisle.ingest.run import ingest as run
     from lastaisle.privacy.keys import PseudonymKeys
 
     settings = _settings(lake)
     keys = PseudonymKeys.load_or_create(settings.key_file, lake_url=settings.lake)
     with _bar("Ingesting") as progress:
-        done = run(source, log_format, _lake(settings), keys, progress=progress).to_dict()
+        done = run(source, log_format, _lake(settings), keys).to_dict()
     _show(done, report)
     if done["files_failed"]:
         raise typer.Exit(1)
