@@ -8,7 +8,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +34,7 @@ class Run:
         state: queued, running, success or failed.
         start: when the scheduler began it.
         end: when it was over.
+        conf: what it was triggered with.
     """
 
     dag_id: str
@@ -42,6 +43,7 @@ class Run:
     state: str
     start: datetime | None
     end: datetime | None
+    conf: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -104,6 +106,7 @@ class AirflowApi:
                 row["state"],
                 _moment(row["start_date"]),
                 _moment(row["end_date"]),
+                row["conf"] or {},
             )
             for row in answer["dag_runs"]
         ]
@@ -128,8 +131,11 @@ class AirflowApi:
                 return None
             raise
 
-    def trigger(self, dag_id: str, conf: Mapping[str, Any]) -> Run:
-        """Start a run by hand."""
+    def trigger_once(self, dag_id: str, conf: Mapping[str, Any]) -> Run:
+        """Start a run by hand, unless one with these parameters runs or has succeeded; return it."""
+        for run in reversed(self.runs(dag_id)):
+            if run.run_id.startswith("manual") and run.conf == conf and run.state != "failed":
+                return run
         row = self.post(f"/dags/{dag_id}/dagRuns", {"conf": dict(conf), "logical_date": None})
         return Run(dag_id, row["dag_run_id"], row["partition_key"], row["state"], None, None)
 

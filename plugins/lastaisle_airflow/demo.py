@@ -90,7 +90,7 @@ class Demo:
             return
         command = ["backfill", "create", "--dag-id", "ingest_sessions", "--from-date", missing[0]]
         command += ["--to-date", missing[-1], "--max-active-runs", "1", "--reprocess-behavior", "failed"]
-        self.console.print(f"[dim]$ airflow {' '.join(command)}[/]", highlight=False)
+        self.console.print(f"[dim]$ airflow {' '.join(command)}[/]", highlight=False, soft_wrap=True)
         for _ in ticks(120, pause=3):  # one of an earlier start may still be marked as running
             backfills = self.api.get("/backfills", dag_id="ingest_sessions")["backfills"]
             if all(backfill["completed_at"] for backfill in backfills):
@@ -131,7 +131,7 @@ class Demo:
         end = date.fromisoformat(self.days[-1]) + timedelta(days=1)
         conf = {"window_hours": 1, "epochs": 1, "data_end": f"{end.isoformat()}T00:00:00+00:00"}
         self._say(f"A starved candidate: retrain_full {json.dumps(conf)}")
-        run = self._await_run(self.api.trigger("retrain_full", conf))
+        run = self._await_run(self.api.trigger_once("retrain_full", conf))
         decision = self.api.result(run, "release_candidate")
         if decision is None:
             self.console.print(f"[red]failed:[/] {self._page(run)}", highlight=False)
@@ -143,13 +143,17 @@ class Demo:
 
     def roll_back(self) -> None:
         """Move champion back: first as a dry run, then in earnest."""
-        from lastaisle.release.ledger import ROLLBACK
+        from lastaisle.release.ledger import ROLLBACK, standing
 
-        if any(move.action == ROLLBACK for move in self._moves()):
+        moves = self._moves()
+        if any(move.action == ROLLBACK for move in moves):
+            return
+        if standing(moves).previous is None:
+            self._say("No rollback to show: there was no other champion before this one.")
             return
         for conf in ({}, {"reason": "The demo shows a rollback.", "dry_run": False}):
             self._say(f"A rollback: rollback_model {json.dumps(conf)}")
-            run = self._await_run(self.api.trigger("rollback_model", conf))
+            run = self._await_run(self.api.trigger_once("rollback_model", conf))
             report = self.api.result(run, "move_champion")
             if report is None:
                 self.console.print(f"[red]failed:[/] {self._page(run)}", highlight=False)
@@ -235,7 +239,7 @@ class Demo:
         self.console.print(f"\n[bold]{text}[/]", highlight=False)
 
 
-def land(settings: Settings, logs: str, days: int, console: Console) -> list[str]:
+def land(settings: Settings, logs: str, days: int, sessions_per_day: int, console: Console) -> list[str]:
     """Lay out the logs, real or simulated, unless they are; return the partitions of the first days."""
     from lastaisle_airflow.landing import days_landed, note_landed, split_by_day
 
@@ -250,9 +254,8 @@ def land(settings: Settings, logs: str, days: int, console: Console) -> list[str
     elif landed is None:
         from lastaisle.simulate import ShopOptions, write_logs
 
-        sessions = int(os.environ.get("LASTAISLE_DEMO_SESSIONS", "3000"))
         with console.status("Simulating a shop ..."):
-            write_logs(landing, ShopOptions(seed=settings.seed, days=days, sessions_per_day=sessions))
+            write_logs(landing, ShopOptions(seed=settings.seed, days=days, sessions_per_day=sessions_per_day))
         start = ShopOptions().start
         landed = [start + timedelta(days=number) for number in range(days)]
     note_landed(landing, source, settings.source_format, landed)
@@ -269,6 +272,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--format", default=os.environ.get("FORMAT", ""), help="format of the real logs")
     parser.add_argument("--days", type=int, default=7, help="how many days, from the first that has logs")
+    parser.add_argument("--sessions", type=int, default=3000, help="sessions a day of the simulated shop")
     parser.add_argument("--no-serve", action="store_true", help="stop everything at the end")
     return parser.parse_args(arguments)
 
@@ -286,7 +290,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     started = time.monotonic()
     try:
-        days = land(settings, chosen.logs, chosen.days, console)
+        days = land(settings, chosen.logs, chosen.days, chosen.sessions, console)
         console.print("Starting Airflow and MLflow ...")
         with running(settings) as services:
             for label, address in addresses(services).items():

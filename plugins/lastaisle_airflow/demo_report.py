@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -82,14 +82,13 @@ def _figures(report: EvaluationReport | None, model: str) -> str:
 
 def print_day(console: Console, row: DayRow, *, first: bool) -> None:
     """Print one line of the table of days, under its heading the first time."""
-    table = Table(show_header=first, box=None, padding=(0, 1), header_style="bold")
-    for name, width in (("day", 10), ("sessions", 8), ("new items", 9)):
-        table.add_column(name, min_width=width, justify="right" if width < 10 else "left", no_wrap=True)
-    for model in MODELS:
-        table.add_column(f"{model}\np@20    r@20", min_width=13, justify="right", no_wrap=True)
-    table.add_column("decision", min_width=13, no_wrap=True)
-    for name in ("work s", "Airflow s"):
-        table.add_column(name, min_width=len(name), justify="right", no_wrap=True)
+    table = Table(show_header=first, box=None, padding=(0, 1, 0, 0), header_style="bold")
+    columns = {"day": 10, "sessions": 8, "new items": 9}
+    columns |= {f"{model}\np@20    r@20": 13 for model in MODELS}
+    columns |= {"decision": 12, "work s": 6, "Airflow s": 9}
+    for name, width in columns.items():
+        side: Literal["left", "right"] = "left" if name in ("day", "decision") else "right"
+        table.add_column(name, width=width, justify=side, no_wrap=True)
     colour = {"prom": "green", "fail": "red", "refu": "yellow"}.get(row.decision[:4], "default")
     table.add_row(
         row.day,

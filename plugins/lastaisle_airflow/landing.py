@@ -94,10 +94,9 @@ def _dated_lines(file: SourceFile, name: str) -> Iterator[tuple[date, list[str]]
     from lastaisle.ingest.sources import adapter
 
     chosen = adapter(name)
-    query = (
-        f"SELECT source_row, min(TRY_CAST(occurred_at AS TIMESTAMPTZ))::DATE AS day "
-        f"FROM ({chosen.select(load_contract('raw_events'), 'batch')}) GROUP BY source_row ORDER BY source_row"
-    )
+    rows = chosen.select(load_contract("raw_events"), "batch")
+    day_of_row = "SELECT source_row, min(TRY_CAST(occurred_at AS TIMESTAMPTZ))::DATE"
+    query = f"{day_of_row} FROM ({rows}) GROUP BY source_row ORDER BY source_row"
     waiting: list[str] = []  # lines before the first that has a time
     current: date | None = None
     with duckdb.connect() as connection:

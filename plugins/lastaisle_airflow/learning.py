@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context, task
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from lastaisle.config import Settings
 from lastaisle_airflow.assets import CHECKOUT_RECOMMENDER
@@ -103,16 +103,19 @@ def plan(
 
 @task(pool=TRAINING_POOL)
 def train_candidate(planned: dict[str, Any]) -> str:
-    """Train, and return the MLflow run's id."""
+    """Train, and return the MLflow run's id; where sessions are too few, fail at once: trying again adds none."""
+    from lastaisle.errors import NotEnoughDataError
     from lastaisle.lake import Lake
     from lastaisle.release.registry import Registry
     from lastaisle.training.plan import TrainingPlan
     from lastaisle.training.train import train_candidate as train
 
     settings = Settings.from_env()
-    return train(
-        TrainingPlan.from_json(json.dumps(planned)), Lake(settings.lake), Registry(settings), settings
-    )
+    training_plan = TrainingPlan.from_json(json.dumps(planned))
+    try:
+        return train(training_plan, Lake(settings.lake), Registry(settings), settings)
+    except NotEnoughDataError as too_few:
+        raise AirflowFailException(str(too_few)) from too_few
 
 
 @task(pool=TRAINING_POOL)

@@ -44,7 +44,7 @@ def test_lines_before_the_first_time_go_with_it(tmp_path):
 def test_logs_without_any_time_are_refused(tmp_path):
     source = tmp_path / "clicks.tsv"
     source.write_text("garbage\n")
-    with pytest.raises(SourceError, match="no line of .*clicks.tsv"):
+    with pytest.raises(SourceError, match=r"no line of .*clicks\.tsv"):
         split_by_day(str(source), "yoochoose", tmp_path / "landing")
 
 
