@@ -110,17 +110,16 @@ def broken_in_sql(contract, table, references):
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("typed_rows", table)
-        for target, values in references.items():
-            name, column = target.split(".")
-            connection.register(
-                name, pa.table({"other": [None] * len(values), column: pa.array(values, pa.string())})
-            )
+        for table_name in {target.split(".")[0] for target in references}:
+            columns = {
+                target.split(".")[1]: pa.array(values, pa.string()) for target, values in references.items()
+            }
+            connection.register(table_name, pa.table(columns))
         counts = {}
         for rule in contract.rules:
             query = f"SELECT count(*) FROM typed_rows WHERE NOT coalesce({rule.predicate}, TRUE)"
-            counts[rule.name] = connection.execute(query, {"now": NOW} if rule.uses_now else None).fetchone()[
-                0
-            ]
+            parameters = {"now": NOW} if rule.uses_now else None
+            (counts[rule.name],) = connection.execute(query, parameters).fetchone()
         return counts
 
 
@@ -131,20 +130,13 @@ def broken_in_gx(contract, table, references):
     return {rule.name: report.outcome(rule.name).unexpected_count for rule in contract.rules}
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", ["raw_events", "events", "exposures"])
 def test_sql_and_great_expectations_agree_rule_by_rule(name, seed):
     contract = load_contract(name)
     table = random_rows(contract, random.Random(f"{name}-{seed}"))
     targets = {rule.reference for rule in contract.rules if rule.reference}
     known = ["a", "x" * 200, "0123456789abcdef" * 2, None]
-    if name == "exposures":  # both columns live in one table, so test one after the other
-        for target in sorted(targets):
-            only = {target: known}
-            kept = tuple(rule for rule in contract.rules if rule.reference in (None, target))
-            partial = type(contract)(**{**vars(contract), "rules": kept})
-            assert broken_in_gx(partial, table, only) == broken_in_sql(partial, table, only)
-        return
     references = dict.fromkeys(targets, known)
 
     expected = broken_in_sql(contract, table, references)

@@ -162,6 +162,24 @@ WRONG = {
         "user_or_session_is_required",
         "'fatal'",
     ),
+    "a path that is none": (
+        "$.consent.analytics",
+        "consent-analytics",
+        "consent_analytics",
+        "should look like",
+    ),
+    "what only ODCS 3.2 has": (
+        "        classification: public\n        quality:",
+        "        classification: public\n        enum: [{value: a}]\n        quality:",
+        "properties.event_type",
+        "enum belongs to ODCS 3.2",
+    ),
+    "a prefix that DuckDB refuses": (
+        "'[A-Z]{2}-[A-Z0-9]{1,3}'",
+        "'(?=DE)[A-Z]{2}'",
+        "properties.region: treatment",
+        "DuckDB refuses it",
+    ),
     "an allowed value of another type": ("- page_viewed", "- 7", "properties.event_type", "7 is no string"),
 }
 
