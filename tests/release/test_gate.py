@@ -11,7 +11,7 @@ def exactly(value):
     return Estimate(value, value, value)
 
 
-EQUAL = Estimate(0.0, -0.02, 0.02)
+EQUAL = Estimate(0.0, -0.015, 0.015)
 BETTER = Estimate(0.4, 0.37, 0.43)
 
 
@@ -42,7 +42,7 @@ def test_an_equal_fresher_candidate_is_promoted():
 
 @pytest.mark.parametrize(
     ("low", "promoted"),
-    [(-0.0299, True), (-0.03, False), (-0.2, False), (0.01, True)],
+    [(-0.0199, True), (-0.02, False), (-0.2, False), (0.01, True)],
 )
 def test_the_lower_end_of_the_difference_decides(low, promoted):
     decision = decide(candidate(champion=Estimate(low + 0.02, low, low + 0.04)), CHAMPION)
