@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from data_contracts.contract import Contract, load_contract
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.report import IngestReport
 from lastaisle.ingest.run import ingest
 from lastaisle.lake import Lake
 from lastaisle.privacy.keys import PseudonymKeys
+
+from data_contracts.contract import Contract, load_contract
 
 NOW = datetime(2025, 10, 10, tzinfo=UTC)
 COLUMNS_OF_THE_CLOCK = ("finished_at",)
@@ -101,7 +101,7 @@ def shop(make_shop) -> Shop:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    folder = Path(os.environ.get("LASTAISLE_DATA", "../shared/data"))
+    folder = Path(os.environ.get("LASTAISLE_DATA") or Path(__file__).parents[3] / "shared" / "data")
     if not folder.is_dir():
-        pytest.skip(f"LASTAISLE_DATA: no real logs in {folder}")
+        pytest.skip(f"no real logs in {folder}")
     return folder

@@ -11,13 +11,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
-from data_contracts.contract import load_contract
 from lastaisle.errors import ReconciliationError, SourceError
 from lastaisle.ingest.batch import ingest_file
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.staging import Staging
 from lastaisle.ingest.witness import DisagreementError
+
+from data_contracts.contract import load_contract
 
 
 def test_clean_rows_reach_the_events_and_nothing_else(shop):
@@ -164,9 +164,9 @@ def test_absent_consent_follows_the_contract_and_a_wrong_one_does_not(shop):
 
 def test_a_new_field_of_the_contract_needs_no_code(shop, tmp_path):
     text = Path(load_contract("raw_events").path).read_text()
-    extra = "    properties:\n      - {name: colour, description: Of the article., logicalType: string, classification: public}\n"
+    colour = "{name: colour, description: Of it., logicalType: string, classification: public}"
     path = tmp_path / "wider.odcs.yaml"
-    path.write_text(text.replace("    properties:\n", extra, 1))
+    path.write_text(text.replace("    properties:\n", f"    properties:\n      - {colour}\n", 1))
     shop.ingest(shop.write([shop.event(1)], "a.jsonl"))
     shop.ingest(shop.write([shop.event(2, colour="red")], "b.jsonl"), contract=load_contract(path))
     assert {row["item_id"]: row["colour"] for row in shop.rows("events")} == {"item-1": None, "item-2": "red"}

@@ -6,7 +6,6 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-
 from lastaisle.privacy.keys import ENVIRONMENT, KeyFileError, PseudonymKeys
 
 

@@ -60,7 +60,8 @@ def ingest(
     """
     started = time.perf_counter()
     adapter(format_name)
-    contract, events_contract = contract or load_contract(RAW_EVENTS), events_contract or load_contract(EVENTS)
+    contract = contract or load_contract(RAW_EVENTS)
+    events_contract = events_contract or load_contract(EVENTS)
     report = IngestReport()
     for file in list_files(source, source_options):
         try:
