@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -184,6 +185,13 @@ def _field(entry: SchemaProperty, treatments: dict[str, Treatment]) -> Field:
     unknown = set(custom) - set(_FIELD_OPTIONS)
     if unknown:
         raise ValueError(f"customProperties: unknown property {', '.join(sorted(unknown))}")
+    if entry.enum:
+        raise ValueError("enum belongs to ODCS 3.2: list the values under quality, as arguments.validValues")
+    json_path = custom.get("jsonPath", f"$.{name}")
+    if not re.fullmatch(r"\$(\.[A-Za-z_][A-Za-z0-9_]*)+", str(json_path)):
+        raise ValueError(
+            f"customProperties.jsonPath should look like $.consent.analytics, received {json_path!r}"
+        )
     default = custom.get("default")
     if default is not None and not accepts(str(entry.logicalType), default):
         raise ValueError(f"customProperties.default: {default!r} is no {entry.logicalType}")
@@ -197,7 +205,7 @@ def _field(entry: SchemaProperty, treatments: dict[str, Treatment]) -> Field:
         classification=str(entry.classification),
         description=" ".join((entry.description or "").split()),
         default=default,
-        json_path=custom.get("jsonPath", f"$.{name}"),
+        json_path=json_path,
         treatment=_treatment(entry, custom, treatments),
     )
 

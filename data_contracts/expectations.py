@@ -82,10 +82,10 @@ class ValidationReport:
 
 
 def gx_suite(contract: Contract) -> gx.ExpectationSuite:
-    """Return the suite of a contract: columns, types, uniqueness, every rule, and the table's own expectations.
+    """Return the suite of a contract: columns, types, uniqueness, rules, and the table's own expectations.
 
-    The name of each rule stands in the expectation's `meta`. Rules on $now and references keep a $PARAMETER, which
-    `validate_frame` fills.
+    The name of each rule stands in the expectation's `meta`. Rules on $now and references keep a $PARAMETER,
+    which `validate_frame` fills.
 
     Raises:
         ContractError: an expectation of `engine: greatExpectations` that Great Expectations does not know.
@@ -102,8 +102,8 @@ def gx_suite(contract: Contract) -> gx.ExpectationSuite:
 def frame_from_arrow(table: pa.Table) -> pd.DataFrame:
     """Return typed rows as Great Expectations reads them.
 
-    pandas cannot tell NaN from a missing number, so NaN becomes infinity, which every rule on numbers judges alike
-    (DuckDB, too, holds NaN to be greater than all others). Integers and booleans keep their gaps.
+    pandas cannot tell NaN from a missing number, so NaN becomes infinity, which every rule on numbers judges
+    alike (DuckDB, too, holds NaN to be greater than all others). Integers and booleans keep their gaps.
     """
     import pandas as pd
     import pyarrow.compute as pc
@@ -139,7 +139,7 @@ def validate_frame(
         contract: what the frame should satisfy.
         frame: typed rows, as from `frame_from_arrow`; further columns are ignored.
         now: what $now means; the present by default.
-        references: the values of each `table.column` that a rule refers to; a reference rule without them is skipped.
+        references: the values of each `table.column` that a rule refers to; a rule without them is skipped.
     """
     now = now or datetime.now(UTC)
     references = references or {}
@@ -213,12 +213,20 @@ def _expectation(contract: Contract, given: dict[str, Any]) -> Any:
 
 
 def _batch(frame: pd.DataFrame) -> Any:
+    """Return the frame as a batch, in a context without files, progress bars or usage reports."""
     import great_expectations as gx
-    from great_expectations.data_context.types.base import ProgressBarsConfig
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
 
-    context = gx.get_context(mode="ephemeral")
-    context.enable_analytics(False)
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    config = DataContextConfig(
+        store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+        progress_bars=ProgressBarsConfig(globally=False),
+        analytics_enabled=False,
+    )
+    context = gx.get_context(project_config=config, mode="ephemeral")
     asset = context.data_sources.add_pandas("frame").add_dataframe_asset("rows")
     definition = asset.add_batch_definition_whole_dataframe("all")
     return definition.get_batch(batch_parameters={"dataframe": frame})

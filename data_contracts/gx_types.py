@@ -1,8 +1,8 @@
 """Two expectations that Great Expectations lacks; importing this module registers them, for pandas.
 
-`expect_column_values_to_have_logical_type` checks the types of a contract value by value, so that a column of
-mixed objects says how many of its values are wrong. `expect_column_pair_values_to_compare` compares two columns
-within a tolerance.
+`expect_column_values_to_have_logical_type` checks the types of a contract value by value, so that a column
+of mixed objects says how many of its values are wrong. `expect_column_pair_values_to_compare` compares two
+columns within a tolerance.
 """
 
 from __future__ import annotations

@@ -101,27 +101,27 @@ def compile_expectations(path: Path, table: SchemaObject) -> tuple[dict[str, Any
 
 
 def refuse_broken_sql(path: Path, table: str, fields: Sequence[Field], rules: Sequence[Rule]) -> None:
-    """Let DuckDB bind every predicate against the empty table.
+    """Let DuckDB run every rule and every coarsening on an empty row.
 
     Raises:
-        ContractError: a predicate that DuckDB refuses, for example for its regular expression.
+        ContractError: SQL that DuckDB refuses, for example for its regular expression.
     """
     import duckdb
 
+    queries = {f"rule {rule.name}": rule.predicate for rule in rules if not rule.reference}
+    for field in fields:
+        if field.treatment.action == "coarsen":
+            queries[f"properties.{field.name}: treatment"] = field.treatment.sql(field.name)
     columns = ", ".join(f"{quote(field.name)} {field.sql_type}" for field in fields)
     with duckdb.connect() as connection:
         connection.execute(f"CREATE TABLE contract_rows ({columns})")
         connection.execute("INSERT INTO contract_rows DEFAULT VALUES")
-        for rule in rules:
-            if rule.reference:
-                continue
+        for where, expression in queries.items():
+            parameters = {"now": "2000-01-01T00:00:00Z"} if "$now" in expression else None
             try:
-                parameters = {"now": "2000-01-01T00:00:00Z"} if rule.uses_now else None
-                connection.execute(f"SELECT {rule.predicate} FROM contract_rows", parameters).fetchall()
+                connection.execute(f"SELECT {expression} FROM contract_rows", parameters).fetchall()
             except duckdb.Error as error:
-                raise ContractError(
-                    path, f"schema.{table}: rule {rule.name}", f"DuckDB refuses it: {error}"
-                ) from error
+                raise ContractError(path, f"schema.{table}.{where}", f"DuckDB refuses it: {error}") from error
 
 
 def _field_rules(entry: SchemaProperty, field: Field) -> Iterator[Rule]:
@@ -201,7 +201,15 @@ def _pattern_rule(field: Field, pattern: str) -> Rule:
     except re.error as error:
         raise ValueError(f"logicalTypeOptions.pattern: {pattern!r}: {error}") from error
     predicate = f"regexp_matches({quote(field.name)}, {literal(pattern)})"
-    return _rule(field, "matches_pattern", predicate, "expect_column_values_to_match_regex", regex=pattern)
+    return _rule(
+        field, "matches_pattern", predicate, "expect_column_values_to_match_regex", regex=_for_python(pattern)
+    )
+
+
+def _for_python(pattern: str) -> str:
+    r"""Write \Z for each $ that anchors, since Python's $ also matches before a last newline."""
+    tokens = re.findall(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", pattern, re.DOTALL)
+    return "".join(r"\Z" if token == "$" else token for token in tokens)
 
 
 def _allowed_rule(field: Field, quality: DataQuality) -> Rule:
@@ -220,9 +228,8 @@ def _allowed_rule(field: Field, quality: DataQuality) -> Rule:
         raise ValueError(f"quality.arguments.validValues: {wrong[0]!r} is no {field.logical_type}")
     listed = ", ".join(literal(value) if isinstance(value, str) else repr(value) for value in values)
     predicate = f"{quote(field.name)} IN ({listed})"
-    name = "is_allowed" if quality.name is None else quality.name.removeprefix(f"{field.name}_")
-    rule = _rule(field, name, predicate, "expect_column_values_to_be_in_set", value_set=values)
-    return replace(rule, severity=_severity(quality.severity))
+    rule = _rule(field, "is_allowed", predicate, "expect_column_values_to_be_in_set", value_set=values)
+    return replace(rule, name=quality.name or rule.name, severity=_severity(quality.severity))
 
 
 def _reference_rule(field: Field, relationship: Relationship) -> Rule:

@@ -1,1 +1,1 @@
-"""TBD"""
+"""The models: vocabulary, sequences, one architecture a file, metrics, and what services load."""

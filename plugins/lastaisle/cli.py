@@ -66,13 +66,13 @@ def ingest(
     report: Report = None,
 ) -> None:
     """Ingest session logs: validate, quarantine, deduplicate, anonymize."""
-    from lastaisle.ingest import ingest as run
+    from lastaisle.ingest.run import ingest as run
     from lastaisle.privacy.keys import PseudonymKeys
 
     settings = _settings(lake)
     keys = PseudonymKeys.load_or_create(settings.key_file, lake_url=settings.lake)
     with _bar("Ingesting") as progress:
-        done = run(source, log_format, _lake(settings), keys, progress=progress).to_dict()
+        done = run(source, log_format, _lake(settings), keys).to_dict()
     _show(done, report)
     if done["files_failed"]:
         raise typer.Exit(1)
@@ -118,10 +118,10 @@ def evaluate(run_id: RunId, lake: LakeUrl = "", report: Report = None) -> None:
         measured = evaluate_candidate(run_id, tables, registry, settings, progress)
     _write(json.loads(measured.to_json()), report)
     table = Table("model", "precision@20", "recall@20", "mrr@20", "coverage@20", title=f"run {run_id}")
-    for evaluation in measured.evaluations:
-        values = (evaluation.overall.metrics[name].value for name in ("precision@20", "recall@20", "mrr@20"))
-        coverage = evaluation.overall.metrics["coverage@20"].value
-        table.add_row(evaluation.name, *(f"{value:.4f}" for value in values), f"{coverage:.4f}")
+    for name, evaluation in measured.models.items():
+        metrics = evaluation.overall.metrics
+        values = (metrics[metric].value for metric in ("precision@20", "recall@20", "mrr@20", "coverage@20"))
+        table.add_row(name, *(f"{value:.4f}" for value in values))
     console.print(table)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from threading import Barrier
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -59,39 +60,40 @@ def test_an_old_version_stays_readable(tmp_path):
 def test_rows_derived_from_an_old_version_are_refused(tmp_path):
     lake = Lake(tmp_path)
     lake.append("numbers", rows(1), key="a", if_version=-1)
-    lake.append("numbers", rows(2), key="b", if_version=0)
-    with pytest.raises(LakeConflictError, match="at version 1"):
-        lake.append("numbers", rows(3), key="c", if_version=0)
+    seen = lake.version("numbers")
+    lake.append("numbers", rows(2), key="b", if_version=seen)
+    for stale in (seen, -1):
+        with pytest.raises(LakeConflictError, match=f"derived from {stale}"):
+            lake.append("numbers", rows(3), key="c", if_version=stale)
     assert values(lake) == [1, 2]
 
 
-def test_a_reader_is_made_anew_for_each_attempt(tmp_path, monkeypatch):
-    lake = Lake(tmp_path)
+def disturbed(folder, values: pa.Table, times: list[int]) -> pa.RecordBatchReader:
+    """Rows in whose midst another writer commits, at the first reading."""
+
+    def batches():
+        times.append(1)
+        if len(times) == 1:
+            with ThreadPoolExecutor(1) as pool:  # delta-rs cannot be entered twice from one thread
+                pool.submit(Lake(folder).append, "numbers", rows(2), key="other").result()
+        yield from values.to_batches()
+
+    return pa.RecordBatchReader.from_batches(values.schema, batches())
+
+
+def test_a_reader_is_made_anew_for_each_attempt(tmp_path):
+    lake, times = Lake(tmp_path), []
     lake.append("numbers", rows(1), key="a")
-    made = []
-
-    def make():
-        made.append(1)
-        if len(made) == 1:  # someone else commits between our look at the table and our commit
-            Lake(tmp_path).append("numbers", rows(2), key="other")
-        return rows(3).to_reader()
-
-    assert lake.append("numbers", make, key="b")
-    assert len(made) == 2
+    assert lake.append("numbers", lambda: disturbed(tmp_path, rows(3), times), key="b")
+    assert len(times) == 2
     assert values(lake) == [1, 2, 3]
 
 
 def test_a_conflict_with_a_spent_reader_is_an_error_and_writes_nothing(tmp_path):
     lake = Lake(tmp_path)
     lake.append("numbers", rows(1), key="a")
-
-    def batches():
-        with ThreadPoolExecutor(1) as pool:  # delta-rs cannot be entered twice from one thread
-            pool.submit(Lake(tmp_path).append, "numbers", rows(2), key="other").result()
-        yield from rows(3).to_batches()
-
     with pytest.raises(LakeConflictError, match="other writers"):
-        lake.append("numbers", pa.RecordBatchReader.from_batches(rows().schema, batches()), key="b")
+        lake.append("numbers", disturbed(tmp_path, rows(3), []), key="b")
     assert values(lake) == [1, 2]
 
 
@@ -137,3 +139,17 @@ def test_many_threads_lose_and_double_nothing(tmp_path, existing):
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(write, range(12)))
     assert values(lake) == [0, 1, 2, 3, 4, 5]
+
+
+def test_two_writers_who_make_the_table_at_once_write_once(tmp_path):
+    for attempt in range(10):
+        folder, barrier = tmp_path / str(attempt), Barrier(2)
+
+        def write(folder=folder, barrier=barrier) -> bool:
+            barrier.wait()
+            return Lake(folder).append("numbers", rows(1), key="a")
+
+        with ThreadPoolExecutor(2) as pool:
+            written = [found.result() for found in [pool.submit(write), pool.submit(write)]]
+        assert sorted(written) == [False, True]
+        assert values(Lake(folder)) == [1]

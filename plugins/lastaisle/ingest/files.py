@@ -93,7 +93,8 @@ def read_lines(source: SourceFile, header: str | None = None) -> Iterator[pa.Rec
         header: a regular expression; a first line that matches it is no row.
 
     Raises:
-        SourceError: the file cannot be opened, or calls itself Parquet and is not.
+        SourceError: the file cannot be opened, calls itself Parquet and is not, or is damaged inside, so that none
+            of its rows can be trusted.
     """
     try:
         with source.open() as stream:
@@ -121,7 +122,7 @@ class _Plain:
 
 
 class _Unpacked(_Plain):
-    """The same for gzip, of one member or many; what can be unpacked before a break is kept."""
+    """The same for gzip, of one member or many; what was unpacked before a cut is kept."""
 
     def __iter__(self) -> Iterator[bytes]:
         member = zlib.decompressobj(wbits=31)
@@ -133,9 +134,8 @@ class _Unpacked(_Plain):
                     if data := member.decompress(packed, CHUNK_BYTES):
                         yield data
                     packed = member.unused_data if member.eof else member.unconsumed_tail
-        except zlib.error:
-            self.broken = "file_corrupt"
-            return
+        except zlib.error as error:
+            raise OSError(f"its gzip data is damaged ({error}), fetch it again") from error
         if not member.eof:
             self.broken = "file_truncated"
 
@@ -247,9 +247,8 @@ def _read_parquet(source: SourceFile, stream: IO[bytes]) -> Iterator[pa.RecordBa
                 raise SourceError(f"{source.url} is a Parquet file without columns")
             connection.register("rows", rows)
             members = ", ".join(f"{_literal(field.name)}: {_plain(field)}" for field in rows.schema)
-            lines = connection.execute(
-                f"SELECT to_json({{{members}}})::VARCHAR AS line FROM rows"
-            ).to_arrow_table()
+            query = f"SELECT to_json({{{members}}})::VARCHAR AS line FROM rows"
+            lines = connection.sql(query).to_arrow_table()
             numbers = pa.array(np.arange(row + 1, row + 1 + len(rows)), pa.int64())
             row += len(rows)
             payload = lines["line"].combine_chunks().cast(pa.string())

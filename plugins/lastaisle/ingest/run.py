@@ -33,6 +33,7 @@ def ingest(
     *,
     now: datetime | None = None,
     contract: Contract | None = None,
+    events_contract: Contract | None = None,
     options: IngestOptions | None = None,
     source_options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
@@ -48,6 +49,7 @@ def ingest(
         keys: for the pseudonyms.
         now: the time of ingestion, aware; the clock's by default.
         contract: that of raw_events; the packaged one by default.
+        events_contract: that of events; the packaged one by default.
         options: see there.
         source_options: what fsspec needs to open the source.
         progress: called with bytes read of each file.
@@ -58,7 +60,7 @@ def ingest(
     """
     started = time.perf_counter()
     adapter(format_name)
-    contract, events_contract = contract or load_contract(RAW_EVENTS), load_contract(EVENTS)
+    contract, events_contract = contract or load_contract(RAW_EVENTS), events_contract or load_contract(EVENTS)
     report = IngestReport()
     for file in list_files(source, source_options):
         try:

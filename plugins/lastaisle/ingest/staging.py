@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import pyarrow.dataset as ds
 
 from data_contracts.contract import Contract, Field
 from data_contracts.rules import Rule
-from lastaisle.errors import ReconciliationError
+from lastaisle.errors import LastaisleError, ReconciliationError
 from lastaisle.ingest.files import LINES
 from lastaisle.ingest.sources import Adapter
 from lastaisle.lake import Lake
@@ -45,19 +45,26 @@ class Staging:
         Raises:
             ReconciliationError: a line gave no row.
         """
-        read = 0
+        read, failure = 0, None
 
-        def counted() -> Iterable[pa.RecordBatch]:
-            nonlocal read
-            for batch in lines:
-                read += batch.num_rows
-                yield batch
+        def counted() -> Iterator[pa.RecordBatch]:
+            nonlocal read, failure
+            try:
+                for batch in lines:
+                    read += batch.num_rows
+                    yield batch
+            except LastaisleError as error:  # DuckDB would wrap it in one of its own
+                failure = error
+                raise
 
         self._load_references(lake)
         source_lines = pa.RecordBatchReader.from_batches(LINES, counted())
         self.connection.register("source_lines", source_lines)
         query = self._staged_sql(adapter)
-        self._run(f"CREATE TABLE staged AS {query}", uses_now="$now" in query)
+        try:
+            self._run(f"CREATE TABLE staged AS {query}", uses_now="$now" in query)
+        except Exception as error:
+            raise failure or error from None
         self.connection.unregister("source_lines")
         staged = self.count("staged WHERE sub_row = 0")
         if staged != read:

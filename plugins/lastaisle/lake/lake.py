@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -18,7 +19,7 @@ from deltalake import (
     WriterProperties,
     write_deltalake,
 )
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from lastaisle.errors import LastaisleError
 from lastaisle.lake.tables import PARTITIONS
@@ -145,7 +146,7 @@ class Lake:
             key: names this append, such as a batch id.
             stamp: a number kept with the key, which `stamp` returns later.
             metadata: kept in the commit's history.
-            if_version: the version that the rows were derived from (-1: no table). If the table has moved on,
+            if_version: the version that the rows were derived from (-1: no table yet). If the table has moved on,
                 nothing is written.
 
         Returns:
@@ -177,11 +178,11 @@ class Lake:
     ) -> bool:
         attempts = ATTEMPTS if callable(data) or isinstance(data, pa.Table) else 1
         for attempt in range(attempts):
-            table = self.table(name)
-            if table is not None and table.transaction_version(key) is not None:
+            table = self.table(name) or self._create(name, data)
+            if table.transaction_version(key) is not None:
                 return False
-            at = -1 if table is None else table.version()
-            if if_version is not None and at != if_version:
+            at = table.version()
+            if if_version is not None and at != max(if_version, 0):
                 raise LakeConflictError(
                     f"table {name} of {self.url} is at version {at}, rows were derived from {if_version}: "
                     "derive them again"
@@ -190,47 +191,27 @@ class Lake:
                 custom_metadata=dict(metadata) if metadata else None,
                 app_transactions=[Transaction(key, stamp), Transaction(_WRITER, at + 1)],
             )
-            rows = data() if callable(data) else data
             try:
-                self._write(name, table, rows, mode, properties)
+                _write(table, data, mode, properties)
                 return True
-            except (CommitFailedError, DeltaError) as error:
-                if not _is_conflict(error):
-                    raise
+            except CommitFailedError:  # another writer committed, or made the table, since we looked
                 time.sleep(random.uniform(0.01, 0.05) * (attempt + 1))
         raise LakeConflictError(
             f"table {name} of {self.url}: other writers won {attempts} attempts to append {key}; run again"
         )
 
-    def _write(
-        self,
-        name: str,
-        table: DeltaTable | None,
-        rows: Rows,
-        mode: Literal["append", "overwrite"],
-        properties: CommitProperties,
-    ) -> None:
-        writer = WriterProperties(compression="ZSTD", compression_level=1)
-        if table is not None:
-            write_deltalake(
-                table,
-                rows,
-                mode=mode,
-                schema_mode="merge",
-                commit_properties=properties,
-                writer_properties=writer,
-            )
-            return
+    def _create(self, name: str, data: Rows | Callable[[], Rows]) -> DeltaTable:
+        """Create a table without rows: of two writers who create and append in one commit, both would succeed."""
         if "://" not in self.url:
             Path(self.table_url(name)).mkdir(parents=True, exist_ok=True)
-        write_deltalake(
+        with _made(data) as rows:
+            schema = rows.schema
+        return DeltaTable.create(
             self.table_url(name),
-            rows,
-            mode="error",  # a table that another writer made meanwhile is a conflict, and is tried again
+            schema,
+            mode="ignore",
             partition_by=PARTITIONS.get(name),
             storage_options=self.storage_options,
-            commit_properties=properties,
-            writer_properties=writer,
         )
 
     def vacuum(self, name: str, *, keep_hours: int = 168, dry_run: bool = False) -> list[str]:
@@ -246,6 +227,32 @@ class Lake:
         )
 
 
-def _is_conflict(error: Exception) -> bool:
-    text = str(error).lower()
-    return any(sign in text for sign in ("concurrent", "conflict", "already exists", "version 0 already"))
+@contextmanager
+def _made(data: Rows | Callable[[], Rows]) -> Iterator[Rows]:
+    """Make rows where a function makes them, and close what was made: an open reader holds threads."""
+    if not callable(data):
+        yield data
+        return
+    rows = data()
+    try:
+        yield rows
+    finally:
+        if isinstance(rows, pa.RecordBatchReader):
+            rows.close()
+
+
+def _write(
+    table: DeltaTable,
+    data: Rows | Callable[[], Rows],
+    mode: Literal["append", "overwrite"],
+    properties: CommitProperties,
+) -> None:
+    with _made(data) as rows:
+        write_deltalake(
+            table,
+            rows,
+            mode=mode,
+            schema_mode="merge",
+            commit_properties=properties,
+            writer_properties=WriterProperties(compression="ZSTD", compression_level=1),
+        )

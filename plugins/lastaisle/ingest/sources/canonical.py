@@ -1,7 +1,7 @@
 """Canonical JSON Lines: every field of the raw_events contract at its own jsonPath.
 
-The contract alone lists the fields. DuckDB's reader is lenient where JSON is strict: NaN as a number and a comma
-before a closing brace are accepted here and judged by the contract's rules.
+The contract alone lists the fields. DuckDB's reader is lenient where JSON is strict: NaN as a number and a
+comma before a closing brace are accepted here and judged by the contract's rules.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """OTTO JSON Lines: one session a line, each of its events a row.
 
-A line is {"session", "events": [{"aid", "ts" (milliseconds), "type": clicks | carts | orders}]}. An order has no id:
-the orders of a session at the same millisecond are one order.
+A line is {"session", "events": [{"aid", "ts" (milliseconds), "type": clicks | carts | orders}]}. An order has
+no id: the orders of a session at the same millisecond are one order.
 """
 
 from __future__ import annotations

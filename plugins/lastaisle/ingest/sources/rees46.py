@@ -1,7 +1,7 @@
 """REES46 multi-category shop, comma-separated, with a header.
 
-Columns: event_time, event_type, product_id, category_id, category_code, brand, price, user_id, user_session. A purchase
-is one row an item without an order id: those of a session at the same second are one order.
+Columns: event_time, event_type, product_id, category_id, category_code, brand, price, user_id, user_session.
+A purchase is one row an item without an order id: those of a session at the same second are one order.
 """
 
 from __future__ import annotations

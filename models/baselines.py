@@ -1,0 +1,130 @@
+"""The baselines that a trained model has to beat: popularity, and co-occurrence with the last item."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.recommender import Recommender
+from models.sequences import SessionLog
+from models.training import Progress, TrainingOptions, TrainingReport, session_weights
+from models.vocabulary import Vocabulary
+
+
+class _Counter(Recommender):
+    """What both baselines share: they count, once, and a warm start adds to the counts it remembers."""
+
+    def fit(
+        self,
+        log: SessionLog,
+        weights: NDArray[np.float32] | None = None,
+        options: TrainingOptions | None = None,
+        progress: Progress | None = None,
+    ) -> TrainingReport:
+        """Count from nothing; see `Recommender.fit`."""
+        self.vocabulary = Vocabulary()
+        self.restore({})
+        return self.warm_start(log, weights, options, progress)
+
+    def warm_start(
+        self,
+        log: SessionLog,
+        weights: NDArray[np.float32] | None = None,
+        options: TrainingOptions | None = None,
+        progress: Progress | None = None,
+    ) -> TrainingReport:
+        """Count on: old counts are multiplied by options.memory; see `Recommender.warm_start`."""
+        began = perf_counter()
+        self.options = options or self.options
+        weights = session_weights(log, weights, self.options)
+        before = len(self.vocabulary)
+        self.vocabulary = self.vocabulary.grow(log.ids())
+        items = self.vocabulary.encode(log.catalogue)[log.items]
+        event_weights = np.repeat(weights, log.lengths).astype(np.float64)
+        added = np.bincount(items, event_weights, minlength=self.vocabulary.size)
+        self.vocabulary = self.vocabulary.with_counts(self.options.memory * self.vocabulary.counts + added)
+        self._count(log, items, event_weights)
+        if progress:
+            progress(1.0, f"{self.name} counted")
+        seconds = perf_counter() - began
+        targets = int(np.maximum(log.lengths - 1, 0).sum())
+        items_now = len(self.vocabulary)
+        return TrainingReport(
+            len(log), targets, 1, 1, items_now, items_now - before, seconds, targets / max(seconds, 1e-9)
+        )
+
+    def _count(self, log: SessionLog, items: NDArray[np.int32], weights: NDArray[np.float64]) -> None:
+        """Count what a subclass counts beside the items; items and weights are by event."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return no arrays: the counts are in the vocabulary."""
+        return {}
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Restore nothing: the counts are in the vocabulary."""
+
+
+class Popularity(_Counter):
+    """The same list for every session: the items seen most, decayed as the sessions are."""
+
+    name = "popularity"
+
+    def scores(self, prefixes: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Score each item by its count."""
+        counts = self.vocabulary.counts.astype(np.float32)
+        counts[:1] = -np.inf
+        return np.tile(counts, (len(prefixes), 1))
+
+
+class Cooccurrence(_Counter):
+    """What followed the last item of the session in other sessions, within ten clicks, nearer counts more.
+
+    A pair that is d clicks apart counts 1/d of its session's weight. Items that never followed come after
+    all that did, by popularity.
+    """
+
+    name = "cooccurrence"
+    reach = 10
+
+    def __init__(self, options: TrainingOptions | None = None) -> None:
+        super().__init__(options)
+        self.restore({})
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the pairs: what came first, what followed, and how much, sorted by the first."""
+        return {"first": self._first, "follower": self._follower, "weight": self._weight}
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Take over the pairs."""
+        self._first = arrays.get("first", np.zeros(0, np.int32))
+        self._follower = arrays.get("follower", np.zeros(0, np.int32))
+        self._weight = arrays.get("weight", np.zeros(0, np.float64))
+
+    def _count(self, log: SessionLog, items: NDArray[np.int32], weights: NDArray[np.float64]) -> None:
+        session = log.session_of_event
+        first, follower, weight = [self._first], [self._follower], [self.options.memory * self._weight]
+        for distance in range(1, self.reach + 1):
+            pair = (session[distance:] == session[:-distance]) & (items[distance:] != items[:-distance])
+            first.append(items[:-distance][pair])
+            follower.append(items[distance:][pair])
+            weight.append(weights[distance:][pair] / distance)
+        size = self.vocabulary.size
+        keys = np.concatenate(first).astype(np.int64) * size + np.concatenate(follower)
+        pairs, place = np.unique(keys, return_inverse=True)
+        self._first, self._follower = (pairs // size).astype(np.int32), (pairs % size).astype(np.int32)
+        self._weight = np.bincount(place, np.concatenate(weight), minlength=len(pairs)).astype(np.float64)
+
+    def scores(self, prefixes: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Score each item by how much it followed the last one, and below that by its count."""
+        counts = self.vocabulary.counts.astype(np.float32)
+        base = counts / max(float(counts.max(initial=0.0)), 1e-12) - 1.0  # in [-1, 0]: below every pair
+        base[:1] = -np.inf
+        scores = np.tile(base, (len(prefixes), 1))
+        low = np.searchsorted(self._first, prefixes[:, -1], "left")
+        high = np.searchsorted(self._first, prefixes[:, -1], "right")
+        for row, (start, stop) in enumerate(zip(low, high, strict=True)):
+            scores[row, self._follower[start:stop]] = self._weight[start:stop]
+        return scores

@@ -1,0 +1,84 @@
+"""Batches of sessions of about one length, in an order that the seed decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.sequences import SessionLog
+from models.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step reads.
+
+    Attributes:
+        sessions: int32 [b, length], vocabulary indices, left-padded with 0; every item but the first of a
+            session is a target.
+        weights: float32 [b].
+        negatives: int32 [m], sampled for all of the batch.
+    """
+
+    sessions: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    negatives: NDArray[np.int32]
+
+
+class Batches:
+    """The sessions of a log that have something to predict, cut into batches anew each epoch.
+
+    Sessions are shuffled, sorted by length and cut where the targets reach the batch size, so a batch is
+    nearly free of padding; then the batches are shuffled.
+    """
+
+    def __init__(
+        self, log: SessionLog, weights: NDArray[np.float32], vocabulary: Vocabulary, max_length: int
+    ) -> None:
+        self._items = vocabulary.encode(log.catalogue)[log.items]
+        self._end = log.offsets[1:]
+        self._start = np.maximum(log.offsets[:-1], self._end - max_length - 1)
+        self._length = self._end - self._start
+        self._weights = weights
+        self._usable = np.flatnonzero((self._length >= 2) & (weights > 0))
+
+    @property
+    def n_targets(self) -> int:
+        """Return the targets of an epoch."""
+        return int((self._length[self._usable] - 1).sum())
+
+    def n_batches(self, batch_size: int) -> int:
+        """Return the batches of an epoch."""
+        return -(-self.n_targets // batch_size)
+
+    def epoch(
+        self, batch_size: int, negatives: int, popularity: NDArray[np.float64], generator: np.random.Generator
+    ) -> Iterator[Batch]:
+        """Yield the batches of one epoch, `n_batches` of them.
+
+        Args:
+            batch_size: targets in a batch, about.
+            negatives: items sampled for each batch.
+            popularity: float64 [size], cumulative probability of each index to be sampled.
+            generator: decides order and samples.
+        """
+        if not len(self._usable):
+            return
+        order = generator.permutation(self._usable)
+        order = order[np.argsort(self._length[order], kind="stable")]
+        reached = np.cumsum(self._length[order] - 1)
+        cuts = np.searchsorted(reached, np.arange(batch_size, self.n_targets, batch_size))
+        groups = np.split(order, cuts)
+        for place in generator.permutation(len(groups)):
+            drawn = np.searchsorted(popularity, generator.random(negatives), side="right")
+            sampled = np.minimum(drawn, len(popularity) - 1).astype(np.int32)
+            yield Batch(self._padded(groups[place]), self._weights[groups[place]], sampled)
+
+    def _padded(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
+        width = int(self._length[rows].max(initial=0))
+        column = np.arange(width)[None, :] - (width - self._length[rows])[:, None]
+        items = self._items[np.maximum(self._start[rows][:, None] + column, 0)]
+        return np.where(column >= 0, items, 0).astype(np.int32)

@@ -1,0 +1,74 @@
+"""Adam that touches only the embedding rows a batch has read, with slots that can be saved and grown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
+
+
+class Adam(tf.Module):
+    """Adam (Kingma & Ba 2015) for dense weights, and a lazy form of it for the rows of one big table.
+
+    A row's moments stand still while no batch reads it. Dense Adam would move the row on by its momentum
+    for some ten steps more, at a cost that grows with the items; to come as far, rows take a step that is
+    `row_rate` times as long.
+    """
+
+    def __init__(self, weights: Mapping[str, tf.Variable], table: tf.Variable, row_rate: float) -> None:
+        super().__init__()
+        self._weights = dict(weights)
+        self._table = table
+        self._row_rate = row_rate
+        self.steps = tf.Variable(0.0, name="steps")
+        self.mean = {name: tf.Variable(tf.zeros_like(value)) for name, value in self._weights.items()}
+        self.square = {name: tf.Variable(tf.zeros_like(value)) for name, value in self._weights.items()}
+        self.row_mean = tf.Variable(tf.zeros_like(table))
+        self.row_square = tf.Variable(tf.zeros_like(table))
+
+    def apply(
+        self, gradients: Mapping[str, tf.Tensor], rows: tf.Tensor, row_gradient: tf.Tensor, rate: tf.Tensor
+    ) -> None:
+        """Take one step.
+
+        Args:
+            gradients: of each dense weight, by name.
+            rows: int32 [r], distinct indices into the table.
+            row_gradient: [r, d].
+            rate: learning rate, scalar.
+        """
+        self.steps.assign_add(1.0)
+        rate = rate * tf.sqrt(1.0 - BETA_2**self.steps) / (1.0 - BETA_1**self.steps)
+        for name, weight in self._weights.items():
+            gradient, mean, square = gradients[name], self.mean[name], self.square[name]
+            mean.assign(BETA_1 * mean + (1.0 - BETA_1) * gradient)
+            square.assign(BETA_2 * square + (1.0 - BETA_2) * gradient * gradient)
+            weight.assign_sub(rate * mean / (tf.sqrt(square) + EPSILON))
+        mean = BETA_1 * tf.gather(self.row_mean, rows) + (1.0 - BETA_1) * row_gradient
+        square = BETA_2 * tf.gather(self.row_square, rows) + (1.0 - BETA_2) * row_gradient * row_gradient
+        self.row_mean.scatter_update(tf.IndexedSlices(mean, rows))
+        self.row_square.scatter_update(tf.IndexedSlices(square, rows))
+        step = self._row_rate * rate * mean / (tf.sqrt(square) + EPSILON)
+        self._table.scatter_sub(tf.IndexedSlices(step, rows))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return steps and slots by name."""
+        slots = {"steps": self.steps, "row_mean": self.row_mean, "row_square": self.row_square}
+        slots |= {f"mean/{name}": value for name, value in self.mean.items()}
+        slots |= {f"square/{name}": value for name, value in self.square.items()}
+        return {name: value.numpy() for name, value in slots.items()}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what `arrays` gave; rows that the table has gained since start with empty slots."""
+        self.steps.assign(arrays["steps"])
+        for name in self._weights:
+            self.mean[name].assign(arrays[f"mean/{name}"])
+            self.square[name].assign(arrays[f"square/{name}"])
+        gained = self._table.shape[0] - len(arrays["row_mean"])
+        for slot, name in ((self.row_mean, "row_mean"), (self.row_square, "row_square")):
+            slot.assign(np.pad(arrays[name], ((0, gained), (0, 0))))

@@ -1,0 +1,80 @@
+"""Pack a trained model for the registry: a TensorFlow SavedModel, a JSON vocabulary and one code file."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from models.recommender import Recommender
+
+CODE = Path(__file__).with_name("checkout_recommender.py")
+
+
+def export_artifact(model: Recommender, directory: Path) -> dict[str, str]:
+    """Write what the pyfunc reads into the folder; return the paths by artifact name.
+
+    Raises:
+        ModelError: a model that has no SavedModel of its own, or is not trained.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    model.export_scorer(directory / "scorer")
+    model.vocabulary.save(directory / "vocabulary.json")
+    return {"scorer": str(directory / "scorer"), "vocabulary": str(directory / "vocabulary.json")}
+
+
+def requirements() -> list[str]:
+    """Return what the packed model needs, pinned to the versions it was made with."""
+    names = ["mlflow", "numpy", "pandas", _tensorflow()]
+    return [f"{name}=={version(name)}" for name in names]
+
+
+def _tensorflow() -> str:
+    """Return the name under which TensorFlow is installed here."""
+    for name in ("tensorflow-cpu", "tensorflow"):
+        try:
+            version(name)
+        except PackageNotFoundError:
+            continue
+        return name
+    raise PackageNotFoundError("tensorflow-cpu or tensorflow")
+
+
+def signature() -> Any:
+    """Return the MLflow signature of the packed model: its columns and its params."""
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+    return ModelSignature(
+        inputs=Schema([ColSpec(Array(DataType.string), "items")]),
+        outputs=Schema([ColSpec(Array(DataType.string), "items"), ColSpec(Array(DataType.double), "scores")]),
+        params=ParamSchema(
+            [
+                ParamSpec("k", DataType.long, 20),
+                ParamSpec("exclude_seen", DataType.boolean, False),
+                ParamSpec("exclude", DataType.string, [], shape=(-1,)),
+            ]
+        ),
+    )
+
+
+def package(model: Recommender, directory: Path) -> dict[str, Any]:
+    """Return the keyword arguments for mlflow.pyfunc.log_model or save_model.
+
+    Example: mlflow.pyfunc.log_model(name="model", **package(model, folder), registered_model_name=...)
+
+    Args:
+        model: trained.
+        directory: folder that the files go to; needed until the model is logged.
+    """
+    import pandas as pd
+
+    few = [str(model.vocabulary.ids[index]) for index in model.vocabulary.popular(2)]
+    return {
+        "python_model": str(CODE),
+        "artifacts": export_artifact(model, directory),
+        "signature": signature(),
+        "input_example": pd.DataFrame({"items": [few, few[:1]]}),
+        "pip_requirements": requirements(),
+        "metadata": {"model": model.name, "items": len(model.vocabulary)},
+    }

@@ -1,0 +1,77 @@
+"""Full ranking: where each example's target stands among all items, no sampled negatives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.metrics import summarize_ranks
+from models.recommender import Recommender
+from models.sequences import Examples
+from models.training import Progress
+
+SCORES_AT_ONCE = 1 << 24  # 64 MiB of float32
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The outcome of a full ranking.
+
+    Attributes:
+        ranks: int32 [n], from 1; 0 = the model does not know the target: a miss.
+        top: int32 [n, k], the first k items of each example, as the model's vocabulary indices.
+        session: int32 [n], each example's session, for bootstrap intervals.
+        n_items: items ranked.
+    """
+
+    ranks: NDArray[np.int32]
+    top: NDArray[np.int32]
+    session: NDArray[np.int32]
+    n_items: int
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(self.ranks)
+
+    def select(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Ranking:
+        """Keep these examples, e.g. those of a slice."""
+        return Ranking(self.ranks[rows], self.top[rows], self.session[rows], self.n_items)
+
+
+def rank_targets(
+    model: Recommender, examples: Examples, k: int = 20, progress: Progress | None = None
+) -> Ranking:
+    """Rank every example's target among all items of the model.
+
+    Equal scores rank by vocabulary index, the lower first, so that a rank agrees with the list shown. A
+    prefix without a known item is ranked by popularity, as `recommend` does. Memory is bounded: examples
+    are taken in chunks, by length.
+    """
+    encoded = examples.encode(model.vocabulary)
+    n_items = len(model.vocabulary)
+    ranks = np.zeros(len(examples), np.int32)
+    top = np.zeros((len(examples), min(k, n_items)), np.int32)
+    known = np.flatnonzero(encoded.end > encoded.start)
+    order = known[np.argsort((encoded.end - encoded.start)[known], kind="stable")]
+    chunk = max(1, min(1024, SCORES_AT_ONCE // max(1, n_items)))
+    for at in range(0, len(order), chunk):
+        rows = order[at : at + chunk]
+        prefixes = encoded.prefixes(rows, model.options.max_length)
+        ranks[rows], top[rows] = model.rank(prefixes, encoded.targets[rows], k)
+        if progress:
+            progress((at + len(rows)) / len(order), "ranking")
+    empty = np.flatnonzero(encoded.end == encoded.start)
+    if len(empty):
+        popular = model.vocabulary.popular(n_items)
+        place = np.zeros(model.vocabulary.size, np.int32)
+        place[popular] = np.arange(1, n_items + 1)
+        ranks[empty], top[empty] = place[encoded.targets[empty]], popular[:k]
+    return Ranking(ranks, top, examples.session, n_items)
+
+
+def summarize(ranking: Ranking, ks: Sequence[int] = (1, 5, 10, 20)) -> dict[str, float]:
+    """Return every metric at every k: {"recall@20": …, "coverage@20": …}; see models/metrics.py."""
+    return summarize_ranks(ranking.ranks, ranking.top, ranking.n_items, ks)

@@ -1,0 +1,219 @@
+"""The one interface of all models, and how they are made, saved and loaded by name."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.sequences import SessionLog
+from models.training import Progress, TrainingOptions, TrainingReport
+from models.vocabulary import Vocabulary
+
+FORMAT = 1
+MODEL_NAMES = ("attention", "popularity", "cooccurrence")
+
+
+class ModelError(ValueError):
+    """A model that does not exist or whose files cannot be read."""
+
+
+class Recommender(ABC):
+    """A model that scores every item as the next one of a session.
+
+    Sessions come as prefixes: int32 [b, length], vocabulary indices, oldest first, left-padded with 0.
+
+    Attributes:
+        name: what the model is called on the command line and in the registry.
+        options: hyperparameters of the latest training.
+        vocabulary: items and their indices; empty before the first training.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, options: TrainingOptions | None = None) -> None:
+        self.options = options or TrainingOptions()
+        self.vocabulary = Vocabulary()
+
+    @abstractmethod
+    def fit(
+        self,
+        log: SessionLog,
+        weights: NDArray[np.float32] | None = None,
+        options: TrainingOptions | None = None,
+        progress: Progress | None = None,
+    ) -> TrainingReport:
+        """Train from scratch, forgetting what was learned before.
+
+        Args:
+            log: sessions, oldest first; one of a single item has nothing to predict, but counts.
+            weights: float32 [n_sessions]; default from options.half_life by the sessions' order.
+            options: hyperparameters from now on; default those the model has.
+            progress: told from time to time.
+        """
+
+    @abstractmethod
+    def warm_start(
+        self,
+        log: SessionLog,
+        weights: NDArray[np.float32] | None = None,
+        options: TrainingOptions | None = None,
+        progress: Progress | None = None,
+    ) -> TrainingReport:
+        """Train on from the state the model has; items new in `log` join the vocabulary. As `fit` else."""
+
+    @abstractmethod
+    def scores(self, prefixes: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Score every item: float32 [b, vocabulary.size]; column 0 is -inf."""
+
+    @abstractmethod
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the state as arrays by name, optimizer included."""
+
+    @abstractmethod
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Take over the state that `arrays` gave; options and vocabulary are set already."""
+
+    def export_scorer(self, directory: Path) -> None:
+        """Write a TensorFlow SavedModel into the folder, for serving without this project.
+
+        It has `score`, from int32 [b, length] to float32 [b, vocabulary.size], and `max_length`.
+
+        Raises:
+            ModelError: a model of a kind that is not served.
+        """
+        raise ModelError(f"a {self.name} model is a baseline and cannot be served from {directory}")
+
+    def rank(
+        self, prefixes: NDArray[np.int32], targets: NDArray[np.int32], k: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Rank the targets among all items.
+
+        Equal scores rank by index, the lower first, in the ranks as in the lists.
+
+        Returns:
+            ranks int32 [b], from 1, and 0 where the target is 0; and the first k items, int32 [b, k or all].
+        """
+        scores = self.scores(prefixes)
+        k = min(k, scores.shape[1] - 1)
+        ranks = np.zeros(len(targets), np.int32)
+        for row, target in enumerate(targets):
+            if target:
+                above = np.count_nonzero(scores[row] > scores[row, target])
+                ties = np.count_nonzero(scores[row, 1:target] == scores[row, target])
+                ranks[row] = 1 + above + ties
+        return ranks, best(scores, k)
+
+    def recommend(
+        self, sessions: Sequence[Sequence[str]], k: int = 20, exclude_seen: bool = False
+    ) -> tuple[list[list[str]], list[list[float]]]:
+        """Return the k best items of each session, as ids and scores, best first.
+
+        Unknown ids are left out; a session without a known item gets the popular items, scored by their
+        share of all counts.
+        """
+        ids: list[list[str]] = []
+        values: list[list[float]] = []
+        for session in sessions:
+            known = self.vocabulary.encode(session)
+            known = known[known > 0][-self.options.max_length :]
+            if len(known):
+                scores = self.scores(known[None, :])[0]
+            else:
+                counts = self.vocabulary.counts
+                scores = (counts / max(counts.sum(), 1e-12)).astype(np.float32)
+                scores[0] = -np.inf
+            if exclude_seen:
+                scores[self.vocabulary.encode(session)] = -np.inf
+            top = best(scores[None, :], min(k, len(self.vocabulary)))[0]
+            top = top[np.isfinite(scores[top])]
+            ids.append([str(item) for item in self.vocabulary.decode(top)])
+            values.append([float(score) for score in scores[top]])
+        return ids, values
+
+    def save(self, directory: Path) -> None:
+        """Write model.json, vocabulary.json and state.npz (plain arrays, no pickle) into the folder."""
+        directory.mkdir(parents=True, exist_ok=True)
+        description = {"format": FORMAT, "name": self.name, "options": self.options.to_dict()}
+        (directory / "model.json").write_text(json.dumps(description, indent=2), encoding="utf-8")
+        self.vocabulary.save(directory / "vocabulary.json")
+        np.savez(directory / "state.npz", **self.arrays())  # type: ignore[arg-type]
+
+
+def best(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:
+    """Return the columns of the k highest scores of each row, best first, ties to the lower column.
+
+    Args:
+        scores: float32 [b, size], column 0 = padding, never returned.
+        k: at most size - 1.
+    """
+    if k < 1:
+        return np.zeros((len(scores), 0), np.int32)
+    items = scores[:, 1:]
+    floor = _floor(items, k)
+    top = np.empty((len(scores), k), np.int32)
+    for row, values in enumerate(items):
+        candidates = np.flatnonzero(values >= floor[row])
+        top[row] = 1 + candidates[np.lexsort((candidates, -values[candidates]))[:k]]
+    return top
+
+
+def _floor(items: NDArray[np.float32], k: int) -> NDArray[np.float32]:
+    """Return for each row a value that at least k items reach, and few more than k.
+
+    Of the largest of each of n / 64 groups of items, the k-th: a partition of all would take far longer.
+    """
+    groups = items.shape[1] // 64
+    if groups <= k:
+        return np.partition(items, -k, axis=1)[:, -k]
+    largest = items[:, : groups * 64].reshape(len(items), 64, groups).max(axis=1)
+    return np.partition(largest, -k, axis=1)[:, -k]
+
+
+def _class_of(name: str) -> type[Recommender]:
+    if name == "popularity":
+        from models.baselines import Popularity
+
+        return Popularity
+    if name == "cooccurrence":
+        from models.baselines import Cooccurrence
+
+        return Cooccurrence
+    if name == "attention":
+        from models.attention import Attention
+
+        return Attention
+    raise ModelError(f"no such model: {name!r}; there are {', '.join(MODEL_NAMES)}")
+
+
+def create(name: str = "attention", options: TrainingOptions | None = None) -> Recommender:
+    """Make an untrained model by its name.
+
+    Raises:
+        ModelError: a name that is none of MODEL_NAMES.
+    """
+    return _class_of(name)(options)
+
+
+def load(directory: Path) -> Recommender:
+    """Read the model that `save` wrote.
+
+    Raises:
+        ModelError: a folder without a model, or one written by a newer format.
+    """
+    path = directory / "model.json"
+    if not path.exists():
+        raise ModelError(f"no model in {directory}: model.json is missing")
+    description = json.loads(path.read_text(encoding="utf-8"))
+    if description.get("format") != FORMAT:
+        raise ModelError(f"{path} has format {description.get('format')!r}; this version reads {FORMAT}")
+    model = create(description["name"], TrainingOptions.from_dict(description["options"]))
+    model.vocabulary = Vocabulary.load(directory / "vocabulary.json")
+    with np.load(directory / "state.npz", allow_pickle=False) as arrays:
+        model.restore(dict(arrays))
+    return model

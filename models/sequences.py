@@ -1,0 +1,257 @@
+"""Sessions as flat arrays, and the prefix → target examples made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class SessionLog:
+    """Sessions in time order, oldest first.
+
+    Attributes:
+        items: int32 [n_events], positions into `catalogue`, session after session.
+        offsets: int64 [n_sessions + 1]; session s is items[offsets[s]:offsets[s + 1]].
+        catalogue: object [n_catalogue], the item ids as strings.
+        ended_at: float64 [n_sessions], seconds since the epoch; the order 0, 1, 2, … where times are unknown.
+        context: columns with one value a session, for slices; e.g. "returning": bool [n_sessions].
+    """
+
+    items: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    catalogue: NDArray[np.object_]
+    ended_at: NDArray[np.float64]
+    context: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.offsets) != len(self.ended_at) + 1 or self.offsets[-1] != len(self.items):
+            raise ValueError(
+                "a session log needs one offset more than sessions, the last the number of events; received "
+                f"{len(self.offsets)} offsets ending in {self.offsets[-1] if len(self.offsets) else None}, "
+                f"{len(self.ended_at)} sessions, {len(self.items)} events"
+            )
+        for name, column in self.context.items():
+            if len(column) != len(self):
+                raise ValueError(f"context {name!r} has {len(column)} values for {len(self)} sessions")
+
+    @classmethod
+    def from_lists(
+        cls,
+        sessions: Iterable[Sequence[str]],
+        ended_at: Sequence[float] | NDArray[np.float64] | None = None,
+        context: Mapping[str, NDArray[Any]] | None = None,
+    ) -> SessionLog:
+        """Build a log from lists of item ids; the catalogue is in order of first sight."""
+        positions: dict[str, int] = {}
+        items: list[int] = []
+        offsets = [0]
+        for session in sessions:
+            items.extend(positions.setdefault(item, len(positions)) for item in session)
+            offsets.append(len(items))
+        catalogue = np.array(list(positions), dtype=object)
+        n_sessions = len(offsets) - 1
+        ended = np.arange(n_sessions) if ended_at is None else np.asarray(ended_at)
+        return cls(
+            np.array(items, np.int32),
+            np.array(offsets, np.int64),
+            catalogue,
+            ended.astype(np.float64),
+            dict(context or {}),
+        )
+
+    def __len__(self) -> int:
+        """Return the number of sessions."""
+        return len(self.ended_at)
+
+    def __iter__(self) -> Iterator[list[str]]:
+        """Yield each session as a list of item ids."""
+        for s in range(len(self)):
+            yield list(self.catalogue[self.items[self.offsets[s] : self.offsets[s + 1]]])
+
+    @property
+    def n_events(self) -> int:
+        """Return the number of events."""
+        return len(self.items)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Return the events of each session, int64 [n_sessions]."""
+        return np.diff(self.offsets)
+
+    @property
+    def session_of_event(self) -> NDArray[np.int64]:
+        """Return the session of each event, int64 [n_events]."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    def select(self, indices: NDArray[Any] | slice) -> SessionLog:
+        """Keep the sessions of these indices (or of this boolean mask or slice), in the order given."""
+        chosen = np.arange(len(self))[indices]
+        lengths = self.lengths[chosen]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        shift = np.repeat(self.offsets[chosen] - offsets[:-1], lengths)
+        return SessionLog(
+            self.items[shift + np.arange(offsets[-1])],
+            offsets,
+            self.catalogue,
+            self.ended_at[chosen],
+            {name: column[chosen] for name, column in self.context.items()},
+        )
+
+    def ids(self) -> NDArray[np.object_]:
+        """Return the ids of the items that occur, in catalogue order (a selection may use few of them)."""
+        return self.catalogue[np.flatnonzero(np.bincount(self.items, minlength=len(self.catalogue)))]
+
+    @staticmethod
+    def concat(logs: Sequence[SessionLog]) -> SessionLog:
+        """Join logs in the order given, over the union of their catalogues.
+
+        Context columns that not every log has are left out.
+        """
+        if not logs:
+            return SessionLog.from_lists([])
+        positions: dict[str, int] = {}
+        for item in chain.from_iterable(log.catalogue for log in logs):
+            positions.setdefault(item, len(positions))
+        items = [np.array([positions[item] for item in log.catalogue], np.int32)[log.items] for log in logs]
+        lengths = np.concatenate([log.lengths for log in logs])
+        shared = set.intersection(*(set(log.context) for log in logs))
+        return SessionLog(
+            np.concatenate(items).astype(np.int32),
+            np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            np.array(list(positions), dtype=object),
+            np.concatenate([log.ended_at for log in logs]),
+            {name: np.concatenate([log.context[name] for log in logs]) for name in sorted(shared)},
+        )
+
+
+@dataclass(frozen=True)
+class EncodedExamples:
+    """Examples in a vocabulary's indices, unknown prefix items left out, as models read them.
+
+    Attributes:
+        items: int32 [n], known items of all sessions, flat.
+        start: int64 [n_examples], where each prefix starts in `items`.
+        end: int64 [n_examples], where it ends (exclusive).
+        targets: int32 [n_examples]; 0 = a target that the vocabulary does not know.
+    """
+
+    items: NDArray[np.int32]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    targets: NDArray[np.int32]
+
+    def prefixes(self, rows: NDArray[Any] | slice, max_length: int) -> NDArray[np.int32]:
+        """Return the last `max_length` items of these prefixes, left-padded with 0: int32 [b, length].
+
+        The length is that of the longest prefix asked for, at least 1.
+        """
+        start = np.maximum(self.start[rows], self.end[rows] - max_length)
+        lengths = self.end[rows] - start
+        width = max(1, int(lengths.max(initial=0)))
+        column = np.arange(width)[None, :] - (width - lengths)[:, None]
+        padded = self.items[np.maximum(start[:, None] + column, 0)] if len(self.items) else np.zeros((1, 1))
+        return np.where(column >= 0, padded, 0).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Prefix → target pairs of a log: the first `position` items of a session lead to the next one.
+
+    Attributes:
+        log: the sessions.
+        session: int32 [n], each example's session.
+        position: int32 [n], the index of its target in that session; its prefix is everything before.
+    """
+
+    log: SessionLog
+    session: NDArray[np.int32]
+    position: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(self.session)
+
+    @property
+    def targets(self) -> NDArray[np.object_]:
+        """Return the target ids, object [n]."""
+        return self.log.catalogue[self.log.items[self.log.offsets[self.session] + self.position]]
+
+    def prefix(self, row: int) -> list[str]:
+        """Return one example's prefix as item ids."""
+        start = self.log.offsets[self.session[row]]
+        return list(self.log.catalogue[self.log.items[start : start + self.position[row]]])
+
+    def select(self, rows: NDArray[Any] | slice) -> Examples:
+        """Keep these examples."""
+        return Examples(self.log, self.session[rows], self.position[rows])
+
+    def encode(self, vocabulary: Vocabulary) -> EncodedExamples:
+        """Translate to a vocabulary's indices; prefix items that it does not know are left out."""
+        indices = vocabulary.encode(self.log.catalogue)[self.log.items]
+        known = indices > 0
+        before = np.concatenate([[0], np.cumsum(known)])
+        first = self.log.offsets[self.session]
+        return EncodedExamples(
+            indices[known], before[first], before[first + self.position], indices[first + self.position]
+        )
+
+    @classmethod
+    def from_pairs(cls, pairs: Iterable[tuple[Sequence[str], str]]) -> Examples:
+        """Build examples from (prefix, target) pairs, as benchmark files hold them.
+
+        A pair that is the beginning of the pair before it belongs to the same session: the files list a
+        session's pairs from the longest to the shortest.
+        """
+        sequences: list[list[str]] = []
+        session: list[int] = []
+        position: list[int] = []
+        for prefix, target in pairs:
+            whole = [*prefix, target]
+            if not sequences or len(whole) >= position[-1] + 1 or sequences[-1][: len(whole)] != whole:
+                sequences.append(whole)
+            session.append(len(sequences) - 1)
+            position.append(len(prefix))
+        return cls(
+            SessionLog.from_lists(sequences), np.array(session, np.int32), np.array(position, np.int32)
+        )
+
+
+def next_item_examples(log: SessionLog) -> Examples:
+    """Make an example of every position but the first of every session."""
+    session = log.session_of_event
+    position = np.arange(log.n_events) - log.offsets[session]
+    keep = position > 0
+    return Examples(log, session[keep].astype(np.int32), position[keep].astype(np.int32))
+
+
+def decay_weights(
+    ended_at: NDArray[np.float64], now: float | None = None, half_life: float | None = None
+) -> NDArray[np.float32]:
+    """Weigh each session by 0.5 ** (age / half_life), scaled to a mean of 1.
+
+    Args:
+        ended_at: float64 [n], end of each session, in any unit.
+        now: the moment that ages are counted to; default the latest end.
+        half_life: age at which a session weighs one half, in the same unit; None = all weigh 1.
+
+    Returns:
+        float32 [n].
+
+    Raises:
+        ValueError: a half-life that is not positive.
+    """
+    if half_life is not None and not half_life > 0:
+        raise ValueError(f"half_life should be positive or None, received {half_life!r}")
+    if half_life is None or len(ended_at) == 0:
+        return np.ones(len(ended_at), np.float32)
+    now = float(np.max(ended_at)) if now is None else now
+    weights = np.exp2(-np.maximum(now - ended_at, 0.0) / half_life)
+    return (weights / weights.mean()).astype(np.float32)

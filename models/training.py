@@ -1,0 +1,145 @@
+"""What every training shares: the options, the report, and how progress is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.sequences import SessionLog, decay_weights
+
+Progress = Callable[[float, str], None]
+"""Called as progress(share done from 0 to 1, what is being done)."""
+
+
+class OptionsError(ValueError):
+    """A hyperparameter that does not exist, or a value that it cannot have."""
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """The hyperparameters; one set of defaults for every shop.
+
+    Attributes:
+        embedding_size: width of the item embeddings and of the session encoder.
+        epochs: passes over the sessions when training from scratch.
+        warm_epochs: passes over the sessions of a warm start.
+        batch_size: targets in a batch, about; batches hold sessions of one length.
+        learning_rate: Adam's, at its peak; it decays by a cosine to nearly nothing.
+        warm_learning_rate: the same for a warm start.
+        dropout: share of values dropped in the encoder and from item embeddings while training.
+        temperature: cosines are divided by it before the softmax.
+        negatives: items sampled by popularity, shared by a batch.
+        half_life: share of the sessions after which a session weighs one half, counted from the latest;
+            None = all weigh the same. Only where no weights are given.
+        max_length: the last items of a session that are read.
+        memory: share of the old counts (popularity, co-occurrence) that a warm start keeps.
+        seed: of the initial weights, the order of batches and the negatives.
+    """
+
+    embedding_size: int = 128
+    epochs: int = 5
+    warm_epochs: int = 2
+    batch_size: int = 512
+    learning_rate: float = 0.002
+    warm_learning_rate: float = 0.001
+    dropout: float = 0.2
+    temperature: float = 0.08
+    negatives: int = 2048
+    half_life: float | None = 0.25
+    max_length: int = 30
+    memory: float = 0.5
+    seed: int = 7
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "embedding_size": self.embedding_size >= 1,
+            "epochs": self.epochs >= 0,
+            "warm_epochs": self.warm_epochs >= 0,
+            "batch_size": self.batch_size >= 1,
+            "learning_rate": self.learning_rate > 0,
+            "warm_learning_rate": self.warm_learning_rate > 0,
+            "dropout": 0 <= self.dropout < 1,
+            "temperature": self.temperature > 0,
+            "negatives": self.negatives >= 1,
+            "half_life": self.half_life is None or self.half_life > 0,
+            "max_length": self.max_length >= 1,
+            "memory": 0 <= self.memory <= 1,
+        }
+        for name, holds in allowed.items():
+            if not holds:
+                raise OptionsError(f"{name} cannot be {getattr(self, name)!r}")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainingOptions:
+        """Build options from a mapping, e.g. of a command line or a saved model.
+
+        Raises:
+            OptionsError: a name that is no hyperparameter, with those that are.
+        """
+        names = [field.name for field in fields(cls)]
+        unknown = sorted(set(values) - set(names))
+        if unknown:
+            raise OptionsError(f"no such hyperparameter: {', '.join(unknown)}; there are {', '.join(names)}")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options as a JSON-serialisable dict."""
+        return asdict(self)
+
+    def but(self, **changes: Any) -> TrainingOptions:
+        """Return the options with some of them changed."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """What one training did.
+
+    Attributes:
+        sessions: sessions read.
+        targets: predictions trained on in one epoch.
+        steps: optimizer steps.
+        epochs: passes over the sessions.
+        items: items in the vocabulary afterwards.
+        new_items: of these, the ones that this training added.
+        seconds: wall clock.
+        targets_per_second: targets times epochs, divided by seconds.
+        losses: mean loss of each epoch.
+    """
+
+    sessions: int
+    targets: int
+    steps: int
+    epochs: int
+    items: int
+    new_items: int
+    seconds: float
+    targets_per_second: float
+    losses: tuple[float, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as a JSON-serialisable dict."""
+        return asdict(self)
+
+
+def session_weights(
+    log: SessionLog, weights: NDArray[np.float32] | None, options: TrainingOptions
+) -> NDArray[np.float32]:
+    """Return the weights given, or those that options.half_life makes of the sessions' order.
+
+    Raises:
+        ValueError: weights that are not one finite, non-negative number a session.
+    """
+    if weights is None:
+        half_life = options.half_life and options.half_life * len(log)
+        return decay_weights(np.arange(len(log), dtype=np.float64), None, half_life)
+    if weights.shape != (len(log),) or not np.all(np.isfinite(weights)) or np.any(weights < 0):
+        raise ValueError(
+            f"weights should be one finite number ≥ 0 a session, for {len(log)} sessions; "
+            f"received shape {weights.shape}"
+        )
+    return weights.astype(np.float32)

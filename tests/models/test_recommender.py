@@ -1,0 +1,102 @@
+import json
+
+import numpy as np
+import pytest
+
+from models.ranking import rank_targets, summarize
+from models.recommender import ModelError, best, create, load
+from models.sequences import Examples, SessionLog, next_item_examples
+from models.training import OptionsError, TrainingOptions
+
+LOG = SessionLog.from_lists([["a", "b", "c"], ["a", "b"], ["a", "d"], ["e"]])
+
+
+def test_popularity_counts_what_it_remembers():
+    model = create("popularity", TrainingOptions(half_life=None, memory=0.5))
+    model.fit(LOG)
+    assert model.recommend([["e"]], k=2) == ([["a", "b"]], [[3.0, 2.0]])
+    model.warm_start(SessionLog.from_lists([["f", "b", "f"]]))
+    assert model.recommend([["e"]], k=3) == ([["b", "f", "a"]], [[2.0, 2.0, 1.5]])
+
+
+def test_half_life_lets_the_latest_lead():
+    log = SessionLog.from_lists([["old", "x"]] * 6 + [["new", "y"]] * 4)
+    model = create("popularity", TrainingOptions(half_life=0.2))
+    model.fit(log)
+    assert model.recommend([["x"]], k=1)[0] == [["new"]]
+
+
+def test_cooccurrence_counts_nearer_followers_more_and_falls_back_to_popularity():
+    model = create("cooccurrence", TrainingOptions(half_life=None))
+    model.fit(LOG)
+    ids, scores = model.recommend([["a"], ["e"]], k=3)
+    assert ids[0] == ["b", "d", "c"]
+    assert scores[0] == pytest.approx([2.0, 1.0, 0.5])
+    assert ids[1] == ["a", "b", "c"]
+
+
+def test_cooccurrence_warm_start_equals_counting_at_once():
+    options = TrainingOptions(half_life=None, memory=1.0)
+    whole, parts = create("cooccurrence", options), create("cooccurrence", options)
+    whole.fit(LOG)
+    parts.fit(LOG.select(slice(0, 2)))
+    parts.warm_start(LOG.select(slice(2, 4)))
+    prefixes = whole.vocabulary.encode(["a", "b", "e"])[:, None]
+    assert np.allclose(whole.scores(prefixes), parts.scores(prefixes))
+
+
+@pytest.mark.parametrize("name", ["popularity", "cooccurrence"])
+def test_saved_and_loaded_it_recommends_the_same(name, tmp_path):
+    model = create(name)
+    model.fit(LOG)
+    model.save(tmp_path)
+    assert load(tmp_path).recommend([["a"], [], ["z"]]) == model.recommend([["a"], [], ["z"]])
+
+
+def test_empty_and_unknown_sessions_get_the_popular_items_and_seen_ones_can_be_left_out():
+    model = create("cooccurrence", TrainingOptions(half_life=None))
+    model.fit(LOG)
+    ids, scores = model.recommend([[], ["zz"]], k=2)
+    assert ids == [["a", "b"], ["a", "b"]]
+    assert scores[0] == pytest.approx([3 / 8, 2 / 8])
+    assert "a" not in model.recommend([["a"]], k=5, exclude_seen=True)[0][0]
+    assert len(model.recommend([["a"]], k=50)[0][0]) == 5
+
+
+def test_ranks_agree_with_the_lists_also_in_ties():
+    model = create("popularity", TrainingOptions(half_life=None))
+    model.fit(LOG)
+    ranking = rank_targets(model, next_item_examples(LOG), k=5)
+    for row, target in enumerate(model.vocabulary.encode(next_item_examples(LOG).targets)):
+        assert ranking.top[row, ranking.ranks[row] - 1] == target
+
+
+def test_unknown_targets_miss_and_unknown_prefixes_are_ranked_by_popularity():
+    model = create("cooccurrence", TrainingOptions(half_life=None))
+    model.fit(LOG)
+    ranking = rank_targets(model, Examples.from_pairs([(["a"], "new"), (["new"], "b"), (["a"], "b")]), k=3)
+    assert ranking.ranks.tolist() == [0, 2, 1]
+    assert list(model.vocabulary.decode(ranking.top[1])) == ["a", "b", "c"]
+    assert summarize(ranking, ks=(1,))["recall@1"] == 1 / 3
+
+
+def test_best_breaks_ties_by_column():
+    scores = np.array([[9, 1, 5, 5, 0, 5]], np.float32)
+    assert best(scores, 3).tolist() == [[2, 3, 5]]
+    assert best(scores, 2).tolist() == [[2, 3]]
+
+
+def test_refusals_name_what_was_received(tmp_path):
+    with pytest.raises(ModelError, match="nonsense"):
+        create("nonsense")
+    with pytest.raises(ModelError, match=r"model\.json is missing"):
+        load(tmp_path)
+    (tmp_path / "model.json").write_text(json.dumps({"format": 99}))
+    with pytest.raises(ModelError, match="99"):
+        load(tmp_path)
+    with pytest.raises(OptionsError, match="layers"):
+        TrainingOptions.from_dict({"layers": 3})
+    with pytest.raises(OptionsError, match=r"dropout cannot be 1\.0"):
+        TrainingOptions(dropout=1.0)
+    with pytest.raises(ValueError, match="4 sessions"):
+        create("popularity").fit(LOG, np.ones(3, np.float32))

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from models.sequences import Examples, SessionLog, decay_weights, next_item_examples
+from models.vocabulary import Vocabulary
+
+LOG = SessionLog.from_lists([["a", "b"], ["c"], ["b", "a", "c"]], context={"returning": np.array([0, 1, 1])})
+
+
+def test_a_log_reads_back_as_written():
+    assert list(LOG) == [["a", "b"], ["c"], ["b", "a", "c"]]
+    assert LOG.n_events == 6
+    assert list(LOG.ended_at) == [0, 1, 2]
+    assert list(SessionLog.from_lists([])) == []
+
+
+def test_select_keeps_sessions_with_their_context():
+    chosen = LOG.select(np.array([2, 1]))
+    assert list(chosen) == [["b", "a", "c"], ["c"]]
+    assert list(chosen.context["returning"]) == [1, 1]
+    assert list(LOG.select(LOG.lengths > 1)) == [["a", "b"], ["b", "a", "c"]]
+    assert list(LOG.select(slice(1, 2)).ids()) == ["c"]
+
+
+def test_concat_unites_catalogues():
+    other = SessionLog.from_lists([["d", "b"]], ended_at=[9.0])
+    joined = SessionLog.concat([LOG, other])
+    assert list(joined) == [*LOG, ["d", "b"]]
+    assert list(joined.catalogue) == ["a", "b", "c", "d"]
+    assert list(joined.ended_at) == [0, 1, 2, 9]
+    assert joined.context == {}
+
+
+def test_a_log_that_does_not_add_up_is_refused():
+    with pytest.raises(ValueError, match="received 2 offsets"):
+        SessionLog(LOG.items, LOG.offsets[:2], LOG.catalogue, LOG.ended_at)
+    with pytest.raises(ValueError, match="returning"):
+        SessionLog.from_lists([["a"]], context={"returning": np.array([1, 2])})
+
+
+def test_every_position_but_the_first_is_an_example():
+    examples = next_item_examples(LOG)
+    assert [(examples.prefix(row), examples.targets[row]) for row in range(len(examples))] == [
+        (["a"], "b"),
+        (["b"], "a"),
+        (["b", "a"], "c"),
+    ]
+    assert list(examples.session) == [0, 2, 2]
+
+
+def test_pairs_of_one_session_are_known_as_such():
+    pairs = [(["a", "b", "c"], "d"), (["a", "b"], "c"), (["a"], "b"), (["x"], "y"), (["x"], "y")]
+    examples = Examples.from_pairs(pairs)
+    assert [(examples.prefix(row), examples.targets[row]) for row in range(5)] == pairs
+    assert list(examples.session) == [0, 0, 0, 1, 2]
+
+
+def test_encoding_leaves_unknown_items_out_and_keeps_the_last():
+    examples = next_item_examples(SessionLog.from_lists([["x", "a", "x", "b", "c", "y"]]))
+    encoded = examples.encode(Vocabulary(["a", "b", "c"]))
+    assert list(encoded.targets) == [1, 0, 2, 3, 0]
+    padded = encoded.prefixes(slice(None), max_length=2)
+    assert padded.tolist() == [[0, 0], [0, 1], [0, 1], [1, 2], [2, 3]]
+
+
+def test_encoding_when_nothing_is_known():
+    encoded = next_item_examples(LOG).encode(Vocabulary(["z"]))
+    assert encoded.prefixes(slice(None), max_length=5).tolist() == [[0], [0], [0]]
+
+
+def test_weights_halve_with_each_half_life():
+    weights = decay_weights(np.array([0.0, 10.0, 20.0]), half_life=10.0)
+    assert weights.mean() == pytest.approx(1.0)
+    assert weights[2] / weights[1] == pytest.approx(2.0)
+    assert weights[1] / weights[0] == pytest.approx(2.0)
+    assert list(decay_weights(np.arange(3.0))) == [1, 1, 1]
+    with pytest.raises(ValueError, match="received 0"):
+        decay_weights(np.arange(3.0), half_life=0)
