@@ -22,6 +22,7 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+
 from lastaisle.simulate import ShopOptions, simulate
 
 DATA = Path(os.environ.get("LASTAISLE_DATA") or Path(__file__).resolve().parents[1] / "../shared/data")
