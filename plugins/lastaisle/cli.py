@@ -92,11 +92,10 @@ def train(
     report: Report = None,
 ) -> None:
     """Train a candidate on the window before the newest hours; print its MLflow run."""
-    from models.training import TrainingOptions
-
     from lastaisle.release.release import current_champion
     from lastaisle.training.plan import newest_data_end, plan_window
     from lastaisle.training.train import train_candidate
+    from models.training import TrainingOptions
 
     settings, tables, registry = _stores(lake)
     end = newest_data_end(tables) if data_end is None else data_end.replace(tzinfo=UTC)
@@ -181,11 +180,10 @@ def replay(
     report: Report = None,
 ) -> None:
     """Replay history period by period: is learning every day worth it, and what does it cost?"""
-    from models.training import TrainingOptions
-
     from lastaisle.replay import read_periods
     from lastaisle.replay import replay as run
     from lastaisle.replay_chart import draw
+    from models.training import TrainingOptions
 
     options = TrainingOptions.from_dict(_values(hyperparameters))
     with _bar("Reading") as progress:

@@ -40,7 +40,9 @@ def test_a_taken_port_is_named_with_its_setting_and_holder(settings):
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(PortTakenError, match=rf"port {port} on 127\.0\.0\.1 is taken.*LASTAISLE_AIRFLOW_PORT"):
+        with pytest.raises(
+            PortTakenError, match=rf"port {port} on 127\.0\.0\.1 is taken.*LASTAISLE_AIRFLOW_PORT"
+        ):
             services.check_port(port, "LASTAISLE_AIRFLOW_PORT")
     services.check_port(port, "LASTAISLE_AIRFLOW_PORT")
 
@@ -64,7 +66,10 @@ def test_children_get_these_settings_and_byte_code(settings, monkeypatch):
 
 
 def test_stop_ends_children_of_children_that_ignore_it(started):
-    pids = [started._children["parent"].pid, *(c.pid for c in started._children["parent"].children(recursive=True))]
+    pids = [
+        started._children["parent"].pid,
+        *(c.pid for c in started._children["parent"].children(recursive=True)),
+    ]
     assert len(pids) == 2
     started.stop()
     assert not [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
@@ -82,7 +87,9 @@ def test_a_service_that_died_is_named_with_its_last_lines(settings):
 
 def test_leftovers_of_a_killed_start_are_ended_but_not_a_stranger_with_their_pid(settings):
     settings.home.mkdir(parents=True)
-    ours, stranger = (subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) for _ in range(2))
+    ours, stranger = (
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) for _ in range(2)
+    )
     try:
         created = psutil.Process(ours.pid).create_time()
         ledger = settings.home / "services.json"

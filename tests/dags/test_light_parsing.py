@@ -51,7 +51,10 @@ def test_no_heavy_library_is_loaded(parsed):
 
 def test_airflow_does_not_execute_the_packages_under_plugins(parsed):
     """It would register each module by its bare name, so that it exists twice."""
-    ours = [*(ROOT / "plugins" / "lastaisle").rglob("*.py"), *(ROOT / "plugins/lastaisle_airflow").glob("*.py")]
+    ours = [
+        *(ROOT / "plugins" / "lastaisle").rglob("*.py"),
+        *(ROOT / "plugins/lastaisle_airflow").glob("*.py"),
+    ]
     bare = {path.stem for path in ours} - sys.stdlib_module_names - {"__init__"}
     assert bare & set(parsed["modules"]) == set()
     assert "lastaisle_airflow.links" in parsed["modules"], "by their full names they are importable"
