@@ -72,7 +72,7 @@ def ingest(
     settings = _settings(lake)
     keys = PseudonymKeys.load_or_create(settings.key_file, lake_url=settings.lake)
     with _bar("Ingesting") as progress:
-        done = run(source, log_format, _lake(settings), keys).to_dict()
+        done = run(source, log_format, _lake(settings), keys, progress=progress).to_dict()
     _show(done, report)
     if done["files_failed"]:
         raise typer.Exit(1)
@@ -93,8 +93,9 @@ def train(
 ) -> None:
     """Train a candidate on the window before the newest hours; print its MLflow run."""
     from lastaisle.release.release import current_champion
-    from lastaisle.training.plan import newest_data_end, plan_window
+    from lastaisle.training.plan import plan_window
     from lastaisle.training.train import train_candidate
+    from lastaisle.training.windows import newest_data_end
     from models.training import TrainingOptions
 
     settings, tables, registry = _stores(lake)
