@@ -98,9 +98,10 @@ def train(
     from lastaisle.training.windows import newest_data_end
     from models.training import TrainingOptions
 
+    values = _values(hyperparameters)
     settings, tables, registry = _stores(lake)
+    options = TrainingOptions.from_dict({"seed": settings.seed, **values})
     end = newest_data_end(tables) if data_end is None else data_end.replace(tzinfo=UTC)
-    options = TrainingOptions.from_dict({"seed": settings.seed, **_values(hyperparameters)})
     champion = current_champion(tables, registry)
     plan = plan_window(tables, settings, end, kind, champion, architecture=model, options=options)
     with _bar("Training") as progress:
