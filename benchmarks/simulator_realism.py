@@ -3,8 +3,8 @@
     python benchmarks/simulator_realism.py [--seed 7]
 
 Real: yoochoose-week.tsv (clicks) and taobao-slice.csv (shares of events) in LASTAISLE_DATA, by default
-../shared/data. Simulated: a shop of the real one's size, and the default shop, their rows cleaned as by
-ingestion, their sessions cut as the real ones are: two clicks or more, items of five clicks or more, and no
+../shared/data. Simulated: a shop of the real one's size, and the default shop, without unreadable rows and
+duplicates, their sessions cut as the real ones are: two clicks or more, items of five clicks or more, and no
 crawlers (sessions of more than 200 clicks).
 Prints a table, and last a JSON line.
 """
@@ -22,6 +22,7 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+
 from lastaisle.simulate import ShopOptions, simulate
 
 DATA = Path(os.environ.get("LASTAISLE_DATA") or Path(__file__).resolve().parents[1] / "../shared/data")

@@ -72,7 +72,7 @@ def ingest(
     settings = _settings(lake)
     keys = PseudonymKeys.load_or_create(settings.key_file, lake_url=settings.lake)
     with _bar("Ingesting") as progress:
-        done = run(source, log_format, _lake(settings), keys).to_dict()
+        done = run(source, log_format, _lake(settings), keys, progress=progress).to_dict()
     _show(done, report)
     if done["files_failed"]:
         raise typer.Exit(1)
@@ -92,15 +92,16 @@ def train(
     report: Report = None,
 ) -> None:
     """Train a candidate on the window before the newest hours; print its MLflow run."""
+    from lastaisle.release.release import current_champion
+    from lastaisle.training.plan import plan_window
+    from lastaisle.training.train import train_candidate
+    from lastaisle.training.windows import newest_data_end
     from models.training import TrainingOptions
 
-    from lastaisle.release.release import current_champion
-    from lastaisle.training.plan import newest_data_end, plan_window
-    from lastaisle.training.train import train_candidate
-
+    values = _values(hyperparameters)
     settings, tables, registry = _stores(lake)
+    options = TrainingOptions.from_dict({"seed": settings.seed, **values})
     end = newest_data_end(tables) if data_end is None else data_end.replace(tzinfo=UTC)
-    options = TrainingOptions.from_dict({"seed": settings.seed, **_values(hyperparameters)})
     champion = current_champion(tables, registry)
     plan = plan_window(tables, settings, end, kind, champion, architecture=model, options=options)
     with _bar("Training") as progress:
@@ -181,11 +182,10 @@ def replay(
     report: Report = None,
 ) -> None:
     """Replay history period by period: is learning every day worth it, and what does it cost?"""
-    from models.training import TrainingOptions
-
     from lastaisle.replay import read_periods
     from lastaisle.replay import replay as run
     from lastaisle.replay_chart import draw
+    from models.training import TrainingOptions
 
     options = TrainingOptions.from_dict(_values(hyperparameters))
     with _bar("Reading") as progress:

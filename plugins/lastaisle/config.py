@@ -29,7 +29,8 @@ class Settings:
         mlflow_uri: MLflow tracking and registry URI; default a SQLite file <home>/mlflow/mlflow.db.
         mlflow_artifacts: where a new MLflow experiment keeps its artifacts; default <home>/mlflow/artifacts.
         key_file: pseudonym keys (never inside the lake); default <home>/keys/pseudonym.json.
-        source: the logs of one partition, a path or URL; "{day}" becomes 2014-04-01 and "{hour}" 2014-04-01T05.
+        source: the logs of one partition, a path or URL; "{day}" becomes 2014-04-01 and
+            "{hour}" 2014-04-01T05.
         source_format: which adapter reads the logs.
         model_name: name of the registered model.
         experiment: name of the MLflow experiment.

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import fields, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context, task
@@ -20,7 +20,7 @@ from lastaisle_airflow.assets import CHECKOUT_RECOMMENDER
 from lastaisle_airflow.defaults import TRAINING_POOL
 
 if TYPE_CHECKING:
-    from lastaisle.lake import Lake
+    pass
 
 log = logging.getLogger(__name__)
 
@@ -39,20 +39,6 @@ def given_params(params: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def newest_data_end(lake: Lake, now: datetime | None = None) -> datetime:
-    """Return the end of the newest day in `events`, or now if that day is not over.
-
-    Raises:
-        AirflowSkipException: there are no events yet.
-    """
-    table = lake.table("events")
-    days = [partition["event_date"] for partition in table.partitions()] if table else []
-    if not days:
-        raise AirflowSkipException("the table 'events' is empty: run ingest_sessions first")
-    newest = datetime.fromisoformat(str(max(days))).replace(tzinfo=UTC)
-    return min(newest + timedelta(days=1), now or datetime.now(UTC))
-
-
 def plan(
     kind: str,
     *,
@@ -65,27 +51,27 @@ def plan(
 
     Args:
         kind: incremental or full.
-        data_end: the moment after the last event; default the end of the newest day in `events`.
+        data_end: the moment after the last event; default that after the newest event.
         window_hours: length of the window; default as in the settings.
         half_life_hours: half-life of a session's weight; default as in the settings.
         **options: hyperparameters by the names of TrainingOptions; the others stay at their defaults.
 
     Raises:
-        AirflowSkipException: the champion has learned from data as late already.
+        AirflowSkipException: the champion has learned from data as late already, or there are no events yet.
     """
+    from lastaisle.errors import NotEnoughDataError
     from lastaisle.lake import Lake
     from lastaisle.release.registry import Registry
     from lastaisle.release.release import current_champion
     from lastaisle.training.plan import StalePlanError, plan_window
+    from lastaisle.training.windows import newest_data_end
     from models.training import TrainingOptions
 
     prefix = "full_" if kind == "full" else ""
     lengths = {f"{prefix}window_hours": window_hours, f"{prefix}half_life_hours": half_life_hours}
-    settings = replace(Settings.from_env(), **{name: value for name, value in lengths.items() if value})
+    given: dict[str, Any] = {name: value for name, value in lengths.items() if value}
+    settings = replace(Settings.from_env(), **given)
     lake = Lake(settings.lake)
-    known = {option.name for option in fields(TrainingOptions)}
-    if unknown := set(options) - known:
-        raise ValueError(f"unknown options {sorted(unknown)}, known are {sorted(known)}")
     try:
         planned = plan_window(
             lake,
@@ -93,10 +79,10 @@ def plan(
             data_end or newest_data_end(lake),
             kind,
             current_champion(lake, Registry(settings)),
-            options=TrainingOptions(**{"seed": settings.seed, **options}),
+            options=TrainingOptions.from_dict({"seed": settings.seed, **options}),
         )
-    except StalePlanError as stale:
-        raise AirflowSkipException(str(stale)) from stale
+    except (StalePlanError, NotEnoughDataError) as nothing_to_learn:
+        raise AirflowSkipException(str(nothing_to_learn)) from nothing_to_learn
     log.info("Planned %s: %s", planned.run_key, planned)
     return json.loads(planned.to_json())
 

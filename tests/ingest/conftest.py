@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from data_contracts.contract import Contract, load_contract
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.report import IngestReport
 from lastaisle.ingest.run import ingest
 from lastaisle.lake import Lake
 from lastaisle.privacy.keys import PseudonymKeys
-
-from data_contracts.contract import Contract, load_contract
 
 NOW = datetime(2025, 10, 10, tzinfo=UTC)
 COLUMNS_OF_THE_CLOCK = ("finished_at",)

@@ -11,13 +11,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+from data_contracts.contract import load_contract
 from lastaisle.errors import ReconciliationError, SourceError
 from lastaisle.ingest.batch import ingest_file
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.staging import Staging
 from lastaisle.ingest.witness import DisagreementError
-
-from data_contracts.contract import load_contract
 
 
 def test_clean_rows_reach_the_events_and_nothing_else(shop):

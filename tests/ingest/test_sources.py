@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from lastaisle.ingest.sources import ADAPTERS, adapter
 
 from data_contracts.contract import load_contract
+from lastaisle.ingest.sources import ADAPTERS, adapter
 
 
 def found(shop, *names: str) -> list[tuple]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.run import ingest
 from lastaisle.lake import Lake

@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from lastaisle.privacy.keys import ENVIRONMENT, KeyFileError, PseudonymKeys
 
 

@@ -7,6 +7,7 @@ from itertools import groupby, pairwise
 
 import numpy as np
 import pytest
+
 from lastaisle.simulate import ShopOptions, ShopOptionsError, simulate, write_logs
 from lastaisle.simulate.catalogue import open_catalogue
 from lastaisle.simulate.events import EVENT_TYPES
