@@ -89,7 +89,7 @@ def plan(
 
 @task(pool=TRAINING_POOL)
 def train_candidate(planned: dict[str, Any]) -> str:
-    """Train, and return the MLflow run's id; where sessions are too few, fail at once: trying again adds none."""
+    """Train, and return the MLflow run's id; too few sessions fail at once, since trying again adds none."""
     from lastaisle.errors import NotEnoughDataError
     from lastaisle.lake import Lake
     from lastaisle.release.registry import Registry
