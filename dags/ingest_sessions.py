@@ -6,10 +6,12 @@ Each file of the partition becomes clean, anonymized rows of `events`; then the 
 **A partition** is a day, or an hour with `LASTAISLE_PARTITION=hour`. Its run starts when it is over; its key
 (`2025-10-09`, or `2025-10-09T14`) fills `{day}` and `{hour}` in `LASTAISLE_SOURCE`. No files: the run skips.
 
-**Past partitions,** both days included: `airflow backfill create --dag-id ingest_sessions
---from-date 2025-10-01 --to-date 2025-10-07 --max-active-runs 1`. The flag keeps the order of the days, in which
-models warm-start: without it Airflow 3.3.2 runs ten at once, whatever the DAG says, and a day announced after
-a later one finds the champion ahead of it, so its training is skipped.
+**Past partitions,** both days included:
+`airflow backfill create --dag-id ingest_sessions --max-active-runs 1 --from-date 2025-10-01
+--to-date 2025-10-07`
+The flag keeps the order of the days, in which models warm-start: without it Airflow 3.3.2 runs ten at once,
+whatever the DAG says, and a day announced after a later one finds the champion ahead of it, so its training
+is skipped.
 
 **Again:** safe at any time. A file already ingested adds nothing; a new file in an old partition is taken in.
 Repeat whole partitions with `--reprocess-behavior completed` (or `failed`); each announces `events` anew, so

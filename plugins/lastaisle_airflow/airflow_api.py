@@ -9,7 +9,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from lastaisle.errors import LastaisleError
@@ -66,10 +66,9 @@ class AirflowApi:
 
     def __init__(self, base: str, user: str, password: str) -> None:
         self.base = base
+        self._token: str | None = None
         answer = self._call("POST", "/auth/token", {"username": user, "password": password})
-        self._token: str | None = answer["access_token"]
-
-    _token = None
+        self._token = answer["access_token"]
 
     def get(self, path: str, **query: Any) -> Any:
         """Read something below /api/v2."""
@@ -173,14 +172,14 @@ def seconds_of(tasks: list[dict[str, Any]], run: Run) -> tuple[float, float]:
     the scheduler's decisions and the starts of processes.
     """
     spans = sorted(
-        (_moment(task["start_date"]), _moment(task["end_date"]))
+        (datetime.fromisoformat(task["start_date"]), datetime.fromisoformat(task["end_date"]))
         for task in tasks
         if task["start_date"] and task["end_date"] and task["state"] in (*FINISHED, "skipped")
     )
-    work, reached = 0.0, None
+    work = 0.0
+    reached = datetime.min.replace(tzinfo=UTC)
     for begun, end in spans:
-        start = begun if reached is None else max(begun, reached)
-        if end > start:
-            work, reached = work + (end - start).total_seconds(), end
+        work += max((end - max(begun, reached)).total_seconds(), 0.0)
+        reached = max(reached, end)
     wall = (run.end - run.start).total_seconds() if run.start and run.end else work
     return work, max(wall - work, 0.0)
