@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
@@ -18,9 +18,6 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from lastaisle.config import Settings
 from lastaisle_airflow.assets import CHECKOUT_RECOMMENDER
 from lastaisle_airflow.defaults import TRAINING_POOL
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 
