@@ -46,7 +46,7 @@ class TrainingOptions:
     warm_epochs: int = 2
     batch_size: int = 512
     learning_rate: float = 0.002
-    warm_learning_rate: float = 0.001
+    warm_learning_rate: float = 0.002
     dropout: float = 0.2
     temperature: float = 0.08
     negatives: int = 2048

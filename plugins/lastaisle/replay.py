@@ -61,6 +61,8 @@ class _Learner:
 
     def learn(self, seen: SessionLog, progress: Progress | None) -> TrainingReport | None:
         """Learn from all sessions seen so far, as the strategy does; None = it does not."""
+        import numpy as np
+
         from models.recommender import create
 
         if self.recommender is None or self.strategy == "scratch":
@@ -68,7 +70,8 @@ class _Learner:
             report = self.recommender.fit(seen, None, self.options, progress)
         elif self.strategy == "incremental":
             mix = newest_with_replay(seen, self.learned_until, self.options.seed)
-            report = self.recommender.warm_start(mix, None, self.options, progress)
+            alike = np.ones(len(mix), np.float32)  # what was replayed counts as much as what is new
+            report = self.recommender.warm_start(mix, alike, self.options, progress)
         else:
             return None
         self.learned_until = float(seen.ended_at[-1]) + 1e-6

