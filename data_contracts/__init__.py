@@ -1,1 +1,61 @@
-"""TBD"""
+"""Data contracts: the YAML files that say what a table holds, and the modules that enforce them.
+
+One file a table, `<table>.odcs.yaml`, in the Open Data Contract Standard 3.1 (https://bitol.io). Whoever
+wants another field or another rule edits the YAML; no code changes. From it the compiler makes
+
+* typed fields and an Arrow schema               `Contract.fields`, `Contract.arrow_schema()`
+* rules, each as DuckDB SQL and for GX           `Contract.rules`
+* a Great Expectations suite                     `expectations.gx_suite(contract)`
+* a privacy policy, each entry as DuckDB SQL     `Contract.privacy_policy()`
+
+What the compiler cannot enforce, it refuses: an unknown option, type, classification or field name ends in a
+`ContractError` with the file, the place inside it and the reason, never in a rule silently left out.
+
+To add a field, add it under `properties`:
+
+    - name: coupon
+      description: The code that the shopper typed.
+      logicalType: string                  # string integer number boolean timestamp date
+      logicalTypeOptions: {maxLength: 40}  # minLength maxLength pattern, minimum maximum exclusive..., format
+      required: false
+      classification: internal             # one of the contract's `treatments`
+      customProperties:
+        - {property: default, value: none}             # stands in for an absent value
+        - {property: jsonPath, value: $.coupon.code}   # where canonical JSON has it, if not under its name
+        - {property: treatment, value: {coarsen: {keep_prefix: '[A-Z]+'}}}  # before its classification's
+
+The rules of a field follow from it, and are named after it: `coupon_is_string`, `_is_required`, `_is_unique`,
+`_is_finite` (every number), `_in_range`, `_has_length`, `_matches_pattern`, `_is_allowed` (an entry under
+`quality` with `metric: invalidValues`), `_refers_to_<table>` (an entry under `relationships`).
+
+A treatment is keep, drop, pseudonymize (HMAC-SHA256 in hex, 128 bits), or coarsen with one of
+`{truncate: second | minute | hour | day}`, `{keep_prefix: <regular expression>}`, `{host_only: true}`.
+
+To add a rule across fields, add it under the table's `quality`:
+
+    - name: coupon_needs_order
+      description: A coupon belongs to an order.
+      type: custom
+      engine: lastaisle
+      severity: error                          # quarantines the row; a warning is only counted
+      implementation:
+        when: {event_type: [order_completed]}  # optional
+        require: order_id                      # or require_any, allow, compare: see crossfield.py
+
+An entry with `engine: greatExpectations` goes into the suite as it is: for what concerns the whole table.
+
+    >>> contract = load_contract("raw_events")
+    >>> contract.field("consent_personalization").default
+    True
+    >>> contract.rule("price_in_range").predicate
+    '"price" >= 0'
+"""
+
+from __future__ import annotations
+
+from data_contracts.contract import Contract, Field, load_contract
+from data_contracts.errors import ContractError
+from data_contracts.privacy import Treatment, hmac_pads
+from data_contracts.rules import Rule
+
+__all__ = ["Contract", "ContractError", "Field", "Rule", "Treatment", "hmac_pads", "load_contract"]

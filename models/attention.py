@@ -21,6 +21,10 @@ from models.vocabulary import Vocabulary
 
 ROW_RATE = 5.0  # see Adam: rows are read rarely
 WARM_UP_STEPS = 100
+# So many steps at least: on one day of a small shop 17 large batches took recall@20 only to 0.37, 136
+# small ones to 0.55.
+STEPS_AN_EPOCH = 128
+SMALLEST_BATCH = 32
 PADDED_SCORE = -1e9
 
 
@@ -161,14 +165,16 @@ class Attention(Recommender):
         self._read_counts(log, weights)
         trainer = self._grown_trainer()
         batches = Batches(log, weights, self.vocabulary, self.options.max_length)
-        losses = self._run_epochs(trainer, batches, rate, epochs, progress)
+        batch_size = max(SMALLEST_BATCH, batches.n_targets // STEPS_AN_EPOCH)
+        batch_size = min(batch_size, self.options.batch_size)
+        losses = self._run_epochs(trainer, batches, batch_size, rate=rate, epochs=epochs, progress=progress)
         self._scorer = Scorer(trainer.table, trainer.encoder, self.options.temperature)
         seconds = perf_counter() - began
         items, targets = len(self.vocabulary), batches.n_targets
         return TrainingReport(
             sessions=len(log),
             targets=targets,
-            steps=epochs * batches.n_batches(self.options.batch_size),
+            steps=epochs * batches.n_batches(batch_size),
             epochs=epochs,
             items=items,
             new_items=items - before,
@@ -178,11 +184,18 @@ class Attention(Recommender):
         )
 
     def _run_epochs(
-        self, trainer: Trainer, batches: Batches, rate: float, epochs: int, progress: Progress | None
+        self,
+        trainer: Trainer,
+        batches: Batches,
+        batch_size: int,
+        *,
+        rate: float,
+        epochs: int,
+        progress: Progress | None,
     ) -> tuple[float, ...]:
         """Take every step of the training and return each epoch's mean loss."""
         options = self.options
-        total = epochs * batches.n_batches(options.batch_size)
+        total = epochs * batches.n_batches(batch_size)
         popularity = self.vocabulary.counts / max(self.vocabulary.counts.sum(), 1e-12)
         expected = np.maximum(popularity, 1e-12) * options.negatives
         trainer.expected.assign(expected.astype(np.float32))
@@ -192,7 +205,7 @@ class Attention(Recommender):
         losses, done = [], 0
         for epoch in range(epochs):
             sums = []
-            for batch in batches.epoch(options.batch_size, options.negatives, cumulated, generator):
+            for batch in batches.epoch(batch_size, options.negatives, cumulated, generator):
                 now = np.float32(rate * min(1.0, (done + 1) / WARM_UP_STEPS) * _cosine(done / total))
                 seed = np.int32((options.seed + 7919 * (first + done)) % 2**31)
                 sums.append(trainer.step(batch.sessions, batch.weights, batch.negatives, now, seed))

@@ -27,7 +27,8 @@ class TrainingOptions:
         embedding_size: width of the item embeddings and of the session encoder.
         epochs: passes over the sessions when training from scratch.
         warm_epochs: passes over the sessions of a warm start.
-        batch_size: targets in a batch, about; batches hold sessions of one length.
+        batch_size: targets in a batch, about, and at most: few sessions are cut into more, smaller batches.
+            Batches hold sessions of one length.
         learning_rate: Adam's, at its peak; it decays by a cosine to nearly nothing.
         warm_learning_rate: the same for a warm start.
         dropout: share of values dropped in the encoder and from item embeddings while training.

@@ -1,0 +1,271 @@
+"""A contract as a Great Expectations suite, and a bounded report of a frame checked against it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from data_contracts.contract import Contract, Field
+from data_contracts.errors import ContractError
+
+if TYPE_CHECKING:
+    import great_expectations as gx
+    import pandas as pd
+
+MAX_EXAMPLES = 5
+MAX_EXAMPLE_CHARACTERS = 100
+_SEVERITIES = {"error": "critical", "warning": "warning"}
+
+
+@dataclass(frozen=True)
+class RuleOutcome:
+    """What Great Expectations found about one rule.
+
+    Attributes:
+        name: the rule, as in the contract.
+        severity: error or warning.
+        passed: whether every row satisfies it.
+        unexpected_count: how many rows do not.
+        examples: up to five values that do not, each cut to 100 characters.
+        problem: why the rule could not be evaluated at all, else an empty text.
+    """
+
+    name: str
+    severity: str
+    passed: bool
+    unexpected_count: int
+    examples: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """What Great Expectations found about a frame.
+
+    Attributes:
+        contract: name and version of the contract.
+        rows: how many rows were checked.
+        outcomes: one a rule, in the order of the suite.
+        skipped: reference rules whose values were not given.
+    """
+
+    contract: str
+    rows: int
+    outcomes: tuple[RuleOutcome, ...]
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether no rule of severity error failed."""
+        return all(outcome.passed for outcome in self.outcomes if outcome.severity == "error")
+
+    @property
+    def failures(self) -> tuple[RuleOutcome, ...]:
+        """The rules that failed, warnings among them."""
+        return tuple(outcome for outcome in self.outcomes if not outcome.passed)
+
+    def outcome(self, name: str) -> RuleOutcome:
+        """Return the outcome of one rule.
+
+        Raises:
+            KeyError: a rule that was not evaluated.
+        """
+        for found in self.outcomes:
+            if found.name == name:
+                return found
+        raise KeyError(f"{self.contract}: no rule {name!r} was evaluated")
+
+
+def gx_suite(contract: Contract) -> gx.ExpectationSuite:
+    """Return the suite of a contract: columns, types, uniqueness, rules, and the table's own expectations.
+
+    The name of each rule stands in the expectation's `meta`. Rules on $now and references keep a $PARAMETER,
+    which `validate_frame` fills.
+
+    Raises:
+        ContractError: an expectation of `engine: greatExpectations` that Great Expectations does not know.
+    """
+    import great_expectations as gx
+
+    import data_contracts.gx_types  # noqa: F401 - registers our own expectations
+
+    suite = gx.ExpectationSuite(name=f"{contract.name}-{contract.version}")
+    suite.expectations = [_expectation(contract, given) for given in _configurations(contract)]
+    return suite
+
+
+def frame_from_arrow(table: pa.Table) -> pd.DataFrame:
+    """Return typed rows as Great Expectations reads them.
+
+    pandas cannot tell NaN from a missing number, so NaN becomes infinity, which every rule on numbers judges
+    alike (DuckDB, too, holds NaN to be greater than all others). Integers and booleans keep their gaps.
+    """
+    import pandas as pd
+    import pyarrow.compute as pc
+
+    for position, column in enumerate(table.schema):
+        if pa.types.is_floating(column.type):
+            values = table.column(position)
+            infinite = pc.if_else(pc.is_nan(values), pa.scalar(float("inf"), column.type), values)
+            table = table.set_column(position, column, infinite)
+        elif pa.types.is_date(column.type):
+            midnights = table.column(position).cast(pa.timestamp("us")).cast(pa.timestamp("us", tz="UTC"))
+            table = table.set_column(position, column.name, midnights)
+    nullable = {
+        pa.int8(): pd.Int8Dtype(),
+        pa.int16(): pd.Int16Dtype(),
+        pa.int32(): pd.Int32Dtype(),
+        pa.int64(): pd.Int64Dtype(),
+        pa.bool_(): pd.BooleanDtype(),
+    }
+    return table.to_pandas(types_mapper=nullable.get)
+
+
+def validate_frame(
+    contract: Contract,
+    frame: pd.DataFrame,
+    *,
+    now: datetime | None = None,
+    references: Mapping[str, Collection[Any]] | None = None,
+) -> ValidationReport:
+    """Check a frame with Great Expectations, in a context that leaves nothing behind.
+
+    Args:
+        contract: what the frame should satisfy.
+        frame: typed rows, as from `frame_from_arrow`; further columns are ignored.
+        now: what $now means; the present by default.
+        references: the values of each `table.column` that a rule refers to; a rule without them is skipped.
+    """
+    now = now or datetime.now(UTC)
+    references = references or {}
+    skipped = tuple(
+        rule.name for rule in contract.rules if rule.reference and rule.reference not in references
+    )
+    suite = gx_suite(contract)
+    suite.expectations = [found for found in suite.expectations if found.meta["rule"] not in skipped]
+    parameters: dict[str, Any] = {
+        name.replace(".", "__"): list(values) for name, values in references.items()
+    }
+    parameters |= {
+        name: _moment(name, now) for rule in contract.rules for name in _now_parameters(rule.expectation)
+    }
+    batch = _batch(frame)
+    result = batch.validate(
+        suite,
+        expectation_parameters=parameters,
+        result_format={"result_format": "BASIC", "partial_unexpected_count": MAX_EXAMPLES},
+    )
+    order = {found.meta["rule"]: position for position, found in enumerate(suite.expectations)}
+    outcomes = tuple(sorted(map(_outcome, result.results), key=lambda outcome: order[outcome.name]))
+    return ValidationReport(f"{contract.name} {contract.version}", len(frame), outcomes, skipped)
+
+
+def _configurations(contract: Contract) -> list[dict[str, Any]]:
+    names = [field.name for field in contract.fields]
+    found: list[dict[str, Any]] = [
+        _own("columns_exist", "expect_table_columns_to_match_set", column_set=names, exact_match=False)
+    ]
+    for field in contract.fields:
+        found += _field_configurations(field)
+    for rule in contract.rules:
+        kwargs = dict(rule.expectation["kwargs"])
+        if "row_condition" in rule.expectation:
+            kwargs |= {"row_condition": rule.expectation["row_condition"]}
+        found.append(
+            {"type": rule.expectation["type"], "kwargs": kwargs, "rule": rule.name, "severity": rule.severity}
+        )
+    for given in contract.expectations:
+        found.append({"severity": "error", "kwargs": {}, **given, "rule": given["meta"]["rule"]})
+    return found
+
+
+def _field_configurations(field: Field) -> list[dict[str, Any]]:
+    kind = "expect_column_values_to_have_logical_type"
+    found = [_own(field.type_rule, kind, column=field.name, logical_type=field.logical_type)]
+    if field.unique:
+        found.append(_own(f"{field.name}_is_unique", "expect_column_values_to_be_unique", column=field.name))
+    return found
+
+
+def _own(rule: str, kind: str, **kwargs: Any) -> dict[str, Any]:
+    return {"type": kind, "kwargs": kwargs, "rule": rule, "severity": "error"}
+
+
+def _expectation(contract: Contract, given: dict[str, Any]) -> Any:
+    from great_expectations.exceptions import GreatExpectationsError
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+
+    try:
+        return ExpectationConfiguration(
+            type=given["type"],
+            kwargs=given["kwargs"],
+            meta={"rule": given["rule"], "severity": given["severity"]},
+            severity=_SEVERITIES[given["severity"]],
+        ).to_domain_obj()
+    except (GreatExpectationsError, ValueError, TypeError) as error:
+        where = f"schema.{contract.name}.quality.{given['rule']}"
+        raise ContractError(contract.path, where, f"Great Expectations refuses it: {error}") from error
+
+
+def _batch(frame: pd.DataFrame) -> Any:
+    """Return the frame as a batch, in a context without files, progress bars or usage reports."""
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
+
+    config = DataContextConfig(
+        store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+        progress_bars=ProgressBarsConfig(globally=False),
+        analytics_enabled=False,
+    )
+    context = gx.get_context(project_config=config, mode="ephemeral")
+    asset = context.data_sources.add_pandas("frame").add_dataframe_asset("rows")
+    definition = asset.add_batch_definition_whole_dataframe("all")
+    return definition.get_batch(batch_parameters={"dataframe": frame})
+
+
+def _outcome(result: Any) -> RuleOutcome:
+    meta = result.expectation_config.meta
+    problem = _problem(result.exception_info or {})
+    found = result.result or {}
+    examples = tuple(
+        str(value)[:MAX_EXAMPLE_CHARACTERS] for value in found.get("partial_unexpected_list") or ()
+    )
+    return RuleOutcome(
+        name=meta["rule"],
+        severity=meta["severity"],
+        passed=bool(result.success),
+        unexpected_count=int(found.get("unexpected_count") or 0),
+        examples=examples[:MAX_EXAMPLES],
+        problem=problem[:300],
+    )
+
+
+def _problem(info: Mapping[str, Any]) -> str:
+    """Return the first exception message; Great Expectations nests them one deep when a metric failed."""
+    nested = [info, *(value for value in info.values() if isinstance(value, Mapping))]
+    return next((str(entry["exception_message"]) for entry in nested if entry.get("exception_message")), "")
+
+
+def _now_parameters(expectation: Mapping[str, Any]) -> list[str]:
+    values = [
+        value.get("$PARAMETER", "") for value in expectation["kwargs"].values() if isinstance(value, dict)
+    ]
+    return [name for name in values if name.startswith("now_")]
+
+
+def _moment(parameter: str, now: datetime) -> str:
+    """Return the time that a parameter such as now_plus_300s stands for."""
+    found = re.fullmatch(r"now_(plus|minus)_([0-9]+)s", parameter)
+    if not found:
+        raise ValueError(f"no such parameter: {parameter}")
+    shift = timedelta(seconds=int(found[2]))
+    return (now + shift if found[1] == "plus" else now - shift).isoformat()

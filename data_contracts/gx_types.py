@@ -1,0 +1,129 @@
+"""Two expectations that Great Expectations lacks; importing this module registers them, for pandas.
+
+`expect_column_values_to_have_logical_type` checks the types of a contract value by value, so that a column
+of mixed objects says how many of its values are wrong. `expect_column_pair_values_to_compare` compares two
+columns within a tolerance.
+"""
+
+from __future__ import annotations
+
+import datetime
+import operator
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from great_expectations.execution_engine import PandasExecutionEngine
+from great_expectations.expectations.expectation import ColumnMapExpectation, ColumnPairMapExpectation
+from great_expectations.expectations.metrics.map_metric_provider import (
+    ColumnMapMetricProvider,
+    ColumnPairMapMetricProvider,
+    column_condition_partial,
+    column_pair_condition_partial,
+)
+
+_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "boolean": (bool, np.bool_),
+    "integer": (int, np.integer),
+    "number": (int, float, np.integer, np.floating),
+    "timestamp": (datetime.datetime, np.datetime64),
+    "date": (datetime.date, np.datetime64),
+}
+# Columns whose dtype answers for all values at once.
+_DTYPES: dict[str, Callable[[Any], bool]] = {
+    "string": lambda dtype: isinstance(dtype, pd.StringDtype),
+    "boolean": pd.api.types.is_bool_dtype,
+    "integer": pd.api.types.is_integer_dtype,
+    "number": lambda dtype: pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype),
+    "timestamp": pd.api.types.is_datetime64_any_dtype,
+    "date": pd.api.types.is_datetime64_any_dtype,
+}
+_COMPARISONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
+
+def has_logical_type(column: pd.Series, logical_type: str) -> pd.Series:
+    """Return, value by value, whether a column without missing values has a logical type.
+
+    Floats pass as integers where every value is whole: so pandas writes integers with gaps.
+    """
+    if logical_type == "integer" and pd.api.types.is_float_dtype(column.dtype):
+        return column % 1 == 0
+    if _DTYPES[logical_type](column.dtype):
+        return pd.Series(True, index=column.index)
+    wanted = _PYTHON_TYPES[logical_type]
+    if logical_type in ("integer", "number"):
+        return column.map(lambda value: isinstance(value, wanted) and not isinstance(value, bool)).astype(
+            bool
+        )
+    return column.map(lambda value: isinstance(value, wanted)).astype(bool)
+
+
+class ColumnValuesHaveLogicalType(ColumnMapMetricProvider):  # type: ignore[misc]
+    """The metric behind ExpectColumnValuesToHaveLogicalType."""
+
+    condition_metric_name = "column_values.have_logical_type"
+    condition_value_keys = ("logical_type",)
+
+    @column_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
+    def _pandas(cls, column: pd.Series, logical_type: str, **_: Any) -> pd.Series:  # noqa: N805
+        return has_logical_type(column, logical_type)
+
+
+class ExpectColumnValuesToHaveLogicalType(ColumnMapExpectation):  # type: ignore[misc]
+    """Expect every value of a column to have an ODCS logicalType."""
+
+    logical_type: str
+    map_metric = "column_values.have_logical_type"
+    success_keys: ClassVar[tuple[str, ...]] = ("logical_type", "mostly")
+    args_keys: ClassVar[tuple[str, ...]] = ("column", "logical_type")
+
+
+class ColumnPairValuesCompare(ColumnPairMapMetricProvider):  # type: ignore[misc]
+    """The metric behind ExpectColumnPairValuesToCompare."""
+
+    condition_metric_name = "column_pair_values.compare"
+    condition_domain_keys = (
+        "batch_id",
+        "table",
+        "column_A",
+        "column_B",
+        "row_condition",
+        "condition_parser",
+        "ignore_row_if",
+    )
+    condition_value_keys = ("operator", "tolerance_seconds")
+
+    @column_pair_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
+    def _pandas(
+        cls,  # noqa: N805
+        column_A: pd.Series,  # noqa: N803
+        column_B: pd.Series,  # noqa: N803
+        operator: str,
+        tolerance_seconds: int,
+        **_: Any,
+    ) -> pd.Series:
+        if not tolerance_seconds:
+            return _COMPARISONS[operator](column_A, column_B)
+        signed = tolerance_seconds if operator.startswith("<") else -tolerance_seconds
+        return _COMPARISONS[operator](column_A - column_B, pd.Timedelta(seconds=signed))
+
+
+class ExpectColumnPairValuesToCompare(ColumnPairMapExpectation):  # type: ignore[misc]
+    """Expect column A to stand to column B as the operator says, give or take the tolerance."""
+
+    operator: str
+    tolerance_seconds: int = 0
+    ignore_row_if: str = "either_value_is_missing"
+    map_metric = "column_pair_values.compare"
+    domain_keys: ClassVar[tuple[str, ...]] = (
+        "batch_id",
+        "column_A",
+        "column_B",
+        "row_condition",
+        "condition_parser",
+        "ignore_row_if",
+    )
+    success_keys: ClassVar[tuple[str, ...]] = ("operator", "tolerance_seconds", "mostly")
+    args_keys: ClassVar[tuple[str, ...]] = ("column_A", "column_B", "operator", "tolerance_seconds")

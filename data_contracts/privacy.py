@@ -1,0 +1,138 @@
+"""What anonymize does to a field, as the contract classifies it, written as DuckDB SQL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+Action = Literal["keep", "coarsen", "pseudonymize", "drop"]
+ACTIONS: tuple[str, ...] = get_args(Action)
+TRUNCATIONS = ("second", "minute", "hour", "day")
+HMAC_INNER = "hmac_inner"
+HMAC_OUTER = "hmac_outer"
+PSEUDONYM_LENGTH = 32  # hex characters, which is 128 bits
+
+_HOST = r"(\[[0-9A-Fa-f:.]+\]|[^/?#:@\s\[\]]+)"
+_URL_HOST = rf"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^/?#]*@)?{_HOST}"
+_BARE_HOST = r"^([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)$"
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What becomes of one field on its way from raw_events to events.
+
+    Attributes:
+        action: keep, coarsen, pseudonymize or drop.
+        options: how to coarsen, exactly one of {"truncate": "second" | "minute" | "hour" | "day"} for a time,
+            {"keep_prefix": regular expression} for text, {"host_only": True} for a URL.
+    """
+
+    action: Action
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def sql(self, column: str) -> str:
+        """Return the DuckDB expression of the treated column; NULL stays NULL.
+
+        Pseudonyms are HMAC-SHA256, cut to 128 bits, of the UTF-8 text. The key never stands in the SQL:
+        bind the two BLOBs of `hmac_pads` to the session variables hmac_inner and hmac_outer (as
+        `SET VARIABLE hmac_inner = $pad`); without them the query fails.
+
+        Raises:
+            ValueError: a dropped field, which has no expression.
+        """
+        name = quote(column)
+        if self.action == "drop":
+            raise ValueError(f"{column} is dropped by its contract: leave it out of the SELECT")
+        if self.action == "pseudonymize":
+            return _pseudonym_sql(name)
+        if self.action == "coarsen":
+            return _coarse_sql(name, self.options)
+        return name
+
+
+def parse_treatment(value: Any) -> Treatment:
+    """Read a treatment as the YAML has it: `keep`, or `{coarsen: {truncate: minute}}`.
+
+    Raises:
+        ValueError: an unknown action or option, with what was received.
+    """
+    action, options = (
+        next(iter(value.items())) if isinstance(value, dict) and len(value) == 1 else (value, {})
+    )
+    if action not in ACTIONS:
+        raise ValueError(f"a treatment is one of {', '.join(ACTIONS)}, received {value!r}")
+    if not isinstance(options, dict) or (action == "coarsen") != (len(options) == 1):
+        raise ValueError(
+            f"coarsen (and only coarsen) takes one option, as {{truncate: minute}}; received {value!r}"
+        )
+    for name, option in options.items():
+        _check_option(name, option)
+    return Treatment(action, options)
+
+
+def hmac_pads(key: bytes) -> tuple[bytes, bytes]:
+    """Return the key as the inner and the outer pad of HMAC-SHA256 (RFC 2104), 64 bytes each.
+
+    Source: https://www.rfc-editor.org/rfc/rfc2104, section 2.
+
+    Raises:
+        ValueError: an empty key.
+    """
+    import hashlib
+
+    if not key:
+        raise ValueError("the pseudonym key is empty")
+    block = (hashlib.sha256(key).digest() if len(key) > 64 else key).ljust(64, b"\0")
+    return bytes(byte ^ 0x36 for byte in block), bytes(byte ^ 0x5C for byte in block)
+
+
+def quote(identifier: str) -> str:
+    """Return a column name as a quoted SQL identifier."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Return text as an SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _check_option(name: str, option: Any) -> None:
+    if name == "truncate":
+        if option not in TRUNCATIONS:
+            raise ValueError(f"truncate takes one of {', '.join(TRUNCATIONS)}, received {option!r}")
+    elif name == "keep_prefix":
+        try:
+            re.compile(option)
+        except (re.error, TypeError) as error:
+            raise ValueError(
+                f"keep_prefix takes a regular expression, received {option!r}: {error}"
+            ) from error
+    elif name != "host_only" or option is not True:
+        raise ValueError(
+            f"coarsen takes truncate, keep_prefix or host_only: true; received {name}: {option!r}"
+        )
+
+
+def _pseudonym_sql(name: str) -> str:
+    def pad(variable: str) -> str:
+        missing = f"error('bind the session variable {variable} before pseudonymizing')::BLOB"
+        return f"coalesce(getvariable('{variable}')::BLOB, {missing})"
+
+    inner = f"sha256({pad(HMAC_INNER)} || encode({name}))"
+    outer = f"sha256({pad(HMAC_OUTER)} || unhex({inner}))"
+    return f"CASE WHEN {name} IS NOT NULL THEN left({outer}, {PSEUDONYM_LENGTH}) END"
+
+
+def _coarse_sql(name: str, options: Mapping[str, Any]) -> str:
+    if (
+        "truncate" in options
+    ):  # time_bucket counts from a UTC origin, so the session's time zone does not matter
+        return f"time_bucket(INTERVAL 1 {options['truncate'].upper()}, {name})"
+    if "keep_prefix" in options:
+        return f"nullif(regexp_extract({name}, {literal('^(?:' + options['keep_prefix'] + ')')}), '')"
+    hosts = (
+        f"nullif(regexp_extract({name}, {literal(pattern)}, 1), '')" for pattern in (_URL_HOST, _BARE_HOST)
+    )
+    return f"lower(coalesce({', '.join(hosts)}))"

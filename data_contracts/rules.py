@@ -1,0 +1,266 @@
+"""Compile what a row must satisfy, once as DuckDB SQL and once as a Great Expectations configuration."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from open_data_contract_standard.model import DataQuality, Relationship, SchemaObject, SchemaProperty
+
+from data_contracts.crossfield import cross_field_rule
+from data_contracts.document import custom_values
+from data_contracts.errors import ContractError
+from data_contracts.privacy import literal, quote
+from data_contracts.types import ORDERED_TYPES, accepts
+
+if TYPE_CHECKING:
+    from data_contracts.contract import Field
+
+Severity = Literal["error", "warning"]
+_LISTED_TYPES = ("string", "integer")
+_BOUNDS = {"minimum": ">=", "maximum": "<=", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One thing that a row must satisfy.
+
+    Attributes:
+        name: stands in quarantine beside each row that broke it.
+        columns: the fields it reads.
+        predicate: DuckDB SQL over the typed columns, TRUE or NULL when the row passes; may use the named
+            parameter $now (a TIMESTAMPTZ), and the table that `reference` names.
+        description: for people.
+        severity: an error sends the row to quarantine, a warning is only counted.
+        expectation: the same as a Great Expectations configuration: type, kwargs and perhaps row_condition.
+        reference: `table.column` that holds the values a reference rule allows, else None.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    predicate: str
+    description: str
+    severity: Severity
+    expectation: dict[str, Any]
+    reference: str | None = None
+
+    @property
+    def uses_now(self) -> bool:
+        """Whether the predicate needs the parameter $now."""
+        return "$now" in self.predicate
+
+
+def compile_rules(path: Path, table: SchemaObject, fields: Sequence[Field]) -> tuple[Rule, ...]:
+    """Compile every rule of a table, field by field and then across fields.
+
+    Raises:
+        ContractError: a rule that cannot be compiled or whose name stands twice.
+    """
+    rules: list[Rule] = []
+    for entry, field in zip(table.properties or [], fields, strict=True):
+        where = f"schema.{table.name}.properties.{field.name}"
+        try:
+            rules.extend(_field_rules(entry, field))
+        except ValueError as error:
+            raise ContractError(path, where, str(error)) from error
+    for position, quality in enumerate(table.quality or []):
+        where = f"schema.{table.name}.quality.{quality.name or position}"
+        if quality.type == "text" or quality.engine == "greatExpectations":
+            continue
+        try:
+            rules.append(Rule(**cross_field_rule(quality, fields), severity=_severity(quality.severity)))
+        except ValueError as error:
+            raise ContractError(path, where, str(error)) from error
+    names = [rule.name for rule in rules]
+    for name in names:
+        if names.count(name) > 1:
+            raise ContractError(path, f"schema.{table.name}.quality", f"the rule {name!r} stands twice")
+    return tuple(rules)
+
+
+def compile_expectations(path: Path, table: SchemaObject) -> tuple[dict[str, Any], ...]:
+    """Return the table's own Great Expectations configurations (`engine: greatExpectations`), as they are.
+
+    Raises:
+        ContractError: a configuration without a type.
+    """
+    found = []
+    for quality in table.quality or []:
+        if quality.engine != "greatExpectations":
+            continue
+        given = quality.implementation
+        if not isinstance(given, dict) or not str(given.get("type", "")).startswith("expect_"):
+            where = f"schema.{table.name}.quality.{quality.name}.implementation"
+            raise ContractError(path, where, f"should have a type as expect_..., received {given!r}")
+        found.append({**given, "meta": {"rule": quality.name or given["type"]}})
+    return tuple(found)
+
+
+def refuse_broken_sql(path: Path, table: str, fields: Sequence[Field], rules: Sequence[Rule]) -> None:
+    """Let DuckDB run every rule and every coarsening on an empty row.
+
+    Raises:
+        ContractError: SQL that DuckDB refuses, for example for its regular expression.
+    """
+    import duckdb
+
+    queries = {f"rule {rule.name}": rule.predicate for rule in rules if not rule.reference}
+    for field in fields:
+        if field.treatment.action == "coarsen":
+            queries[f"properties.{field.name}: treatment"] = field.treatment.sql(field.name)
+    columns = ", ".join(f"{quote(field.name)} {field.sql_type}" for field in fields)
+    with duckdb.connect() as connection:
+        connection.execute(f"CREATE TABLE contract_rows ({columns})")
+        connection.execute("INSERT INTO contract_rows DEFAULT VALUES")
+        for where, expression in queries.items():
+            parameters = {"now": "2000-01-01T00:00:00Z"} if "$now" in expression else None
+            try:
+                connection.execute(f"SELECT {expression} FROM contract_rows", parameters).fetchall()
+            except duckdb.Error as error:
+                raise ContractError(path, f"schema.{table}.{where}", f"DuckDB refuses it: {error}") from error
+
+
+def _field_rules(entry: SchemaProperty, field: Field) -> Iterator[Rule]:
+    if field.required:
+        yield _rule(
+            field, "is_required", f"{quote(field.name)} IS NOT NULL", "expect_column_values_to_not_be_null"
+        )
+    if field.logical_type == "number":
+        limits = {"min_value": -sys.float_info.max, "max_value": sys.float_info.max}
+        yield _rule(
+            field,
+            "is_finite",
+            f"isfinite({quote(field.name)})",
+            "expect_column_values_to_be_between",
+            **limits,
+        )
+    yield from _option_rules(field, entry.logicalTypeOptions or {})
+    for quality in entry.quality or []:
+        if quality.type != "text":
+            yield _allowed_rule(field, quality)
+    for relationship in entry.relationships or []:
+        yield _reference_rule(field, relationship)
+
+
+def _option_rules(field: Field, options: dict[str, Any]) -> Iterator[Rule]:
+    bounds = {name: options[name] for name in _BOUNDS if name in options}
+    if bounds:
+        yield _range_rule(field, bounds)
+    lengths = {name: options[name] for name in ("minLength", "maxLength") if name in options}
+    if lengths:
+        low, high = lengths.get("minLength", 0), lengths.get("maxLength", 2**31)
+        predicate = f"length({quote(field.name)}) BETWEEN {low} AND {high}"
+        limits = {"min_value": low, "max_value": high}
+        yield _rule(field, "has_length", predicate, "expect_column_value_lengths_to_be_between", **limits)
+    if "pattern" in options:
+        yield _pattern_rule(field, options["pattern"])
+    known = {*_BOUNDS, "minLength", "maxLength", "pattern", "format", "timezone", "defaultTimezone"}
+    if set(options) - known:
+        raise ValueError(
+            f"logicalTypeOptions: {', '.join(sorted(set(options) - known))} is not enforced here"
+        )
+
+
+def _range_rule(field: Field, bounds: dict[str, Any]) -> Rule:
+    if field.logical_type not in ORDERED_TYPES:
+        raise ValueError(f"logicalTypeOptions: a {field.logical_type} has no {', '.join(bounds)}")
+    parts: list[str] = []
+    limits: dict[str, Any] = {}
+    for name, bound in bounds.items():
+        if not accepts(field.logical_type, bound):
+            raise ValueError(
+                f"logicalTypeOptions.{name}: {bound!r} is no {field.logical_type} (a time needs its zone)"
+            )
+        value = f"{literal(bound)}::{field.sql_type}" if isinstance(bound, str) else repr(bound)
+        parts.append(f"{quote(field.name)} {_BOUNDS[name]} {value}")
+        side = "min" if "inimum" in name else "max"
+        if f"{side}_value" in limits:
+            raise ValueError(f"logicalTypeOptions: give either {side}imum or its exclusive form")
+        midnight = "T00:00:00+00:00" if field.logical_type == "date" else ""  # frames hold dates as times
+        limits |= {
+            f"{side}_value": f"{bound}{midnight}" if midnight else bound,
+            f"strict_{side}": name.startswith("exclusive"),
+        }
+    return _rule(field, "in_range", " AND ".join(parts), "expect_column_values_to_be_between", **limits)
+
+
+def _pattern_rule(field: Field, pattern: str) -> Rule:
+    """Match anywhere, as ECMA-262 says; what Python and RE2 read differently is refused."""
+    ambiguous = re.search(r"\\[dDwWsSbBZzAkpPGQ]|\(\?|\\[1-9]", pattern)
+    if ambiguous:
+        raise ValueError(
+            f"logicalTypeOptions.pattern: {ambiguous.group()} means different things to different engines;"
+            f" write the characters out, as [0-9]; received {pattern!r}"
+        )
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"logicalTypeOptions.pattern: {pattern!r}: {error}") from error
+    predicate = f"regexp_matches({quote(field.name)}, {literal(pattern)})"
+    return _rule(
+        field, "matches_pattern", predicate, "expect_column_values_to_match_regex", regex=_for_python(pattern)
+    )
+
+
+def _for_python(pattern: str) -> str:
+    r"""Write \Z for each $ that anchors, since Python's $ also matches before a last newline."""
+    tokens = re.findall(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", pattern, re.DOTALL)
+    return "".join(r"\Z" if token == "$" else token for token in tokens)
+
+
+def _allowed_rule(field: Field, quality: DataQuality) -> Rule:
+    values = (quality.arguments or {}).get("validValues")
+    if quality.metric != "invalidValues" or quality.mustBe != 0 or not isinstance(values, list) or not values:
+        raise ValueError(
+            "quality of a field takes {metric: invalidValues, mustBe: 0, arguments: {validValues: [...]}};"
+            " write other rules under the table's quality"
+        )
+    if field.logical_type not in _LISTED_TYPES:
+        raise ValueError(
+            f"quality: list the values of a {' or '.join(_LISTED_TYPES)}, not of a {field.logical_type}"
+        )
+    wrong = [value for value in values if not accepts(field.logical_type, value)]
+    if wrong:
+        raise ValueError(f"quality.arguments.validValues: {wrong[0]!r} is no {field.logical_type}")
+    listed = ", ".join(literal(value) if isinstance(value, str) else repr(value) for value in values)
+    predicate = f"{quote(field.name)} IN ({listed})"
+    rule = _rule(field, "is_allowed", predicate, "expect_column_values_to_be_in_set", value_set=values)
+    return replace(rule, name=quality.name or rule.name, severity=_severity(quality.severity))
+
+
+def _reference_rule(field: Field, relationship: Relationship) -> Rule:
+    target = relationship.to
+    if not isinstance(target, str) or not re.fullmatch(r"[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*", target):
+        raise ValueError(f"relationships.to should be table.column, received {target!r}")
+    table, column = target.split(".")
+    if field.logical_type not in _LISTED_TYPES:
+        raise ValueError(
+            f"relationships: a {field.logical_type} refers to nothing; use {' or '.join(_LISTED_TYPES)}"
+        )
+    name, values = quote(field.name), {"$PARAMETER": target.replace(".", "__")}
+    known = f"SELECT {quote(column)} FROM {quote(table)} WHERE {quote(column)} IS NOT NULL"
+    predicate = f"({name} IS NULL OR {name} IN ({known}))"
+    rule = _rule(
+        field, f"refers_to_{table}", predicate, "expect_column_values_to_be_in_set", value_set=values
+    )
+    severity = _severity(custom_values(relationship.customProperties).get("severity"))
+    return replace(rule, reference=target, severity=severity)
+
+
+def _rule(field: Field, suffix: str, predicate: str, expectation: str, **kwargs: Any) -> Rule:
+    name = f"{field.name}_{suffix}"
+    configuration = {"type": expectation, "kwargs": {"column": field.name, **kwargs}}
+    description = f"{field.name} {suffix.replace('_', ' ')}"
+    return Rule(name, (field.name,), predicate, description, "error", configuration)
+
+
+def _severity(given: Any) -> Severity:
+    if given in (None, "error"):
+        return "error"
+    if given == "warning":
+        return "warning"
+    raise ValueError(f"severity is error or warning, received {given!r}")

@@ -1,0 +1,99 @@
+"""The types a contract may use, in Arrow, in DuckDB and in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
+
+import pyarrow as pa
+
+_INTEGERS = {
+    "i8": (pa.int8(), "TINYINT"),
+    "i16": (pa.int16(), "SMALLINT"),
+    "i32": (pa.int32(), "INTEGER"),
+    "i64": (pa.int64(), "BIGINT"),
+}
+_NUMBERS = {"f32": (pa.float32(), "FLOAT"), "f64": (pa.float64(), "DOUBLE")}
+_PLAIN = {
+    "string": (pa.string(), "VARCHAR"),
+    "boolean": (pa.bool_(), "BOOLEAN"),
+    "timestamp": (pa.timestamp("us", tz="UTC"), "TIMESTAMPTZ"),
+    "date": (pa.date32(), "DATE"),
+}
+LOGICAL_TYPES = (*_PLAIN, "integer", "number")
+ORDERED_TYPES = ("integer", "number", "timestamp", "date")
+
+
+def column_type(logical_type: str | None, options: Mapping[str, Any]) -> tuple[pa.DataType, str]:
+    """Return the Arrow and the DuckDB type of an ODCS logicalType and its options.
+
+    An integer is 32 bits wide unless its `format` says otherwise, a number is f64, a timestamp counts
+    microseconds in UTC.
+
+    Raises:
+        ValueError: a type or a width that tables here cannot hold.
+    """
+    if logical_type in _PLAIN:
+        if logical_type != "boolean" and "format" in options:
+            raise ValueError(
+                f"logicalTypeOptions.format of a {logical_type} is not enforced here: use pattern or a rule"
+            )
+        if options.get("timezone") is False or options.get("defaultTimezone", "UTC") not in (
+            "UTC",
+            "Etc/UTC",
+        ):
+            raise ValueError("logicalTypeOptions: every timestamp here is UTC")
+        return _PLAIN[logical_type]
+    widths = {"integer": _INTEGERS, "number": _NUMBERS}.get(str(logical_type))
+    if widths is None:
+        raise ValueError(
+            f"logicalType should be one of {', '.join(LOGICAL_TYPES)}; received {logical_type!r}"
+        )
+    width = options.get("format", "i32" if logical_type == "integer" else "f64")
+    if width not in widths:
+        raise ValueError(
+            f"logicalTypeOptions.format should be one of {', '.join(widths)}; received {width!r}"
+        )
+    return widths[width]
+
+
+def accepts(logical_type: str, value: Any) -> bool:
+    """Whether a value written in YAML has a logical type (times and dates are ISO 8601 text)."""
+    if logical_type == "boolean":
+        return isinstance(value, bool)
+    if logical_type == "integer":
+        return isinstance(value, int) and not isinstance(value, bool)
+    if logical_type == "number":
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if logical_type in ("timestamp", "date"):
+        return isinstance(value, str) and _is_iso(logical_type, value)
+    return isinstance(value, str)
+
+
+def parse_sql(text: str, logical_type: str, sql_type: str) -> str:
+    """Return DuckDB SQL from text to a type; NULL where the text does not have it.
+
+    Stricter than TRY_CAST, which rounds '1.5' to the integer 2, reads '0x10' and '1_000' as numbers and
+    'epoch' as a time. A time without a zone is read in the session's time zone: SET TimeZone = 'UTC' first.
+    """
+    if logical_type == "string":
+        return text
+    pattern = {
+        "integer": r"\s*[+-]?[0-9]+(\.0*)?\s*",
+        "number": r"\s*[+-]?([0-9.]+([eE][+-]?[0-9]+)?|[nN]a[nN]|[iI]nf(inity)?)\s*",
+        "boolean": r"(?i)true|false|0|1",
+        "timestamp": r"\s*[0-9].*",
+        "date": r"\s*[0-9].*",
+    }[logical_type]
+    return f"CASE WHEN regexp_full_match({text}, '{pattern}') THEN TRY_CAST({text} AS {sql_type}) END"
+
+
+def _is_iso(logical_type: str, text: str) -> bool:
+    try:
+        if logical_type == "date":
+            date.fromisoformat(text)
+            return True
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False

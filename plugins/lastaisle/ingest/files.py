@@ -1,0 +1,266 @@
+"""Find the files of a source, and read each as numbered lines in bounded memory, whatever is in it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+
+from lastaisle.errors import SourceError
+
+CHUNK_BYTES = 4 << 20
+MAX_LINE_BYTES = 1 << 20
+PAYLOAD_BYTES = 16 << 10  # how much of an unreadable line is kept
+LINES = pa.schema([("source_row", pa.int64()), ("payload", pa.string()), ("reason", pa.string())])
+
+_BOM = b"\xef\xbb\xbf"
+_UNFINISHED = re.compile(r"(^|/)[._][^/]*$|\.(tmp|part|partial|crdownload|inprogress)$")
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of a source.
+
+    Attributes:
+        url: its path or URL, as named in the tables.
+        size: bytes.
+        options: what fsspec needs to open it.
+    """
+
+    url: str
+    size: int
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def open(self) -> IO[bytes]:
+        """Open the file for reading bytes."""
+        return fsspec.open(self.url, "rb", **self.options).open()
+
+    def digest(self, salt: str) -> str:
+        """Return 16 hex characters of the SHA-256 of a salt and the file's bytes."""
+        digest = hashlib.sha256(salt.encode() + b"\0")
+        with self.open() as stream:
+            while chunk := stream.read(CHUNK_BYTES):
+                digest.update(chunk)
+        return digest.hexdigest()[:16]
+
+
+def list_files(source: str, options: Mapping[str, Any] | None = None) -> list[SourceFile]:
+    """List the files of a source in the order of their names.
+
+    Args:
+        source: a file, a folder (searched with all below it) or a glob pattern; a path or any fsspec URL.
+            Names that begin with a dot or an underscore, or end as half-uploaded files do, are passed over.
+        options: what fsspec needs to open it.
+
+    Raises:
+        SourceError: there is nothing at that place, or it cannot be reached.
+    """
+    options = dict(options or {})
+    try:
+        filesystem, path = fsspec.core.url_to_fs(str(source), **options)
+        if any(sign in path for sign in "*?["):
+            found = filesystem.glob(path, detail=True)
+        elif filesystem.isdir(path):
+            found = filesystem.find(path, detail=True)
+        else:
+            found = {path: filesystem.info(path)}
+    except (OSError, ValueError, ImportError) as error:
+        raise SourceError(f"cannot read the source {source!r}: {error or type(error).__name__}") from error
+    local = "file" in np.atleast_1d(filesystem.protocol).tolist()
+    return [
+        SourceFile(name if local else str(filesystem.unstrip_protocol(name)), int(info["size"] or 0), options)
+        for name, info in sorted(found.items())
+        if info["type"] == "file" and (name == path or not _UNFINISHED.search(name))
+    ]
+
+
+def read_lines(source: SourceFile, header: str | None = None) -> Iterator[pa.RecordBatch]:
+    """Read a file as batches of LINES: source_row (the line's number, from 1), payload, reason.
+
+    Plain text, gzip and Parquet are told apart by their first bytes. Every line that is not blank gives one
+    row; so does the place where a gzip file was cut off. `reason` is NULL for a usable line, else one of
+    not_utf8, line_too_long, file_truncated.
+
+    Args:
+        source: the file.
+        header: a regular expression; a first line that matches it is no row.
+
+    Raises:
+        SourceError: the file cannot be opened, calls itself Parquet and is not, or is damaged inside, so that
+            none of its rows can be trusted.
+    """
+    try:
+        with source.open() as stream:
+            magic = stream.read(4)
+            stream.seek(0)
+            if magic == b"PAR1" or source.url.endswith(".parquet"):
+                yield from _read_parquet(source, stream)
+                return
+            unpacked = _Unpacked(stream) if magic[:2] == b"\x1f\x8b" else _Plain(stream)
+            yield from _Splitter(unpacked, re.compile(header) if header else None)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise SourceError(f"cannot read {source.url}: {error or type(error).__name__}") from error
+
+
+class _Plain:
+    """The bytes of a stream, chunk by chunk; `broken` says why they ended before their end."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream = stream
+        self.broken: str | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        while chunk := self.stream.read(CHUNK_BYTES):
+            yield chunk
+
+
+class _Unpacked(_Plain):
+    """The same for gzip, of one member or many; what was unpacked before a cut is kept."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        member = zlib.decompressobj(wbits=31)
+        try:
+            while packed := self.stream.read(CHUNK_BYTES // 4):
+                while packed:
+                    if member.eof:
+                        member = zlib.decompressobj(wbits=31)
+                    if data := member.decompress(packed, CHUNK_BYTES):
+                        yield data
+                    packed = member.unused_data if member.eof else member.unconsumed_tail
+        except zlib.error as error:
+            raise OSError(f"its gzip data is damaged ({error}), fetch it again") from error
+        if not member.eof:
+            self.broken = "file_truncated"
+
+
+class _Splitter:
+    """Cuts chunks of bytes into batches of lines without looking at single lines, unless one is broken."""
+
+    def __init__(self, chunks: _Plain, header: re.Pattern[str] | None) -> None:
+        self.chunks = chunks
+        self.header = header
+        self.row = 0  # lines seen so far
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        rest = b""
+        skipping = False  # inside a line that is longer than allowed, of which `rest` is the beginning
+        for chunk in self.chunks:
+            data = chunk if skipping else rest + chunk
+            if skipping:
+                end = data.find(b"\n")
+                if end < 0:
+                    continue
+                yield self._broken_line(rest, "line_too_long")
+                data, skipping = data[end + 1 :], False
+            cut = data.rfind(b"\n") + 1
+            if cut:
+                yield from self._batch(data[:cut])
+            rest = data[cut:]
+            if len(rest) > MAX_LINE_BYTES:
+                rest, skipping = rest[:PAYLOAD_BYTES], True
+        if skipping:
+            yield self._broken_line(rest, "line_too_long")
+            rest = b""
+        if self.chunks.broken:
+            yield self._broken_line(rest, self.chunks.broken)
+        elif rest:
+            yield from self._batch(rest + b"\n")
+
+    def _batch(self, block: bytes) -> Iterator[pa.RecordBatch]:
+        """Yield the lines of a block that ends with a line's end."""
+        if self.row == 0 and block.startswith(_BOM):
+            block = block[len(_BOM) :]
+        ends = np.flatnonzero(np.frombuffer(block, np.uint8) == 10)
+        starts = np.concatenate([[0], ends[:-1] + 1])
+        numbers = self.row + 1 + np.arange(len(ends), dtype=np.int64)
+        self.row += len(ends)
+        lengths = ends - starts
+        blank = (lengths == 0) | ((lengths == 1) & (np.frombuffer(block, np.uint8)[starts] == 13))
+        if numbers[0] == 1 and self.header and self.header.match(_text(block[: ends[0]]).rstrip("\r")):
+            blank[0] = True
+        if blank.all():
+            return
+        if lengths.max() > MAX_LINE_BYTES or not _is_utf8(block):
+            kept = np.flatnonzero(~blank)
+            yield _slowly([(int(numbers[i]), block[starts[i] : ends[i]]) for i in kept])
+            return
+        # A value runs up to the next line that is not blank: SQL trims the line ends it ends in.
+        first = int(np.argmin(blank))
+        offsets = np.append(starts[~blank], len(block)).astype(np.int32)
+        offsets[0] = starts[first]
+        payload = pa.StringArray.from_buffers(
+            len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(block), None, 0
+        )
+        reason = pa.nulls(len(payload), pa.string())
+        yield pa.RecordBatch.from_arrays([pa.array(numbers[~blank]), payload, reason], schema=LINES)
+
+    def _broken_line(self, line: bytes, reason: str) -> pa.RecordBatch:
+        self.row += 1
+        return pa.RecordBatch.from_pylist(
+            [{"source_row": self.row, "payload": _text(line[:PAYLOAD_BYTES]), "reason": reason}], schema=LINES
+        )
+
+
+def _slowly(lines: list[tuple[int, bytes]]) -> pa.RecordBatch:
+    rows = []
+    for number, line in lines:
+        reason = None
+        if len(line) > MAX_LINE_BYTES:
+            reason = "line_too_long"
+        elif not _is_utf8(line):
+            reason = "not_utf8"
+        payload = line.decode() if reason is None else _text(line[:PAYLOAD_BYTES])
+        rows.append({"source_row": number, "payload": payload, "reason": reason})
+    return pa.RecordBatch.from_pylist(rows, schema=LINES)
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")
+
+
+def _read_parquet(source: SourceFile, stream: IO[bytes]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a Parquet file as lines of JSON, every plain value as text."""
+    import duckdb
+    import pyarrow.parquet as pq
+
+    row = 0
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        for batch in pq.ParquetFile(stream).iter_batches(batch_size=32_768):
+            rows = pa.Table.from_batches([batch])
+            if not rows.num_columns:
+                raise SourceError(f"{source.url} is a Parquet file without columns")
+            connection.register("rows", rows)
+            members = ", ".join(f"{_literal(field.name)}: {_plain(field)}" for field in rows.schema)
+            query = f"SELECT to_json({{{members}}})::VARCHAR AS line FROM rows"
+            lines = connection.sql(query).to_arrow_table()
+            numbers = pa.array(np.arange(row + 1, row + 1 + len(rows)), pa.int64())
+            row += len(rows)
+            payload = lines["line"].combine_chunks().cast(pa.string())
+            yield pa.RecordBatch.from_arrays(
+                [numbers, payload, pa.nulls(len(rows), pa.string())], schema=LINES
+            )
+
+
+def _plain(column: pa.Field) -> str:
+    name = '"' + column.name.replace('"', '""') + '"'
+    return name if pa.types.is_nested(column.type) else f"{name}::VARCHAR"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,28 @@
+"""What may be set about ingestion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeAlias
+
+#: Called as progress(share done from 0 to 1, what is being done).
+Progress: TypeAlias = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class IngestOptions:
+    """Settings of one ingestion.
+
+    Attributes:
+        allowed_lateness: a row received longer than this after it occurred counts as late; it is kept all the
+            same.
+        gx_sample_rows: how many rows of each batch Great Expectations judges beside the compiled rules, which
+            judge all of them; 0 leaves it out.
+        memory_limit: what DuckDB may hold before it writes to a temporary folder.
+    """
+
+    allowed_lateness: timedelta = timedelta(hours=1)
+    gx_sample_rows: int = 1000
+    memory_limit: str = "1GB"

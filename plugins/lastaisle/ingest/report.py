@@ -1,0 +1,107 @@
+"""What became of the rows, in numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from typing import Any
+
+from lastaisle.errors import ReconciliationError
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """What became of the rows of one file.
+
+    Attributes:
+        batch_id: made from format and content, so the same file again is the same batch.
+        source_file: its path or URL.
+        format: its adapter.
+        rows_in: rows that the adapter made of the file; more than lines where a line holds several events.
+        rows_clean: rows added to raw_events.
+        rows_quarantined: rows that broke at least one rule.
+        rows_duplicate: rows whose event_id came before, in this file or in another.
+        rows_late: clean rows received later than allowed; they lie in the day when they occurred.
+        quarantined_by_rule: rows that broke each rule; a row that broke several counts for each.
+        warnings_by_rule: the same for rules that only warn.
+        gx_success: whether Great Expectations found what the compiled rules found; None if it was not asked.
+        skipped: the file was ingested before; its rows all count as duplicates.
+    """
+
+    batch_id: str
+    source_file: str
+    format: str
+    rows_in: int
+    rows_clean: int
+    rows_quarantined: int
+    rows_duplicate: int
+    rows_late: int = 0
+    quarantined_by_rule: dict[str, int] = field(default_factory=dict)
+    warnings_by_rule: dict[str, int] = field(default_factory=dict)
+    gx_success: bool | None = None
+    skipped: bool = False
+
+    def reconcile(self) -> BatchReport:
+        """Return the report itself if every row is accounted for.
+
+        Raises:
+            ReconciliationError: rows in are not clean + quarantined + duplicates.
+        """
+        accounted = self.rows_clean + self.rows_quarantined + self.rows_duplicate
+        if self.rows_in != accounted:
+            raise ReconciliationError(
+                f"{self.source_file}: {self.rows_in} rows came in, but {self.rows_clean} clean + "
+                f"{self.rows_quarantined} quarantined + {self.rows_duplicate} duplicate = {accounted}; "
+                "nothing was committed"
+            )
+        return self
+
+
+@dataclass
+class IngestReport:
+    """What became of all files of a source.
+
+    Attributes:
+        rows_in, rows_clean, rows_quarantined, rows_duplicate, rows_late: sums over the files.
+        quarantined_by_rule, warnings_by_rule: sums over the files.
+        files: files that were read or skipped.
+        files_skipped: those of them that had been ingested before.
+        files_failed: error message of each file that could not be read.
+        batches: ids of the batches, in the order of the files.
+        days: UTC days of event time that received rows.
+        seconds: wall time.
+        events_per_second: rows_in over seconds.
+        peak_rss_mib: the most memory that this process ever held.
+    """
+
+    rows_in: int = 0
+    rows_clean: int = 0
+    rows_quarantined: int = 0
+    rows_duplicate: int = 0
+    rows_late: int = 0
+    quarantined_by_rule: dict[str, int] = field(default_factory=dict)
+    warnings_by_rule: dict[str, int] = field(default_factory=dict)
+    files: int = 0
+    files_skipped: int = 0
+    files_failed: dict[str, str] = field(default_factory=dict)
+    batches: list[str] = field(default_factory=list)
+    days: list[date] = field(default_factory=list)
+    seconds: float = 0.0
+    events_per_second: float = 0.0
+    peak_rss_mib: float = 0.0
+
+    def add(self, batch: BatchReport, days: tuple[date, ...]) -> None:
+        """Add what became of one file."""
+        for name in ("rows_in", "rows_clean", "rows_quarantined", "rows_duplicate", "rows_late"):
+            setattr(self, name, getattr(self, name) + getattr(batch, name))
+        for name in ("quarantined_by_rule", "warnings_by_rule"):
+            setattr(self, name, dict(Counter(getattr(self, name)) + Counter(getattr(batch, name))))
+        self.files += 1
+        self.files_skipped += batch.skipped
+        self.batches.append(batch.batch_id)
+        self.days = sorted({*self.days, *days})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON has it."""
+        return asdict(self) | {"days": [day.isoformat() for day in self.days]}

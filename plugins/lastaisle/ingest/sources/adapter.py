@@ -1,0 +1,105 @@
+"""What an adapter is: one SELECT from lines of text to rows of canonical fields, still as text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from data_contracts.contract import Contract
+
+#: Added to every adapter's columns: one row, with sub_row 0.
+ONE_ROW = "SELECT *, 0 AS sub_row FROM lines"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """How one format of logs becomes canonical fields.
+
+    Attributes:
+        name: what --format takes.
+        fields: the SQL of each canonical field that the format has, as text, over the columns of `prepare`;
+            or a function from the contract to that.
+        prepare: a SELECT over `lines` (source_row, line, reason, payload) which parses a line and adds
+            sub_row; it gives one row with sub_row 0 for every line, and more for the further events of that
+            line.
+        malformed: SQL that names what is wrong with a line as a whole, or NULL.
+        header: regular expression of a first line that is no event.
+    """
+
+    name: str
+    fields: Mapping[str, str] | Callable[[Contract], Mapping[str, str]]
+    prepare: str | Callable[[Contract], str] = ONE_ROW
+    malformed: str = "NULL"
+    header: str | None = None
+
+    def select(self, contract: Contract, lines: str = "source_lines") -> str:
+        """Return the SELECT over the relation `lines` of `lastaisle.ingest.files.LINES`.
+
+        Args:
+            contract: that of raw_events; its fields that the format lacks are NULL.
+            lines: the relation to read, once.
+
+        Returns:
+            SQL with the columns source_row, sub_row, payload, malformed (text or NULL) and the fields as
+            VARCHAR.
+        """
+        fields = self.fields(contract) if callable(self.fields) else self.fields
+        prepare = self.prepare(contract) if callable(self.prepare) else self.prepare
+        columns = ",\n  ".join(
+            f"nullif({fields.get(field.name, 'NULL')}, '')::VARCHAR AS {field.name}"
+            for field in contract.fields
+        )
+        return f"""
+WITH lines AS (
+  SELECT source_row, payload, reason,
+         CASE WHEN reason IS NULL THEN rtrim(payload, chr(13) || chr(10)) END AS line
+  FROM {lines}
+), prepared AS ({prepare})
+SELECT source_row, sub_row::INTEGER AS sub_row, payload,
+  coalesce(reason, {self.malformed}) AS malformed,
+  {columns}
+FROM prepared"""
+
+
+def separated(separator: str) -> str:
+    """Return a `prepare` that splits a line into the list `f`; these formats know no quoting."""
+    return f"SELECT *, 0 AS sub_row, string_split(line, '{separator}') AS f FROM lines"
+
+
+def columns_expected(*counts: int) -> str:
+    """Return a `malformed` for lines with another number of columns."""
+    allowed = ", ".join(map(str, counts))
+    return f"CASE WHEN len(f) NOT IN ({allowed}) THEN 'wrong_number_of_columns' END"
+
+
+def json_object(fields: str, *, keep: str = "*") -> str:
+    """Return a `prepare` that parses a line of JSON into the struct `doc`.
+
+    Args:
+        fields: the struct wanted, as json_transform has it; all leaves VARCHAR.
+        keep: the other columns wanted.
+    """
+    spec = fields.replace("'", "''")
+    return f"SELECT {keep}, 0 AS sub_row, try(json_transform(line, '{spec}')) AS doc FROM lines"
+
+
+#: A `malformed` for json_object: the transform gives NULL for what is no JSON, a struct of NULLs for a list.
+NOT_JSON = """CASE
+    WHEN doc IS NULL AND NOT json_valid(line) THEN 'not_json'
+    WHEN NOT starts_with(ltrim(line), '{') THEN 'not_an_object' END"""
+
+
+def epoch_text(text: str, per_second: int) -> str:
+    """Return SQL that writes a number since 1970 as a UTC time; any other text stays as it is.
+
+    Args:
+        text: SQL of the text.
+        per_second: 1 for seconds (with a fraction or without), 1000 for milliseconds.
+    """
+    micros = f"(TRY_CAST({text} AS DECIMAL(24, 6)) * {1_000_000 // per_second})::BIGINT"
+    return f"coalesce(try(make_timestamp({micros}))::VARCHAR, {text})"
+
+
+def content_id(*parts: str) -> str:
+    """Return SQL of an event id made from what the row says, so that the same row again has the same id."""
+    return f"md5(concat_ws(chr(31), {', '.join(parts)}))"

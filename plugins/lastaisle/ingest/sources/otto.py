@@ -1,0 +1,35 @@
+"""OTTO JSON Lines: one session a line, each of its events a row.
+
+A line is {"session", "events": [{"aid", "ts" (milliseconds), "type": clicks | carts | orders}]}. An order has
+no id: the orders of a session at the same millisecond are one order.
+"""
+
+from __future__ import annotations
+
+import json
+
+from lastaisle.ingest.sources.adapter import Adapter, content_id, epoch_text, json_object
+
+_SPEC = json.dumps({"session": "VARCHAR", "events": [{"aid": "VARCHAR", "ts": "VARCHAR", "type": "VARCHAR"}]})
+
+_PREPARE = f"""
+SELECT * EXCLUDE (events), unnest(events) AS e, unnest(range(len(events))) AS sub_row
+FROM (SELECT * EXCLUDE (sub_row), CASE WHEN len(doc.events) > 0 THEN doc.events ELSE [NULL] END AS events
+      FROM ({json_object(_SPEC)}))"""
+
+ADAPTER = Adapter(
+    "otto",
+    prepare=_PREPARE,
+    malformed="""CASE WHEN doc IS NULL AND NOT json_valid(line) THEN 'not_json'
+        WHEN NOT starts_with(ltrim(line), '{') THEN 'not_an_object'
+        WHEN e IS NULL THEN 'no_events' END""",
+    fields={
+        "event_id": content_id("'otto'", "doc.session", "e.ts", "e.aid", "e.type"),
+        "event_type": """CASE e.type WHEN 'clicks' THEN 'item_viewed' WHEN 'carts' THEN 'item_added'
+            WHEN 'orders' THEN 'order_completed' ELSE e.type END""",
+        "occurred_at": epoch_text("e.ts", 1000),
+        "session_id": "doc.session",
+        "item_id": "e.aid",
+        "order_id": "CASE WHEN e.type = 'orders' THEN doc.session || '-' || e.ts END",
+    },
+)

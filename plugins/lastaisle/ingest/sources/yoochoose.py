@@ -1,0 +1,29 @@
+"""YooChoose clicks (RecSys Challenge 2015): session, item, time, tab-separated; every row is a view.
+
+Also the challenge's own clicks.dat: session, ISO time, item, category, comma-separated. There are no users.
+"""
+
+from __future__ import annotations
+
+from lastaisle.ingest.sources.adapter import Adapter, content_id, epoch_text
+
+_PREPARE = r"""
+SELECT *, 0 AS sub_row, CASE WHEN contains(line, chr(9)) THEN string_split(line, chr(9))
+  ELSE list_select(string_split(line, ','), [1, 3, 2, 4]) END AS f
+FROM lines"""
+
+ADAPTER = Adapter(
+    "yoochoose",
+    prepare=_PREPARE,
+    malformed="CASE WHEN len(f) > 4 OR len(list_filter(f[:3], lambda x: x IS NOT NULL)) < 3 "
+    "THEN 'wrong_number_of_columns' END",
+    fields={
+        "event_id": content_id("'yoochoose'", "f[1]", "f[2]", "f[3]"),
+        "event_type": "'item_viewed'",
+        "occurred_at": epoch_text("f[3]", 1),
+        "session_id": "f[1]",
+        "item_id": "f[2]",
+        "category": "nullif(f[4], '0')",
+    },
+    header=r"(?i)session_?id[\t,]",
+)

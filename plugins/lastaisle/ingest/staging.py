@@ -1,0 +1,254 @@
+"""The rows of one file in a scratch database: typed, judged by every rule, told apart from duplicates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from data_contracts.contract import Contract, Field
+from data_contracts.rules import Rule
+from lastaisle.errors import LastaisleError, ReconciliationError
+from lastaisle.ingest.files import LINES
+from lastaisle.ingest.sources import Adapter
+from lastaisle.lake import Lake
+from lastaisle.lake.tables import QUARANTINE_SCHEMA, RAW_EVENTS_ADDED
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+CLEAN = "staged ANTI JOIN repeated USING (source_row, sub_row) WHERE rules IS NULL"
+PAYLOAD_CHARACTERS = 16_384  # at most 64 KiB as UTF-8
+
+
+class Staging:
+    """Tables of a scratch database: `staged` (every row; `rules` is NULL for a clean one) and `repeated`.
+
+    Args:
+        connection: from `open_workspace`.
+        contract: that of raw_events.
+        now: the time of this ingestion.
+    """
+
+    def __init__(self, connection: DuckDBPyConnection, contract: Contract, now: datetime) -> None:
+        self.connection = connection
+        self.contract = contract
+        self.now = now
+        self.names = [f'"{field.name}"' for field in contract.fields]
+
+    def load(self, lines: Iterable[pa.RecordBatch], adapter: Adapter, lake: Lake, where: str) -> None:
+        """Turn lines into typed rows with the names of all rules that each broke.
+
+        Raises:
+            ReconciliationError: a line gave no row.
+        """
+        import duckdb
+
+        read = 0
+        failure: LastaisleError | None = None
+
+        def counted() -> Iterator[pa.RecordBatch]:
+            nonlocal read, failure
+            try:
+                for batch in lines:
+                    read += batch.num_rows
+                    yield batch
+            except LastaisleError as error:  # DuckDB would wrap it in one of its own
+                failure = error
+                raise
+
+        self._load_references(lake)
+        source_lines = pa.RecordBatchReader.from_batches(LINES, counted())
+        self.connection.register("source_lines", source_lines)
+        query = self._staged_sql(adapter)
+        try:
+            self._run(f"CREATE TABLE staged AS {query}", uses_now="$now" in query)
+        except duckdb.Error:
+            if failure is not None:
+                raise failure  # noqa: B904 - it keeps its own cause
+            raise
+        self.connection.unregister("source_lines")
+        staged = self.count("staged WHERE sub_row = 0")
+        if staged != read:
+            raise ReconciliationError(
+                f"{where}: {read} lines were read but {staged} reached the rules; nothing was committed"
+            )
+
+    def mark_repeated(self, known: ds.Dataset | None, batch_id: str) -> None:
+        """Find the clean rows whose event_id came before: earlier in the file, or in another batch.
+
+        Args:
+            known: raw_events as it is now, or None before its first row.
+            batch_id: rows of this batch, left by a run that was killed, are not in its own way.
+        """
+        self._run("""
+            CREATE OR REPLACE TABLE repeated AS
+            SELECT source_row, sub_row FROM (
+              SELECT source_row, sub_row,
+                     row_number() OVER (PARTITION BY event_id ORDER BY source_row, sub_row) AS occurrence
+              FROM staged WHERE rules IS NULL AND event_id IN (
+                SELECT event_id FROM staged WHERE rules IS NULL GROUP BY event_id HAVING count(*) > 1))
+            WHERE occurrence > 1""")
+        if known is None:
+            return
+        self.connection.register("known", known)
+        self.connection.execute(
+            """
+            INSERT INTO repeated
+            SELECT source_row, sub_row FROM staged
+            WHERE rules IS NULL AND event_id IN (SELECT event_id FROM known WHERE batch_id <> $batch_id)
+            EXCEPT SELECT source_row, sub_row FROM repeated""",
+            {"batch_id": batch_id},
+        )
+        self.connection.unregister("known")
+
+    def count(self, source: str) -> int:
+        """Count the rows of a FROM clause."""
+        return int(self.connection.execute(f"SELECT count(*) FROM {source}").fetchall()[0][0])
+
+    def count_late(self, allowed: timedelta) -> int:
+        """Count the clean rows received later than allowed."""
+        if "received_at" not in {field.name for field in self.contract.fields}:
+            return 0
+        late = f"epoch_us(received_at) - epoch_us(occurred_at) > {allowed // timedelta(microseconds=1)}"
+        return self.count(f"({self._clean_sql('*')}) WHERE {late}")
+
+    def count_by_rule(self) -> dict[str, int]:
+        """Count the quarantined rows by each rule they broke, the most frequent first."""
+        rows = self.connection.execute(
+            """SELECT rule, count(*) FROM (SELECT unnest(rules) AS rule FROM staged WHERE rules IS NOT NULL)
+               GROUP BY rule ORDER BY count(*) DESC, rule"""
+        ).fetchall()
+        return {str(rule): int(count) for rule, count in rows}
+
+    def count_warnings(self) -> dict[str, int]:
+        """Count the clean rows that broke each rule of severity warning."""
+        counts = {}
+        for rule in (rule for rule in self.contract.rules if rule.severity == "warning"):
+            query = f"SELECT count(*) FROM ({self._clean_sql('*')}) WHERE ({rule.predicate}) IS FALSE"
+            counts[rule.name] = int(self._run(query, uses_now=rule.uses_now).fetchall()[0][0])
+        return {name: count for name, count in counts.items() if count}
+
+    def clean_rows(self, batch_id: str, source_file: str) -> pa.RecordBatchReader:
+        """Return the rows for raw_events."""
+        columns = ", ".join(self.names)
+        query = self._clean_sql(f"""{columns}, $batch_id AS batch_id, $source_file AS source_file,
+            source_row, sub_row,
+            $now::TIMESTAMPTZ AS ingested_at, $version AS contract_version,
+            (occurred_at::TIMESTAMP)::DATE AS event_date""")
+        fields = [*self.contract.arrow_schema(), *RAW_EVENTS_ADDED]
+        return self._reader(query, batch_id, source_file, pa.schema(fields))
+
+    def quarantined_rows(self, batch_id: str, source_file: str) -> pa.RecordBatchReader:
+        """Return the rows for quarantine."""
+        query = """SELECT $batch_id AS batch_id, $source_file AS source_file,
+              source_row, sub_row, payload, rules,
+              $now::TIMESTAMPTZ AS ingested_at, $version AS contract_version,
+              ($now::TIMESTAMPTZ::TIMESTAMP)::DATE AS event_date
+            FROM staged WHERE rules IS NOT NULL"""
+        return self._reader(query, batch_id, source_file, QUARANTINE_SCHEMA)
+
+    def sample(self, rows: int) -> pa.Table:
+        """Return some rows with their `rules`, clean and broken alike, whose fields all have their types."""
+        columns = ", ".join(self.names)
+        known = ", ".join(f"'{rule.name}'" for rule in self.contract.rules)
+        return self.connection.sql(f"""
+            SELECT {columns}, rules FROM staged WHERE rules IS NULL OR list_has_all([{known}], rules)
+            ORDER BY hash(source_row, sub_row) LIMIT {rows}""").to_arrow_table()
+
+    def reference(self, name: str) -> list[Any]:
+        """Return the values that a reference rule allows, by `table.column`."""
+        table, column = name.split(".")
+        rows = self.connection.execute(f'SELECT "{column}" FROM "{table}"').fetchall()
+        return [value for (value,) in rows if value is not None]
+
+    def _reader(self, query: str, batch_id: str, source_file: str, schema: pa.Schema) -> pa.RecordBatchReader:
+        parameters = {
+            "batch_id": batch_id,
+            "source_file": source_file,
+            "now": self.now.isoformat(),
+            "version": self.contract.version,
+        }
+        used = {name: value for name, value in parameters.items() if f"${name}" in query}
+        rows = self.connection.cursor().sql(query, params=used).to_arrow_reader(65_536)
+        return rows.cast(schema)
+
+    def _clean_sql(self, columns: str) -> str:
+        return (
+            f"SELECT {columns} FROM staged ANTI JOIN repeated USING (source_row, sub_row) WHERE rules IS NULL"
+        )
+
+    def _run(self, query: str, *, uses_now: bool = False) -> DuckDBPyConnection:
+        return self.connection.execute(query, {"now": self.now.isoformat()} if uses_now else None)
+
+    def _load_references(self, lake: Lake) -> None:
+        """Load the values that reference rules allow; a table that does not exist yet allows none."""
+        for reference in {rule.reference for rule in self.contract.rules if rule.reference}:
+            table, column = reference.split(".")
+            known = lake.reader(table, columns=[column])
+            self.connection.register(
+                "reference_rows", known if known else pa.table({column: pa.array([], "string")})
+            )
+            self._run(f'CREATE TABLE "{table}" AS SELECT DISTINCT "{column}" FROM reference_rows')
+            self.connection.unregister("reference_rows")
+
+    def _staged_sql(self, adapter: Adapter) -> str:
+        fields = self.contract.fields
+        typed = ",\n  ".join(f'{_with_default(field)} AS "{field.name}"' for field in fields)
+        texts = ",\n  ".join(
+            f'"{field.name}" AS "text_{field.name}"' for field in fields if field.logical_type != "string"
+        )
+        tests = [*_type_tests(fields), *_rule_tests(self.contract.rules, fields)]
+        passes = "\n    AND ".join(f"coalesce({test}, true)" for _, test in tests)
+        broken = ",\n    ".join(f"CASE WHEN ({test}) IS FALSE THEN '{name}' END" for name, test in tests)
+        columns = ", ".join(self.names)
+        return f"""
+WITH texts AS ({adapter.select(self.contract)}
+), typed AS (
+SELECT source_row, sub_row, payload, malformed,
+  {typed}{"," if texts else ""}
+  {texts}
+FROM texts
+), judged AS (
+SELECT source_row, sub_row, payload, {columns},
+  CASE WHEN malformed IS NOT NULL THEN [malformed]
+    WHEN NOT ({passes})
+    THEN string_split(concat_ws(',', {broken}), ',') END AS rules
+FROM typed
+)
+SELECT source_row, sub_row, {columns}, rules,
+  CASE WHEN rules IS NOT NULL THEN left(payload, {PAYLOAD_CHARACTERS}) END AS payload
+FROM judged"""
+
+
+def _with_default(field: Field) -> str:
+    """Return the typed column; a default stands in for an absent value, never for one of a wrong type."""
+    parsed = field.parse_sql()
+    if field.default is None:
+        return parsed
+    default = str(field.default).replace("'", "''")
+    return f"CASE WHEN \"{field.name}\" IS NULL THEN '{default}'::{field.sql_type} ELSE {parsed} END"
+
+
+def _type_tests(fields: Iterable[Field]) -> list[tuple[str, str]]:
+    """Return name and test of each type rule: text that is there became a value."""
+    return [
+        (field.type_rule, f'("text_{field.name}" IS NULL OR "{field.name}" IS NOT NULL)')
+        for field in fields
+        if field.logical_type != "string"
+    ]
+
+
+def _rule_tests(rules: Iterable[Rule], fields: Iterable[Field]) -> list[tuple[str, str]]:
+    """Return name and test of each rule; text of a wrong type is not also a missing value."""
+    typed = {field.name for field in fields if field.logical_type != "string"}
+    return [
+        (rule.name, f'("text_{rule.columns[0]}" IS NOT NULL OR ({rule.predicate}))')
+        if rule.name.endswith("_is_required") and set(rule.columns) <= typed
+        else (rule.name, f"({rule.predicate})")
+        for rule in rules
+        if rule.severity == "error"
+    ]

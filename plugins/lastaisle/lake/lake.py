@@ -1,0 +1,262 @@
+"""A folder, or a bucket, of Delta tables in which every append happens exactly once."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from deltalake import (
+    CommitProperties,
+    DeltaTable,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+
+from lastaisle.errors import LastaisleError
+from lastaisle.lake.tables import PARTITIONS
+
+Rows: TypeAlias = pa.Table | pa.RecordBatchReader
+ATTEMPTS = 12
+_WRITER = "writer"  # the application id that every append of this project writes: an optimistic lock
+
+
+class LakeConflictError(LastaisleError):
+    """Another writer changed the table since it was read; read it again and retry."""
+
+    exit_code = 7
+
+
+class Lake:
+    """The Delta tables under one URL.
+
+    Nothing is cached: every call reads the newest committed version, so several processes may share a lake.
+
+    Args:
+        url: a local folder, or s3:// or gs://; created with its first table.
+        storage_options: what delta-rs needs to reach an object store; its environment variables work too.
+    """
+
+    def __init__(self, url: str | Path, storage_options: Mapping[str, str] | None = None) -> None:
+        text = str(url)
+        self.url = text.rstrip("/") if "://" in text else str(Path(text).expanduser().resolve())
+        self.storage_options = dict(storage_options or {})
+
+    def __repr__(self) -> str:
+        return f"Lake({self.url!r})"
+
+    def table_url(self, name: str) -> str:
+        """Return where the table lies."""
+        return f"{self.url}/{name}"
+
+    def table(self, name: str, version: int | None = None) -> DeltaTable | None:
+        """Open a table, at a version if one is given; None if it was never written."""
+        try:
+            return DeltaTable(self.table_url(name), version=version, storage_options=self.storage_options)
+        except TableNotFoundError:
+            return None
+
+    def version(self, name: str) -> int | None:
+        """Return the newest version of a table; None if it was never written."""
+        table = self.table(name)
+        return None if table is None else int(table.version())
+
+    def versions(self, names: Iterable[str]) -> dict[str, int]:
+        """Return the newest versions of those tables that exist: they make a training window repeatable."""
+        found = {name: self.version(name) for name in names}
+        return {name: version for name, version in found.items() if version is not None}
+
+    def dataset(self, name: str, version: int | None = None) -> ds.Dataset | None:
+        """Open a table as an Arrow dataset, into which DuckDB pushes its filters; None without a table."""
+        table = self.table(name, version)
+        return None if table is None else table.to_pyarrow_dataset()
+
+    def scan(
+        self,
+        name: str,
+        columns: Sequence[str] | None = None,
+        where: pc.Expression | None = None,
+        version: int | None = None,
+    ) -> pa.Table:
+        """Read rows of a table into memory.
+
+        Args:
+            name: the table.
+            columns: the columns wanted; all by default.
+            where: an Arrow expression; one on `event_date` reads only those days' files.
+            version: the version wanted; the newest by default.
+
+        Returns:
+            The rows; a table of no columns and no rows if the table was never written.
+        """
+        dataset = self.dataset(name, version)
+        if dataset is None:
+            return pa.table({})
+        return dataset.to_table(columns=None if columns is None else list(columns), filter=where)
+
+    def reader(
+        self,
+        name: str,
+        columns: Sequence[str] | None = None,
+        where: pc.Expression | None = None,
+        version: int | None = None,
+    ) -> pa.RecordBatchReader | None:
+        """Read like `scan`, but batch by batch in bounded memory; None if the table was never written."""
+        dataset = self.dataset(name, version)
+        if dataset is None:
+            return None
+        return dataset.scanner(columns=None if columns is None else list(columns), filter=where).to_reader()
+
+    def stamp(self, name: str, key: str) -> int | None:
+        """Return the stamp that the append with this key left; None if there was no such append."""
+        table = self.table(name)
+        return None if table is None else table.transaction_version(key)
+
+    def has(self, name: str, key: str) -> bool:
+        """Tell whether the append with this key was committed."""
+        return self.stamp(name, key) is not None
+
+    def append(
+        self,
+        name: str,
+        data: Rows | Callable[[], Rows],
+        *,
+        key: str,
+        stamp: int = 1,
+        metadata: Mapping[str, str] | None = None,
+        if_version: int | None = None,
+    ) -> bool:
+        """Append rows exactly once by key.
+
+        The key travels in the same Delta commit as the rows, so whatever dies when, a second call with the
+        same key writes nothing. No rows at all still commit, and mark the key as done.
+
+        Args:
+            name: the table; created with the rows' schema, and widened when they bring new columns.
+            data: the rows, or a function that makes them anew for each attempt, since a failed one spends a
+                reader. The reader must not itself read the lake: delta-rs cannot be entered twice.
+            key: names this append, such as a batch id.
+            stamp: a number kept with the key, which `stamp` returns later.
+            metadata: kept in the commit's history.
+            if_version: the version that the rows were derived from (-1: no table yet). If the table has moved
+                on, nothing is written.
+
+        Returns:
+            True if the rows were written, False if that key had been committed before.
+
+        Raises:
+            LakeConflictError: the table is no longer at `if_version`, or other writers won every attempt.
+        """
+        return self._commit(
+            name, data, "append", key=key, stamp=stamp, metadata=metadata, if_version=if_version
+        )
+
+    def overwrite(
+        self, name: str, data: Rows | Callable[[], Rows], *, key: str, if_version: int | None = None
+    ) -> bool:
+        """Replace all rows of a table, exactly once by key; the keys of former appends stay known."""
+        return self._commit(name, data, "overwrite", key=key, if_version=if_version)
+
+    def _commit(
+        self,
+        name: str,
+        data: Rows | Callable[[], Rows],
+        mode: Literal["append", "overwrite"],
+        *,
+        key: str,
+        stamp: int = 1,
+        metadata: Mapping[str, str] | None = None,
+        if_version: int | None,
+    ) -> bool:
+        attempts = ATTEMPTS if callable(data) or isinstance(data, pa.Table) else 1
+        for attempt in range(attempts):
+            table = self.table(name)
+            if table is None:
+                self._create(name, data)
+                table = DeltaTable(self.table_url(name), storage_options=self.storage_options)
+            if table.transaction_version(key) is not None:
+                return False
+            at = table.version()
+            if if_version is not None and at != max(if_version, 0):
+                raise LakeConflictError(
+                    f"table {name} of {self.url} is at version {at}, rows were derived from {if_version}: "
+                    "derive them again"
+                )
+            properties = CommitProperties(
+                custom_metadata=dict(metadata) if metadata else None,
+                app_transactions=[Transaction(key, stamp), Transaction(_WRITER, at + 1)],
+            )
+            try:
+                _write(table, data, mode, properties)
+                return True
+            except CommitFailedError:  # another writer committed, or made the table, since we looked
+                time.sleep(random.uniform(0.01, 0.05) * (attempt + 1))
+        raise LakeConflictError(
+            f"table {name} of {self.url}: other writers won {attempts} attempts to append {key}; run again"
+        )
+
+    def _create(self, name: str, data: Rows | Callable[[], Rows]) -> None:
+        """Create a table without rows: if two writers created and appended in one commit, both would win."""
+        if "://" not in self.url:
+            Path(self.table_url(name)).mkdir(parents=True, exist_ok=True)
+        with _made(data) as rows:
+            schema = rows.schema
+        with suppress(CommitFailedError):  # another writer made it meanwhile: theirs is as good
+            DeltaTable.create(
+                self.table_url(name),
+                schema,
+                mode="ignore",
+                partition_by=PARTITIONS.get(name),
+                storage_options=self.storage_options,
+            )
+
+    def vacuum(self, name: str, *, keep_hours: int = 168, dry_run: bool = False) -> list[str]:
+        """Delete the files that no version younger than `keep_hours` needs; return their names.
+
+        With `keep_hours=0` only the newest version stays: it makes an erasure or a rotation of keys real.
+        """
+        table = self.table(name)
+        if table is None:
+            return []
+        return table.vacuum(
+            retention_hours=keep_hours, dry_run=dry_run, enforce_retention_duration=keep_hours >= 168
+        )
+
+
+@contextmanager
+def _made(data: Rows | Callable[[], Rows]) -> Iterator[Rows]:
+    """Make rows where a function makes them, and close what was made: an open reader holds threads."""
+    if not callable(data):
+        yield data
+        return
+    rows = data()
+    try:
+        yield rows
+    finally:
+        if isinstance(rows, pa.RecordBatchReader):
+            rows.close()
+
+
+def _write(
+    table: DeltaTable,
+    data: Rows | Callable[[], Rows],
+    mode: Literal["append", "overwrite"],
+    properties: CommitProperties,
+) -> None:
+    with _made(data) as rows:
+        write_deltalake(
+            table,
+            rows,
+            mode=mode,
+            schema_mode="merge",
+            commit_properties=properties,
+            writer_properties=WriterProperties(compression="ZSTD", compression_level=1),
+        )

@@ -1,0 +1,81 @@
+"""The names of the tables, their partitions, and the columns that the pipeline adds to a contract's."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+
+RAW_EVENTS: Final = "raw_events"
+QUARANTINE: Final = "quarantine"
+BATCHES: Final = "batches"
+EVENTS: Final = "events"
+EXPOSURES: Final = "exposures"
+TRAINING_RUNS: Final = "training_runs"
+RELEASES: Final = "releases"
+
+#: Partition columns of the tables that have any: UTC days of event time; in quarantine, of ingestion.
+PARTITIONS: Final[dict[str, list[str]]] = {
+    RAW_EVENTS: ["event_date"],
+    QUARANTINE: ["event_date"],
+    EVENTS: ["event_date"],
+    EXPOSURES: ["event_date"],
+}
+
+TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
+
+#: What ingestion adds to the fields of the raw_events contract.
+RAW_EVENTS_ADDED: Final = pa.schema(
+    [
+        pa.field("batch_id", pa.string()),
+        pa.field("source_file", pa.string()),
+        pa.field("source_row", pa.int64()),
+        pa.field("sub_row", pa.int32()),
+        pa.field("ingested_at", TIMESTAMP),
+        pa.field("contract_version", pa.string()),
+        pa.field("event_date", pa.date32()),
+    ]
+)
+
+#: What anonymization adds to the fields of the events contract.
+EVENTS_ADDED: Final = pa.schema(
+    [
+        pa.field("sequence", pa.int64()),
+        pa.field("event_date", pa.date32()),
+        pa.field("batch_id", pa.string()),
+        pa.field("contract_version", pa.string()),
+        pa.field("key_version", pa.int32()),
+    ]
+)
+
+QUARANTINE_SCHEMA: Final = pa.schema(
+    [
+        pa.field("batch_id", pa.string()),
+        pa.field("source_file", pa.string()),
+        pa.field("source_row", pa.int64()),
+        pa.field("sub_row", pa.int32()),
+        pa.field("payload", pa.string()),
+        pa.field("rules", pa.list_(pa.string())),
+        pa.field("ingested_at", TIMESTAMP),
+        pa.field("contract_version", pa.string()),
+        pa.field("event_date", pa.date32()),
+    ]
+)
+
+BATCHES_SCHEMA: Final = pa.schema(
+    [
+        pa.field("batch_id", pa.string()),
+        pa.field("source_file", pa.string()),
+        pa.field("format", pa.string()),
+        pa.field("rows_in", pa.int64()),
+        pa.field("rows_clean", pa.int64()),
+        pa.field("rows_quarantined", pa.int64()),
+        pa.field("rows_duplicate", pa.int64()),
+        pa.field("rows_late", pa.int64()),
+        pa.field("quarantined_by_rule", pa.string()),
+        pa.field("gx_success", pa.bool_()),
+        pa.field("contract_version", pa.string()),
+        pa.field("started_at", TIMESTAMP),
+        pa.field("finished_at", TIMESTAMP),
+    ]
+)

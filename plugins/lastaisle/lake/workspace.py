@@ -1,0 +1,34 @@
+"""A scratch DuckDB database with bounded memory, which is gone afterwards."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+MEMORY_LIMIT = "1GB"
+
+
+@contextmanager
+def open_workspace(memory_limit: str = MEMORY_LIMIT) -> Iterator[DuckDBPyConnection]:
+    """Open DuckDB in UTC; what exceeds the memory limit goes to a temporary folder.
+
+    Never open one before a fork: DuckDB holds threads.
+    """
+    import duckdb
+
+    with tempfile.TemporaryDirectory(prefix="lastaisle-") as folder:
+        settings = {"memory_limit": memory_limit, "temp_directory": folder, "TimeZone": "UTC"}
+        connection = duckdb.connect(":memory:")
+        try:
+            for name, value in settings.items():
+                connection.execute(f"SET {name} = '{value}'")
+            # Every table here carries the row's number, so the order of insertion is worth nothing.
+            connection.execute("SET preserve_insertion_order = false")
+            yield connection
+        finally:
+            connection.close()

@@ -1,0 +1,138 @@
+"""The keys of the pseudonyms: made on first use, kept outside the lake, rotated by version."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lastaisle.errors import LastaisleError
+
+ENVIRONMENT = "LASTAISLE_PSEUDONYM_KEY"
+KEY_BYTES = 32
+
+
+class KeyFileError(LastaisleError):
+    """A key, or the file of keys, that cannot be used. Never says what is in it."""
+
+    exit_code = 8
+
+
+@dataclass(frozen=True)
+class PseudonymKeys:
+    """All versions of the key; new pseudonyms use the current one.
+
+    Attributes:
+        current: version of the key in use.
+        versions: every key by its version.
+        path: the file they came from; None if they came from the environment.
+    """
+
+    current: int
+    versions: Mapping[int, bytes] = field(repr=False)
+    path: Path | None = None
+
+    @property
+    def key(self) -> bytes:
+        """The current key."""
+        return self.versions[self.current]
+
+    @classmethod
+    def load_or_create(
+        cls, key_file: str | Path, *, lake_url: str | None = None, environ: Mapping[str, str] | None = None
+    ) -> PseudonymKeys:
+        """Read the keys from the environment, else from the file, which is made (mode 0600) if there is none.
+
+        LASTAISLE_PSEUDONYM_KEY holds a key as 64 hex characters or more, with a version before it if it is
+        not the
+        first: `2:9f86d0…`.
+
+        Args:
+            key_file: path of the file.
+            lake_url: the lake, in which no key may lie.
+            environ: the environment; the process's by default.
+
+        Raises:
+            KeyFileError: a key or a file that cannot be used, or a file inside the lake.
+        """
+        given = (os.environ if environ is None else environ).get(ENVIRONMENT, "").strip()
+        if given:
+            return cls._from_text(given)
+        path = Path(key_file).expanduser().resolve()
+        if lake_url and "://" not in lake_url and path.is_relative_to(Path(lake_url).expanduser().resolve()):
+            raise KeyFileError(f"the key file {path} lies inside the lake {lake_url}: keep it elsewhere")
+        if not path.exists():
+            _create(path, _document(1, {1: secrets.token_bytes(KEY_BYTES)}))
+        return cls._from_file(path)
+
+    def rotate(self) -> PseudonymKeys:
+        """Add a new current key to the file and return the keys; then run `rotate_pseudonyms`.
+
+        Raises:
+            KeyFileError: the key comes from the environment, where only you can change it.
+        """
+        if self.path is None:
+            raise KeyFileError(f"the key comes from {ENVIRONMENT}: set it to {self.current + 1}:<a new key>")
+        newest = max(self.versions) + 1
+        versions = {**self.versions, newest: secrets.token_bytes(KEY_BYTES)}
+        fresh = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
+        _create(fresh, _document(newest, versions))
+        fresh.replace(self.path)
+        return PseudonymKeys(newest, versions, self.path)
+
+    @classmethod
+    def _from_text(cls, text: str) -> PseudonymKeys:
+        version, _, key = text.rpartition(":")
+        try:
+            number, secret = int(version or 1), bytes.fromhex(key)
+        except ValueError as error:
+            raise KeyFileError(
+                f"{ENVIRONMENT} should be hex characters, or <version>:<hex characters>"
+            ) from error
+        if len(secret) < KEY_BYTES or number < 1:
+            raise KeyFileError(
+                f"{ENVIRONMENT} should hold {KEY_BYTES} bytes or more as hex and a version from 1; "
+                f"received {len(secret)} bytes, version {number}"
+            )
+        return cls(number, {number: secret})
+
+    @classmethod
+    def _from_file(cls, path: Path) -> PseudonymKeys:
+        mode = path.stat().st_mode & 0o777
+        if mode & 0o077:
+            raise KeyFileError(f"others may read the key file {path} (mode {mode:o}): chmod 600 it")
+        try:
+            document = json.loads(path.read_text(encoding="ascii"))
+            versions = {int(version): bytes.fromhex(key) for version, key in document["keys"].items()}
+            current = int(document["current"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise KeyFileError(f"the key file {path} is damaged: restore it from its backup") from error
+        if current not in versions or any(len(key) < KEY_BYTES for key in versions.values()):
+            raise KeyFileError(f"the key file {path} lacks its current key: restore it from its backup")
+        return cls(current, versions, path)
+
+
+def _document(current: int, versions: Mapping[int, bytes]) -> str:
+    keys = {str(version): key.hex() for version, key in versions.items()}
+    return json.dumps({"current": current, "keys": keys}, indent=1)
+
+
+def _create(path: Path, text: str) -> None:
+    """Write a new file that only its owner may read; if another process made it first, theirs stays."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with os.fdopen(
+        os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii"
+    ) as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    try:
+        os.link(draft, path)  # unlike a rename, never replaces a file that is there
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()

@@ -1,0 +1,177 @@
+"""The ledger: every move of a model version, written before the move is made.
+
+The ledger is the truth about which version serves; the registry's aliases are its projection. So whatever is
+killed between the two, the next run reads the ledger and sets the aliases that it says.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from lastaisle.errors import LastaisleError
+
+if TYPE_CHECKING:
+    from lastaisle.lake.lake import Lake
+
+RELEASES = "releases"
+REGISTER, PROMOTE, REFUSE, ROLLBACK = "register", "promote", "refuse", "rollback"
+
+
+class LedgerConflictError(LastaisleError):
+    """A move decided on a standing that is no longer so."""
+
+    exit_code = 7
+
+
+@dataclass(frozen=True)
+class Move:
+    """One row of the ledger.
+
+    Attributes:
+        move_id: names the move; the same move written twice is one row.
+        moved_at: when it was decided, UTC.
+        actor: who decided it: a person or a DAG run.
+        action: register, promote, refuse or rollback.
+        model_name: name of the registered model.
+        alias: the alias that moves (challenger or champion); for a refusal the one that stays.
+        from_version: the version that had the alias; None = there was none.
+        to_version: the version that has it afterwards; for a refusal the one refused.
+        reason: why, in sentences.
+        run_id: the MLflow run of the version moved to.
+        run_key: the training it came from.
+    """
+
+    move_id: str
+    moved_at: datetime
+    actor: str
+    action: str
+    model_name: str
+    alias: str
+    from_version: str | None
+    to_version: str
+    reason: str
+    run_id: str
+    run_key: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Which versions hold which place, after the moves of a ledger.
+
+    Attributes:
+        challenger: the version registered last.
+        champions: the versions that champion was promoted to, oldest first; the last serves. A rollback cuts
+            it back to the version that it returns to, so that `previous` names none that was rolled back.
+    """
+
+    challenger: str | None = None
+    champions: tuple[str, ...] = ()
+
+    @property
+    def champion(self) -> str | None:
+        """The version that serves."""
+        return self.champions[-1] if self.champions else None
+
+    @property
+    def previous(self) -> str | None:
+        """The version that a rollback returns to by default."""
+        return self.champions[-2] if len(self.champions) > 1 else None
+
+    @property
+    def aliases(self) -> dict[str, str | None]:
+        """Alias to version; None = nobody holds it."""
+        return {"challenger": self.challenger, "champion": self.champion, "previous": self.previous}
+
+    def after(self, move: Move) -> Standing:
+        """Return the standing after one more move."""
+        if move.action == REGISTER:
+            return dataclasses.replace(self, challenger=move.to_version)
+        if move.action == PROMOTE:
+            return dataclasses.replace(self, champions=_without(self.champions, move.to_version))
+        if move.action == ROLLBACK:
+            champions = self.champions
+            if move.to_version in champions:
+                kept = champions[: champions.index(move.to_version) + 1]
+            else:
+                kept = _without(champions[:-1], move.to_version)
+            return dataclasses.replace(self, champions=kept)
+        return self
+
+
+def _without(champions: tuple[str, ...], version: str) -> tuple[str, ...]:
+    """Put a version on top, once."""
+    return (*(champion for champion in champions if champion != version), version)
+
+
+def standing(moves: Iterable[Move]) -> Standing:
+    """Return the standing after all moves, oldest first."""
+    result = Standing()
+    for move in moves:
+        result = result.after(move)
+    return result
+
+
+class Ledger:
+    """The rows of one model in the table `releases`.
+
+    Args:
+        lake: where the table is.
+        model_name: name of the registered model.
+    """
+
+    def __init__(self, lake: Lake, model_name: str) -> None:
+        self.lake = lake
+        self._model_name = model_name
+
+    def moves(self) -> tuple[Move, ...]:
+        """Return all moves, oldest first."""
+        rows: list[dict[str, Any]] = self.lake.scan(RELEASES).to_pylist()
+        rows = [row for row in rows if row["model_name"] == self._model_name]
+        rows.sort(key=lambda row: row.pop("entry"))
+        return tuple(Move(**row) for row in rows)
+
+    def find(self, move_id: str) -> Move | None:
+        """Return the move of this id, if it was written."""
+        return next((move for move in self.moves() if move.move_id == move_id), None)
+
+    def standing(self) -> Standing:
+        """Return which versions hold which place."""
+        return standing(self.moves())
+
+    def write(self, move: Move) -> bool:
+        """Write a move, exactly once by its move_id; False = it was there.
+
+        Rows are numbered in the order of their commits (`entry`); the lake refuses the commit when another
+        writer came between.
+
+        Raises:
+            LedgerConflictError: the alias has moved since the move was decided.
+            LakeConflictError: another move was written at the same moment.
+        """
+        import pyarrow as pa
+
+        version = self.lake.version(RELEASES)
+        if self.find(move.move_id):
+            return False
+        holder = self.standing().aliases[move.alias]
+        if holder != move.from_version:
+            raise LedgerConflictError(
+                f"{move.move_id} was to move {move.alias} of {move.model_name} from version "
+                f"{move.from_version}, but version {holder} holds it now: run again to decide on that"
+            )
+        at = -1 if version is None else version
+        text = ("move_id", "actor", "action", "model_name", "alias", "from_version", "to_version", "reason")
+        schema = pa.schema(
+            [
+                ("entry", pa.int64()),
+                ("moved_at", pa.timestamp("us", "UTC")),
+                *((name, pa.string()) for name in (*text, "run_id", "run_key")),
+            ]
+        )
+        row = {"entry": at + 1, **dataclasses.asdict(move)}
+        table = pa.Table.from_pylist([row], schema=schema)
+        return self.lake.append(RELEASES, table, key=f"{move.model_name}/{move.move_id}", if_version=at)

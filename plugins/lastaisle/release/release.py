@@ -1,0 +1,143 @@
+"""Release a candidate: register it, ask the gate, and move the aliases that the ledger says."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from lastaisle.errors import LastaisleError
+from lastaisle.release.evaluate import plan_of, stored_report
+from lastaisle.release.gate import Decision, GateRules, decide
+from lastaisle.release.ledger import PROMOTE, REFUSE, REGISTER, Ledger, Move
+
+if TYPE_CHECKING:
+    from lastaisle.config import Settings
+    from lastaisle.lake.lake import Lake
+    from lastaisle.release.registry import Registry
+    from lastaisle.release.report import EvaluationReport
+    from lastaisle.training.plan import Champion
+
+DECISION = "release/decision.json"
+
+logger = logging.getLogger(__name__)
+
+
+class NotEvaluatedError(LastaisleError):
+    """A candidate without an evaluation against the champion of now."""
+
+    exit_code = 9
+
+
+def current_champion(lake: Lake, registry: Registry) -> Champion | None:
+    """Return the version that serves, after finishing any move that was cut short."""
+    version = settle(lake, registry).get("champion")
+    return None if version is None else registry.champion(version)
+
+
+def settle(lake: Lake, registry: Registry) -> dict[str, str | None]:
+    """Set the registry's aliases to what the ledger says, and return them.
+
+    A release that was killed between its row and its aliases is finished by this, and an alias moved by hand
+    is put back: the ledger alone says which version serves.
+    """
+    wanted = Ledger(lake, registry.model_name).standing().aliases
+    if not any(wanted.values()):
+        return wanted
+    for alias, version in registry.set_aliases(wanted).items():
+        logger.info("%s@%s is now version %s", registry.model_name, alias, version)
+    return wanted
+
+
+def release_candidate(
+    run_id: str,
+    lake: Lake,
+    registry: Registry,
+    settings: Settings,
+    *,
+    actor: str | None = None,
+    rules: GateRules | None = None,
+) -> Decision:
+    """Register the candidate of a run as challenger, and make it champion if the gate agrees.
+
+    Every move stands in the ledger before it is made. Called again for the same training it moves nothing,
+    and returns the decision that was made.
+
+    Raises:
+        NotEvaluatedError: no evaluation, or one against a version that is no longer champion.
+    """
+    ledger = Ledger(lake, registry.model_name)
+    settle(lake, registry)
+    plan = plan_of(run_id, registry)
+    made = registry.read_text(run_id, DECISION)
+    if ledger.find(f"{plan.run_key}/decide") and made:
+        return Decision.from_json(made)
+    report = _report(run_id, ledger, registry)
+    actor = actor or getpass.getuser()
+    version = _register(run_id, report, actor, ledger, registry)
+    decision = decide(report.candidate, report.champion, rules)
+    registry.client.log_text(run_id, decision.to_json(), DECISION)
+    registry.set_version_tags(version, {"lastaisle.decision": PROMOTE if decision.promote else REFUSE})
+    ledger.write(
+        Move(
+            move_id=f"{plan.run_key}/decide",
+            moved_at=datetime.now(UTC),
+            actor=actor,
+            action=PROMOTE if decision.promote else REFUSE,
+            model_name=registry.model_name,
+            alias="champion",
+            from_version=ledger.standing().champion,
+            to_version=version,
+            reason=" ".join(decision.reasons),
+            run_id=run_id,
+            run_key=plan.run_key,
+        )
+    )
+    settle(lake, registry)
+    return decision
+
+
+def _report(run_id: str, ledger: Ledger, registry: Registry) -> EvaluationReport:
+    report = stored_report(run_id, registry)
+    champion = ledger.standing().champion
+    if report is None:
+        raise NotEvaluatedError(f"run {run_id} was not evaluated: evaluate it before its release")
+    if report.champion_version != champion:
+        raise NotEvaluatedError(
+            f"run {run_id} was evaluated against version {report.champion_version} as champion, but now it "
+            f"is version {champion}: evaluate it again"
+        )
+    return report
+
+
+def _register(run_id: str, report: EvaluationReport, actor: str, ledger: Ledger, registry: Registry) -> str:
+    """Register the run's model, once, and write it into the ledger as challenger."""
+    run_key = report.run_key
+    tags = registry.tags(run_id)
+    version = registry.register(
+        run_id,
+        {
+            "run_key": run_key,
+            "lastaisle.kind": tags["lastaisle.kind"],
+            "lastaisle.window_end": tags["lastaisle.window_end"],
+            "lastaisle.contract_version": tags["lastaisle.contract_version"],
+        },
+    )
+    ledger.write(
+        Move(
+            move_id=f"{run_key}/register",
+            moved_at=datetime.now(UTC),
+            actor=actor,
+            action=REGISTER,
+            model_name=registry.model_name,
+            alias="challenger",
+            from_version=ledger.standing().challenger,
+            to_version=version,
+            reason=f"Trained by {run_key} and evaluated on {report.targets:,} targets.",
+            run_id=run_id,
+            run_key=run_key,
+        )
+    )
+    settle(ledger.lake, registry)
+    return version

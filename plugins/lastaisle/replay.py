@@ -1,0 +1,214 @@
+"""Replay a log period by period: train up to t, test on t+1, by several ways of keeping a model fresh."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lastaisle.errors import NotEnoughDataError, SourceError
+from lastaisle.training.warm_start import newest_with_replay
+
+if TYPE_CHECKING:
+    from lastaisle.lake.lake import Lake
+    from models.recommender import Recommender
+    from models.sequences import Examples, SessionLog
+    from models.training import Progress, TrainingOptions, TrainingReport
+
+STRATEGIES = ("frozen", "scratch", "incremental")
+METRICS = ("recall@20", "precision@20", "mrr@20")
+MIN_SESSIONS = 100  # of two items or more; a shorter day at either end of a log is left out
+TENTHS = 10
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Period:
+    """A stretch of a log.
+
+    Attributes:
+        label: a day, or "3/10".
+        log: the sessions that ended in it.
+    """
+
+    label: str
+    log: SessionLog
+
+
+@dataclass
+class _Learner:
+    """One strategy: the model it has, and what it cost so far.
+
+    Attributes:
+        strategy: frozen, scratch or incremental.
+        architecture: which recommender.
+        options: hyperparameters.
+        recommender: the model, after the first period.
+        learned_until: end of the newest session that it has learned from.
+    """
+
+    strategy: str
+    architecture: str
+    options: TrainingOptions
+    recommender: Recommender | None = None
+    learned_until: float = 0.0
+
+    def learn(self, seen: SessionLog, progress: Progress | None) -> TrainingReport | None:
+        """Learn from all sessions seen so far, as the strategy does; None = it does not."""
+        from models.recommender import create
+
+        if self.recommender is None or self.strategy == "scratch":
+            self.recommender = create(self.architecture, self.options)
+            report = self.recommender.fit(seen, None, self.options, progress)
+        elif self.strategy == "incremental":
+            mix = newest_with_replay(seen, self.learned_until, self.options.seed)
+            report = self.recommender.warm_start(mix, None, self.options, progress)
+        else:
+            return None
+        self.learned_until = float(seen.ended_at[-1]) + 1e-6
+        return report
+
+
+def replay(
+    periods: Sequence[Period],
+    strategies: Sequence[str] = STRATEGIES,
+    *,
+    architecture: str = "attention",
+    options: TrainingOptions | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Train up to each period and test on the next.
+
+    frozen learns from the first period and never again; scratch learns anew from all periods so far;
+    incremental starts from the first period's model and goes on from its own weights, on the newest period
+    and a sample of the older ones. All share the options; each trains its own first model, whose time counts.
+
+    Args:
+        periods: at least two, oldest first, over sessions whose `ended_at` grows.
+        strategies: which ways to compare.
+        architecture: which recommender; see models.recommender.MODEL_NAMES.
+        options: hyperparameters; default those of the models.
+        progress: told after each training.
+
+    Returns:
+        {"periods": [{"period", "trained_until", "sessions", "targets", "new_items", "strategies": {…}}],
+        "summary": {strategy: mean recall@20, precision@20, mrr@20 and total train_seconds}}.
+
+    Raises:
+        NotEnoughDataError: fewer than two periods.
+    """
+    from models.sequences import SessionLog, next_item_examples
+    from models.training import TrainingOptions
+
+    if len(periods) < 2:
+        raise NotEnoughDataError(f"a replay needs two periods or more, received {len(periods)}")
+    chosen = options or TrainingOptions()
+    learners = [_Learner(strategy, architecture, chosen) for strategy in strategies]
+    results: list[dict[str, Any]] = []
+    for at, (last, following) in enumerate(pairwise(periods)):
+        seen = SessionLog.concat([period.log for period in periods[: at + 1]])
+        examples = next_item_examples(following.log)
+        entry: dict[str, Any] = {
+            "period": following.label,
+            "trained_until": last.label,
+            "sessions": len(following.log),
+            "targets": len(examples),
+            "new_items": len(set(following.log.ids()) - set(seen.ids())),
+            "strategies": {},
+        }
+        for learner in learners:
+            report = learner.learn(seen, None)
+            entry["strategies"][learner.strategy] = {
+                **_test(learner, examples),
+                "train_seconds": report.seconds if report else 0.0,
+            }
+            if progress:
+                done = at + (1 + learners.index(learner)) / len(learners)
+                progress(done / (len(periods) - 1), f"{following.label} {learner.strategy}")
+        results.append(entry)
+    return {"periods": results, "summary": _summary(results, strategies)}
+
+
+def _test(learner: _Learner, examples: Examples) -> dict[str, float]:
+    from models.ranking import rank_targets, summarize
+
+    assert learner.recommender is not None
+    summary = summarize(rank_targets(learner.recommender, examples), (20,))
+    return {metric: summary[metric] for metric in METRICS}
+
+
+def _summary(results: list[dict[str, Any]], strategies: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Average the metrics over periods, each period counting once, and add up the seconds."""
+    summary = {}
+    for strategy in strategies:
+        rows = [result["strategies"][strategy] for result in results]
+        summary[strategy] = {metric: sum(row[metric] for row in rows) / len(rows) for metric in METRICS}
+        summary[strategy]["train_seconds"] = sum(row["train_seconds"] for row in rows)
+    return summary
+
+
+def read_periods(
+    source_format: str, source: str, *, progress: Callable[..., None] | None = None
+) -> list[Period]:
+    """Read a log as periods: UTC days of a shop's log, or tenths of a file of sessions.
+
+    Args:
+        source_format: "sessions" (one session of item ids a line, in time order), or a format that ingestion
+            knows; such a log goes through ingestion into a temporary lake, so that the same rules hold.
+        source: path or URL.
+        progress: told about ingestion.
+    """
+    if source_format == "sessions":
+        return _tenths(Path(source))
+    return _days(source_format, source, progress)
+
+
+def _tenths(path: Path) -> list[Period]:
+    import numpy as np
+
+    from models.sequences import SessionLog
+
+    try:
+        with path.open(encoding="utf-8") as lines:
+            log = SessionLog.from_lists(line.split() for line in lines if line.strip())
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+    parts = [part for part in np.array_split(np.arange(len(log)), TENTHS) if len(part)]
+    return [Period(f"{at}/{len(parts)}", log.select(part)) for at, part in enumerate(parts, start=1)]
+
+
+def _days(source_format: str, source: str, progress: Callable[..., None] | None) -> list[Period]:
+    from lastaisle.ingest.run import ingest
+    from lastaisle.lake.lake import Lake
+    from lastaisle.privacy.keys import PseudonymKeys
+
+    with tempfile.TemporaryDirectory() as folder:
+        lake = Lake(str(Path(folder) / "lake"))
+        keys = PseudonymKeys.load_or_create(Path(folder) / "keys.json")
+        ingest(source, source_format, lake, keys, progress=progress)
+        return days_of(lake)
+
+
+def days_of(lake: Lake) -> list[Period]:
+    """Cut the events of a lake into UTC days, by the end of their sessions, without days of few sessions."""
+    from lastaisle.training.windows import sessions_between
+
+    table = lake.table("events")
+    if table is None:
+        raise NotEnoughDataError(f"the lake {lake.url} has no table 'events': nothing was ingested")
+    days = sorted({str(partition["event_date"]) for partition in table.partitions()})
+    periods = []
+    for day in days:
+        start = datetime.combine(datetime.fromisoformat(day).date(), time(), UTC)
+        log = sessions_between(lake, start, start + timedelta(days=1))
+        if int((log.lengths >= 2).sum()) >= MIN_SESSIONS:
+            periods.append(Period(day, log))
+        else:
+            logger.info("%s has %s sessions and is left out", day, len(log))
+    return periods

@@ -1,0 +1,166 @@
+"""What a training will do, decided before it starts: a small JSON of references."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from lastaisle.errors import LastaisleError, NotEnoughDataError
+from lastaisle.training.windows import SESSION_REACH, Window
+
+if TYPE_CHECKING:
+    from lastaisle.config import Settings
+    from lastaisle.lake.lake import Lake
+    from models.training import TrainingOptions
+
+Kind = Literal["incremental", "full"]
+
+
+class StalePlanError(LastaisleError):
+    """An incremental training on data that the champion has learned from already."""
+
+    exit_code = 8
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The version that serves now.
+
+    Attributes:
+        version: its number in the registry.
+        run_id: the MLflow run that trained it.
+        run_key: the training it came from.
+        window_end: the moment up to which it has learned.
+    """
+
+    version: str
+    run_id: str
+    run_key: str
+    window_end: datetime
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """One training, named by its run_key: planned twice from the same data, it is the same training.
+
+    Attributes:
+        run_key: names the training; made of kind, window, options and the files of `events` in reach.
+        kind: incremental (warm start from the champion, if there is one) or full (from scratch).
+        model_name: name of the registered model.
+        architecture: which recommender learns; see models.recommender.MODEL_NAMES.
+        window: the sessions that train.
+        holdout_end: sessions from the window's end to here evaluate.
+        lake_versions: table name to the version that is read.
+        options: hyperparameters, as of models.training.TrainingOptions.
+        warm_start_version: the champion's version, for a warm start; None = from scratch.
+    """
+
+    run_key: str
+    kind: Kind
+    model_name: str
+    architecture: str
+    window: Window
+    holdout_end: datetime
+    lake_versions: Mapping[str, int]
+    options: Mapping[str, Any]
+    warm_start_version: str | None = None
+
+    def to_json(self) -> str:
+        """Write as JSON, times in ISO 8601."""
+        return json.dumps(dataclasses.asdict(self), default=datetime.isoformat, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> TrainingPlan:
+        """Read what `to_json` wrote."""
+        data = json.loads(text)
+        window = data["window"]
+        data["window"] = Window(
+            datetime.fromisoformat(window["start"]),
+            datetime.fromisoformat(window["end"]),
+            window["half_life_hours"],
+        )
+        data["holdout_end"] = datetime.fromisoformat(data["holdout_end"])
+        return cls(**data)
+
+
+def plan_window(
+    lake: Lake,
+    settings: Settings,
+    data_end: datetime,
+    kind: str = "incremental",
+    champion: Champion | None = None,
+    *,
+    architecture: str = "attention",
+    options: TrainingOptions | None = None,
+) -> TrainingPlan:
+    """Plan a training on the events before `data_end`: the last hours evaluate, those before them train.
+
+    Args:
+        lake: where `events` is.
+        settings: hours of window, holdout and half-life; the model's name; the seed.
+        data_end: the moment after the last event to be used, with its time zone.
+        kind: "incremental" or "full".
+        champion: the version that serves now; None before the first promotion.
+        architecture: which recommender learns.
+        options: hyperparameters; default those of the models, with the seed of the settings.
+
+    Raises:
+        StalePlanError: the champion has learned up to this window's end already, by another training.
+        NotEnoughDataError: the lake has no events.
+    """
+    if kind not in ("incremental", "full"):
+        raise LastaisleError(f"kind should be 'incremental' or 'full', received {kind!r}")
+    if data_end.tzinfo is None:
+        raise LastaisleError(f"data_end should carry its time zone, received {data_end.isoformat()}")
+    data_end = data_end.astimezone(UTC)
+    incremental = kind == "incremental"
+    end = data_end - timedelta(hours=settings.holdout_hours)
+    hours = settings.window_hours if incremental else settings.full_window_hours
+    half_life = settings.half_life_hours if incremental else settings.full_half_life_hours
+    window = Window(end - timedelta(hours=hours), end, half_life)
+    chosen = _options(options, settings)
+    parts = [settings.model_name, architecture, repr(window), data_end.isoformat(), json.dumps(chosen)]
+    run_key = _run_key(kind, data_end, [*parts, *_files(lake, window, data_end)])
+    if incremental and champion and champion.window_end >= end and champion.run_key != run_key:
+        raise StalePlanError(
+            f"the window of {run_key} ends at {end.isoformat()}, but champion version {champion.version} has "
+            f"learned up to {champion.window_end.isoformat()} (by {champion.run_key}): to learn again from "
+            "corrected data, run a full training"
+        )
+    return TrainingPlan(
+        run_key=run_key,
+        kind=cast(Kind, kind),
+        model_name=settings.model_name,
+        architecture=architecture,
+        window=window,
+        holdout_end=data_end,
+        lake_versions=lake.versions(["events"]),
+        options=chosen,
+        warm_start_version=champion.version if incremental and champion else None,
+    )
+
+
+def _options(options: TrainingOptions | None, settings: Settings) -> dict[str, Any]:
+    from models.training import TrainingOptions
+
+    return (options or TrainingOptions(seed=settings.seed)).to_dict()
+
+
+def _files(lake: Lake, window: Window, data_end: datetime) -> list[str]:
+    """List the files of `events` in reach: rows that come late or are erased make another training."""
+    table = lake.table("events")
+    if table is None:
+        raise NotEnoughDataError(f"the lake {lake.url} has no table 'events': ingest some logs first")
+    first_day = (window.start - SESSION_REACH).date().isoformat()
+    reach = [("event_date", ">=", first_day), ("event_date", "<=", data_end.date().isoformat())]
+    return sorted(uri.rsplit("/", 1)[-1] for uri in table.file_uris(reach))
+
+
+def _run_key(kind: str, data_end: datetime, parts: list[str]) -> str:
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return f"{kind}-{data_end:%Y%m%dT%H%M}-{digest[:12]}"

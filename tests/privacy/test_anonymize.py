@@ -1,0 +1,205 @@
+"""No raw identifier after raw_events; the same person has the same pseudonym; every batch exactly once."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from lastaisle.ingest.options import IngestOptions
+from lastaisle.ingest.run import ingest
+from lastaisle.lake import Lake
+from lastaisle.privacy.anonymize import AnonymizeError, anonymize_batch, rotate_pseudonyms
+from lastaisle.privacy.keys import PseudonymKeys
+
+START = datetime(2025, 10, 9, 12, tzinfo=UTC)
+NOW = START + timedelta(days=2)
+
+
+class World:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lake = Lake(folder / "lake")
+        self.keys = PseudonymKeys.load_or_create(folder / "keys.json", environ={})
+        self.files = 0
+
+    def ingest(self, *events: dict) -> list[str]:
+        self.files += 1
+        path = self.folder / f"{self.files}.jsonl"
+        path.write_text("".join(f"{json.dumps(event)}\n" for event in events))
+        options = IngestOptions(gx_sample_rows=0)
+        return ingest(str(path), "canonical", self.lake, self.keys, now=NOW, options=options).batches
+
+    def events(self) -> list[dict]:
+        return sorted(self.lake.scan("events").to_pylist(), key=lambda row: row["item_id"])
+
+    def sessions(self) -> dict[str, list[str]]:
+        """Items by session, sessions in the order of their first item."""
+        sessions: dict[str, list[str]] = {}
+        for row in self.events():
+            sessions.setdefault(row["session_id"], []).append(row["item_id"])
+        return sessions
+
+
+@pytest.fixture
+def world(tmp_path) -> World:
+    return World(tmp_path)
+
+
+def event(item: str, minutes: float = 0, **changes) -> dict:
+    given = {
+        "event_id": f"event-{item}",
+        "event_type": "item_viewed",
+        "occurred_at": (START + timedelta(minutes=minutes)).isoformat(),
+        "user_id": "anna@example.org",
+        "item_id": item,
+    } | changes
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def test_pseudonyms_are_hmac_sha256(world):
+    world.ingest(
+        event("a", session_id="visit-1", user_id="Jürgen 😀", event_type="order_completed", order_id="o-1")
+    )
+    row = world.events()[0]
+    for name, text in {
+        "event_id": "event-a",
+        "user_id": "Jürgen 😀",
+        "session_id": "visit-1",
+        "order_id": "o-1",
+    }.items():
+        assert row[name] == hmac.new(world.keys.key, text.encode(), hashlib.sha256).hexdigest()[:32]
+    assert row["key_version"] == 1
+
+
+def test_no_raw_identifier_in_any_byte_of_the_events(world):
+    raw = {
+        "user_id": "anna@example.org",
+        "session_id": "visit-4711",
+        "order_id": "order-0815",
+        "event_id": "event-x99",
+    }
+    referrer = "https://shop.example/account/anna?token=s3cr3t"
+    world.ingest(
+        event("item", event_type="order_completed", referrer=referrer, region="DE-BY-80331", **raw),
+        event("other", user_id="berta-0001"),
+    )
+    secrets = [*raw.values(), "berta-0001", "s3cr3t", "/account", "80331", world.keys.key.hex()]
+    files = [path for path in (world.folder / "lake" / "events").rglob("*") if path.is_file()]
+    stored = b"".join(path.read_bytes() for path in files)
+    assert b"shop.example" in stored or any(path.suffix == ".parquet" for path in files)
+    for path in files:
+        if path.suffix == ".parquet":  # pages are packed: look at what they hold, too
+            stored += repr(pq.ParquetFile(path).read().to_pylist()).encode()
+    assert b"shop.example" in stored
+    assert [text for text in secrets if text.encode() in stored] == []
+
+
+def test_times_and_places_are_coarser(world):
+    given = event(
+        "a", occurred_at="2025-10-09T12:34:56.789Z", received_at="2025-10-09T12:35:59Z", region="DE-BY-80331"
+    )
+    world.ingest(given | {"referrer": "https://Search.Example/?q=me"})
+    row = world.events()[0]
+    assert row["occurred_at"].isoformat() == "2025-10-09T12:34:56+00:00"
+    assert row["received_at"].isoformat() == "2025-10-09T12:35:00+00:00"
+    assert (row["region"], row["referrer"]) == ("DE-BY", "search.example")
+
+
+def test_sequence_keeps_the_order_that_the_second_lost(world):
+    times = {"late": ".900", "early": ".100", "middle": ".500"}
+    world.ingest(*(event(item, occurred_at=f"2025-10-09T12:00:00{part}Z") for item, part in times.items()))
+    assert {row["occurred_at"].microsecond for row in world.events()} == {0}
+    ordered = sorted(world.events(), key=lambda row: row["sequence"])
+    assert [row["item_id"] for row in ordered] == ["early", "middle", "late"]
+
+
+def test_sessions_end_after_thirty_minutes_of_silence(world):
+    world.ingest(
+        event("a", 0), event("b", 30), event("c", 60.1), event("d", 61), event("e", 1, user_id="berta")
+    )
+    assert list(world.sessions().values()) == [["a", "b"], ["c", "d"], ["e"]]
+
+
+def test_a_session_goes_on_in_the_next_file(world):
+    world.ingest(event("a", 0))
+    world.ingest(event("b", 20), event("c", 45))
+    world.ingest(event("d", 76))
+    assert list(world.sessions().values()) == [["a", "b", "c"], ["d"]]
+
+
+def test_a_session_goes_on_past_midnight(world):
+    world.ingest(event("a", 11 * 60 + 50), event("b", 12 * 60 + 5))
+    assert list(world.sessions().values()) == [["a", "b"]]
+    assert {row["event_date"] for row in world.events()} == {date(2025, 10, 9), date(2025, 10, 10)}
+
+
+def test_given_sessions_are_kept(world):
+    world.ingest(event("a", 0, session_id="s"), event("b", 500, session_id="s"), event("c", 1))
+    assert list(world.sessions().values()) == [["a", "b"], ["c"]]
+
+
+def test_a_batch_is_anonymized_once(world):
+    batch = world.ingest(event("a"))[0]
+    version = world.lake.version("events")
+    report = anonymize_batch(batch, world.lake, world.keys)
+    assert (report.rows, report.days) == (1, (date(2025, 10, 9),))
+    assert world.lake.version("events") == version
+
+
+def test_an_unknown_batch_is_an_error(world):
+    with pytest.raises(AnonymizeError, match="ingest its file first"):
+        anonymize_batch("nothing", world.lake, world.keys)
+
+
+def test_rotation_gives_everyone_a_new_pseudonym_and_keeps_who_is_who(world):
+    world.ingest(event("a", 0), event("b", 5), event("c", 6, user_id="berta"))
+    world.ingest(event("d", 8))
+    before = world.events()
+    keys = world.keys.rotate()
+    assert rotate_pseudonyms(world.lake, keys) == 4
+    after = world.events()
+    assert {row["key_version"] for row in after} == {2}
+    for name in ("event_id", "user_id", "session_id"):
+        assert not {row[name] for row in before} & {row[name] for row in after}
+    treated = {"event_id", "user_id", "session_id", "key_version"}
+    assert [{k: v for k, v in row.items() if k not in treated} for row in before] == [
+        {k: v for k, v in row.items() if k not in treated} for row in after
+    ]
+    assert list(world.sessions().values()) == [["a", "b", "d"], ["c"]]
+    assert rotate_pseudonyms(world.lake, keys) == 0
+    world.keys = keys
+    world.ingest(event("e", 9))
+    assert list(world.sessions().values()) == [["a", "b", "d", "e"], ["c"]]
+
+
+def test_rotation_leaves_no_old_pseudonym_in_the_files_after_a_vacuum(world):
+    world.ingest(event("a"))
+    old = world.events()[0]["user_id"]
+    rotate_pseudonyms(world.lake, world.keys.rotate())
+    world.lake.vacuum("events", keep_hours=0)
+    files = list((world.folder / "lake" / "events").rglob("*.parquet"))
+    assert len(files) == 1
+    assert old not in repr(pq.ParquetFile(files[0]).read().to_pylist())
+
+
+def test_rotation_refuses_to_lose_events_whose_raw_rows_are_gone(world):
+    world.ingest(event("a"), event("b"))
+    world.lake.table("raw_events").delete("item_id = 'a'")
+    with pytest.raises(AnonymizeError, match="2 events but 1 raw rows"):
+        rotate_pseudonyms(world.lake, world.keys.rotate())
+    assert {row["key_version"] for row in world.events()} == {1}
+
+
+def test_rotation_of_nothing_is_nothing(world):
+    assert rotate_pseudonyms(world.lake, world.keys) == 0
+
+
+def test_the_key_never_shows(world):
+    assert world.keys.key.hex() not in repr(world.keys)
+    assert repr(world.keys.key) not in repr(world.keys)

@@ -1,0 +1,146 @@
+"""Run by the kill tests: kill -9 at one boundary after another, then a plain re-run, and compare the states.
+
+Usage: killed.py FOLDER [BOUNDARY...]; writes one JSON line a boundary: whether it was killed there, and the
+state after the re-run. The boundary "none" is never killed. Each step runs in a forked process of its own, so
+that imports are paid once; no thread runs before a fork, since nothing is used before it.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import made_up_shop
+import matplotlib.figure  # noqa: F401  imported once, before the forks
+from made_up_shop import Installation
+from mlflow import MlflowClient
+
+import models.baselines
+from lastaisle.lake import Lake
+from lastaisle.release import Registry, rollback
+
+# name → (class, method, "before" or "after", text that the arguments hold, which such call)
+BOUNDARIES = {
+    "training has begun": (models.baselines._Counter, "warm_start", "before", "", 1),
+    "model is logged, run is open": (Registry, "log_model", "after", "", 1),
+    "run is finished, its row is missing": (Lake, "append", "before", "training_run/", 1),
+    "metrics of the evaluation are logged, its report is missing": (
+        MlflowClient,
+        "log_text",
+        "before",
+        "evaluation/report.json",
+        1,
+    ),
+    "version exists, ledger has no row": (MlflowClient, "create_model_version", "after", "", 1),
+    "registration stands in the ledger only": (Lake, "append", "after", "/register", 1),
+    "decision is stored, ledger has no row": (MlflowClient, "log_text", "after", "release/decision.json", 1),
+    "promotion stands in the ledger only": (Lake, "append", "after", "/decide", 1),
+    "champion has moved, previous has not": (
+        MlflowClient,
+        "set_registered_model_alias",
+        "after",
+        "champion",
+        1,
+    ),
+    "rollback stands in the ledger only": (Lake, "append", "after", "rollback/", 1),
+    "champion is rolled back, previous has not moved": (
+        MlflowClient,
+        "set_registered_model_alias",
+        "after",
+        "champion",
+        2,
+    ),
+}
+
+
+def arm(boundary):
+    """Let this process kill itself at the boundary."""
+    holder, name, moment, text, nth = BOUNDARIES[boundary]
+    original = getattr(holder, name)
+    calls = []
+
+    def wrapped(*args, **options):
+        hit = text in repr((args, options))
+        if hit:
+            calls.append(1)
+        if hit and len(calls) == nth and moment == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = original(*args, **options)
+        if hit and len(calls) == nth and moment == "after":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(holder, name, wrapped)
+
+
+def forked(work):
+    """Run in a forked process and return its exit status; what it returns is printed as JSON."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    return os.waitpid(child, 0)[1]
+
+
+def second_day(home):
+    """The day that is killed: its release and a rollback."""
+    shop = Installation(home)
+    shop.day(2)
+    rollback(shop.lake, shop.registry, shop.settings, reason="bad", actor="tester", dry_run=False)
+
+
+def again(home, boundary):
+    """The plain re-run: of the whole day, or of the rollback where that was killed."""
+    shop = Installation(home)
+    if "roll" not in boundary:
+        second_day(home)
+    else:
+        rollback(shop.lake, shop.registry, shop.settings, reason="bad", actor="tester", dry_run=False)
+
+
+def first_day(home):
+    shop = Installation(home).with_events()
+    shop.day(1)
+
+
+def tell(home, boundary, killed):
+    json.dump({"boundary": boundary, "killed": killed, "state": Installation(home).state()}, sys.stdout)
+    sys.stdout.write("\n")
+
+
+def main(folder, boundaries):
+    made_up_shop.pack_lightly(setattr)
+    home, template = folder / "home", folder / "template"
+    assert forked(lambda: first_day(home)) == 0
+    home.rename(template)
+    for boundary in boundaries:
+        run_one(home, template, boundary)
+
+
+def run_one(home, template, boundary):
+    """Start from the template, be killed at the boundary, run again, and tell the state."""
+    shutil.rmtree(home, ignore_errors=True)
+    shutil.copytree(template, home)  # the same path, since MLflow keeps absolute ones
+    if boundary == "none":
+        killed = False
+        assert forked(lambda: second_day(home)) == 0
+    else:
+        status = forked(lambda: (arm(boundary), second_day(home)))
+        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        assert forked(lambda: again(home, boundary)) == 0
+    assert forked(lambda: tell(home, boundary, killed)) == 0
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:] or ["none", *BOUNDARIES])

@@ -1,0 +1,100 @@
+"""The gate on hand-made evaluations: each rule alone turns a promotion into a refusal."""
+
+import dataclasses
+
+import pytest
+
+from lastaisle.release.gate import Decision, GateRules, decide
+from lastaisle.release.report import Estimate, Evaluation, Scores
+
+
+def exactly(value):
+    return Estimate(value, value, value)
+
+
+EQUAL = Estimate(0.0, -0.015, 0.015)
+BETTER = Estimate(0.4, 0.37, 0.43)
+
+
+def scores(targets=1000, recall=0.60, champion=EQUAL, popularity=BETTER):
+    return Scores(
+        targets=targets,
+        metrics={"recall@20": exactly(recall), "coverage@20": exactly(0.5)},
+        against={"champion": {"recall@20": champion}, "popularity": {"recall@20": popularity}},
+    )
+
+
+def candidate(slices=None, **changes):
+    return Evaluation("candidate", scores(**changes), slices or {})
+
+
+CHAMPION = Evaluation("champion", scores(), version="3")
+
+
+def broken(decision):
+    return [check.name for check in decision.checks if not check.passed]
+
+
+def test_an_equal_fresher_candidate_is_promoted():
+    decision = decide(candidate(), CHAMPION)
+    assert decision.promote
+    assert broken(decision) == []
+
+
+@pytest.mark.parametrize(
+    ("low", "promoted"),
+    [(-0.0199, True), (-0.02, False), (-0.2, False), (0.01, True)],
+)
+def test_the_lower_end_of_the_difference_decides(low, promoted):
+    decision = decide(candidate(champion=Estimate(low + 0.02, low, low + 0.04)), CHAMPION)
+    assert decision.promote is promoted
+    assert broken(decision) == ([] if promoted else ["not_worse_than_champion"])
+
+
+def test_too_few_targets_refuse():
+    decision = decide(candidate(targets=199), CHAMPION)
+    assert broken(decision) == ["enough_targets"]
+    assert decision.reasons == ("199 evaluation targets are too few to decide on (at least 200).",)
+
+
+def test_a_candidate_has_to_beat_popularity_beyond_chance():
+    decision = decide(candidate(popularity=Estimate(0.01, 0.0, 0.02)), CHAMPION)
+    assert broken(decision) == ["beats_popularity"]
+
+
+def test_the_first_candidate_needs_no_champion():
+    first = candidate()
+    without = dataclasses.replace(first.overall, against={"popularity": first.overall.against["popularity"]})
+    assert decide(Evaluation("candidate", without), None).promote
+    assert not decide(candidate(popularity=Estimate(-0.1, -0.12, -0.08)), None).promote
+
+
+@pytest.mark.parametrize(
+    ("targets", "difference", "promoted"),
+    [
+        (500, Estimate(-0.10, -0.13, -0.07), False),
+        (500, Estimate(-0.10, -0.25, 0.05), True),  # could be chance
+        (500, Estimate(-0.07, -0.09, -0.05), True),  # within the limit
+        (150, Estimate(-0.10, -0.13, -0.07), True),  # too few targets to judge
+    ],
+)
+def test_a_slice_that_drops_refuses(targets, difference, promoted):
+    slices = {"cold_items": scores(targets=targets, champion=difference), "long": scores()}
+    decision = decide(candidate(slices=slices), CHAMPION)
+    assert decision.promote is promoted
+    assert broken(decision) == ([] if promoted else ["slice_cold_items"])
+
+
+def test_coverage_has_a_floor_relative_to_the_champion():
+    narrow = dataclasses.replace(scores(), metrics={"recall@20": exactly(0.6), "coverage@20": exactly(0.34)})
+    assert broken(decide(Evaluation("candidate", narrow), CHAMPION)) == ["coverage"]
+    assert decide(Evaluation("candidate", narrow), CHAMPION, GateRules(coverage_floor=0.6)).promote
+
+
+def test_reasons_carry_the_numbers_and_survive_json():
+    decision = decide(candidate(recall=0.55, champion=Estimate(-0.05, -0.07, -0.03)), CHAMPION)
+    (reason,) = decision.reasons
+    assert "0.5500 against 0.6000" in reason
+    assert "[-0.0700, -0.0300]" in reason
+    assert "champion (version 3)" in reason
+    assert Decision.from_json(decision.to_json()) == decision

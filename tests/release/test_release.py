@@ -1,0 +1,196 @@
+"""A made-up shop from its first champion to a rollback."""
+
+import dataclasses
+import json
+from datetime import timedelta
+
+import pytest
+
+from lastaisle.errors import NotEnoughDataError, RegistryError
+from lastaisle.release import GateRules, Ledger, NotEvaluatedError, current_champion, rollback
+from lastaisle.training import StalePlanError, TrainingPlan, plan_window, train_candidate
+
+STRICT = GateRules(margin=-1.0)  # nothing is ever better by 1.0, so it refuses all but a first candidate
+
+
+def back(home, **options):
+    return rollback(home.lake, home.registry, home.settings, actor="tester", **options)
+
+
+def test_a_shop_from_first_champion_to_rollback(home):
+    first = home.day(1)
+    assert first.promote
+    assert home.registry.aliases() == {"challenger": "1", "champion": "1"}
+
+    second = home.day(2)
+    assert second.promote
+    assert home.registry.aliases() == {"challenger": "2", "champion": "2", "previous": "1"}
+
+    third = home.day(3, STRICT)
+    assert not third.promote
+    assert home.registry.aliases() == {"challenger": "3", "champion": "2", "previous": "1"}
+
+    before = home.state()
+    planned = back(home, reason="customers complain")
+    assert (planned.from_version, planned.to_version, planned.moved) == ("2", "1", False)
+    assert home.state() == before
+
+    done = back(home, reason="customers complain", dry_run=False)
+    assert (done.from_version, done.to_version, done.previous, done.moved) == ("2", "1", None, True)
+    assert home.registry.aliases() == {"challenger": "3", "champion": "1"}
+
+    moves = Ledger(home.lake, home.settings.model_name).moves()
+    assert [(move.action, move.alias, move.from_version, move.to_version) for move in moves] == [
+        ("register", "challenger", None, "1"),
+        ("promote", "champion", None, "1"),
+        ("register", "challenger", "1", "2"),
+        ("promote", "champion", "1", "2"),
+        ("register", "challenger", "2", "3"),
+        ("refuse", "champion", "2", "3"),
+        ("rollback", "champion", "2", "1"),
+    ]
+    assert {move.actor for move in moves} == {"tester"}
+    assert moves[-1].reason == "customers complain"
+    assert "not worse" in moves[3].reason
+    with pytest.raises(RegistryError, match="no earlier champion"):
+        back(home, reason="again", dry_run=False)
+
+
+def test_everything_twice_changes_nothing(home):
+    home.day(1)
+    decision = home.day(2)
+    before = home.state()
+    run_id = home.registry.finished_run(home.plan(2).run_key)
+    assert home.train(2) == run_id
+    assert home.release(run_id, STRICT) == decision  # decided once, by the rules of then
+    assert home.evaluate(run_id).champion_version == "1"  # measured against the champion of then
+    assert home.state() == before
+
+
+def test_a_run_tells_what_made_it(home, monkeypatch):
+    monkeypatch.setenv("LASTAISLE_GIT_REVISION", "abc123")
+    from lastaisle.training.revision import git_revision
+
+    git_revision.cache_clear()
+    run_id = home.train(1)
+    report = home.evaluate(run_id)
+    git_revision.cache_clear()
+    run = home.registry.client.get_run(run_id)
+    assert run.data.tags["lastaisle.git_revision"] == "abc123"
+    assert json.loads(run.data.tags["lastaisle.lake_versions"]) == {"events": 0}
+    assert run.data.tags["lastaisle.window_end"] == "2025-10-06T16:00:00+00:00"
+    assert run.data.tags["lastaisle.contract_version"]
+    assert run.data.params["seed"] == "7"
+    assert run.data.metrics["recall_at_20"] == report.candidate.overall.metrics["recall@20"].value
+    assert run.data.metrics["popularity.recall_at_20"] < run.data.metrics["recall_at_20"]
+    plots = {file.path: file.file_size for file in home.registry.client.list_artifacts(run_id, "plots")}
+    assert set(plots) == {"plots/comparison.png", "plots/slices.png"}
+    assert max(plots.values()) < 60_000
+    (row,) = home.lake.scan("training_runs").to_pylist()
+    assert (row["run_id"], row["kind"], row["warm_start_version"]) == (run_id, "incremental", None)
+    assert row["sessions"] == run.data.metrics["train_sessions"] > 200
+
+
+def test_the_report_compares_on_the_same_targets(home):
+    home.day(1)
+    report = home.evaluate(home.train(2))
+    assert set(report.models) == {"candidate", "champion", "popularity", "cooccurrence"}
+    assert report.targets == 4 * report.sessions
+    assert {evaluation.overall.targets for evaluation in report.models.values()} == {report.targets}
+    candidate = report.candidate.overall
+    champion = report.champion.overall
+    difference = candidate.against["champion"]["recall@20"]
+    expected = candidate.metrics["recall@20"].value - champion.metrics["recall@20"].value
+    assert difference.value == pytest.approx(expected)
+    assert difference.low <= difference.value <= difference.high
+    for k in (1, 5, 10, 20):
+        for name in ("precision", "recall", "hit_rate", "mrr", "ndcg", "coverage"):
+            estimate = candidate.metrics[f"{name}@{k}"]
+            assert estimate.low <= estimate.value <= estimate.high
+    assert candidate.metrics["precision@20"].low == pytest.approx(candidate.metrics["recall@20"].low / 20)
+    slices = report.candidate.slices
+    assert slices["returning"].targets == report.targets  # the same shoppers come each day
+    assert slices["short_sessions"].targets == report.targets
+    assert type(report).from_json(report.to_json()) == report
+
+
+def test_a_stale_plan_is_refused(home):
+    home.day(2)
+    with pytest.raises(StalePlanError, match="champion version 1 has learned up to 2025-10-07T16:00"):
+        home.plan(1)
+    assert home.plan(2).run_key == current_champion(home.lake, home.registry).run_key
+    assert home.plan(1, kind="full").warm_start_version is None
+
+
+def test_late_rows_make_another_training_and_later_days_do_not(home, shop):
+    before = home.plan(1).run_key
+    late = shop.events(days=5).slice(0, 5)
+    home.lake.append("events", late, key="late")
+    after = home.plan(1).run_key
+    assert after != before
+    table = shop.events(days=5)
+    home.lake.append(
+        "events", table.filter(table["event_date"].to_numpy() > table["event_date"][9000].as_py()), key="x"
+    )
+    assert home.plan(1).run_key == after
+
+
+def test_a_plan_survives_json(home):
+    plan = home.plan(1)
+    assert TrainingPlan.from_json(plan.to_json()) == plan
+    assert (plan.window.end - plan.window.start, plan.holdout_end - plan.window.end) == (
+        timedelta(hours=48),
+        timedelta(hours=8),
+    )
+
+
+def test_too_few_sessions_are_refused(home, shop):
+    settings = dataclasses.replace(home.settings, window_hours=1.0)
+    plan = plan_window(home.lake, settings, shop.end_of(1), architecture="cooccurrence")
+    with pytest.raises(NotEnoughDataError, match="17 sessions of two items or more"):
+        train_candidate(plan, home.lake, home.registry, settings)
+    assert home.state()["runs"] == []
+
+
+def test_a_release_needs_an_evaluation_against_the_champion_of_now(home):
+    home.day(1)
+    second, third = home.train(2), home.train(3)
+    with pytest.raises(NotEvaluatedError, match="was not evaluated"):
+        home.release(second)
+    home.evaluate(second)
+    home.evaluate(third)
+    assert home.release(second).promote
+    with pytest.raises(NotEvaluatedError, match="now it is version 2"):
+        home.release(third)
+    home.evaluate(third)
+    assert home.release(third).promote
+    assert home.registry.aliases() == {"challenger": "3", "champion": "3", "previous": "2"}
+
+
+def test_an_alias_moved_by_hand_is_put_back(home):
+    home.day(1)
+    home.day(2)
+    home.registry.set_aliases({"champion": "1"})
+    assert current_champion(home.lake, home.registry).version == "2"
+    assert home.registry.aliases()["champion"] == "2"
+
+
+def test_rollbacks_that_cannot_be(home):
+    home.day(1)
+    with pytest.raises(RegistryError, match=r"no version '9'.* it has 1"):
+        back(home, to_version="9", reason="why not")
+    with pytest.raises(RegistryError, match="needs a reason"):
+        back(home, reason=" ")
+    same = back(home, to_version="1", reason="why not", dry_run=False)
+    assert not same.moved
+    assert len(Ledger(home.lake, home.settings.model_name).moves()) == 2
+
+
+def test_one_rollback_request_moves_once(home):
+    for day in (1, 2, 3):
+        home.day(day)
+    reports = [back(home, reason="bad", dry_run=False, request_id="manual__1") for _ in range(2)]
+    assert reports[0] == reports[1]
+    assert home.registry.aliases() == {"challenger": "3", "champion": "2", "previous": "1"}
+    back(home, reason="bad too", dry_run=False, request_id="manual__2")
+    assert home.registry.aliases() == {"challenger": "3", "champion": "1"}

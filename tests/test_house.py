@@ -1,0 +1,39 @@
+"""The rules that hold for the whole tree: what is committed, and how large it may be."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout: install git and clone the repository to run this test")
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_no_large_file_is_committed():
+    assert [str(p) for p in tracked() if p.stat().st_size > 1_000_000] == []
+
+
+def test_every_requirement_says_why():
+    lines = (ROOT / "requirements.in").read_text().splitlines()
+    unexplained = [line for line in lines if line and not line.startswith("#") and " # " not in line]
+    assert unexplained == []
+
+
+def test_lock_holds_every_requirement_with_hashes():
+    lock = (ROOT / "requirements.txt").read_text()
+    for line in (ROOT / "requirements.in").read_text().splitlines():
+        if line and not line.startswith("#"):
+            name = line.split("#")[0].strip().split("[")[0]
+            for mark in "<>=":
+                name = name.split(mark)[0]
+            assert f"\n{name.strip().lower()}==" in f"\n{lock}", f"{name!r} is not locked; run `make lock`"
+    pins = [line for line in lock.splitlines() if "==" in line and not line.lstrip().startswith("#")]
+    assert all(line.endswith("\\") for line in pins), "a pin without hashes"

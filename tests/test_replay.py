@@ -1,0 +1,70 @@
+"""Replay on a made-up shop whose items follow each other in a cycle that shifts from period to period."""
+
+import numpy as np
+import pytest
+
+from lastaisle.errors import NotEnoughDataError, SourceError
+from lastaisle.replay import Period, read_periods, replay
+from models.sequences import SessionLog
+
+
+def period(number, step, sessions=60, items=30):
+    """In this period item n is followed by item n + step."""
+    generator = np.random.default_rng(number)
+    starts = generator.integers(items, size=sessions)
+    lists = [[f"i{(start + step * place) % items}" for place in range(4)] for start in starts]
+    return Period(f"p{number}", SessionLog.from_lists(lists, ended_at=number * 1000 + np.arange(sessions)))
+
+
+def test_a_frozen_model_misses_what_changed_and_a_fresh_one_does_not():
+    periods = [period(0, 1), period(1, 7), period(2, 7)]
+    result = replay(periods, architecture="cooccurrence")
+    last = result["periods"][-1]
+    assert last["trained_until"] == "p1"
+    assert last["targets"] == 180
+    strategies = last["strategies"]
+    assert strategies["frozen"]["mrr@20"] < 0.2
+    assert strategies["scratch"]["mrr@20"] > 0.5
+    assert strategies["incremental"]["mrr@20"] > 0.5
+    assert strategies["frozen"]["train_seconds"] == 0.0
+    assert strategies["incremental"]["precision@20"] == pytest.approx(
+        strategies["incremental"]["recall@20"] / 20
+    )
+
+
+def test_the_summary_averages_periods_and_adds_seconds():
+    result = replay([period(0, 1), period(1, 1), period(2, 2)], ("frozen",), architecture="popularity")
+    rows = [entry["strategies"]["frozen"] for entry in result["periods"]]
+    assert len(rows) == 2
+    assert result["summary"]["frozen"] == {
+        "recall@20": pytest.approx((rows[0]["recall@20"] + rows[1]["recall@20"]) / 2),
+        "precision@20": pytest.approx((rows[0]["precision@20"] + rows[1]["precision@20"]) / 2),
+        "mrr@20": pytest.approx((rows[0]["mrr@20"] + rows[1]["mrr@20"]) / 2),
+        "train_seconds": pytest.approx(rows[0]["train_seconds"] + rows[1]["train_seconds"]),
+    }
+
+
+def test_every_strategy_starts_from_the_same_first_model():
+    first = replay([period(0, 1), period(1, 3)], architecture="cooccurrence")["periods"][0]["strategies"]
+    metrics = [
+        {name: value for name, value in row.items() if name != "train_seconds"} for row in first.values()
+    ]
+    assert len(metrics) == 3
+    assert metrics[0] == metrics[1] == metrics[2]
+
+
+def test_a_file_of_sessions_is_cut_into_tenths_in_order(tmp_path):
+    file = tmp_path / "sessions.txt"
+    file.write_text("".join(f"a{n} b\n" for n in range(25)) + "\n")
+    periods = read_periods("sessions", str(file))
+    assert [entry.label for entry in periods] == [f"{n}/10" for n in range(1, 11)]
+    assert [session[0] for entry in periods for session in entry.log] == [f"a{n}" for n in range(25)]
+    ends = np.concatenate([entry.log.ended_at for entry in periods])
+    assert (np.diff(ends) > 0).all()
+
+
+def test_what_cannot_be_replayed(tmp_path):
+    with pytest.raises(NotEnoughDataError, match="received 1"):
+        replay([period(0, 1)])
+    with pytest.raises(SourceError, match=r"absent\.txt"):
+        read_periods("sessions", str(tmp_path / "absent.txt"))
