@@ -21,10 +21,10 @@ from models.vocabulary import Vocabulary
 
 ROW_RATE = 5.0  # see Adam: rows are read rarely
 WARM_UP_STEPS = 100
-STEPS_AN_EPOCH = (
-    128  # so many at least: on one day of a small shop, 17 large batches took recall@20 only to 0.37,
-)
-SMALLEST_BATCH = 32  #  136 small ones to 0.55
+# So many steps at least: on one day of a small shop 17 large batches took recall@20 only to 0.37, 136
+# small ones to 0.55.
+STEPS_AN_EPOCH = 128
+SMALLEST_BATCH = 32
 PADDED_SCORE = -1e9
 
 
@@ -167,39 +167,53 @@ class Attention(Recommender):
         batches = Batches(log, weights, self.vocabulary, self.options.max_length)
         batch_size = max(SMALLEST_BATCH, batches.n_targets // STEPS_AN_EPOCH)
         batch_size = min(batch_size, self.options.batch_size)
-        total = epochs * batches.n_batches(batch_size)
-        popularity = self.vocabulary.counts / self.vocabulary.counts.sum()
-        expected = np.maximum(popularity, 1e-12) * self.options.negatives
-        trainer.expected.assign(expected.astype(np.float32))
-        first = int(trainer.adam.steps.numpy())
-        generator = np.random.default_rng((self.options.seed, first))
-        losses, done = [], 0
-        for epoch in range(epochs):
-            sums = []
-            for batch in batches.epoch(batch_size, self.options.negatives, np.cumsum(popularity), generator):
-                now = rate * min(1.0, (done + 1) / WARM_UP_STEPS) * _cosine(done / total)
-                seed = np.int32(self.options.seed + 7919 * (first + done))
-                sums.append(
-                    trainer.step(batch.sessions, batch.weights, batch.negatives, np.float32(now), seed)
-                )
-                done += 1
-                if progress and done % 20 == 0:
-                    progress(done / total, f"epoch {epoch + 1} of {epochs}")
-            losses.append(float(np.mean([value.numpy() for value in sums])) if sums else 0.0)
+        losses = self._run_epochs(trainer, batches, batch_size, rate=rate, epochs=epochs, progress=progress)
         self._scorer = Scorer(trainer.table, trainer.encoder, self.options.temperature)
         seconds = perf_counter() - began
         items, targets = len(self.vocabulary), batches.n_targets
         return TrainingReport(
             sessions=len(log),
             targets=targets,
-            steps=done,
+            steps=epochs * batches.n_batches(batch_size),
             epochs=epochs,
             items=items,
             new_items=items - before,
             seconds=seconds,
             targets_per_second=targets * epochs / max(seconds, 1e-9),
-            losses=tuple(losses),
+            losses=losses,
         )
+
+    def _run_epochs(
+        self,
+        trainer: Trainer,
+        batches: Batches,
+        batch_size: int,
+        *,
+        rate: float,
+        epochs: int,
+        progress: Progress | None,
+    ) -> tuple[float, ...]:
+        """Take every step of the training and return each epoch's mean loss."""
+        options = self.options
+        total = epochs * batches.n_batches(batch_size)
+        popularity = self.vocabulary.counts / max(self.vocabulary.counts.sum(), 1e-12)
+        expected = np.maximum(popularity, 1e-12) * options.negatives
+        trainer.expected.assign(expected.astype(np.float32))
+        cumulated = np.cumsum(popularity)
+        first = int(trainer.adam.steps.numpy())
+        generator = np.random.default_rng((options.seed, first))
+        losses, done = [], 0
+        for epoch in range(epochs):
+            sums = []
+            for batch in batches.epoch(batch_size, options.negatives, cumulated, generator):
+                now = np.float32(rate * min(1.0, (done + 1) / WARM_UP_STEPS) * _cosine(done / total))
+                seed = np.int32((options.seed + 7919 * (first + done)) % 2**31)
+                sums.append(trainer.step(batch.sessions, batch.weights, batch.negatives, now, seed))
+                done += 1
+                if progress and done % 20 == 0:
+                    progress(done / total, f"epoch {epoch + 1} of {epochs}")
+            losses.append(float(np.mean([value.numpy() for value in sums])) if sums else 0.0)
+        return tuple(losses)
 
     def _read_counts(self, log: SessionLog, weights: NDArray[np.float32]) -> None:
         """Grow the vocabulary and count its items; every item seen keeps a count above 0."""

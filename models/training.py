@@ -136,7 +136,7 @@ def session_weights(
         ValueError: weights that are not one finite, non-negative number a session.
     """
     if weights is None:
-        half_life = options.half_life and options.half_life * len(log)
+        half_life = options.half_life and options.half_life * max(1, len(log))
         return decay_weights(np.arange(len(log), dtype=np.float64), None, half_life)
     if weights.shape != (len(log),) or not np.all(np.isfinite(weights)) or np.any(weights < 0):
         raise ValueError(
