@@ -163,6 +163,7 @@ class Registry:
     def log_model(self, run_id: str, recommender: Recommender, folder: Path) -> None:
         """Log what a warm start needs, and the model that services pull, under the active run."""
         import mlflow
+
         from models.packaging import package
 
         state = folder / STATE
