@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.batches import Batches
-from models.encoder import SessionEncoder, latest
+from models.encoder import SessionEncoder
 from models.losses import SampledItems, sampled_softmax
 from models.optimizer import Adam
 from models.recommender import ModelError, Recommender
@@ -21,10 +21,10 @@ from models.vocabulary import Vocabulary
 
 ROW_RATE = 5.0  # see Adam: rows are read rarely
 WARM_UP_STEPS = 100
-STEPS_AN_EPOCH = (
-    128  # so many at least: on one day of a small shop, 17 large batches took recall@20 only to 0.37,
-)
-SMALLEST_BATCH = 32  #  136 small ones to 0.55
+# So many steps at least: on one day of a small shop 17 large batches took recall@20 only to 0.37, 136
+# small ones to 0.55.
+STEPS_AN_EPOCH = 128
+SMALLEST_BATCH = 32
 PADDED_SCORE = -1e9
 
 
@@ -48,15 +48,10 @@ class Scorer(tf.Module):
     def score(self, prefixes: tf.Tensor) -> tf.Tensor:
         """Score every item: int32 [b, length], left-padded with 0, to float32 [b, size]."""
         embedded = tf.gather(self._items, prefixes)[:, :, :-1]
-        states, repeats = self._encoder(embedded, prefixes > 0)
+        states = self._encoder(embedded, prefixes > 0)
         last = states[:, -1] / self._temperature
         last = tf.concat([last, tf.ones((tf.shape(last)[0], 1))], 1)
-        scores = tf.matmul(last, self._items, transpose_b=True)
-        length = tf.shape(prefixes)[1]
-        row = tf.repeat(tf.range(tf.shape(prefixes)[0]), length)
-        places = tf.stack([row, tf.reshape(prefixes, [-1])], 1)
-        again = tf.where(latest(prefixes)[:, -1], repeats[:, -1], 0.0)
-        return tf.tensor_scatter_nd_add(scores, places, tf.reshape(again, [-1]))
+        return tf.matmul(last, self._items, transpose_b=True)
 
 
 class Trainer(tf.Module):
@@ -68,7 +63,7 @@ class Trainer(tf.Module):
         self.table = tf.Variable(table, name="table")
         self.encoder = encoder
         self.adam = Adam(encoder.weights, self.table, ROW_RATE)
-        self.log_expected = tf.Variable(tf.zeros(len(table)), trainable=False)
+        self.expected = tf.Variable(tf.ones(len(table)), trainable=False)
 
     @tf.function(
         input_signature=[
@@ -91,18 +86,17 @@ class Trainer(tf.Module):
         drawn = tf.math.unsorted_segment_sum(
             tf.ones_like(in_negatives, tf.float32), in_negatives, tf.size(rows)
         )
-        known = sessions[:, :-1] > 0
+        places = tf.where(sessions[:, :-1] > 0)  # of the targets: session, position
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([table_rows, *self.encoder.weights.values()])
             normalized = tf.math.l2_normalize(table_rows, -1)
-            items = SampledItems(
-                normalized, tf.gather(self.log_expected, rows), drawn, in_sessions, in_negatives
-            )
+            expected = tf.gather(self.expected, rows)
+            items = SampledItems(normalized, expected, drawn, in_negatives)
             embedded = tf.gather(normalized, in_sessions[:, :-1])
-            states, repeats = self.encoder(embedded, known, self.options.dropout, seed)
-            losses = sampled_softmax(states, repeats, sessions, items, self.options.temperature)
-            weighted = tf.where(known, losses * weights[:, None], 0.0)
-            loss = tf.reduce_sum(weighted) / tf.reduce_sum(tf.cast(known, tf.float32))
+            states = self.encoder(embedded, sessions[:, :-1] > 0, self.options.dropout, seed)
+            targets = tf.gather_nd(in_sessions[:, 1:], places)
+            losses = sampled_softmax(tf.gather_nd(states, places), targets, items, self.options.temperature)
+            loss = tf.reduce_mean(losses * tf.gather(weights, places[:, 0]))
         row_gradient, gradients = tape.gradient(loss, (table_rows, self.encoder.weights))
         self.adam.apply(gradients, rows, tf.convert_to_tensor(row_gradient), rate)
         return loss
@@ -173,39 +167,53 @@ class Attention(Recommender):
         batches = Batches(log, weights, self.vocabulary, self.options.max_length)
         batch_size = max(SMALLEST_BATCH, batches.n_targets // STEPS_AN_EPOCH)
         batch_size = min(batch_size, self.options.batch_size)
-        total = epochs * batches.n_batches(batch_size)
-        popularity = self.vocabulary.counts / self.vocabulary.counts.sum()
-        expected = np.maximum(popularity, 1e-12) * self.options.negatives
-        trainer.log_expected.assign(np.log(expected).astype(np.float32))
-        first = int(trainer.adam.steps.numpy())
-        generator = np.random.default_rng((self.options.seed, first))
-        losses, done = [], 0
-        for epoch in range(epochs):
-            sums = []
-            for batch in batches.epoch(batch_size, self.options.negatives, np.cumsum(popularity), generator):
-                now = rate * min(1.0, (done + 1) / WARM_UP_STEPS) * _cosine(done / total)
-                seed = np.int32(self.options.seed + 7919 * (first + done))
-                sums.append(
-                    trainer.step(batch.sessions, batch.weights, batch.negatives, np.float32(now), seed)
-                )
-                done += 1
-                if progress and done % 20 == 0:
-                    progress(done / total, f"epoch {epoch + 1} of {epochs}")
-            losses.append(float(np.mean([value.numpy() for value in sums])) if sums else 0.0)
+        losses = self._run_epochs(trainer, batches, batch_size, rate=rate, epochs=epochs, progress=progress)
         self._scorer = Scorer(trainer.table, trainer.encoder, self.options.temperature)
         seconds = perf_counter() - began
         items, targets = len(self.vocabulary), batches.n_targets
         return TrainingReport(
             sessions=len(log),
             targets=targets,
-            steps=done,
+            steps=epochs * batches.n_batches(batch_size),
             epochs=epochs,
             items=items,
             new_items=items - before,
             seconds=seconds,
             targets_per_second=targets * epochs / max(seconds, 1e-9),
-            losses=tuple(losses),
+            losses=losses,
         )
+
+    def _run_epochs(
+        self,
+        trainer: Trainer,
+        batches: Batches,
+        batch_size: int,
+        *,
+        rate: float,
+        epochs: int,
+        progress: Progress | None,
+    ) -> tuple[float, ...]:
+        """Take every step of the training and return each epoch's mean loss."""
+        options = self.options
+        total = epochs * batches.n_batches(batch_size)
+        popularity = self.vocabulary.counts / max(self.vocabulary.counts.sum(), 1e-12)
+        expected = np.maximum(popularity, 1e-12) * options.negatives
+        trainer.expected.assign(expected.astype(np.float32))
+        cumulated = np.cumsum(popularity)
+        first = int(trainer.adam.steps.numpy())
+        generator = np.random.default_rng((options.seed, first))
+        losses, done = [], 0
+        for epoch in range(epochs):
+            sums = []
+            for batch in batches.epoch(batch_size, options.negatives, cumulated, generator):
+                now = np.float32(rate * min(1.0, (done + 1) / WARM_UP_STEPS) * _cosine(done / total))
+                seed = np.int32((options.seed + 7919 * (first + done)) % 2**31)
+                sums.append(trainer.step(batch.sessions, batch.weights, batch.negatives, now, seed))
+                done += 1
+                if progress and done % 20 == 0:
+                    progress(done / total, f"epoch {epoch + 1} of {epochs}")
+            losses.append(float(np.mean([value.numpy() for value in sums])) if sums else 0.0)
+        return tuple(losses)
 
     def _read_counts(self, log: SessionLog, weights: NDArray[np.float32]) -> None:
         """Grow the vocabulary and count its items; every item seen keeps a count above 0."""
@@ -234,7 +242,7 @@ class Attention(Recommender):
         return trainer
 
     def scores(self, prefixes: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Score every item by the cosine over the temperature, and repeats by their own score on top."""
+        """Score every item by its cosine with the session's state, over the temperature."""
         scores = self._ready().score(prefixes).numpy()
         scores[:, 0] = -np.inf
         return scores

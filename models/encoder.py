@@ -7,8 +7,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-HEADS, WIDER, REPEAT_SIZE = 2, 2, 32
-REPEAT_START, REPEAT_SCALE = -4.0, 10.0
+HEADS, WIDER = 2, 2
 
 
 class _Dropout:
@@ -34,9 +33,6 @@ class SessionEncoder(tf.Module):
     One block of causal self-attention with a learned bias for how far back an item lies, then one more
     attention, whose weights mean the items' own embeddings, untransformed, so that a state lives in the
     space of the items (CORE, Hou et al. 2022).
-
-    A second score says of every item of the session how likely it is to come again: repeats follow other
-    laws than new items (RepeatNet, Ren et al. 2019).
 
     Attributes:
         weights: every trained variable, by name.
@@ -64,10 +60,6 @@ class SessionEncoder(tf.Module):
             "pool/query": uniform(size, size),
             "pool/key": uniform(size, size),
             "pool/lag": np.zeros((1, max_length)),
-            "repeat/query": uniform(size, REPEAT_SIZE),
-            "repeat/key": uniform(size, REPEAT_SIZE),
-            "repeat/lag": np.full((1, max_length), REPEAT_START / REPEAT_SCALE),
-            "repeat/any": np.zeros((size, 1)),
         }
         self.weights = {
             name: tf.Variable(value.astype(np.float32), name=name) for name, value in initial.items()
@@ -79,7 +71,7 @@ class SessionEncoder(tf.Module):
         known: tf.Tensor,
         dropout: float = 0.0,
         seed: tf.Tensor | int = 0,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    ) -> tf.Tensor:
         """Encode every position of every session.
 
         Args:
@@ -89,9 +81,7 @@ class SessionEncoder(tf.Module):
             seed: int32 scalar, decides which.
 
         Returns:
-            states [b, length, size], normalized: row t sees items 0 … t; and repeat scores
-            [b, length, length]: at [t, s], what is added to the score of the item at s, if s is its latest
-            place up to t.
+            [b, length, size], normalized; position t sees items 0 … t.
         """
         weights = self.weights
         length = tf.shape(items)[1]
@@ -101,11 +91,7 @@ class SessionEncoder(tf.Module):
         query, key = hidden @ weights["pool/query"], hidden @ weights["pool/key"]
         logits = tf.matmul(query, key, transpose_b=True) / math.sqrt(self.size)
         attention = tf.nn.softmax(logits + self._lags("pool/lag", length) + barrier(known))
-        states = tf.math.l2_normalize(attention @ items, -1, epsilon=1e-12)
-        query, key = hidden @ weights["repeat/query"], hidden @ weights["repeat/key"]
-        repeats = tf.matmul(query, key, transpose_b=True) / math.sqrt(REPEAT_SIZE)
-        repeats += hidden @ weights["repeat/any"]
-        return states, repeats + REPEAT_SCALE * self._lags("repeat/lag", length)
+        return tf.math.l2_normalize(attention @ items, -1, epsilon=1e-12)
 
     def _block(self, hidden: tf.Tensor, known: tf.Tensor, drop: _Dropout) -> tf.Tensor:
         """Return the Transformer block's output, [b, length, size]; norms stand before each half."""
@@ -135,23 +121,6 @@ def barrier(known: tf.Tensor) -> tf.Tensor:
     length = tf.shape(known)[1]
     causal = tf.linalg.band_part(tf.ones((length, length), tf.bool), -1, 0)
     return tf.where(causal[None] & known[:, None, :], 0.0, -1e9)
-
-
-def latest(sessions: tf.Tensor) -> tf.Tensor:
-    """Tell at [t, s] whether s holds an item that does not come again from s + 1 to t.
-
-    Args:
-        sessions: int32 [b, length], 0 = padding.
-
-    Returns:
-        bool [b, length, length]; false at padding and ahead of t.
-    """
-    places = tf.range(tf.shape(sessions)[1])
-    same = sessions[:, :, None] == sessions[:, None, :]
-    later = same & (places[None, None, :] > places[None, :, None])
-    following = tf.reduce_min(tf.where(later, places, tf.int32.max), axis=-1)  # [b, s]
-    seen = places[None, None, :] <= places[None, :, None]
-    return seen & (places[None, :, None] < following[:, None, :]) & (sessions > 0)[:, None, :]
 
 
 def _normalized(hidden: tf.Tensor) -> tf.Tensor:

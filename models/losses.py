@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import tensorflow as tf
-
-from models.encoder import latest
 
 
 @dataclass(frozen=True)
@@ -15,62 +14,55 @@ class SampledItems:
 
     Attributes:
         rows: [r, d], normalized.
-        log_expected: [r], log of how often each is expected among the negatives.
+        expected: [r], how often each is expected among the negatives.
         drawn: [r], how often each is among them.
-        sessions: int32 [b, length + 1], place of each session's items in `rows`.
         negatives: int32 [m], place of each negative in `rows`.
     """
 
     rows: tf.Tensor
-    log_expected: tf.Tensor
+    expected: tf.Tensor
     drawn: tf.Tensor
-    sessions: tf.Tensor
     negatives: tf.Tensor
 
 
 def sampled_softmax(
-    states: tf.Tensor, repeats: tf.Tensor, sessions: tf.Tensor, items: SampledItems, temperature: float
+    states: tf.Tensor, targets: tf.Tensor, items: SampledItems, temperature: float
 ) -> tf.Tensor:
-    """Return the cross-entropy of every next item, [b, length].
+    """Return the cross-entropy of each target among all items, [n].
 
-    The sum over all items has two parts. The session's own items, whose scores gain their repeat score,
-    and the target are summed exactly. All others are estimated: a negative expected e times among the
-    samples counts 1/e of its exponential (logQ: Bengio & Senécal 2008, Yi et al. 2019), and what the
-    exact ones add to that estimate is taken out again, so no accidental hit counts. Scores are cosines over
-    a temperature, hence bounded, and no maximum needs to be subtracted.
+    The sum over all other items is estimated: a negative that is expected e times among the samples counts
+    1/e of its exponential (logQ: Bengio & Senécal 2008, Yi et al. 2019). What the target itself adds to that
+    estimate is taken out again, so no accidental hit counts. Scores are cosines over a temperature, hence
+    bounded, and no maximum needs to be subtracted.
 
     Args:
-        states: [b, length, d], normalized.
-        repeats: [b, length, length], see `SessionEncoder`.
-        sessions: int32 [b, length + 1], vocabulary indices; position t is to predict t + 1. Padded
-            positions get a value of no meaning: mask them.
-        items: the embeddings of sessions and negatives.
+        states: [n, d], normalized.
+        targets: int32 [n], place of each target in `items.rows`.
+        items: the embeddings of targets and negatives.
         temperature: cosines are divided by it.
     """
     states = states / temperature
-    inputs, targets = sessions[:, :-1], sessions[:, 1:]
-    embedded = tf.gather(items.rows, items.sessions)  # [b, length + 1, d]
-    drawn = tf.gather(items.drawn, items.sessions)
-    log_expected = tf.gather(items.log_expected, items.sessions)
-
-    counted = tf.cast(latest(inputs), tf.float32)
-    repeated = counted * tf.cast(targets[:, :, None] == inputs[:, None, :], tf.float32)
-    other = counted - repeated
-    own = tf.matmul(states, embedded[:, :-1], transpose_b=True)  # [b, length, length]
-    target = tf.reduce_sum(states * embedded[:, 1:], -1)
-
-    exact = tf.reduce_sum(tf.exp(own + repeats) * other, -1)
-    twice = tf.reduce_sum(tf.exp(own - log_expected[:, None, :-1]) * drawn[:, None, :-1] * other, -1)
-    twice += tf.exp(target - log_expected[:, 1:]) * drawn[:, 1:]
-    target += tf.reduce_sum(repeats * repeated, -1)
-
-    estimate = _estimate(tf.reshape(states, (-1, states.shape[-1])), items)
-    estimate = tf.maximum(tf.reshape(estimate, tf.shape(target)) - twice, 0.0)
-    return tf.math.log(estimate + exact + tf.exp(target)) - target
-
-
-def _estimate(states: tf.Tensor, items: SampledItems) -> tf.Tensor:
-    """Estimate the sum of exponentials over all items: [n, d] → [n]. The costly part."""
+    score = tf.reduce_sum(states * tf.gather(items.rows, targets), -1)
+    share = tf.gather(items.drawn, targets) / tf.gather(items.expected, targets)
     negatives = tf.gather(items.rows, items.negatives)
-    log_expected = tf.gather(items.log_expected, items.negatives)
-    return tf.reduce_sum(tf.exp(tf.matmul(states, negatives, transpose_b=True) - log_expected), axis=1)
+    estimate = _sum_of_exponentials(states, negatives, 1.0 / tf.gather(items.expected, items.negatives))
+    others = tf.maximum(estimate - share * tf.exp(score), 0.0)
+    return tf.math.log(others + tf.exp(score)) - score
+
+
+@tf.custom_gradient
+def _sum_of_exponentials(
+    states: tf.Tensor, negatives: tf.Tensor, shares: tf.Tensor
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, None]]]:
+    """Return Σ_j shares_j · exp(states · negatives_j), [n]: the costly part of a step.
+
+    The gradient is written out, since it needs the [n, m] exponentials once and no other array of that size.
+    """
+    exponentials = tf.exp(tf.matmul(states, negatives, transpose_b=True))
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, None]:
+        of_states = upstream[:, None] * tf.matmul(exponentials, shares[:, None] * negatives)
+        of_negatives = tf.matmul(exponentials, upstream[:, None] * states, transpose_a=True)
+        return of_states, shares[:, None] * of_negatives, None
+
+    return tf.linalg.matvec(exponentials, shares), gradient

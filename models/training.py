@@ -32,7 +32,7 @@ class TrainingOptions:
         learning_rate: Adam's, at its peak; it decays by a cosine to nearly nothing.
         warm_learning_rate: the same for a warm start.
         dropout: share of values dropped in the encoder and from item embeddings while training.
-        temperature: cosines are divided by it before the softmax.
+        temperature: cosines are divided by it before the softmax; at least 0.02.
         negatives: items sampled by popularity, shared by a batch.
         half_life: share of the sessions after which a session weighs one half, counted from the latest;
             None = all weigh the same. Only where no weights are given.
@@ -64,7 +64,7 @@ class TrainingOptions:
             "learning_rate": self.learning_rate > 0,
             "warm_learning_rate": self.warm_learning_rate > 0,
             "dropout": 0 <= self.dropout < 1,
-            "temperature": self.temperature > 0,
+            "temperature": self.temperature >= 0.02,
             "negatives": self.negatives >= 1,
             "half_life": self.half_life is None or self.half_life > 0,
             "max_length": self.max_length >= 1,
@@ -136,7 +136,7 @@ def session_weights(
         ValueError: weights that are not one finite, non-negative number a session.
     """
     if weights is None:
-        half_life = options.half_life and options.half_life * len(log)
+        half_life = options.half_life and options.half_life * max(1, len(log))
         return decay_weights(np.arange(len(log), dtype=np.float64), None, half_life)
     if weights.shape != (len(log),) or not np.all(np.isfinite(weights)) or np.any(weights < 0):
         raise ValueError(

@@ -1,4 +1,5 @@
 import pytest
+
 from lastaisle.benchmark import benchmark_accuracy, read_pairs, read_sessions
 from lastaisle.errors import SourceError
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+
 from lastaisle.errors import NotEnoughDataError, SourceError
 from lastaisle.replay import Period, read_periods, replay
-
 from models.sequences import SessionLog
 
 

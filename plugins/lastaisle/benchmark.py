@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from lastaisle.errors import SourceError
+from lastaisle.memory import peak_rss_mib
 
 if TYPE_CHECKING:
     from models.sequences import Examples, SessionLog
@@ -97,12 +96,6 @@ def benchmark_accuracy(
         "options": recommender.options.to_dict(),
         "metrics": summarize(ranking),
     }
-
-
-def peak_rss_mib() -> float:
-    """Return the most memory that this process has held so far, in MiB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def _lines(path: Path | str) -> list[str]:

@@ -29,7 +29,8 @@ class Settings:
         mlflow_uri: MLflow tracking and registry URI; default a SQLite file <home>/mlflow/mlflow.db.
         mlflow_artifacts: where a new MLflow experiment keeps its artifacts; default <home>/mlflow/artifacts.
         key_file: pseudonym keys (never inside the lake); default <home>/keys/pseudonym.json.
-        source: the logs of one partition, a path or URL; "{day}" becomes 2014-04-01 and "{hour}" 2014-04-01T05.
+        source: the logs of one partition, a path or URL; "{day}" becomes 2014-04-01 and
+            "{hour}" 2014-04-01T05.
         source_format: which adapter reads the logs.
         model_name: name of the registered model.
         experiment: name of the MLflow experiment.
@@ -39,6 +40,10 @@ class Settings:
         half_life_hours: age at which a session of an incremental window weighs one half.
         full_half_life_hours: the same for a full run.
         seed: seed of every random choice.
+        partition: what one run of ingestion covers, "day" or "hour".
+        airflow_port: where Airflow listens on 127.0.0.1.
+        mlflow_port: where MLflow listens on 127.0.0.1.
+        mlflow_ui: base address of MLflow's pages, for links; default http://127.0.0.1:<mlflow_port>.
     """
 
     home: Path = field(default_factory=lambda: Path.home() / ".lastaisle")
@@ -56,6 +61,10 @@ class Settings:
     half_life_hours: float = 24.0
     full_half_life_hours: float = 168.0
     seed: int = 7
+    partition: str = "day"
+    airflow_port: int = 8080
+    mlflow_port: int = 5000
+    mlflow_ui: str = ""
 
     def __post_init__(self) -> None:
         home = Path(self.home).expanduser().resolve()
@@ -66,6 +75,7 @@ class Settings:
             "mlflow_artifacts": self.mlflow_artifacts or str(home / "mlflow" / "artifacts"),
             "key_file": self.key_file or str(home / "keys" / "pseudonym.json"),
             "source": self.source or str(home / "landing" / "{day}"),
+            "mlflow_ui": (self.mlflow_ui or f"http://127.0.0.1:{self.mlflow_port}").rstrip("/"),
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)

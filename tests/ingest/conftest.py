@@ -101,7 +101,7 @@ def shop(make_shop) -> Shop:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    folder = Path(os.environ.get("LASTAISLE_DATA", "../shared/data"))
+    folder = Path(os.environ.get("LASTAISLE_DATA") or Path(__file__).parents[3] / "shared" / "data")
     if not folder.is_dir():
-        pytest.skip(f"LASTAISLE_DATA: no real logs in {folder}")
+        pytest.skip(f"no real logs in {folder}")
     return folder

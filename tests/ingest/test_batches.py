@@ -164,9 +164,9 @@ def test_absent_consent_follows_the_contract_and_a_wrong_one_does_not(shop):
 
 def test_a_new_field_of_the_contract_needs_no_code(shop, tmp_path):
     text = Path(load_contract("raw_events").path).read_text()
-    extra = "    properties:\n      - {name: colour, description: Of the article., logicalType: string, classification: public}\n"
+    colour = "{name: colour, description: Of it., logicalType: string, classification: public}"
     path = tmp_path / "wider.odcs.yaml"
-    path.write_text(text.replace("    properties:\n", extra, 1))
+    path.write_text(text.replace("    properties:\n", f"    properties:\n      - {colour}\n", 1))
     shop.ingest(shop.write([shop.event(1)], "a.jsonl"))
     shop.ingest(shop.write([shop.event(2, colour="red")], "b.jsonl"), contract=load_contract(path))
     assert {row["item_id"]: row["colour"] for row in shop.rows("events")} == {"item-1": None, "item-2": "red"}

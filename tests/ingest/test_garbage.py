@@ -179,7 +179,7 @@ lines = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(lines, max_size=12), st.sampled_from([b"\n", b"\r\n"]))
 def test_no_row_is_lost_whatever_comes(make_shop, content, end):
     shop = make_shop(f"shop-{_number()}")

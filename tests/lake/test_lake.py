@@ -9,6 +9,7 @@ from threading import Barrier
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+
 from lastaisle.lake import Lake, LakeConflictError
 
 

@@ -112,6 +112,8 @@ def test_sessions_with_nothing_to_predict_only_add_items():
     report = model.fit(SessionLog.from_lists([["a"], ["b"]]))
     assert (report.targets, report.steps, report.items) == (0, 0, 2)
     assert len(model.recommend([["a"]], k=5)[0][0]) == 2
+    report = model.warm_start(SessionLog.from_lists([]))
+    assert (report.sessions, report.steps, report.items) == (0, 0, 2)
 
 
 def test_what_cannot_be_is_refused():

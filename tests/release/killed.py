@@ -16,12 +16,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import made_up_shop
 import matplotlib.figure  # noqa: F401  imported once, before the forks
-from lastaisle.lake import Lake
-from lastaisle.release import Registry, rollback
 from made_up_shop import Installation
 from mlflow import MlflowClient
 
 import models.baselines
+from lastaisle.lake import Lake
+from lastaisle.release import Registry, rollback
 
 # name → (class, method, "before" or "after", text that the arguments hold, which such call)
 BOUNDARIES = {

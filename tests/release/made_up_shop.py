@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+
 from lastaisle.config import Settings
 from lastaisle.lake import Lake
 from lastaisle.release import Registry, current_champion, evaluate_candidate, release_candidate

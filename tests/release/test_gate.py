@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+
 from lastaisle.release.gate import Decision, GateRules, decide
 from lastaisle.release.report import Estimate, Evaluation, Scores
 

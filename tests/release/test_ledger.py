@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
+
 from lastaisle.lake import Lake
 from lastaisle.release.ledger import Ledger, LedgerConflictError, Move, standing
 

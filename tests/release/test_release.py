@@ -5,6 +5,7 @@ import json
 from datetime import timedelta
 
 import pytest
+
 from lastaisle.errors import NotEnoughDataError, RegistryError
 from lastaisle.release import GateRules, Ledger, NotEvaluatedError, current_champion, rollback
 from lastaisle.training import StalePlanError, TrainingPlan, plan_window, train_candidate

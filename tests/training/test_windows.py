@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pytest
+
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake import Lake
 from lastaisle.training.windows import (

@@ -50,7 +50,7 @@ def ingest_file(
         now: the time of ingestion, aware; the clock's by default.
         contract: that of raw_events; the packaged one by default.
         options: see there.
-        progress: called with bytes read.
+        progress: told the share of the file that was read.
 
     Returns:
         What became of the rows. A file that was ingested before changes nothing: all its rows are duplicates.
@@ -187,7 +187,7 @@ def _read(source: SourceFile, form: Adapter, progress: Progress | None) -> Itera
         yield batch
         done += batch["payload"].nbytes
         if progress:
-            progress(source.url, min(done, source.size), source.size)
+            progress(min(1.0, done / max(1, source.size)), source.url)
 
 
 def _to_stamp(now: datetime) -> int:

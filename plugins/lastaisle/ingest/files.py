@@ -85,16 +85,16 @@ def read_lines(source: SourceFile, header: str | None = None) -> Iterator[pa.Rec
     """Read a file as batches of LINES: source_row (the line's number, from 1), payload, reason.
 
     Plain text, gzip and Parquet are told apart by their first bytes. Every line that is not blank gives one
-    row; so does the place where a broken gzip file ends. `reason` is NULL for a usable line, else one of
-    not_utf8, line_too_long, file_truncated, file_corrupt.
+    row; so does the place where a gzip file was cut off. `reason` is NULL for a usable line, else one of
+    not_utf8, line_too_long, file_truncated.
 
     Args:
         source: the file.
         header: a regular expression; a first line that matches it is no row.
 
     Raises:
-        SourceError: the file cannot be opened, calls itself Parquet and is not, or is damaged inside, so that none
-            of its rows can be trusted.
+        SourceError: the file cannot be opened, calls itself Parquet and is not, or is damaged inside, so that
+            none of its rows can be trusted.
     """
     try:
         with source.open() as stream:
@@ -191,7 +191,7 @@ class _Splitter:
             kept = np.flatnonzero(~blank)
             yield _slowly([(int(numbers[i]), block[starts[i] : ends[i]]) for i in kept])
             return
-        # A value runs up to the next line that is not blank, so it ends in one or more line ends: SQL trims them.
+        # A value runs up to the next line that is not blank: SQL trims the line ends it ends in.
         first = int(np.argmin(blank))
         offsets = np.append(starts[~blank], len(block)).astype(np.int32)
         offsets[0] = starts[first]

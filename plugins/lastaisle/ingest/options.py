@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeAlias
 
-#: Called now and then with what is being done, how much of it is done, and how much there is.
-Progress: TypeAlias = Callable[[str, int, int], None]
+#: Called as progress(share done from 0 to 1, what is being done).
+Progress: TypeAlias = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import resource
-import sys
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -19,6 +17,7 @@ from lastaisle.ingest.report import IngestReport
 from lastaisle.ingest.sources import adapter
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import EVENTS, RAW_EVENTS
+from lastaisle.memory import peak_rss_mib
 from lastaisle.privacy.anonymize import anonymize_batch
 from lastaisle.privacy.keys import PseudonymKeys
 
@@ -52,7 +51,7 @@ def ingest(
         events_contract: that of events; the packaged one by default.
         options: see there.
         source_options: what fsspec needs to open the source.
-        progress: called with bytes read of each file.
+        progress: told the share of each file that was read.
 
     Raises:
         SourceError: there is nothing at the source, or the format is unknown.
@@ -60,7 +59,8 @@ def ingest(
     """
     started = time.perf_counter()
     adapter(format_name)
-    contract, events_contract = contract or load_contract(RAW_EVENTS), events_contract or load_contract(EVENTS)
+    contract = contract or load_contract(RAW_EVENTS)
+    events_contract = events_contract or load_contract(EVENTS)
     report = IngestReport()
     for file in list_files(source, source_options):
         try:
@@ -77,9 +77,3 @@ def ingest(
     report.events_per_second = report.rows_in / max(report.seconds, 1e-9)
     report.peak_rss_mib = peak_rss_mib()
     return report
-
-
-def peak_rss_mib() -> float:
-    """Return the most memory that this process ever held, in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -45,7 +45,10 @@ class Staging:
         Raises:
             ReconciliationError: a line gave no row.
         """
-        read, failure = 0, None
+        import duckdb
+
+        read = 0
+        failure: LastaisleError | None = None
 
         def counted() -> Iterator[pa.RecordBatch]:
             nonlocal read, failure
@@ -63,8 +66,10 @@ class Staging:
         query = self._staged_sql(adapter)
         try:
             self._run(f"CREATE TABLE staged AS {query}", uses_now="$now" in query)
-        except Exception as error:
-            raise failure or error from None
+        except duckdb.Error:
+            if failure is not None:
+                raise failure  # noqa: B904 - it keeps its own cause
+            raise
         self.connection.unregister("source_lines")
         staged = self.count("staged WHERE sub_row = 0")
         if staged != read:
@@ -130,7 +135,8 @@ class Staging:
     def clean_rows(self, batch_id: str, source_file: str) -> pa.RecordBatchReader:
         """Return the rows for raw_events."""
         columns = ", ".join(self.names)
-        query = self._clean_sql(f"""{columns}, $batch_id AS batch_id, $source_file AS source_file, source_row, sub_row,
+        query = self._clean_sql(f"""{columns}, $batch_id AS batch_id, $source_file AS source_file,
+            source_row, sub_row,
             $now::TIMESTAMPTZ AS ingested_at, $version AS contract_version,
             (occurred_at::TIMESTAMP)::DATE AS event_date""")
         fields = [*self.contract.arrow_schema(), *RAW_EVENTS_ADDED]
@@ -138,14 +144,15 @@ class Staging:
 
     def quarantined_rows(self, batch_id: str, source_file: str) -> pa.RecordBatchReader:
         """Return the rows for quarantine."""
-        query = """SELECT $batch_id AS batch_id, $source_file AS source_file, source_row, sub_row, payload, rules,
+        query = """SELECT $batch_id AS batch_id, $source_file AS source_file,
+              source_row, sub_row, payload, rules,
               $now::TIMESTAMPTZ AS ingested_at, $version AS contract_version,
               ($now::TIMESTAMPTZ::TIMESTAMP)::DATE AS event_date
             FROM staged WHERE rules IS NOT NULL"""
         return self._reader(query, batch_id, source_file, QUARANTINE_SCHEMA)
 
     def sample(self, rows: int) -> pa.Table:
-        """Return some rows with their `rules`, clean and broken alike, if all their fields have their types."""
+        """Return some rows with their `rules`, clean and broken alike, whose fields all have their types."""
         columns = ", ".join(self.names)
         known = ", ".join(f"'{rule.name}'" for rule in self.contract.rules)
         return self.connection.sql(f"""

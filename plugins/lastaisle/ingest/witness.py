@@ -54,8 +54,8 @@ def ask_great_expectations(staging: Staging, rows: int, where: str) -> bool | No
     }
     if differing:
         raise DisagreementError(
-            f"{where}: on {sample.num_rows} sampled rows Great Expectations disagrees with the compiled rules: "
-            f"{differing}; nothing was committed. Compare the rules' SQL and expectations in {contract.path.name}"
+            f"{where}: in {sample.num_rows} rows Great Expectations disagrees with the compiled rules "
+            f"{differing}; nothing was committed. Compare SQL and expectation of the rules in {contract.path}"
         )
     return True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -146,8 +146,8 @@ class Lake:
             key: names this append, such as a batch id.
             stamp: a number kept with the key, which `stamp` returns later.
             metadata: kept in the commit's history.
-            if_version: the version that the rows were derived from (-1: no table yet). If the table has moved on,
-                nothing is written.
+            if_version: the version that the rows were derived from (-1: no table yet). If the table has moved
+                on, nothing is written.
 
         Returns:
             True if the rows were written, False if that key had been committed before.
@@ -178,7 +178,10 @@ class Lake:
     ) -> bool:
         attempts = ATTEMPTS if callable(data) or isinstance(data, pa.Table) else 1
         for attempt in range(attempts):
-            table = self.table(name) or self._create(name, data)
+            table = self.table(name)
+            if table is None:
+                self._create(name, data)
+                table = DeltaTable(self.table_url(name), storage_options=self.storage_options)
             if table.transaction_version(key) is not None:
                 return False
             at = table.version()
@@ -200,19 +203,20 @@ class Lake:
             f"table {name} of {self.url}: other writers won {attempts} attempts to append {key}; run again"
         )
 
-    def _create(self, name: str, data: Rows | Callable[[], Rows]) -> DeltaTable:
-        """Create a table without rows: of two writers who create and append in one commit, both would succeed."""
+    def _create(self, name: str, data: Rows | Callable[[], Rows]) -> None:
+        """Create a table without rows: if two writers created and appended in one commit, both would win."""
         if "://" not in self.url:
             Path(self.table_url(name)).mkdir(parents=True, exist_ok=True)
         with _made(data) as rows:
             schema = rows.schema
-        return DeltaTable.create(
-            self.table_url(name),
-            schema,
-            mode="ignore",
-            partition_by=PARTITIONS.get(name),
-            storage_options=self.storage_options,
-        )
+        with suppress(CommitFailedError):  # another writer made it meanwhile: theirs is as good
+            DeltaTable.create(
+                self.table_url(name),
+                schema,
+                mode="ignore",
+                partition_by=PARTITIONS.get(name),
+                storage_options=self.storage_options,
+            )
 
     def vacuum(self, name: str, *, keep_hours: int = 168, dry_run: bool = False) -> list[str]:
         """Delete the files that no version younger than `keep_hours` needs; return their names.

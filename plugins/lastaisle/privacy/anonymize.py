@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
 from data_contracts.contract import Contract, load_contract
 from data_contracts.privacy import HMAC_INNER, HMAC_OUTER, hmac_pads
@@ -82,10 +83,12 @@ def anonymize_batch(
             connection.unregister("raw")
             derive_sessions(connection, raw)
             _treat(connection, contract, keys)
-            _check(connection, events_contract or load_contract(EVENTS), batch_id)
+            _check(connection, events_contract or load_contract(EVENTS), f"batch {batch_id}")
             schema = events_schema(contract)
-            lake.append(EVENTS, lambda: _rows(connection, schema), key=batch_id)
-    return _report(batch_id, lake)
+            if lake.append(EVENTS, lambda: _rows(connection, schema), key=batch_id):
+                return _report(batch_id, connection.sql("SELECT event_date FROM treated").to_arrow_table())
+    days = lake.scan(EVENTS, columns=["event_date"], where=pc.field("batch_id") == batch_id)
+    return _report(batch_id, days)
 
 
 def rotate_pseudonyms(
@@ -93,6 +96,7 @@ def rotate_pseudonyms(
     keys: PseudonymKeys,
     *,
     contract: Contract | None = None,
+    events_contract: Contract | None = None,
     memory_limit: str = MEMORY_LIMIT,
 ) -> int:
     """Write all of events again from raw_events with the current key, in one commit; return the rows written.
@@ -106,27 +110,33 @@ def rotate_pseudonyms(
         LakeConflictError: other writers kept changing events meanwhile.
     """
     contract = contract or load_contract(RAW_EVENTS)
-    for attempt in range(ATTEMPTS):
-        version = lake.version(EVENTS)
-        if version is None:
-            return 0
-        events = lake.scan(EVENTS, columns=["batch_id", "key_version"], version=version)
-        if pc.all(pc.equal(events["key_version"], keys.current)).as_py() is not False:
-            return 0
-        with open_workspace(memory_limit) as connection:
-            _take(connection, lake, events)
-            raw = lake.dataset(RAW_EVENTS)
-            derive_sessions(connection, raw)
-            _treat(connection, contract, keys)
-            schema = events_schema(contract)
-            key = f"pseudonyms-{keys.current}-from-{version}"
-            try:
-                lake.overwrite(EVENTS, lambda: _rows(connection, schema), key=key, if_version=version)
-                return len(events)
-            except LakeConflictError:
-                if attempt == ATTEMPTS - 1:
-                    raise
-    raise AssertionError("unreachable: the last attempt returns or raises")
+    events_contract = events_contract or load_contract(EVENTS)
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return _rotate(lake, keys, contract, events_contract, memory_limit)
+        except LakeConflictError:
+            continue
+    return _rotate(lake, keys, contract, events_contract, memory_limit)
+
+
+def _rotate(
+    lake: Lake, keys: PseudonymKeys, contract: Contract, events_contract: Contract, memory_limit: str
+) -> int:
+    version = lake.version(EVENTS)
+    if version is None:
+        return 0
+    events = lake.scan(EVENTS, columns=["batch_id", "key_version"], version=version)
+    if pc.all(pc.equal(events["key_version"], keys.current)).as_py() is not False:
+        return 0
+    schema = events_schema(contract)
+    with open_workspace(memory_limit) as connection:
+        raw = _take(connection, lake, events)
+        derive_sessions(connection, raw)
+        _treat(connection, contract, keys)
+        _check(connection, events_contract, f"key {keys.current}")
+        key = f"pseudonyms-{keys.current}-from-{version}"
+        lake.overwrite(EVENTS, lambda: _rows(connection, schema), key=key, if_version=version)
+    return len(events)
 
 
 def events_schema(contract: Contract) -> pa.Schema:
@@ -135,22 +145,23 @@ def events_schema(contract: Contract) -> pa.Schema:
     return pa.schema([*(pa.field(found.name, found.arrow_type) for found in kept), *EVENTS_ADDED])
 
 
-def _take(connection: DuckDBPyConnection, lake: Lake, events: pa.Table) -> None:
-    """Make the table `taken` of the raw rows of all events."""
+def _take(connection: DuckDBPyConnection, lake: Lake, events: pa.Table) -> ds.Dataset:
+    """Make the table `taken` of the raw rows of all events; return raw_events."""
     raw, found = lake.dataset(RAW_EVENTS), 0
     if raw is not None:
         connection.register("raw", raw)
         connection.register("events_now", events)
         connection.execute(
-            "CREATE TABLE taken AS SELECT * FROM raw WHERE batch_id IN (SELECT DISTINCT batch_id FROM events_now)"
+            "CREATE TABLE taken AS SELECT * FROM raw WHERE batch_id IN (SELECT batch_id FROM events_now)"
         )
         connection.unregister("raw")
         found = connection.execute("SELECT count(*) FROM taken").fetchall()[0][0]
-    if found != len(events):
+    if raw is None or found != len(events):
         raise AnonymizeError(
             f"{lake.url} holds {len(events)} events but {found} raw rows of them: "
             "events without raw rows cannot get new pseudonyms; delete them first"
         )
+    return raw
 
 
 def _treat(connection: DuckDBPyConnection, contract: Contract, keys: PseudonymKeys) -> None:
@@ -172,8 +183,8 @@ def _treat(connection: DuckDBPyConnection, contract: Contract, keys: PseudonymKe
               FROM taken LEFT JOIN derived USING (batch_id, source_row, sub_row))""")
 
 
-def _check(connection: DuckDBPyConnection, contract: Contract, batch_id: str) -> None:
-    """Judge `treated` by the contract of events; ingest has judged the raw rows, so a breach is our own mistake."""
+def _check(connection: DuckDBPyConnection, contract: Contract, what: str) -> None:
+    """Judge `treated` by the contract of events; the raw rows were good, so a breach is our own mistake."""
     rules = [rule for rule in contract.rules if rule.severity == "error" and not rule.reference]
     counts = ", ".join(f"count_if(({rule.predicate}) IS FALSE)" for rule in rules)
     uses_now = any(rule.uses_now for rule in rules)
@@ -182,7 +193,7 @@ def _check(connection: DuckDBPyConnection, contract: Contract, batch_id: str) ->
     broken = {rule.name: count for rule, count in zip(rules, found, strict=True) if count}
     if broken:
         raise AnonymizeError(
-            f"batch {batch_id} would break the contract of events: rows by rule {broken}; nothing was committed. "
+            f"{what} would break the contract of events, rows by rule: {broken}; nothing was committed. "
             f"Compare the treatments in raw_events with the rules in {contract.path.name}"
         )
 
@@ -192,6 +203,6 @@ def _rows(connection: DuckDBPyConnection, schema: pa.Schema) -> pa.RecordBatchRe
     return connection.cursor().sql(f"SELECT {columns} FROM treated").to_arrow_reader(65_536).cast(schema)
 
 
-def _report(batch_id: str, lake: Lake) -> AnonymizeReport:
-    days = lake.scan(EVENTS, columns=["event_date"], where=pc.field("batch_id") == batch_id)["event_date"]
-    return AnonymizeReport(batch_id, len(days), tuple(sorted(set(days.to_pylist()))))
+def _report(batch_id: str, dates: pa.Table) -> AnonymizeReport:
+    days = pc.unique(dates["event_date"]).to_pylist()
+    return AnonymizeReport(batch_id, len(dates), tuple(sorted(days)))

@@ -1,1 +1,18 @@
-"""TBD"""
+"""A simulated shop, for those who have no logs at hand: deterministic, labelled, with the truth beside it."""
+
+from __future__ import annotations
+
+from lastaisle.simulate.options import ShopOptions, ShopOptionsError
+from lastaisle.simulate.shop import DayOfLogs, Truth, simulate
+from lastaisle.simulate.write import SimulationReport, day_file, write_logs
+
+__all__ = [
+    "DayOfLogs",
+    "ShopOptions",
+    "ShopOptionsError",
+    "SimulationReport",
+    "Truth",
+    "day_file",
+    "simulate",
+    "write_logs",
+]

@@ -119,6 +119,23 @@ def sessions_between(
     return _read(lake, start, end, moment="ended_at", seen_until=seen_until, version=version).log
 
 
+def newest_data_end(lake: Lake) -> datetime:
+    """Return the moment after the newest event: where a training ends that is told no other moment.
+
+    Raises:
+        NotEnoughDataError: there are no events yet.
+    """
+    import pyarrow.compute as pc
+
+    table = lake.table("events")
+    days = [partition["event_date"] for partition in table.partitions()] if table else []
+    if not days:
+        raise NotEnoughDataError(f"the table 'events' of {lake.url} is empty: ingest some logs first")
+    newest_day = pc.field("event_date") == datetime.fromisoformat(str(max(days))).date()
+    newest = pc.max(lake.scan("events", ["occurred_at"], newest_day)["occurred_at"]).as_py()
+    return newest.replace(tzinfo=UTC) + timedelta(seconds=1)
+
+
 def _read(
     lake: Lake, start: datetime, end: datetime, *, moment: str, seen_until: datetime, version: int | None
 ) -> SessionsRead:

@@ -83,7 +83,7 @@ def json_object(fields: str, *, keep: str = "*") -> str:
     return f"SELECT {keep}, 0 AS sub_row, try(json_transform(line, '{spec}')) AS doc FROM lines"
 
 
-#: A `malformed` for json_object. DuckDB's transform gives NULL for what is no JSON, a struct of NULLs for a list.
+#: A `malformed` for json_object: the transform gives NULL for what is no JSON, a struct of NULLs for a list.
 NOT_JSON = """CASE
     WHEN doc IS NULL AND NOT json_valid(line) THEN 'not_json'
     WHEN NOT starts_with(ltrim(line), '{') THEN 'not_an_object' END"""

@@ -1,0 +1,66 @@
+"""Learn from the newest partition.
+
+Each announcement of the asset `events` brings one run for its partition. The champion is warm-started on the
+sliding window that ends with the partition (without a champion: trained from scratch), judged on the window's
+last hours beside champion, popularity and co-occurrence, and promoted if the gate finds it no worse.
+
+**How it is woken:** `PartitionedAssetTimetable`. On the real scheduler (Airflow 3.3.2, LocalExecutor) every
+announced partition gives exactly one run with that partition's key, in the order of announcement, one at a
+time; ingesting a partition anew gives one more; two announcements of a partition whose run is not yet made
+give one run. A paused DAG is not woken, and later catches up on nothing: backfill `ingest_sessions` with
+`--reprocess-behavior completed` over the partitions missed.
+
+**Skipped runs** are stale: the champion has already learned from data as late. Nothing to do.
+
+**A refused candidate** is registered, keeps its alias `challenger`, and serves nobody. The reasons are in the
+log of `release_candidate`, in the table `releases`, and in its MLflow run (button on the task).
+
+**Again:** safe at any time. A finished training is reused by its run key, a half-finished one is redone, and
+a release that was killed goes on where it stood. If the new champion harms, use `rollback_model`.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import PartitionedAssetTimetable, chain, dag, get_current_context, task
+
+from lastaisle_airflow.assets import EVENTS
+from lastaisle_airflow.defaults import DEFAULT_ARGS
+from lastaisle_airflow.learning import (
+    announce_champion,
+    evaluate_candidate,
+    release_candidate,
+    train_candidate,
+)
+from lastaisle_airflow.links import link_to_mlflow
+from lastaisle_airflow.partitions import interval, partition_of
+
+
+@dag(
+    schedule=PartitionedAssetTimetable(assets=EVENTS),
+    catchup=False,
+    max_active_runs=1,
+    default_args={**DEFAULT_ARGS, "owner": "machine-learning"},
+    dagrun_timeout=timedelta(hours=3),
+    doc_md=__doc__,
+    tags=["lastaisle", "models"],
+)
+def retrain_incremental() -> None:
+    """Learn from the newest partition."""
+
+    @task
+    def plan_window() -> dict[str, object]:
+        from lastaisle_airflow.learning import plan
+
+        _, end = interval(partition_of(get_current_context()))
+        return plan("incremental", data_end=end)
+
+    planned = plan_window()
+    trained = train_candidate(planned)
+    evaluated = evaluate_candidate(trained)
+    released = release_candidate(evaluated)
+    link_to_mlflow(trained, evaluated, released)
+    # Judged before released, and announced only when the champion moved: services listen to the announcement.
+    chain(planned, trained, evaluated, released, announce_champion(released))
+
+
+retrain_incremental()

@@ -1,0 +1,106 @@
+"""The simulated shop, day by day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+
+from lastaisle.simulate.affinity import affinity_of
+from lastaisle.simulate.catalogue import Catalogue, open_catalogue
+from lastaisle.simulate.events import events_of
+from lastaisle.simulate.lines import lines_of
+from lastaisle.simulate.noise import BREAKS, CLEAN, DUPLICATE, NOTHING, Deliveries, deliver, fates_of
+from lastaisle.simulate.options import Day, ShopOptions
+from lastaisle.simulate.sessions import sessions_of
+from lastaisle.simulate.shoppers import Shoppers, open_doors
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What the simulation knows of one day's logs, to check ingestion against.
+
+    rows = clean + duplicates + all broken ones.
+
+    Attributes:
+        rows: lines that arrived on the day.
+        clean: lines that are sound and not seen before.
+        duplicates: lines that are byte for byte an earlier line, of this day or of one before.
+        late: clean lines that arrived 2 to 36 hours after they happened.
+        broken: damaged lines by kind of damage, every kind of noise.BREAKS.
+        sessions: sessions that started on the day.
+        bots: how many of them were crawlers.
+        new_items: items launched on the day.
+        items: items in the catalogue.
+    """
+
+    rows: int
+    clean: int
+    duplicates: int
+    late: int
+    broken: dict[str, int]
+    sessions: int
+    bots: int
+    new_items: int
+    items: int
+
+
+@dataclass(frozen=True)
+class DayOfLogs:
+    """The rows that arrived on one day, in order of arrival.
+
+    Attributes:
+        day: the day (UTC).
+        lines: canonical JSON, without line ends; a few of them damaged.
+        truth: what is in them.
+    """
+
+    day: date
+    lines: list[str]
+    truth: Truth
+
+
+def simulate(options: ShopOptions) -> Iterator[DayOfLogs]:
+    """Simulate a shop's logs, one day after the other.
+
+    A day's logs do not depend on how many days follow. Rows still on their way when the last day ends are
+    not delivered.
+    """
+    catalogue = open_catalogue(options)
+    shoppers = open_doors(options, catalogue.shelf_weights(options.start))
+    pending = NOTHING
+    for number in range(options.days):
+        day = Day(options, number)
+        launched = catalogue.open_day(day)
+        happened, sessions, bots = _happen(day, catalogue, shoppers)
+        arrived, pending = pending.merged(happened).split(day.next.midnight)
+        truth = _truth(arrived, sessions=sessions, bots=bots, new_items=launched, items=len(catalogue))
+        yield DayOfLogs(day.date, arrived.lines, truth)
+
+
+def _happen(day: Day, catalogue: Catalogue, shoppers: Shoppers) -> tuple[Deliveries, int, int]:
+    """Simulate what happens on one day; returns its rows, its sessions and how many of them were bots."""
+    affinity = affinity_of(catalogue, day)
+    shoppers.drift(day, affinity.demand)
+    sessions = sessions_of(day, shoppers, affinity)
+    events = events_of(day, sessions)
+    fates = fates_of(day, events.session, events.occurred)
+    lines = lines_of(day, catalogue, shoppers, sessions, events, received=fates.received)
+    return deliver(day, lines, fates), len(sessions), int(sessions.bot.sum())
+
+
+def _truth(arrived: Deliveries, *, sessions: int, bots: int, new_items: int, items: int) -> Truth:
+    counts = np.bincount(arrived.label, minlength=2 + len(BREAKS)).tolist()
+    return Truth(
+        rows=len(arrived),
+        clean=counts[CLEAN],
+        duplicates=counts[DUPLICATE],
+        late=int(arrived.late.sum()),
+        broken=dict(zip(BREAKS, counts[2:], strict=True)),
+        sessions=sessions,
+        bots=bots,
+        new_items=new_items,
+        items=items,
+    )

@@ -1,0 +1,88 @@
+"""Writing the simulated logs to a folder, as a shop would land them: one folder a day."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from lastaisle.simulate.options import ShopOptions
+from lastaisle.simulate.shop import Truth, simulate
+
+
+@dataclass(frozen=True)
+class SimulationReport:
+    """What was written.
+
+    Attributes:
+        directory: the folder of the logs.
+        days: the truth about each day, in order of time.
+        files: the files written, one a day.
+        bytes: their size.
+        seconds: how long it took.
+        simulated: always true, so that no report of a simulated shop passes for one of a real shop.
+    """
+
+    directory: str
+    days: dict[date, Truth]
+    files: tuple[str, ...]
+    bytes: int
+    seconds: float
+    simulated: bool = True
+
+    def total(self, name: str) -> int:
+        """Add up one count of the truth over the days; `broken` over its kinds too."""
+        values = [getattr(truth, name) for truth in self.days.values()]
+        return sum(sum(value.values()) if isinstance(value, dict) else value for value in values)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Write the report as plain values, for JSON."""
+        totals = {
+            name: self.total(name) for name in ("rows", "clean", "duplicates", "late", "broken", "sessions")
+        }
+        return {
+            "simulated": self.simulated,
+            "directory": self.directory,
+            "files": list(self.files),
+            "bytes": self.bytes,
+            "seconds": round(self.seconds, 3),
+            **totals,
+            "days": {day.isoformat(): asdict(truth) for day, truth in self.days.items()},
+        }
+
+
+def day_file(directory: Path | str, day: date) -> Path:
+    """Say where the logs of a day lie."""
+    return Path(directory) / day.isoformat() / "simulated-part-0.jsonl"
+
+
+def write_logs(
+    directory: Path | str, options: ShopOptions, progress: Callable[[date, Truth], None] | None = None
+) -> SimulationReport:
+    """Write the logs of a simulated shop, one folder a day, each file whole or not at all.
+
+    Args:
+        directory: where to write; made when absent. Days already there are written anew.
+        options: which shop.
+        progress: told each day that is written.
+    """
+    started = time.perf_counter()
+    days: dict[date, Truth] = {}
+    files: list[str] = []
+    size = 0
+    for logs in simulate(options):
+        path = day_file(directory, logs.day)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.part")
+        content = "".join(f"{line}\n" for line in logs.lines).encode()
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
+        days[logs.day] = logs.truth
+        files.append(str(path))
+        size += len(content)
+        if progress is not None:
+            progress(logs.day, logs.truth)
+    return SimulationReport(str(directory), days, tuple(files), size, time.perf_counter() - started)

@@ -1,0 +1,141 @@
+"""Lay logs out as ingestion expects them: one folder a day, raw lines as they are."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import date
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from lastaisle.errors import SourceError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lastaisle.ingest.files import SourceFile
+
+MANIFEST = "_landed.json"  # written last: without it the layout was cut short and is made anew
+
+
+def days_landed(landing: Path, source: str, name: str) -> list[date] | None:
+    """Return the days of these logs, oldest first; None while they are not laid out.
+
+    Raises:
+        SourceError: the folder holds other logs.
+    """
+    manifest = landing / MANIFEST
+    if not manifest.exists():
+        return None
+    landed = json.loads(manifest.read_text(encoding="utf-8"))
+    if (landed["source"], landed["format"]) != (source, name):
+        raise SourceError(
+            f"{landing} holds the logs of {landed['source']} ({landed['format']}), not of {source} ({name}): "
+            "choose another LASTAISLE_HOME for these, or remove that one (make clean)"
+        )
+    return [date.fromisoformat(day) for day in landed["days"]]
+
+
+def note_landed(landing: Path, source: str, name: str, days: list[date]) -> None:
+    """Write down that the logs are laid out."""
+    content = {"source": source, "format": name, "days": [day.isoformat() for day in days]}
+    (landing / MANIFEST).write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def split_by_day(source: str, name: str, landing: Path) -> list[date]:
+    """Split logs into one folder a day (UTC), by the time that the format's own adapter reads.
+
+    Lines stay as they are, in their order, and each file keeps the header. A line without a readable time
+    goes where the line before it went, so that ingestion, not this, says what is wrong with it.
+
+    Args:
+        source: a file, a folder or a URL.
+        name: the format, one of lastaisle.ingest.sources.ADAPTERS.
+        landing: folder of the days' folders.
+
+    Returns:
+        The days, oldest first.
+
+    Raises:
+        SourceError: no line has a readable time.
+    """
+    from lastaisle.ingest.files import list_files
+    from lastaisle.ingest.sources import adapter
+
+    header = adapter(name).header
+    days: set[date] = set()
+    for number, file in enumerate(list_files(source)):
+        first = _first_line(file)
+        kept = first if header and re.match(header, first) else None
+        with ExitStack() as stack:
+            outputs: dict[date, IO[str]] = {}
+            for day, lines in _dated_lines(file, name):
+                if day not in outputs:
+                    path = landing / day.isoformat() / f"part-{number}{_suffix(file)}"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    outputs[day] = stack.enter_context(path.open("w", encoding="utf-8", newline=""))
+                    outputs[day].write(f"{kept}\n" if kept else "")
+                outputs[day].writelines(lines)
+        days.update(outputs)
+    if not days:
+        raise SourceError(f"no line of {source} has a time that the format {name!r} can read")
+    return sorted(days)
+
+
+def _dated_lines(file: SourceFile, name: str) -> Iterator[tuple[date, list[str]]]:
+    """Yield runs of lines of one day, in the order of the file."""
+    import duckdb
+
+    from data_contracts.contract import load_contract
+    from lastaisle.ingest.files import read_lines
+    from lastaisle.ingest.sources import adapter
+
+    chosen = adapter(name)
+    query = (
+        f"SELECT source_row, min(TRY_CAST(occurred_at AS TIMESTAMPTZ))::DATE AS day "
+        f"FROM ({chosen.select(load_contract('raw_events'), 'batch')}) GROUP BY source_row ORDER BY source_row"
+    )
+    waiting: list[str] = []  # lines before the first that has a time
+    current: date | None = None
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        for batch in read_lines(file, chosen.header):
+            days = dict(connection.register("batch", _table(batch)).execute(query).fetchall())
+            runs: list[tuple[date, list[str]]] = []
+            for row, line in zip(batch["source_row"].to_pylist(), batch["payload"].to_pylist(), strict=True):
+                day = days.get(row) or current
+                if day is None:
+                    waiting.append(_ended(line))
+                    continue
+                if not runs or day != current:
+                    runs.append((day, waiting))
+                    waiting = []
+                runs[-1][1].append(_ended(line))
+                current = day
+            yield from runs
+
+
+def _table(batch: pa.RecordBatch) -> Any:
+    import pyarrow as pa
+
+    return pa.Table.from_batches([batch])
+
+
+def _ended(line: str) -> str:
+    return line if line.endswith("\n") else f"{line}\n"
+
+
+def _first_line(file: SourceFile) -> str:
+    with file.open() as stream:
+        start = stream.read(1 << 16)
+    if start[:2] == b"\x1f\x8b":
+        start = zlib.decompressobj(wbits=31).decompress(start)
+    return start.split(b"\n", 1)[0].decode("utf-8", "replace").lstrip("\ufeff").rstrip("\r")
+
+
+def _suffix(file: SourceFile) -> str:
+    """Return the ending of the file's name, without the packing that a split file no longer has."""
+    return Path(re.sub(r"\.(gz|parquet)$", "", file.url)).suffix or ".log"

@@ -1,0 +1,167 @@
+"""The tasks that `retrain_incremental` and `retrain_full` share, and what `rollback_model` does.
+
+Between tasks only references travel: a plan of a few numbers and names, an MLflow run id, a version.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from lastaisle.config import Settings
+from lastaisle_airflow.assets import CHECKOUT_RECOMMENDER
+from lastaisle_airflow.defaults import TRAINING_POOL
+
+if TYPE_CHECKING:
+    pass
+
+log = logging.getLogger(__name__)
+
+
+def actor_of(dag_run: Any) -> str:
+    """Name a DAG run for the ledger: who moved it."""
+    return f"airflow:{dag_run.dag_id}/{dag_run.run_id}"
+
+
+def given_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the parameters that were filled in, the moment as a moment in UTC."""
+    given = {name: value for name, value in params.items() if value not in (None, "")}
+    if "data_end" in given:
+        moment = datetime.fromisoformat(given["data_end"])
+        given["data_end"] = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return given
+
+
+def plan(
+    kind: str,
+    *,
+    data_end: datetime | None = None,
+    window_hours: float | None = None,
+    half_life_hours: float | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Decide what a training learns from.
+
+    Args:
+        kind: incremental or full.
+        data_end: the moment after the last event; default that after the newest event.
+        window_hours: length of the window; default as in the settings.
+        half_life_hours: half-life of a session's weight; default as in the settings.
+        **options: hyperparameters by the names of TrainingOptions; the others stay at their defaults.
+
+    Raises:
+        AirflowSkipException: the champion has learned from data as late already, or there are no events yet.
+    """
+    from lastaisle.errors import NotEnoughDataError
+    from lastaisle.lake import Lake
+    from lastaisle.release.registry import Registry
+    from lastaisle.release.release import current_champion
+    from lastaisle.training.plan import StalePlanError, plan_window
+    from lastaisle.training.windows import newest_data_end
+    from models.training import TrainingOptions
+
+    prefix = "full_" if kind == "full" else ""
+    lengths = {f"{prefix}window_hours": window_hours, f"{prefix}half_life_hours": half_life_hours}
+    given: dict[str, Any] = {name: value for name, value in lengths.items() if value}
+    settings = replace(Settings.from_env(), **given)
+    lake = Lake(settings.lake)
+    try:
+        planned = plan_window(
+            lake,
+            settings,
+            data_end or newest_data_end(lake),
+            kind,
+            current_champion(lake, Registry(settings)),
+            options=TrainingOptions.from_dict({"seed": settings.seed, **options}),
+        )
+    except (StalePlanError, NotEnoughDataError) as nothing_to_learn:
+        raise AirflowSkipException(str(nothing_to_learn)) from nothing_to_learn
+    log.info("Planned %s: %s", planned.run_key, planned)
+    return json.loads(planned.to_json())
+
+
+@task(pool=TRAINING_POOL)
+def train_candidate(planned: dict[str, Any]) -> str:
+    """Train, and return the MLflow run's id."""
+    from lastaisle.lake import Lake
+    from lastaisle.release.registry import Registry
+    from lastaisle.training.plan import TrainingPlan
+    from lastaisle.training.train import train_candidate as train
+
+    settings = Settings.from_env()
+    return train(
+        TrainingPlan.from_json(json.dumps(planned)), Lake(settings.lake), Registry(settings), settings
+    )
+
+
+@task(pool=TRAINING_POOL)
+def evaluate_candidate(trained: str) -> str:
+    """Judge the candidate beside champion and baselines; the report lies in the MLflow run."""
+    from lastaisle.lake import Lake
+    from lastaisle.release.evaluate import evaluate_candidate as evaluate
+    from lastaisle.release.registry import Registry
+
+    settings = Settings.from_env()
+    evaluate(trained, Lake(settings.lake), Registry(settings), settings)
+    return trained
+
+
+@task
+def release_candidate(trained: str) -> dict[str, Any]:
+    """Register the candidate, and promote it if the gate lets it."""
+    from lastaisle.lake import Lake
+    from lastaisle.release.evaluate import evaluate_candidate as evaluate
+    from lastaisle.release.registry import Registry
+    from lastaisle.release.release import release_candidate as release
+
+    settings = Settings.from_env()
+    lake, registry = Lake(settings.lake), Registry(settings)
+    # Returns what is stored, unless the champion moved since: then it judges against the new one.
+    evaluate(trained, lake, registry, settings)
+    actor = actor_of(get_current_context()["dag_run"])
+    decision = release(trained, lake, registry, settings, actor=actor)
+    version = registry.version_for_run(trained)
+    log.info("Version %s %s: %s", version, "promoted" if decision.promote else "refused", decision.reasons)
+    serves = registry.aliases().get("champion") == version
+    return {
+        "version": version,
+        "promoted": decision.promote,
+        "champion_moved": decision.promote and serves,
+        "reasons": list(decision.reasons),
+    }
+
+
+@task(outlets=[CHECKOUT_RECOMMENDER])
+def announce_champion(move: dict[str, Any], *, outlet_events: Any = None) -> None:
+    """Tell who listens to the asset that the champion moved; skip where it stayed."""
+    if not move["champion_moved"]:
+        raise AirflowSkipException("the champion stays: nothing to announce")
+    outlet_events[CHECKOUT_RECOMMENDER].extra = {"version": move["version"]}
+
+
+def roll_back(to_version: int | None, reason: str, dry_run: bool, dag_run: Any) -> dict[str, Any]:
+    """Move the champion back, or say what would move; tried again, the same DAG run moves it once."""
+    from lastaisle.lake import Lake
+    from lastaisle.release.registry import Registry
+    from lastaisle.release.rollback import rollback
+
+    settings = Settings.from_env()
+    report = rollback(
+        Lake(settings.lake),
+        Registry(settings),
+        settings,
+        to_version=None if to_version is None else str(to_version),
+        reason=reason.strip() or ("dry run" if dry_run else ""),
+        actor=actor_of(dag_run),
+        dry_run=dry_run,
+        request_id=dag_run.run_id,
+    )
+    log.info("%s", report)
+    return {"version": report.to_version, "champion_moved": report.moved, **report.to_dict()}

@@ -1,0 +1,86 @@
+"""What one run of ingestion covers: a day or an hour of logs, named by its partition key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from lastaisle.config import Settings, SettingsError
+from lastaisle.errors import LastaisleError
+
+
+class PartitionError(LastaisleError):
+    """A run without a partition key, or with one that names neither a day nor an hour."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """How often ingestion runs.
+
+    Attributes:
+        cron: when a run starts: as soon as its partition is over.
+        key_format: how its key is written; the keys sort as their times do.
+        length: how much time one partition covers.
+    """
+
+    cron: str
+    key_format: str
+    length: timedelta
+
+
+CADENCES = {
+    "day": Cadence("0 0 * * *", "%Y-%m-%d", timedelta(days=1)),
+    "hour": Cadence("0 * * * *", "%Y-%m-%dT%H", timedelta(hours=1)),
+}
+
+
+def cadence(settings: Settings) -> Cadence:
+    """Return the cadence that LASTAISLE_PARTITION names.
+
+    Raises:
+        SettingsError: it names none.
+    """
+    if settings.partition not in CADENCES:
+        known = " or ".join(CADENCES)
+        raise SettingsError(f"LASTAISLE_PARTITION should be {known}, received {settings.partition!r}")
+    return CADENCES[settings.partition]
+
+
+def interval(key: str) -> tuple[datetime, datetime]:
+    """Return the first moment (UTC) of a partition and the first moment after it.
+
+    Raises:
+        PartitionError: the key is neither like 2025-10-09 nor like 2025-10-09T14.
+    """
+    for each in CADENCES.values():
+        try:
+            start = datetime.strptime(key, each.key_format).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+        return start, start + each.length
+    raise PartitionError(f"a partition key should be like 2025-10-09 or 2025-10-09T14, received {key!r}")
+
+
+def source_of(key: str, settings: Settings) -> str:
+    """Return where the logs of one partition lie: LASTAISLE_SOURCE with {day} and {hour} filled in."""
+    start, _ = interval(key)
+    hour = start.strftime(CADENCES["hour"].key_format)
+    return settings.source.replace("{day}", hour[:10]).replace("{hour}", hour)
+
+
+def partition_of(context: Mapping[str, Any]) -> str:
+    """Return the partition key of the run that a task belongs to.
+
+    Raises:
+        PartitionError: the run was triggered by hand without a key.
+    """
+    key = context["dag_run"].partition_key
+    if not key:
+        raise PartitionError(
+            f"run {context['dag_run'].run_id} has no partition key; trigger it with one, like 2025-10-09"
+        )
+    return str(key)

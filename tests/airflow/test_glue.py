@@ -1,0 +1,136 @@
+"""The small functions between Airflow and the pipeline."""
+
+import json
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pytest
+
+from lastaisle.config import Settings, SettingsError
+from lastaisle.errors import SourceError
+from lastaisle_airflow import defaults, ingestion, learning, links, partitions
+from lastaisle_airflow.airflow_api import Run, seconds_of
+
+
+@dataclass
+class DagRun:
+    dag_id: str = "ingest_sessions"
+    run_id: str = "backfill__2025-10-09__x"
+    partition_key: str | None = "2025-10-09"
+
+
+@dataclass
+class TaskInstance:
+    dag_id: str = "ingest_sessions"
+    run_id: str = "backfill__2025-10-09__x"
+    task_id: str = "ingest_file"
+    map_index: int = 3
+    try_number: int = 2
+    max_tries: int = 2
+    log_url: str = "http://airflow/log"
+
+
+def test_a_partition_names_its_interval_and_its_source(tmp_path):
+    settings = Settings(home=tmp_path, source="s3://logs/{day}/hour={hour}/")
+    assert partitions.interval("2025-10-09") == (
+        datetime(2025, 10, 9, tzinfo=UTC),
+        datetime(2025, 10, 10, tzinfo=UTC),
+    )
+    assert partitions.interval("2025-12-31T23")[1] == datetime(2026, 1, 1, tzinfo=UTC)
+    assert partitions.source_of("2025-10-09T05", settings) == "s3://logs/2025-10-09/hour=2025-10-09T05/"
+
+
+@pytest.mark.parametrize("key", ["", "yesterday", "2025-13-01", "2025-10-09T25"])
+def test_a_key_that_names_no_partition_is_refused_with_its_value(key):
+    with pytest.raises(partitions.PartitionError, match=repr(key)):
+        partitions.interval(key)
+
+
+def test_the_cadence_is_a_setting(tmp_path):
+    assert partitions.cadence(Settings(home=tmp_path, partition="hour")).cron == "0 * * * *"
+    with pytest.raises(SettingsError, match="LASTAISLE_PARTITION should be day or hour, received 'week'"):
+        partitions.cadence(Settings(home=tmp_path, partition="week"))
+
+
+def test_a_run_without_a_partition_says_how_to_trigger_it():
+    with pytest.raises(partitions.PartitionError, match="trigger it with one"):
+        partitions.partition_of({"dag_run": DagRun(partition_key=None)})
+
+
+@pytest.mark.parametrize("wrap", [lambda one: one, lambda one: [one], lambda one: [None, one]])
+def test_one_report_counts_however_airflow_hands_it_over(wrap):
+    report = {"batch_id": "b", "rows": 5, "days": ["2025-10-09", "2025-10-08"]}
+    assert ingestion.summarize("2025-10-09", wrap(report)) == {
+        "partition": "2025-10-09",
+        "files": 1,
+        "rows": 5,
+        "days": ["2025-10-08", "2025-10-09"],
+    }
+
+
+def test_missing_files_are_counted():
+    ingestion.check_all_taken_in(["a", "b"], {"files": 2})
+    with pytest.raises(SourceError, match="1 of 2 files were not taken in"):
+        ingestion.check_all_taken_in(["a", "b"], {"files": 1})
+    with pytest.raises(SourceError, match="2 of 2 files"):
+        ingestion.check_all_taken_in(["a", "b"], None)
+
+
+def test_a_partition_without_files_is_skipped(tmp_path):
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    with pytest.raises(AirflowSkipException):
+        ingestion.files_of(str(tmp_path / "absent"))
+    with pytest.raises(AirflowSkipException):
+        ingestion.files_of(str(tmp_path))
+
+
+def test_empty_params_take_the_settings_and_moments_are_utc():
+    given = learning.given_params({"epochs": 3, "window_hours": None, "data_end": "2025-10-09T12:00:00"})
+    assert given == {"epochs": 3, "data_end": datetime(2025, 10, 9, 12, tzinfo=UTC)}
+
+
+def test_a_failure_says_which_run_and_where_to_look(monkeypatch, caplog):
+    monkeypatch.setattr(defaults, "trained_run", lambda task_instance: "abc123")
+    monkeypatch.setenv("LASTAISLE_MLFLOW_UI", "http://mlflow:5000/")
+    context = {"ti": TaskInstance(), "dag_run": DagRun(), "exception": ValueError("broken")}
+    with caplog.at_level(logging.ERROR, "lastaisle.alerts"):
+        defaults.report_failure(context)
+    (record,) = caplog.records
+    said = json.loads(record.getMessage().split("failed: ", 1)[1])
+    assert said == {
+        "dag": "ingest_sessions",
+        "run": "backfill__2025-10-09__x",
+        "partition": "2025-10-09",
+        "task": "ingest_file",
+        "map_index": 3,
+        "try": 2,
+        "tries": 3,
+        "error": "ValueError: broken",
+        "log": "http://airflow/log",
+        "mlflow_run": "http://mlflow:5000/#/runs/abc123",
+    }
+
+
+def test_the_link_leads_to_mlflow_even_before_there_is_a_run(monkeypatch):
+    monkeypatch.setenv("LASTAISLE_MLFLOW_PORT", "5055")
+    assert links.run_page(None) == "http://127.0.0.1:5055"
+
+
+def test_airflow_shows_the_link_on_the_tasks_that_have_a_run(dagbag):
+    for name in ("retrain_incremental", "retrain_full"):
+        linked = {t.task_id for t in dagbag.dags[name].tasks if t.operator_extra_links}
+        assert linked == {"train_candidate", "evaluate_candidate", "release_candidate"}
+
+
+def test_time_between_tasks_is_airflows_and_parallel_tasks_count_once():
+    def at(second):
+        return datetime(2025, 10, 9, 0, 0, second, tzinfo=UTC)
+
+    def task(start, end):
+        return {"start_date": at(start).isoformat(), "end_date": at(end).isoformat(), "state": "success"}
+
+    run = Run("d", "r", None, "success", at(0), at(30))
+    waiting = {"start_date": None, "end_date": None, "state": "skipped"}
+    assert seconds_of([task(12, 20), task(2, 10), task(4, 8), task(6, 11), waiting], run) == (17.0, 13.0)

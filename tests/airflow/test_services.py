@@ -1,0 +1,103 @@
+"""Services bind to 127.0.0.1 only, name a taken port, and leave no process behind."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from lastaisle.config import Settings
+from lastaisle_airflow import services
+from lastaisle_airflow.services import PortTakenError, Service, ServiceError, Services
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+def started(settings, monkeypatch):
+    """Services whose parts are plain Python: a parent with a child that ignores SIGTERM."""
+    child = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    monkeypatch.setattr(services, "STOP_SECONDS", 1.0)
+    every = Services(settings)
+    (settings.home / "logs").mkdir(parents=True)
+    every._spawn(Service("parent", (sys.executable, "-c", parent)))
+    deadline = time.monotonic() + 20
+    while len(every._children["parent"].children()) < 1 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    yield every
+    every.stop()
+
+
+def test_a_taken_port_is_named_with_its_setting_and_holder(settings):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(
+            PortTakenError, match=rf"port {port} on 127\.0\.0\.1 is taken.*LASTAISLE_AIRFLOW_PORT"
+        ):
+            services.check_port(port, "LASTAISLE_AIRFLOW_PORT")
+    services.check_port(port, "LASTAISLE_AIRFLOW_PORT")
+
+
+def test_everything_listens_on_this_machine_only(settings):
+    for service in services.services_of(settings):
+        command = " ".join(service.command)
+        if service.url:
+            assert "--host 127.0.0.1" in command
+        assert "0.0.0.0" not in command
+    assert "--skip-serve-logs" in services.services_of(settings)[-1].command
+
+
+def test_children_get_these_settings_and_byte_code(settings, monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("AIRFLOW__CORE__PARALLELISM", "2")
+    environment = services.environment(settings)
+    assert "PYTHONDONTWRITEBYTECODE" not in environment
+    assert environment["AIRFLOW__CORE__PARALLELISM"] == "2", "what the user set stays"
+    assert Settings.from_env(environment) == settings
+
+
+def test_stop_ends_children_of_children_that_ignore_it(started):
+    pids = [
+        started._children["parent"].pid,
+        *(c.pid for c in started._children["parent"].children(recursive=True)),
+    ]
+    assert len(pids) == 2
+    started.stop()
+    assert not [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+
+
+def test_a_service_that_died_is_named_with_its_last_lines(settings):
+    (settings.home / "logs").mkdir(parents=True)
+    every = Services(settings)
+    every._spawn(Service("teapot", (sys.executable, "-c", "import sys; sys.exit('short and stout')")))
+    every._children["teapot"].wait(20)
+    with pytest.raises(ServiceError, match="teapot ended with status 1(.|\n)*short and stout"):
+        every.check()
+    every.stop()
+
+
+def test_leftovers_of_a_killed_start_are_ended_but_not_a_stranger_with_their_pid(settings):
+    settings.home.mkdir(parents=True)
+    ours, stranger = (
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) for _ in range(2)
+    )
+    try:
+        created = psutil.Process(ours.pid).create_time()
+        ledger = settings.home / "services.json"
+        ledger.write_text(json.dumps([[ours.pid, created], [stranger.pid, created - 1000.0]]))
+        Services(settings)._stop_leftovers()
+        assert ours.poll() is not None
+        assert stranger.poll() is None
+        assert not ledger.exists()
+    finally:
+        stranger.kill()
+        stranger.wait()

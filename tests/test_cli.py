@@ -1,0 +1,132 @@
+"""The command line: its help, its reports, its exit codes, and that README names only what exists."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lastaisle import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMANDS = ["ingest", "train", "evaluate", "release", "rollback", "replay", "simulate", "benchmark"]
+EVENT = {
+    "event_id": "e1",
+    "event_type": "item_added",
+    "occurred_at": "2025-10-09T12:00:00.120Z",
+    "received_at": "2025-10-09T12:00:01.002Z",
+    "user_id": "u7",
+    "session_id": "s7-1",
+    "item_id": "i42",
+    "quantity": 1,
+    "price": 9.90,
+    "currency": "EUR",
+}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path / "home"))
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the real command, for what it prints and the code it exits with."""
+    command = [sys.executable, "-m", "lastaisle.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "benchmark accuracy"])
+def test_help_says_what_the_command_does(command):
+    shown = CliRunner().invoke(cli.app, [*command.split(), "--help"])
+    assert shown.exit_code == 0
+    assert len(shown.output.splitlines()) > 5
+
+
+def test_readme_names_only_commands_and_options_that_exist():
+    readme = (ROOT / "README.md").read_text()
+    used = re.findall(r"bin/lastaisle ((?:[a-z]+ ?)+)((?: ?--[a-z-]+(?: [^-\s`][^\s`]*)?)*)", readme)
+    assert used
+    for words, options in used:
+        shown = CliRunner().invoke(cli.app, [*words.split(), "--help"], env={"COLUMNS": "200"})
+        assert shown.exit_code == 0, words
+        for option in re.findall(r"--[a-z-]+", options):
+            assert option in shown.output, f"README: lastaisle {words} {option}"
+
+
+def test_make_targets_that_readme_names_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"`?make ([a-z]+)", (ROOT / "README.md").read_text()):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
+
+
+def test_ingest_reports_and_ends_well(tmp_path):
+    logs = tmp_path / "logs.jsonl"
+    logs.write_text(json.dumps(EVENT) + "\n" + json.dumps(EVENT) + "\n{broken\n")
+    report = tmp_path / "reports" / "ingest.json"
+    ended = run(
+        *("ingest", "--format", "canonical", "--source", str(logs), "--lake", str(tmp_path / "lake")),
+        *("--report", str(report)),
+    )
+    assert ended.returncode == 0, ended.stderr
+    written = json.loads(report.read_text())
+    counts = {name: written[f"rows_{name}"] for name in ("in", "clean", "quarantined", "duplicate")}
+    assert counts == {"in": 3, "clean": 1, "quarantined": 1, "duplicate": 1}
+    assert {"seconds", "events_per_second", "peak_rss_mib"} <= set(written)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("ingest", "--source", "/no/such/logs"), 3, "/no/such/logs"),
+        (("ingest", "--source", ".", "--format", "cobol"), 3, "cobol"),
+        (("train",), 5, "ingest some logs first"),
+        (("rollback", "--reason", "CTR fell"), 6, "checkout-recommender"),
+        (("benchmark", "accuracy", "--train", "none", "--test", "none"), 3, "none"),
+        (("train", "--set", "epochs"), 2, "NAME=VALUE"),
+        (("nonsense",), 2, "nonsense"),
+    ],
+)
+def test_errors_exit_with_a_code_and_without_a_traceback(arguments, code, words):
+    ended = run(*arguments)
+    assert ended.returncode == code, ended.stdout + ended.stderr
+    assert words in " ".join(ended.stderr.split())
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_refused_candidate_exits_with_its_own_code(monkeypatch):
+    class Refusal:
+        promote = False
+
+        def to_json(self) -> str:
+            return '{"promote": false, "reasons": ["worse"]}'
+
+    class NoRegistry:
+        def aliases(self) -> dict[str, str]:
+            return {"champion": "1"}
+
+    monkeypatch.setattr(cli, "_stores", lambda lake: (None, None, NoRegistry()))
+    monkeypatch.setattr("lastaisle.release.release.release_candidate", lambda *_, **__: Refusal())
+    ended = CliRunner().invoke(cli.app, ["release", "--run-id", "r1"])
+    assert ended.exit_code == cli.REFUSED
+    assert "worse" in ended.output
+
+
+def test_simulate_writes_a_folder_a_day(tmp_path):
+    arguments = ("--days", "2", "--sessions-per-day", "20", "--items", "60", "--out", str(tmp_path / "logs"))
+    ended = CliRunner().invoke(cli.app, ["simulate", *arguments, "--report", str(tmp_path / "r.json")])
+    assert ended.exit_code == 0, ended.output
+    assert [path.name for path in sorted((tmp_path / "logs").iterdir())] == ["2025-10-01", "2025-10-02"]
+    assert json.loads((tmp_path / "r.json").read_text())["simulated"] is True
+
+
+def test_hyperparameters_are_read_as_values():
+    assert cli._values(["epochs=3", "half_life=null", "dropout=0.1"]) == {
+        "epochs": 3,
+        "half_life": None,
+        "dropout": 0.1,
+    }
