@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -45,6 +46,7 @@ class Registry:
             os.environ.setdefault(name, value)
         import mlflow
 
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # also where it was imported before
         self.uri = settings.mlflow_uri
         self.model_name = settings.model_name
         self._experiment = settings.experiment

@@ -16,8 +16,8 @@ def newest_with_replay(
     """Keep every session that ended at or after `learned_until`, and a sample of the older ones.
 
     Without the older ones a model forgets what the newest do not show; with all of them a warm start costs
-    what a training from scratch does. On a week of YooChoose clicks by days, two epochs with a quarter replayed
-    reached the recall@20 of a training from scratch on all days (0.622 against 0.621).
+    what a training from scratch does. On a week of YooChoose clicks by days, two epochs with a quarter
+    replayed reached the recall@20 of trainings from scratch on all days (0.622 against 0.621).
 
     Args:
         log: sessions of the window, oldest first.
