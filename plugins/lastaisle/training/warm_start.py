@@ -17,7 +17,8 @@ def newest_with_replay(
 
     Without the older ones a model forgets what the newest do not show; with all of them a warm start costs
     what a training from scratch does. On a week of YooChoose clicks by days, two epochs with a quarter
-    replayed reached the recall@20 of trainings from scratch on all days (0.622 against 0.621).
+    replayed reached a mean recall@20 of 0.634, trainings from scratch on all days so far 0.638. The share was
+    chosen on that same week, among four settings of share, epochs and learning rate.
 
     Args:
         log: sessions of the window, oldest first.
