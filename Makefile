@@ -42,7 +42,7 @@ up: setup  ## Start Airflow and MLflow on 127.0.0.1, without the demo's work
 	@$(BIN)/python -m lastaisle_airflow.services
 
 test: setup  ## Run all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup  ## Check style, types, import floors
 	@$(BIN)/ruff check .

@@ -58,7 +58,23 @@ def artifact(recommender, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def answers(artifact, tmp_path_factory):
+def service_python(artifact, tmp_path_factory):
+    """A fresh environment with the model's own requirements and nothing else."""
+    folder = tmp_path_factory.mktemp("environment") / "venv"
+    python = folder / "bin" / "python"
+    uv = [sys.executable, "-m", "uv"]
+    requirements_file = str(artifact / "requirements.txt")
+    for command in (
+        [*uv, "venv", "--quiet", "--python", sys.executable, str(folder)],
+        [*uv, "pip", "install", "--quiet", "--python", str(python), "--requirements", requirements_file],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=250)
+        assert done.returncode == 0, done.stderr[-3000:]
+    return python
+
+
+@pytest.fixture(scope="module")
+def answers(artifact, service_python, tmp_path_factory):
     """What a service gets that has its own package `models` and does not have this project."""
     service = tmp_path_factory.mktemp("service")
     (service / "models").mkdir()
@@ -66,7 +82,7 @@ def answers(artifact, tmp_path_factory):
     (service / "service.py").write_text(SERVICE)
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {str(service)!r});"
+        [service_python, "-P", "-c", f"import sys; sys.path.insert(0, {str(service)!r});"
          f"sys.argv = ['service', {str(artifact)!r}]; exec(open('service.py').read())"],
         cwd=service, env=environ, capture_output=True, text=True, check=False, timeout=200,
     )  # fmt: skip

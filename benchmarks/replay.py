@@ -1,0 +1,44 @@
+"""Is learning every day worth it? A real week, day by day: frozen, from scratch, incremental.
+
+Takes about five minutes on two cores. The data are not in the project: LASTAISLE_DATA names their folder.
+With a file name as argument, writes the chart there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from lastaisle.replay import read_periods, replay
+from lastaisle.replay_chart import draw
+
+
+def main() -> None:
+    """Replay the week, print the summary and, for each later day, what incremental gains."""
+    source = Path(os.environ.get("LASTAISLE_DATA", "../shared/data")) / "yoochoose-week.tsv"
+    if not source.is_file():
+        print(f"skipped: no file {source}; set LASTAISLE_DATA", file=sys.stderr)
+        return
+    report = replay(read_periods("yoochoose", str(source)))
+    summary = report["summary"]
+    ratios = {
+        name: round(summary["incremental"][name] / summary["scratch"][name], 3)
+        for name in ("recall@20", "train_seconds")
+    }
+    print(json.dumps({"summary": summary, "incremental_to_scratch": ratios}))
+    table = Table("strategy", "recall@20", "precision@20", "mrr@20", "train seconds")
+    for strategy, mean in summary.items():
+        metrics = (f"{mean[name]:.4f}" for name in ("recall@20", "precision@20", "mrr@20"))
+        table.add_row(strategy, *metrics, f"{mean['train_seconds']:.1f}")
+    Console().print(table)
+    if len(sys.argv) > 1:
+        draw(report, Path(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()
