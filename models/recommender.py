@@ -22,6 +22,8 @@ MODEL_NAMES = ("attention", "popularity", "cooccurrence")
 class ModelError(ValueError):
     """A model that does not exist or whose files cannot be read."""
 
+    exit_code = 2
+
 
 class Recommender(ABC):
     """A model that scores every item as the next one of a session.

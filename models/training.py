@@ -18,6 +18,8 @@ Progress = Callable[[float, str], None]
 class OptionsError(ValueError):
     """A hyperparameter that does not exist, or a value that it cannot have."""
 
+    exit_code = 2
+
 
 @dataclass(frozen=True)
 class TrainingOptions:

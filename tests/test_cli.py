@@ -88,6 +88,7 @@ def test_ingest_reports_and_ends_well(tmp_path):
         (("rollback", "--reason", "CTR fell"), 6, "checkout-recommender"),
         (("benchmark", "accuracy", "--train", "none", "--test", "none"), 3, "none"),
         (("train", "--set", "epochs"), 2, "NAME=VALUE"),
+        (("train", "--set", "epocs=3"), 2, "no such hyperparameter: epocs"),
         (("nonsense",), 2, "nonsense"),
     ],
 )

@@ -19,7 +19,6 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from lastaisle.config import Settings
-from lastaisle.errors import LastaisleError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -314,11 +313,12 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=errors)])
     try:
         app()
-    except (LastaisleError, ValueError) as error:
-        if not isinstance(error, LastaisleError) and type(error) is ValueError:
+    except Exception as error:
+        code = getattr(error, "exit_code", None)  # the mark of an error raised on purpose, on any floor
+        if code is None:
             raise
         errors.print(f"error: {error}", style="red", markup=False, highlight=False)
-        sys.exit(getattr(error, "exit_code", 2))
+        sys.exit(code)
 
 
 if __name__ == "__main__":

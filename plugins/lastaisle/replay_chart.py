@@ -30,7 +30,7 @@ def draw(report: Mapping[str, Any], file: Path) -> None:
         cost.plot(labels, list(accumulate(row["train_seconds"] for row in rows)), **style)
     recall.set(ylabel="recall@20", title="Trained up to the period before, tested on this one")
     precision.set(ylabel="precision@20")
-    cost.set(ylabel="training seconds, summed", yscale="log")
+    cost.set(ylabel="train seconds, sum", yscale="log")
     for axes in (recall, precision, cost):
         axes.grid(alpha=0.3)
     recall.legend()

@@ -35,6 +35,14 @@ def test_cooccurrence_counts_nearer_followers_more_and_falls_back_to_popularity(
     assert ids[1] == ["a", "b", "c"]
 
 
+def test_cooccurrence_counts_an_item_that_comes_again():
+    model = create("cooccurrence", TrainingOptions(half_life=None))
+    model.fit(SessionLog.from_lists([["a", "a", "b"], ["c", "b"]]))
+    ids, scores = model.recommend([["a"]], k=2)
+    assert ids == [["b", "a"]]  # b one click and two clicks after an a, a one click after
+    assert scores[0] == pytest.approx([1.5, 1.0])
+
+
 def test_cooccurrence_warm_start_equals_counting_at_once():
     options = TrainingOptions(half_life=None, memory=1.0)
     whole, parts = create("cooccurrence", options), create("cooccurrence", options)

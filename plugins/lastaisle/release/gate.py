@@ -93,11 +93,12 @@ def decide(candidate: Evaluation, champion: Evaluation | None, rules: GateRules 
     baseline, on enough targets.
     """
     rules = rules or GateRules()
-    checks = [_enough_targets(candidate, rules), _beats_popularity(candidate, rules)]
-    if champion is not None:
-        checks.append(_not_worse(candidate, champion, rules))
+    checks = [_beats_popularity(candidate, rules)]
+    if champion is not None:  # what it was held against comes first: readers see the first reason
+        checks.insert(0, _not_worse(candidate, champion, rules))
         checks.extend(_slices(candidate, champion, rules))
         checks.append(_covers(candidate, champion, rules))
+    checks.append(_enough_targets(candidate, rules))
     return Decision(all(check.passed for check in checks), tuple(checks))
 
 

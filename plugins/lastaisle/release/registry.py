@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 RUN_KEY = "run_key"
 KIND = "lastaisle.kind"
 WINDOW_END = "lastaisle.window_end"
-STATE = (
-    "state"  # artifact folder of a run with what a warm start needs; the model that services pull lacks it
-)
+# Artifact folder of a run with what a warm start needs and the model that services pull lacks.
+STATE = "state"
 MODEL = "recommender"
+DESCRIPTION = (
+    "The next items of a session at the checkout. Services pull the alias `champion`, which moves only "
+    "through the gate or a rollback, and every move stands in the table `releases`."
+)
 
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -198,7 +201,7 @@ class Registry:
         if not models:
             raise RegistryError(f"run {run_id} of {self.uri} logged no model to register: train again")
         try:
-            self.client.create_registered_model(self.model_name)
+            self.client.create_registered_model(self.model_name, description=DESCRIPTION)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -212,6 +215,10 @@ class Registry:
         """Set tags of a version; ones that it has keep their newest value."""
         for name, value in tags.items():
             self.client.set_model_version_tag(self.model_name, version, name, value)
+
+    def describe_version(self, version: str, text: str) -> None:
+        """Write the description that people see beside a version."""
+        self.client.update_model_version(self.model_name, version, text)
 
     def run_of(self, version: str) -> str:
         """Return the run that trained a version.

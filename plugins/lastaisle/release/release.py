@@ -79,6 +79,8 @@ def release_candidate(
     decision = decide(report.candidate, report.champion, rules)
     registry.client.log_text(run_id, decision.to_json(), DECISION)
     registry.set_version_tags(version, {"lastaisle.decision": PROMOTE if decision.promote else REFUSE})
+    verdict = "Promoted" if decision.promote else "Refused"
+    registry.describe_version(version, f"{verdict}: {' '.join(decision.reasons)}")
     ledger.write(
         Move(
             move_id=f"{plan.run_key}/decide",
