@@ -83,7 +83,7 @@ class Cooccurrence(_Counter):
     """What followed the last item of the session in other sessions, within ten clicks, nearer counts more.
 
     A pair that is d clicks apart counts 1/d of its session's weight, an item with itself too: a quarter of
-    the clicks in a real shop's log repeat the one before, so a baseline without them would flatter the models.
+    the clicks in a real shop repeat the one before, and a baseline without them would flatter the models.
     Items that never followed come after all that did, by popularity.
     """
 
