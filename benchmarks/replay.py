@@ -12,10 +12,9 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from lastaisle.replay import read_periods, replay
-from lastaisle.replay_chart import draw
+from lastaisle.replay_chart import draw, tabulate
 
 
 def main() -> None:
@@ -31,11 +30,7 @@ def main() -> None:
         for name in ("recall@20", "train_seconds")
     }
     print(json.dumps({"summary": summary, "incremental_to_scratch": ratios}))
-    table = Table("strategy", "recall@20", "precision@20", "mrr@20", "train seconds")
-    for strategy, mean in summary.items():
-        metrics = (f"{mean[name]:.4f}" for name in ("recall@20", "precision@20", "mrr@20"))
-        table.add_row(strategy, *metrics, f"{mean['train_seconds']:.1f}")
-    Console().print(table)
+    Console().print(tabulate(report))
     if len(sys.argv) > 1:
         draw(report, Path(sys.argv[1]))
 

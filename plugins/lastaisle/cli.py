@@ -104,7 +104,7 @@ def train(
     champion = current_champion(tables, registry)
     plan = plan_window(tables, settings, end, kind, champion, architecture=model, options=options)
     with _bar("Training") as progress:
-        run_id = train_candidate(plan, tables, registry, settings, progress)
+        run_id = train_candidate(plan, tables, registry, progress)
     _show({"run_id": run_id, **json.loads(plan.to_json()), "metrics": registry.metrics(run_id)}, report)
 
 
@@ -113,9 +113,9 @@ def evaluate(run_id: RunId, lake: LakeUrl = "", report: Report = None) -> None:
     """Measure a candidate beside champion and baselines on the hours after its window."""
     from lastaisle.release.evaluate import evaluate_candidate
 
-    settings, tables, registry = _stores(lake)
+    _, tables, registry = _stores(lake)
     with _bar("Evaluating") as progress:
-        measured = evaluate_candidate(run_id, tables, registry, settings, progress)
+        measured = evaluate_candidate(run_id, tables, registry, progress)
     _write(json.loads(measured.to_json()), report)
     table = Table("model", "precision@20", "recall@20", "mrr@20", "coverage@20", title=f"run {run_id}")
     for name, evaluation in measured.models.items():
@@ -135,8 +135,8 @@ def release(
     """Register an evaluated candidate, and make it champion if the gate agrees."""
     from lastaisle.release.release import release_candidate
 
-    settings, tables, registry = _stores(lake)
-    decision = release_candidate(run_id, tables, registry, settings, actor=actor or None)
+    _, tables, registry = _stores(lake)
+    decision = release_candidate(run_id, tables, registry, actor=actor or None)
     _show({**json.loads(decision.to_json()), "aliases": registry.aliases()}, report)
     if not decision.promote:
         raise typer.Exit(REFUSED)
@@ -154,11 +154,10 @@ def rollback(
     """Make an earlier version champion again (with --no-dry-run)."""
     from lastaisle.release.rollback import rollback as run
 
-    settings, tables, registry = _stores(lake)
+    _, tables, registry = _stores(lake)
     done = run(
         tables,
         registry,
-        settings,
         to_version=to_version or None,
         reason=reason,
         actor=actor or None,
@@ -183,7 +182,7 @@ def replay(
     """Replay history period by period: is learning every day worth it, and what does it cost?"""
     from lastaisle.replay import read_periods
     from lastaisle.replay import replay as run
-    from lastaisle.replay_chart import draw
+    from lastaisle.replay_chart import draw, tabulate
     from models.training import TrainingOptions
 
     options = TrainingOptions.from_dict(_values(hyperparameters))
@@ -192,11 +191,7 @@ def replay(
     with _bar("Replaying") as progress:
         done = run(periods, architecture=model, options=options, progress=progress)
     _write(done, report)
-    table = Table("strategy", "recall@20", "precision@20", "mrr@20", "train seconds")
-    for strategy, mean in done["summary"].items():
-        metrics = (f"{mean[name]:.4f}" for name in ("recall@20", "precision@20", "mrr@20"))
-        table.add_row(strategy, *metrics, f"{mean['train_seconds']:.1f}")
-    console.print(table)
+    console.print(tabulate(done))
     if chart:
         draw(done, chart)
         console.print(f"chart: {chart}")

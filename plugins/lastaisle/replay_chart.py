@@ -1,4 +1,4 @@
-"""The chart of a replay: what each strategy's model was worth in each period, and what it cost so far."""
+"""A replay as people read it: a table of the means, a chart of the periods with the cost below."""
 
 from __future__ import annotations
 
@@ -7,7 +7,18 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+
 COLOURS = {"frozen": "#9a9a9a", "scratch": "#e0a030", "incremental": "#1b6ca8"}
+
+
+def tabulate(report: Mapping[str, Any]) -> Table:
+    """Lay out the summary of a replay's report, a row a strategy."""
+    table = Table("strategy", "recall@20", "precision@20", "mrr@20", "train seconds")
+    for strategy, mean in report["summary"].items():
+        metrics = (f"{mean[name]:.4f}" for name in ("recall@20", "precision@20", "mrr@20"))
+        table.add_row(strategy, *metrics, f"{mean['train_seconds']:.1f}")
+    return table
 
 
 def draw(report: Mapping[str, Any], file: Path) -> None:

@@ -31,7 +31,7 @@ from lastaisle_airflow.demo_report import (
     print_prediction,
     sample_session,
 )
-from lastaisle_airflow.services import HOST, ROOT, Services, addresses, running
+from lastaisle_airflow.services import HOST, ROOT, Services, running, serve, show_addresses
 
 DAGS = ("ingest_sessions", "retrain_incremental", "retrain_full", "rollback_model")
 DAY_TIMEOUT = 900.0
@@ -293,8 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         days = land(settings, chosen.logs, chosen.days, chosen.sessions, console)
         console.print("Starting Airflow and MLflow ...")
         with running(settings) as services:
-            for label, address in addresses(services).items():
-                console.print(f"  [bold]{label:8}[/] {address}", highlight=False)
+            show_addresses(services, console)
             demo = Demo(services, days, console)
             demo.wait_for_dags()
             demo.backfill()
@@ -305,12 +304,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             demo.predict()
             console.print(f"\nDone after {time.monotonic() - started:.0f} s.", highlight=False)
             if not chosen.no_serve:
-                for label, address in addresses(services).items():
-                    console.print(f"  [bold]{label:8}[/] {address}", highlight=False)
+                show_addresses(services, console)
                 console.print("Airflow and MLflow stay up; Ctrl-C stops both.")
-                while True:
-                    time.sleep(2)
-                    services.check()
+                serve(services)
             return 0 if well else 1
     except KeyboardInterrupt:
         console.print("Stopped; `make demo` goes on from here.")

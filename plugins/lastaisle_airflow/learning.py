@@ -96,7 +96,7 @@ def train_candidate(planned: dict[str, Any]) -> str:
     settings = Settings.from_env()
     training_plan = TrainingPlan.from_json(json.dumps(planned))
     try:
-        return train(training_plan, Lake(settings.lake), Registry(settings), settings)
+        return train(training_plan, Lake(settings.lake), Registry(settings))
     except NotEnoughDataError as too_few:
         raise AirflowFailException(str(too_few)) from too_few
 
@@ -109,7 +109,7 @@ def evaluate_candidate(trained: str) -> str:
     from lastaisle.release.registry import Registry
 
     settings = Settings.from_env()
-    evaluate(trained, Lake(settings.lake), Registry(settings), settings)
+    evaluate(trained, Lake(settings.lake), Registry(settings))
     return trained
 
 
@@ -124,9 +124,9 @@ def release_candidate(trained: str) -> dict[str, Any]:
     settings = Settings.from_env()
     lake, registry = Lake(settings.lake), Registry(settings)
     # Returns what is stored, unless the champion moved since: then it judges against the new one.
-    evaluate(trained, lake, registry, settings)
+    evaluate(trained, lake, registry)
     actor = actor_of(get_current_context()["dag_run"])
-    decision = release(trained, lake, registry, settings, actor=actor)
+    decision = release(trained, lake, registry, actor=actor)
     version = registry.version_for_run(trained)
     log.info("Version %s %s: %s", version, "promoted" if decision.promote else "refused", decision.reasons)
     serves = registry.aliases().get("champion") == version
@@ -156,7 +156,6 @@ def roll_back(to_version: int | None, reason: str, dry_run: bool, dag_run: Any) 
     report = rollback(
         Lake(settings.lake),
         Registry(settings),
-        settings,
         to_version=None if to_version is None else str(to_version),
         reason=reason.strip() or ("dry run" if dry_run else ""),
         actor=actor_of(dag_run),

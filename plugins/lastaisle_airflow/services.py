@@ -16,9 +16,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, NoReturn
 
 import psutil
+from rich.console import Console
 
 from lastaisle.config import Settings
 from lastaisle.errors import LastaisleError
@@ -84,7 +85,6 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 250 MiB for jobs that nothing here submits
-        "TF_CPP_MIN_LOG_LEVEL": "2",
     }
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     paths = [str(ROOT), str(ROOT / "plugins"), *filter(None, [inherited.get("PYTHONPATH")])]
@@ -301,20 +301,32 @@ def addresses(services: Services) -> Mapping[str, str]:
     }
 
 
+def show_addresses(services: Services, console: Console) -> None:
+    """Print what to open, and how to log in."""
+    for label, address in addresses(services).items():
+        console.print(f"  [bold]{label:8}[/] {address}", highlight=False)
+
+
+def serve(services: Services) -> NoReturn:
+    """Keep everything up until Ctrl-C.
+
+    Raises:
+        ServiceError: a service ended.
+    """
+    while True:
+        time.sleep(2)
+        services.check()
+
+
 def main() -> int:
     """Start everything, print where it is, and keep it until Ctrl-C."""
-    from rich.console import Console
-
     console = Console()
     try:
         console.print("Starting Airflow and MLflow ...")
         with running(Settings.from_env()) as services:
-            for name, address in addresses(services).items():
-                console.print(f"[bold]{name:8}[/] {address}", highlight=False)
+            show_addresses(services, console)
             console.print("Ctrl-C stops all of it.")
-            while True:
-                time.sleep(2)
-                services.check()
+            serve(services)
     except KeyboardInterrupt:
         return 0
     except LastaisleError as error:

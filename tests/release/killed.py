@@ -97,7 +97,7 @@ def second_day(home):
     """The day that is killed: its release and a rollback."""
     shop = Installation(home)
     shop.day(2)
-    rollback(shop.lake, shop.registry, shop.settings, reason="bad", actor="tester", dry_run=False)
+    rollback(shop.lake, shop.registry, reason="bad", actor="tester", dry_run=False)
 
 
 def again(home, boundary):
@@ -106,7 +106,7 @@ def again(home, boundary):
     if "roll" not in boundary:
         second_day(home)
     else:
-        rollback(shop.lake, shop.registry, shop.settings, reason="bad", actor="tester", dry_run=False)
+        rollback(shop.lake, shop.registry, reason="bad", actor="tester", dry_run=False)
 
 
 def first_day(home):

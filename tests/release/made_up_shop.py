@@ -100,13 +100,13 @@ class Installation:
         return plan_window(self.lake, self.settings, end_of(day), kind, champion, architecture=architecture)
 
     def train(self, day, **options):
-        return train_candidate(self.plan(day, **options), self.lake, self.registry, self.settings)
+        return train_candidate(self.plan(day, **options), self.lake, self.registry)
 
     def evaluate(self, run_id):
-        return evaluate_candidate(run_id, self.lake, self.registry, self.settings)
+        return evaluate_candidate(run_id, self.lake, self.registry)
 
     def release(self, run_id, rules=None):
-        return release_candidate(run_id, self.lake, self.registry, self.settings, actor="tester", rules=rules)
+        return release_candidate(run_id, self.lake, self.registry, actor="tester", rules=rules)
 
     def day(self, day, rules=None, **options):
         """Plan, train, evaluate and release one day."""

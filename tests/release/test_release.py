@@ -14,7 +14,7 @@ STRICT = GateRules(margin=-1.0)  # nothing is ever better by 1.0, so it refuses 
 
 
 def back(home, **options):
-    return rollback(home.lake, home.registry, home.settings, actor="tester", **options)
+    return rollback(home.lake, home.registry, actor="tester", **options)
 
 
 def test_a_shop_from_first_champion_to_rollback(home):
@@ -148,7 +148,7 @@ def test_too_few_sessions_are_refused(home, shop):
     settings = dataclasses.replace(home.settings, window_hours=1.0)
     plan = plan_window(home.lake, settings, shop.end_of(1), architecture="cooccurrence")
     with pytest.raises(NotEnoughDataError, match="17 sessions of two items or more"):
-        train_candidate(plan, home.lake, home.registry, settings)
+        train_candidate(plan, home.lake, home.registry)
     assert home.state()["runs"] == []
 
 

@@ -14,7 +14,6 @@ from lastaisle.training.plan import TrainingPlan
 from lastaisle.training.windows import evaluation_sessions, training_sessions
 
 if TYPE_CHECKING:
-    from lastaisle.config import Settings
     from lastaisle.lake.lake import Lake
     from lastaisle.release.registry import Registry
     from models.recommender import Recommender
@@ -29,7 +28,6 @@ def evaluate_candidate(
     run_id: str,
     lake: Lake,
     registry: Registry,
-    settings: Settings,
     progress: Progress | None = None,
     *,
     rules: GateRules | None = None,

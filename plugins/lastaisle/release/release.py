@@ -13,7 +13,6 @@ from lastaisle.release.gate import Decision, GateRules, decide
 from lastaisle.release.ledger import PROMOTE, REFUSE, REGISTER, Ledger, Move
 
 if TYPE_CHECKING:
-    from lastaisle.config import Settings
     from lastaisle.lake.lake import Lake
     from lastaisle.release.registry import Registry
     from lastaisle.release.report import EvaluationReport
@@ -54,7 +53,6 @@ def release_candidate(
     run_id: str,
     lake: Lake,
     registry: Registry,
-    settings: Settings,
     *,
     actor: str | None = None,
     rules: GateRules | None = None,

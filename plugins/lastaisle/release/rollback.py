@@ -14,7 +14,6 @@ from lastaisle.release.registry import RUN_KEY
 from lastaisle.release.release import settle
 
 if TYPE_CHECKING:
-    from lastaisle.config import Settings
     from lastaisle.lake.lake import Lake
     from lastaisle.release.registry import Registry
 
@@ -51,7 +50,6 @@ class RollbackReport:
 def rollback(
     lake: Lake,
     registry: Registry,
-    settings: Settings,
     *,
     to_version: str | None = None,
     reason: str,
@@ -64,7 +62,6 @@ def rollback(
     Args:
         lake: where the ledger is.
         registry: where the versions are.
-        settings: the installation's settings.
         to_version: the version to return to; default the one that served before the champion.
         reason: why, for the ledger; must not be empty.
         actor: who asks; default the user of this process.

@@ -18,7 +18,6 @@ from lastaisle.training.warm_start import newest_with_replay
 from lastaisle.training.windows import training_sessions
 
 if TYPE_CHECKING:
-    from lastaisle.config import Settings
     from lastaisle.lake.lake import Lake
     from models.recommender import Recommender
     from models.sequences import SessionLog
@@ -88,7 +87,6 @@ def train_candidate(
     plan: TrainingPlan,
     lake: Lake,
     registry: ModelStore,
-    settings: Settings,
     progress: Progress | None = None,
 ) -> str:
     """Train what the plan says and return the MLflow run.
