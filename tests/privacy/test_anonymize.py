@@ -68,13 +68,17 @@ def test_pseudonyms_are_hmac_sha256(world):
     )
     row = world.events()[0]
     for name, text in {
-        "event_id": "event-a",
         "user_id": "Jürgen 😀",
         "session_id": "visit-1",
         "order_id": "o-1",
     }.items():
         assert row[name] == hmac.new(world.keys.key, text.encode(), hashlib.sha256).hexdigest()[:32]
     assert row["key_version"] == 1
+
+
+def test_an_event_is_named_by_its_place_in_raw_events(world):
+    batch = world.ingest(event("a"), event("b"))[0]
+    assert [row["event_id"] for row in world.events()] == [f"{batch}{row << 16:016x}" for row in (1, 2)]
 
 
 def test_no_raw_identifier_in_any_byte_of_the_events(world):
@@ -165,9 +169,9 @@ def test_rotation_gives_everyone_a_new_pseudonym_and_keeps_who_is_who(world):
     assert rotate_pseudonyms(world.lake, keys) == 4
     after = world.events()
     assert {row["key_version"] for row in after} == {2}
-    for name in ("event_id", "user_id", "session_id"):
+    for name in ("user_id", "session_id"):
         assert not {row[name] for row in before} & {row[name] for row in after}
-    treated = {"event_id", "user_id", "session_id", "key_version"}
+    treated = {"user_id", "session_id", "key_version"}
     assert [{k: v for k, v in row.items() if k not in treated} for row in before] == [
         {k: v for k, v in row.items() if k not in treated} for row in after
     ]

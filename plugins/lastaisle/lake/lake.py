@@ -15,16 +15,20 @@ import pyarrow.dataset as ds
 from deltalake import (
     CommitProperties,
     DeltaTable,
+    Schema,
     Transaction,
     WriterProperties,
     write_deltalake,
 )
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
+from deltalake.transaction import AddAction, RemoveAction
+
 from lastaisle.errors import LastaisleError
+from lastaisle.lake.query import Query, discard
 from lastaisle.lake.tables import PARTITIONS
 
-Rows: TypeAlias = pa.Table | pa.RecordBatchReader
+Rows: TypeAlias = pa.Table | pa.RecordBatchReader | Query
 ATTEMPTS = 12
 _WRITER = "writer"  # the application id that every append of this project writes: an optimistic lock
 
@@ -131,6 +135,7 @@ class Lake:
         *,
         key: str,
         stamp: int = 1,
+        also: Mapping[str, int] | None = None,
         metadata: Mapping[str, str] | None = None,
         if_version: int | None = None,
     ) -> bool:
@@ -145,6 +150,8 @@ class Lake:
                 reader. The reader must not itself read the lake: delta-rs cannot be entered twice.
             key: names this append, such as a batch id.
             stamp: a number kept with the key, which `stamp` returns later.
+            also: further keys with their stamps, such as the offset a topic's partition was read up to: they
+                are kept or moved on in the same commit.
             metadata: kept in the commit's history.
             if_version: the version that the rows were derived from (-1: no table yet). If the table has moved
                 on, nothing is written.
@@ -156,7 +163,7 @@ class Lake:
             LakeConflictError: the table is no longer at `if_version`, or other writers won every attempt.
         """
         return self._commit(
-            name, data, "append", key=key, stamp=stamp, metadata=metadata, if_version=if_version
+            name, data, "append", key=key, stamp=stamp, also=also, metadata=metadata, if_version=if_version
         )
 
     def overwrite(
@@ -173,10 +180,11 @@ class Lake:
         *,
         key: str,
         stamp: int = 1,
+        also: Mapping[str, int] | None = None,
         metadata: Mapping[str, str] | None = None,
         if_version: int | None,
     ) -> bool:
-        attempts = ATTEMPTS if callable(data) or isinstance(data, pa.Table) else 1
+        attempts = ATTEMPTS if callable(data) or isinstance(data, pa.Table | Query) else 1
         for attempt in range(attempts):
             table = self.table(name)
             if table is None:
@@ -190,12 +198,13 @@ class Lake:
                     f"table {name} of {self.url} is at version {at}, rows were derived from {if_version}: "
                     "derive them again"
                 )
+            stamps = {**(also or {}), key: stamp, _WRITER: at + 1}
             properties = CommitProperties(
                 custom_metadata=dict(metadata) if metadata else None,
-                app_transactions=[Transaction(key, stamp), Transaction(_WRITER, at + 1)],
+                app_transactions=[Transaction(name, version) for name, version in stamps.items()],
             )
             try:
-                _write(table, data, mode, properties)
+                self._write(name, table, data, mode, properties)
                 return True
             except CommitFailedError:  # another writer committed, or made the table, since we looked
                 time.sleep(random.uniform(0.01, 0.05) * (attempt + 1))
@@ -218,6 +227,45 @@ class Lake:
                 storage_options=self.storage_options,
             )
 
+    def _write(
+        self,
+        name: str,
+        table: DeltaTable,
+        data: Rows | Callable[[], Rows],
+        mode: Literal["append", "overwrite"],
+        properties: CommitProperties,
+    ) -> None:
+        with _made(data) as rows:
+            if isinstance(rows, Query):
+                self._write_query(name, table, rows, mode, properties)
+                return
+            write_deltalake(
+                table,
+                rows,
+                mode=mode,
+                schema_mode="merge",
+                commit_properties=properties,
+                writer_properties=WriterProperties(compression="ZSTD", compression_level=1),
+            )
+
+    def _write_query(
+        self,
+        name: str,
+        table: DeltaTable,
+        query: Query,
+        mode: Literal["append", "overwrite"],
+        properties: CommitProperties,
+    ) -> None:
+        _widen(table, query.schema)
+        actions: list[AddAction | RemoveAction] = [*query.write(table, self.table_url(name))]
+        try:
+            table.create_write_transaction(
+                actions, mode, query.schema, PARTITIONS[name], commit_properties=properties
+            )
+        except CommitFailedError:
+            discard(table, self.table_url(name), [action.path for action in actions])
+            raise
+
     def vacuum(self, name: str, *, keep_hours: int = 168, dry_run: bool = False) -> list[str]:
         """Delete the files that no version younger than `keep_hours` needs; return their names.
 
@@ -229,6 +277,18 @@ class Lake:
         return table.vacuum(
             retention_hours=keep_hours, dry_run=dry_run, enforce_retention_duration=keep_hours >= 168
         )
+
+
+def _widen(table: DeltaTable, schema: pa.Schema) -> None:
+    """Add the columns that a table lacks; another writer who commits meanwhile makes ours fail."""
+    known = {field.name for field in table.schema().fields}
+    missing = [field for field in Schema.from_arrow(schema).fields if field.name not in known]
+    if missing:
+        at = table.version()
+        table.alter.add_columns(missing)
+        table.update_incremental()
+        if table.version() != at + 1:
+            raise CommitFailedError(f"another writer committed while columns were added to {table.table_uri}")
 
 
 @contextmanager
@@ -243,20 +303,3 @@ def _made(data: Rows | Callable[[], Rows]) -> Iterator[Rows]:
     finally:
         if isinstance(rows, pa.RecordBatchReader):
             rows.close()
-
-
-def _write(
-    table: DeltaTable,
-    data: Rows | Callable[[], Rows],
-    mode: Literal["append", "overwrite"],
-    properties: CommitProperties,
-) -> None:
-    with _made(data) as rows:
-        write_deltalake(
-            table,
-            rows,
-            mode=mode,
-            schema_mode="merge",
-            commit_properties=properties,
-            writer_properties=WriterProperties(compression="ZSTD", compression_level=1),
-        )

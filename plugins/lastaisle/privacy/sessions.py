@@ -14,34 +14,39 @@ SESSION_GAP = timedelta(minutes=30)
 LOOK_BACK_DAYS = 1
 
 
-def derive_sessions(connection: DuckDBPyConnection, raw: ds.Dataset, gap: timedelta = SESSION_GAP) -> None:
-    """Make the table `derived`: batch_id, source_row, sub_row and session_id of rows of `taken` without one.
+def name_sessions(
+    connection: DuckDBPyConnection, raw: ds.Dataset | None, gap: timedelta = SESSION_GAP
+) -> str:
+    """Return the relation that is `taken` with a session in every row that has a user.
 
     A session goes on in later files: the user's events of the day before are looked at too. What an earlier
     run has already given to `events` keeps its session, so a late row that would have joined two sessions
     does not.
 
     Args:
-        connection: holds the table `taken`, rows of raw_events.
-        raw: raw_events.
+        connection: holds the relation `taken`, rows of raw_events.
+        raw: raw_events; None before its first row.
         gap: a longer silence than this ends a session.
     """
-    bounds = connection.execute(
+    first, last = connection.execute(
         """SELECT (min(event_date) - $days)::DATE::VARCHAR, max(event_date)::VARCHAR
            FROM taken WHERE session_id IS NULL AND user_id IS NOT NULL""",
         {"days": LOOK_BACK_DAYS},
-    ).fetchall()
-    first, last = bounds[0]
-    if first is not None:
-        visits = f"""
-            SELECT user_id, occurred_at, batch_id, source_row, sub_row FROM raw
-            WHERE event_date BETWEEN DATE '{first}' AND DATE '{last}' AND session_id IS NULL AND user_id IN
-              (SELECT user_id FROM taken WHERE session_id IS NULL AND user_id IS NOT NULL)"""
-    else:
-        visits = "SELECT user_id, occurred_at, batch_id, source_row, sub_row FROM taken WHERE false"
-    connection.register("raw", raw)
-    connection.execute(f"CREATE TABLE visits AS {visits}")
-    connection.unregister("raw")
+    ).fetchall()[0]
+    if first is None:
+        return "taken"
+    visits = """
+        CREATE TABLE visits AS SELECT user_id, occurred_at, batch_id, source_row, sub_row FROM taken
+        WHERE session_id IS NULL AND user_id IS NOT NULL"""
+    connection.execute(visits)
+    if raw is not None:
+        connection.register("raw", raw)
+        connection.execute(f"""
+            INSERT INTO visits SELECT user_id, occurred_at, batch_id, source_row, sub_row FROM raw
+            WHERE event_date BETWEEN DATE '{first}' AND DATE '{last}' AND session_id IS NULL
+              AND batch_id NOT IN (SELECT batch_id FROM taken)
+              AND user_id IN (SELECT user_id FROM visits)""")
+        connection.unregister("raw")
     silence = "epoch_us(occurred_at) - epoch_us(lag(occurred_at) OVER visit)"
     connection.execute(f"""
         CREATE TABLE derived AS
@@ -55,3 +60,8 @@ def derive_sessions(connection: DuckDBPyConnection, raw: ds.Dataset, gap: timede
           PARTITION BY user_id ORDER BY occurred_at, batch_id, source_row, sub_row
           ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS session_id
         FROM starts""")
+    connection.execute("""
+        CREATE VIEW visited AS
+        SELECT taken.* REPLACE (coalesce(taken.session_id, derived.session_id) AS session_id)
+        FROM taken LEFT JOIN derived USING (batch_id, source_row, sub_row)""")
+    return "visited"
