@@ -68,7 +68,9 @@ class MaintenancePolicy:
 
     def __post_init__(self) -> None:
         if self.target_bytes < 1 or self.small_files < 1 or self.keep_raw_days < 0:
-            raise SettingsError(f"target_bytes and small_files start at 1, keep_raw_days at 0: received {self}")
+            raise SettingsError(
+                f"target_bytes and small_files start at 1, keep_raw_days at 0: received {self}"
+            )
         if self.keep_files_hours < 168:
             raise SettingsError(f"keep_files_hours should be 168 or more, received {self.keep_files_hours}")
         if self.keep_versions_days * 24 < self.keep_files_hours:
@@ -232,12 +234,13 @@ def _expire_rows(lake: Lake, name: str, policy: MaintenancePolicy, now: datetime
     expired = (pc.field("event_date") <= pa.scalar(day)) & (pc.field("ingested_at") < pa.scalar(oldest))
 
     def expire(table: DeltaTable) -> int:
-        rows = table.to_pyarrow_dataset().count_rows(filter=expired)
+        dataset = lake.dataset(name, table.version())
+        rows = dataset.count_rows(filter=expired) if dataset else 0
         if rows and not dry_run:
             table.delete(
                 f"event_date <= '{day}' AND ingested_at < '{oldest:%Y-%m-%dT%H:%M:%SZ}'", _writer_properties()
             )
-        return int(rows)
+        return rows
 
     return _again_if_overtaken(lake, name, expire)
 
@@ -299,4 +302,6 @@ def _again_if_overtaken(lake: Lake, name: str, change: Callable[[DeltaTable], T]
             return change(_open(lake, name))
         except CommitFailedError:
             time.sleep(random.uniform(0.01, 0.05) * (attempt + 1))
-    raise LakeConflictError(f"table {name} of {lake.url}: other writers won {ATTEMPTS} attempts; run it again")
+    raise LakeConflictError(
+        f"table {name} of {lake.url}: other writers won {ATTEMPTS} attempts; run it again"
+    )
