@@ -140,7 +140,7 @@ def test_vacuum_keeps_what_a_training_read_and_nothing_else_that_is_old(lake):
     assert values(lake, unread) == before[:30], "the files it shares with the version read"
     late = maintain(lake, TABLE, POLICY, now=NOW + timedelta(days=60))
     assert late.files_deleted == 35
-    with pytest.raises(Exception, match="(?i)no such file|not found"):
+    with pytest.raises(Exception, match=r"(?i)no such file|not found"):
         values(lake, read)
 
 

@@ -41,8 +41,6 @@ _DEFAULT_LOG_DAYS = 30  # of the Delta protocol, where a table says nothing else
 class MaintenanceError(LastaisleError):
     """A table that cannot be maintained as it is."""
 
-    exit_code = 8
-
 
 @dataclass(frozen=True)
 class MaintenancePolicy:
