@@ -167,6 +167,43 @@ def rollback(
 
 
 @app.command()
+def maintain(
+    table: Annotated[
+        list[str] | None, typer.Option("--table", help="A table; may be repeated; default all.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Only say what would change.")] = False,
+    lake: LakeUrl = "",
+    report: Report = None,
+) -> None:
+    """Delete expired raw rows, compact small files, write checkpoints, delete files that no version needs."""
+    from lastaisle.lake.maintenance import MaintenancePolicy, tables_of
+    from lastaisle.lake.maintenance import maintain as run
+
+    settings = _settings(lake)
+    tables, policy = _lake(settings), MaintenancePolicy.from_settings(settings)
+    with _bar("Maintaining") as progress:
+        done = []
+        for position, name in enumerate(names := table or tables_of(tables)):
+            progress(position / len(names), name)
+            done.append(run(tables, name, policy, dry_run=dry_run))
+    _write({"tables": [each.to_dict() for each in done]}, report)
+    shown = Table(
+        *("table", "version", "files", "MB", "rows deleted", "files deleted", "seconds"),
+        title="dry run: nothing was changed" if dry_run else None,
+    )
+    for each in done:
+        shown.add_row(
+            each.table,
+            f"{each.version_before} → {each.version_after}",
+            f"{each.files_before} → {each.files_after}",
+            f"{each.bytes_before / 1e6:,.1f} → {each.bytes_after / 1e6:,.1f}",
+            *(f"{number:,}" for number in (each.rows_deleted, each.files_deleted)),
+            f"{each.seconds:.1f}",
+        )
+    console.print(shown)
+
+
+@app.command()
 def replay(
     source: Annotated[
         str, typer.Option("--source", help="Log file, or with --format sessions a file of them.")
