@@ -15,7 +15,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -175,19 +175,22 @@ def maintain(
     )
 
 
-def crowded(table: DeltaTable, policy: MaintenancePolicy) -> list[dict[str, str]]:
-    """Return the partitions that hold more small files than the policy lets them; of a table without, {}."""
+def crowded(table: DeltaTable, policy: MaintenancePolicy) -> list[str]:
+    """Return the partitions that hold more small files than the policy lets them.
+
+    Returns:
+        Values of the table's one partition column; of a table without, one empty text.
+    """
     actions = pa.table(table.get_add_actions(flatten=True))
     keys = table.metadata().partition_columns
-    values = [actions[f"partition.{key}"].to_pylist() for key in keys]
-    partitions = zip(*values, strict=True) if keys else iter([()] * actions.num_rows)
+    partitions = actions[f"partition.{keys[0]}"].to_pylist() if keys else [""] * actions.num_rows
+    sizes = actions["size_bytes"].to_pylist()
     small = Counter(
-        partition
-        for partition, size in zip(partitions, actions["size_bytes"].to_pylist(), strict=True)
+        str(partition)
+        for partition, size in zip(partitions, sizes, strict=True)
         if size < policy.target_bytes / 2
     )
-    found = sorted(partition for partition, count in small.items() if count > policy.small_files)
-    return [dict(zip(keys, map(str, partition), strict=True)) for partition in found]
+    return sorted(partition for partition, count in small.items() if count > policy.small_files)
 
 
 def _open(lake: Lake, name: str) -> DeltaTable:
@@ -244,19 +247,24 @@ def _expire_rows(lake: Lake, name: str, policy: MaintenancePolicy, now: datetime
 
 
 def _compact(lake: Lake, name: str, policy: MaintenancePolicy, dry_run: bool) -> int:
-    """Compact the crowded partitions, a commit each, so that a killed run keeps what it finished."""
-    found = crowded(_open(lake, name), policy)
-    for partition in () if dry_run else found:
+    """Compact the crowded partitions; return how many there were.
 
-        def compact(table: DeltaTable, partition: Mapping[str, str] = partition) -> None:
+    Commits once a minute: a killed run keeps what it finished, and an append that has to derive its rows from
+    the newest version is not overtaken day by day.
+    """
+
+    def compact(table: DeltaTable) -> int:
+        found, keys = crowded(table, policy), table.metadata().partition_columns
+        if found and not dry_run:
             table.optimize.compact(
-                partition_filters=[(key, "=", value) for key, value in partition.items()] or None,
+                partition_filters=[(keys[0], "in", found)] if keys else None,
                 target_size=policy.target_bytes,
+                min_commit_interval=timedelta(minutes=1),
                 writer_properties=_writer_properties(),
             )
+        return len(found)
 
-        _again_if_overtaken(lake, name, compact)
-    return len(found)
+    return _again_if_overtaken(lake, name, compact)
 
 
 def _checkpoint(lake: Lake, name: str) -> None:
