@@ -13,6 +13,7 @@ EVENTS: Final = "events"
 EXPOSURES: Final = "exposures"
 TRAINING_RUNS: Final = "training_runs"
 RELEASES: Final = "releases"
+ALL_TABLES: Final = (RAW_EVENTS, QUARANTINE, BATCHES, EVENTS, EXPOSURES, TRAINING_RUNS, RELEASES)
 
 #: Partition columns of the tables that have any: UTC days of event time; in quarantine, of ingestion.
 PARTITIONS: Final[dict[str, list[str]]] = {
