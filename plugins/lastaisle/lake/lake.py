@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import date
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -21,7 +22,6 @@ from deltalake import (
     write_deltalake,
 )
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
-
 from deltalake.transaction import AddAction, RemoveAction
 
 from lastaisle.errors import LastaisleError
@@ -133,7 +133,7 @@ class Lake:
         name: str,
         data: Rows | Callable[[], Rows],
         *,
-        key: str,
+        key: str | Sequence[str],
         stamp: int = 1,
         also: Mapping[str, int] | None = None,
         metadata: Mapping[str, str] | None = None,
@@ -148,7 +148,7 @@ class Lake:
             name: the table; created with the rows' schema, and widened when they bring new columns.
             data: the rows, or a function that makes them anew for each attempt, since a failed one spends a
                 reader. The reader must not itself read the lake: delta-rs cannot be entered twice.
-            key: names this append, such as a batch id.
+            key: names this append, such as a batch id, or all that it appends at once.
             stamp: a number kept with the key, which `stamp` returns later.
             also: further keys with their stamps, such as the offset a topic's partition was read up to: they
                 are kept or moved on in the same commit.
@@ -157,10 +157,11 @@ class Lake:
                 on, nothing is written.
 
         Returns:
-            True if the rows were written, False if that key had been committed before.
+            True if the rows were written, False if all keys had been committed before.
 
         Raises:
-            LakeConflictError: the table is no longer at `if_version`, or other writers won every attempt.
+            LakeConflictError: the table is no longer at `if_version`, some of the keys but not all had been
+                committed before, or other writers won every attempt.
         """
         return self._commit(
             name, data, "append", key=key, stamp=stamp, also=also, metadata=metadata, if_version=if_version
@@ -172,44 +173,78 @@ class Lake:
         """Replace all rows of a table, exactly once by key; the keys of former appends stay known."""
         return self._commit(name, data, "overwrite", key=key, if_version=if_version)
 
+    def amend(self, name: str, rows: pa.Table, *, on: str, days: Sequence[date], if_version: int) -> int:
+        """Change columns of rows that are in a table already, in one commit; return its version.
+
+        Args:
+            name: the table, partitioned by event_date.
+            rows: the new values, with the column `on` that says of which row.
+            on: a column whose values are unique in the table.
+            days: every event_date of these rows; no other file is looked at.
+            if_version: the version that the rows were derived from.
+
+        Raises:
+            LakeConflictError: the table is no longer at `if_version`.
+        """
+        table = self.table(name)
+        if table is None or table.version() != if_version:
+            raise LakeConflictError(f"table {name} of {self.url} is no longer at version {if_version}")
+        listed = ", ".join(f"DATE '{day}'" for day in days)
+        try:
+            table.merge(
+                rows,
+                f"kept.{on} = given.{on} AND kept.event_date IN ({listed})",
+                source_alias="given",
+                target_alias="kept",
+                commit_properties=_properties({}, if_version, None),
+            ).when_matched_update(
+                {column: f"given.{column}" for column in rows.column_names if column != on}
+            ).execute()
+        except CommitFailedError as error:
+            raise LakeConflictError(f"table {name} of {self.url}: another writer was faster") from error
+        return int(table.version())
+
     def _commit(
         self,
         name: str,
         data: Rows | Callable[[], Rows],
         mode: Literal["append", "overwrite"],
         *,
-        key: str,
+        key: str | Sequence[str],
         stamp: int = 1,
         also: Mapping[str, int] | None = None,
         metadata: Mapping[str, str] | None = None,
         if_version: int | None,
     ) -> bool:
+        keys = [key] if isinstance(key, str) else list(key)
         attempts = ATTEMPTS if callable(data) or isinstance(data, pa.Table | Query) else 1
         for attempt in range(attempts):
             table = self.table(name)
             if table is None:
                 self._create(name, data)
                 table = DeltaTable(self.table_url(name), storage_options=self.storage_options)
-            if table.transaction_version(key) is not None:
+            known = [key for key in keys if table.transaction_version(key) is not None]
+            if len(known) == len(keys):
                 return False
             at = table.version()
+            if known:
+                raise LakeConflictError(
+                    f"table {name} of {self.url} got {', '.join(known)} meanwhile: derive again"
+                )
             if if_version is not None and at != max(if_version, 0):
                 raise LakeConflictError(
                     f"table {name} of {self.url} is at version {at}, rows were derived from {if_version}: "
                     "derive them again"
                 )
-            stamps = {**(also or {}), key: stamp, _WRITER: at + 1}
-            properties = CommitProperties(
-                custom_metadata=dict(metadata) if metadata else None,
-                app_transactions=[Transaction(name, version) for name, version in stamps.items()],
-            )
+            stamps = {**(also or {}), **dict.fromkeys(keys, stamp)}
+            properties = _properties(stamps, at, metadata)
             try:
                 self._write(name, table, data, mode, properties)
                 return True
             except CommitFailedError:  # another writer committed, or made the table, since we looked
                 time.sleep(random.uniform(0.01, 0.05) * (attempt + 1))
         raise LakeConflictError(
-            f"table {name} of {self.url}: other writers won {attempts} attempts to append {key}; run again"
+            f"table {name} of {self.url}: other writers won {attempts} attempts to append {keys}; run again"
         )
 
     def _create(self, name: str, data: Rows | Callable[[], Rows]) -> None:
@@ -277,6 +312,15 @@ class Lake:
         return table.vacuum(
             retention_hours=keep_hours, dry_run=dry_run, enforce_retention_duration=keep_hours >= 168
         )
+
+
+def _properties(stamps: Mapping[str, int], at: int, metadata: Mapping[str, str] | None) -> CommitProperties:
+    """Return a commit's keys and stamps, and the lock on which a second writer at this version fails."""
+    every = {**stamps, _WRITER: at + 1}
+    return CommitProperties(
+        custom_metadata=dict(metadata) if metadata else None,
+        app_transactions=[Transaction(name, version) for name, version in every.items()],
+    )
 
 
 def _widen(table: DeltaTable, schema: pa.Schema) -> None:

@@ -50,7 +50,7 @@ class Treatment:
             connection.execute(f"SET VARIABLE {variable} = $pad", {"pad": pad})
         for name in self.hashed:  # one HMAC an identifier, not one a row
             connection.execute(
-                f"CREATE TABLE {_pseudonyms(name)} AS SELECT {quote(name)} AS raw, "
+                f"CREATE OR REPLACE TABLE {_pseudonyms(name)} AS SELECT {quote(name)} AS raw, "
                 f"{self.policy[name].sql(name)} AS {quote(name)} "
                 f"FROM (SELECT DISTINCT {quote(name)} FROM {rows} WHERE {quote(name)} IS NOT NULL)"
             )
@@ -75,6 +75,11 @@ class Treatment:
             f"SELECT {columns}, ({self.place})::BIGINT AS sequence, event_date, batch_id, contract_version, "
             f"{self.key_version}::INTEGER AS key_version FROM {self.rows}{ordered} {joins}"
         )
+
+    def moved_sessions(self) -> pa.Table:
+        """Return event_id, session_id and event_date of other batches' rows whose session began elsewhere."""
+        columns = ", ".join(f"{self.policy[name].sql(name)} AS {name}" for name in ("event_id", "session_id"))
+        return self.connection.sql(f"SELECT {columns}, event_date FROM moved").to_arrow_table()
 
     def broken(self, contract: Contract) -> dict[str, int]:
         """Count the rows that would break each rule of the contract of events.
@@ -136,7 +141,7 @@ class Treatment:
         if not back and most < SUB_ROWS:
             return f"source_row * {SUB_ROWS} + sub_row"
         self.connection.execute(
-            f"""CREATE TABLE ordered AS SELECT batch_id, source_row, sub_row, row_number() OVER (
+            f"""CREATE OR REPLACE TABLE ordered AS SELECT batch_id, source_row, sub_row, row_number() OVER (
                  PARTITION BY batch_id ORDER BY occurred_at, source_row, sub_row) AS place FROM {self.rows}"""
         )
         return "place"
