@@ -86,13 +86,13 @@ class KafkaConnection:
             )
         return cls(config)
 
-    def admin(self) -> AdminClient:
+    def admin(self, on_error: Callable[[KafkaError], None] | None = None) -> AdminClient:
         """Make a client that asks about topics; keep it for as long as its answers are awaited."""
         from confluent_kafka.admin import AdminClient
 
         unwanted = ("group.id", "enable.", "isolation.", "auto.", "fetch.", "queued.", "acks", "max.poll.")
         settings = {key: value for key, value in self._config.items() if not key.startswith(unwanted)}
-        return AdminClient(settings, logger=log)
+        return AdminClient(settings | ({"error_cb": on_error} if on_error else {}), logger=log)
 
     def consumer(self, on_error: Callable[[KafkaError], None] | None = None) -> Consumer:
         """Make a client that reads and leaves no trace in any consumer group."""

@@ -212,10 +212,10 @@ class _Waiting:
         reached = begin if redo_end is None else redo_end
         if reached > marks.end:
             raise OffsetsWentBackError(
-                f"{marks.topic}/{marks.partition} ends at offset {marks.end}, but {reached} was reached before:"
-                " the brokers lost its newest messages (an unclean leader election, a restored backup)."
-                f" Nothing was read. Ingestion keeps its offsets under {marks.app_id}: make the topic anew, or"
-                " wait until it ends beyond that offset"
+                f"{marks.topic}/{marks.partition} ends at offset {marks.end}, but {reached} was reached"
+                " before: the brokers lost its newest messages (an unclean leader election, a restored"
+                f" backup). Nothing was read. The tables keep its offsets under {marks.app_id}: make the"
+                " topic anew, or wait until it ends beyond that offset"
             )
         redo = None if redo_end is None else OffsetRange(*_identity(marks), begin, redo_end)
         lost = _lost(marks, begin, redo_end)
