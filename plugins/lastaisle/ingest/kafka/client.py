@@ -111,19 +111,20 @@ def watermarks(
     Raises:
         KafkaSourceError: the cluster cannot be reached or refuses, or a topic is not there.
     """
-    from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, IsolationLevel, TopicPartition
+    from confluent_kafka import IsolationLevel, TopicPartition
     from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
     with _Asking(connection, timeout) as asking:
         found = asking.partitions(topics)
         places = [TopicPartition(one.topic, one.partition) for one in found]
+        specs = (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
         lows, ends = (
             asking.admin.list_offsets(
-                dict.fromkeys(places, OffsetSpec(which)),
+                dict.fromkeys(places, spec),
                 isolation_level=IsolationLevel.READ_COMMITTED,
                 request_timeout=timeout,
             )
-            for which in (OFFSET_BEGINNING, OFFSET_END)
+            for spec in specs
         )
         return [
             Watermarks(

@@ -139,8 +139,8 @@ class RangeMessages:
         span = self.span
         return KafkaSourceError(
             f"cannot read {span.topic}/{span.partition} from {self.connection.servers}: at offset"
-            f" {self._next} of {span.start} to {span.end}: {why}. Nothing of this range was ingested; the next"
-            " run reads it again"
+            f" {self._next} of {span.start} to {span.end}: {why}. Nothing of this range was ingested;"
+            " the next run reads it again"
         )
 
 
