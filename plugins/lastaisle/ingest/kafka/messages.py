@@ -17,6 +17,7 @@ ASK = 20_000  # messages a call: more are no faster, and wait longer at the end
 BYTES = 16 << 20  # of values a batch
 POLL_SECONDS = 0.1
 STALL_SECONDS = 30.0
+_FEWEST = 16
 
 
 class RangeMessages:
@@ -71,7 +72,7 @@ class RangeMessages:
 
     def _drain(self, consumer: Consumer) -> Iterator[list[Message]]:
         news = time.monotonic()
-        ask = 500
+        ask = _FEWEST  # nothing is known yet of how large they are
         while self._next < self.span.end:
             given = consumer.consume(min(ask, self.span.end - self._next), POLL_SECONDS)
             before = self._next
@@ -148,7 +149,7 @@ def _next_ask(messages: list[Message]) -> int:
     """Return how many messages to ask for, so that large ones do not fill the memory."""
     sample = messages[:: max(1, len(messages) // 16)]
     mean = sum(len(message) for message in sample) // len(sample)
-    return max(16, min(ASK, BYTES // max(1, mean)))
+    return max(_FEWEST, min(ASK, BYTES // max(1, mean)))
 
 
 def _position(span: OffsetRange, offset: int) -> TopicPartition:
