@@ -37,6 +37,8 @@ _FAST = {
 }
 #: What makes a delivery certain and free of duplicates of the client's own making.
 _SAFE = {"enable.idempotence": True, "acks": "all"}
+#: Leaves it to the brokers what is too large, and bounds what waits for them.
+_LARGE = {"message.max.bytes": 1_000_000_000, "queue.buffering.max.kbytes": 64 << 10}
 
 
 class KafkaConnection:
@@ -107,7 +109,7 @@ class KafkaConnection:
 
         unwanted = ("group.id", "enable.auto", "isolation.", "auto.", "fetch.", "queued.", "max.poll.")
         settings = {key: value for key, value in self._config.items() if not key.startswith(unwanted)}
-        return Producer(settings | _SAFE, logger=log)
+        return Producer(_LARGE | settings | _SAFE, logger=log)
 
 
 def _text(value: object) -> str:
