@@ -105,6 +105,12 @@ def test_every_message_that_is_none_gets_its_reason(schemas, value, headers, exp
     assert line
 
 
+def test_json_behind_the_id_of_a_schema_registry_is_json(schemas):
+    decoder = Decoder(None, schemas)
+    assert one(decoder, b'\x00\x00\x00\x00\x09{"event_id": "1"}') == ('{"event_id": "1"}', None)
+    assert one(decoder, b"\x00\x00\x00\x00\x09{\xff")[1] == "not_utf8"
+
+
 def test_without_a_folder_of_schemas_avro_is_unknown(monkeypatch):
     monkeypatch.delenv("LASTAISLE_AVRO_SCHEMAS", raising=False)
     assert one(Decoder(), CONFLUENT + datum())[1] == "avro_schema_unknown"
