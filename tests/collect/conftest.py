@@ -123,6 +123,15 @@ def collector(tmp_path) -> Iterator[Running]:
     running.stop()
 
 
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory) -> Iterator[Running]:
+    """One collector for the tests that only look at its answers."""
+    folder = tmp_path_factory.mktemp("standing")
+    running = Running(str(folder / "landing" / "{day}"), folder).start()
+    yield running
+    running.stop()
+
+
 @pytest.fixture
 def make_collector(tmp_path) -> Iterator[Callable[..., Running]]:
     made: list[Running] = []
