@@ -1,0 +1,1 @@
+"""Kafka as a source: bounded ranges of offsets, read exactly as planned, never by a consumer group."""

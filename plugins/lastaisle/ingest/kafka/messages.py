@@ -1,0 +1,157 @@
+"""The messages of one range of offsets, whole and in order, or a clear error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from lastaisle.ingest.kafka.connection import KafkaConnection
+from lastaisle.ingest.kafka.errors import KafkaSourceError, OffsetsWentBackError
+from lastaisle.ingest.kafka.ranges import Gap, OffsetRange
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+ASK = 20_000  # messages a call: more are no faster, and wait longer at the end
+BYTES = 16 << 20  # of values a batch
+POLL_SECONDS = 0.1
+STALL_SECONDS = 30.0
+
+
+class RangeMessages:
+    """Reads a range once, as lists of messages.
+
+    Offsets that Kafka does not give (compacted away, markers of transactions, messages of aborted ones) are
+    passed over: the end of the range is known by a message at or after it, or by the end of the partition.
+
+    Args:
+        connection: how to reach the cluster.
+        span: what to read.
+        stall_seconds: how long to wait without any news.
+
+    Attributes:
+        rows: messages given so far.
+        gaps: offsets that the brokers deleted since the range was planned.
+    """
+
+    def __init__(
+        self, connection: KafkaConnection, span: OffsetRange, stall_seconds: float = STALL_SECONDS
+    ) -> None:
+        self.connection = connection
+        self.span = span
+        self.stall_seconds = stall_seconds
+        self.rows = 0
+        self.gaps: list[Gap] = []
+        self._next = span.start
+        self._trouble = ""
+        self._refused = False
+
+    def __iter__(self) -> Iterator[list[Message]]:
+        """Yield the messages; nothing more can go wrong with the range once this has ended.
+
+        Raises:
+            KafkaSourceError: no progress within `stall_seconds`, a refused login, a topic that is gone or is
+                another one of the same name.
+            OffsetsWentBackError: the partition ends before the range does.
+        """
+        from confluent_kafka import KafkaException
+
+        try:
+            consumer = self.connection.consumer(self._on_error)
+        except KafkaException as error:
+            raise KafkaSourceError(f"{self.connection!r} cannot be used: {error.args[0]}") from error
+        try:
+            self._assign(consumer)
+            yield from self._drain(consumer)
+        except KafkaException as error:
+            raise self._broken(str(error.args[0])) from error
+        finally:
+            consumer.close()
+
+    def _drain(self, consumer: Consumer) -> Iterator[list[Message]]:
+        news = time.monotonic()
+        ask = 500
+        while self._next < self.span.end:
+            given = consumer.consume(min(ask, self.span.end - self._next), POLL_SECONDS)
+            before = self._next
+            messages = self._sort_out(consumer, given)
+            if messages:
+                self.rows += len(messages)
+                ask = _next_ask(messages)
+                yield messages
+            if messages or self._next > before:
+                news = time.monotonic()
+            elif self._refused or time.monotonic() - news > self.stall_seconds:
+                raise self._broken(self._trouble or "the brokers gave nothing")
+
+    def _sort_out(self, consumer: Consumer, given: list[Message]) -> list[Message]:
+        """Return the messages of the range, and move on behind what was given."""
+        messages = given
+        events: list[Message] = []
+        if given and any(map(type(given[0]).error, given)):
+            messages = [message for message in given if not message.error()]
+            events = [message for message in given if message.error()]
+        if messages:
+            self._next = (messages[-1].offset() or 0) + 1
+            if self._next > self.span.end:
+                messages = [one for one in messages if (one.offset() or 0) < self.span.end]
+        for event in events:
+            self._on_event(consumer, event)
+        return messages
+
+    def _on_event(self, consumer: Consumer, event: Message) -> None:
+        error = event.error()
+        if error is None:
+            return
+        if error.code() == error._PARTITION_EOF:
+            self._next = max(self._next, event.offset() or 0)
+        elif error.code() in (error._AUTO_OFFSET_RESET, error.OFFSET_OUT_OF_RANGE):
+            self._skip_deleted(consumer)
+        elif error.retriable() or error.code() in (error._TRANSPORT, error._ALL_BROKERS_DOWN):
+            self._trouble = error.str()
+        else:
+            raise self._broken(error.str())
+
+    def _skip_deleted(self, consumer: Consumer) -> None:
+        """Go on at the oldest offset that is left, noting those that were deleted."""
+        span = self.span
+        low, high = consumer.get_watermark_offsets(_position(span, self._next), timeout=self.stall_seconds)
+        if self._next > high:
+            raise OffsetsWentBackError(
+                f"{span.topic}/{span.partition} should be read from {self._next} to {span.end}, but it ends"
+                f" at {high}: the brokers lost its newest messages. Nothing of this range was ingested"
+            )
+        if low > self._next:
+            lost = (span.cluster, span.topic, span.topic_id, span.partition)
+            self.gaps.append(Gap(*lost, self._next, min(low, span.end)))
+            self._next = low
+        self._assign(consumer)
+
+    def _assign(self, consumer: Consumer) -> None:
+        consumer.assign([_position(self.span, self._next)])
+
+    def _on_error(self, error: KafkaError) -> None:
+        self._trouble = error.str()
+        self._refused = self._refused or error.code() == error._AUTHENTICATION
+
+    def _broken(self, why: str) -> KafkaSourceError:
+        span = self.span
+        return KafkaSourceError(
+            f"cannot read {span.topic}/{span.partition} from {self.connection.servers}: at offset"
+            f" {self._next} of {span.start} to {span.end}: {why}. Nothing of this range was ingested;"
+            " the next run reads it again"
+        )
+
+
+def _next_ask(messages: list[Message]) -> int:
+    """Return how many messages to ask for, so that large ones do not fill the memory."""
+    sample = messages[:: max(1, len(messages) // 16)]
+    mean = sum(len(message) for message in sample) // len(sample)
+    return max(16, min(ASK, BYTES // max(1, mean)))
+
+
+def _position(span: OffsetRange, offset: int) -> TopicPartition:
+    from confluent_kafka import TopicPartition
+
+    return TopicPartition(span.topic, span.partition, offset)
