@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from threading import Event, Lock, Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lastaisle.collect.calls import Call
 from lastaisle.collect.refusal import BusyError, StorageError
 from lastaisle.config import Settings, SettingsError
+from lastaisle.ingest.kafka.address import parse_source
+from lastaisle.ingest.kafka.connection import KafkaConnection
+
+if TYPE_CHECKING:
+    from confluent_kafka import Producer
 
 log = logging.getLogger(__name__)
 
 WAITING_BYTES = 64 << 20
 REACH_SECONDS = 10
 
-_PREFERRED = {
+_DEFAULTS = {
     "linger.ms": 5,
     "compression.type": "lz4",
     "partitioner": "murmur2_random",  # as Java's producers, which may write to the same topic
     "queue.buffering.max.messages": 500_000,
-}
-_DURABLE = {
-    "enable.idempotence": True,
-    "acks": "all",
     "delivery.timeout.ms": 10_000,  # a client of Segment's waits 15 s for its answer
 }
 
@@ -34,12 +35,12 @@ class KafkaSink:
     """Produces calls, and waits for the brokers to say that all replicas in sync have them.
 
     Args:
-        config: librdkafka's settings of the cluster.
+        connection: to the cluster.
         topic: an existing topic.
     """
 
-    def __init__(self, config: Mapping[str, Any], topic: str) -> None:
-        self.config = {**_PREFERRED, **config, **_DURABLE, "error_cb": self._note}
+    def __init__(self, connection: KafkaConnection, topic: str) -> None:
+        self.connection = connection
         self.topic = topic
         self.waiting = 0
         self._broken = False  # librdkafka gave up for good: the producer must be made anew
@@ -52,15 +53,13 @@ class KafkaSink:
         """Make the sink that `source` names.
 
         Raises:
-            SettingsError: it names several topics, or the cluster is unknown.
+            SettingsError: it names several topics.
+            KafkaSourceError: it names none, or LASTAISLE_KAFKA does not say how to reach the cluster.
         """
-        from lastaisle.ingest.kafka.address import KafkaSource
-        from lastaisle.ingest.kafka.connection import KafkaConnection
-
-        source = KafkaSource.parse(settings.source)
+        source = parse_source(settings.source)
         if len(source.topics) != 1:
             raise SettingsError(f"the collector writes to one topic, received {settings.source!r}")
-        return cls(KafkaConnection.from_env().config, source.topics[0])
+        return cls(KafkaConnection.from_env(), source.topics[0])
 
     def open(self) -> None:
         """Reach the cluster, and begin.
@@ -68,9 +67,9 @@ class KafkaSink:
         Raises:
             SettingsError: it cannot be reached, or has no such topic.
         """
-        from confluent_kafka import KafkaException, Producer
+        from confluent_kafka import KafkaException
 
-        self._producer = Producer(self.config)
+        self._producer = self._make_producer()
         try:
             found = self._producer.list_topics(self.topic, timeout=REACH_SECONDS).topics[self.topic]
         except KafkaException as error:
@@ -123,11 +122,12 @@ class KafkaSink:
 
     def _renew(self) -> None:
         """Replace a producer that failed for good; whoever waits for it is told so."""
-        from confluent_kafka import Producer
-
-        old, self._producer, self._broken = self._producer, Producer(self.config), False
+        old, self._producer, self._broken = self._producer, self._make_producer(), False
         old.purge()
         old.poll(0)
+
+    def _make_producer(self) -> Producer:
+        return self.connection.producer(on_error=self._note, defaults=_DEFAULTS)
 
     def _poll(self) -> None:
         while not self._ended.is_set():
