@@ -217,3 +217,22 @@ def test_only_a_local_folder_can_be_landed_in(tmp_path, source):
 )
 def test_recovery_looks_below_what_all_partitions_share(tmp_path, source, root):
     assert str(FolderSink(Settings(home=tmp_path, source=source)).root) == root
+
+
+def test_a_sink_that_ended_stores_nothing_and_says_so(make_sink):
+    sink = make_sink()
+    sink.close()
+    with pytest.raises(StorageError):
+        asyncio.run(sink.append([call(1)]))
+
+
+def test_two_collectors_share_a_landing_folder(tmp_path, make_sink):
+    first = make_sink()
+    asyncio.run(first.append([call(1)]))
+    second = make_sink()
+    asyncio.run(second.append([call(2)]))
+    asyncio.run(first.append([call(3)]))
+    second.close()
+    assert landed(tmp_path) == lines(2)
+    first.close()
+    assert landed(tmp_path) == lines(1, 2, 3)
