@@ -15,7 +15,8 @@ from lastaisle import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = [
-    *("ingest", "train", "evaluate", "release", "rollback", "maintain", "contracts", "replay", "simulate"),
+    *("ingest", "collect", "train", "evaluate", "release", "rollback", "maintain", "contracts", "replay"),
+    "simulate",
     "benchmark",
 ]
 EVENT = {
@@ -87,6 +88,7 @@ def test_ingest_reports_and_ends_well(tmp_path):
     [
         (("ingest", "--source", "/no/such/logs"), 3, "/no/such/logs"),
         (("ingest", "--source", ".", "--format", "cobol"), 3, "cobol"),
+        (("collect",), 2, "LASTAISLE_SEGMENT_WRITE_KEYS"),
         (("train",), 5, "ingest some logs first"),
         (("rollback", "--reason", "CTR fell"), 6, "checkout-recommender"),
         (("benchmark", "accuracy", "--train", "none", "--test", "none"), 3, "none"),

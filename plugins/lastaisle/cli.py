@@ -82,6 +82,27 @@ def ingest(
 
 
 @app.command()
+def collect(
+    to: Annotated[
+        str,
+        typer.Option(help="Landing folder, or kafka://cluster/topic; default LASTAISLE_SOURCE."),
+    ] = "",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8090,
+) -> None:
+    """Collect events over HTTP, as Segment's clients and its webhook send them, until SIGTERM.
+
+    LASTAISLE_SEGMENT_WRITE_KEYS names the keys that may send to /v1/batch, /v1/track and the like;
+    LASTAISLE_SEGMENT_SECRET is what Segment signs /segment/webhook with. An event is answered with 200 when
+    it is durable where ingestion, with the format segment, will read it.
+    """
+    from lastaisle.collect.serve import serve
+
+    settings = _settings()
+    serve(replace(settings, source=to) if to else settings, host, port)
+
+
+@app.command()
 def train(
     kind: Annotated[str, typer.Option(help="incremental (warm start from the champion) or full.")] = (
         "incremental"

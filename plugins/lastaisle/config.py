@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ class Settings:
         mlflow_uri: MLflow tracking and registry URI; default a SQLite file <home>/mlflow/mlflow.db.
         mlflow_artifacts: where a new MLflow experiment keeps its artifacts; default <home>/mlflow/artifacts.
         key_file: pseudonym keys (never inside the lake); default <home>/keys/pseudonym.json.
-        source: the logs of one partition, a path or URL; "{day}" becomes 2014-04-01 and
-            "{hour}" 2014-04-01T05.
+        source: the logs of one partition, a path or URL; "{day}" becomes 2014-04-01, "{hour}" 2014-04-01T05,
+            and "{day_ms}" the day's beginning in milliseconds since 1970, as Segment names its folders.
         source_format: which adapter reads the logs.
         model_name: name of the registered model.
         experiment: name of the MLflow experiment.
@@ -46,6 +47,8 @@ class Settings:
         airflow_port: where Airflow listens on 127.0.0.1.
         mlflow_port: where MLflow listens on 127.0.0.1.
         mlflow_ui: base address of MLflow's pages, for links; default http://127.0.0.1:<mlflow_port>.
+        segment_write_keys: who may send events to the collector: write keys, separated by commas.
+        segment_secret: the shared secret with which Segment signs what it sends to the collector's webhook.
     """
 
     home: Path = field(default_factory=lambda: Path.home() / ".lastaisle")
@@ -69,6 +72,8 @@ class Settings:
     airflow_port: int = 8080
     mlflow_port: int = 5000
     mlflow_ui: str = ""
+    segment_write_keys: str = field(default="", repr=False)
+    segment_secret: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         home = Path(self.home).expanduser().resolve()
@@ -83,6 +88,20 @@ class Settings:
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)
+
+    def source_at(self, moment: datetime) -> str:
+        """Return where the logs of an aware moment lie: `source` with its placeholders filled in."""
+        moment = moment.astimezone(UTC)
+        day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+        filled = {
+            "{day}": f"{day:%Y-%m-%d}",
+            "{hour}": f"{moment:%Y-%m-%dT%H}",
+            "{day_ms}": str(int(day.timestamp()) * 1000),
+        }
+        source = self.source
+        for placeholder, text in filled.items():
+            source = source.replace(placeholder, text)
+        return source
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:

@@ -66,10 +66,9 @@ def interval(key: str) -> tuple[datetime, datetime]:
 
 
 def source_of(key: str, settings: Settings) -> str:
-    """Return where the logs of one partition lie: LASTAISLE_SOURCE with {day} and {hour} filled in."""
+    """Return where the logs of one partition lie: LASTAISLE_SOURCE with its placeholders filled in."""
     start, _ = interval(key)
-    hour = start.strftime(CADENCES["hour"].key_format)
-    return settings.source.replace("{day}", hour[:10]).replace("{hour}", hour)
+    return settings.source_at(start)
 
 
 def partition_of(context: Mapping[str, Any]) -> str:

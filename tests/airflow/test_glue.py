@@ -41,6 +41,12 @@ def test_a_partition_names_its_interval_and_its_source(tmp_path):
     assert partitions.source_of("2025-10-09T05", settings) == "s3://logs/2025-10-09/hour=2025-10-09T05/"
 
 
+def test_a_day_is_named_as_segment_names_it(tmp_path):
+    settings = Settings(home=tmp_path, source="s3://shop/segment-logs/a1B2/{day_ms}")
+    for key in ("2015-05-27", "2015-05-27T23"):
+        assert partitions.source_of(key, settings) == "s3://shop/segment-logs/a1B2/1432684800000"
+
+
 @pytest.mark.parametrize("key", ["", "yesterday", "2025-13-01", "2025-10-09T25"])
 def test_a_key_that_names_no_partition_is_refused_with_its_value(key):
     with pytest.raises(partitions.PartitionError, match=repr(key)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import subprocess
@@ -10,10 +11,13 @@ import time
 
 import fsspec
 import pytest
+import s3fs
 
+from lastaisle.config import Settings
 from lastaisle.ingest.run import ingest
 from lastaisle.lake import Lake
 from lastaisle.privacy.keys import PseudonymKeys
+from lastaisle_airflow.partitions import source_of
 
 
 @pytest.fixture
@@ -43,7 +47,8 @@ def s3(monkeypatch):
                 break
             except OSError:
                 time.sleep(0.1)
-        store = fsspec.filesystem("s3", skip_instance_cache=True)
+        s3fs.S3FileSystem.clear_instance_cache()  # those of another test know another port
+        store = fsspec.filesystem("s3")
         store.mkdir("shop")
         yield store
     finally:
@@ -64,3 +69,24 @@ def test_logs_are_ingested_from_a_bucket_into_a_lake_in_a_bucket(s3, tmp_path):
     assert (second.rows_in, second.rows_duplicate, second.files_skipped) == (6, 6, 1)
     assert lake.versions(["raw_events", "quarantine", "events"]) == before
     assert lake.scan("events").num_rows == 5
+
+
+def test_a_day_of_segments_own_files_is_ingested_from_where_segment_puts_them(s3, tmp_path):
+    """Segment's files are segment-logs/<source>/<the day's beginning in ms>/<name>.gz, some an hour."""
+
+    def packed(numbers, day):
+        call = {"type": "track", "event": "Product Viewed", "userId": "u", "properties": {"product_id": "p"}}
+        stamps = dict.fromkeys(("timestamp", "receivedAt"), f"{day}T07:00:00.000Z")
+        lines = [json.dumps({**call, **stamps, "messageId": f"m{number}"}) for number in numbers]
+        return gzip.compress("\n".join(lines).encode() + b"\n")
+
+    folder = "shop/segment-logs/a1B2c3/"
+    s3.pipe(f"{folder}1432684800000/1432710000000.a.gz", packed(range(3), "2015-05-27"))
+    s3.pipe(f"{folder}1432684800000/1432713600000.b.gz", packed(range(2, 5), "2015-05-27"))
+    s3.pipe(f"{folder}1432771200000/1432796400000.a.gz", packed(range(5, 9), "2015-05-28"))
+    settings = Settings(home=tmp_path, source="s3://shop/segment-logs/a1B2c3/{day_ms}")
+    lake = Lake(tmp_path / "lake")
+    keys = PseudonymKeys.load_or_create(tmp_path / "keys.json", lake_url=lake.url)
+    report = ingest(source_of("2015-05-27", settings), "segment", lake, keys)
+    assert (report.rows_in, report.rows_clean, report.rows_duplicate) == (6, 5, 1)
+    assert {str(row["occurred_at"])[:10] for row in lake.scan("events").to_pylist()} == {"2015-05-27"}

@@ -122,13 +122,23 @@ class KafkaConnection:
         settings = {"group.id": "lastaisle"} | _FAST | self._config | _EXACT
         return Consumer(settings | ({"error_cb": trouble.note} if trouble else {}), logger=log)
 
-    def producer(self) -> Producer:
-        """Make a client that writes, each message once and on all replicas."""
+    def producer(
+        self,
+        on_error: Callable[[KafkaError], None] | None = None,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> Producer:
+        """Make a client that writes, each message once and on all replicas.
+
+        Args:
+            on_error: told of errors that concern no single message.
+            defaults: settings for what the connection does not say.
+        """
         from confluent_kafka import Producer
 
         unwanted = ("group.id", "enable.auto", "isolation.", "auto.", "fetch.", "queued.", "max.poll.")
         settings = {key: value for key, value in self._config.items() if not key.startswith(unwanted)}
-        return Producer(_LARGE | settings | _SAFE, logger=log)
+        heard = {"error_cb": on_error} if on_error else {}
+        return Producer({**_LARGE, **(defaults or {}), **settings, **_SAFE, **heard}, logger=log)
 
 
 def _text(value: object) -> str:

@@ -1,0 +1,1 @@
+"""A collector that services run: Segment's calls in over HTTP, durable lines out for ingestion."""

@@ -1,0 +1,70 @@
+"""Who may send: holders of a write key, and Segment itself, which signs with a shared secret."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from dataclasses import dataclass, field
+
+from lastaisle.config import Settings, SettingsError
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What callers are checked against; every comparison takes the same time, whatever was sent.
+
+    Attributes:
+        write_keys: of the sources that may send; none closes the tracking API.
+        secret: with which Segment signs; empty closes the webhook.
+    """
+
+    write_keys: tuple[str, ...] = field(default=(), repr=False)
+    secret: str = field(default="", repr=False)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Credentials:
+        """Read them from LASTAISLE_SEGMENT_WRITE_KEYS and LASTAISLE_SEGMENT_SECRET.
+
+        Raises:
+            SettingsError: neither is set, so that the collector could not tell who is calling.
+        """
+        keys = tuple(key.strip() for key in settings.segment_write_keys.split(",") if key.strip())
+        secret = settings.segment_secret.strip()
+        if not keys and not secret:
+            raise SettingsError(
+                "the collector has to know who is calling: set LASTAISLE_SEGMENT_WRITE_KEYS (who may send to "
+                "/v1, separated by commas), LASTAISLE_SEGMENT_SECRET (which signs /segment/webhook), or both"
+            )
+        return cls(keys, secret)
+
+    def know(self, key: str) -> bool:
+        """Return whether it is one of the write keys."""
+        return sum(hmac.compare_digest(key.encode(), known.encode()) for known in self.write_keys) > 0
+
+    def know_reader(self, key: str) -> bool:
+        """Return whether it may read the metrics: a write key, or the secret."""
+        secret = bool(self.secret) and hmac.compare_digest(key.encode(), self.secret.encode())
+        return self.know(key) or secret
+
+    def signed(self, body: bytes, signature: str) -> bool:
+        """Return whether a signature is the hex HMAC-SHA1 of a body, as Segment's Webhooks have it."""
+        if not self.secret:
+            return False
+        expected = hmac.new(self.secret.encode(), body, "sha1").hexdigest()
+        return hmac.compare_digest(expected.encode(), signature.strip().lower().encode())
+
+
+def basic_user(authorization: str) -> str:
+    """Return the user name of a Basic authorization header, where Segment's clients put the write key.
+
+    Returns:
+        The name; empty where the header is of another kind, or broken.
+    """
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(encoded.strip(), validate=True).decode().partition(":")[0]
+    except (binascii.Error, UnicodeDecodeError):
+        return ""

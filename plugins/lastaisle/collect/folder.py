@@ -1,0 +1,183 @@
+"""Keep calls in the landing folder; requests that come together share one write to the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Condition, Thread
+
+from lastaisle.collect.calls import Call
+from lastaisle.collect.landing import LandingFile, make_folder, recover
+from lastaisle.collect.refusal import BusyError, StorageError
+from lastaisle.config import Settings, SettingsError
+
+log = logging.getLogger(__name__)
+
+HOUR = 3600
+
+
+@dataclass(frozen=True)
+class FolderOptions:
+    """How the landing folder is written.
+
+    Attributes:
+        file_bytes: a file this large is published.
+        file_seconds: a file this old is published.
+        early_seconds: how long before an hour ends its last file is published, so that the ingestion of an
+            hour or a day, which starts when it is over, finds all of it.
+        waiting_bytes: the most that may wait for the disk.
+    """
+
+    file_bytes: int = 256 << 20
+    file_seconds: float = 300.0
+    early_seconds: float = 2.0
+    waiting_bytes: int = 64 << 20
+
+
+class FolderSink:
+    """One thread writes all that waits, syncs it, and then answers all whose calls were in it.
+
+    Args:
+        settings: `source` names the folder of each partition, as ingestion reads it.
+        options: see there.
+
+    Raises:
+        SettingsError: `source` is no local folder.
+    """
+
+    def __init__(self, settings: Settings, options: FolderOptions | None = None) -> None:
+        if "://" in settings.source or any(sign in settings.source for sign in "*?["):
+            raise SettingsError(
+                "the collector writes to a local folder, where it can wait for the disk, or to a Kafka topic "
+                f"(kafka://cluster/topic); received {settings.source!r}: name another with --to"
+            )
+        self.settings = settings
+        self.options = options or FolderOptions()
+        fixed, placeholder, _ = settings.source.partition("{")
+        self.root = (Path(f"{fixed}_").parent if placeholder else Path(fixed)).resolve()
+        self.waiting = 0
+        self._queue: list[tuple[bytes, asyncio.Future[None]]] = []
+        self._changed = Condition()
+        self._closing = False
+        self._file: LandingFile | None = None
+        self._until = 0.0  # when the file is published, in seconds since 1970
+        self._left_behind = True  # whether there may be unfinished files that nobody writes
+        self._writer = Thread(target=self._write, name="landing", daemon=True)
+
+    def open(self) -> None:
+        """Recover what an earlier collector left, and begin.
+
+        Raises:
+            SettingsError: the folder cannot be written to.
+        """
+        try:
+            make_folder(self.root)
+            self._recover()
+        except OSError as error:
+            raise SettingsError(f"cannot write to the landing folder {self.root}: {error}") from error
+        self._writer.start()
+
+    async def append(self, calls: Sequence[Call]) -> None:
+        """Return when the calls are on the disk.
+
+        Raises:
+            BusyError: the disk is behind.
+            StorageError: the disk refused them.
+        """
+        data = b"".join([call.line for call in calls])
+        done = asyncio.get_running_loop().create_future()
+        with self._changed:
+            if self._closing or self.waiting + len(data) > self.options.waiting_bytes:
+                raise BusyError(f"{self.waiting:,} bytes wait for the disk already")
+            self.waiting += len(data)
+            self._queue.append((data, done))
+            self._changed.notify()
+        await done
+
+    def close(self) -> None:
+        """Write what waits, publish the file, end."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self._writer.is_alive():
+            self._writer.join()
+
+    def _write(self) -> None:
+        closing = False
+        while not closing:
+            with self._changed:
+                while not self._queue and not self._closing and self._seconds_left() > 0:
+                    self._changed.wait(min(self._seconds_left(), HOUR))
+                group, self._queue = self._queue, []
+                closing = self._closing
+            if group:
+                self._commit(group)
+            if self._file and (closing or self._is_due(self._file)):
+                self._publish(self._file)
+
+    def _commit(self, group: list[tuple[bytes, asyncio.Future[None]]]) -> None:
+        """Make a group durable, and answer those who wait for it."""
+        data = b"".join([data for data, _ in group])
+        refused: Exception | None = None
+        try:
+            if self._file is None:
+                self._file = self._begin()
+            self._file.append(data)
+        except OSError as error:
+            log.error("the landing folder %s refuses what is written: %s", self.root, error)
+            refused = StorageError("the landing folder refuses what is written; the collector's log says why")
+            refused.__cause__ = error
+            if self._file:
+                self._publish(self._file)
+        with self._changed:
+            self.waiting -= len(data)
+        for loop in {done.get_loop() for _, done in group}:
+            loop.call_soon_threadsafe(
+                _answer, [done for _, done in group if done.get_loop() is loop], refused
+            )
+
+    def _begin(self) -> LandingFile:
+        if self._left_behind:
+            self._recover()
+        now = time.time()
+        age = self.options.file_seconds
+        hour_ends = (now // HOUR + 1) * HOUR - self.options.early_seconds
+        self._until = min(now + age, hour_ends) if now < hour_ends else now + age
+        return LandingFile(self._folder(), datetime.now(UTC))
+
+    def _publish(self, file: LandingFile) -> None:
+        """End a file; where that fails it keeps its unfinished name, and is recovered with the next one."""
+        self._file = None
+        try:
+            file.publish(self._folder())
+        except OSError as error:
+            self._left_behind = True
+            log.error("cannot publish %s, what is in it comes with a later file: %s", file.path, error)
+
+    def _recover(self) -> None:
+        recover(self.root, self._folder())
+        self._left_behind = False
+
+    def _folder(self) -> Path:
+        return Path(self.settings.source_at(datetime.now(UTC))).resolve()
+
+    def _seconds_left(self) -> float:
+        return self._until - time.time() if self._file else HOUR
+
+    def _is_due(self, file: LandingFile) -> bool:
+        return file.size >= self.options.file_bytes or self._seconds_left() <= 0
+
+
+def _answer(waiting: list[asyncio.Future[None]], refused: Exception | None) -> None:
+    for done in waiting:
+        if done.cancelled():
+            continue
+        if refused is None:
+            done.set_result(None)
+        else:
+            done.set_exception(refused)

@@ -1,0 +1,167 @@
+"""Keep calls in a Kafka topic; the calls of one user stay in one partition, in their order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING, Any
+
+from lastaisle.collect.calls import Call
+from lastaisle.collect.refusal import BusyError, StorageError
+from lastaisle.config import Settings, SettingsError
+from lastaisle.ingest.kafka.address import parse_source
+from lastaisle.ingest.kafka.connection import KafkaConnection
+
+if TYPE_CHECKING:
+    from confluent_kafka import Producer
+
+log = logging.getLogger(__name__)
+
+WAITING_BYTES = 64 << 20
+REACH_SECONDS = 10
+
+_DEFAULTS = {
+    "linger.ms": 5,
+    "compression.type": "lz4",
+    "partitioner": "murmur2_random",  # as Java's producers, which may write to the same topic
+    "queue.buffering.max.messages": 500_000,
+    "delivery.timeout.ms": 10_000,  # a client of Segment's waits 15 s for its answer
+}
+
+
+class KafkaSink:
+    """Produces calls, and waits for the brokers to say that all replicas in sync have them.
+
+    Args:
+        connection: to the cluster.
+        topic: an existing topic.
+    """
+
+    def __init__(self, connection: KafkaConnection, topic: str) -> None:
+        self.connection = connection
+        self.topic = topic
+        self.waiting = 0
+        self._broken = False  # librdkafka gave up for good: the producer must be made anew
+        self._producer: Any = None
+        self._ended = Event()
+        self._poller = Thread(target=self._poll, name="kafka-delivery", daemon=True)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> KafkaSink:
+        """Make the sink that `source` names.
+
+        Raises:
+            SettingsError: it names several topics.
+            KafkaSourceError: it names none, or LASTAISLE_KAFKA does not say how to reach the cluster.
+        """
+        source = parse_source(settings.source)
+        if len(source.topics) != 1:
+            raise SettingsError(f"the collector writes to one topic, received {settings.source!r}")
+        return cls(KafkaConnection.from_env(), source.topics[0])
+
+    def open(self) -> None:
+        """Reach the cluster, and begin.
+
+        Raises:
+            SettingsError: it cannot be reached, or has no such topic.
+        """
+        from confluent_kafka import KafkaException
+
+        self._producer = self._make_producer()
+        try:
+            found = self._producer.list_topics(self.topic, timeout=REACH_SECONDS).topics[self.topic]
+        except KafkaException as error:
+            raise SettingsError(
+                f"cannot reach Kafka for topic {self.topic!r}: {error.args[0].str()}"
+            ) from error
+        if found.error:
+            raise SettingsError(
+                f"Kafka has no topic {self.topic!r} to write to: {found.error.str()}; create it"
+            )
+        self._poller.start()
+
+    async def append(self, calls: Sequence[Call]) -> None:
+        """Return when every call is in all replicas in sync.
+
+        Raises:
+            BusyError: the brokers are behind.
+            StorageError: they do not have every call.
+        """
+        size = sum([len(call.line) for call in calls])
+        if self._ended.is_set() or self.waiting + size > WAITING_BYTES:
+            raise BusyError(f"{self.waiting:,} bytes wait for Kafka already")
+        delivery = _Delivery(len(calls))
+        self.waiting += size
+        try:
+            self._produce(calls, delivery)
+            await delivery.done
+        finally:
+            self.waiting -= size
+
+    def close(self) -> None:
+        """Wait for what was produced, and end."""
+        self._producer.flush(REACH_SECONDS)
+        self._ended.set()
+        self._poller.join()
+
+    def _produce(self, calls: Sequence[Call], delivery: _Delivery) -> None:
+        from confluent_kafka import KafkaException
+
+        if self._broken:
+            self._renew()
+        messages: list[dict[str, Any]] = [{"key": call.user, "value": call.line[:-1]} for call in calls]
+        try:
+            taken = self._producer.produce_batch(self.topic, messages, on_delivery=delivery.report)
+        except (BufferError, KafkaException) as error:
+            raise StorageError(f"Kafka takes nothing for topic {self.topic!r}: {error}") from error
+        if taken < len(messages):
+            refused = next(message["_error"] for message in messages if "_error" in message)
+            delivery.report(refused, None, len(messages) - taken)
+
+    def _renew(self) -> None:
+        """Replace a producer that failed for good; whoever waits for it is told so."""
+        old, self._producer, self._broken = self._producer, self._make_producer(), False
+        old.purge()
+        old.poll(0)
+
+    def _make_producer(self) -> Producer:
+        return self.connection.producer(on_error=self._note, defaults=_DEFAULTS)
+
+    def _poll(self) -> None:
+        while not self._ended.is_set():
+            self._producer.poll(0.1)
+
+    def _note(self, error: Any) -> None:
+        """Hear of errors that concern no single message."""
+        self._broken = self._broken or error.fatal()
+        log.warning("Kafka: %s", error.str())
+
+
+class _Delivery:
+    """The delivery of one request's calls: done with the last report, failed if one failed."""
+
+    def __init__(self, calls: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[None] = self._loop.create_future()
+        self._left = calls
+        self._error: Any = None
+        self._lock = Lock()
+
+    def report(self, error: Any, _message: Any, calls: int = 1) -> None:
+        """Take the report of one call, or of several; librdkafka's thread calls it."""
+        with self._lock:
+            self._left -= calls
+            self._error = error or self._error
+            ended = self._left == 0
+        if ended:
+            self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        if self.done.cancelled():
+            return
+        if self._error is None:
+            self.done.set_result(None)
+        else:
+            self.done.set_exception(StorageError(f"Kafka did not take the calls: {self._error}"))

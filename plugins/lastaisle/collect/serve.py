@@ -1,0 +1,54 @@
+"""Run the collector."""
+
+from __future__ import annotations
+
+from lastaisle.collect.credentials import Credentials
+from lastaisle.collect.sink import Sink
+from lastaisle.config import Settings
+
+SHUTDOWN_SECONDS = 20
+
+
+def serve(settings: Settings, host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT; requests that are being answered then are answered.
+
+    Args:
+        settings: `source` says where calls go, the `segment_` settings who may send them.
+        host: the address to listen on.
+        port: the port to listen on.
+
+    Raises:
+        SettingsError: there are no credentials, or the place cannot be written to.
+    """
+    import uvicorn
+
+    from lastaisle.collect.app import create_app
+
+    credentials = Credentials.from_settings(settings)
+    sink = sink_of(settings)
+    sink.open()
+    uvicorn.run(
+        create_app(sink, credentials),
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,  # it would hold addresses
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+
+
+def sink_of(settings: Settings) -> Sink:
+    """Return the sink that `source` names: a Kafka topic, or a landing folder.
+
+    Raises:
+        SettingsError: it names neither.
+    """
+    if settings.source.startswith("kafka://"):
+        from lastaisle.collect.kafka import KafkaSink
+
+        return KafkaSink.from_settings(settings)
+    from lastaisle.collect.folder import FolderSink
+
+    return FolderSink(settings)

@@ -1,0 +1,34 @@
+"""Where calls are made durable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from lastaisle.collect.calls import Call
+
+
+class Sink(Protocol):
+    """A place that keeps calls for ingestion, whatever dies afterwards."""
+
+    def open(self) -> None:
+        """Begin.
+
+        Raises:
+            LastaisleError: it cannot be written to.
+        """
+
+    async def append(self, calls: Sequence[Call]) -> None:
+        """Return when the calls are durable.
+
+        Raises:
+            BusyError: too much is waiting already; nothing was kept.
+            StorageError: they are not durable, though some may have been kept.
+        """
+
+    def close(self) -> None:
+        """End, with all that was appended in its place."""
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that were appended and are not durable yet."""

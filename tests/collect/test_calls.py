@@ -1,0 +1,152 @@
+"""A request's calls become what Segment itself would have stored."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lastaisle.collect.body import parse
+from lastaisle.collect.calls import calls_of_request, calls_of_webhook
+from lastaisle.collect.refusal import RefusedError
+
+RECEIVED = datetime(2025, 10, 9, 12, 0, 10, tzinfo=UTC)
+LIMIT = 512 << 10
+TRACK = {"type": "track", "event": "Product Viewed", "userId": "u1", "messageId": "m1"}
+
+
+def read(body, endpoint="batch", limit=LIMIT):
+    return [json.loads(call.line) for call in calls_of_request(endpoint, body, RECEIVED, limit)]
+
+
+def test_a_batch_says_for_each_call_what_the_call_does_not_say_itself():
+    own = {**TRACK, "context": {"locale": "de-DE"}, "integrations": {"All": False}}
+    body = {
+        "batch": [TRACK, own],
+        "context": {"locale": "en-GB", "os": {"name": "iOS"}},
+        "integrations": {"All": True, "Mixpanel": True},
+        "writeKey": "k",
+    }
+    first, second = read(body)
+    assert first["context"] == {"locale": "en-GB", "os": {"name": "iOS"}}
+    assert second["context"] == {"locale": "de-DE", "os": {"name": "iOS"}}
+    assert second["integrations"] == {"All": False, "Mixpanel": True}
+    assert "writeKey" not in first
+    assert first["receivedAt"] == "2025-10-09T12:00:10.000Z"
+
+
+def test_a_wrong_clock_is_corrected_by_when_the_request_was_sent():
+    told = {**TRACK, "timestamp": "2025-10-09T14:00:03.250+02:00"}
+    (call,) = read({"batch": [told], "sentAt": "2025-10-09T11:00:10Z"})
+    assert call["timestamp"] == "2025-10-09T13:00:03.250Z"
+    assert call["originalTimestamp"] == "2025-10-09T14:00:03.250+02:00"
+
+
+@pytest.mark.parametrize("sent", [None, "yesterday", 7, {}, "2025-10-09T11:00:10"])
+def test_without_a_usable_sent_at_the_time_stands(sent):
+    (call,) = read({"batch": [{**TRACK, "timestamp": "2025-10-09T12:00:00Z"}], "sentAt": sent})
+    assert call["timestamp"] == "2025-10-09T12:00:00.000Z"
+
+
+@pytest.mark.parametrize("told", ["soon", 12, "9999-12-31T23:59:59Z"])
+def test_a_time_that_cannot_be_corrected_is_left_to_the_contract(told):
+    (call,) = read({"batch": [{**TRACK, "timestamp": told}], "sentAt": "2025-10-09T11:00:10Z"})
+    assert call["timestamp"] == call["originalTimestamp"] == told
+
+
+def test_a_call_without_a_time_happened_when_it_came():
+    (call,) = read({"event": "Cart Viewed"}, "track")
+    assert call["timestamp"] == call["receivedAt"] == "2025-10-09T12:00:10.000Z"
+
+
+def test_an_address_is_not_kept():
+    body = {
+        "batch": [{**TRACK, "context": {"ip": "203.0.113.7", "locale": "de"}}, TRACK],
+        "context": {"ip": "203.0.113.8"},
+    }
+    (forwarded,) = calls_of_webhook({**TRACK, "context": {"ip": "203.0.113.7"}}, RECEIVED, LIMIT)
+    assert "203.0" not in json.dumps([call.get("context") for call in read(body)]) + forwarded.line.decode()
+
+
+@pytest.mark.parametrize("endpoint", ["track", "page", "identify", "screen", "group", "alias"])
+def test_the_endpoint_says_the_type(endpoint):
+    (call,) = read({"userId": "u", "type": "other"}, endpoint)
+    assert call["type"] == endpoint
+
+
+def test_the_same_call_again_gets_the_same_made_id():
+    call = {"type": "track", "event": "Cart Viewed", "timestamp": "2025-10-09T12:00:00Z"}
+    first = read({"batch": [call], "sentAt": "2025-10-09T12:00:01Z"})[0]["messageId"]
+    again = read({"batch": [dict(call)], "sentAt": "2025-10-09T12:00:07Z"})[0]["messageId"]
+    other = read({"batch": [{**call, "event": "Cart Seen"}]})[0]["messageId"]
+    undated = [read({"event": "Cart Viewed"}, "track")[0]["messageId"] for _ in range(2)]
+    assert first == again
+    assert len({first, other, *undated}) == 4
+
+
+def test_calls_of_one_user_have_one_key():
+    body = {
+        "batch": [TRACK, {**TRACK, "messageId": "m2"}, {"anonymousId": "a", "messageId": "m3"}, {"userId": 7}]
+    }
+    assert [call.user for call in calls_of_request("batch", body, RECEIVED, LIMIT)] == [
+        b"u1",
+        b"u1",
+        b"a",
+        b"7",
+    ]
+
+
+def test_what_segment_forwards_stays_as_it_is():
+    call = {**TRACK, "receivedAt": "2025-10-09T11:59:00.000Z", "timestamp": "2025-10-09T11:58:00.000Z"}
+    (line,) = calls_of_webhook(call, RECEIVED, LIMIT)
+    assert json.loads(line.line) == call
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ([], "not_an_object"),
+        ({}, "no_calls"),
+        ({"batch": {}}, "no_calls"),
+        ({"batch": [TRACK, "text"]}, "no_calls"),
+    ],
+)
+def test_what_holds_no_calls_is_refused(body, code):
+    with pytest.raises(RefusedError) as refused:
+        read(body)
+    assert (refused.value.status, refused.value.code) == (400, code)
+
+
+def test_a_shared_context_cannot_swell_a_small_batch():
+    body = {"batch": [{} for _ in range(1000)], "context": {"text": "x" * 1000}}
+    with pytest.raises(RefusedError) as refused:
+        read(body, limit=20_000)
+    assert refused.value.status == 413
+
+
+def test_half_an_emoji_does_not_cost_the_batch():
+    body = parse(b'{"batch": [{"event": "Good \\ud83d"}, {"event": "Fine \\ud83d\\ude00"}]}')
+    assert [call["event"] for call in read(body)] == ["Good \ufffd", "Fine 😀"]
+
+
+TEXT = st.text('aZ9é😀\n\u2028\0"\\', max_size=4)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | TEXT,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXT, inner, max_size=2),
+    max_leaves=4,
+)
+NAMES = ("type", "userId", "timestamp", "sentAt", "context", "integrations", "messageId", "originalTimestamp")
+
+
+@given(
+    st.lists(st.dictionaries(st.sampled_from(NAMES), JSON), max_size=4),
+    st.fixed_dictionaries({}, optional={"context": JSON, "sentAt": JSON, "integrations": JSON}),
+)
+def test_any_object_is_a_call_on_one_line(calls, shared):
+    count = len(calls)
+    done = calls_of_request("batch", {"batch": calls, **shared}, RECEIVED, LIMIT)
+    assert len(done) == count
+    assert all(call.line.count(b"\n") == 1 and json.loads(call.line)["messageId"] for call in done)

@@ -1,0 +1,49 @@
+"""kill -9 under load: whatever was acknowledged is in the landing folder once the collector is back."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+import pytest
+
+
+@pytest.mark.slow
+def test_every_acknowledged_event_outlives_kill_9(make_collector):
+    collector = make_collector()
+    acknowledged: set[str] = set()
+    sent: set[str] = set()
+    ended = threading.Event()
+
+    def send(sender: int) -> None:
+        number = 0
+        while not ended.is_set():
+            ids = [f"{sender}-{number}-{position}" for position in range(20)]
+            number += 1
+            sent.update(ids)
+            body = {"batch": [{"type": "track", "event": "Cart Viewed", "messageId": each} for each in ids]}
+            try:
+                if collector.post("/v1/batch", body).status == 200:
+                    acknowledged.update(ids)
+            except OSError:
+                time.sleep(0.02)  # it is dead; the next one gets the next events
+
+    senders = [threading.Thread(target=send, args=(number,)) for number in range(8)]
+    for sender in senders:
+        sender.start()
+    for kill in range(4):
+        before = len(acknowledged)
+        time.sleep(0.7)
+        collector.stop(signal.SIGKILL)
+        assert len(acknowledged) > before, f"nothing was acknowledged before kill {kill}"
+        assert collector.unfinished()
+        collector.start()
+        assert not collector.unfinished() or acknowledged
+    ended.set()
+    for sender in senders:
+        sender.join()
+    collector.stop()
+    landed = [call["messageId"] for call in collector.landed()]
+    assert acknowledged <= set(landed) <= sent
+    assert collector.unfinished() == []
