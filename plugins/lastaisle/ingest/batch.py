@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -87,7 +87,12 @@ def batch_name(*parts: object) -> str:
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
 
 
-def take_in(lines: Iterator[pa.RecordBatch], batch: Batch, job: Ingestion) -> BatchReport:
+def take_in(
+    lines: Iterator[pa.RecordBatch],
+    batch: Batch,
+    job: Ingestion,
+    before_commit: Callable[[], object] | None = None,
+) -> BatchReport:
     """Bring one batch into quarantine, raw_events, batches and, where there are keys, events.
 
     The commits each happen once by the batch's id, in this order: a run that was killed between two of them
@@ -97,6 +102,7 @@ def take_in(lines: Iterator[pa.RecordBatch], batch: Batch, job: Ingestion) -> Ba
         lines: record batches of `lastaisle.ingest.files.LINES`; read to their end.
         batch: what they are.
         job: how they are taken in.
+        before_commit: called when all lines were read and judged; if it fails, nothing is committed.
 
     Returns:
         What became of the rows; of rows that were taken in before, that they are all duplicates.
@@ -118,7 +124,10 @@ def take_in(lines: Iterator[pa.RecordBatch], batch: Batch, job: Ingestion) -> Ba
     with open_workspace(job.options.memory_limit) as connection:
         staging = Staging(connection, job.contract, now)
         staging.load(lines, job.form, job.lake, batch.source_file)
-        report = _commit(staging, batch, job, _judge(staging, batch, job), started)
+        judged = _judge(staging, batch, job)
+        if before_commit is not None:
+            before_commit()
+        report = _commit(staging, batch, job, judged, started)
         if job.keys is not None:
             staging.name_taken(batch.batch_id)
             anonymize_taken(

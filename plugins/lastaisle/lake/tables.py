@@ -13,6 +13,7 @@ EVENTS: Final = "events"
 EXPOSURES: Final = "exposures"
 TRAINING_RUNS: Final = "training_runs"
 RELEASES: Final = "releases"
+GAPS: Final = "gaps"
 ALL_TABLES: Final = (RAW_EVENTS, QUARANTINE, BATCHES, EVENTS, EXPOSURES, TRAINING_RUNS, RELEASES)
 
 #: Partition columns of the tables that have any: UTC days of event time; in quarantine, of ingestion.
@@ -83,5 +84,18 @@ BATCHES_SCHEMA: Final = pa.schema(
         pa.field("contract_version", pa.string()),
         pa.field("started_at", TIMESTAMP),
         pa.field("finished_at", TIMESTAMP),
+    ]
+)
+
+#: Offsets of a topic that were deleted upstream before they were read.
+GAPS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("cluster", pa.string()),
+        pa.field("topic", pa.string()),
+        pa.field("topic_id", pa.string()),
+        pa.field("partition", pa.int32()),
+        pa.field("start_offset", pa.int64()),
+        pa.field("end_offset", pa.int64()),
+        pa.field("noticed_at", TIMESTAMP),
     ]
 )

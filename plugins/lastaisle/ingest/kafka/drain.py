@@ -1,0 +1,164 @@
+"""Take in what waits in topics, range by range, each exactly once by the offsets in the tables' commits."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lastaisle.ingest.batch import Batch, Ingestion, OvertakenError, take_in
+from lastaisle.ingest.kafka.client import read_range
+from lastaisle.ingest.kafka.connection import KafkaConnection
+from lastaisle.ingest.kafka.dead_letters import send_dead_letters
+from lastaisle.ingest.kafka.payloads import Decoder
+from lastaisle.ingest.kafka.progress import plan_run
+from lastaisle.ingest.kafka.ranges import Gap, OffsetRange, Plan
+from lastaisle.ingest.report import BatchReport, IngestReport
+from lastaisle.lake import Lake
+from lastaisle.lake.tables import GAPS, GAPS_SCHEMA
+from lastaisle.memory import peak_rss_mib
+
+alerts = logging.getLogger("lastaisle.alerts")
+ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Drain:
+    """What all ranges of some topics share.
+
+    Attributes:
+        connection: how to reach the cluster.
+        job: how rows are taken in.
+        decoder: turns messages into lines.
+        dead_letters: whether messages that cannot be read go to the topic's dead-letter topic as well; in
+            quarantine they are in any case.
+    """
+
+    connection: KafkaConnection
+    job: Ingestion
+    decoder: Decoder = field(default_factory=Decoder)
+    dead_letters: bool = True
+
+
+def drain(
+    topics: Sequence[str], settings: Drain, *, progress: Callable[[float, str], None] | None = None
+) -> IngestReport:
+    """Take in all that waits now, one range after another.
+
+    Args:
+        topics: their names.
+        settings: how.
+        progress: told the share of what waited that was taken in.
+
+    Raises:
+        KafkaSourceError: the cluster cannot be reached, or a topic is not there.
+        LastaisleError: see `take_in`.
+    """
+    started = datetime.now(UTC)
+    report = IngestReport()
+    lake = settings.job.lake
+    waiting = None
+    done = 0
+    while True:
+        plan = plan_topics(settings.connection, topics, lake, batch_rows=settings.job.options.batch_rows)
+        waiting = sum(plan.lag.values()) if waiting is None else waiting
+        for span in plan.ranges:
+            report.add(ingest_range(span, settings))
+            done += len(span)
+            if progress:
+                progress(min(1.0, done / max(1, waiting)), span.url)
+        if not plan.left:
+            break
+    report.seconds = (datetime.now(UTC) - started).total_seconds()
+    report.events_per_second = report.rows_in / max(report.seconds, 1e-9)
+    report.peak_rss_mib = peak_rss_mib()
+    return report
+
+
+def plan_topics(
+    connection: KafkaConnection,
+    topics: Sequence[str],
+    lake: Lake,
+    *,
+    max_rows: int = 5_000_000,
+    batch_rows: int = 1_000_000,
+) -> Plan:
+    """Plan one run, and tell once of offsets that were deleted before they were read; `gaps` keeps them.
+
+    Args:
+        connection: how to reach the cluster.
+        topics: their names.
+        lake: where the tables are.
+        max_rows: the most offsets of the run.
+        batch_rows: the most offsets of a batch.
+    """
+    plan = plan_run(connection, topics, lake, max_rows=max_rows, rows_a_batch=batch_rows)
+    report_gaps(lake, plan.gaps)
+    return plan
+
+
+def report_gaps(lake: Lake, gaps: Sequence[Gap]) -> None:
+    """Write gaps to the table `gaps`, and tell the alerts of those that are new."""
+    for gap in gaps:
+        row = {name: value for name, value in asdict(gap).items() if name in GAPS_SCHEMA.names}
+        row |= {"start_offset": gap.start, "end_offset": gap.end, "noticed_at": datetime.now(UTC)}
+        if lake.append(GAPS, pa.Table.from_pylist([row], schema=GAPS_SCHEMA), key=gap.key):
+            alerts.error("Data was lost upstream: %s %s", gap, json.dumps(asdict(gap)))
+
+
+def ingest_range(span: OffsetRange, settings: Drain) -> BatchReport:
+    """Take in one range, exactly once whoever else tries and whatever dies when.
+
+    The commits of raw_events and batches carry the offset it ends at, under the partition's name; that of
+    quarantine carries the planned end, so that a killed range is read again with that very end.
+
+    Raises:
+        KafkaSourceError: it cannot be read, or its dead letters cannot be sent; nothing was committed.
+        LastaisleError: see `take_in`.
+    """
+    batch = Batch(
+        span.batch_id,
+        f"{settings.job.form.name} kafka topic {span.topic}",
+        span.url,
+        settings.job.form.name,
+        offsets={span.app_id: span.end},
+        plan={span.key: span.end},
+    )
+    for attempt in range(ATTEMPTS):
+        reading = _Reading(span, settings)
+        try:
+            return take_in(iter(reading), batch, settings.job, before_commit=reading.finish)
+        except OvertakenError:
+            if attempt == ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+class _Reading:
+    """The lines of a range, and what has to be told of it before its commits."""
+
+    def __init__(self, span: OffsetRange, settings: Drain) -> None:
+        self.span = span
+        self.settings = settings
+        self.read = read_range(settings.connection, span, settings.decoder)
+        self.poison: dict[int, str] = {}
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        for lines in self.read:
+            reasons = lines["reason"]
+            if reasons.null_count < len(lines):
+                broken = lines.filter(pc.is_valid(reasons))
+                offsets = broken["source_row"].to_pylist()
+                self.poison.update(zip(offsets, broken["reason"].to_pylist(), strict=True))
+            yield lines
+
+    def finish(self) -> None:
+        """Send the dead letters and tell of gaps: before the commits, since after them nobody comes back."""
+        report_gaps(self.settings.job.lake, self.read.gaps)
+        if self.settings.dead_letters:
+            send_dead_letters(self.settings.connection, self.span, self.poison)
