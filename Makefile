@@ -44,11 +44,12 @@ up: setup  ## Start Airflow and MLflow on 127.0.0.1, without the demo's work
 test: setup  ## Run all tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
-lint: setup  ## Check style, types, import floors
+lint: setup  ## Check style, types, import floors, contract versions
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@LASTAISLE=$(BIN)/lastaisle .ci/contracts
 
 format: setup  ## Format the code
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

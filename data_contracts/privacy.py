@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-Action = Literal["keep", "coarsen", "pseudonymize", "drop"]
+Action = Literal["keep", "coarsen", "pseudonymize", "surrogate", "drop"]
 ACTIONS: tuple[str, ...] = get_args(Action)
 TRUNCATIONS = ("second", "minute", "hour", "day")
 HMAC_INNER = "hmac_inner"
 HMAC_OUTER = "hmac_outer"
 PSEUDONYM_LENGTH = 32  # hex characters, which is 128 bits
+SUB_ROWS = 1 << 16  # places kept for the events of one row
+#: 32 hex characters: the batch's 16, then the row's place in it.
+SURROGATE = f"left(batch_id, 16) || lpad(lower(hex(source_row * {SUB_ROWS} + sub_row)), 16, '0')"
 
 _HOST = r"(\[[0-9A-Fa-f:.]+\]|[^/?#:@\s\[\]]+)"
 _URL_HOST = rf"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^/?#]*@)?{_HOST}"
@@ -24,7 +27,7 @@ class Treatment:
     """What becomes of one field on its way from raw_events to events.
 
     Attributes:
-        action: keep, coarsen, pseudonymize or drop.
+        action: keep, coarsen, pseudonymize, surrogate or drop.
         options: how to coarsen, exactly one of {"truncate": "second" | "minute" | "hour" | "day"} for a time,
             {"keep_prefix": regular expression} for text, {"host_only": True} for a URL.
     """
@@ -35,8 +38,11 @@ class Treatment:
     def sql(self, column: str) -> str:
         """Return the DuckDB expression of the treated column; NULL stays NULL.
 
-        Pseudonyms are HMAC-SHA256, cut to 128 bits, of the UTF-8 text. The key never stands in the SQL:
-        bind the two BLOBs of `hmac_pads` to the session variables hmac_inner and hmac_outer (as
+        A surrogate names the row by its place in raw_events (batch_id, source_row, sub_row), which says
+        nothing about anybody and needs no key.
+
+        Pseudonyms are HMAC-SHA256, cut to 128 bits, of the UTF-8 text. The key never stands in the SQL: bind
+        the two BLOBs of `hmac_pads` to the session variables hmac_inner and hmac_outer (as
         `SET VARIABLE hmac_inner = $pad`); without them the query fails.
 
         Raises:
@@ -47,6 +53,8 @@ class Treatment:
             raise ValueError(f"{column} is dropped by its contract: leave it out of the SELECT")
         if self.action == "pseudonymize":
             return _pseudonym_sql(name)
+        if self.action == "surrogate":
+            return f"CASE WHEN {name} IS NOT NULL THEN {SURROGATE} END"
         if self.action == "coarsen":
             return _coarse_sql(name, self.options)
         return name

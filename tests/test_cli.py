@@ -15,13 +15,7 @@ from lastaisle import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = [
-    "ingest",
-    "collect",
-    "train",
-    "evaluate",
-    "release",
-    "rollback",
-    "replay",
+    *("ingest", "collect", "train", "evaluate", "release", "rollback", "maintain", "contracts", "replay"),
     "simulate",
     "benchmark",
 ]
@@ -50,7 +44,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "benchmark accuracy"])
+@pytest.mark.parametrize("command", [*COMMANDS, "benchmark accuracy", "contracts diff"])
 def test_help_says_what_the_command_does(command):
     shown = CliRunner().invoke(cli.app, [*command.split(), "--help"])
     assert shown.exit_code == 0
@@ -100,6 +94,8 @@ def test_ingest_reports_and_ends_well(tmp_path):
         (("benchmark", "accuracy", "--train", "none", "--test", "none"), 3, "none"),
         (("train", "--set", "epochs"), 2, "NAME=VALUE"),
         (("train", "--set", "epocs=3"), 2, "no such hyperparameter: epocs"),
+        (("maintain", "--table", "evnts"), 1, "no table 'evnts'; it has none"),
+        (("contracts", "diff", "events", "evnts"), 2, "packaged ones are"),
         (("nonsense",), 2, "nonsense"),
     ],
 )
@@ -126,6 +122,23 @@ def test_a_refused_candidate_exits_with_its_own_code(monkeypatch):
     ended = CliRunner().invoke(cli.app, ["release", "--run-id", "r1"])
     assert ended.exit_code == cli.REFUSED
     assert "worse" in ended.output
+
+
+def test_maintain_says_what_it_changed(tmp_path):
+    import pyarrow as pa
+
+    from lastaisle.lake import Lake
+
+    lake = Lake(tmp_path / "lake")
+    for number in range(6):
+        lake.append("batches", pa.table({"batch_id": [str(number)]}), key=str(number))
+    arguments = ["maintain", "--lake", lake.url, "--report", str(tmp_path / "r.json")]
+    for flags, files, version in ((["--dry-run"], "6 → 6", "6 → 6"), ([], "6 → 1", "6 → 7")):
+        ended = CliRunner().invoke(cli.app, [*arguments, *flags], env={"COLUMNS": "160"})
+        assert ended.exit_code == 0, ended.output
+        assert re.search(rf"batches +│ {version} +│ {files}", ended.output)
+        assert ("nothing was changed" in ended.output) == bool(flags)
+    assert json.loads((tmp_path / "r.json").read_text())["tables"][0]["partitions_compacted"] == 1
 
 
 def test_simulate_writes_a_folder_a_day(tmp_path):

@@ -27,19 +27,23 @@ if TYPE_CHECKING:
     from lastaisle.release.registry import Registry
 
 REFUSED = 10
+BREAKING, UNMARKED = 11, 12
 
 app = typer.Typer(
     name="lastaisle",
     help="Session logs in, registered checkout recommendation models out.",
     epilog="Exit codes: 0 done; 1 error, or a file left out; 2 wrong usage or settings; 3 source unreadable; "
     "4 row counts do not add up; 5 not enough data; 6 no such version; 10 done, but the gate refused the "
-    "candidate. Settings come from LASTAISLE_* environment variables.",
+    "candidate; 11 a contract's change breaks; 12 a contract's version does not say what changed. Settings "
+    "come from LASTAISLE_* environment variables.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 benchmark_app = typer.Typer(help="Measure Lastaisle on data of your own.", no_args_is_help=True)
 app.add_typer(benchmark_app, name="benchmark")
+contracts_app = typer.Typer(help="Look after the data contracts.", no_args_is_help=True)
+app.add_typer(contracts_app, name="contracts")
 console = Console()
 errors = Console(stderr=True)
 
@@ -188,6 +192,43 @@ def rollback(
 
 
 @app.command()
+def maintain(
+    table: Annotated[
+        list[str] | None, typer.Option("--table", help="A table; may be repeated; default all.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Only say what would change.")] = False,
+    lake: LakeUrl = "",
+    report: Report = None,
+) -> None:
+    """Delete expired raw rows, compact small files, write checkpoints, delete files that no version needs."""
+    from lastaisle.lake.maintenance import MaintenancePolicy, tables_of
+    from lastaisle.lake.maintenance import maintain as run
+
+    settings = _settings(lake)
+    tables, policy = _lake(settings), MaintenancePolicy.from_settings(settings)
+    with _bar("Maintaining") as progress:
+        done = []
+        for position, name in enumerate(names := table or tables_of(tables)):
+            progress(position / len(names), name)
+            done.append(run(tables, name, policy, dry_run=dry_run))
+    _write({"tables": [each.to_dict() for each in done]}, report)
+    shown = Table(
+        *("table", "version", "files", "MB", "rows deleted", "files deleted", "seconds"),
+        title="dry run: nothing was changed" if dry_run else None,
+    )
+    for each in done:
+        shown.add_row(
+            each.table,
+            f"{each.version_before} → {each.version_after}",
+            f"{each.files_before} → {each.files_after}",
+            f"{each.bytes_before / 1e6:,.1f} → {each.bytes_after / 1e6:,.1f}",
+            *(f"{number:,}" for number in (each.rows_deleted, each.files_deleted)),
+            f"{each.seconds:.1f}",
+        )
+    console.print(shown)
+
+
+@app.command()
 def replay(
     source: Annotated[
         str, typer.Option("--source", help="Log file, or with --format sessions a file of them.")
@@ -260,6 +301,38 @@ def accuracy(
     with _bar("Training") as progress:
         done = benchmark_accuracy(train_file, test_file, model, _values(hyperparameters), progress)
     _show(done, report)
+
+
+@contracts_app.command()
+def diff(
+    old: Annotated[str, typer.Argument(help="Name of a packaged contract, or the path of one.")],
+    new: Annotated[str, typer.Argument(help="The same, for the contract that follows it.")],
+    report: Report = None,
+) -> None:
+    """Say what changes from one version of a contract to the next, and whether that breaks anyone.
+
+    Breaking: a field removed, retyped (wider too: tables keep their types), newly required without default or
+    newly unique; another jsonPath, default or partitioning; a rule added, tightened or not provably looser;
+    less privacy. Additions: an optional field, a looser or removed rule, a warning, more privacy.
+
+    Exits with 0 if nothing breaks, 11 if something does and the major version says so, 12 if the version does
+    not say what changed (breaking: next major; addition: next minor).
+    """
+    from data_contracts.compatibility import compare
+    from data_contracts.contract import load_contract
+
+    found = compare(load_contract(old), load_contract(new))
+    _write(found.to_dict(), report)
+    for change in found.changes:
+        console.print(f"{change.level}: {change.where}: {change.what}: {change.why}", markup=False)
+        if change.old is not None or change.new is not None:
+            console.print(f"    {change.old}  →  {change.new}", markup=False, highlight=False)
+    problem, level = found.version_problem, found.level or "unchanged"
+    console.print(f"{found.table} {found.old_version} → {found.new_version}: {level}", markup=False)
+    if problem:
+        errors.print(f"error: {problem}", style="red", markup=False, highlight=False)
+    if problem or found.breaking:
+        raise typer.Exit(UNMARKED if problem else BREAKING)
 
 
 def _settings(lake: str = "") -> Settings:

@@ -42,6 +42,8 @@ class Settings:
         full_half_life_hours: the same for a full run.
         seed: seed of every random choice.
         partition: what one run of ingestion covers, "day" or "hour".
+        keep_raw_days: days after ingestion until rows of raw_events and quarantine are deleted; 0 keeps all.
+        keep_versions_days: days for which the versions of a table that a training read stay readable.
         airflow_port: where Airflow listens on 127.0.0.1.
         mlflow_port: where MLflow listens on 127.0.0.1.
         mlflow_ui: base address of MLflow's pages, for links; default http://127.0.0.1:<mlflow_port>.
@@ -65,6 +67,8 @@ class Settings:
     full_half_life_hours: float = 168.0
     seed: int = 7
     partition: str = "day"
+    keep_raw_days: int = 400
+    keep_versions_days: int = 30
     airflow_port: int = 8080
     mlflow_port: int = 5000
     mlflow_ui: str = ""

@@ -14,6 +14,7 @@ log = logging.getLogger("lastaisle.alerts")
 
 INGEST_POOL = "ingest"
 TRAINING_POOL = "training"
+MAINTENANCE_POOL = "maintenance"
 
 
 def failure_report(context: Mapping[str, Any]) -> dict[str, Any]:

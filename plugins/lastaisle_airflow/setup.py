@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from lastaisle_airflow.defaults import INGEST_POOL, TRAINING_POOL
+from lastaisle_airflow.defaults import INGEST_POOL, MAINTENANCE_POOL, TRAINING_POOL
 
 POOLS = {
     INGEST_POOL: (3, "Files ingested at once: each needs one core and some hundred MiB."),
+    MAINTENANCE_POOL: (1, "Compaction takes all cores and some GiB: one table at a time."),
     TRAINING_POOL: (1, "TensorFlow takes all cores: one training or evaluation at a time."),
 }
 

@@ -21,6 +21,6 @@ def dagbag():
     return DagBag(dag_folder=str(ROOT / "dags"))
 
 
-@pytest.fixture(params=["ingest_sessions", "retrain_incremental", "retrain_full", "rollback_model"])
+@pytest.fixture(params=sorted(path.stem for path in (ROOT / "dags").glob("*.py")))
 def dag(request, dagbag):
     return dagbag.dags[request.param]

@@ -47,6 +47,7 @@ def test_tasks_try_again_with_growing_pauses(dag):
 def test_heavy_tasks_wait_for_a_slot(dagbag):
     for task in dagbag.dags["ingest_sessions"].tasks:
         assert task.pool == "ingest", task.task_id
+    assert {task.pool for task in dagbag.dags["maintain_tables"].tasks} == {"maintenance"}
     for name in ("retrain_incremental", "retrain_full"):
         for task_id in ("train_candidate", "evaluate_candidate"):
             assert dagbag.dags[name].get_task(task_id).pool == "training"
@@ -62,6 +63,14 @@ def test_every_pool_is_created_by_the_setup(dagbag):
 
 def test_destructive_dags_do_nothing_by_default(dagbag):
     assert dagbag.dags["rollback_model"].params["dry_run"] is True
+
+
+def test_maintenance_runs_by_itself_and_can_be_asked_first(dagbag):
+    dag = dagbag.dags["maintain_tables"]
+    assert dag.params["dry_run"] is False, (
+        "what it deletes is bounded by settings; unmaintained tables slow down"
+    )
+    assert dag.timetable.expression == "30 4 * * *"
 
 
 def test_params_are_typed(dagbag):

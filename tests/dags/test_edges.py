@@ -43,3 +43,9 @@ def test_services_hear_of_a_champion_only_at_the_end(dagbag, name):
 
 def test_an_emergency_waits_for_no_training(dagbag):
     assert {task.pool for task in dagbag.dags["rollback_model"].tasks} == {"default_pool"}
+
+
+def test_each_table_is_maintained_by_a_task_of_its_own(dagbag):
+    task = dagbag.dags["maintain_tables"].get_task("maintain_table")
+    assert task.is_mapped
+    assert task.upstream_task_ids == {"list_tables"}

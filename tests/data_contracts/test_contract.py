@@ -52,7 +52,8 @@ def test_identifiers_become_pseudonyms_and_time_and_place_become_coarse():
     pseudonymized = {name for name, treatment in policy.items() if treatment.action == "pseudonymize"}
     coarsened = {name: dict(entry.options) for name, entry in policy.items() if entry.action == "coarsen"}
 
-    assert pseudonymized == {"event_id", "user_id", "session_id", "order_id"}
+    assert pseudonymized == {"user_id", "session_id", "order_id"}
+    assert policy["event_id"].action == "surrogate"
     assert coarsened == {
         "occurred_at": {"truncate": "second"},
         "received_at": {"truncate": "minute"},

@@ -15,6 +15,7 @@ import pytest
 NOW = "2025-10-10T00:00:00+00:00"
 CLOCK = datetime.fromisoformat(NOW)
 MUCH_LATER = CLOCK + timedelta(days=30)
+PLACES = ("source", "source_file")
 TABLES = ("raw_events", "quarantine", "batches", "events")
 
 # Ingests like the command line; dies by SIGKILL right before or right after its n-th commit.
@@ -24,7 +25,7 @@ CHILD = textwrap.dedent("""
 
     from lastaisle.ingest.options import IngestOptions
     from lastaisle.ingest.run import ingest
-    from lastaisle.lake import Lake, lake as module
+    from lastaisle.lake import Lake
     from lastaisle.privacy.keys import PseudonymKeys
 
     source, lake, key_file, now, when, number = sys.argv[1:]
@@ -39,7 +40,7 @@ CHILD = textwrap.dedent("""
         if when == "after" and commits == int(number):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    original, module.write_deltalake = module.write_deltalake, write
+    original, Lake._write = Lake._write, write
     keys = PseudonymKeys.load_or_create(key_file, environ={})
     options = IngestOptions(gx_sample_rows=0)
     report = ingest(source, "canonical", Lake(lake), keys, now=datetime.fromisoformat(now), options=options)
@@ -66,7 +67,7 @@ def tables(shop) -> dict[str, list]:
     """All rows; the source's folder differs from shop to shop."""
     found = {name: shop.rows(name) for name in TABLES}
     return {
-        name: [{key: value for key, value in row.items() if key != "source_file"} for row in rows]
+        name: [{key: value for key, value in row.items() if key not in PLACES} for row in rows]
         for name, rows in found.items()
     }
 

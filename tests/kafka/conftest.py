@@ -23,10 +23,11 @@ def send(broker) -> Callable[..., None]:
     """send(topic, values, partition=0, headers=None, key=None): each value is bytes, text or None."""
     from confluent_kafka import Producer
 
-    producer = Producer(broker.config | {"acks": "all", "linger.ms": 5})
+    config = broker.config | {"acks": "all", "linger.ms": 5, "message.max.bytes": 5_000_000}
 
     def deliver(topic: str, values: Iterable[Any], partition: int = 0, **given: Any) -> None:
         failed = []
+        producer = Producer(config)
         for value in values:
             producer.produce(
                 topic,

@@ -11,10 +11,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from data_contracts.contract import load_contract
+from lastaisle.ingest.batch import Ingestion
+from lastaisle.ingest.files import list_files
 from lastaisle.ingest.options import IngestOptions
-from lastaisle.ingest.run import ingest
+from lastaisle.ingest.run import ingest, ingest_file
+from lastaisle.ingest.sources import adapter
 from lastaisle.lake import Lake
-from lastaisle.privacy.anonymize import AnonymizeError, anonymize_batch, rotate_pseudonyms
+from lastaisle.privacy.anonymize import AnonymizeError, anonymize_batch, anonymize_shard, rotate_pseudonyms
 from lastaisle.privacy.keys import PseudonymKeys
 
 START = datetime(2025, 10, 9, 12, tzinfo=UTC)
@@ -24,16 +28,28 @@ NOW = START + timedelta(days=2)
 class World:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        folder.mkdir(exist_ok=True)
         self.lake = Lake(folder / "lake")
         self.keys = PseudonymKeys.load_or_create(folder / "keys.json", environ={})
         self.files = 0
 
     def ingest(self, *events: dict) -> list[str]:
+        options = IngestOptions(gx_sample_rows=0)
+        return ingest(
+            self._write(*events), "canonical", self.lake, self.keys, now=NOW, options=options
+        ).batches
+
+    def stage(self, events: list[dict], shards: int) -> None:
+        """Bring events into raw_events only, to be anonymized by so many tasks."""
+        options = IngestOptions(gx_sample_rows=0, shards=shards)
+        job = Ingestion(self.lake, adapter("canonical"), load_contract("raw_events"), options, now=NOW)
+        ingest_file(list_files(self._write(*events))[0], job, source="test")
+
+    def _write(self, *events: dict) -> str:
         self.files += 1
         path = self.folder / f"{self.files}.jsonl"
         path.write_text("".join(f"{json.dumps(event)}\n" for event in events))
-        options = IngestOptions(gx_sample_rows=0)
-        return ingest(str(path), "canonical", self.lake, self.keys, now=NOW, options=options).batches
+        return str(path)
 
     def events(self) -> list[dict]:
         return sorted(self.lake.scan("events").to_pylist(), key=lambda row: row["item_id"])
@@ -68,13 +84,17 @@ def test_pseudonyms_are_hmac_sha256(world):
     )
     row = world.events()[0]
     for name, text in {
-        "event_id": "event-a",
         "user_id": "Jürgen 😀",
         "session_id": "visit-1",
         "order_id": "o-1",
     }.items():
         assert row[name] == hmac.new(world.keys.key, text.encode(), hashlib.sha256).hexdigest()[:32]
     assert row["key_version"] == 1
+
+
+def test_an_event_is_named_by_its_place_in_raw_events(world):
+    batch = world.ingest(event("a"), event("b"))[0]
+    assert [row["event_id"] for row in world.events()] == [f"{batch}{row << 16:016x}" for row in (1, 2)]
 
 
 def test_no_raw_identifier_in_any_byte_of_the_events(world):
@@ -165,9 +185,9 @@ def test_rotation_gives_everyone_a_new_pseudonym_and_keeps_who_is_who(world):
     assert rotate_pseudonyms(world.lake, keys) == 4
     after = world.events()
     assert {row["key_version"] for row in after} == {2}
-    for name in ("event_id", "user_id", "session_id"):
+    for name in ("user_id", "session_id"):
         assert not {row[name] for row in before} & {row[name] for row in after}
-    treated = {"event_id", "user_id", "session_id", "key_version"}
+    treated = {"user_id", "session_id", "key_version"}
     assert [{k: v for k, v in row.items() if k not in treated} for row in before] == [
         {k: v for k, v in row.items() if k not in treated} for row in after
     ]
@@ -203,3 +223,45 @@ def test_rotation_of_nothing_is_nothing(world):
 def test_the_key_never_shows(world):
     assert world.keys.key.hex() not in repr(world.keys)
     assert repr(world.keys.key) not in repr(world.keys)
+
+
+def test_the_order_of_the_batches_makes_no_difference(tmp_path):
+    """Also where a batch that comes late opens a session earlier, or closes the silence between two."""
+    batches = [
+        [event("a", 0), event("x", 0, user_id="berta")],
+        [event("b", 20), event("c", 55)],
+        [event("d", 40)],
+        [event("e", 11 * 60 + 50, user_id="berta")],
+        [event("f", 12 * 60 + 10, user_id="berta"), event("g", 13 * 60)],
+    ]
+    keys = PseudonymKeys.load_or_create(tmp_path / "keys.json", environ={})
+    found = []
+    for number, order in enumerate(([0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 4, 0, 3, 1])):
+        world = World(tmp_path / str(number))
+        world.keys = keys
+        for place in order:
+            world.ingest(*batches[place])
+        found.append({row["item_id"]: row["session_id"] for row in world.events()})
+    assert found[0] == found[1] == found[2]
+    names = [found[0][item] for item in "abcdxefg"]
+    assert len(set(names[:4])) == 1
+    assert names[5] == names[6] != names[4] != names[7]
+
+
+def test_shards_give_the_same_events_as_one_task(tmp_path):
+    """Each shard holds whole users, and a shard that ran before is not run again."""
+    batches = [[event(f"{user}{n}", 25 * n, user_id=f"user-{user}") for user in "abcdefgh"] for n in range(3)]
+    keys = PseudonymKeys.load_or_create(tmp_path / "keys.json", environ={})
+    found = []
+    for shards in (1, 3):
+        world = World(tmp_path / str(shards))
+        world.keys = keys
+        for batch in batches:
+            world.stage(batch, shards)
+        for shard in [*range(shards), 0]:
+            anonymize_shard(shard, world.lake, keys)
+        events = world.events()
+        assert len(events) == 24
+        found.append([(row["item_id"], row["session_id"], row["event_id"]) for row in events])
+    assert found[0] == found[1]
+    assert len({session for _, session, _ in found[0]}) == 8

@@ -44,6 +44,7 @@ def events(days=3, sessions=400, seed=1):
                         "device_type": "mobile",
                         "consent_personalization": True,
                         "event_date": at.date(),
+                        "batch_id": "made-up",
                     }
                 )
                 item = (item * 3 + int(generator.integers(2)) + 1) % ITEMS
@@ -55,6 +56,7 @@ def events(days=3, sessions=400, seed=1):
             ("device_type", pa.string()),
             ("consent_personalization", pa.bool_()),
             ("event_date", pa.date32()),
+            ("batch_id", pa.string()),
         ]
     )
     return pa.Table.from_pylist(rows, schema=schema)

@@ -135,6 +135,14 @@ def test_late_rows_make_another_training_and_later_days_do_not(home, shop):
     assert home.plan(1).run_key == after
 
 
+def test_compaction_makes_no_other_training(home, shop):
+    home.lake.append("events", shop.events(days=3).slice(0, 5), key="second file of the first day")
+    before, files = home.plan(1).run_key, home.lake.table("events").file_uris()
+    home.lake.table("events").optimize.compact()
+    assert home.lake.table("events").file_uris() != files
+    assert home.plan(1).run_key == before
+
+
 def test_a_plan_survives_json(home):
     plan = home.plan(1)
     assert TrainingPlan.from_json(plan.to_json()) == plan

@@ -102,7 +102,7 @@ class Broker:
         )
         self._format()
 
-    def start(self, timeout: float = 60) -> Broker:
+    def start(self, timeout: float = 120) -> Broker:
         """Start it and wait until it answers."""
         command = [*self._command("-Xms256m", "-Xmx768m"), "kafka.Kafka", str(self._properties)]
         with self.log.open("ab") as log:

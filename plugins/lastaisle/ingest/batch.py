@@ -1,132 +1,207 @@
-"""One file, one batch: staged, judged, told apart from duplicates, then committed exactly once."""
+"""One batch, a bounded slice of a source: staged, judged, deduplicated, then committed exactly once."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_contracts.contract import Contract, load_contract
-from lastaisle.errors import SourceError
-from lastaisle.ingest.files import SourceFile, list_files, read_lines
-from lastaisle.ingest.options import IngestOptions, Progress
+from data_contracts.contract import Contract
+from lastaisle.ingest.changes import refuse_changed_fields
+from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.report import BatchReport
-from lastaisle.ingest.sources import Adapter, adapter
+from lastaisle.ingest.sources import Adapter
 from lastaisle.ingest.staging import CLEAN, Staging
 from lastaisle.ingest.witness import ask_great_expectations
 from lastaisle.lake import Lake, LakeConflictError
 from lastaisle.lake.tables import BATCHES, BATCHES_SCHEMA, QUARANTINE, RAW_EVENTS
 from lastaisle.lake.workspace import open_workspace
+from lastaisle.privacy.anonymize import anonymize_batch, anonymize_taken
+from lastaisle.privacy.keys import PseudonymKeys
 
 ATTEMPTS = 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COUNTS = ("rows_in", "rows_clean", "rows_quarantined", "rows_duplicate", "rows_late")
 
 
-def ingest_file(
-    file: str | SourceFile,
-    format_name: str,
-    lake: Lake,
-    *,
-    now: datetime | None = None,
-    contract: Contract | None = None,
-    options: IngestOptions | None = None,
-    progress: Progress | None = None,
-) -> BatchReport:
-    """Bring one file into quarantine and raw_events.
+class OvertakenError(LakeConflictError):
+    """Another run of the same batch, which began at another time, committed first: its clock decides."""
 
-    The three commits, quarantine, raw_events and batches, each happen once by the batch's id: a run that was
-    killed between two of them is simply run again, and takes the first run's `now` for its own, so its rules
-    decide alike.
+
+@dataclass(frozen=True)
+class Batch:
+    """What one batch takes in.
+
+    Attributes:
+        batch_id: 16 hex characters that follow from the content, so that the same rows again are the same
+            batch.
+        source: whose batches are alike: a topic, or the logs of one format in one place.
+        source_file: where its rows lie, as the tables name it.
+        format: name of the adapter.
+        part: its place among the batches of a file, from 0.
+        offsets: keys with stamps that the commits carry besides the batch's own, see `Lake.append`.
+        plan: the same for the batch's first commit only, which says that it has begun.
+    """
+
+    batch_id: str
+    source: str
+    source_file: str
+    format: str
+    part: int = 0
+    offsets: Mapping[str, int] = field(default_factory=dict)
+    plan: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ingestion:
+    """What all batches of an ingestion share.
+
+    Attributes:
+        lake: where the tables are.
+        form: the adapter.
+        contract: that of raw_events.
+        options: see there.
+        keys: for the pseudonyms; without them the rows wait in raw_events for `anonymize_pending`.
+        events_contract: what the rows of `events` must satisfy; the packaged one by default.
+        now: the time of ingestion, aware; the clock's by default.
+    """
+
+    lake: Lake
+    form: Adapter
+    contract: Contract
+    options: IngestOptions = field(default_factory=IngestOptions)
+    keys: PseudonymKeys | None = None
+    events_contract: Contract | None = None
+    now: datetime | None = None
+
+
+def batch_name(*parts: object) -> str:
+    """Return 16 hex characters of the SHA-256 of what identifies a batch."""
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+def take_in(lines: Iterator[pa.RecordBatch], batch: Batch, job: Ingestion) -> BatchReport:
+    """Bring one batch into quarantine, raw_events, batches and, where there are keys, events.
+
+    The commits each happen once by the batch's id, in this order: a run that was killed between two of them
+    is simply run again, and takes the first run's `now` for its own, so its rules decide alike.
 
     Args:
-        file: a path or URL, or one of `list_files`.
-        format_name: which adapter reads it.
-        lake: where the tables are.
-        now: the time of ingestion, aware; the clock's by default.
-        contract: that of raw_events; the packaged one by default.
-        options: see there.
-        progress: told the share of the file that was read.
+        lines: record batches of `lastaisle.ingest.files.LINES`; read to their end.
+        batch: what they are.
+        job: how they are taken in.
 
     Returns:
-        What became of the rows. A file that was ingested before changes nothing: all its rows are duplicates.
+        What became of the rows; of rows that were taken in before, that they are all duplicates.
 
     Raises:
-        SourceError: the file cannot be read, or the format is unknown.
+        SourceError: the lines cannot be read.
+        SchemaChangeError: fields vanished or changed their type; nothing was committed.
         DisagreementError: Great Expectations judges a sample differently; nothing was committed.
         ReconciliationError: rows that cannot be accounted for; nothing was committed.
+        OvertakenError: another run of this batch began at another time and got ahead; read the lines again.
         LakeConflictError: other writers kept changing raw_events meanwhile.
     """
-    source = _one_file(file)
-    contract = contract or load_contract(RAW_EVENTS)
-    options = options or IngestOptions()
-    form = adapter(format_name)
-    batch_id = source.digest(format_name)
-    recorded = read_batch(lake, batch_id)
+    recorded = read_batch(job.lake, batch.batch_id)
     if recorded is not None:
-        return _as_skipped(recorded, source)
-    started, stamp = datetime.now(UTC), lake.stamp(QUARANTINE, batch_id)
-    now = _from_stamp(stamp) if stamp is not None else (now or datetime.now(UTC)).astimezone(UTC)
-    with open_workspace(options.memory_limit) as connection:
-        staging = Staging(connection, contract, now)
-        staging.load(_read(source, form, progress), form, lake, source.url)
-        gx_success = ask_great_expectations(staging, options.gx_sample_rows, source.url)
-        blank = BatchReport(batch_id, source.url, format_name, 0, 0, 0, 0, gx_success=gx_success)
-        report = _commit(staging, lake, blank, options, started)
-    if report is None:  # another run of this batch began at another time and got ahead: follow it
-        return ingest_file(source, format_name, lake, contract=contract, options=options, progress=progress)
+        return _skip(lines, recorded, batch, job)
+    stamp = job.lake.stamp(QUARANTINE, batch.batch_id)
+    now = _from_stamp(stamp) if stamp is not None else (job.now or datetime.now(UTC)).astimezone(UTC)
+    started = datetime.now(UTC)
+    with open_workspace(job.options.memory_limit) as connection:
+        staging = Staging(connection, job.contract, now)
+        staging.load(lines, job.form, job.lake, batch.source_file)
+        report = _commit(staging, batch, job, _judge(staging, batch, job), started)
+        if job.keys is not None:
+            staging.name_taken(batch.batch_id)
+            anonymize_taken(
+                connection,
+                batch.batch_id,
+                job.lake,
+                job.keys,
+                contract=job.contract,
+                events_contract=job.events_contract,
+            )
     return report
 
 
 def read_batch(lake: Lake, batch_id: str) -> BatchReport | None:
-    """Return the report of a batch that was committed wholly, else None."""
+    """Return the report of a batch that was committed to the table batches, else None."""
     if not lake.has(BATCHES, batch_id):
         return None
-    rows = lake.scan(BATCHES, where=pc.field("batch_id") == batch_id).to_pylist()
-    row = rows[0]
+    return _from_row(lake.scan(BATCHES, where=pc.field("batch_id") == batch_id).to_pylist()[0])
+
+
+def _judge(staging: Staging, batch: Batch, job: Ingestion) -> BatchReport:
+    """Let Great Expectations and the batches before this one judge what was read."""
+    fields = staging.count_fields()
+    if not job.options.accept_schema_change:
+        refuse_changed_fields(job.lake, batch, job.contract, fields)
+    gx_success = ask_great_expectations(staging, job.options.gx_sample_rows, batch.source_file)
     return BatchReport(
-        batch_id,
-        row["source_file"],
-        row["format"],
-        **{name: row[name] for name in _COUNTS},
-        quarantined_by_rule=json.loads(row["quarantined_by_rule"]),
-        gx_success=row["gx_success"],
+        batch.batch_id, batch.source_file, batch.format, gx_success=gx_success, part=batch.part, fields=fields
+    )
+
+
+def _skip(
+    lines: Iterator[pa.RecordBatch], recorded: BatchReport, batch: Batch, job: Ingestion
+) -> BatchReport:
+    """Read on to the next batch's first line; finish this batch if its run was killed before the end."""
+    for _ in lines:
+        pass
+    if job.keys is not None:
+        anonymize_batch(
+            batch.batch_id, job.lake, job.keys, contract=job.contract, events_contract=job.events_contract
+        )
+    return replace(
+        recorded,
+        source_file=batch.source_file,
+        rows_clean=0,
+        rows_quarantined=0,
+        rows_duplicate=recorded.rows_in,
+        rows_late=0,
+        quarantined_by_rule={},
+        skipped=True,
     )
 
 
 def _commit(
-    staging: Staging, lake: Lake, blank: BatchReport, options: IngestOptions, started: datetime
-) -> BatchReport | None:
-    """Commit the batch, deriving its duplicates again whenever another writer changed raw_events meanwhile.
-
-    Returns:
-        The report; None if the quarantine of this very batch was committed by a run of another time.
-    """
-    batch_id, url, stamp = blank.batch_id, blank.source_file, _to_stamp(staging.now)
+    staging: Staging, batch: Batch, job: Ingestion, blank: BatchReport, started: datetime
+) -> BatchReport:
+    """Commit the batch; derive its duplicates again whenever another writer changed raw_events meanwhile."""
+    lake, batch_id, stamp = job.lake, batch.batch_id, _to_stamp(staging.now)
     for attempt in range(ATTEMPTS):
         version = lake.version(RAW_EVENTS)
         staging.mark_repeated(lake.dataset(RAW_EVENTS, version) if version is not None else None, batch_id)
-        report = _count(staging, blank, options).reconcile()
-        lake.append(QUARANTINE, lambda: staging.quarantined_rows(batch_id, url), key=batch_id, stamp=stamp)
+        report = _count(staging, blank, job.options).reconcile()
+        quarantined = partial(staging.quarantined_rows, batch_id, batch.source_file)
+        lake.append(QUARANTINE, quarantined, key=batch_id, stamp=stamp, also=batch.plan)
         if lake.stamp(QUARANTINE, batch_id) != stamp:
-            return None
+            raise OvertakenError(
+                f"{batch.source_file}: another run of batch {batch_id} got ahead; read it again"
+            )
         try:
             lake.append(
                 RAW_EVENTS,
-                lambda: staging.clean_rows(batch_id, url),
+                staging.clean_rows(batch_id, batch.source_file),
                 key=batch_id,
                 stamp=stamp,
+                also=batch.offsets,
                 if_version=-1 if version is None else version,
             )
         except LakeConflictError:
             if attempt == ATTEMPTS - 1:
                 raise
             continue
-        lake.append(BATCHES, _batch_row(report, staging, started), key=batch_id, stamp=stamp)
+        row = _to_row(report, batch, job, staging.now, datetime.now(UTC) - started)
+        lake.append(BATCHES, row, key=batch_id, stamp=stamp, also=batch.offsets)
         return report
     raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -142,52 +217,41 @@ def _count(staging: Staging, blank: BatchReport, options: IngestOptions) -> Batc
         rows_late=staging.count_late(options.allowed_lateness),
         quarantined_by_rule=staging.count_by_rule(),
         warnings_by_rule=staging.count_warnings(),
+        hours=staging.hours(),
     )
 
 
-def _batch_row(report: BatchReport, staging: Staging, started: datetime) -> pa.Table:
+def _to_row(report: BatchReport, batch: Batch, job: Ingestion, now: datetime, took: timedelta) -> pa.Table:
     row = {name: getattr(report, name) for name in _COUNTS} | {
         "batch_id": report.batch_id,
+        "source": batch.source,
         "source_file": report.source_file,
+        "part": batch.part,
         "format": report.format,
         "quarantined_by_rule": json.dumps(report.quarantined_by_rule, sort_keys=True),
+        "fields": json.dumps(report.fields, sort_keys=True),
+        "hours": list(report.hours),
+        "shards": job.options.shards,
         "gx_success": report.gx_success,
-        "contract_version": staging.contract.version,
-        "started_at": staging.now,
-        "finished_at": staging.now + (datetime.now(UTC) - started),
+        "contract_version": job.contract.version,
+        "started_at": now,
+        "finished_at": now + took,
     }
     return pa.Table.from_pylist([row], schema=BATCHES_SCHEMA)
 
 
-def _as_skipped(recorded: BatchReport, source: SourceFile) -> BatchReport:
-    return replace(
-        recorded,
-        source_file=source.url,
-        rows_clean=0,
-        rows_quarantined=0,
-        rows_duplicate=recorded.rows_in,
-        rows_late=0,
-        quarantined_by_rule={},
-        skipped=True,
+def _from_row(row: Mapping[str, Any]) -> BatchReport:
+    return BatchReport(
+        row["batch_id"],
+        row["source_file"],
+        row["format"],
+        **{name: row[name] for name in _COUNTS},
+        quarantined_by_rule=json.loads(row["quarantined_by_rule"]),
+        gx_success=row["gx_success"],
+        part=row["part"] or 0,
+        hours=tuple(row["hours"] or ()),
+        fields=json.loads(row["fields"] or "{}"),
     )
-
-
-def _one_file(file: str | SourceFile) -> SourceFile:
-    if isinstance(file, SourceFile):
-        return file
-    found = list_files(file)
-    if len(found) != 1:
-        raise SourceError(f"{file!r} should be one file, it holds {len(found)}; use ingest() for a folder")
-    return found[0]
-
-
-def _read(source: SourceFile, form: Adapter, progress: Progress | None) -> Iterator[pa.RecordBatch]:
-    done = 0
-    for batch in read_lines(source, form.header):
-        yield batch
-        done += batch["payload"].nbytes
-        if progress:
-            progress(min(1.0, done / max(1, source.size)), source.url)
 
 
 def _to_stamp(now: datetime) -> int:

@@ -12,11 +12,11 @@ from lastaisle.errors import ReconciliationError
 
 @dataclass(frozen=True)
 class BatchReport:
-    """What became of the rows of one file.
+    """What became of the rows of one batch: a file, a part of a long one, or a range of a topic's offsets.
 
     Attributes:
-        batch_id: made from format and content, so the same file again is the same batch.
-        source_file: its path or URL.
+        batch_id: made from format and content, so the same rows again are the same batch.
+        source_file: the file's path or URL, or the topic's partition.
         format: its adapter.
         rows_in: rows that the adapter made of the file; more than lines where a line holds several events.
         rows_clean: rows added to raw_events.
@@ -26,21 +26,28 @@ class BatchReport:
         quarantined_by_rule: rows that broke each rule; a row that broke several counts for each.
         warnings_by_rule: the same for rules that only warn.
         gx_success: whether Great Expectations found what the compiled rules found; None if it was not asked.
-        skipped: the file was ingested before; its rows all count as duplicates.
+        skipped: the batch was taken in before; its rows all count as duplicates.
+        part: its place among the batches of its file, from 0.
+        hours: UTC hours of event time that received rows, as 2025-10-09T12, the oldest first.
+        fields: rows that carry each field, or would if its text had the field's type, and `<field>_broken`
+            those of the wrong type.
     """
 
     batch_id: str
     source_file: str
     format: str
-    rows_in: int
-    rows_clean: int
-    rows_quarantined: int
-    rows_duplicate: int
+    rows_in: int = 0
+    rows_clean: int = 0
+    rows_quarantined: int = 0
+    rows_duplicate: int = 0
     rows_late: int = 0
     quarantined_by_rule: dict[str, int] = field(default_factory=dict)
     warnings_by_rule: dict[str, int] = field(default_factory=dict)
     gx_success: bool | None = None
     skipped: bool = False
+    part: int = 0
+    hours: tuple[str, ...] = ()
+    fields: dict[str, int] = field(default_factory=dict)
 
     def reconcile(self) -> BatchReport:
         """Return the report itself if every row is accounted for.
@@ -70,6 +77,7 @@ class IngestReport:
         files_failed: error message of each file that could not be read.
         batches: ids of the batches, in the order of the files.
         days: UTC days of event time that received rows.
+        hours: UTC hours of event time that received rows.
         seconds: wall time.
         events_per_second: rows_in over seconds.
         peak_rss_mib: the most memory that this process ever held.
@@ -87,20 +95,20 @@ class IngestReport:
     files_failed: dict[str, str] = field(default_factory=dict)
     batches: list[str] = field(default_factory=list)
     days: list[date] = field(default_factory=list)
+    hours: list[str] = field(default_factory=list)
     seconds: float = 0.0
     events_per_second: float = 0.0
     peak_rss_mib: float = 0.0
 
-    def add(self, batch: BatchReport, days: tuple[date, ...]) -> None:
-        """Add what became of one file."""
+    def add(self, batch: BatchReport) -> None:
+        """Add what became of one batch."""
         for name in ("rows_in", "rows_clean", "rows_quarantined", "rows_duplicate", "rows_late"):
             setattr(self, name, getattr(self, name) + getattr(batch, name))
         for name in ("quarantined_by_rule", "warnings_by_rule"):
             setattr(self, name, dict(Counter(getattr(self, name)) + Counter(getattr(batch, name))))
-        self.files += 1
-        self.files_skipped += batch.skipped
         self.batches.append(batch.batch_id)
-        self.days = sorted({*self.days, *days})
+        self.hours = sorted({*self.hours, *batch.hours})
+        self.days = sorted({date.fromisoformat(hour[:10]) for hour in self.hours})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON has it."""

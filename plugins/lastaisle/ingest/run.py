@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+import pyarrow as pa
+
 from data_contracts.contract import Contract, load_contract
 from lastaisle.errors import SourceError
-from lastaisle.ingest.batch import ingest_file
-from lastaisle.ingest.files import list_files
+from lastaisle.ingest.batch import Batch, Ingestion, OvertakenError, batch_name, take_in
+from lastaisle.ingest.files import SourceFile, list_files, read_lines
 from lastaisle.ingest.options import IngestOptions, Progress
-from lastaisle.ingest.report import IngestReport
-from lastaisle.ingest.sources import adapter
+from lastaisle.ingest.report import BatchReport, IngestReport
+from lastaisle.ingest.slices import Slices
+from lastaisle.ingest.sources import Adapter, adapter
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import EVENTS, RAW_EVENTS
 from lastaisle.memory import peak_rss_mib
-from lastaisle.privacy.anonymize import anonymize_batch
 from lastaisle.privacy.keys import PseudonymKeys
 
 log = logging.getLogger(__name__)
+ATTEMPTS = 5
 
 
 def ingest(
@@ -58,22 +61,75 @@ def ingest(
         ReconciliationError: rows of a file that cannot be accounted for.
     """
     started = time.perf_counter()
-    adapter(format_name)
-    contract = contract or load_contract(RAW_EVENTS)
-    events_contract = events_contract or load_contract(EVENTS)
+    job = Ingestion(
+        lake,
+        adapter(format_name),
+        contract or load_contract(RAW_EVENTS),
+        options or IngestOptions(),
+        keys,
+        events_contract or load_contract(EVENTS),
+        now,
+    )
     report = IngestReport()
     for file in list_files(source, source_options):
         try:
-            batch = ingest_file(
-                file, format_name, lake, now=now, contract=contract, options=options, progress=progress
-            )
+            batches = ingest_file(file, job, source=f"{format_name} {source}", progress=progress)
         except SourceError as error:
             log.error("left out: %s", error)
             report.files_failed[file.url] = str(error)
             continue
-        done = anonymize_batch(batch.batch_id, lake, keys, contract=contract, events_contract=events_contract)
-        report.add(batch, done.days)
+        report.files += 1
+        report.files_skipped += all(batch.skipped for batch in batches)
+        for batch in batches:
+            report.add(batch)
     report.seconds = time.perf_counter() - started
     report.events_per_second = report.rows_in / max(report.seconds, 1e-9)
     report.peak_rss_mib = peak_rss_mib()
     return report
+
+
+def ingest_file(
+    file: SourceFile, job: Ingestion, *, source: str, progress: Progress | None = None
+) -> list[BatchReport]:
+    """Take in one file, batch by batch.
+
+    A file that was taken in before changes nothing: all its rows are duplicates. One that has grown since has
+    other ids, and what it had before counts as duplicates.
+
+    Args:
+        file: one of `list_files`.
+        job: how it is taken in.
+        source: whose batches its own are compared with.
+        progress: told the share of the file that was read.
+
+    Raises:
+        SourceError: the file cannot be read.
+        LakeConflictError: other writers kept changing the tables meanwhile.
+        LastaisleError: see `take_in`.
+    """
+    digest = file.digest(job.form.name)
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return _take_in_slices(file, digest, job, source, progress)
+        except OvertakenError:
+            continue
+    return _take_in_slices(file, digest, job, source, progress)
+
+
+def _take_in_slices(
+    file: SourceFile, digest: str, job: Ingestion, source: str, progress: Progress | None
+) -> list[BatchReport]:
+    reports = []
+    for part, lines in enumerate(Slices(_read(file, job.form, progress), job.options.batch_rows)):
+        batch_id = digest if part == 0 else batch_name(digest, part)
+        reports.append(take_in(lines, Batch(batch_id, source, file.url, job.form.name, part), job))
+    return reports
+
+
+def _read(file: SourceFile, form: Adapter, progress: Progress | None) -> Iterator[pa.RecordBatch]:
+    done = 0
+    for batch in read_lines(file, form.header):
+        yield batch
+        done += batch["payload"].nbytes
+        if progress:
+            progress(min(1.0, done / max(1, file.size)), file.url)

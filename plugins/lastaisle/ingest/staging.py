@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 
 from data_contracts.contract import Contract, Field
+from data_contracts.privacy import literal
 from data_contracts.rules import Rule
 from lastaisle.errors import LastaisleError, ReconciliationError
 from lastaisle.ingest.files import LINES
 from lastaisle.ingest.sources import Adapter
-from lastaisle.lake import Lake
+from lastaisle.lake import Lake, Query
 from lastaisle.lake.tables import QUARANTINE_SCHEMA, RAW_EVENTS_ADDED
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-CLEAN = "staged ANTI JOIN repeated USING (source_row, sub_row) WHERE rules IS NULL"
+CLEAN = "staged ANTI JOIN repeated ON repeated.place = staged.rowid WHERE rules IS NULL"
 PAYLOAD_CHARACTERS = 16_384  # at most 64 KiB as UTF-8
 
 
 class Staging:
     """Tables of a scratch database: `staged` (every row; `rules` is NULL for a clean one) and `repeated`.
+
+    `repeated` holds the row ids in `staged` of the clean rows whose event came before.
 
     Args:
         connection: from `open_workspace`.
@@ -78,7 +81,10 @@ class Staging:
             )
 
     def mark_repeated(self, known: ds.Dataset | None, batch_id: str) -> None:
-        """Find the clean rows whose event_id came before: earlier in the file, or in another batch.
+        """Find the clean rows whose event_id came before: earlier in the batch, or in another one.
+
+        Another batch is searched on the days of this one's rows and on the days beside them, since an event
+        that is delivered again occurred when it occurred.
 
         Args:
             known: raw_events as it is now, or None before its first row.
@@ -86,28 +92,71 @@ class Staging:
         """
         self._run("""
             CREATE OR REPLACE TABLE repeated AS
-            SELECT source_row, sub_row FROM (
-              SELECT source_row, sub_row,
+            SELECT place FROM (
+              SELECT rowid AS place,
                      row_number() OVER (PARTITION BY event_id ORDER BY source_row, sub_row) AS occurrence
               FROM staged WHERE rules IS NULL AND event_id IN (
                 SELECT event_id FROM staged WHERE rules IS NULL GROUP BY event_id HAVING count(*) > 1))
             WHERE occurrence > 1""")
-        if known is None:
+        days = self.days("staged WHERE rules IS NULL")
+        if known is None or not days:
             return
+        near = {day + timedelta(days=step) for day in days for step in (-1, 0, 1)}
+        listed = ", ".join(f"DATE '{day}'" for day in sorted(near))
         self.connection.register("known", known)
         self.connection.execute(
-            """
+            f"""
             INSERT INTO repeated
-            SELECT source_row, sub_row FROM staged
-            WHERE rules IS NULL AND event_id IN (SELECT event_id FROM known WHERE batch_id <> $batch_id)
-            EXCEPT SELECT source_row, sub_row FROM repeated""",
+            SELECT rowid FROM staged
+            WHERE rules IS NULL AND event_id IN (
+              SELECT event_id FROM known WHERE event_date IN ({listed}) AND batch_id <> $batch_id)
+            EXCEPT SELECT place FROM repeated""",
             {"batch_id": batch_id},
         )
         self.connection.unregister("known")
 
+    def days(self, source: str) -> list[date]:
+        """Return the UTC days of event time in a FROM clause, oldest first."""
+        rows = self.connection.execute(f"SELECT DISTINCT event_date FROM {source} ORDER BY 1").fetchall()
+        return [day for (day,) in rows]
+
     def count(self, source: str) -> int:
         """Count the rows of a FROM clause."""
         return int(self.connection.execute(f"SELECT count(*) FROM {source}").fetchall()[0][0])
+
+    def hours(self) -> tuple[str, ...]:
+        """Return the UTC hours of event time of the clean rows, oldest first."""
+        rows = self.connection.execute(
+            f"SELECT DISTINCT date_trunc('hour', occurred_at::TIMESTAMP) AS hour FROM {CLEAN} ORDER BY 1"
+        ).fetchall()
+        return tuple(hour.strftime("%Y-%m-%dT%H") for (hour,) in rows)
+
+    def count_fields(self) -> dict[str, int]:
+        """Count `rows` that could be read at all, those with each field, those where its type was wrong."""
+        fields = self.contract.fields
+        rules = ", ".join(f"'{name}'" for name, _ in self._tests())
+        counts = ", ".join(f"count({name})" for name in self.names)
+        found = self.connection.execute(
+            f"SELECT coalesce(count_if(rules IS NULL OR list_has_any(rules, [{rules}])), 0), {counts} "
+            "FROM staged"
+        ).fetchall()[0]
+        broken = self.count_by_rule()
+        present = dict(zip((field.name for field in fields), found[1:], strict=True))
+        wrong = {field.name: broken[field.type_rule] for field in fields if field.type_rule in broken}
+        return {
+            "rows": found[0],
+            **{name: count + wrong.get(name, 0) for name, count in present.items()},
+            **{f"{name}_broken": count for name, count in wrong.items()},
+        }
+
+    def name_taken(self, batch_id: str) -> None:
+        """Make the view `taken`: the clean rows as raw_events has them, for anonymization."""
+        columns = ", ".join(self.names)
+        clean = self._clean_sql(
+            f"{columns}, source_row, sub_row, event_date, {literal(batch_id)} AS batch_id, "
+            f"{literal(self.contract.version)} AS contract_version"
+        )
+        self._run(f"CREATE VIEW taken AS {clean}")
 
     def count_late(self, allowed: timedelta) -> int:
         """Count the clean rows received later than allowed."""
@@ -132,15 +181,20 @@ class Staging:
             counts[rule.name] = int(self._run(query, uses_now=rule.uses_now).fetchall()[0][0])
         return {name: count for name, count in counts.items() if count}
 
-    def clean_rows(self, batch_id: str, source_file: str) -> pa.RecordBatchReader:
+    def clean_rows(self, batch_id: str, source_file: str) -> Query:
         """Return the rows for raw_events."""
         columns = ", ".join(self.names)
-        query = self._clean_sql(f"""{columns}, $batch_id AS batch_id, $source_file AS source_file,
-            source_row, sub_row,
-            $now::TIMESTAMPTZ AS ingested_at, $version AS contract_version,
-            (occurred_at::TIMESTAMP)::DATE AS event_date""")
-        fields = [*self.contract.arrow_schema(), *RAW_EVENTS_ADDED]
-        return self._reader(query, batch_id, source_file, pa.schema(fields))
+        sql = self._clean_sql(f"""{columns}, $batch_id AS batch_id, $source_file AS source_file,
+            source_row, sub_row, $now::TIMESTAMPTZ AS ingested_at, $version AS contract_version,
+            event_date""")
+        schema = pa.schema([*self.contract.arrow_schema(), *RAW_EVENTS_ADDED])
+        parameters = {
+            "batch_id": batch_id,
+            "source_file": source_file,
+            "now": self.now.isoformat(),
+            "version": self.contract.version,
+        }
+        return Query(self.connection, sql, schema, self.days(CLEAN), parameters)
 
     def quarantined_rows(self, batch_id: str, source_file: str) -> pa.RecordBatchReader:
         """Return the rows for quarantine."""
@@ -177,9 +231,7 @@ class Staging:
         return rows.cast(schema)
 
     def _clean_sql(self, columns: str) -> str:
-        return (
-            f"SELECT {columns} FROM staged ANTI JOIN repeated USING (source_row, sub_row) WHERE rules IS NULL"
-        )
+        return f"SELECT {columns} FROM {CLEAN}"
 
     def _run(self, query: str, *, uses_now: bool = False) -> DuckDBPyConnection:
         return self.connection.execute(query, {"now": self.now.isoformat()} if uses_now else None)
@@ -195,13 +247,18 @@ class Staging:
             self._run(f'CREATE TABLE "{table}" AS SELECT DISTINCT "{column}" FROM reference_rows')
             self.connection.unregister("reference_rows")
 
+    def _tests(self) -> list[tuple[str, str]]:
+        """Return name and SQL of every test that sends a row to quarantine."""
+        fields = self.contract.fields
+        return [*_type_tests(fields), *_rule_tests(self.contract.rules, fields)]
+
     def _staged_sql(self, adapter: Adapter) -> str:
         fields = self.contract.fields
         typed = ",\n  ".join(f'{_with_default(field)} AS "{field.name}"' for field in fields)
         texts = ",\n  ".join(
             f'"{field.name}" AS "text_{field.name}"' for field in fields if field.logical_type != "string"
         )
-        tests = [*_type_tests(fields), *_rule_tests(self.contract.rules, fields)]
+        tests = self._tests()
         passes = "\n    AND ".join(f"coalesce({test}, true)" for _, test in tests)
         broken = ",\n    ".join(f"CASE WHEN ({test}) IS FALSE THEN '{name}' END" for name, test in tests)
         columns = ", ".join(self.names)
@@ -219,7 +276,7 @@ SELECT source_row, sub_row, payload, {columns},
     THEN string_split(concat_ws(',', {broken}), ',') END AS rules
 FROM typed
 )
-SELECT source_row, sub_row, {columns}, rules,
+SELECT source_row, sub_row, {columns}, rules, (occurred_at::TIMESTAMP)::DATE AS event_date,
   CASE WHEN rules IS NOT NULL THEN left(payload, {PAYLOAD_CHARACTERS}) END AS payload
 FROM judged"""
 

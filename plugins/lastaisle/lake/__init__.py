@@ -1,5 +1,6 @@
 """The Delta tables: their names, their partitions, and appends that happen exactly once."""
 
 from lastaisle.lake.lake import Lake, LakeConflictError
+from lastaisle.lake.query import Query
 
-__all__ = ["Lake", "LakeConflictError"]
+__all__ = ["Lake", "LakeConflictError", "Query"]

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import date
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -15,16 +16,19 @@ import pyarrow.dataset as ds
 from deltalake import (
     CommitProperties,
     DeltaTable,
+    Schema,
     Transaction,
     WriterProperties,
     write_deltalake,
 )
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
 
 from lastaisle.errors import LastaisleError
+from lastaisle.lake.query import Query, discard
 from lastaisle.lake.tables import PARTITIONS
 
-Rows: TypeAlias = pa.Table | pa.RecordBatchReader
+Rows: TypeAlias = pa.Table | pa.RecordBatchReader | Query
 ATTEMPTS = 12
 _WRITER = "writer"  # the application id that every append of this project writes: an optimistic lock
 
@@ -129,8 +133,9 @@ class Lake:
         name: str,
         data: Rows | Callable[[], Rows],
         *,
-        key: str,
+        key: str | Sequence[str],
         stamp: int = 1,
+        also: Mapping[str, int] | None = None,
         metadata: Mapping[str, str] | None = None,
         if_version: int | None = None,
     ) -> bool:
@@ -143,20 +148,23 @@ class Lake:
             name: the table; created with the rows' schema, and widened when they bring new columns.
             data: the rows, or a function that makes them anew for each attempt, since a failed one spends a
                 reader. The reader must not itself read the lake: delta-rs cannot be entered twice.
-            key: names this append, such as a batch id.
+            key: names this append, such as a batch id, or all that it appends at once.
             stamp: a number kept with the key, which `stamp` returns later.
+            also: further keys with their stamps, such as the offset a topic's partition was read up to: they
+                are kept or moved on in the same commit.
             metadata: kept in the commit's history.
             if_version: the version that the rows were derived from (-1: no table yet). If the table has moved
                 on, nothing is written.
 
         Returns:
-            True if the rows were written, False if that key had been committed before.
+            True if the rows were written, False if all keys had been committed before.
 
         Raises:
-            LakeConflictError: the table is no longer at `if_version`, or other writers won every attempt.
+            LakeConflictError: the table is no longer at `if_version`, some of the keys but not all had been
+                committed before, or other writers won every attempt.
         """
         return self._commit(
-            name, data, "append", key=key, stamp=stamp, metadata=metadata, if_version=if_version
+            name, data, "append", key=key, stamp=stamp, also=also, metadata=metadata, if_version=if_version
         )
 
     def overwrite(
@@ -165,42 +173,78 @@ class Lake:
         """Replace all rows of a table, exactly once by key; the keys of former appends stay known."""
         return self._commit(name, data, "overwrite", key=key, if_version=if_version)
 
+    def amend(self, name: str, rows: pa.Table, *, on: str, days: Sequence[date], if_version: int) -> int:
+        """Change columns of rows that are in a table already, in one commit; return its version.
+
+        Args:
+            name: the table, partitioned by event_date.
+            rows: the new values, with the column `on` that says of which row.
+            on: a column whose values are unique in the table.
+            days: every event_date of these rows; no other file is looked at.
+            if_version: the version that the rows were derived from.
+
+        Raises:
+            LakeConflictError: the table is no longer at `if_version`.
+        """
+        table = self.table(name)
+        if table is None or table.version() != if_version:
+            raise LakeConflictError(f"table {name} of {self.url} is no longer at version {if_version}")
+        listed = ", ".join(f"DATE '{day}'" for day in days)
+        try:
+            table.merge(
+                rows,
+                f"kept.{on} = given.{on} AND kept.event_date IN ({listed})",
+                source_alias="given",
+                target_alias="kept",
+                commit_properties=_properties({}, if_version, None),
+            ).when_matched_update(
+                {column: f"given.{column}" for column in rows.column_names if column != on}
+            ).execute()
+        except CommitFailedError as error:
+            raise LakeConflictError(f"table {name} of {self.url}: another writer was faster") from error
+        return int(table.version())
+
     def _commit(
         self,
         name: str,
         data: Rows | Callable[[], Rows],
         mode: Literal["append", "overwrite"],
         *,
-        key: str,
+        key: str | Sequence[str],
         stamp: int = 1,
+        also: Mapping[str, int] | None = None,
         metadata: Mapping[str, str] | None = None,
         if_version: int | None,
     ) -> bool:
-        attempts = ATTEMPTS if callable(data) or isinstance(data, pa.Table) else 1
+        keys = [key] if isinstance(key, str) else list(key)
+        attempts = ATTEMPTS if callable(data) or isinstance(data, pa.Table | Query) else 1
         for attempt in range(attempts):
             table = self.table(name)
             if table is None:
                 self._create(name, data)
                 table = DeltaTable(self.table_url(name), storage_options=self.storage_options)
-            if table.transaction_version(key) is not None:
+            known = [key for key in keys if table.transaction_version(key) is not None]
+            if len(known) == len(keys):
                 return False
             at = table.version()
+            if known:
+                raise LakeConflictError(
+                    f"table {name} of {self.url} got {', '.join(known)} meanwhile: derive again"
+                )
             if if_version is not None and at != max(if_version, 0):
                 raise LakeConflictError(
                     f"table {name} of {self.url} is at version {at}, rows were derived from {if_version}: "
                     "derive them again"
                 )
-            properties = CommitProperties(
-                custom_metadata=dict(metadata) if metadata else None,
-                app_transactions=[Transaction(key, stamp), Transaction(_WRITER, at + 1)],
-            )
+            stamps = {**(also or {}), **dict.fromkeys(keys, stamp)}
+            properties = _properties(stamps, at, metadata)
             try:
-                _write(table, data, mode, properties)
+                self._write(name, table, data, mode, properties)
                 return True
             except CommitFailedError:  # another writer committed, or made the table, since we looked
                 time.sleep(random.uniform(0.01, 0.05) * (attempt + 1))
         raise LakeConflictError(
-            f"table {name} of {self.url}: other writers won {attempts} attempts to append {key}; run again"
+            f"table {name} of {self.url}: other writers won {attempts} attempts to append {keys}; run again"
         )
 
     def _create(self, name: str, data: Rows | Callable[[], Rows]) -> None:
@@ -218,6 +262,45 @@ class Lake:
                 storage_options=self.storage_options,
             )
 
+    def _write(
+        self,
+        name: str,
+        table: DeltaTable,
+        data: Rows | Callable[[], Rows],
+        mode: Literal["append", "overwrite"],
+        properties: CommitProperties,
+    ) -> None:
+        with _made(data) as rows:
+            if isinstance(rows, Query):
+                self._write_query(name, table, rows, mode, properties)
+                return
+            write_deltalake(
+                table,
+                rows,
+                mode=mode,
+                schema_mode="merge",
+                commit_properties=properties,
+                writer_properties=WriterProperties(compression="ZSTD", compression_level=1),
+            )
+
+    def _write_query(
+        self,
+        name: str,
+        table: DeltaTable,
+        query: Query,
+        mode: Literal["append", "overwrite"],
+        properties: CommitProperties,
+    ) -> None:
+        _widen(table, query.schema)
+        actions: list[AddAction | RemoveAction] = [*query.write(table, self.table_url(name))]
+        try:
+            table.create_write_transaction(
+                actions, mode, query.schema, PARTITIONS[name], commit_properties=properties
+            )
+        except CommitFailedError:
+            discard(table, self.table_url(name), [action.path for action in actions])
+            raise
+
     def vacuum(self, name: str, *, keep_hours: int = 168, dry_run: bool = False) -> list[str]:
         """Delete the files that no version younger than `keep_hours` needs; return their names.
 
@@ -229,6 +312,27 @@ class Lake:
         return table.vacuum(
             retention_hours=keep_hours, dry_run=dry_run, enforce_retention_duration=keep_hours >= 168
         )
+
+
+def _properties(stamps: Mapping[str, int], at: int, metadata: Mapping[str, str] | None) -> CommitProperties:
+    """Return a commit's keys and stamps, and the lock on which a second writer at this version fails."""
+    every = {**stamps, _WRITER: at + 1}
+    return CommitProperties(
+        custom_metadata=dict(metadata) if metadata else None,
+        app_transactions=[Transaction(name, version) for name, version in every.items()],
+    )
+
+
+def _widen(table: DeltaTable, schema: pa.Schema) -> None:
+    """Add the columns that a table lacks; another writer who commits meanwhile makes ours fail."""
+    known = {field.name for field in table.schema().fields}
+    missing = [field for field in Schema.from_arrow(schema).fields if field.name not in known]
+    if missing:
+        at = table.version()
+        table.alter.add_columns(missing)
+        table.update_incremental()
+        if table.version() != at + 1:
+            raise CommitFailedError(f"another writer committed while columns were added to {table.table_uri}")
 
 
 @contextmanager
@@ -243,20 +347,3 @@ def _made(data: Rows | Callable[[], Rows]) -> Iterator[Rows]:
     finally:
         if isinstance(rows, pa.RecordBatchReader):
             rows.close()
-
-
-def _write(
-    table: DeltaTable,
-    data: Rows | Callable[[], Rows],
-    mode: Literal["append", "overwrite"],
-    properties: CommitProperties,
-) -> None:
-    with _made(data) as rows:
-        write_deltalake(
-            table,
-            rows,
-            mode=mode,
-            schema_mode="merge",
-            commit_properties=properties,
-            writer_properties=WriterProperties(compression="ZSTD", compression_level=1),
-        )

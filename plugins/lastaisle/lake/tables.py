@@ -13,6 +13,7 @@ EVENTS: Final = "events"
 EXPOSURES: Final = "exposures"
 TRAINING_RUNS: Final = "training_runs"
 RELEASES: Final = "releases"
+ALL_TABLES: Final = (RAW_EVENTS, QUARANTINE, BATCHES, EVENTS, EXPOSURES, TRAINING_RUNS, RELEASES)
 
 #: Partition columns of the tables that have any: UTC days of event time; in quarantine, of ingestion.
 PARTITIONS: Final[dict[str, list[str]]] = {
@@ -65,7 +66,9 @@ QUARANTINE_SCHEMA: Final = pa.schema(
 BATCHES_SCHEMA: Final = pa.schema(
     [
         pa.field("batch_id", pa.string()),
+        pa.field("source", pa.string()),
         pa.field("source_file", pa.string()),
+        pa.field("part", pa.int32()),
         pa.field("format", pa.string()),
         pa.field("rows_in", pa.int64()),
         pa.field("rows_clean", pa.int64()),
@@ -73,6 +76,9 @@ BATCHES_SCHEMA: Final = pa.schema(
         pa.field("rows_duplicate", pa.int64()),
         pa.field("rows_late", pa.int64()),
         pa.field("quarantined_by_rule", pa.string()),
+        pa.field("fields", pa.string()),
+        pa.field("hours", pa.list_(pa.string())),
+        pa.field("shards", pa.int32()),
         pa.field("gx_success", pa.bool_()),
         pa.field("contract_version", pa.string()),
         pa.field("started_at", TIMESTAMP),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -11,18 +12,19 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from data_contracts.contract import Contract, load_contract
-from data_contracts.privacy import HMAC_INNER, HMAC_OUTER, hmac_pads
+from data_contracts.privacy import literal
 from lastaisle.errors import LastaisleError
 from lastaisle.lake import Lake, LakeConflictError
-from lastaisle.lake.tables import EVENTS, EVENTS_ADDED, RAW_EVENTS
+from lastaisle.lake.tables import BATCHES, EVENTS, RAW_EVENTS
 from lastaisle.lake.workspace import MEMORY_LIMIT, open_workspace
 from lastaisle.privacy.keys import PseudonymKeys
-from lastaisle.privacy.sessions import derive_sessions
+from lastaisle.privacy.sessions import Sessions
+from lastaisle.privacy.treat import Treatment
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-ATTEMPTS = 5
+ATTEMPTS = 20
 
 
 class AnonymizeError(LastaisleError):
@@ -46,6 +48,32 @@ class AnonymizeReport:
     days: tuple[date, ...]
 
 
+@dataclass(frozen=True)
+class Shard:
+    """The users of one of several tasks: those whose hash leaves this remainder.
+
+    Sessions belong to one user, so a session never spans two shards.
+
+    Attributes:
+        index: the remainder, from 0.
+        count: the divisor.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    def key(self, batch_id: str) -> str:
+        """Return the name of the append of a batch's rows of this shard."""
+        return batch_id if self.count == 1 else f"{batch_id}/{self.index}-of-{self.count}"
+
+    def sql(self) -> str:
+        """Return the condition on rows of raw_events; MD5 stays the same whatever version of DuckDB runs."""
+        if self.count == 1:
+            return "true"
+        who = "coalesce(user_id, session_id)"
+        return f"(md5_number_lower({who}) % {self.count} = {self.index})"
+
+
 def anonymize_batch(
     batch_id: str,
     lake: Lake,
@@ -58,7 +86,7 @@ def anonymize_batch(
     """Bring a batch of raw_events into events, once however often it is called.
 
     Args:
-        batch_id: from `ingest_file`.
+        batch_id: from `take_in`.
         lake: where the tables are.
         keys: for the pseudonyms.
         contract: that of raw_events, which classifies the fields; the packaged one by default.
@@ -68,27 +96,163 @@ def anonymize_batch(
     Raises:
         AnonymizeError: no such batch, or rows that break the contract of events.
     """
-    if not lake.has(EVENTS, batch_id):
-        raw = lake.dataset(RAW_EVENTS)
-        if raw is None or not lake.has(RAW_EVENTS, batch_id):
-            raise AnonymizeError(
-                f"batch {batch_id} is not in raw_events of {lake.url}: ingest its file first"
-            )
-        contract = contract or load_contract(RAW_EVENTS)
-        with open_workspace(memory_limit) as connection:
-            connection.register("raw", raw)
+    if not lake.has(RAW_EVENTS, batch_id):
+        raise AnonymizeError(f"batch {batch_id} is not in raw_events of {lake.url}: ingest its file first")
+    _anonymize([batch_id], Shard(), _Job(lake, keys, contract, events_contract, memory_limit))
+    days = lake.scan(EVENTS, columns=["event_date"], where=pc.field("batch_id") == batch_id)
+    found = pc.unique(days["event_date"]).to_pylist()
+    return AnonymizeReport(batch_id, len(days), tuple(sorted(found)))
+
+
+def anonymize_shard(
+    shard: int,
+    lake: Lake,
+    keys: PseudonymKeys,
+    *,
+    batch_ids: Sequence[str] | None = None,
+    contract: Contract | None = None,
+    events_contract: Contract | None = None,
+    rows_at_once: int = 2_000_000,
+    memory_limit: str = MEMORY_LIMIT,
+) -> list[str]:
+    """Bring one shard of every batch that waits in raw_events into events; return the batches' ids.
+
+    A batch keeps the number of shards with which it was ingested. A batch without rows in raw_events, or
+    whose shard was committed before, is left alone, so whatever was killed before is finished by the next
+    call.
+
+    Args:
+        shard: the shard's index.
+        lake: where the tables are.
+        keys: for the pseudonyms.
+        batch_ids: only these; by default all that the table batches names.
+        contract: that of raw_events; the packaged one by default.
+        events_contract: what the result must satisfy; the packaged one by default.
+        rows_at_once: batches are taken together up to so many rows, for fewer and larger files.
+        memory_limit: what DuckDB may hold before it writes to a temporary folder.
+    """
+    table = lake.scan(BATCHES, columns=["batch_id", "shards", "rows_clean", "started_at"])
+    if not table.num_columns:
+        return []
+    wanted = None if batch_ids is None else set(batch_ids)
+    groups: dict[int, list[list[str]]] = {}
+    filled: dict[int, int] = {}
+    done = []
+    for row in table.sort_by("started_at").to_pylist():
+        batch_id, count = row["batch_id"], row["shards"] or 1
+        if count <= shard or (wanted is not None and batch_id not in wanted):
+            continue
+        if lake.has(EVENTS, Shard(shard, count).key(batch_id)):
+            continue
+        if count not in groups or filled[count] + row["rows_clean"] > rows_at_once:
+            groups.setdefault(count, []).append([])
+            filled[count] = 0
+        groups[count][-1].append(batch_id)
+        filled[count] += row["rows_clean"]
+        done.append(batch_id)
+    job = _Job(lake, keys, contract, events_contract, memory_limit)
+    for count, together in groups.items():
+        for ids in together:
+            _anonymize(ids, Shard(shard, count), job)
+    return done
+
+
+@dataclass(frozen=True)
+class _Job:
+    lake: Lake
+    keys: PseudonymKeys
+    contract: Contract | None
+    events_contract: Contract | None
+    memory_limit: str
+
+
+def _anonymize(batch_ids: list[str], shard: Shard, job: _Job) -> None:
+    """Bring batches' rows of a shard into events together; what another run took meanwhile is left out."""
+    lake = job.lake
+    for _ in range(ATTEMPTS):
+        waiting = [batch_id for batch_id in batch_ids if not lake.has(EVENTS, shard.key(batch_id))]
+        if not waiting:
+            return
+        with open_workspace(job.memory_limit) as connection:
+            connection.register("raw", lake.dataset(RAW_EVENTS))
+            listed = ", ".join(literal(batch_id) for batch_id in waiting)
             connection.execute(
-                "CREATE TABLE taken AS SELECT * FROM raw WHERE batch_id = $id", {"id": batch_id}
+                f"CREATE TABLE taken AS SELECT * FROM raw WHERE batch_id IN ({listed}) AND {shard.sql()}"
             )
             connection.unregister("raw")
-            derive_sessions(connection, raw)
-            _treat(connection, contract, keys)
-            _check(connection, events_contract or load_contract(EVENTS), f"batch {batch_id}")
-            schema = events_schema(contract)
-            if lake.append(EVENTS, lambda: _rows(connection, schema), key=batch_id):
-                return _report(batch_id, connection.sql("SELECT event_date FROM treated").to_arrow_table())
-    days = lake.scan(EVENTS, columns=["event_date"], where=pc.field("batch_id") == batch_id)
-    return _report(batch_id, days)
+            try:
+                anonymize_taken(
+                    connection,
+                    [shard.key(batch_id) for batch_id in waiting],
+                    lake,
+                    job.keys,
+                    contract=job.contract,
+                    events_contract=job.events_contract,
+                )
+            except LakeConflictError:
+                continue
+            return
+    raise LakeConflictError(f"other writers kept changing {EVENTS} of {lake.url}; run again")
+
+
+def anonymize_taken(
+    connection: DuckDBPyConnection,
+    key: str | Sequence[str],
+    lake: Lake,
+    keys: PseudonymKeys,
+    *,
+    contract: Contract | None = None,
+    events_contract: Contract | None = None,
+) -> bool:
+    """Bring the relation `taken` of a scratch database, rows of raw_events, into events.
+
+    Args:
+        connection: holds `taken`, as a table or a view.
+        key: names these rows, such as a batch id, or several.
+        lake: where the tables are; raw_events holds these rows already.
+        keys: for the pseudonyms.
+        contract: that of raw_events; the packaged one by default.
+        events_contract: what the result must satisfy; the packaged one by default.
+
+    Returns:
+        False if rows of that key had been committed before.
+
+    Raises:
+        AnonymizeError: rows that break the contract of events.
+    """
+    contract = contract or load_contract(RAW_EVENTS)
+    for attempt in range(ATTEMPTS):
+        version = lake.version(EVENTS)
+        sessions = Sessions(connection, lake.dataset(RAW_EVENTS))
+        treatment = Treatment(connection, sessions.relation, contract, keys)
+        _refuse_broken(treatment, events_contract or load_contract(EVENTS), f"batch {key}")
+        if not sessions.derived:
+            return lake.append(EVENTS, treatment.query(), key=key)
+        try:  # Who commits between our look at raw_events and our commit may share a session with us.
+            if version is not None:
+                version = _move_sessions(lake, treatment, version)
+            at = -1 if version is None else version
+            return lake.append(EVENTS, treatment.query(), key=key, if_version=at)
+        except LakeConflictError:
+            if attempt == ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _move_sessions(lake: Lake, treatment: Treatment, version: int) -> int:
+    """Give other batches' events the session that they turn out to belong to; return the table's version."""
+    moved = treatment.moved_sessions()
+    if not moved.num_rows:
+        return version
+    days = sorted(pc.unique(moved["event_date"]).to_pylist())
+    there = pc.field("event_date").isin(days) & pc.field("event_id").isin(moved["event_id"].combine_chunks())
+    now = lake.scan(EVENTS, columns=["event_id", "session_id"], where=there, version=version)
+    both = moved.join(now, "event_id", join_type="inner", right_suffix="_now")
+    changed = both.filter(pc.not_equal(both["session_id"], both["session_id_now"]))
+    if not changed.num_rows:
+        return version
+    rows = changed.select(["event_id", "session_id"])
+    return lake.amend(EVENTS, rows, on="event_id", days=days, if_version=version)
 
 
 def rotate_pseudonyms(
@@ -128,21 +292,13 @@ def _rotate(
     events = lake.scan(EVENTS, columns=["batch_id", "key_version"], version=version)
     if pc.all(pc.equal(events["key_version"], keys.current)).as_py() is not False:
         return 0
-    schema = events_schema(contract)
     with open_workspace(memory_limit) as connection:
         raw = _take(connection, lake, events)
-        derive_sessions(connection, raw)
-        _treat(connection, contract, keys)
-        _check(connection, events_contract, f"key {keys.current}")
+        treatment = Treatment(connection, Sessions(connection, raw).relation, contract, keys)
+        _refuse_broken(treatment, events_contract, f"key {keys.current}")
         key = f"pseudonyms-{keys.current}-from-{version}"
-        lake.overwrite(EVENTS, lambda: _rows(connection, schema), key=key, if_version=version)
+        lake.overwrite(EVENTS, treatment.query(), key=key, if_version=version)
     return len(events)
-
-
-def events_schema(contract: Contract) -> pa.Schema:
-    """Return the columns of events that follow from the contract of raw_events."""
-    kept = [found for found in contract.fields if found.treatment.action != "drop"]
-    return pa.schema([*(pa.field(found.name, found.arrow_type) for found in kept), *EVENTS_ADDED])
 
 
 def _take(connection: DuckDBPyConnection, lake: Lake, events: pa.Table) -> ds.Dataset:
@@ -164,45 +320,10 @@ def _take(connection: DuckDBPyConnection, lake: Lake, events: pa.Table) -> ds.Da
     return raw
 
 
-def _treat(connection: DuckDBPyConnection, contract: Contract, keys: PseudonymKeys) -> None:
-    """Make the table `treated` from `taken` and `derived`; the key travels as bound values only."""
-    for variable, pad in zip((HMAC_INNER, HMAC_OUTER), hmac_pads(keys.key), strict=True):
-        connection.execute(f"SET VARIABLE {variable} = $pad", {"pad": pad})
-    columns = ", ".join(
-        f'{treatment.sql(name)} AS "{name}"'
-        for name, treatment in contract.privacy_policy().items()
-        if treatment.action != "drop"
-    )
-    connection.execute(f"""
-        CREATE TABLE treated AS
-        SELECT {columns}, sequence, event_date, batch_id, contract_version, {keys.current}::INTEGER AS
-        key_version FROM (SELECT taken.* REPLACE (coalesce(taken.session_id, derived.session_id) AS
-        session_id),
-                row_number() OVER (PARTITION BY taken.batch_id
-                                   ORDER BY taken.occurred_at, taken.source_row, taken.sub_row) AS sequence
-              FROM taken LEFT JOIN derived USING (batch_id, source_row, sub_row))""")
-
-
-def _check(connection: DuckDBPyConnection, contract: Contract, what: str) -> None:
-    """Judge `treated` by the contract of events; the raw rows were good, so a breach is our own mistake."""
-    rules = [rule for rule in contract.rules if rule.severity == "error" and not rule.reference]
-    counts = ", ".join(f"count_if(({rule.predicate}) IS FALSE)" for rule in rules)
-    uses_now = any(rule.uses_now for rule in rules)
-    now = {"now": datetime.now(UTC).isoformat()} if uses_now else None
-    found = connection.execute(f"SELECT {counts} FROM treated", now).fetchall()[0]
-    broken = {rule.name: count for rule, count in zip(rules, found, strict=True) if count}
+def _refuse_broken(treatment: Treatment, contract: Contract, what: str) -> None:
+    broken = treatment.broken(contract)
     if broken:
         raise AnonymizeError(
             f"{what} would break the contract of events, rows by rule: {broken}; nothing was committed. "
             f"Compare the treatments in raw_events with the rules in {contract.path.name}"
         )
-
-
-def _rows(connection: DuckDBPyConnection, schema: pa.Schema) -> pa.RecordBatchReader:
-    columns = ", ".join(f'"{name}"' for name in schema.names)
-    return connection.cursor().sql(f"SELECT {columns} FROM treated").to_arrow_reader(65_536).cast(schema)
-
-
-def _report(batch_id: str, dates: pa.Table) -> AnonymizeReport:
-    days = pc.unique(dates["event_date"]).to_pylist()
-    return AnonymizeReport(batch_id, len(dates), tuple(sorted(days)))

@@ -125,7 +125,7 @@ def plan_window(
     window = Window(end - timedelta(hours=hours), end, half_life)
     chosen = _options(options, settings)
     parts = [settings.model_name, architecture, repr(window), data_end.isoformat(), json.dumps(chosen)]
-    run_key = _run_key(kind, data_end, [*parts, *_files(lake, window, data_end)])
+    run_key = _run_key(kind, data_end, [*parts, *_contents(lake, window, data_end)])
     if incremental and champion and champion.window_end >= end and champion.run_key != run_key:
         raise StalePlanError(
             f"the window of {run_key} ends at {end.isoformat()}, but champion version {champion.version} has "
@@ -151,14 +151,24 @@ def _options(options: TrainingOptions | None, settings: Settings) -> dict[str, A
     return (options or TrainingOptions(seed=settings.seed)).to_dict()
 
 
-def _files(lake: Lake, window: Window, data_end: datetime) -> list[str]:
-    """List the files of `events` in reach: rows that come late or are erased make another training."""
-    table = lake.table("events")
-    if table is None:
+def _contents(lake: Lake, window: Window, data_end: datetime) -> list[str]:
+    """Count the rows in reach, batch by batch: what comes late or is erased makes another training.
+
+    Compaction, which writes the same rows into other files, does not.
+    """
+    import duckdb
+
+    events = lake.dataset("events")
+    if events is None:
         raise NotEnoughDataError(f"the lake {lake.url} has no table 'events': ingest some logs first")
-    first_day = (window.start - SESSION_REACH).date().isoformat()
-    reach = [("event_date", ">=", first_day), ("event_date", "<=", data_end.date().isoformat())]
-    return sorted(uri.rsplit("/", 1)[-1] for uri in table.file_uris(reach))
+    counts = (
+        "SELECT event_date, batch_id, count(*) FROM events "
+        "WHERE event_date BETWEEN $first_day AND $last_day GROUP BY ALL ORDER BY ALL"
+    )
+    reach = {"first_day": (window.start - SESSION_REACH).date(), "last_day": data_end.date()}
+    with duckdb.connect() as connection:
+        connection.register("events", events)
+        return [f"{day} {batch} {rows}" for day, batch, rows in connection.execute(counts, reach).fetchall()]
 
 
 def _run_key(kind: str, data_end: datetime, parts: list[str]) -> str:

@@ -78,7 +78,7 @@ class AvroSchemas:
         read = self._readers.get(name) or self._load(name)
         stream = io.BytesIO(datum)
         try:
-            line = json.dumps(read(stream), default=_as_json, ensure_ascii=False)
+            line = _ENCODER.encode(read(stream))
         except _BROKEN as error:
             raise AvroError("avro_undecodable") from error
         if stream.tell() != len(datum):
@@ -130,3 +130,6 @@ def _as_json(value: object) -> object:
         except UnicodeDecodeError:
             return base64.b64encode(value).decode()
     return str(value)  # a Decimal or a UUID
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, default=_as_json)

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from lastaisle.ingest.files import LINES
-from lastaisle.ingest.kafka.connection import KafkaConnection
+from lastaisle.ingest.kafka.connection import KafkaConnection, Trouble
 from lastaisle.ingest.kafka.errors import KafkaSourceError
 from lastaisle.ingest.kafka.messages import STALL_SECONDS, RangeMessages
 from lastaisle.ingest.kafka.payloads import Decoder
 from lastaisle.ingest.kafka.ranges import Gap, OffsetRange, Watermarks
 
 if TYPE_CHECKING:
-    from confluent_kafka import KafkaError
     from confluent_kafka.admin import AdminClient
 
 TIMEOUT_SECONDS = 30.0
@@ -150,14 +149,14 @@ class _Asking:
     def __init__(self, connection: KafkaConnection, timeout: float) -> None:
         self.connection = connection
         self.timeout = timeout
-        self.trouble = ""
+        self.trouble = Trouble()
         self.admin: AdminClient
 
     def __enter__(self) -> _Asking:
         from confluent_kafka import KafkaException
 
         try:
-            self.admin = self.connection.admin(self._on_error)
+            self.admin = self.connection.admin(self.trouble)
         except KafkaException as error:
             raise KafkaSourceError(f"{self.connection!r} cannot be used: {error.args[0]}") from error
         return self
@@ -167,7 +166,7 @@ class _Asking:
 
         if isinstance(error, KafkaException | TimeoutError):
             self.admin.poll(0)
-            why = self.trouble or (error.args[0] if error.args else "no answer in time")
+            why = self.trouble.text or (error.args[0] if error.args else "no answer in time")
             raise KafkaSourceError(f"cannot ask {self.connection!r}: {why}") from error
 
     def partitions(self, topics: Sequence[str]) -> list[Watermarks]:
@@ -189,9 +188,6 @@ class _Asking:
             for topic, told in described
             for partition in sorted(told.partitions, key=lambda one: one.id)
         ]
-
-    def _on_error(self, error: KafkaError) -> None:
-        self.trouble = error.str()
 
 
 def _url_safe(topic_id: str) -> str:

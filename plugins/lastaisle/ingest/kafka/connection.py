@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lastaisle.ingest.kafka.errors import KafkaSourceError
@@ -37,6 +37,27 @@ _FAST = {
 }
 #: What makes a delivery certain and free of duplicates of the client's own making.
 _SAFE = {"enable.idempotence": True, "acks": "all"}
+#: Leaves it to the brokers what is too large, and bounds what waits for them.
+_LARGE = {"message.max.bytes": 1_000_000_000, "queue.buffering.max.kbytes": 64 << 10}
+
+
+class Trouble:
+    """What a client's own thread complained of, which its answers do not tell.
+
+    Attributes:
+        text: the last complaint that says more than that no broker is there.
+        refused: whether a login was refused, which trying again does not mend.
+    """
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.refused = False
+
+    def note(self, error: KafkaError) -> None:
+        """Remember a complaint; made for librdkafka's error_cb."""
+        if not self.text or error.code() != error._ALL_BROKERS_DOWN:
+            self.text = error.str()
+        self.refused = self.refused or error.code() == error._AUTHENTICATION
 
 
 class KafkaConnection:
@@ -86,20 +107,20 @@ class KafkaConnection:
             )
         return cls(config)
 
-    def admin(self, on_error: Callable[[KafkaError], None] | None = None) -> AdminClient:
+    def admin(self, trouble: Trouble | None = None) -> AdminClient:
         """Make a client that asks about topics; keep it for as long as its answers are awaited."""
         from confluent_kafka.admin import AdminClient
 
         unwanted = ("group.id", "enable.", "isolation.", "auto.", "fetch.", "queued.", "acks", "max.poll.")
         settings = {key: value for key, value in self._config.items() if not key.startswith(unwanted)}
-        return AdminClient(settings | ({"error_cb": on_error} if on_error else {}), logger=log)
+        return AdminClient(settings | ({"error_cb": trouble.note} if trouble else {}), logger=log)
 
-    def consumer(self, on_error: Callable[[KafkaError], None] | None = None) -> Consumer:
+    def consumer(self, trouble: Trouble | None = None) -> Consumer:
         """Make a client that reads and leaves no trace in any consumer group."""
         from confluent_kafka import Consumer
 
         settings = {"group.id": "lastaisle"} | _FAST | self._config | _EXACT
-        return Consumer(settings | ({"error_cb": on_error} if on_error else {}), logger=log)
+        return Consumer(settings | ({"error_cb": trouble.note} if trouble else {}), logger=log)
 
     def producer(
         self,
@@ -117,7 +138,7 @@ class KafkaConnection:
         unwanted = ("group.id", "enable.auto", "isolation.", "auto.", "fetch.", "queued.", "max.poll.")
         settings = {key: value for key, value in self._config.items() if not key.startswith(unwanted)}
         heard = {"error_cb": on_error} if on_error else {}
-        return Producer({**(defaults or {}), **settings, **_SAFE, **heard}, logger=log)
+        return Producer({**_LARGE, **(defaults or {}), **settings, **_SAFE, **heard}, logger=log)
 
 
 def _text(value: object) -> str:

@@ -6,17 +6,18 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from lastaisle.ingest.kafka.connection import KafkaConnection
+from lastaisle.ingest.kafka.connection import KafkaConnection, Trouble
 from lastaisle.ingest.kafka.errors import KafkaSourceError, OffsetsWentBackError
 from lastaisle.ingest.kafka.ranges import Gap, OffsetRange
 
 if TYPE_CHECKING:
-    from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+    from confluent_kafka import Consumer, Message, TopicPartition
 
 ASK = 20_000  # messages a call: more are no faster, and wait longer at the end
 BYTES = 16 << 20  # of values a batch
 POLL_SECONDS = 0.1
 STALL_SECONDS = 30.0
+_FEWEST = 16
 
 
 class RangeMessages:
@@ -44,8 +45,7 @@ class RangeMessages:
         self.rows = 0
         self.gaps: list[Gap] = []
         self._next = span.start
-        self._trouble = ""
-        self._refused = False
+        self._trouble = Trouble()
 
     def __iter__(self) -> Iterator[list[Message]]:
         """Yield the messages; nothing more can go wrong with the range once this has ended.
@@ -58,7 +58,7 @@ class RangeMessages:
         from confluent_kafka import KafkaException
 
         try:
-            consumer = self.connection.consumer(self._on_error)
+            consumer = self.connection.consumer(self._trouble)
         except KafkaException as error:
             raise KafkaSourceError(f"{self.connection!r} cannot be used: {error.args[0]}") from error
         try:
@@ -71,7 +71,7 @@ class RangeMessages:
 
     def _drain(self, consumer: Consumer) -> Iterator[list[Message]]:
         news = time.monotonic()
-        ask = 500
+        ask = _FEWEST  # nothing is known yet of how large they are
         while self._next < self.span.end:
             given = consumer.consume(min(ask, self.span.end - self._next), POLL_SECONDS)
             before = self._next
@@ -82,8 +82,8 @@ class RangeMessages:
                 yield messages
             if messages or self._next > before:
                 news = time.monotonic()
-            elif self._refused or time.monotonic() - news > self.stall_seconds:
-                raise self._broken(self._trouble or "the brokers gave nothing")
+            elif self._trouble.refused or time.monotonic() - news > self.stall_seconds:
+                raise self._broken(self._trouble.text or "the brokers gave nothing")
 
     def _sort_out(self, consumer: Consumer, given: list[Message]) -> list[Message]:
         """Return the messages of the range, and move on behind what was given."""
@@ -109,7 +109,7 @@ class RangeMessages:
         elif error.code() in (error._AUTO_OFFSET_RESET, error.OFFSET_OUT_OF_RANGE):
             self._skip_deleted(consumer)
         elif error.retriable() or error.code() in (error._TRANSPORT, error._ALL_BROKERS_DOWN):
-            self._trouble = error.str()
+            self._trouble.note(error)
         else:
             raise self._broken(error.str())
 
@@ -131,10 +131,6 @@ class RangeMessages:
     def _assign(self, consumer: Consumer) -> None:
         consumer.assign([_position(self.span, self._next)])
 
-    def _on_error(self, error: KafkaError) -> None:
-        self._trouble = error.str()
-        self._refused = self._refused or error.code() == error._AUTHENTICATION
-
     def _broken(self, why: str) -> KafkaSourceError:
         span = self.span
         return KafkaSourceError(
@@ -148,7 +144,7 @@ def _next_ask(messages: list[Message]) -> int:
     """Return how many messages to ask for, so that large ones do not fill the memory."""
     sample = messages[:: max(1, len(messages) // 16)]
     mean = sum(len(message) for message in sample) // len(sample)
-    return max(16, min(ASK, BYTES // max(1, mean)))
+    return max(_FEWEST, min(ASK, BYTES // max(1, mean)))
 
 
 def _position(span: OffsetRange, offset: int) -> TopicPartition:

@@ -73,7 +73,12 @@ class Decoder:
     def _line(self, value: bytes, content_type: str, schema: str | None) -> tuple[str, str | None]:
         is_avro = "avro" in content_type
         if is_avro or value.startswith((CONFLUENT, SINGLE_OBJECT)):
-            return self.schemas.decode(value, schema if is_avro else None), None
+            try:
+                return self.schemas.decode(value, schema if is_avro else None), None
+            except AvroError:
+                if not value.startswith(CONFLUENT) or value[5:6] != b"{":
+                    raise
+                value = value[5:]  # a schema registry's id before JSON
         if content_type and not content_type.startswith(_TEXT_TYPES) and "json" not in content_type:
             return printable(value), "content_type_unknown"
         if len(value) > MAX_LINE_BYTES:

@@ -19,9 +19,9 @@ class Adapter:
         name: what --format takes.
         fields: the SQL of each canonical field that the format has, as text, over the columns of `prepare`;
             or a function from the contract to that.
-        prepare: a SELECT over `lines` (source_row, line, reason, payload) which parses a line and adds
-            sub_row; it gives one row with sub_row 0 for every line, and more for the further events of that
-            line.
+        prepare: a SELECT over `lines` (source_row, line, text, reason, payload) which parses a line and adds
+            sub_row; `text` is the line with its end, which costs nothing to make. It gives one row with
+            sub_row 0 for every line, and more for the further events of that line.
         malformed: SQL that names what is wrong with a line as a whole, or NULL.
         header: regular expression of a first line that is no event.
     """
@@ -51,7 +51,7 @@ class Adapter:
         )
         return f"""
 WITH lines AS (
-  SELECT source_row, payload, reason,
+  SELECT source_row, payload, reason, CASE WHEN reason IS NULL THEN payload END AS text,
          CASE WHEN reason IS NULL THEN rtrim(payload, chr(13) || chr(10)) END AS line
   FROM {lines}
 ), prepared AS ({prepare})
@@ -80,13 +80,13 @@ def json_object(fields: str, *, keep: str = "*") -> str:
         keep: the other columns wanted.
     """
     spec = fields.replace("'", "''")
-    return f"SELECT {keep}, 0 AS sub_row, try(json_transform(line, '{spec}')) AS doc FROM lines"
+    return f"SELECT {keep}, 0 AS sub_row, try(json_transform(text, '{spec}')) AS doc FROM lines"
 
 
 #: A `malformed` for json_object: the transform gives NULL for what is no JSON, a struct of NULLs for a list.
 NOT_JSON = """CASE
-    WHEN doc IS NULL AND NOT json_valid(line) THEN 'not_json'
-    WHEN NOT starts_with(ltrim(line), '{') THEN 'not_an_object' END"""
+    WHEN doc IS NULL AND NOT json_valid(text) THEN 'not_json'
+    WHEN NOT starts_with(ltrim(text), '{') THEN 'not_an_object' END"""
 
 
 def epoch_text(text: str, per_second: int) -> str:

@@ -1,0 +1,75 @@
+"""Notice when a source changes its fields, before its rows fill quarantine or lose a column unseen."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
+
+from data_contracts.contract import Contract
+from lastaisle.errors import LastaisleError
+from lastaisle.lake import Lake
+from lastaisle.lake.tables import BATCHES
+
+if TYPE_CHECKING:
+    from lastaisle.ingest.batch import Batch
+
+BATCHES_BEFORE = 20
+ENOUGH_ROWS = 100
+"""Fewer rows than this, before or now, tell nothing about a field."""
+
+
+class SchemaChangeError(LastaisleError):
+    """The source no longer sends what it sent; nothing was committed."""
+
+    exit_code = 11
+
+
+def refuse_changed_fields(lake: Lake, batch: Batch, contract: Contract, fields: Mapping[str, int]) -> None:
+    """Compare a batch with its source's newest batches under the same version of the contract.
+
+    A field is removed if half of the rows before carried it and none does now, and retyped if half of the
+    rows that carry it have the wrong type, which was not so before. New fields pass.
+
+    Args:
+        lake: holds the table batches.
+        batch: what is taken in.
+        contract: that of raw_events.
+        fields: from `Staging.count_fields`.
+
+    Raises:
+        SchemaChangeError: naming each field, what it was and what it is.
+    """
+    rows = fields["rows"]
+    if rows < ENOUGH_ROWS:
+        return
+    before = _before(lake, batch.source, contract.version)
+    changes = []
+    for field in contract.fields:
+        now, was = fields.get(field.name, 0), before[field.name]
+        broken, was_broken = fields.get(f"{field.name}_broken", 0), before[f"{field.name}_broken"]
+        if before["rows"] >= ENOUGH_ROWS and not now and was * 2 >= before["rows"]:
+            changes.append(f"{field.name} is gone ({was} of {before['rows']} rows had it, 0 of {rows} now)")
+        elif now >= ENOUGH_ROWS and broken * 2 >= now and was_broken * 2 < max(was, 1):
+            changes.append(f"{field.name} is no {field.logical_type} in {broken} of the {now} rows with it")
+    if changes:
+        raise SchemaChangeError(
+            f"{batch.source_file}: {batch.source} changed its fields: {'; '.join(changes)}. Nothing was "
+            f"committed. If it is meant, raise the version in {contract.path.name} with the change "
+            "(lastaisle contracts diff says whether it breaks), or ingest once with --accept-schema-change; "
+            "if not, mend the source"
+        )
+
+
+def _before(lake: Lake, source: str, contract_version: str) -> Counter[str]:
+    """Add up the field counts of the source's newest batches."""
+    same = (pc.field("source") == source) & (pc.field("contract_version") == contract_version)
+    found = lake.scan(BATCHES, columns=["fields", "finished_at"], where=same) if lake.table(BATCHES) else None
+    total: Counter[str] = Counter()
+    if found is not None and found.num_columns:
+        for row in found.sort_by([("finished_at", "descending")]).slice(0, BATCHES_BEFORE).to_pylist():
+            total.update(json.loads(row["fields"] or "{}"))
+    return total

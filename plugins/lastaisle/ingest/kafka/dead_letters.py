@@ -1,0 +1,204 @@
+"""Copies of messages that cannot be used, in a topic of their own, with headers that say why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+from lastaisle.ingest.files import PAYLOAD_BYTES
+from lastaisle.ingest.kafka.connection import KafkaConnection
+from lastaisle.ingest.kafka.errors import KafkaSourceError
+from lastaisle.ingest.kafka.messages import ASK, STALL_SECONDS, RangeMessages
+from lastaisle.ingest.kafka.ranges import OffsetRange
+
+if TYPE_CHECKING:
+    from confluent_kafka import KafkaError, Message, Producer
+
+SUFFIX = ".dead-letters"
+ID = "dead-letter-id"
+_PREFIX = "dead-letter-"
+_Headers: TypeAlias = "list[tuple[str, str | bytes | None]]"
+_Letter: TypeAlias = "tuple[bytes | None, bytes | None, _Headers]"
+
+
+@dataclass(frozen=True)
+class DeadLetters:
+    """What became of the poison messages of a range.
+
+    Attributes:
+        topic: where they were sent.
+        sent: how many were.
+        gone: how many the brokers no longer hold; their beginning is still in quarantine.
+    """
+
+    topic: str
+    sent: int
+    gone: int
+
+
+def send_dead_letters(
+    connection: KafkaConnection,
+    span: OffsetRange,
+    reasons: Mapping[int, str],
+    *,
+    topic: str | None = None,
+    timeout: float = 60.0,
+    stall_seconds: float = STALL_SECONDS,
+) -> DeadLetters:
+    """Send the messages at some offsets of a range to its dead-letter topic, byte by byte as they came.
+
+    Each keeps its key, value and headers, and gets the headers dead-letter-id (topic/partition/offset),
+    dead-letter-reason, -topic, -partition, -offset, -timestamp (milliseconds since 1970) and -batch-id. A
+    batch that is done again may send them again: by dead-letter-id a reader drops the second one. A message
+    too large for that topic is cut, and dead-letter-bytes then says how long it was.
+
+    Args:
+        connection: how to reach the cluster.
+        span: the range; its batch id is told.
+        reasons: why, by offset.
+        topic: where to; by default the range's topic and ".dead-letters", made if it is not there.
+        timeout: seconds to wait for the brokers to take them.
+        stall_seconds: seconds to wait for the brokers to give them once more.
+
+    Raises:
+        KafkaSourceError: the messages cannot be read again, or not all were delivered.
+    """
+    from confluent_kafka import KafkaException
+
+    topic = topic or f"{span.topic}{SUFFIX}"
+    if not reasons:
+        return DeadLetters(topic, 0, 0)
+    _require_topic(connection, topic, timeout)
+    try:
+        outbox = _Outbox(connection.producer(), topic, timeout)
+        for message in _messages_at(connection, span, sorted(reasons), stall_seconds):
+            headers = _headers(message, span, reasons[message.offset() or 0])
+            outbox.send((message.key(), message.value(), headers))
+        sent = outbox.close()
+    except KafkaException as error:
+        raise KafkaSourceError(f"cannot send dead letters to {topic}: {error.args[0]}") from error
+    return DeadLetters(topic, sent, len(reasons) - sent)
+
+
+def _messages_at(
+    connection: KafkaConnection, span: OffsetRange, offsets: list[int], stall_seconds: float
+) -> Iterator[Message]:
+    """Yield the messages at sorted offsets, reading through what lies between near ones."""
+    wanted = set(offsets)
+    begin = 0
+    for index, offset in enumerate(offsets):
+        if index + 1 < len(offsets) and offsets[index + 1] - offset < ASK:
+            continue
+        part = replace(span, start=offsets[begin], end=offset + 1)
+        for messages in RangeMessages(connection, part, stall_seconds):
+            yield from (message for message in messages if message.offset() in wanted)
+        begin = index + 1
+
+
+def _headers(message: Message, span: OffsetRange, reason: str) -> _Headers:
+    offset, (_, milliseconds) = message.offset(), message.timestamp()
+    told = {
+        "id": f"{span.topic}/{span.partition}/{offset}",
+        "reason": reason,
+        "topic": span.topic,
+        "partition": str(span.partition),
+        "offset": str(offset),
+        "timestamp": str(milliseconds),
+        "batch-id": span.batch_id,
+    }
+    original = list(dict(message.headers() or {}).items())
+    return [*original, *((_PREFIX + name, value.encode()) for name, value in told.items())]
+
+
+@dataclass
+class _Outbox:
+    """Sends messages and counts what was taken.
+
+    Attributes:
+        producer: the client.
+        topic: where to.
+        timeout: seconds to wait for the brokers, at each wait.
+        sent: how many the brokers have taken.
+        failed: why others were not.
+        refused: those that the brokers found too large.
+    """
+
+    producer: Producer
+    topic: str
+    timeout: float
+    sent: int = 0
+    failed: list[str] = field(default_factory=list)
+    refused: list[_Letter] = field(default_factory=list)
+
+    def send(self, letter: _Letter) -> None:
+        """Hand one message over."""
+        self._produce(letter, self.refused)
+
+    def close(self) -> int:
+        """Wait until all were taken, and return how many.
+
+        A refusal as too large strikes all messages that travelled with the large one: each goes again, cut if
+        it is long.
+
+        Raises:
+            KafkaSourceError: some were not taken.
+        """
+        waiting = self.producer.flush(self.timeout)
+        for letter in self.refused:
+            self._produce(_cut(letter))
+        waiting += self.producer.flush(self.timeout) if self.refused else 0
+        if waiting or self.failed:
+            why = self.failed[0] if self.failed else "the brokers did not answer in time"
+            raise KafkaSourceError(
+                f"{waiting + len(self.failed)} dead letters were not taken by {self.topic}: {why}; do the"
+                " batch again"
+            )
+        return self.sent
+
+    def _produce(self, letter: _Letter, refused: list[_Letter] | None = None) -> None:
+        def delivered(error: KafkaError | None, _: Message) -> None:
+            if error is None:
+                self.sent += 1
+            elif refused is not None and error.code() == error.MSG_SIZE_TOO_LARGE:
+                refused.append(letter)  # a client must not be called from inside its own callback
+            else:
+                self.failed.append(error.str())
+
+        key, value, headers = letter
+        deadline = time.monotonic() + self.timeout
+        while time.monotonic() < deadline:
+            try:
+                self.producer.produce(self.topic, value, key, headers=headers, on_delivery=delivered)
+                self.producer.poll(0)
+                return
+            except BufferError:
+                self.producer.poll(0.1)
+        self.failed.append("the brokers took none for so long that the queue is full")
+
+
+def _cut(letter: _Letter) -> _Letter:
+    key, value, headers = letter
+    if value is None or len(value) <= PAYLOAD_BYTES:
+        return letter
+    return key, value[:PAYLOAD_BYTES], [*headers, (f"{_PREFIX}bytes", str(len(value)).encode())]
+
+
+def _require_topic(connection: KafkaConnection, topic: str, timeout: float) -> None:
+    """Make the topic where it is missing, with the brokers' own defaults."""
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
+
+    admin = connection.admin()
+    try:
+        if topic not in admin.list_topics(timeout=timeout).topics:
+            made = admin.create_topics([NewTopic(topic, num_partitions=-1, replication_factor=-1)])
+            made[topic].result(timeout)
+    except (KafkaException, TimeoutError) as error:
+        reason = error.args[0] if error.args else "no answer in time"
+        if getattr(reason, "name", lambda: "")() != "TOPIC_ALREADY_EXISTS":
+            raise KafkaSourceError(
+                f"cannot make the dead-letter topic {topic} on {connection.servers}: {reason}; make it, or"
+                " name another"
+            ) from error

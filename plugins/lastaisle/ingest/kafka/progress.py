@@ -1,0 +1,63 @@
+"""How far the tables are: the offsets that travelled in the same Delta commits as the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from lastaisle.ingest.kafka.client import watermarks
+from lastaisle.ingest.kafka.connection import KafkaConnection
+from lastaisle.ingest.kafka.ranges import Plan, Watermarks, plan, range_key
+from lastaisle.lake import Lake
+from lastaisle.lake.tables import BATCHES, QUARANTINE
+
+
+def committed_offsets(lake: Lake, marks: Iterable[Watermarks]) -> dict[str, int]:
+    """Return, by app_id, the offset after the last one of each partition that was ingested.
+
+    It is the version of the transaction that the last commit of batches left under the app_id.
+    """
+    return _versions(lake, BATCHES, [one.app_id for one in marks])
+
+
+def started_batches(lake: Lake, marks: Iterable[Watermarks], committed: Mapping[str, int]) -> dict[str, int]:
+    """Return, by the key of a range, the planned end of each batch that was begun and not finished.
+
+    A batch begins with its commit of quarantine, which leaves its end under the range's key.
+    """
+    keys = [range_key(one.app_id, committed.get(one.app_id, one.low)) for one in marks]
+    return _versions(lake, QUARANTINE, keys)
+
+
+def plan_run(
+    connection: KafkaConnection,
+    topics: Sequence[str],
+    lake: Lake,
+    *,
+    max_rows: int = 5_000_000,
+    rows_a_batch: int = 1_000_000,
+) -> Plan:
+    """Plan what one run reads, from what the brokers hold and what the tables have.
+
+    Args:
+        connection: how to reach the cluster.
+        topics: the topics.
+        lake: where the tables are.
+        max_rows: the most offsets of the run.
+        rows_a_batch: the most offsets of a batch.
+
+    Raises:
+        KafkaSourceError: the cluster cannot be reached, or a topic is not there.
+        OffsetsWentBackError: a partition ends before what was ingested.
+    """
+    marks = watermarks(connection, topics)
+    committed = committed_offsets(lake, marks)
+    started = started_batches(lake, marks, committed)
+    return plan(marks, committed, started, max_rows=max_rows, rows_a_batch=rows_a_batch)
+
+
+def _versions(lake: Lake, name: str, app_ids: Iterable[str]) -> dict[str, int]:
+    table = lake.table(name)
+    if table is None:
+        return {}
+    found = {app_id: table.transaction_version(app_id) for app_id in app_ids}
+    return {app_id: int(version) for app_id, version in found.items() if version is not None}

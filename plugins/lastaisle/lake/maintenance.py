@@ -1,0 +1,313 @@
+"""Keep a table quick to read and no older than it may be, while its writers go on.
+
+Appends may come at any moment: compaction moves rows without changing any and leaves the optimistic lock of
+`Lake.append` alone, so neither waits for the other, and of two changes that cannot both stand the later one
+is tried again. Each step is one commit, or deletes what nothing refers to; a run that was killed is simply
+run again.
+
+The tables are not z-ordered: training reads whole days, which are partitions, and no query looks for one
+column's values within a day.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable, WriterProperties
+from deltalake.exceptions import CommitFailedError
+
+from lastaisle.config import Settings, SettingsError
+from lastaisle.errors import LastaisleError
+from lastaisle.lake.lake import ATTEMPTS, Lake, LakeConflictError
+from lastaisle.lake.tables import ALL_TABLES, QUARANTINE, RAW_EVENTS, TRAINING_RUNS
+
+T = TypeVar("T")
+#: Tables whose rows expire, as they hold what the shop sent: raw identifiers and all.
+EXPIRING: Final = (RAW_EVENTS, QUARANTINE)
+_KEYS_EXPIRE = "delta.setTransactionRetentionDuration"
+_LOG_RETENTION = "delta.logRetentionDuration"
+_DEFAULT_LOG_DAYS = 30  # of the Delta protocol, where a table says nothing else
+
+
+class MaintenanceError(LastaisleError):
+    """A table that cannot be maintained as it is."""
+
+
+@dataclass(frozen=True)
+class MaintenancePolicy:
+    """What maintenance may do.
+
+    Attributes:
+        target_bytes: about how large a compacted file becomes; a file below half of it is small.
+        small_files: how many small files a partition may keep; one more, and it is compacted.
+        keep_raw_days: rows of raw_events and quarantine that were ingested longer ago are deleted; 0 keeps
+            all. Counted from ingestion, since history that is ingested today is not to vanish tonight. An
+            event that comes again later than that is taken for a new one.
+        keep_versions_days: for how long a table's versions stay listed, and those that a training read stay
+            readable.
+        keep_files_hours: how long a file stays that no version needs any more, and with it every version so
+            young; a week at least, since a slower reader or writer would lose its files.
+    """
+
+    target_bytes: int = 128 << 20
+    small_files: int = 4
+    keep_raw_days: int = 400
+    keep_versions_days: int = _DEFAULT_LOG_DAYS
+    keep_files_hours: int = 168
+
+    def __post_init__(self) -> None:
+        if self.target_bytes < 1 or self.small_files < 1 or self.keep_raw_days < 0:
+            raise SettingsError(
+                f"target_bytes and small_files start at 1, keep_raw_days at 0: received {self}"
+            )
+        if self.keep_files_hours < 168:
+            raise SettingsError(f"keep_files_hours should be 168 or more, received {self.keep_files_hours}")
+        if self.keep_versions_days * 24 < self.keep_files_hours:
+            raise SettingsError(
+                f"keep_versions_days: {self.keep_versions_days} days are less than keep_files_hours, "
+                f"{self.keep_files_hours} hours, so versions would be forgotten whose files are kept"
+            )
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> MaintenancePolicy:
+        """Return the policy of an installation."""
+        return cls(keep_raw_days=settings.keep_raw_days, keep_versions_days=settings.keep_versions_days)
+
+
+@dataclass(frozen=True)
+class MaintenanceReport:
+    """What became of one table; of a dry run, what would become of it.
+
+    Attributes:
+        table: its name.
+        dry_run: whether nothing was changed: what stands after equals what stood before.
+        version_before: the newest version at the start.
+        version_after: the newest version at the end, which other writers may have moved as well.
+        files_before: the files of the newest version at the start.
+        files_after: those at the end.
+        bytes_before: their size at the start.
+        bytes_after: their size at the end.
+        partitions_compacted: partitions with too many small files.
+        rows_deleted: expired rows.
+        files_deleted: files deleted that no kept version needs.
+        seconds: how long it took.
+    """
+
+    table: str
+    dry_run: bool
+    version_before: int
+    version_after: int
+    files_before: int
+    files_after: int
+    bytes_before: int
+    bytes_after: int
+    partitions_compacted: int
+    rows_deleted: int
+    files_deleted: int
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON takes it."""
+        return asdict(self)
+
+
+def tables_of(lake: Lake) -> list[str]:
+    """Return which of the tables were ever written."""
+    return [name for name in ALL_TABLES if lake.version(name) is not None]
+
+
+def maintain(
+    lake: Lake,
+    name: str,
+    policy: MaintenancePolicy | None = None,
+    *,
+    dry_run: bool = False,
+    now: datetime | None = None,
+) -> MaintenanceReport:
+    """Delete expired rows, compact small files, write a checkpoint, delete old log entries and unused files.
+
+    Args:
+        lake: where the table is.
+        name: the table.
+        policy: what may be done; the defaults' by default.
+        dry_run: change nothing, only count.
+        now: the moment from which ages count, aware; the clock's by default.
+
+    Raises:
+        MaintenanceError: there is no such table, or it forgets the keys of its appends.
+        LakeConflictError: other writers won every attempt; run it again.
+    """
+    policy, now = policy or MaintenancePolicy(), (now or datetime.now(UTC)).astimezone(UTC)
+    started, before = time.perf_counter(), _open(lake, name)
+    _refuse_expiring_keys(before, name)
+    sizes_before = _sizes(before)
+    if not dry_run:
+        _keep_log(lake, name, policy.keep_versions_days)
+    rows_deleted = _expire_rows(lake, name, policy, now, dry_run)
+    compacted = _compact(lake, name, policy, dry_run)
+    if not dry_run:
+        _checkpoint(lake, name)
+    files_deleted = _vacuum(lake, name, policy, now, dry_run)
+    after = _open(lake, name)
+    sizes_after = _sizes(after)
+    return MaintenanceReport(
+        table=name,
+        dry_run=dry_run,
+        version_before=before.version(),
+        version_after=after.version(),
+        files_before=len(sizes_before),
+        files_after=len(sizes_after),
+        bytes_before=sum(sizes_before),
+        bytes_after=sum(sizes_after),
+        partitions_compacted=compacted,
+        rows_deleted=rows_deleted,
+        files_deleted=files_deleted,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def crowded(table: DeltaTable, policy: MaintenancePolicy) -> list[str]:
+    """Return the partitions that hold more small files than the policy lets them.
+
+    Returns:
+        Values of the table's one partition column; of a table without, one empty text.
+    """
+    actions = pa.table(table.get_add_actions(flatten=True))
+    keys = table.metadata().partition_columns
+    partitions = actions[f"partition.{keys[0]}"].to_pylist() if keys else [""] * actions.num_rows
+    sizes = actions["size_bytes"].to_pylist()
+    small = Counter(
+        str(partition)
+        for partition, size in zip(partitions, sizes, strict=True)
+        if size < policy.target_bytes / 2
+    )
+    return sorted(partition for partition, count in small.items() if count > policy.small_files)
+
+
+def _open(lake: Lake, name: str) -> DeltaTable:
+    table = lake.table(name)
+    if table is None:
+        known = ", ".join(tables_of(lake)) or "none"
+        raise MaintenanceError(f"lake {lake.url} has no table {name!r}; it has {known}")
+    return table
+
+
+def _refuse_expiring_keys(table: DeltaTable, name: str) -> None:
+    duration = table.metadata().configuration.get(_KEYS_EXPIRE)
+    if duration:
+        raise MaintenanceError(
+            f"table {name} at {table.table_uri} forgets the keys of its appends after {duration}, so batches "
+            f"could be ingested twice: remove its property {_KEYS_EXPIRE}"
+        )
+
+
+def _sizes(table: DeltaTable) -> list[int]:
+    return pa.table(table.get_add_actions(flatten=True))["size_bytes"].to_pylist()
+
+
+def _keep_log(lake: Lake, name: str, days: int) -> None:
+    """Tell the table, whose writers clean its log too, for how long its entries are kept."""
+
+    def tell(table: DeltaTable) -> None:
+        configured = table.metadata().configuration.get(_LOG_RETENTION, f"interval {_DEFAULT_LOG_DAYS} days")
+        if configured != f"interval {days} days":
+            table.alter.set_table_properties({_LOG_RETENTION: f"interval {days} days"})
+
+    _again_if_overtaken(lake, name, tell)
+
+
+def _expire_rows(lake: Lake, name: str, policy: MaintenancePolicy, now: datetime, dry_run: bool) -> int:
+    """Delete the rows that were ingested too many days ago, by whole UTC days; return how many."""
+    if name not in EXPIRING or not policy.keep_raw_days:
+        return 0
+    oldest = (now - timedelta(days=policy.keep_raw_days)).replace(hour=0, minute=0, second=0, microsecond=0)
+    # An event may be some minutes younger than its ingestion; its day spares the files of all later days.
+    day = (oldest + timedelta(days=1)).date()
+    expired = (pc.field("event_date") <= pa.scalar(day)) & (pc.field("ingested_at") < pa.scalar(oldest))
+
+    def expire(table: DeltaTable) -> int:
+        dataset = lake.dataset(name, table.version())
+        rows = dataset.count_rows(filter=expired) if dataset else 0
+        if rows and not dry_run:
+            table.delete(
+                f"event_date <= '{day}' AND ingested_at < '{oldest:%Y-%m-%dT%H:%M:%SZ}'", _writer_properties()
+            )
+        return rows
+
+    return _again_if_overtaken(lake, name, expire)
+
+
+def _compact(lake: Lake, name: str, policy: MaintenancePolicy, dry_run: bool) -> int:
+    """Compact the crowded partitions; return how many there were.
+
+    Commits once a minute: a killed run keeps what it finished, and an append that has to derive its rows from
+    the newest version is not overtaken day by day.
+    """
+
+    def compact(table: DeltaTable) -> int:
+        found, keys = crowded(table, policy), table.metadata().partition_columns
+        if found and not dry_run:
+            table.optimize.compact(
+                partition_filters=[(keys[0], "in", found)] if keys else None,
+                target_size=policy.target_bytes,
+                min_commit_interval=timedelta(minutes=1),
+                writer_properties=_writer_properties(),
+            )
+        return len(found)
+
+    return _again_if_overtaken(lake, name, compact)
+
+
+def _checkpoint(lake: Lake, name: str) -> None:
+    """Write the table's state, keys included, into one file, and delete the log entries that are too old."""
+    table = _open(lake, name)
+    table.create_checkpoint()
+    table.cleanup_metadata()
+
+
+def _vacuum(lake: Lake, name: str, policy: MaintenancePolicy, now: datetime, dry_run: bool) -> int:
+    """Delete old files that no kept version needs, those that killed writers left among them."""
+    since = now - timedelta(days=policy.keep_versions_days)
+    deleted = _open(lake, name).vacuum(
+        retention_hours=policy.keep_files_hours,
+        dry_run=dry_run,
+        full=True,
+        keep_versions=_pinned(lake, name, since) or None,
+    )
+    return len(deleted)
+
+
+def _pinned(lake: Lake, name: str, since: datetime) -> list[int]:
+    """Return the versions of a table that trainings read since then, as far as the log still knows them."""
+    recent = pc.field("finished_at") >= pa.scalar(since)
+    runs = lake.scan(TRAINING_RUNS, ["lake_versions"], recent) if lake.version(TRAINING_RUNS) else None
+    read = [] if runs is None else [json.loads(text).get(name) for text in runs["lake_versions"].to_pylist()]
+    return _readable(lake, name, {version for version in read if version is not None})
+
+
+def _readable(lake: Lake, name: str, versions: Iterable[int]) -> list[int]:
+    return [version for version in sorted(versions) if lake.table(name, version) is not None]
+
+
+def _writer_properties() -> WriterProperties:
+    return WriterProperties(compression="ZSTD", compression_level=3)  # written once, read every day
+
+
+def _again_if_overtaken(lake: Lake, name: str, change: Callable[[DeltaTable], T]) -> T:
+    for attempt in range(ATTEMPTS):
+        try:
+            return change(_open(lake, name))
+        except CommitFailedError:
+            time.sleep(random.uniform(0.01, 0.05) * (attempt + 1))
+    raise LakeConflictError(
+        f"table {name} of {lake.url}: other writers won {ATTEMPTS} attempts; run it again"
+    )

@@ -1,0 +1,162 @@
+"""Rows that DuckDB writes to a table's folder itself, as Parquet, to be committed by Delta afterwards."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.fs import DeltaStorageHandler
+from deltalake.transaction import AddAction
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+#: How every table's files are packed: level 1 costs half of level 3's time, for three per cent more bytes.
+_PARQUET = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, RETURN_STATS"
+
+
+@dataclass(frozen=True)
+class Query:
+    """Rows of a table partitioned by `event_date`, as an SQL query over a DuckDB connection.
+
+    DuckDB writes Parquet about six times faster than rows travel through Arrow to delta-rs.
+
+    Attributes:
+        connection: where the query runs.
+        sql: a SELECT of the columns of `schema`, which may use the parameters.
+        schema: the columns; `event_date` among them.
+        days: every value of `event_date` among the rows.
+        parameters: values by name.
+    """
+
+    connection: DuckDBPyConnection
+    sql: str
+    schema: pa.Schema
+    days: Sequence[date]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def write(self, table: DeltaTable, folder: str) -> list[AddAction]:
+        """Write one Parquet file a day below the table's folder; the rows are no part of the table yet.
+
+        Args:
+            table: the table, for reaching an object store.
+            folder: its path, or its URL.
+        """
+        return [action for day in self.days if (action := self._write_day(table, folder, day)) is not None]
+
+    def _write_day(self, table: DeltaTable, folder: str, day: date) -> AddAction | None:
+        name = f"event_date={day.isoformat()}/part-{uuid.uuid4()}.zstd.parquet"
+        if "://" in folder:
+            with tempfile.TemporaryDirectory(prefix="lastaisle-") as scratch:
+                path = Path(scratch) / "part.parquet"
+                statistics = self._copy(path, day)
+                if statistics["numRecords"]:
+                    _upload(table, path, name)
+                size = path.stat().st_size
+        else:
+            path = Path(folder) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            statistics = self._copy(path, day)
+            size = path.stat().st_size
+            if not statistics["numRecords"]:
+                path.unlink()
+        if not statistics["numRecords"]:
+            return None
+        return AddAction(
+            path=name,
+            size=size,
+            partition_values={"event_date": day.isoformat()},
+            modification_time=0,
+            data_change=True,
+            stats=json.dumps(statistics),
+        )
+
+    def _copy(self, path: Path, day: date) -> dict[str, Any]:
+        columns = ", ".join(
+            f'"{column.name}"::{_SQL_TYPES[column.type]} AS "{column.name}"'
+            for column in self.schema
+            if column.name != "event_date"
+        )
+        target = str(path).replace("'", "''")
+        copied = self.connection.execute(
+            f"COPY (SELECT {columns} FROM ({self.sql}) WHERE event_date = DATE '{day}') "
+            f"TO '{target}' ({_PARQUET})",
+            dict(self.parameters) or None,
+        ).fetchall()
+        return _statistics(copied[0][1], copied[0][4], self.schema)
+
+
+def discard(table: DeltaTable, folder: str, paths: Sequence[str]) -> None:
+    """Remove files that were written for a commit that did not happen."""
+    for path in paths:
+        if "://" in folder:
+            _store(table).delete_file(path)
+        else:
+            (Path(folder) / path).unlink(missing_ok=True)
+
+
+_SQL_TYPES = {
+    pa.string(): "VARCHAR",
+    pa.bool_(): "BOOLEAN",
+    pa.int8(): "TINYINT",
+    pa.int16(): "SMALLINT",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.float32(): "FLOAT",
+    pa.float64(): "DOUBLE",
+    pa.date32(): "DATE",
+    pa.timestamp("us", tz="UTC"): "TIMESTAMPTZ",
+}
+
+
+def _statistics(rows: int, columns: Mapping[str, Mapping[str, str]], schema: pa.Schema) -> dict[str, Any]:
+    """Return what Delta keeps of a file, so that readers skip it; of text only that which is exact.
+
+    Source: https://github.com/delta-io/delta/blob/master/PROTOCOL.md, Per-file Statistics.
+    """
+    found: dict[str, Any] = {"numRecords": int(rows), "minValues": {}, "maxValues": {}, "nullCount": {}}
+    for column in schema:
+        given = columns.get(f'"{column.name}"', columns.get(column.name))
+        if given is None:
+            continue
+        found["nullCount"][column.name] = int(given["null_count"])
+        for side in ("min", "max"):
+            if given.get(f"{side}_is_exact") == "true" and column.type in _STATED:
+                found[f"{side}Values"][column.name] = _STATED[column.type](given[side])
+    return found
+
+
+def _iso(text: str) -> str:
+    """Return DuckDB's writing of a time, 2025-10-09 12:00:00.12+00, as Delta has it."""
+    moment, _, _ = text.partition("+")
+    seconds, _, fraction = moment.replace(" ", "T").partition(".")
+    return f"{seconds}.{(fraction or '0').ljust(6, '0')}Z"
+
+
+_STATED: dict[pa.DataType, Any] = {
+    pa.string(): str,
+    pa.int32(): int,
+    pa.int64(): int,
+    pa.timestamp("us", tz="UTC"): _iso,
+}
+
+
+def _store(table: DeltaTable) -> Any:
+    return DeltaStorageHandler.from_table(table._table)
+
+
+def _upload(table: DeltaTable, path: Path, name: str) -> None:
+    # Not through pyarrow's file, which hands over buffers where the store takes bytes.
+    target = _store(table)._handler.open_output_stream(name, None)
+    with path.open("rb") as source:
+        while chunk := source.read(4 << 20):
+            target.write(chunk)
+    target.close()

@@ -1,0 +1,160 @@
+"""The SQL that turns raw rows into anonymized ones, field by field as the contract classifies them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from data_contracts.contract import Contract
+from data_contracts.privacy import HMAC_INNER, HMAC_OUTER, SUB_ROWS, hmac_pads, quote
+from data_contracts.rules import Rule
+from lastaisle.lake import Query
+from lastaisle.lake.tables import EVENTS_ADDED
+from lastaisle.privacy.keys import PseudonymKeys
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_STAND_IN = "repeat('0', 32)"  # for a pseudonym, where only its being there matters
+
+
+def events_schema(contract: Contract) -> pa.Schema:
+    """Return the columns of events that follow from the contract of raw_events."""
+    kept = [found for found in contract.fields if found.treatment.action != "drop"]
+    return pa.schema([*(pa.field(found.name, found.arrow_type) for found in kept), *EVENTS_ADDED])
+
+
+class Treatment:
+    """Anonymizes rows of raw_events whose sessions are known.
+
+    Args:
+        connection: holds the rows.
+        rows: the relation.
+        contract: that of raw_events.
+        keys: for the pseudonyms; the key travels as bound values only.
+    """
+
+    def __init__(
+        self, connection: DuckDBPyConnection, rows: str, contract: Contract, keys: PseudonymKeys
+    ) -> None:
+        self.connection = connection
+        self.rows = rows
+        self.contract = contract
+        self.key_version = keys.current
+        policy = contract.privacy_policy()
+        self.policy = {name: treatment for name, treatment in policy.items() if treatment.action != "drop"}
+        self.hashed = [name for name, treatment in self.policy.items() if treatment.action == "pseudonymize"]
+        for variable, pad in zip((HMAC_INNER, HMAC_OUTER), hmac_pads(keys.key), strict=True):
+            connection.execute(f"SET VARIABLE {variable} = $pad", {"pad": pad})
+        for name in self.hashed:  # one HMAC an identifier, not one a row
+            connection.execute(
+                f"CREATE OR REPLACE TABLE {_pseudonyms(name)} AS SELECT {quote(name)} AS raw, "
+                f"{self.policy[name].sql(name)} AS {quote(name)} "
+                f"FROM (SELECT DISTINCT {quote(name)} FROM {rows} WHERE {quote(name)} IS NOT NULL)"
+            )
+        self.place = self._order()
+
+    def query(self) -> Query:
+        """Return the rows of `events`."""
+        rows = self.connection.execute(f"SELECT DISTINCT event_date FROM {self.rows} ORDER BY 1").fetchall()
+        return Query(self.connection, self._sql(), events_schema(self.contract), [day for (day,) in rows])
+
+    def _sql(self) -> str:
+        columns = ", ".join(
+            f"{_pseudonym(name) if name in self.hashed else how.sql(name)} AS {quote(name)}"
+            for name, how in self.policy.items()
+        )
+        joins = " ".join(
+            f"LEFT JOIN {_pseudonyms(name)} ON {_pseudonyms(name)}.raw = {self.rows}.{quote(name)}"
+            for name in self.hashed
+        )
+        ordered = " JOIN ordered USING (batch_id, source_row, sub_row)" if self.place == "place" else ""
+        return (
+            f"SELECT {columns}, ({self.place})::BIGINT AS sequence, event_date, batch_id, contract_version, "
+            f"{self.key_version}::INTEGER AS key_version FROM {self.rows}{ordered} {joins}"
+        )
+
+    def moved_sessions(self) -> pa.Table:
+        """Return event_id, session_id and event_date of other batches' rows whose session began elsewhere."""
+        columns = ", ".join(f"{self.policy[name].sql(name)} AS {name}" for name in ("event_id", "session_id"))
+        return self.connection.sql(f"SELECT {columns}, event_date FROM moved").to_arrow_table()
+
+    def broken(self, contract: Contract) -> dict[str, int]:
+        """Count the rows that would break each rule of the contract of events.
+
+        The raw rows were good, so a breach is our own mistake. A rule that raw_events has too, on fields that
+        are kept as they are, holds already; what pseudonyms look like is judged once an identifier.
+        """
+        proven = {rule.predicate for rule in self.contract.rules if rule.severity == "error"}
+        kept = {name for name, treatment in self.policy.items() if treatment.action == "keep"}
+        rules = [
+            rule
+            for rule in contract.rules
+            if rule.severity == "error"
+            and not rule.reference
+            and not (rule.predicate in proven and set(rule.columns) <= kept)
+        ]
+        of_names = {name: [rule for rule in rules if _looks_of(rule, name)] for name in self.hashed}
+        counts: dict[str, int] = {}
+        for name, own in of_names.items():
+            counts |= self._count(own, _pseudonyms(name))
+        elsewhere = {rule.name for own in of_names.values() for rule in own}
+        return counts | self._count(
+            [rule for rule in rules if rule.name not in elsewhere], f"({self._sketch()})"
+        )
+
+    def _sketch(self) -> str:
+        """Return the SELECT of the treated rows with a stand-in for every pseudonym, which needs no join."""
+        columns = ", ".join(
+            f"CASE WHEN {quote(name)} IS NOT NULL THEN {_STAND_IN} END AS {quote(name)}"
+            if name in self.hashed
+            else f"{how.sql(name)} AS {quote(name)}"
+            for name, how in self.policy.items()
+        )
+        place = f"source_row * {SUB_ROWS} + sub_row"
+        return (
+            f"SELECT {columns}, {place} AS sequence, event_date, batch_id, contract_version, "
+            f"{self.key_version}::INTEGER AS key_version FROM {self.rows}"
+        )
+
+    def _count(self, rules: list[Rule], relation: str) -> dict[str, int]:
+        if not rules:
+            return {}
+        counts = ", ".join(f"count_if(({rule.predicate}) IS FALSE)" for rule in rules)
+        now = {"now": datetime.now(UTC).isoformat()} if any(rule.uses_now for rule in rules) else None
+        found = self.connection.execute(f"SELECT {counts} FROM {relation}", now).fetchall()[0]
+        return {rule.name: count for rule, count in zip(rules, found, strict=True) if count}
+
+    def _order(self) -> str:
+        """Return SQL of a number that orders a batch's rows by time, though times are cut to the second.
+
+        Logs come in the order of time or nearly so: where no row occurred before the one above it, its place
+        in the source will do; else the rows are ranked, which costs a sort and a join.
+        """
+        back, most = self.connection.execute(
+            f"""SELECT coalesce(count_if(occurred_at < before), 0), coalesce(max(sub_row), 0) FROM (
+                 SELECT occurred_at, sub_row, lag(occurred_at) OVER (
+                   PARTITION BY batch_id ORDER BY source_row, sub_row) AS before FROM {self.rows})"""
+        ).fetchall()[0]
+        if not back and most < SUB_ROWS:
+            return f"source_row * {SUB_ROWS} + sub_row"
+        self.connection.execute(
+            f"""CREATE OR REPLACE TABLE ordered AS SELECT batch_id, source_row, sub_row, row_number() OVER (
+                 PARTITION BY batch_id ORDER BY occurred_at, source_row, sub_row) AS place FROM {self.rows}"""
+        )
+        return "place"
+
+
+def _pseudonyms(name: str) -> str:
+    return quote(f"pseudonyms_of_{name}")
+
+
+def _pseudonym(name: str) -> str:
+    return f"{_pseudonyms(name)}.{quote(name)}"
+
+
+def _looks_of(rule: Rule, name: str) -> bool:
+    """Tell whether a rule says what a pseudonym looks like, not whether there has to be one."""
+    return rule.columns == (name,) and not rule.name.endswith("_is_required")

@@ -1,0 +1,127 @@
+"""CI compares each contract with the one it follows, and refuses a change that its version hides."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CONTRACT = "data_contracts/events.odcs.yaml"
+
+
+BREAK = ("maximum: 100000}", "maximum: 10}")
+MAJOR = ("version: 1.0.0", "version: 2.0.0")
+
+
+def git(folder: Path, *arguments: str) -> None:
+    who = ("-c", "user.name=Shop", "-c", "user.email=shop@example.com")
+    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A repository whose first commit holds a contract."""
+    if not shutil.which("git"):
+        pytest.skip("git is not installed: install it to run this test")
+    command = tmp_path / "lastaisle"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m lastaisle.cli "$@"\n')
+    command.chmod(0o755)
+    folder = tmp_path / "shop"
+    (folder / "data_contracts").mkdir(parents=True)
+    shutil.copy(ROOT / CONTRACT, folder / CONTRACT)
+    git(folder, "init", "--initial-branch=main")
+    git(folder, "add", ".")
+    git(folder, "commit", "-m", "Hold a contract")
+    return folder
+
+
+def check(folder: Path) -> tuple[int, str]:
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "GITHUB_"))
+    }
+    environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "LASTAISLE": str(folder.parent / "lastaisle")}
+    done = subprocess.run(
+        [str(ROOT / ".ci" / "contracts")],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def edit(folder: Path, *replacements: tuple[str, str]) -> None:
+    path = folder / CONTRACT
+    text = path.read_text()
+    for old, new in replacements:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+
+
+def test_the_first_commit_is_not_compared_and_that_is_said(repository):
+    code, said = check(repository)
+    assert code == 0
+    assert "not compared, no earlier commit is here" in said
+
+
+def test_a_shallow_clone_is_not_compared_and_that_is_said(repository, tmp_path):
+    edit(repository, BREAK)
+    git(repository, "commit", "-am", "Break it")
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--depth=1", repository.as_uri(), str(clone))
+    code, said = check(clone)
+    assert code == 0, said
+    assert "shallow clone" in said
+
+
+def test_on_main_the_commit_before_is_compared(repository):
+    edit(repository, BREAK)
+    git(repository, "commit", "-am", "Break it")
+    code, said = check(repository)
+    assert code == 1
+    assert "breaking: quantity_in_range" in said
+    assert "need version 2.0.0" in said
+
+
+def test_on_a_branch_main_is_compared_over_all_its_commits(repository):
+    git(repository, "checkout", "-b", "change")
+    edit(repository, BREAK)
+    git(repository, "commit", "-am", "Break it")
+    git(repository, "commit", "--allow-empty", "-m", "And go on")
+    assert check(repository)[0] == 1
+    edit(repository, MAJOR)
+    git(repository, "commit", "-am", "Say so")
+    code, said = check(repository)
+    assert code == 0, said
+    assert "2.0.0: breaking" in said
+
+
+def test_a_change_that_is_not_committed_yet_counts(repository):
+    git(repository, "checkout", "-b", "change")
+    git(repository, "commit", "--allow-empty", "-m", "Begin")
+    edit(repository, BREAK)
+    assert check(repository)[0] == 1
+
+
+def test_a_contract_that_cannot_be_read_fails(repository):
+    git(repository, "checkout", "-b", "change")
+    edit(repository, ("logicalType: number", "logicalType: money"))
+    git(repository, "commit", "-am", "Spoil it")
+    code, said = check(repository)
+    assert code == 1
+    assert "money" in said
+
+
+def test_a_removed_contract_is_named(repository):
+    git(repository, "rm", CONTRACT)
+    git(repository, "commit", "-m", "Remove it")
+    code, said = check(repository)
+    assert code == 0
+    assert f"{CONTRACT} was removed" in said
