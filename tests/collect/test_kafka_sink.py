@@ -85,7 +85,8 @@ def test_every_acknowledged_event_outlives_the_brokers_death(start, broker, topi
     time.sleep(1)
     broker.kill()
     down = len(acknowledged)
-    while 503 not in statuses:
+    deadline = time.monotonic() + 60
+    while 503 not in statuses and time.monotonic() < deadline:
         time.sleep(0.1)
     broker.restart()
     deadline = time.monotonic() + 60

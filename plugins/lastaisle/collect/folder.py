@@ -89,6 +89,8 @@ class FolderSink:
             BusyError: the disk is behind.
             StorageError: the disk refused them.
         """
+        if not self._writer.is_alive():
+            raise StorageError("the collector is ending")
         data = b"".join([call.line for call in calls])
         done = asyncio.get_running_loop().create_future()
         with self._changed:
@@ -123,23 +125,21 @@ class FolderSink:
     def _commit(self, group: list[tuple[bytes, asyncio.Future[None]]]) -> None:
         """Make a group durable, and answer those who wait for it."""
         data = b"".join([data for data, _ in group])
-        refused: Exception | None = None
+        stored = False
         try:
             if self._file is None:
                 self._file = self._begin()
             self._file.append(data)
+            stored = True
         except OSError as error:
             log.error("the landing folder %s refuses what is written: %s", self.root, error)
-            refused = StorageError("the landing folder refuses what is written; the collector's log says why")
-            refused.__cause__ = error
             if self._file:
                 self._publish(self._file)
-        with self._changed:
-            self.waiting -= len(data)
-        for loop in {done.get_loop() for _, done in group}:
-            loop.call_soon_threadsafe(
-                _answer, [done for _, done in group if done.get_loop() is loop], refused
-            )
+        finally:
+            with self._changed:
+                self.waiting -= len(data)
+            for _, done in group:
+                done.get_loop().call_soon_threadsafe(_answer, done, stored)
 
     def _begin(self) -> LandingFile:
         if self._left_behind:
@@ -173,11 +173,11 @@ class FolderSink:
         return file.size >= self.options.file_bytes or self._seconds_left() <= 0
 
 
-def _answer(waiting: list[asyncio.Future[None]], refused: Exception | None) -> None:
-    for done in waiting:
-        if done.cancelled():
-            continue
-        if refused is None:
-            done.set_result(None)
-        else:
-            done.set_exception(refused)
+def _answer(done: asyncio.Future[None], stored: bool) -> None:
+    if done.cancelled():
+        return
+    if stored:
+        done.set_result(None)
+    else:
+        refused = "the landing folder refuses what is written; the collector's log says why"
+        done.set_exception(StorageError(refused))

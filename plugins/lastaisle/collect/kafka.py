@@ -90,7 +90,9 @@ class KafkaSink:
             StorageError: they do not have every call.
         """
         size = sum([len(call.line) for call in calls])
-        if self._ended.is_set() or self.waiting + size > WAITING_BYTES:
+        if not self._poller.is_alive():
+            raise StorageError("the collector is ending")
+        if self.waiting + size > WAITING_BYTES:
             raise BusyError(f"{self.waiting:,} bytes wait for Kafka already")
         delivery = _Delivery(len(calls))
         self.waiting += size
