@@ -227,6 +227,7 @@ def _count(staging: Staging, blank: BatchReport, options: IngestOptions) -> Batc
         quarantined_by_rule=staging.count_by_rule(),
         warnings_by_rule=staging.count_warnings(),
         hours=staging.hours(),
+        newest=staging.newest(),
     )
 
 
@@ -240,6 +241,7 @@ def _to_row(report: BatchReport, batch: Batch, job: Ingestion, now: datetime, to
         "quarantined_by_rule": json.dumps(report.quarantined_by_rule, sort_keys=True),
         "fields": json.dumps(report.fields, sort_keys=True),
         "hours": list(report.hours),
+        "newest": report.newest,
         "shards": job.options.shards,
         "gx_success": report.gx_success,
         "contract_version": job.contract.version,
@@ -259,6 +261,7 @@ def _from_row(row: Mapping[str, Any]) -> BatchReport:
         gx_success=row["gx_success"],
         part=row["part"] or 0,
         hours=tuple(row["hours"] or ()),
+        newest=row["newest"],
         fields=json.loads(row["fields"] or "{}"),
     )
 

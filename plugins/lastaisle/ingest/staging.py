@@ -131,6 +131,12 @@ class Staging:
         ).fetchall()
         return tuple(hour.strftime("%Y-%m-%dT%H") for (hour,) in rows)
 
+    def newest(self) -> datetime | None:
+        """Return the latest occurred_at of the clean rows."""
+        found = self.connection.sql(f"SELECT max(occurred_at) AS newest FROM {CLEAN}").to_arrow_table()
+        newest: datetime | None = found["newest"][0].as_py()
+        return newest
+
     def count_fields(self) -> dict[str, int]:
         """Count `rows` that could be read at all, those with each field, those where its type was wrong."""
         fields = self.contract.fields

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from typing import TYPE_CHECKING
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -110,6 +110,7 @@ def anonymize_shard(
     keys: PseudonymKeys,
     *,
     batch_ids: Sequence[str] | None = None,
+    and_before: datetime | None = None,
     contract: Contract | None = None,
     events_contract: Contract | None = None,
     rows_at_once: int = 2_000_000,
@@ -126,12 +127,14 @@ def anonymize_shard(
         lake: where the tables are.
         keys: for the pseudonyms.
         batch_ids: only these; by default all that the table batches names.
+        and_before: besides `batch_ids`, those that were ingested before this time: nobody else will come for
+            them.
         contract: that of raw_events; the packaged one by default.
         events_contract: what the result must satisfy; the packaged one by default.
         rows_at_once: batches are taken together up to so many rows, for fewer and larger files.
         memory_limit: what DuckDB may hold before it writes to a temporary folder.
     """
-    table = lake.scan(BATCHES, columns=["batch_id", "shards", "rows_clean", "started_at"])
+    table = lake.scan(BATCHES, columns=["batch_id", "shards", "rows_clean", "started_at", "finished_at"])
     if not table.num_columns:
         return []
     wanted = None if batch_ids is None else set(batch_ids)
@@ -140,7 +143,7 @@ def anonymize_shard(
     done = []
     for row in table.sort_by("started_at").to_pylist():
         batch_id, count = row["batch_id"], row["shards"] or 1
-        if count <= shard or (wanted is not None and batch_id not in wanted):
+        if count <= shard or not _is_wanted(row, wanted, and_before):
             continue
         if lake.has(EVENTS, Shard(shard, count).key(batch_id)):
             continue
@@ -155,6 +158,12 @@ def anonymize_shard(
         for ids in together:
             _anonymize(ids, Shard(shard, count), job)
     return done
+
+
+def _is_wanted(row: Mapping[str, Any], wanted: set[str] | None, before: datetime | None) -> bool:
+    if wanted is None or row["batch_id"] in wanted:
+        return True
+    return before is not None and row["finished_at"] < before
 
 
 @dataclass(frozen=True)

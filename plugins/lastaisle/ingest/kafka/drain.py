@@ -123,7 +123,7 @@ def ingest_range(span: OffsetRange, settings: Drain) -> BatchReport:
     """
     batch = Batch(
         span.batch_id,
-        f"{settings.job.form.name} kafka topic {span.topic}",
+        source_name(settings.job.form.name, span.topic),
         span.url,
         settings.job.form.name,
         offsets={span.app_id: span.end},
@@ -137,6 +137,11 @@ def ingest_range(span: OffsetRange, settings: Drain) -> BatchReport:
             if attempt == ATTEMPTS - 1:
                 raise
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def source_name(format_name: str, topic: str) -> str:
+    """Return how the table batches names a topic as a source."""
+    return f"{format_name} kafka topic {topic}"
 
 
 class _Reading:
