@@ -83,8 +83,8 @@ class Lake:
             if version is None or not DeltaTable.is_deltatable(url, self.storage_options):
                 return None
             raise VersionGoneError(
-                f"table {name} of {self.url} does not have version {version} (any more): maintenance keeps those "
-                f"of LASTAISLE_KEEP_VERSIONS_DAYS. {error}"
+                f"table {name} of {self.url} does not have version {version} (any more): maintenance keeps "
+                f"those of LASTAISLE_KEEP_VERSIONS_DAYS. {error}"
             ) from error
 
     def version(self, name: str) -> int | None:
