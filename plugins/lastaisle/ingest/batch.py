@@ -25,6 +25,7 @@ from lastaisle.lake.tables import BATCHES, BATCHES_SCHEMA, QUARANTINE, RAW_EVENT
 from lastaisle.lake.workspace import open_workspace
 from lastaisle.privacy.anonymize import anonymize_batch, anonymize_taken
 from lastaisle.privacy.keys import PseudonymKeys
+from lastaisle.stages import stage
 
 ATTEMPTS = 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -123,21 +124,23 @@ def take_in(
     started = datetime.now(UTC)
     with open_workspace(job.options.memory_limit) as connection:
         staging = Staging(connection, job.contract, now)
-        staging.load(lines, job.form, job.lake, batch.source_file)
+        with stage("read, parse and judge"):
+            staging.load(lines, job.form, job.lake, batch.source_file)
         judged = _judge(staging, batch, job)
         if before_commit is not None:
             before_commit()
         report = _commit(staging, batch, job, judged, started)
         if job.keys is not None:
             staging.name_taken(batch.batch_id)
-            anonymize_taken(
-                connection,
-                batch.batch_id,
-                job.lake,
-                job.keys,
-                contract=job.contract,
-                events_contract=job.events_contract,
-            )
+            with stage("derive sessions, treat and write events"):
+                anonymize_taken(
+                    connection,
+                    batch.batch_id,
+                    job.lake,
+                    job.keys,
+                    contract=job.contract,
+                    events_contract=job.events_contract,
+                )
     return report
 
 
@@ -150,9 +153,10 @@ def read_batch(lake: Lake, batch_id: str) -> BatchReport | None:
 
 def _judge(staging: Staging, batch: Batch, job: Ingestion) -> BatchReport:
     """Let Great Expectations and the batches before this one judge what was read."""
-    fields = staging.count_fields()
-    if not job.options.accept_schema_change:
-        refuse_changed_fields(job.lake, batch, job.contract, fields)
+    with stage("compare fields with the batches before"):
+        fields = staging.count_fields()
+        if not job.options.accept_schema_change:
+            refuse_changed_fields(job.lake, batch, job.contract, fields)
     gx_success = ask_great_expectations(staging, job.options.gx_sample_rows, batch.source_file)
     return BatchReport(
         batch.batch_id, batch.source_file, batch.format, gx_success=gx_success, part=batch.part, fields=fields
@@ -188,23 +192,28 @@ def _commit(
     lake, batch_id, stamp = job.lake, batch.batch_id, _to_stamp(staging.now)
     for attempt in range(ATTEMPTS):
         version = lake.version(RAW_EVENTS)
-        staging.mark_repeated(lake.dataset(RAW_EVENTS, version) if version is not None else None, batch_id)
-        report = _count(staging, blank, job.options).reconcile()
+        known = lake.dataset(RAW_EVENTS, version) if version is not None else None
+        with stage("find duplicates"):
+            staging.mark_repeated(known, batch_id)
+        with stage("count"):
+            report = _count(staging, blank, job.options).reconcile()
         quarantined = partial(staging.quarantined_rows, batch_id, batch.source_file)
-        lake.append(QUARANTINE, quarantined, key=batch_id, stamp=stamp, also=batch.plan)
+        with stage("write quarantine"):
+            lake.append(QUARANTINE, quarantined, key=batch_id, stamp=stamp, also=batch.plan)
         if lake.stamp(QUARANTINE, batch_id) != stamp:
             raise OvertakenError(
                 f"{batch.source_file}: another run of batch {batch_id} got ahead; read it again"
             )
         try:
-            lake.append(
-                RAW_EVENTS,
-                staging.clean_rows(batch_id, batch.source_file),
-                key=batch_id,
-                stamp=stamp,
-                also=batch.offsets,
-                if_version=-1 if version is None else version,
-            )
+            with stage("write raw_events"):
+                lake.append(
+                    RAW_EVENTS,
+                    staging.clean_rows(batch_id, batch.source_file),
+                    key=batch_id,
+                    stamp=stamp,
+                    also=batch.offsets,
+                    if_version=-1 if version is None else version,
+                )
         except LakeConflictError:
             if attempt == ATTEMPTS - 1:
                 raise

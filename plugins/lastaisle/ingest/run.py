@@ -22,6 +22,7 @@ from lastaisle.lake import Lake
 from lastaisle.lake.tables import EVENTS, RAW_EVENTS
 from lastaisle.memory import peak_rss_mib
 from lastaisle.privacy.keys import PseudonymKeys
+from lastaisle.stages import stage
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 5
@@ -107,7 +108,8 @@ def ingest_file(
         LakeConflictError: other writers kept changing the tables meanwhile.
         LastaisleError: see `take_in`.
     """
-    digest = file.digest(job.form.name)
+    with stage("name the file by its content"):
+        digest = file.digest(job.form.name)
     for _ in range(ATTEMPTS - 1):
         try:
             return _take_in_slices(file, digest, job, source, progress)
