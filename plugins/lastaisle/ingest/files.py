@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import zlib
 from collections.abc import Iterator, Mapping
@@ -41,14 +40,6 @@ class SourceFile:
     def open(self) -> IO[bytes]:
         """Open the file for reading bytes."""
         return fsspec.open(self.url, "rb", **self.options).open()
-
-    def digest(self, salt: str) -> str:
-        """Return 16 hex characters of the SHA-256 of a salt and the file's bytes."""
-        digest = hashlib.sha256(salt.encode() + b"\0")
-        with self.open() as stream:
-            while chunk := stream.read(CHUNK_BYTES):
-                digest.update(chunk)
-        return digest.hexdigest()[:16]
 
 
 def list_files(source: str, options: Mapping[str, Any] | None = None) -> list[SourceFile]:

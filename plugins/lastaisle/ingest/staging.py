@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 CLEAN = "staged ANTI JOIN repeated ON repeated.place = staged.rowid WHERE rules IS NULL"
+# Counted, not cast: a cast goes through the calendar of a time zone.
+_DAY = "DATE '1970-01-01' + (epoch_us(occurred_at) // 86400000000)::INTEGER"
 PAYLOAD_CHARACTERS = 16_384  # at most 64 KiB as UTF-8
 
 
@@ -42,7 +44,7 @@ class Staging:
         self.now = now
         self.names = [f'"{field.name}"' for field in contract.fields]
 
-    def load(self, lines: Iterable[pa.RecordBatch], adapter: Adapter, lake: Lake, where: str) -> None:
+    def load(self, lines: Iterable[pa.RecordBatch], adapter: Adapter, lake: Lake) -> None:
         """Turn lines into typed rows with the names of all rules that each broke.
 
         Raises:
@@ -77,7 +79,8 @@ class Staging:
         staged = self.count("staged WHERE sub_row = 0")
         if staged != read:
             raise ReconciliationError(
-                f"{where}: {read} lines were read but {staged} reached the rules; nothing was committed"
+                f"{read} lines were read but {staged} came out of the adapter {adapter.name}; "
+                "nothing was committed"
             )
 
     def mark_repeated(self, known: ds.Dataset | None, batch_id: str) -> None:
@@ -282,7 +285,7 @@ SELECT source_row, sub_row, payload, {columns},
     THEN string_split(concat_ws(',', {broken}), ',') END AS rules
 FROM typed
 )
-SELECT source_row, sub_row, {columns}, rules, (occurred_at::TIMESTAMP)::DATE AS event_date,
+SELECT source_row, sub_row, {columns}, rules, {_DAY} AS event_date,
   CASE WHEN rules IS NOT NULL THEN left(payload, {PAYLOAD_CHARACTERS}) END AS payload
 FROM judged"""
 

@@ -17,6 +17,7 @@ from lastaisle.privacy.keys import PseudonymKeys
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+SURROGATES_LOOKED_AT = 1000
 _STAND_IN = "repeat('0', 32)"  # for a pseudonym, where only its being there matters
 
 
@@ -46,6 +47,7 @@ class Treatment:
         policy = contract.privacy_policy()
         self.policy = {name: treatment for name, treatment in policy.items() if treatment.action != "drop"}
         self.hashed = [name for name, treatment in self.policy.items() if treatment.action == "pseudonymize"]
+        self.surrogates = [name for name, treatment in self.policy.items() if treatment.action == "surrogate"]
         for variable, pad in zip((HMAC_INNER, HMAC_OUTER), hmac_pads(keys.key), strict=True):
             connection.execute(f"SET VARIABLE {variable} = $pad", {"pad": pad})
         for name in self.hashed:  # one HMAC an identifier, not one a row
@@ -85,7 +87,8 @@ class Treatment:
         """Count the rows that would break each rule of the contract of events.
 
         The raw rows were good, so a breach is our own mistake. A rule that raw_events has too, on fields that
-        are kept as they are, holds already; what pseudonyms look like is judged once an identifier.
+        are kept as they are, holds already; what pseudonyms look like is judged once an identifier, and what
+        surrogates look like, which are all made of numbers, on a few.
         """
         proven = {rule.predicate for rule in self.contract.rules if rule.severity == "error"}
         kept = {name for name, treatment in self.policy.items() if treatment.action == "keep"}
@@ -100,7 +103,9 @@ class Treatment:
         counts: dict[str, int] = {}
         for name, own in of_names.items():
             counts |= self._count(own, _pseudonyms(name))
-        elsewhere = {rule.name for own in of_names.values() for rule in own}
+        made = [rule for rule in rules if any(_looks_of(rule, name) for name in self.surrogates)]
+        counts |= self._count(made, f"(FROM ({self._sketch()}) LIMIT {SURROGATES_LOOKED_AT})")
+        elsewhere = {rule.name for own in [*of_names.values(), made] for rule in own}
         return counts | self._count(
             [rule for rule in rules if rule.name not in elsewhere], f"({self._sketch()})"
         )

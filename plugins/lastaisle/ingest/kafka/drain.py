@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -129,13 +129,15 @@ def ingest_range(span: OffsetRange, settings: Drain) -> BatchReport:
         offsets={span.app_id: span.end},
         plan={span.key: span.end},
     )
+    job = settings.job
     for attempt in range(ATTEMPTS):
         reading = _Reading(span, settings)
         try:
-            return take_in(iter(reading), batch, settings.job, before_commit=reading.finish)
-        except OvertakenError:
+            return take_in(reading, batch, job, before_commit=reading.finish)
+        except OvertakenError as other:
             if attempt == ATTEMPTS - 1:
                 raise
+            job = replace(job, now=other.now)
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
