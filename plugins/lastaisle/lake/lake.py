@@ -27,10 +27,12 @@ from deltalake.transaction import AddAction, RemoveAction
 from lastaisle.errors import LastaisleError
 from lastaisle.lake.query import Query, discard
 from lastaisle.lake.tables import PARTITIONS
+from lastaisle.lake.workspace import open_workspace
 
 Rows: TypeAlias = pa.Table | pa.RecordBatchReader | Query
 ATTEMPTS = 12
 _WRITER = "writer"  # the application id that every append of this project writes: an optimistic lock
+_REWRITER = "rewriter"  # the same for all that moves rows to other files: delta-rs would let two of them win
 
 
 class LakeConflictError(LastaisleError):
@@ -186,23 +188,54 @@ class Lake:
         Raises:
             LakeConflictError: the table is no longer at `if_version`.
         """
+        dataset = self.dataset(name, if_version)
+        if dataset is None:
+            raise LakeConflictError(f"table {name} of {self.url} is no longer at version {if_version}")
+        columns = ", ".join(
+            f'CASE WHEN given."{on}" IS NULL THEN kept."{column}" ELSE given."{column}" END AS "{column}"'
+            if column in rows.column_names and column != on
+            else f'kept."{column}"'
+            for column in dataset.schema.names
+        )
+        with open_workspace() as connection:
+            connection.register("kept", dataset)
+            connection.register("given", rows)
+            sql = f'SELECT {columns} FROM kept LEFT JOIN given ON kept."{on}" = given."{on}"'
+            query = Query(connection, sql, dataset.schema, days)
+            return self.replace_days(name, query, if_version=if_version, exclusive=True)
+
+    def replace_days(self, name: str, query: Query, *, if_version: int, exclusive: bool = False) -> int:
+        """Put a query's rows in the place of all rows of its days, in one commit; return its version.
+
+        Delta-rs's own merge, update and delete leave files whose text is of Arrow's type string_view, which
+        pyarrow cannot filter: neither a scan nor DuckDB could read the table by a column of text again.
+
+        Args:
+            name: the table, partitioned by event_date.
+            query: the rows, derived from those days as they are at `if_version`.
+            if_version: the version that the rows were derived from.
+            exclusive: whether nobody may have appended anything since then; else it stays beside the rows.
+
+        Raises:
+            LakeConflictError: the table is no longer at `if_version`, or another writer was faster.
+        """
         table = self.table(name)
         if table is None or table.version() != if_version:
             raise LakeConflictError(f"table {name} of {self.url} is no longer at version {if_version}")
-        listed = ", ".join(f"DATE '{day}'" for day in days)
+        actions: list[AddAction | RemoveAction] = [*query.write(table, self.table_url(name))]
         try:
-            table.merge(
-                rows,
-                f"kept.{on} = given.{on} AND kept.event_date IN ({listed})",
-                source_alias="given",
-                target_alias="kept",
-                commit_properties=_properties({}, if_version, None),
-            ).when_matched_update(
-                {column: f"given.{column}" for column in rows.column_names if column != on}
-            ).execute()
+            table.create_write_transaction(
+                actions,
+                "overwrite",
+                query.schema,
+                PARTITIONS[name],
+                partition_filters=[("event_date", "in", [day.isoformat() for day in query.days])],
+                commit_properties=_properties({}, if_version, None, rewrites=True) if exclusive else rewriting(table),
+            )
         except CommitFailedError as error:
+            discard(table, self.table_url(name), [action.path for action in actions])
             raise LakeConflictError(f"table {name} of {self.url}: another writer was faster") from error
-        return int(table.version())
+        return if_version + 1
 
     def _commit(
         self,
@@ -237,7 +270,7 @@ class Lake:
                     "derive them again"
                 )
             stamps = {**(also or {}), **dict.fromkeys(keys, stamp)}
-            properties = _properties(stamps, at, metadata)
+            properties = _properties(stamps, at, metadata, rewrites=mode == "overwrite")
             try:
                 self._write(name, table, data, mode, properties)
                 return True
@@ -314,9 +347,16 @@ class Lake:
         )
 
 
-def _properties(stamps: Mapping[str, int], at: int, metadata: Mapping[str, str] | None) -> CommitProperties:
+def rewriting(table: DeltaTable) -> CommitProperties:
+    """Return what makes a commit that moves rows to other files fail if another such commit came between."""
+    return CommitProperties(app_transactions=[Transaction(_REWRITER, table.version() + 1)])
+
+
+def _properties(
+    stamps: Mapping[str, int], at: int, metadata: Mapping[str, str] | None, *, rewrites: bool = False
+) -> CommitProperties:
     """Return a commit's keys and stamps, and the lock on which a second writer at this version fails."""
-    every = {**stamps, _WRITER: at + 1}
+    every = {**stamps, _WRITER: at + 1, **({_REWRITER: at + 1} if rewrites else {})}
     return CommitProperties(
         custom_metadata=dict(metadata) if metadata else None,
         app_transactions=[Transaction(name, version) for name, version in every.items()],
