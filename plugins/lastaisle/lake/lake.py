@@ -32,7 +32,6 @@ from lastaisle.lake.workspace import open_workspace
 Rows: TypeAlias = pa.Table | pa.RecordBatchReader | Query
 ATTEMPTS = 12
 _WRITER = "writer"  # the application id that every append of this project writes: an optimistic lock
-_REWRITER = "rewriter"  # the same for all that moves rows to other files: delta-rs would let two of them win
 
 
 class LakeConflictError(LastaisleError):
@@ -219,23 +218,29 @@ class Lake:
         Raises:
             LakeConflictError: the table is no longer at `if_version`, or another writer was faster.
         """
-        table = self.table(name)
-        if table is None or table.version() != if_version:
-            raise LakeConflictError(f"table {name} of {self.url} is no longer at version {if_version}")
-        actions: list[AddAction | RemoveAction] = [*query.write(table, self.table_url(name))]
-        try:
-            table.create_write_transaction(
-                actions,
-                "overwrite",
-                query.schema,
-                PARTITIONS[name],
-                partition_filters=[("event_date", "in", [day.isoformat() for day in query.days])],
-                commit_properties=_properties({}, if_version, None, rewrites=True) if exclusive else rewriting(table),
-            )
-        except CommitFailedError as error:
-            discard(table, self.table_url(name), [action.path for action in actions])
-            raise LakeConflictError(f"table {name} of {self.url}: another writer was faster") from error
-        return if_version + 1
+        table = self.table(name, if_version)
+        if table is None:
+            raise LakeConflictError(f"table {name} of {self.url} was never written")
+        old = files_of(table, query.days)
+        written = query.write(table, self.table_url(name))
+        for _ in range(ATTEMPTS):
+            table = DeltaTable(self.table_url(name), storage_options=self.storage_options)
+            at = int(table.version())
+            if (exclusive and at != if_version) or not old.keys() <= files_of(table, query.days).keys():
+                break
+            with suppress(CommitFailedError):  # another commit came between our look and this
+                table.create_write_transaction(
+                    [*written, *old.values()],
+                    "append",
+                    query.schema,
+                    PARTITIONS[name],
+                    commit_properties=_properties({}, at, None, alone=True),
+                )
+                return at + 1
+        discard(table, self.table_url(name), [action.path for action in written])
+        raise LakeConflictError(
+            f"table {name} of {self.url} is no longer as it was at version {if_version}: derive again"
+        )
 
     def _commit(
         self,
@@ -270,7 +275,7 @@ class Lake:
                     "derive them again"
                 )
             stamps = {**(also or {}), **dict.fromkeys(keys, stamp)}
-            properties = _properties(stamps, at, metadata, rewrites=mode == "overwrite")
+            properties = _properties(stamps, at, metadata, alone=mode == "overwrite")
             try:
                 self._write(name, table, data, mode, properties)
                 return True
@@ -347,19 +352,36 @@ class Lake:
         )
 
 
-def rewriting(table: DeltaTable) -> CommitProperties:
-    """Return what makes a commit that moves rows to other files fail if another such commit came between."""
-    return CommitProperties(app_transactions=[Transaction(_REWRITER, table.version() + 1)])
+def files_of(table: DeltaTable, days: Sequence[date]) -> dict[str, RemoveAction]:
+    """Return the files of some days of a table by their paths, each as what removes it."""
+    now = int(time.time() * 1000)
+    files = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+    return {
+        file["path"]: RemoveAction(
+            file["path"],
+            data_change=True,
+            deletion_timestamp=now,
+            size=file["size_bytes"],
+            partition_values={"event_date": file["partition.event_date"].isoformat()},
+        )
+        for file in files
+        if file["partition.event_date"] in days
+    }
 
 
 def _properties(
-    stamps: Mapping[str, int], at: int, metadata: Mapping[str, str] | None, *, rewrites: bool = False
+    stamps: Mapping[str, int], at: int, metadata: Mapping[str, str] | None, *, alone: bool = False
 ) -> CommitProperties:
-    """Return a commit's keys and stamps, and the lock on which a second writer at this version fails."""
-    every = {**stamps, _WRITER: at + 1, **({_REWRITER: at + 1} if rewrites else {})}
+    """Return a commit's keys and stamps, and the lock on which a second writer at this version fails.
+
+    What takes files out of a table has to be `alone`: no commit at all may come between. Delta-rs would not
+    notice that a compaction put the same rows into another file meanwhile, and they would be there twice.
+    """
+    every = {**stamps, _WRITER: at + 1}
     return CommitProperties(
         custom_metadata=dict(metadata) if metadata else None,
         app_transactions=[Transaction(name, version) for name, version in every.items()],
+        max_commit_retries=0 if alone else None,
     )
 
 

@@ -27,7 +27,7 @@ from deltalake.exceptions import CommitFailedError
 
 from lastaisle.config import Settings, SettingsError
 from lastaisle.errors import LastaisleError
-from lastaisle.lake.lake import ATTEMPTS, Lake, LakeConflictError, rewriting
+from lastaisle.lake.lake import ATTEMPTS, Lake, LakeConflictError
 from lastaisle.lake.query import Query
 from lastaisle.lake.tables import ALL_TABLES, QUARANTINE, RAW_EVENTS, TRAINING_RUNS
 from lastaisle.lake.workspace import open_workspace
@@ -266,7 +266,6 @@ def _compact(lake: Lake, name: str, policy: MaintenancePolicy, dry_run: bool) ->
                 target_size=policy.target_bytes,
                 min_commit_interval=timedelta(minutes=1),
                 writer_properties=_writer_properties(),
-                commit_properties=rewriting(table),
             )
         return len(found)
 
