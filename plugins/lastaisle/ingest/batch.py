@@ -24,6 +24,7 @@ from lastaisle.lake.tables import BATCHES, BATCHES_SCHEMA, QUARANTINE, RAW_EVENT
 from lastaisle.lake.workspace import open_workspace
 from lastaisle.privacy.anonymize import anonymize_batch, anonymize_taken
 from lastaisle.privacy.keys import PseudonymKeys
+from lastaisle.stages import stage
 
 ATTEMPTS = 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -128,7 +129,8 @@ def take_in(
     now = (known and _first_now(job.lake, known)) or (job.now or started).astimezone(UTC)
     with open_workspace(job.options.memory_limit) as connection:
         staging = Staging(connection, job.contract, now)
-        staging.load(lines, job.form, job.lake)
+        with stage("read, parse and judge"):
+            staging.load(lines, job.form, job.lake)
         found = batch() if callable(batch) else batch
         if known is None and (recorded := read_batch(job.lake, found.batch_id)) is not None:
             return _skip(recorded, found, job)
@@ -140,14 +142,15 @@ def take_in(
         report = _commit(staging, found, job, judged, started)
         if job.keys is not None:
             staging.name_taken(found.batch_id)
-            anonymize_taken(
-                connection,
-                found.batch_id,
-                job.lake,
-                job.keys,
-                contract=job.contract,
-                events_contract=job.events_contract,
-            )
+            with stage("derive sessions, treat and write events"):
+                anonymize_taken(
+                    connection,
+                    found.batch_id,
+                    job.lake,
+                    job.keys,
+                    contract=job.contract,
+                    events_contract=job.events_contract,
+                )
     return report
 
 
@@ -160,9 +163,10 @@ def read_batch(lake: Lake, batch_id: str) -> BatchReport | None:
 
 def _judge(staging: Staging, batch: Batch, job: Ingestion) -> BatchReport:
     """Let Great Expectations and the batches before this one judge what was read."""
-    fields = staging.count_fields()
-    if not job.options.accept_schema_change:
-        refuse_changed_fields(job.lake, batch, job.contract, fields)
+    with stage("compare fields with the batches before"):
+        fields = staging.count_fields()
+        if not job.options.accept_schema_change:
+            refuse_changed_fields(job.lake, batch, job.contract, fields)
     gx_success = ask_great_expectations(staging, job.options.gx_sample_rows, batch.source_file)
     return BatchReport(
         batch.batch_id, batch.source_file, batch.format, gx_success=gx_success, part=batch.part, fields=fields
@@ -200,21 +204,26 @@ def _commit(
     lake, batch_id, stamp = job.lake, batch.batch_id, _to_stamp(staging.now)
     for attempt in range(ATTEMPTS):
         version = lake.version(RAW_EVENTS)
-        staging.mark_repeated(lake.dataset(RAW_EVENTS, version) if version is not None else None, batch_id)
-        report = _count(staging, blank, job.options).reconcile()
+        known = lake.dataset(RAW_EVENTS, version) if version is not None else None
+        with stage("find duplicates"):
+            staging.mark_repeated(known, batch_id)
+        with stage("count"):
+            report = _count(staging, blank, job.options).reconcile()
         quarantined = partial(staging.quarantined_rows, batch_id, batch.source_file)
-        lake.append(QUARANTINE, quarantined, key=batch_id, stamp=stamp, also=batch.plan)
+        with stage("write quarantine"):
+            lake.append(QUARANTINE, quarantined, key=batch_id, stamp=stamp, also=batch.plan)
         if (first := _first_now(lake, batch)) not in (None, staging.now):
             raise OvertakenError(batch, first)
         try:
-            lake.append(
-                RAW_EVENTS,
-                staging.clean_rows(batch_id, batch.source_file),
-                key=batch_id,
-                stamp=stamp,
-                also=batch.offsets,
-                if_version=-1 if version is None else version,
-            )
+            with stage("write raw_events"):
+                lake.append(
+                    RAW_EVENTS,
+                    staging.clean_rows(batch_id, batch.source_file),
+                    key=batch_id,
+                    stamp=stamp,
+                    also=batch.offsets,
+                    if_version=-1 if version is None else version,
+                )
         except LakeConflictError:
             if attempt == ATTEMPTS - 1:
                 raise

@@ -162,8 +162,8 @@ class Staging:
         """Make the view `taken`: the clean rows as raw_events has them, for anonymization."""
         columns = ", ".join(self.names)
         clean = self._clean_sql(
-            f"{columns}, source_row, sub_row, event_date, {literal(batch_id)} AS batch_id, "
-            f"{literal(self.contract.version)} AS contract_version"
+            f"staged.rowid AS place, {columns}, source_row, sub_row, event_date, "
+            f"{literal(batch_id)} AS batch_id, {literal(self.contract.version)} AS contract_version"
         )
         self._run(f"CREATE VIEW taken AS {clean}")
 

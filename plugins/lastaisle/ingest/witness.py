@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from data_contracts.contract import Contract
 from lastaisle.errors import LastaisleError
 from lastaisle.ingest.staging import Staging
+from lastaisle.stages import stage
 
 
 class DisagreementError(LastaisleError):
@@ -44,7 +45,8 @@ def ask_great_expectations(staging: Staging, rows: int, where: str) -> bool | No
         rule.reference: staging.reference(rule.reference) for rule in contract.rules if rule.reference
     }
     frame = frame_from_arrow(sample.drop_columns(["rules"]))
-    report = validate_frame(contract, frame, now=staging.now, references=references)
+    with stage("ask Great Expectations"):
+        report = validate_frame(contract, frame, now=staging.now, references=references)
     expected = _count_by_rule(contract, sample)
     asked = {outcome.name: outcome for outcome in report.outcomes}
     differing: dict[str, Any] = {

@@ -17,9 +17,9 @@ from lastaisle.errors import LastaisleError
 from lastaisle.lake import Lake, LakeConflictError
 from lastaisle.lake.tables import BATCHES, EVENTS, RAW_EVENTS
 from lastaisle.lake.workspace import MEMORY_LIMIT, open_workspace
+from lastaisle.privacy.anonymizer import Anonymizer
 from lastaisle.privacy.keys import PseudonymKeys
-from lastaisle.privacy.sessions import Sessions
-from lastaisle.privacy.treat import Treatment
+from lastaisle.privacy.sessions import derive_sessions
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -186,7 +186,8 @@ def _anonymize(batch_ids: list[str], shard: Shard, job: _Job) -> None:
             connection.register("raw", lake.dataset(RAW_EVENTS))
             listed = ", ".join(literal(batch_id) for batch_id in waiting)
             connection.execute(
-                f"CREATE TABLE taken AS SELECT * FROM raw WHERE batch_id IN ({listed}) AND {shard.sql()}"
+                f"CREATE TABLE taken AS SELECT row_number() OVER () AS place, * FROM raw "
+                f"WHERE batch_id IN ({listed}) AND {shard.sql()}"
             )
             connection.unregister("raw")
             try:
@@ -216,7 +217,7 @@ def anonymize_taken(
     """Bring the relation `taken` of a scratch database, rows of raw_events, into events.
 
     Args:
-        connection: holds `taken`, as a table or a view.
+        connection: holds `taken`, as a table or a view, with a number of its own for each row, `place`.
         key: names these rows, such as a batch id, or several.
         lake: where the tables are; raw_events holds these rows already.
         keys: for the pseudonyms.
@@ -232,25 +233,25 @@ def anonymize_taken(
     contract = contract or load_contract(RAW_EVENTS)
     for attempt in range(ATTEMPTS):
         version = lake.version(EVENTS)
-        sessions = Sessions(connection, lake.dataset(RAW_EVENTS))
-        treatment = Treatment(connection, sessions.relation, contract, keys)
-        _refuse_broken(treatment, events_contract or load_contract(EVENTS), f"batch {key}")
-        if not sessions.derived:
-            return lake.append(EVENTS, treatment.query(), key=key)
+        derived = derive_sessions(connection, lake.dataset(RAW_EVENTS))
+        anonymizer = Anonymizer(connection, contract, keys, derived)
+        _refuse_broken(anonymizer, events_contract or load_contract(EVENTS), f"batch {key}")
+        if not derived:
+            return lake.append(EVENTS, anonymizer.query(), key=key)
         try:  # Who commits between our look at raw_events and our commit may share a session with us.
             if version is not None:
-                version = _move_sessions(lake, treatment, version)
+                version = _move_sessions(lake, anonymizer, version)
             at = -1 if version is None else version
-            return lake.append(EVENTS, treatment.query(), key=key, if_version=at)
+            return lake.append(EVENTS, anonymizer.query(), key=key, if_version=at)
         except LakeConflictError:
             if attempt == ATTEMPTS - 1:
                 raise
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _move_sessions(lake: Lake, treatment: Treatment, version: int) -> int:
+def _move_sessions(lake: Lake, anonymizer: Anonymizer, version: int) -> int:
     """Give other batches' events the session that they turn out to belong to; return the table's version."""
-    moved = treatment.moved_sessions()
+    moved = anonymizer.moved_sessions()
     if not moved.num_rows:
         return version
     days = sorted(pc.unique(moved["event_date"]).to_pylist())
@@ -303,10 +304,10 @@ def _rotate(
         return 0
     with open_workspace(memory_limit) as connection:
         raw = _take(connection, lake, events)
-        treatment = Treatment(connection, Sessions(connection, raw).relation, contract, keys)
-        _refuse_broken(treatment, events_contract, f"key {keys.current}")
+        anonymizer = Anonymizer(connection, contract, keys, derive_sessions(connection, raw))
+        _refuse_broken(anonymizer, events_contract, f"key {keys.current}")
         key = f"pseudonyms-{keys.current}-from-{version}"
-        lake.overwrite(EVENTS, treatment.query(), key=key, if_version=version)
+        lake.overwrite(EVENTS, anonymizer.query(), key=key, if_version=version)
     return len(events)
 
 
@@ -317,7 +318,8 @@ def _take(connection: DuckDBPyConnection, lake: Lake, events: pa.Table) -> ds.Da
         connection.register("raw", raw)
         connection.register("events_now", events)
         connection.execute(
-            "CREATE TABLE taken AS SELECT * FROM raw WHERE batch_id IN (SELECT batch_id FROM events_now)"
+            "CREATE TABLE taken AS SELECT row_number() OVER () AS place, * FROM raw "
+            "WHERE batch_id IN (SELECT batch_id FROM events_now)"
         )
         connection.unregister("raw")
         found = connection.execute("SELECT count(*) FROM taken").fetchall()[0][0]
@@ -329,8 +331,8 @@ def _take(connection: DuckDBPyConnection, lake: Lake, events: pa.Table) -> ds.Da
     return raw
 
 
-def _refuse_broken(treatment: Treatment, contract: Contract, what: str) -> None:
-    broken = treatment.broken(contract)
+def _refuse_broken(anonymizer: Anonymizer, contract: Contract, what: str) -> None:
+    broken = anonymizer.broken(contract)
     if broken:
         raise AnonymizeError(
             f"{what} would break the contract of events, rows by rule: {broken}; nothing was committed. "

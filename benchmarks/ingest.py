@@ -1,0 +1,120 @@
+"""How fast is ingestion, in how much memory, and where does the time go?
+
+    python benchmarks/ingest.py              from a file to clean tables, beside DuckDB alone and pandas
+    python benchmarks/ingest.py --memory     the most memory held for one, two, four and ten times the events
+    python benchmarks/ingest.py --kafka      from a local broker to clean tables, and after an outage
+
+Five million events (--events) of about 210 bytes. One in a thousand is broken, one in two hundred comes
+twice, and half of the visits send no session, so that it is derived. Everything runs on two cores (--cores).
+Takes about a minute, for --memory ten of them and 20 GB of disk. Prints a table, and last a JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ingestion.events import EVENTS_A_DAY, check, write_file
+from ingestion.from_kafka import measure_kafka
+from ingestion.measure import alone, listen, measured, shares, show_rates, show_stages
+
+PANDAS_EVENTS = 500_000
+
+
+def measure_files(folder: Path, events: int) -> dict[str, Any]:
+    """Measure ingestion beside DuckDB and pandas, on the same file."""
+    path = folder / "log.jsonl"
+    bytes_each = alone(write_file, path, events)
+    found = {
+        "DuckDB: JSON to zstd Parquet": alone(copy_with_duckdb, path, events),
+        "pandas: read_json": alone(read_with_pandas, path, min(events, PANDAS_EVENTS)),
+        "ingest: JSON to clean Delta": alone(ingest_file, path, events),
+    }
+    duckdb, _, ours = found.values()
+    ratio = ours["events_per_second"] / duckdb["events_per_second"]
+    show_rates(found, f"{events:,} events of {bytes_each:.0f} bytes; ingest at {ratio:.2f} of DuckDB's rate")
+    show_stages(ours["stages"])
+    return {"bytes_per_event": round(bytes_each), "ratio_to_duckdb": round(ratio, 3), "measured": found}
+
+
+def measure_memory(folder: Path, events: int) -> dict[str, Any]:
+    """Measure the most memory that files of growing size need."""
+    found = {}
+    for times in (1, 2, 4, 10):
+        path = folder / f"{times}" / "log.jsonl"
+        alone(write_file, path, events * times)
+        found[f"{events * times:,} events"] = alone(ingest_file, path, events * times)
+        path.unlink()
+    show_rates(found, "memory")
+    peaks = [one["peak_rss_mib"] for one in found.values()]
+    return {"peak_rss_mib": peaks, "measured": found}
+
+
+def copy_with_duckdb(path: Path, events: int) -> dict[str, float]:
+    """Let DuckDB alone copy the file to zstd Parquet."""
+    import duckdb
+
+    began = time.perf_counter()
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"COPY (SELECT * FROM read_json('{path}', format = 'newline_delimited', ignore_errors = true)) "
+            f"TO '{path.with_suffix('.parquet')}' (FORMAT parquet, COMPRESSION zstd)"
+        )
+    return measured(events, time.perf_counter() - began)
+
+
+def read_with_pandas(path: Path, events: int) -> dict[str, float]:
+    """Let pandas merely read a part of the file, without the lines that were cut."""
+    import pandas as pd
+
+    part = path.with_suffix(".part.jsonl")
+    with path.open() as lines, part.open("w") as whole:
+        whole.writelines(line for line in islice(lines, events) if line.endswith("}\n"))
+    began = time.perf_counter()
+    rows = len(pd.read_json(part, lines=True))
+    return measured(rows, time.perf_counter() - began)
+
+
+def ingest_file(path: Path, events: int) -> dict[str, Any]:
+    """Bring the file to clean tables, and check that every row is accounted for."""
+    from lastaisle.ingest.run import ingest
+    from lastaisle.lake import Lake
+    from lastaisle.privacy.keys import PseudonymKeys
+
+    stages = listen()
+    folder = Path(tempfile.mkdtemp(dir=path.parent))
+    keys = PseudonymKeys.load_or_create(folder / "keys.json", environ={})
+    began = time.perf_counter()
+    report = ingest(str(path), "canonical", Lake(folder / "lake"), keys).to_dict()
+    seconds = time.perf_counter() - began
+    check(report, events)
+    return measured(events, seconds) | {"stages": shares(stages, seconds)}
+
+
+def main() -> None:
+    """Measure what is asked for, on so many cores."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--events", type=int, default=EVENTS_A_DAY)
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--folder", type=Path, help="for the files; default the system's temporary one")
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument("--memory", dest="mode", action="store_const", const=measure_memory)
+    modes.add_argument("--kafka", dest="mode", action="store_const", const=measure_kafka)
+    parser.set_defaults(mode=measure_files)
+    options = parser.parse_args()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
+    with tempfile.TemporaryDirectory(prefix="lastaisle-bench-", dir=options.folder) as folder:
+        found = options.mode(Path(folder), options.events)
+    print(json.dumps({"cores": options.cores, **found}))
+
+
+if __name__ == "__main__":
+    main()
