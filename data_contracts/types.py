@@ -83,9 +83,9 @@ def parse_sql(text: str, logical_type: str, sql_type: str) -> str:
         "integer": r"\s*[+-]?[0-9]+(\.0*)?\s*",
         "number": r"\s*[+-]?([0-9.]+([eE][+-]?[0-9]+)?|[nN]a[nN]|[iI]nf(inity)?)\s*",
         "boolean": r"(?i)true|false|0|1",
-        "timestamp": r"\s*[0-9].*",
-        "date": r"\s*[0-9].*",
-    }[logical_type]
+    }.get(logical_type)
+    if pattern is None:  # a time or a date: 'epoch' and 'infinity' are no times here
+        return f"CASE WHEN ltrim({text}) BETWEEN '0' AND ':' THEN TRY_CAST({text} AS {sql_type}) END"
     return f"CASE WHEN regexp_full_match({text}, '{pattern}') THEN TRY_CAST({text} AS {sql_type}) END"
 
 

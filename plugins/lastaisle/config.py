@@ -42,6 +42,13 @@ class Settings:
         full_half_life_hours: the same for a full run.
         seed: seed of every random choice.
         partition: what one run of ingestion covers, "day" or "hour".
+        drain_cron: when a run of ingestion starts where the source is Kafka; what it leaves, a next one takes
+            up at once.
+        run_rows: the most messages that one run takes from Kafka.
+        batch_rows: the most rows of a batch: more need more memory, fewer make more and smaller files.
+        shards: how many tasks share the way to `events`, each with the users of one remainder of a hash.
+        lateness_minutes: how long after the newest event of a source an older one may come without being
+            late; an hour or a day of a Kafka source is complete when this has passed.
         keep_raw_days: days after ingestion until rows of raw_events and quarantine are deleted; 0 keeps all.
         keep_versions_days: days for which the versions of a table that a training read stay readable.
         airflow_port: where Airflow listens on 127.0.0.1.
@@ -67,6 +74,11 @@ class Settings:
     full_half_life_hours: float = 168.0
     seed: int = 7
     partition: str = "day"
+    drain_cron: str = "*/5 * * * *"
+    run_rows: int = 5_000_000
+    batch_rows: int = 2_000_000
+    shards: int = 1
+    lateness_minutes: float = 60.0
     keep_raw_days: int = 400
     keep_versions_days: int = 30
     airflow_port: int = 8080

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lastaisle.config import Settings, SettingsError
 from lastaisle.errors import LastaisleError
+from lastaisle.ingest.kafka.address import is_kafka
+from lastaisle_airflow.assets import BACKLOG
 
 
 class PartitionError(LastaisleError):
@@ -48,6 +50,44 @@ def cadence(settings: Settings) -> Cadence:
         known = " or ".join(CADENCES)
         raise SettingsError(f"LASTAISLE_PARTITION should be {known}, received {settings.partition!r}")
     return CADENCES[settings.partition]
+
+
+def schedule(settings: Settings) -> Any:
+    """Return when ingestion runs: after each partition of files; for Kafka every few minutes.
+
+    A run that leaves messages behind announces the backlog, and so the next one follows at once.
+    """
+    from airflow.sdk import AssetOrTimeSchedule, CronPartitionTimetable, CronTriggerTimetable
+
+    if is_kafka(settings.source):
+        timetable = CronTriggerTimetable(settings.drain_cron, timezone="UTC")
+        return AssetOrTimeSchedule(timetable=timetable, assets=BACKLOG)
+    found = cadence(settings)
+    return CronPartitionTimetable(found.cron, timezone="UTC", run_offset=-1, key_format=found.key_format)
+
+
+def keys_of_hours(hours: Iterable[str], settings: Settings) -> list[str]:
+    """Return the keys of the partitions in which these hours (2025-10-09T14) lie, the oldest first."""
+    characters = len("2025-10-09" if settings.partition == "day" else "2025-10-09T14")
+    return sorted({hour[:characters] for hour in hours})
+
+
+def completed(before: datetime | None, after: datetime, first: str, settings: Settings) -> list[str]:
+    """Return the keys of the partitions that a watermark passed on its way.
+
+    Args:
+        before: the watermark before; None if there was none.
+        after: the watermark now.
+        first: the oldest key that may be returned where there was no watermark before.
+        settings: say how long a partition is.
+    """
+    found = cadence(settings)
+    start, _ = interval(first if before is None else before.astimezone(UTC).strftime(found.key_format))
+    keys = []
+    while start + found.length <= after:
+        keys.append(start.strftime(found.key_format))
+        start += found.length
+    return keys
 
 
 def interval(key: str) -> tuple[datetime, datetime]:

@@ -24,7 +24,7 @@ class DagRun:
 class TaskInstance:
     dag_id: str = "ingest_sessions"
     run_id: str = "backfill__2025-10-09__x"
-    task_id: str = "ingest_file"
+    task_id: str = "ingest_batches"
     map_index: int = 3
     try_number: int = 2
     max_tries: int = 2
@@ -66,21 +66,54 @@ def test_a_run_without_a_partition_says_how_to_trigger_it():
 
 @pytest.mark.parametrize("wrap", [lambda one: one, lambda one: [one], lambda one: [None, one]])
 def test_one_report_counts_however_airflow_hands_it_over(wrap):
-    report = {"batch_id": "b", "rows": 5, "days": ["2025-10-09", "2025-10-08"]}
-    assert ingestion.summarize("2025-10-09", wrap(report)) == {
-        "partition": "2025-10-09",
-        "files": 1,
+    report = {"batches": ["b"], "rows": 5, "hours": ["2025-10-09T01", "2025-10-08T23"]}
+    assert ingestion.summarize(wrap(report)) == {
+        "chains": 1,
+        "batches": ["b"],
         "rows": 5,
-        "days": ["2025-10-08", "2025-10-09"],
+        "hours": ["2025-10-08T23", "2025-10-09T01"],
     }
 
 
-def test_missing_files_are_counted():
-    ingestion.check_all_taken_in(["a", "b"], {"files": 2})
-    with pytest.raises(SourceError, match="1 of 2 files were not taken in"):
-        ingestion.check_all_taken_in(["a", "b"], {"files": 1})
-    with pytest.raises(SourceError, match="2 of 2 files"):
-        ingestion.check_all_taken_in(["a", "b"], None)
+def test_what_was_not_taken_in_or_was_lost_makes_the_run_red():
+    ingestion.check_all_taken_in(["a", "b"], {"chains": 2}, [])
+    with pytest.raises(SourceError, match="1 of 2 sources were not taken in"):
+        ingestion.check_all_taken_in(["a", "b"], [{"chains": 1}], [])
+    with pytest.raises(SourceError, match="2 of 2 sources"):
+        ingestion.check_all_taken_in(["a", "b"], None, [])
+    with pytest.raises(SourceError, match="could be planned"):
+        ingestion.check_all_taken_in(None, None, [])
+    with pytest.raises(SourceError, match="lost upstream, see the table gaps: clicks/0: offsets 3 to 5"):
+        ingestion.check_all_taken_in(["a"], {"chains": 1}, ["clicks/0: offsets 3 to 5"])
+
+
+def test_a_partition_of_a_topic_is_complete_when_the_watermark_passed_its_end(tmp_path):
+    settings = Settings(home=tmp_path, partition="hour")
+    before, after = (datetime(2025, 10, 9, hour, 30, tzinfo=UTC) for hour in (11, 14))
+    assert partitions.completed(before, after, "", settings) == [
+        f"2025-10-09T{hour}" for hour in (11, 12, 13)
+    ]
+    assert partitions.completed(before, before, "", settings) == []
+    assert partitions.completed(None, before, "2025-10-09T10", settings) == ["2025-10-09T10"]
+    assert partitions.keys_of_hours(["2025-10-09T10", "2025-10-08T23"], Settings(home=tmp_path)) == [
+        "2025-10-08",
+        "2025-10-09",
+    ]
+
+
+def test_only_hours_of_earlier_partitions_are_late(monkeypatch):
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    monkeypatch.setenv("LASTAISLE_PARTITION", "day")
+    context = {"dag_run": DagRun()}
+    summary = {"chains": 1, "batches": ["b"], "rows": 3, "hours": ["2025-10-08T23", "2025-10-09T01"]}
+    assert ingestion.announced(summary, context)["partitions"] == ["2025-10-09"]
+    assert ingestion.announced_late([summary], context) == {
+        "partitions": ["2025-10-08"],
+        "hours": ["2025-10-08T23"],
+    }
+    with pytest.raises(AirflowSkipException):
+        ingestion.announced_late(summary | {"hours": ["2025-10-09T01"]}, context)
 
 
 def test_a_partition_without_files_is_skipped(tmp_path):
@@ -109,7 +142,7 @@ def test_a_failure_says_which_run_and_where_to_look(monkeypatch, caplog):
         "dag": "ingest_sessions",
         "run": "backfill__2025-10-09__x",
         "partition": "2025-10-09",
-        "task": "ingest_file",
+        "task": "ingest_batches",
         "map_index": 3,
         "try": 2,
         "tries": 3,

@@ -5,25 +5,29 @@ import pytest
 
 def test_raw_rows_are_validated_before_they_are_anonymized(dagbag):
     dag = dagbag.dags["ingest_sessions"]
-    assert dag.get_task("take_in.anonymize_batch").upstream_task_ids == {"take_in.ingest_file"}
+    assert dag.get_task("anonymize_shard").upstream_task_ids == {"ingest_batches"}
+    assert dag.get_task("anonymize_shard").trigger_rule == "all_done_min_one_success"
 
 
-def test_events_are_announced_after_all_files_even_if_one_broke(dagbag):
+def test_events_are_announced_only_when_they_are_there(dagbag):
     announce = dagbag.dags["ingest_sessions"].get_task("announce")
-    assert announce.upstream_task_ids == {"take_in.anonymize_batch"}
-    assert announce.trigger_rule == "all_done_min_one_success"
+    assert announce.upstream_task_ids == {"anonymize_shard"}
+    assert announce.trigger_rule == "all_success"
     assert [asset.name for asset in announce.outlets] == ["events"]
 
 
 def test_only_announce_wakes_the_training(dagbag):
     dag = dagbag.dags["ingest_sessions"]
-    assert [task.task_id for task in dag.tasks if task.outlets] == ["announce"]
-    assert dagbag.dags["retrain_incremental"].timetable.asset_condition == dag.get_task("announce").outlets[0]
+    found = {task.task_id: [asset.name for asset in task.outlets] for task in dag.tasks if task.outlets}
+    assert found == {"announce": ["events"], "announce_late": ["late_events"], "go_on": ["backlog"]}
+    woken_by = dagbag.dags["retrain_incremental"].timetable.asset_condition
+    assert woken_by == dag.get_task("announce").outlets[0]
 
 
-def test_a_broken_file_makes_the_run_red(dagbag):
-    dag = dagbag.dags["ingest_sessions"]
-    assert [task.task_id for task in dag.leaves] == ["check_files"]
+def test_a_broken_source_makes_the_run_red(dagbag):
+    check = dagbag.dags["ingest_sessions"].get_task("check_sources")
+    assert check.trigger_rule == "none_skipped"
+    assert not check.downstream_task_ids
 
 
 @pytest.mark.parametrize("name", ["retrain_incremental", "retrain_full"])

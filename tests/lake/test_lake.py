@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pytest
 
 from lastaisle.lake import Lake, LakeConflictError
+from lastaisle.lake.lake import VersionGoneError
 
 
 def rows(*values: int) -> pa.Table:
@@ -47,6 +48,17 @@ def test_an_append_of_no_rows_marks_its_key(tmp_path):
     assert lake.has("numbers", "empty")
     assert not lake.append("numbers", rows(9), key="empty")
     assert values(lake) == [1]
+
+
+def test_a_version_that_is_gone_is_no_empty_table(tmp_path):
+    lake = Lake(tmp_path)
+    for value in range(3):
+        lake.append("numbers", rows(value), key=str(value))
+    lake.table("numbers").create_checkpoint()
+    (tmp_path / "numbers" / "_delta_log" / f"{1:020d}.json").unlink()
+    with pytest.raises(VersionGoneError, match="does not have version 1 "):
+        lake.scan("numbers", version=1)
+    assert values(lake) == [0, 1, 2]
 
 
 def test_an_old_version_stays_readable(tmp_path):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -33,7 +32,17 @@ _COUNTS = ("rows_in", "rows_clean", "rows_quarantined", "rows_duplicate", "rows_
 
 
 class OvertakenError(LakeConflictError):
-    """Another run of the same batch, which began at another time, committed first: its clock decides."""
+    """Another run of the same batch, which began at another time, committed first: its clock decides.
+
+    Attributes:
+        now: the other's time.
+    """
+
+    def __init__(self, batch: Batch, now: datetime) -> None:
+        super().__init__(
+            f"{batch.source_file}: another run of batch {batch.batch_id} began at {now}; read it again"
+        )
+        self.now = now
 
 
 @dataclass(frozen=True)
@@ -83,14 +92,9 @@ class Ingestion:
     now: datetime | None = None
 
 
-def batch_name(*parts: object) -> str:
-    """Return 16 hex characters of the SHA-256 of what identifies a batch."""
-    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
-
-
 def take_in(
-    lines: Iterator[pa.RecordBatch],
-    batch: Batch,
+    lines: Iterable[pa.RecordBatch],
+    batch: Batch | Callable[[], Batch],
     job: Ingestion,
     before_commit: Callable[[], object] | None = None,
 ) -> BatchReport:
@@ -101,7 +105,7 @@ def take_in(
 
     Args:
         lines: record batches of `lastaisle.ingest.files.LINES`; read to their end.
-        batch: what they are.
+        batch: what they are; where that follows from the lines, a function that tells when they are read.
         job: how they are taken in.
         before_commit: called when all lines were read and judged; if it fails, nothing is committed.
 
@@ -113,29 +117,35 @@ def take_in(
         SchemaChangeError: fields vanished or changed their type; nothing was committed.
         DisagreementError: Great Expectations judges a sample differently; nothing was committed.
         ReconciliationError: rows that cannot be accounted for; nothing was committed.
-        OvertakenError: another run of this batch began at another time and got ahead; read the lines again.
+        OvertakenError: another run of this batch began before; read the lines again with its `now`.
         LakeConflictError: other writers kept changing raw_events meanwhile.
     """
-    recorded = read_batch(job.lake, batch.batch_id)
-    if recorded is not None:
-        return _skip(lines, recorded, batch, job)
-    stamp = job.lake.stamp(QUARANTINE, batch.batch_id)
-    now = _from_stamp(stamp) if stamp is not None else (job.now or datetime.now(UTC)).astimezone(UTC)
+    known = None if callable(batch) else batch
+    if known is not None and (recorded := read_batch(job.lake, known.batch_id)) is not None:
+        for _ in lines:  # to where the next batch begins
+            pass
+        return _skip(recorded, known, job)
     started = datetime.now(UTC)
+    now = (known and _first_now(job.lake, known)) or (job.now or started).astimezone(UTC)
     with open_workspace(job.options.memory_limit) as connection:
         staging = Staging(connection, job.contract, now)
         with stage("read, parse and judge"):
-            staging.load(lines, job.form, job.lake, batch.source_file)
-        judged = _judge(staging, batch, job)
+            staging.load(lines, job.form, job.lake)
+        found = batch() if callable(batch) else batch
+        if known is None and (recorded := read_batch(job.lake, found.batch_id)) is not None:
+            return _skip(recorded, found, job)
+        if (first := _first_now(job.lake, found)) not in (None, now):
+            raise OvertakenError(found, first)
+        judged = _judge(staging, found, job)
         if before_commit is not None:
             before_commit()
-        report = _commit(staging, batch, job, judged, started)
+        report = _commit(staging, found, job, judged, started)
         if job.keys is not None:
-            staging.name_taken(batch.batch_id)
+            staging.name_taken(found.batch_id)
             with stage("derive sessions, treat and write events"):
                 anonymize_taken(
                     connection,
-                    batch.batch_id,
+                    found.batch_id,
                     job.lake,
                     job.keys,
                     contract=job.contract,
@@ -163,12 +173,14 @@ def _judge(staging: Staging, batch: Batch, job: Ingestion) -> BatchReport:
     )
 
 
-def _skip(
-    lines: Iterator[pa.RecordBatch], recorded: BatchReport, batch: Batch, job: Ingestion
-) -> BatchReport:
-    """Read on to the next batch's first line; finish this batch if its run was killed before the end."""
-    for _ in lines:
-        pass
+def _first_now(lake: Lake, batch: Batch) -> datetime | None:
+    """Return the time at which a run of this batch first began to commit; None if none did."""
+    stamp = lake.stamp(QUARANTINE, batch.batch_id)
+    return None if stamp is None else _EPOCH + timedelta(microseconds=stamp)
+
+
+def _skip(recorded: BatchReport, batch: Batch, job: Ingestion) -> BatchReport:
+    """Say that a batch was taken in before, and finish it if its run was killed before the last commit."""
     if job.keys is not None:
         anonymize_batch(
             batch.batch_id, job.lake, job.keys, contract=job.contract, events_contract=job.events_contract
@@ -200,10 +212,8 @@ def _commit(
         quarantined = partial(staging.quarantined_rows, batch_id, batch.source_file)
         with stage("write quarantine"):
             lake.append(QUARANTINE, quarantined, key=batch_id, stamp=stamp, also=batch.plan)
-        if lake.stamp(QUARANTINE, batch_id) != stamp:
-            raise OvertakenError(
-                f"{batch.source_file}: another run of batch {batch_id} got ahead; read it again"
-            )
+        if (first := _first_now(lake, batch)) not in (None, staging.now):
+            raise OvertakenError(batch, first)
         try:
             with stage("write raw_events"):
                 lake.append(
@@ -236,6 +246,7 @@ def _count(staging: Staging, blank: BatchReport, options: IngestOptions) -> Batc
         quarantined_by_rule=staging.count_by_rule(),
         warnings_by_rule=staging.count_warnings(),
         hours=staging.hours(),
+        newest=staging.newest(),
     )
 
 
@@ -249,6 +260,7 @@ def _to_row(report: BatchReport, batch: Batch, job: Ingestion, now: datetime, to
         "quarantined_by_rule": json.dumps(report.quarantined_by_rule, sort_keys=True),
         "fields": json.dumps(report.fields, sort_keys=True),
         "hours": list(report.hours),
+        "newest": report.newest,
         "shards": job.options.shards,
         "gx_success": report.gx_success,
         "contract_version": job.contract.version,
@@ -268,13 +280,10 @@ def _from_row(row: Mapping[str, Any]) -> BatchReport:
         gx_success=row["gx_success"],
         part=row["part"] or 0,
         hours=tuple(row["hours"] or ()),
+        newest=row["newest"],
         fields=json.loads(row["fields"] or "{}"),
     )
 
 
 def _to_stamp(now: datetime) -> int:
     return (now - _EPOCH) // timedelta(microseconds=1)
-
-
-def _from_stamp(stamp: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=stamp)

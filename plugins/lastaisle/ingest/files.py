@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import zlib
 from collections.abc import Iterator, Mapping
@@ -52,21 +51,6 @@ class SourceFile:
     def open(self) -> IO[bytes]:
         """Open the file for reading bytes."""
         return fsspec.open(self.url, "rb", **self.options).open()
-
-    def digest(self, salt: str) -> str:
-        """Return 16 hex characters of the SHA-256 of a salt and the file's bytes.
-
-        Raises:
-            SourceError: it cannot be read, or is gone.
-        """
-        digest = hashlib.sha256(salt.encode() + b"\0")
-        try:
-            with self.open() as stream:
-                while chunk := stream.read(CHUNK_BYTES):
-                    digest.update(chunk)
-        except OSError as error:
-            raise SourceError(f"cannot read {self.url}: {error or type(error).__name__}") from error
-        return digest.hexdigest()[:16]
 
     def refuse_changed(self) -> None:
         """Make sure that the file is still what was listed.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from lastaisle.errors import ReconciliationError
@@ -29,6 +29,7 @@ class BatchReport:
         skipped: the batch was taken in before; its rows all count as duplicates.
         part: its place among the batches of its file, from 0.
         hours: UTC hours of event time that received rows, as 2025-10-09T12, the oldest first.
+        newest: the latest occurred_at among the clean rows.
         fields: rows that carry each field, or would if its text had the field's type, and `<field>_broken`
             those of the wrong type.
     """
@@ -47,6 +48,7 @@ class BatchReport:
     skipped: bool = False
     part: int = 0
     hours: tuple[str, ...] = ()
+    newest: datetime | None = None
     fields: dict[str, int] = field(default_factory=dict)
 
     def reconcile(self) -> BatchReport:

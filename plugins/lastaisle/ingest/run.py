@@ -5,25 +5,26 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from data_contracts.contract import Contract, load_contract
 from lastaisle.errors import SourceError
-from lastaisle.ingest.batch import Batch, Ingestion, OvertakenError, batch_name, take_in
+from lastaisle.ingest.batch import Batch, Ingestion, OvertakenError, take_in
 from lastaisle.ingest.files import FileChangedError, SourceFile, read_lines
 from lastaisle.ingest.listing import look, remember
 from lastaisle.ingest.options import IngestOptions, Progress
 from lastaisle.ingest.report import BatchReport, IngestReport
-from lastaisle.ingest.slices import Slices
+from lastaisle.ingest.slices import Slice, Slices
 from lastaisle.ingest.sources import Adapter, adapter
 from lastaisle.lake import Lake
-from lastaisle.lake.tables import EVENTS, RAW_EVENTS
+from lastaisle.lake.tables import BATCHES, EVENTS, RAW_EVENTS
 from lastaisle.memory import peak_rss_mib
 from lastaisle.privacy.keys import PseudonymKeys
-from lastaisle.stages import stage
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 5
@@ -125,26 +126,45 @@ def ingest_file(
         LakeConflictError: other writers kept changing the tables meanwhile.
         LastaisleError: see `take_in`.
     """
-    with stage("name the file by its content"):
-        digest = file.digest(job.form.name)
     for _ in range(ATTEMPTS - 1):
         try:
-            return _take_in_slices(file, digest, job, source, progress)
-        except OvertakenError:
-            continue
-    return _take_in_slices(file, digest, job, source, progress)
+            return _take_in_slices(file, job, source, progress)
+        except OvertakenError as other:
+            job = replace(job, now=other.now)
+    return _take_in_slices(file, job, source, progress)
 
 
 def _take_in_slices(
-    file: SourceFile, digest: str, job: Ingestion, source: str, progress: Progress | None
+    file: SourceFile, job: Ingestion, source: str, progress: Progress | None
 ) -> list[BatchReport]:
+    known = _names_if_seen(file, job)
     reports = []
-    for part, lines in enumerate(Slices(_read(file, job.form, progress), job.options.batch_rows)):
-        batch_id = digest if part == 0 else batch_name(digest, part)
-        batch = Batch(batch_id, source, file.url, job.form.name, part)
+    for part, lines in enumerate(_slices(file, job, progress)):
+
+        def describe(name: str | None = None, lines: Slice = lines, part: int = part) -> Batch:
+            return Batch(name or lines.name(), source, file.url, job.form.name, part)
+
+        batch = describe(known[part]) if part < len(known) else describe
         reports.append(take_in(lines, batch, job, before_commit=file.refuse_changed))
     remember(job.lake, file, job.form.name, reports)
     return reports
+
+
+def _names_if_seen(file: SourceFile, job: Ingestion) -> list[str]:
+    """Return the batches of a file that was begun before, so that what is done need not be staged again."""
+    seen = job.lake.scan(BATCHES, columns=["batch_id"], where=pc.field("source_file") == file.url)
+    if not seen.num_rows:
+        return []
+    names = []
+    for lines in _slices(file, job):
+        for _ in lines:
+            pass
+        names.append(lines.name())
+    return names
+
+
+def _slices(file: SourceFile, job: Ingestion, progress: Progress | None = None) -> Slices:
+    return Slices(_read(file, job.form, progress), job.options.batch_rows, job.form.name)
 
 
 def _read(file: SourceFile, form: Adapter, progress: Progress | None) -> Iterator[pa.RecordBatch]:

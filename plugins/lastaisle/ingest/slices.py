@@ -2,34 +2,61 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 
 import pyarrow as pa
 
 
+class Slice:
+    """Consecutive lines of a source; read once, to the end.
+
+    Args:
+        lines: record batches of `lastaisle.ingest.files.LINES`.
+        salt: makes the same lines another batch where they are read in another way.
+    """
+
+    def __init__(self, lines: Iterator[pa.RecordBatch], salt: str) -> None:
+        self._lines = lines
+        self._hash = hashlib.sha256(salt.encode() + b"\0")
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        for batch in self._lines:
+            self._hash.update(_text(batch["payload"]))
+            yield batch
+
+    def name(self) -> str:
+        """Return 16 hex characters that follow from the lines read so far."""
+        return self._hash.hexdigest()[:16]
+
+
 class Slices:
     """The slices of a stream of lines: all of `rows` rows but the last, wherever its batches end.
 
-    Each slice has to be read to its end before the next is asked for. `done` tells after a slice whether it
-    was the last. A stream without lines has one slice without lines.
+    Each slice has to be read to its end before the next is asked for. A stream without lines has one slice
+    without lines.
 
     Args:
         lines: record batches of `lastaisle.ingest.files.LINES`.
         rows: rows of a slice.
+        salt: see `Slice`; a slice's place among the others is added to it.
     """
 
-    def __init__(self, lines: Iterator[pa.RecordBatch], rows: int) -> None:
-        self.lines = lines
-        self.rows = rows
-        self.done = False
+    def __init__(self, lines: Iterator[pa.RecordBatch], rows: int, salt: str) -> None:
+        self._lines = lines
+        self._rows = rows
+        self._salt = salt
         self._ahead: pa.RecordBatch | None = None
+        self._done = False
 
-    def __iter__(self) -> Iterator[Iterator[pa.RecordBatch]]:
-        while not self.done:
-            yield self._slice()
+    def __iter__(self) -> Iterator[Slice]:
+        part = 0
+        while not self._done:
+            yield Slice(self._slice(), f"{self._salt}/{part}" if part else self._salt)
+            part += 1
 
     def _slice(self) -> Iterator[pa.RecordBatch]:
-        wanted = self.rows
+        wanted = self._rows
         while (batch := self._next()) is not None:
             taken = batch.slice(0, wanted)
             wanted -= taken.num_rows
@@ -39,8 +66,17 @@ class Slices:
             if wanted == 0:
                 self._ahead = self._next()
                 break
-        self.done = self._ahead is None
+        self._done = self._ahead is None
 
     def _next(self) -> pa.RecordBatch | None:
         ahead, self._ahead = self._ahead, None
-        return ahead if ahead is not None else next(self.lines, None)
+        return ahead if ahead is not None else next(self._lines, None)
+
+
+def _text(payload: pa.StringArray) -> memoryview:
+    """Return the bytes of all values, one after the other, without a copy."""
+    _, offsets, data = payload.buffers()
+    if data is None or not len(payload):
+        return memoryview(b"")
+    ends = memoryview(offsets).cast("i")
+    return memoryview(data)[ends[payload.offset] : ends[payload.offset + len(payload)]]

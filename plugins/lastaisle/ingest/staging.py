@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 CLEAN = "staged ANTI JOIN repeated ON repeated.place = staged.rowid WHERE rules IS NULL"
+# Counted, not cast: a cast goes through the calendar of a time zone.
+_DAY = "DATE '1970-01-01' + (epoch_us(occurred_at) // 86400000000)::INTEGER"
 PAYLOAD_CHARACTERS = 16_384  # at most 64 KiB as UTF-8
 
 
@@ -42,7 +44,7 @@ class Staging:
         self.now = now
         self.names = [f'"{field.name}"' for field in contract.fields]
 
-    def load(self, lines: Iterable[pa.RecordBatch], adapter: Adapter, lake: Lake, where: str) -> None:
+    def load(self, lines: Iterable[pa.RecordBatch], adapter: Adapter, lake: Lake) -> None:
         """Turn lines into typed rows with the names of all rules that each broke.
 
         Raises:
@@ -77,7 +79,8 @@ class Staging:
         staged = self.count("staged WHERE sub_row = 0")
         if staged != read:
             raise ReconciliationError(
-                f"{where}: {read} lines were read but {staged} reached the rules; nothing was committed"
+                f"{read} lines were read but {staged} came out of the adapter {adapter.name}; "
+                "nothing was committed"
             )
 
     def mark_repeated(self, known: ds.Dataset | None, batch_id: str) -> None:
@@ -131,6 +134,12 @@ class Staging:
         ).fetchall()
         return tuple(hour.strftime("%Y-%m-%dT%H") for (hour,) in rows)
 
+    def newest(self) -> datetime | None:
+        """Return the latest occurred_at of the clean rows."""
+        found = self.connection.sql(f"SELECT max(occurred_at) AS newest FROM {CLEAN}").to_arrow_table()
+        newest: datetime | None = found["newest"][0].as_py()
+        return newest
+
     def count_fields(self) -> dict[str, int]:
         """Count `rows` that could be read at all, those with each field, those where its type was wrong."""
         fields = self.contract.fields
@@ -153,8 +162,8 @@ class Staging:
         """Make the view `taken`: the clean rows as raw_events has them, for anonymization."""
         columns = ", ".join(self.names)
         clean = self._clean_sql(
-            f"{columns}, source_row, sub_row, event_date, {literal(batch_id)} AS batch_id, "
-            f"{literal(self.contract.version)} AS contract_version"
+            f"staged.rowid AS place, {columns}, source_row, sub_row, event_date, "
+            f"{literal(batch_id)} AS batch_id, {literal(self.contract.version)} AS contract_version"
         )
         self._run(f"CREATE VIEW taken AS {clean}")
 
@@ -276,7 +285,7 @@ SELECT source_row, sub_row, payload, {columns},
     THEN string_split(concat_ws(',', {broken}), ',') END AS rules
 FROM typed
 )
-SELECT source_row, sub_row, {columns}, rules, (occurred_at::TIMESTAMP)::DATE AS event_date,
+SELECT source_row, sub_row, {columns}, rules, {_DAY} AS event_date,
   CASE WHEN rules IS NOT NULL THEN left(payload, {PAYLOAD_CHARACTERS}) END AS payload
 FROM judged"""
 

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.fs as pa_fs
 from deltalake import (
     CommitProperties,
     DeltaTable,
@@ -21,7 +22,7 @@ from deltalake import (
     WriterProperties,
     write_deltalake,
 )
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
 from lastaisle.errors import LastaisleError
@@ -37,6 +38,12 @@ class LakeConflictError(LastaisleError):
     """Another writer changed the table since it was read; read it again and retry."""
 
     exit_code = 7
+
+
+class VersionGoneError(LastaisleError):
+    """A version of a table that its log no longer reaches."""
+
+    exit_code = 6
 
 
 class Lake:
@@ -62,11 +69,23 @@ class Lake:
         return f"{self.url}/{name}"
 
     def table(self, name: str, version: int | None = None) -> DeltaTable | None:
-        """Open a table, at a version if one is given; None if it was never written."""
+        """Open a table, at a version if one is given; None if it was never written.
+
+        Raises:
+            VersionGoneError: there is a table, but its log no longer goes back to that version.
+        """
+        url = self.table_url(name)
         try:
-            return DeltaTable(self.table_url(name), version=version, storage_options=self.storage_options)
-        except TableNotFoundError:
-            return None
+            return DeltaTable(url, version=version, storage_options=self.storage_options)
+        except (TableNotFoundError, DeltaError) as error:
+            if version is None and not isinstance(error, TableNotFoundError):
+                raise
+            if version is None or not DeltaTable.is_deltatable(url, self.storage_options):
+                return None
+            raise VersionGoneError(
+                f"table {name} of {self.url} does not have version {version} (any more): maintenance keeps "
+                f"those of LASTAISLE_KEEP_VERSIONS_DAYS. {error}"
+            ) from error
 
     def version(self, name: str) -> int | None:
         """Return the newest version of a table; None if it was never written."""
@@ -81,7 +100,13 @@ class Lake:
     def dataset(self, name: str, version: int | None = None) -> ds.Dataset | None:
         """Open a table as an Arrow dataset, into which DuckDB pushes its filters; None without a table."""
         table = self.table(name, version)
-        return None if table is None else table.to_pyarrow_dataset()
+        if table is None:
+            return None
+        if "://" in self.url:
+            return table.to_pyarrow_dataset()
+        # Arrow reads local files itself: delta-rs's threads, called from Arrow's, sometimes abort at exit.
+        files = pa_fs.SubTreeFileSystem(self.table_url(name), pa_fs.LocalFileSystem())
+        return table.to_pyarrow_dataset(filesystem=files)
 
     def scan(
         self,

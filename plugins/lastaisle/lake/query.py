@@ -19,8 +19,8 @@ from deltalake.transaction import AddAction
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-#: How every table's files are packed: level 1 costs half of level 3's time, for three per cent more bytes.
-_PARQUET = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, RETURN_STATS"
+#: Level 1 costs half of level 3's time for 3 % more bytes; version 2's delta encodings save a quarter of all.
+_PARQUET = "FORMAT parquet, PARQUET_VERSION V2, COMPRESSION zstd, COMPRESSION_LEVEL 1, RETURN_STATS"
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ BATCHES_SCHEMA: Final = pa.schema(
         pa.field("quarantined_by_rule", pa.string()),
         pa.field("fields", pa.string()),
         pa.field("hours", pa.list_(pa.string())),
+        pa.field("newest", TIMESTAMP),
         pa.field("shards", pa.int32()),
         pa.field("gx_success", pa.bool_()),
         pa.field("contract_version", pa.string()),

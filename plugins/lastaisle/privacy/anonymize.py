@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from typing import TYPE_CHECKING
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,9 +17,9 @@ from lastaisle.errors import LastaisleError
 from lastaisle.lake import Lake, LakeConflictError
 from lastaisle.lake.tables import BATCHES, EVENTS, RAW_EVENTS
 from lastaisle.lake.workspace import MEMORY_LIMIT, open_workspace
+from lastaisle.privacy.anonymizer import Anonymizer
 from lastaisle.privacy.keys import PseudonymKeys
-from lastaisle.privacy.sessions import Sessions
-from lastaisle.privacy.treat import Treatment
+from lastaisle.privacy.sessions import derive_sessions
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -110,6 +110,7 @@ def anonymize_shard(
     keys: PseudonymKeys,
     *,
     batch_ids: Sequence[str] | None = None,
+    and_before: datetime | None = None,
     contract: Contract | None = None,
     events_contract: Contract | None = None,
     rows_at_once: int = 2_000_000,
@@ -126,12 +127,14 @@ def anonymize_shard(
         lake: where the tables are.
         keys: for the pseudonyms.
         batch_ids: only these; by default all that the table batches names.
+        and_before: besides `batch_ids`, those that were ingested before this time: nobody else will come for
+            them.
         contract: that of raw_events; the packaged one by default.
         events_contract: what the result must satisfy; the packaged one by default.
         rows_at_once: batches are taken together up to so many rows, for fewer and larger files.
         memory_limit: what DuckDB may hold before it writes to a temporary folder.
     """
-    table = lake.scan(BATCHES, columns=["batch_id", "shards", "rows_clean", "started_at"])
+    table = lake.scan(BATCHES, columns=["batch_id", "shards", "rows_clean", "started_at", "finished_at"])
     if not table.num_columns:
         return []
     wanted = None if batch_ids is None else set(batch_ids)
@@ -140,7 +143,7 @@ def anonymize_shard(
     done = []
     for row in table.sort_by("started_at").to_pylist():
         batch_id, count = row["batch_id"], row["shards"] or 1
-        if count <= shard or (wanted is not None and batch_id not in wanted):
+        if count <= shard or not _is_wanted(row, wanted, and_before):
             continue
         if lake.has(EVENTS, Shard(shard, count).key(batch_id)):
             continue
@@ -155,6 +158,12 @@ def anonymize_shard(
         for ids in together:
             _anonymize(ids, Shard(shard, count), job)
     return done
+
+
+def _is_wanted(row: Mapping[str, Any], wanted: set[str] | None, before: datetime | None) -> bool:
+    if wanted is None or row["batch_id"] in wanted:
+        return True
+    return before is not None and row["finished_at"] < before
 
 
 @dataclass(frozen=True)
@@ -177,7 +186,8 @@ def _anonymize(batch_ids: list[str], shard: Shard, job: _Job) -> None:
             connection.register("raw", lake.dataset(RAW_EVENTS))
             listed = ", ".join(literal(batch_id) for batch_id in waiting)
             connection.execute(
-                f"CREATE TABLE taken AS SELECT * FROM raw WHERE batch_id IN ({listed}) AND {shard.sql()}"
+                f"CREATE TABLE taken AS SELECT row_number() OVER () AS place, * FROM raw "
+                f"WHERE batch_id IN ({listed}) AND {shard.sql()}"
             )
             connection.unregister("raw")
             try:
@@ -207,7 +217,7 @@ def anonymize_taken(
     """Bring the relation `taken` of a scratch database, rows of raw_events, into events.
 
     Args:
-        connection: holds `taken`, as a table or a view.
+        connection: holds `taken`, as a table or a view, with a number of its own for each row, `place`.
         key: names these rows, such as a batch id, or several.
         lake: where the tables are; raw_events holds these rows already.
         keys: for the pseudonyms.
@@ -223,25 +233,25 @@ def anonymize_taken(
     contract = contract or load_contract(RAW_EVENTS)
     for attempt in range(ATTEMPTS):
         version = lake.version(EVENTS)
-        sessions = Sessions(connection, lake.dataset(RAW_EVENTS))
-        treatment = Treatment(connection, sessions.relation, contract, keys)
-        _refuse_broken(treatment, events_contract or load_contract(EVENTS), f"batch {key}")
-        if not sessions.derived:
-            return lake.append(EVENTS, treatment.query(), key=key)
+        derived = derive_sessions(connection, lake.dataset(RAW_EVENTS))
+        anonymizer = Anonymizer(connection, contract, keys, derived)
+        _refuse_broken(anonymizer, events_contract or load_contract(EVENTS), f"batch {key}")
+        if not derived:
+            return lake.append(EVENTS, anonymizer.query(), key=key)
         try:  # Who commits between our look at raw_events and our commit may share a session with us.
             if version is not None:
-                version = _move_sessions(lake, treatment, version)
+                version = _move_sessions(lake, anonymizer, version)
             at = -1 if version is None else version
-            return lake.append(EVENTS, treatment.query(), key=key, if_version=at)
+            return lake.append(EVENTS, anonymizer.query(), key=key, if_version=at)
         except LakeConflictError:
             if attempt == ATTEMPTS - 1:
                 raise
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _move_sessions(lake: Lake, treatment: Treatment, version: int) -> int:
+def _move_sessions(lake: Lake, anonymizer: Anonymizer, version: int) -> int:
     """Give other batches' events the session that they turn out to belong to; return the table's version."""
-    moved = treatment.moved_sessions()
+    moved = anonymizer.moved_sessions()
     if not moved.num_rows:
         return version
     days = sorted(pc.unique(moved["event_date"]).to_pylist())
@@ -294,10 +304,10 @@ def _rotate(
         return 0
     with open_workspace(memory_limit) as connection:
         raw = _take(connection, lake, events)
-        treatment = Treatment(connection, Sessions(connection, raw).relation, contract, keys)
-        _refuse_broken(treatment, events_contract, f"key {keys.current}")
+        anonymizer = Anonymizer(connection, contract, keys, derive_sessions(connection, raw))
+        _refuse_broken(anonymizer, events_contract, f"key {keys.current}")
         key = f"pseudonyms-{keys.current}-from-{version}"
-        lake.overwrite(EVENTS, treatment.query(), key=key, if_version=version)
+        lake.overwrite(EVENTS, anonymizer.query(), key=key, if_version=version)
     return len(events)
 
 
@@ -308,7 +318,8 @@ def _take(connection: DuckDBPyConnection, lake: Lake, events: pa.Table) -> ds.Da
         connection.register("raw", raw)
         connection.register("events_now", events)
         connection.execute(
-            "CREATE TABLE taken AS SELECT * FROM raw WHERE batch_id IN (SELECT batch_id FROM events_now)"
+            "CREATE TABLE taken AS SELECT row_number() OVER () AS place, * FROM raw "
+            "WHERE batch_id IN (SELECT batch_id FROM events_now)"
         )
         connection.unregister("raw")
         found = connection.execute("SELECT count(*) FROM taken").fetchall()[0][0]
@@ -320,8 +331,8 @@ def _take(connection: DuckDBPyConnection, lake: Lake, events: pa.Table) -> ds.Da
     return raw
 
 
-def _refuse_broken(treatment: Treatment, contract: Contract, what: str) -> None:
-    broken = treatment.broken(contract)
+def _refuse_broken(anonymizer: Anonymizer, contract: Contract, what: str) -> None:
+    broken = anonymizer.broken(contract)
     if broken:
         raise AnonymizeError(
             f"{what} would break the contract of events, rows by rule: {broken}; nothing was committed. "

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow.dataset as ds
 
+from data_contracts.privacy import Treatment
+
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
@@ -14,79 +16,80 @@ SESSION_GAP = timedelta(minutes=30)
 DAYS_AROUND = 1
 
 
-class Sessions:
-    """Gives every row of `taken` that has a user a session.
+def derive_sessions(
+    connection: DuckDBPyConnection, raw: ds.Dataset | None, gap: timedelta = SESSION_GAP
+) -> bool:
+    """Find the sessions of those rows of `taken` that have a user and no session.
 
     A session goes on in other batches: the user's events of the day before and of the day after are looked at
-    too. Rows that come late may open a session earlier or close a silence between two; what other batches
-    have in it is then in the table `moved`, so that in the end it makes no difference in which order batches
-    came. (A visit without 30 minutes of silence for more than a day is cut where the look ends.)
-
-    Attributes:
-        relation: `taken`, or a view of it with the sessions filled in.
-        derived: whether there was anything to derive.
+    too. (A visit without 30 minutes of silence for more than a day is cut where the look ends.) Makes the
+    table `visits`: these rows and the others', each with `start`, the microsecond since 1970 in which its
+    session began; `place` is NULL in the others'.
 
     Args:
-        connection: holds the relation `taken`, rows of raw_events.
+        connection: holds the relation `taken`, rows of raw_events with a number of their own, `place`.
         raw: raw_events; None before its first row.
         gap: a longer silence than this ends a session.
+
+    Returns:
+        Whether there was anything to find.
     """
-
-    def __init__(
-        self, connection: DuckDBPyConnection, raw: ds.Dataset | None, gap: timedelta = SESSION_GAP
-    ) -> None:
-        self.connection = connection
-        self.relation = "taken"
-        first, last = connection.execute(
-            """SELECT (min(event_date) - $days)::DATE::VARCHAR, (max(event_date) + $days)::DATE::VARCHAR
-               FROM taken WHERE session_id IS NULL AND user_id IS NOT NULL""",
-            {"days": DAYS_AROUND},
-        ).fetchall()[0]
-        self.derived = first is not None
-        if self.derived:
-            self._visits(raw, first, last)
-            self._derive(gap)
-            self.relation = "visited"
-
-    def _visits(self, raw: ds.Dataset | None, first: str, last: str) -> None:
-        """Make the table `visits`: all rows without a session of these users around these days."""
-        columns = "user_id, occurred_at, batch_id, source_row, sub_row, event_id, event_date"
-        self.connection.execute(f"""
-            CREATE OR REPLACE TABLE visits AS SELECT {columns}, true AS own FROM taken
-            WHERE session_id IS NULL AND user_id IS NOT NULL""")
-        if raw is None:
-            return
-        self.connection.register("raw", raw)
-        self.connection.execute(f"""
-            INSERT INTO visits SELECT {columns}, false FROM raw
+    first, last = connection.execute(
+        """SELECT (min(event_date) - $days)::DATE::VARCHAR, (max(event_date) + $days)::DATE::VARCHAR
+           FROM taken WHERE session_id IS NULL AND user_id IS NOT NULL""",
+        {"days": DAYS_AROUND},
+    ).fetchall()[0]
+    if first is None:
+        return False
+    columns = "user_id, occurred_at, batch_id, source_row, sub_row, event_id, event_date"
+    connection.execute(f"""
+        CREATE OR REPLACE TABLE seen AS SELECT place, {columns} FROM taken
+        WHERE session_id IS NULL AND user_id IS NOT NULL""")
+    if raw is not None:
+        connection.register("raw", raw)
+        connection.execute(f"""
+            INSERT INTO seen SELECT NULL, {columns} FROM raw
             WHERE event_date BETWEEN DATE '{first}' AND DATE '{last}' AND session_id IS NULL
-              AND user_id IN (SELECT user_id FROM visits)
+              AND user_id IN (SELECT user_id FROM seen)
               AND (batch_id, source_row, sub_row) NOT IN (
-                SELECT (batch_id, source_row, sub_row) FROM visits)""")
-        self.connection.unregister("raw")
+                SELECT (batch_id, source_row, sub_row) FROM taken)""")
+        connection.unregister("raw")
+    silence = "epoch_us(occurred_at) - epoch_us(lag(occurred_at) OVER visit)"
+    connection.execute(f"""
+        CREATE OR REPLACE TABLE visits AS
+        SELECT * REPLACE (max(start) OVER (
+          PARTITION BY user_id ORDER BY occurred_at, batch_id, source_row, sub_row
+          ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS start)
+        FROM (
+          SELECT *, CASE WHEN coalesce({silence} > {gap // timedelta(microseconds=1)}, true)
+                         THEN epoch_us(occurred_at) END AS start
+          FROM seen
+          WINDOW visit AS (PARTITION BY user_id ORDER BY occurred_at, batch_id, source_row, sub_row))""")
+    return True
 
-    def _derive(self, gap: timedelta) -> None:
-        silence = "epoch_us(occurred_at) - epoch_us(lag(occurred_at) OVER visit)"
-        self.connection.execute(f"""
-            CREATE OR REPLACE TABLE derived AS
-            WITH starts AS (
-              SELECT *, CASE WHEN coalesce({silence} > {gap // timedelta(microseconds=1)}, true)
-                             THEN epoch_us(occurred_at) END AS start
-              FROM visits
-              WINDOW visit AS (PARTITION BY user_id ORDER BY occurred_at, batch_id, source_row, sub_row)
-            )
-            SELECT * EXCLUDE (start), user_id || '@' || max(start) OVER (
-              PARTITION BY user_id ORDER BY occurred_at, batch_id, source_row, sub_row
-              ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS session_id
-            FROM starts""")
-        self.connection.execute("""
-            CREATE OR REPLACE VIEW visited AS
-            SELECT taken.* REPLACE (coalesce(taken.session_id, derived.session_id) AS session_id)
-            FROM taken LEFT JOIN derived ON own AND taken.batch_id = derived.batch_id
-              AND taken.source_row = derived.source_row AND taken.sub_row = derived.sub_row""")
-        # Only what follows a row of ours can have another beginning than before.
-        self.connection.execute("""
-            CREATE OR REPLACE TABLE moved AS
-            SELECT derived.* FROM derived JOIN (
-              SELECT session_id, min(occurred_at) AS first FROM derived WHERE own GROUP BY session_id
-            ) AS ours USING (session_id) WHERE NOT own AND occurred_at >= first""")
+
+def name_sessions(connection: DuckDBPyConnection, treatment: Treatment) -> None:
+    """Treat the names of the sessions in `visits`, one each.
+
+    Makes the table `named`: the session of each `place`; and `moved`: the visits of other batches that follow
+    one of ours in their session. Only these can have begun elsewhere before: rows that come late may open a
+    session earlier, or close the silence between two.
+
+    Args:
+        connection: holds `visits`.
+        treatment: that of session_id.
+    """
+    connection.execute(f"""
+        CREATE OR REPLACE TABLE sessions AS SELECT user_id, start, {treatment.sql("session_id")} AS session_id
+        FROM (SELECT user_id, start, user_id || '@' || start AS session_id FROM visits
+              WHERE place IS NOT NULL GROUP BY user_id, start)""")
+    connection.execute("""
+        CREATE OR REPLACE TABLE named AS
+        SELECT place, session_id FROM visits JOIN sessions USING (user_id, start)
+        WHERE place IS NOT NULL""")
+    connection.execute("""
+        CREATE OR REPLACE TABLE moved AS SELECT visits.*, session_id
+        FROM visits JOIN sessions USING (user_id, start) JOIN (
+          SELECT user_id, start, min(occurred_at) AS ours FROM visits WHERE place IS NOT NULL GROUP BY ALL
+        ) USING (user_id, start)
+        WHERE place IS NULL AND occurred_at >= ours""")

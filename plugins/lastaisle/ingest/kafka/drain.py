@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -123,20 +123,27 @@ def ingest_range(span: OffsetRange, settings: Drain) -> BatchReport:
     """
     batch = Batch(
         span.batch_id,
-        f"{settings.job.form.name} kafka topic {span.topic}",
+        source_name(settings.job.form.name, span.topic),
         span.url,
         settings.job.form.name,
         offsets={span.app_id: span.end},
         plan={span.key: span.end},
     )
+    job = settings.job
     for attempt in range(ATTEMPTS):
         reading = _Reading(span, settings)
         try:
-            return take_in(iter(reading), batch, settings.job, before_commit=reading.finish)
-        except OvertakenError:
+            return take_in(reading, batch, job, before_commit=reading.finish)
+        except OvertakenError as other:
             if attempt == ATTEMPTS - 1:
                 raise
+            job = replace(job, now=other.now)
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def source_name(format_name: str, topic: str) -> str:
+    """Return how the table batches names a topic as a source."""
+    return f"{format_name} kafka topic {topic}"
 
 
 class _Reading:

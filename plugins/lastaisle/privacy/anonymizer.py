@@ -1,4 +1,4 @@
-"""The SQL that turns raw rows into anonymized ones, field by field as the contract classifies them."""
+"""The SQL that turns raw rows into events, field by field as the contract classifies them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from data_contracts.rules import Rule
 from lastaisle.lake import Query
 from lastaisle.lake.tables import EVENTS_ADDED
 from lastaisle.privacy.keys import PseudonymKeys
+from lastaisle.privacy.sessions import name_sessions
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+SURROGATES_LOOKED_AT = 1000
+_PLACE = f"source_row * {SUB_ROWS} + sub_row"
 _STAND_IN = "repeat('0', 32)"  # for a pseudonym, where only its being there matters
 
 
@@ -26,66 +29,72 @@ def events_schema(contract: Contract) -> pa.Schema:
     return pa.schema([*(pa.field(found.name, found.arrow_type) for found in kept), *EVENTS_ADDED])
 
 
-class Treatment:
-    """Anonymizes rows of raw_events whose sessions are known.
+class Anonymizer:
+    """Turns the rows of the relation `taken` into rows of `events`.
 
     Args:
-        connection: holds the rows.
-        rows: the relation.
+        connection: holds `taken`, rows of raw_events with a number of their own, `place`; and `visits` if
+            sessions were derived.
         contract: that of raw_events.
         keys: for the pseudonyms; the key travels as bound values only.
+        derived: whether `derive_sessions` found any.
     """
 
     def __init__(
-        self, connection: DuckDBPyConnection, rows: str, contract: Contract, keys: PseudonymKeys
+        self, connection: DuckDBPyConnection, contract: Contract, keys: PseudonymKeys, derived: bool
     ) -> None:
         self.connection = connection
-        self.rows = rows
         self.contract = contract
         self.key_version = keys.current
+        self.derived = derived
         policy = contract.privacy_policy()
         self.policy = {name: treatment for name, treatment in policy.items() if treatment.action != "drop"}
         self.hashed = [name for name, treatment in self.policy.items() if treatment.action == "pseudonymize"]
+        self.surrogates = [name for name, treatment in self.policy.items() if treatment.action == "surrogate"]
         for variable, pad in zip((HMAC_INNER, HMAC_OUTER), hmac_pads(keys.key), strict=True):
             connection.execute(f"SET VARIABLE {variable} = $pad", {"pad": pad})
         for name in self.hashed:  # one HMAC an identifier, not one a row
             connection.execute(
                 f"CREATE OR REPLACE TABLE {_pseudonyms(name)} AS SELECT {quote(name)} AS raw, "
                 f"{self.policy[name].sql(name)} AS {quote(name)} "
-                f"FROM (SELECT DISTINCT {quote(name)} FROM {rows} WHERE {quote(name)} IS NOT NULL)"
+                f"FROM (SELECT DISTINCT {quote(name)} FROM taken WHERE {quote(name)} IS NOT NULL)"
             )
-        self.place = self._order()
+        if derived:
+            name_sessions(connection, self.policy["session_id"])
+        self.ranked = self._rank()
 
     def query(self) -> Query:
         """Return the rows of `events`."""
-        rows = self.connection.execute(f"SELECT DISTINCT event_date FROM {self.rows} ORDER BY 1").fetchall()
-        return Query(self.connection, self._sql(), events_schema(self.contract), [day for (day,) in rows])
-
-    def _sql(self) -> str:
-        columns = ", ".join(
-            f"{_pseudonym(name) if name in self.hashed else how.sql(name)} AS {quote(name)}"
-            for name, how in self.policy.items()
-        )
-        joins = " ".join(
-            f"LEFT JOIN {_pseudonyms(name)} ON {_pseudonyms(name)}.raw = {self.rows}.{quote(name)}"
+        columns = ", ".join(f"{self._treated(name)} AS {quote(name)}" for name in self.policy)
+        joins = [
+            f"LEFT JOIN {_pseudonyms(name)} ON {_pseudonyms(name)}.raw = taken.{quote(name)}"
             for name in self.hashed
-        )
-        ordered = " JOIN ordered USING (batch_id, source_row, sub_row)" if self.place == "place" else ""
-        return (
-            f"SELECT {columns}, ({self.place})::BIGINT AS sequence, event_date, batch_id, contract_version, "
-            f"{self.key_version}::INTEGER AS key_version FROM {self.rows}{ordered} {joins}"
-        )
+        ]
+        joins += ["LEFT JOIN named USING (place)"] * self.derived + ["JOIN ranks USING (place)"] * self.ranked
+        sql = f"""SELECT {columns}, {"rank" if self.ranked else _PLACE} AS sequence, event_date, batch_id,
+            contract_version, {self.key_version}::INTEGER AS key_version FROM taken {" ".join(joins)}"""
+        days = self.connection.execute("SELECT DISTINCT event_date FROM taken ORDER BY 1").fetchall()
+        return Query(self.connection, sql, events_schema(self.contract), [day for (day,) in days])
+
+    def _treated(self, name: str) -> str:
+        if name in self.hashed:
+            treated = f"{_pseudonyms(name)}.{quote(name)}"
+        else:
+            treated = self.policy[name].sql(f"taken.{name}" if name == "session_id" else name)
+        return f"coalesce({treated}, named.session_id)" if name == "session_id" and self.derived else treated
 
     def moved_sessions(self) -> pa.Table:
         """Return event_id, session_id and event_date of other batches' rows whose session began elsewhere."""
-        columns = ", ".join(f"{self.policy[name].sql(name)} AS {name}" for name in ("event_id", "session_id"))
-        return self.connection.sql(f"SELECT {columns}, event_date FROM moved").to_arrow_table()
+        event_id = self.policy["event_id"].sql("event_id")
+        moved = f"SELECT {event_id} AS event_id, session_id, event_date FROM moved"
+        return self.connection.sql(moved).to_arrow_table()
 
     def broken(self, contract: Contract) -> dict[str, int]:
         """Count the rows that would break each rule of the contract of events.
 
         The raw rows were good, so a breach is our own mistake. A rule that raw_events has too, on fields that
-        are kept as they are, holds already; what pseudonyms look like is judged once an identifier.
+        are kept as they are, holds already; what pseudonyms look like is judged once an identifier, and what
+        surrogates look like, which are all made of numbers, on a few.
         """
         proven = {rule.predicate for rule in self.contract.rules if rule.severity == "error"}
         kept = {name for name, treatment in self.policy.items() if treatment.action == "keep"}
@@ -100,23 +109,28 @@ class Treatment:
         counts: dict[str, int] = {}
         for name, own in of_names.items():
             counts |= self._count(own, _pseudonyms(name))
-        elsewhere = {rule.name for own in of_names.values() for rule in own}
+        made = [rule for rule in rules if any(_looks_of(rule, name) for name in self.surrogates)]
+        counts |= self._count(made, f"(FROM ({self._sketch()}) LIMIT {SURROGATES_LOOKED_AT})")
+        elsewhere = {rule.name for own in [*of_names.values(), made] for rule in own}
         return counts | self._count(
             [rule for rule in rules if rule.name not in elsewhere], f"({self._sketch()})"
         )
 
     def _sketch(self) -> str:
         """Return the SELECT of the treated rows with a stand-in for every pseudonym, which needs no join."""
+
+        def there(name: str) -> str:
+            # A session was derived wherever there is a user.
+            given = "coalesce(session_id, user_id)" if name == "session_id" else quote(name)
+            return f"CASE WHEN {given} IS NOT NULL THEN {_STAND_IN} END"
+
         columns = ", ".join(
-            f"CASE WHEN {quote(name)} IS NOT NULL THEN {_STAND_IN} END AS {quote(name)}"
-            if name in self.hashed
-            else f"{how.sql(name)} AS {quote(name)}"
+            f"{there(name) if name in self.hashed else how.sql(name)} AS {quote(name)}"
             for name, how in self.policy.items()
         )
-        place = f"source_row * {SUB_ROWS} + sub_row"
         return (
-            f"SELECT {columns}, {place} AS sequence, event_date, batch_id, contract_version, "
-            f"{self.key_version}::INTEGER AS key_version FROM {self.rows}"
+            f"SELECT {columns}, {_PLACE} AS sequence, event_date, batch_id, contract_version, "
+            f"{self.key_version}::INTEGER AS key_version FROM taken"
         )
 
     def _count(self, rules: list[Rule], relation: str) -> dict[str, int]:
@@ -127,32 +141,28 @@ class Treatment:
         found = self.connection.execute(f"SELECT {counts} FROM {relation}", now).fetchall()[0]
         return {rule.name: count for rule, count in zip(rules, found, strict=True) if count}
 
-    def _order(self) -> str:
-        """Return SQL of a number that orders a batch's rows by time, though times are cut to the second.
+    def _rank(self) -> bool:
+        """Make the table `ranks` if rows have to be ranked by time, since their times are cut to the second.
 
         Logs come in the order of time or nearly so: where no row occurred before the one above it, its place
-        in the source will do; else the rows are ranked, which costs a sort and a join.
+        in the source will do, which needs no sort and no join.
         """
         back, most = self.connection.execute(
-            f"""SELECT coalesce(count_if(occurred_at < before), 0), coalesce(max(sub_row), 0) FROM (
+            """SELECT coalesce(count_if(occurred_at < before), 0), coalesce(max(sub_row), 0) FROM (
                  SELECT occurred_at, sub_row, lag(occurred_at) OVER (
-                   PARTITION BY batch_id ORDER BY source_row, sub_row) AS before FROM {self.rows})"""
+                   PARTITION BY batch_id ORDER BY source_row, sub_row) AS before FROM taken)"""
         ).fetchall()[0]
         if not back and most < SUB_ROWS:
-            return f"source_row * {SUB_ROWS} + sub_row"
+            return False
         self.connection.execute(
-            f"""CREATE OR REPLACE TABLE ordered AS SELECT batch_id, source_row, sub_row, row_number() OVER (
-                 PARTITION BY batch_id ORDER BY occurred_at, source_row, sub_row) AS place FROM {self.rows}"""
+            """CREATE OR REPLACE TABLE ranks AS SELECT place, row_number() OVER (
+                 PARTITION BY batch_id ORDER BY occurred_at, source_row, sub_row) AS rank FROM taken"""
         )
-        return "place"
+        return True
 
 
 def _pseudonyms(name: str) -> str:
     return quote(f"pseudonyms_of_{name}")
-
-
-def _pseudonym(name: str) -> str:
-    return f"{_pseudonyms(name)}.{quote(name)}"
 
 
 def _looks_of(rule: Rule, name: str) -> bool:
