@@ -41,6 +41,7 @@ def s3(monkeypatch):
                 time.sleep(0.1)
         s3fs.S3FileSystem.clear_instance_cache()  # those of another test know another port
         store = fsspec.filesystem("s3")
+        store.endpoint = f"http://127.0.0.1:{port}"
         store.mkdir("shop")
         yield store
     finally:
