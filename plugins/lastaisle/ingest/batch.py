@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts.contract import Contract
-from lastaisle.ingest.changes import refuse_changed_fields
+from lastaisle.ingest.changes import refuse_changed_fields, unknown_fields
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.report import BatchReport
 from lastaisle.ingest.sources import Adapter
@@ -26,6 +27,7 @@ from lastaisle.privacy.anonymize import anonymize_batch, anonymize_taken
 from lastaisle.privacy.keys import PseudonymKeys
 from lastaisle.stages import stage
 
+log = logging.getLogger(__name__)
 ATTEMPTS = 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COUNTS = ("rows_in", "rows_clean", "rows_quarantined", "rows_duplicate", "rows_late")
@@ -167,10 +169,30 @@ def _judge(staging: Staging, batch: Batch, job: Ingestion) -> BatchReport:
         fields = staging.count_fields()
         if not job.options.accept_schema_change:
             refuse_changed_fields(job.lake, batch, job.contract, fields)
+        unknown = _find_unknown(staging, batch, job)
     gx_success = ask_great_expectations(staging, job.options.gx_sample_rows, batch.source_file)
     return BatchReport(
-        batch.batch_id, batch.source_file, batch.format, gx_success=gx_success, part=batch.part, fields=fields
+        batch.batch_id,
+        batch.source_file,
+        batch.format,
+        gx_success=gx_success,
+        part=batch.part,
+        fields=fields,
+        unknown_fields=unknown,
     )
+
+
+def _find_unknown(staging: Staging, batch: Batch, job: Ingestion) -> dict[str, int]:
+    """Tell of fields that come and have no place to go, so that none is lost unseen."""
+    if job.form.keys is None:
+        return {}
+    unknown = unknown_fields(staging.first_lines.to_pylist(), job.form.keys(job.contract))
+    if unknown:
+        log.warning(
+            "%s: the contract %s has no field for %s; what they hold is not kept",
+            *(batch.source_file, job.contract.path.name, unknown),
+        )
+    return unknown
 
 
 def _first_now(lake: Lake, batch: Batch) -> datetime | None:
@@ -259,6 +281,7 @@ def _to_row(report: BatchReport, batch: Batch, job: Ingestion, now: datetime, to
         "format": report.format,
         "quarantined_by_rule": json.dumps(report.quarantined_by_rule, sort_keys=True),
         "fields": json.dumps(report.fields, sort_keys=True),
+        "change_accepted": job.options.accept_schema_change,
         "hours": list(report.hours),
         "newest": report.newest,
         "shards": job.options.shards,

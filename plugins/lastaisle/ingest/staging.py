@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CLEAN = "staged ANTI JOIN repeated ON repeated.place = staged.rowid WHERE rules IS NULL"
 # Counted, not cast: a cast goes through the calendar of a time zone.
 _DAY = "DATE '1970-01-01' + (epoch_us(occurred_at) // 86400000000)::INTEGER"
+FIRST_LINES = 1000
 PAYLOAD_CHARACTERS = 16_384  # at most 64 KiB as UTF-8
 
 
@@ -31,6 +32,9 @@ class Staging:
     """Tables of a scratch database: `staged` (every row; `rules` is NULL for a clean one) and `repeated`.
 
     `repeated` holds the row ids in `staged` of the clean rows whose event came before.
+
+    Attributes:
+        first_lines: some lines as they came.
 
     Args:
         connection: from `open_workspace`.
@@ -43,6 +47,7 @@ class Staging:
         self.contract = contract
         self.now = now
         self.names = [f'"{field.name}"' for field in contract.fields]
+        self.first_lines: pa.Array = pa.array([], pa.string())
 
     def load(self, lines: Iterable[pa.RecordBatch], adapter: Adapter, lake: Lake) -> None:
         """Turn lines into typed rows with the names of all rules that each broke.
@@ -59,6 +64,8 @@ class Staging:
             nonlocal read, failure
             try:
                 for batch in lines:
+                    if not read:
+                        self.first_lines = batch["payload"].slice(0, FIRST_LINES)
                     read += batch.num_rows
                     yield batch
             except LastaisleError as error:  # DuckDB would wrap it in one of its own
