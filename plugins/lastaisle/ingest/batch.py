@@ -19,6 +19,7 @@ from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.report import BatchReport
 from lastaisle.ingest.sources import Adapter
 from lastaisle.ingest.staging import CLEAN, Staging
+from lastaisle.ingest.watermark import watermark
 from lastaisle.ingest.witness import ask_great_expectations
 from lastaisle.lake import Lake, LakeConflictError
 from lastaisle.lake.tables import BATCHES, BATCHES_SCHEMA, QUARANTINE, RAW_EVENTS
@@ -224,13 +225,14 @@ def _commit(
 ) -> BatchReport:
     """Commit the batch; derive its duplicates again whenever another writer changed raw_events meanwhile."""
     lake, batch_id, stamp = job.lake, batch.batch_id, _to_stamp(staging.now)
+    before = watermark(lake, batch.source, job.options.allowed_lateness)
     for attempt in range(ATTEMPTS):
         version = lake.version(RAW_EVENTS)
         known = lake.dataset(RAW_EVENTS, version) if version is not None else None
         with stage("find duplicates"):
             staging.mark_repeated(known, batch_id)
         with stage("count"):
-            report = _count(staging, blank, job.options).reconcile()
+            report = _count(staging, blank, job.options, before).reconcile()
         quarantined = partial(staging.quarantined_rows, batch_id, batch.source_file)
         with stage("write quarantine"):
             lake.append(QUARANTINE, quarantined, key=batch_id, stamp=stamp, also=batch.plan)
@@ -256,7 +258,9 @@ def _commit(
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _count(staging: Staging, blank: BatchReport, options: IngestOptions) -> BatchReport:
+def _count(
+    staging: Staging, blank: BatchReport, options: IngestOptions, before: datetime | None
+) -> BatchReport:
     """Count each kind of row by a question of its own, so that the sum can fail."""
     return replace(
         blank,
@@ -264,7 +268,7 @@ def _count(staging: Staging, blank: BatchReport, options: IngestOptions) -> Batc
         rows_clean=staging.count(CLEAN),
         rows_quarantined=staging.count("staged WHERE rules IS NOT NULL"),
         rows_duplicate=staging.count("repeated"),
-        rows_late=staging.count_late(options.allowed_lateness),
+        rows_late=staging.count_late(options.allowed_lateness, before),
         quarantined_by_rule=staging.count_by_rule(),
         warnings_by_rule=staging.count_warnings(),
         hours=staging.hours(),

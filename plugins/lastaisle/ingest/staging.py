@@ -25,6 +25,7 @@ CLEAN = "staged ANTI JOIN repeated ON repeated.place = staged.rowid WHERE rules 
 # Counted, not cast: a cast goes through the calendar of a time zone.
 _DAY = "DATE '1970-01-01' + (epoch_us(occurred_at) // 86400000000)::INTEGER"
 FIRST_LINES = 1000
+_MICROSECOND = timedelta(microseconds=1)
 PAYLOAD_CHARACTERS = 16_384  # at most 64 KiB as UTF-8
 
 
@@ -174,12 +175,24 @@ class Staging:
         )
         self._run(f"CREATE VIEW taken AS {clean}")
 
-    def count_late(self, allowed: timedelta) -> int:
-        """Count the clean rows received later than allowed."""
-        if "received_at" not in {field.name for field in self.contract.fields}:
+    def count_late(self, allowed: timedelta, watermark: datetime | None) -> int:
+        """Count the clean rows received later than allowed.
+
+        Args:
+            allowed: how long after it occurred a row may be received.
+            watermark: what occurred before this came too late where no time of receipt is known; None before
+                the source's first batch.
+        """
+        tests = []
+        stamped = "received_at" in {field.name for field in self.contract.fields}
+        if stamped:
+            tests.append(f"epoch_us(received_at) - epoch_us(occurred_at) > {allowed // _MICROSECOND}")
+        if watermark is not None:
+            older = f"occurred_at < TIMESTAMPTZ '{watermark.astimezone(UTC).isoformat()}'"
+            tests.append(f"(received_at IS NULL AND {older})" if stamped else older)
+        if not tests:
             return 0
-        late = f"epoch_us(received_at) - epoch_us(occurred_at) > {allowed // timedelta(microseconds=1)}"
-        return self.count(f"({self._clean_sql('*')}) WHERE {late}")
+        return self.count(f"({self._clean_sql('*')}) WHERE {' OR '.join(tests)}")
 
     def count_by_rule(self) -> dict[str, int]:
         """Count the quarantined rows by each rule they broke, the most frequent first."""
