@@ -118,7 +118,7 @@ def test_a_clock_may_be_five_minutes_fast_and_no_more(shop):
     assert watermark(shop.lake, f"canonical {path}", HOUR) == NOW + timedelta(minutes=5) - HOUR
 
 
-# Both days on which Berlin's and New York's clocks are changed in 2025, and the hours that are skipped or doubled.
+# When the clocks of Berlin and of New York are changed in 2025, and the hours that come twice.
 CHANGES = (
     "2025-03-09T07",
     "2025-03-30T01",
