@@ -69,6 +69,14 @@ def run_twice(world: World, task: Task) -> None:
     assert task.join() == 0, f"the overtaken run failed: {task.said()}"
 
 
+def run_apart(world: World, task: Task) -> None:
+    """Another run that had planned other ranges before comes to its end; then this one goes on."""
+    assert world.rival is not None
+    for one in (world.rival, task):
+        one.go()
+        assert one.join() == 0, f"one of two runs failed: {one.said()}"
+
+
 def deliver_twice(world: World, task: Task) -> None:
     """The task dies, and every message comes again, to its own partition and to the other one."""
     task.kill()

@@ -51,6 +51,10 @@ class Row:
             disk = stack.enter_context(small_disk()) if self.fault is faults.fill_disk else None
             world = self.world(Path(folder), len(boundary), broker, disk)
             Path(folder, "task.log").touch(0o666)
+            if self.fault is faults.run_apart:
+                world.rival = Task(world.other_work, Path(folder, "rival.log"), "judged")
+                stack.callback(world.rival.kill)
+                world.rival.await_hold()
             task = Task(
                 world.work,
                 Path(folder, "task.log"),
@@ -76,6 +80,7 @@ ROWS = (
     Row("disk full, files", FilesWorld, faults.fill_disk),
     Row("permission lost", KafkaWorld, faults.lose_permission, turn=2),
     Row("two runs at once", KafkaWorld, faults.run_twice),
+    Row("two runs, other ranges", KafkaWorld, faults.run_apart),
     Row("two runs at once, files", FilesWorld, faults.run_twice),
     Row("two runs at once, shards", ShardsWorld, faults.run_twice),
     Row("kill -9, all comes twice", KafkaWorld, faults.deliver_twice, turn=2),

@@ -23,7 +23,7 @@ from lastaisle.privacy.keys import PseudonymKeys
 from tests.faults.boundaries import BOUNDARIES, OF_FILES, OF_SHARDS
 from tests.faults.reconcile import Counts, UnreconciledError, reconcile
 from tests.faults.traffic import Message, Sent, Traffic
-from tests.faults.work import BATCH_ROWS, SHARDS, AnonymizeShards, DrainTopics, IngestFiles, Work
+from tests.faults.work import BATCH_ROWS, SHARDS, AnonymizeShards, DrainTopics, IngestFiles, Task, Work
 from tests.services.kafka import Broker, make_topic
 
 PARTITIONS = 2
@@ -38,6 +38,7 @@ class World(ABC):
     Attributes:
         messages: what is there from the beginning.
         late: what the fault sends afterwards, some of it from between the others.
+        rival: another task that began before the one that a fault befalls.
 
     Args:
         folder: for the lake and whatever else lies in files.
@@ -60,6 +61,7 @@ class World(ABC):
         self.random = random.Random(seed)
         self.traffic = Traffic(self.random)
         self.sent = Sent()
+        self.rival: Task | None = None
         messages = self.traffic.mixed(EVENTS)
         self.messages, self.late = messages[:SENT_FIRST], messages[SENT_FIRST:]
         self.prepare()
@@ -72,6 +74,11 @@ class World(ABC):
     @abstractmethod
     def work(self) -> Work:
         """What brings all that was sent into the lake."""
+
+    @property
+    def other_work(self) -> Work:
+        """What does the same in another way."""
+        return self.work
 
     @abstractmethod
     def send(self, messages: Sequence[Message]) -> None:
@@ -99,6 +106,12 @@ class KafkaWorld(World):
     def work(self) -> Work:
         """What drains the topic."""
         return DrainTopics(self.lake.url, KEYS, self.config, (self.topic,))
+
+    @property
+    def other_work(self) -> Work:
+        """The same, cut into other ranges."""
+        options = IngestOptions(gx_sample_rows=0, batch_rows=BATCH_ROWS * 2)
+        return DrainTopics(self.lake.url, KEYS, self.config, (self.topic,), options)
 
     def send(self, messages: Sequence[Message]) -> None:
         """Send messages to partitions at random."""

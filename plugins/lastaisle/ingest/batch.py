@@ -60,7 +60,8 @@ class Batch:
         format: name of the adapter.
         part: its place among the batches of a file, from 0.
         offsets: keys with stamps that the commits carry besides the batch's own, see `Lake.append`.
-        plan: the same for the batch's first commit only, which says that it has begun.
+        plan: the same for the batch's first commit only, which says that it has begun; who planned otherwise
+            is overtaken.
     """
 
     batch_id: str
@@ -236,7 +237,9 @@ def _commit(
         quarantined = partial(staging.quarantined_rows, batch_id, batch.source_file)
         with stage("write quarantine"):
             lake.append(QUARANTINE, quarantined, key=batch_id, stamp=stamp, also=batch.plan)
-        if (first := _first_now(lake, batch)) not in (None, staging.now):
+        first = _first_now(lake, batch) or staging.now
+        other_plan = any(lake.stamp(QUARANTINE, name) != end for name, end in batch.plan.items())
+        if first != staging.now or other_plan:
             raise OvertakenError(batch, first)
         try:
             with stage("write raw_events"):
@@ -288,7 +291,7 @@ def _to_row(report: BatchReport, batch: Batch, job: Ingestion, now: datetime, to
         "change_accepted": job.options.accept_schema_change,
         "hours": list(report.hours),
         "newest": report.newest,
-        "shards": job.options.shards,
+        "shards": job.options.shards if job.keys is None else 1,
         "gx_success": report.gx_success,
         "contract_version": job.contract.version,
         "started_at": now,
