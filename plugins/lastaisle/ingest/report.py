@@ -76,6 +76,7 @@ class IngestReport:
         quarantined_by_rule, warnings_by_rule: sums over the files.
         files: files that were read or skipped.
         files_skipped: those of them that had been ingested before.
+        files_waiting: files that were changed just now, or while they were read; the next run's.
         files_failed: error message of each file that could not be read.
         batches: ids of the batches, in the order of the files.
         days: UTC days of event time that received rows.
@@ -94,6 +95,7 @@ class IngestReport:
     warnings_by_rule: dict[str, int] = field(default_factory=dict)
     files: int = 0
     files_skipped: int = 0
+    files_waiting: list[str] = field(default_factory=list)
     files_failed: dict[str, str] = field(default_factory=dict)
     batches: list[str] = field(default_factory=list)
     days: list[date] = field(default_factory=list)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -130,9 +130,9 @@ class Staging:
     def hours(self) -> tuple[str, ...]:
         """Return the UTC hours of event time of the clean rows, oldest first."""
         rows = self.connection.execute(
-            f"SELECT DISTINCT date_trunc('hour', occurred_at::TIMESTAMP) AS hour FROM {CLEAN} ORDER BY 1"
+            f"SELECT DISTINCT epoch_us(occurred_at) // 3600000000 AS hour FROM {CLEAN} ORDER BY 1"
         ).fetchall()
-        return tuple(hour.strftime("%Y-%m-%dT%H") for (hour,) in rows)
+        return tuple(datetime.fromtimestamp(hour * 3600, UTC).strftime("%Y-%m-%dT%H") for (hour,) in rows)
 
     def newest(self) -> datetime | None:
         """Return the latest occurred_at of the clean rows."""

@@ -1,0 +1,96 @@
+"""A month of history, many days at once, gives the tables that one day after the other gives."""
+
+import pytest
+
+from lastaisle.ingest.options import IngestOptions
+from lastaisle.ingest.run import ingest
+from lastaisle.lake import Lake
+from lastaisle.lake.tables import BATCHES, EVENTS, QUARANTINE, RAW_EVENTS
+from lastaisle.privacy.keys import PseudonymKeys
+from tests.airflow.history import assert_same_tables, days_of, write_history
+from tests.services.airflow import running_airflow
+
+pytestmark = [pytest.mark.scheduler, pytest.mark.slow, pytest.mark.timeout(1200)]
+
+DAYS = 30
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("history")
+    write_history(folder / "landing", DAYS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(folder):
+    """The tables as one process makes them, day by day."""
+    lake = Lake(folder / "lake")
+    keys = PseudonymKeys.load_or_create(folder / "keys.json", environ={})
+    for day in days_of(DAYS):
+        source = str(folder / "landing" / day)
+        ingest(source, "canonical", lake, keys, options=IngestOptions(gx_sample_rows=0))
+    return lake
+
+
+@pytest.fixture(scope="module")
+def airflow(folder):
+    given = {
+        "LASTAISLE_SOURCE": str(folder / "landing" / "{day}"),
+        "LASTAISLE_KEY_FILE": str(folder / "keys.json"),
+    }
+    with running_airflow(folder / "airflow", **given) as started:
+        yield started
+
+
+def backfill(airflow, *options):
+    """Run a backfill of the month to its end; return its runs."""
+    airflow.wait_for("no other backfill", lambda: all_complete(airflow))
+    before = {run.run_id for run in airflow.api.runs("ingest_sessions")}
+    days = days_of(DAYS)
+    period = ("--from-date", days[0], "--to-date", days[-1])
+    airflow.command("backfill", "create", "--dag-id", "ingest_sessions", *period, *options)
+
+    def over():
+        runs = [run for run in airflow.api.runs("ingest_sessions") if run.partition]
+        return runs if len(runs) == DAYS and all(run.finished for run in runs) else None
+
+    return airflow.wait_for("all days", over, timeout=900), before
+
+
+def all_complete(airflow):
+    known = airflow.api.get("/backfills", dag_id="ingest_sessions")["backfills"]
+    return all(one["completed_at"] for one in known)
+
+
+@pytest.fixture(scope="module")
+def filled(airflow, expected):
+    return backfill(airflow)[0]
+
+
+def test_every_day_is_green_and_days_ran_side_by_side(filled):
+    assert {run.partition: run.state for run in filled} == dict.fromkeys(days_of(DAYS), "success")
+    together = [sum(one.start < other.start < one.end for other in filled) for one in filled]
+    assert max(together) >= 3
+
+
+def test_the_tables_are_those_of_one_day_after_the_other(airflow, filled, expected):
+    assert_same_tables(airflow.lake, expected)
+    broken = airflow.lake.scan(QUARANTINE)
+    assert broken.num_rows == DAYS
+
+
+def test_every_row_is_accounted_for(airflow, filled):
+    batches = airflow.lake.scan(BATCHES).to_pylist()
+    assert len(batches) == DAYS
+    for batch in batches:
+        assert batch["rows_in"] == batch["rows_clean"] + batch["rows_quarantined"] + batch["rows_duplicate"]
+    assert sum(batch["rows_duplicate"] for batch in batches) == 10 * (DAYS - 1)
+
+
+def test_the_same_month_again_changes_no_table(airflow, filled):
+    tables = [RAW_EVENTS, QUARANTINE, BATCHES, EVENTS]
+    before = airflow.lake.versions(tables)
+    runs = backfill(airflow, "--reprocess-behavior", "completed")[0]
+    assert {run.state for run in runs} == {"success"}
+    assert airflow.lake.versions(tables) == before

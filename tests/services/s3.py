@@ -1,0 +1,49 @@
+"""A real S3 API, served on 127.0.0.1."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+
+import fsspec
+import pytest
+import s3fs
+
+
+@pytest.fixture
+def s3(monkeypatch):
+    """A served S3 with one bucket, `shop`, that the environment points at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "nobody",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ALLOW_HTTP": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(300):
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        s3fs.S3FileSystem.clear_instance_cache()  # those of another test know another port
+        store = fsspec.filesystem("s3")
+        store.endpoint = f"http://127.0.0.1:{port}"
+        store.mkdir("shop")
+        yield store
+    finally:
+        server.terminate()
+        server.wait(20)
