@@ -27,6 +27,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from lastaisle.errors import LastaisleError
 from lastaisle.lake.query import Query, discard
+from lastaisle.lake.rewrite import Change, rewrite
 from lastaisle.lake.tables import PARTITIONS
 
 Rows: TypeAlias = pa.Table | pa.RecordBatchReader | Query
@@ -214,20 +215,44 @@ class Lake:
         table = self.table(name)
         if table is None or table.version() != if_version:
             raise LakeConflictError(f"table {name} of {self.url} is no longer at version {if_version}")
-        listed = ", ".join(f"DATE '{day}'" for day in days)
+        touched = pc.field("event_date").isin(list(days)) & pc.field(on).isin(rows[on].combine_chunks())
         try:
-            table.merge(
-                rows,
-                f"kept.{on} = given.{on} AND kept.event_date IN ({listed})",
-                source_alias="given",
-                target_alias="kept",
-                commit_properties=_properties({}, if_version, None),
-            ).when_matched_update(
-                {column: f"given.{column}" for column in rows.column_names if column != on}
-            ).execute()
+            self._rewrite(name, table, touched, Change(rows, on), _properties({}, if_version, None))
         except CommitFailedError as error:
             raise LakeConflictError(f"table {name} of {self.url}: another writer was faster") from error
         return int(table.version())
+
+    def delete(self, name: str, where: pc.Expression) -> None:
+        """Delete rows of a table partitioned by event_date, in one commit.
+
+        Raises:
+            CommitFailedError: another writer changed one of their files meanwhile.
+        """
+        table = self.table(name)
+        if table is not None:
+            self._rewrite(name, table, where)
+
+    def _rewrite(
+        self,
+        name: str,
+        table: DeltaTable,
+        touched: pc.Expression,
+        change: Change | None = None,
+        properties: CommitProperties | None = None,
+    ) -> None:
+        dataset = self.dataset(name, table.version())
+        if dataset is None:
+            return
+        actions = rewrite(table, dataset, self.table_url(name), touched, change)
+        if not actions:
+            return
+        try:
+            table.create_write_transaction(
+                actions, "append", dataset.schema, PARTITIONS[name], commit_properties=properties
+            )
+        except CommitFailedError:
+            discard(table, self.table_url(name), [new.path for new in actions if isinstance(new, AddAction)])
+            raise
 
     def _commit(
         self,

@@ -238,9 +238,7 @@ def _expire_rows(lake: Lake, name: str, policy: MaintenancePolicy, now: datetime
         dataset = lake.dataset(name, table.version())
         rows = dataset.count_rows(filter=expired) if dataset else 0
         if rows and not dry_run:
-            table.delete(
-                f"event_date <= '{day}' AND ingested_at < '{oldest:%Y-%m-%dT%H:%M:%SZ}'", _writer_properties()
-            )
+            lake.delete(name, expired)
         return rows
 
     return _again_if_overtaken(lake, name, expire)
