@@ -24,9 +24,10 @@ from lastaisle.privacy.anonymize import anonymize_shard
 from lastaisle.privacy.keys import PseudonymKeys
 from tests.faults.boundaries import Hold
 
-BATCH_ROWS = 30
+BATCH_ROWS = 60
 SHARDS = 2
 SECONDS = 120
+RAW, EVENTS = load_contract("raw_events"), load_contract("events")
 _NOBODY = 65534
 
 # The interpreter that is forked for each task has imported everything and used nothing: no threads.
@@ -49,11 +50,13 @@ class DrainTopics:
     keys: PseudonymKeys
     config: dict[str, str]
     topics: tuple[str, ...]
-    options: IngestOptions = field(default_factory=lambda: IngestOptions(gx_sample_rows=0, batch_rows=BATCH_ROWS))
+    options: IngestOptions = field(
+        default_factory=lambda: IngestOptions(gx_sample_rows=0, batch_rows=BATCH_ROWS)
+    )
 
     def run(self) -> None:
         """Do it, or what is left of it."""
-        job = Ingestion(Lake(self.lake), adapter("canonical"), load_contract("raw_events"), self.options, self.keys)
+        job = Ingestion(Lake(self.lake), adapter("canonical"), RAW, self.options, self.keys, EVENTS)
         drain(self.topics, Drain(KafkaConnection(self.config), job))
 
 
@@ -65,11 +68,21 @@ class IngestFiles:
     keys: PseudonymKeys
     source: str
     format: str = "canonical"
-    options: IngestOptions = field(default_factory=lambda: IngestOptions(gx_sample_rows=0, batch_rows=BATCH_ROWS))
+    options: IngestOptions = field(
+        default_factory=lambda: IngestOptions(gx_sample_rows=0, batch_rows=BATCH_ROWS)
+    )
 
     def run(self) -> None:
         """Do it, or what is left of it."""
-        report = ingest(self.source, self.format, Lake(self.lake), self.keys, options=self.options)
+        report = ingest(
+            self.source,
+            self.format,
+            Lake(self.lake),
+            self.keys,
+            contract=RAW,
+            events_contract=EVENTS,
+            options=self.options,
+        )
         if report.files_failed:
             raise RuntimeError(f"files failed: {report.files_failed}")
 
@@ -84,7 +97,7 @@ class AnonymizeShards:
     def run(self) -> None:
         """Do it, or what is left of it."""
         for shard in range(SHARDS):
-            anonymize_shard(shard, Lake(self.lake), self.keys)
+            anonymize_shard(shard, Lake(self.lake), self.keys, contract=RAW, events_contract=EVENTS)
 
 
 class Task:
@@ -141,9 +154,7 @@ class Task:
         return self.log.read_text(errors="replace")[-3000:] if self.log.exists() else "(nothing)"
 
 
-def _run(
-    work: Work, log: str, boundary: str, turn: int, unprivileged: bool, gate: Connection
-) -> None:
+def _run(work: Work, log: str, boundary: str, turn: int, unprivileged: bool, gate: Connection) -> None:
     with Path(log).open("a") as stream:
         os.dup2(stream.fileno(), 2)
     sys.stderr = os.fdopen(2, "w", closefd=False)

@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_contracts.contract import load_contract
 from lastaisle.ingest.batch import Ingestion
 from lastaisle.ingest.files import list_files
 from lastaisle.ingest.kafka.client import watermarks
@@ -23,7 +22,7 @@ from lastaisle.privacy.keys import PseudonymKeys
 from tests.faults.boundaries import BOUNDARIES, OF_FILES, OF_SHARDS
 from tests.faults.reconcile import Counts, UnreconciledError, reconcile
 from tests.faults.traffic import Message, Sent, Traffic
-from tests.faults.work import BATCH_ROWS, SHARDS, AnonymizeShards, DrainTopics, IngestFiles, Task, Work
+from tests.faults.work import BATCH_ROWS, RAW, SHARDS, AnonymizeShards, DrainTopics, IngestFiles, Task, Work
 from tests.services.kafka import Broker, make_topic
 
 PARTITIONS = 2
@@ -110,7 +109,7 @@ class KafkaWorld(World):
     @property
     def other_work(self) -> Work:
         """The same, cut into other ranges."""
-        options = IngestOptions(gx_sample_rows=0, batch_rows=BATCH_ROWS * 2)
+        options = IngestOptions(gx_sample_rows=0, batch_rows=BATCH_ROWS // 3)
         return DrainTopics(self.lake.url, KEYS, self.config, (self.topic,), options)
 
     def send(self, messages: Sequence[Message]) -> None:
@@ -180,7 +179,7 @@ class ShardsWorld(FilesWorld):
         """Write a file, and bring it into raw_events."""
         super().send(messages)
         options = IngestOptions(gx_sample_rows=0, batch_rows=BATCH_ROWS, shards=SHARDS)
-        job = Ingestion(self.lake, adapter("canonical"), load_contract("raw_events"), options)
+        job = Ingestion(self.lake, adapter("canonical"), RAW, options)
         for file in list_files(str(self.folder / "logs")):
             ingest_file(file, job, source="canonical logs")
 

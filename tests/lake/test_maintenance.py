@@ -206,7 +206,9 @@ def test_writers_go_on_while_it_is_maintained(lake):
     assert sum(report.partitions_compacted for report in reports) > 3, "it compacted under the writers"
 
 
-@pytest.mark.parametrize("step", ["replace_days", "compact", "create_checkpoint", "cleanup_metadata", "vacuum"])
+@pytest.mark.parametrize(
+    "step", ["replace_days", "compact", "create_checkpoint", "cleanup_metadata", "vacuum"]
+)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_kill_9_at_any_step_and_a_plain_run_again(lake, step, when):
     age(lake, 8)

@@ -162,17 +162,25 @@ def anonymize_shard(
     return done
 
 
-def anonymize_pending(lake: Lake, keys: PseudonymKeys) -> None:
+def anonymize_pending(
+    lake: Lake,
+    keys: PseudonymKeys,
+    *,
+    contract: Contract | None = None,
+    events_contract: Contract | None = None,
+) -> None:
     """Bring all that waits in raw_events into events, every shard of it.
 
     Args:
         lake: where the tables are.
         keys: for the pseudonyms.
+        contract: that of raw_events; the packaged one by default.
+        events_contract: what the result must satisfy; the packaged one by default.
     """
     counts = lake.scan(BATCHES, columns=["shards"])
     most = pc.max(counts["shards"]).as_py() if counts.num_columns else 0
     for shard in range(most or 0):
-        anonymize_shard(shard, lake, keys)
+        anonymize_shard(shard, lake, keys, contract=contract, events_contract=events_contract)
 
 
 def _shards_of(batch_id: str, lake: Lake) -> list[Shard]:

@@ -76,8 +76,9 @@ def drain(
                 progress(min(1.0, done / max(1, waiting)), span.url)
         if not plan.left:
             break
-    if settings.job.keys is not None:  # what a run left behind that died between its last two commits
-        anonymize_pending(lake, settings.job.keys)
+    job = settings.job
+    if job.keys is not None:  # what a run left behind that died between its last two commits
+        anonymize_pending(lake, job.keys, contract=job.contract, events_contract=job.events_contract)
     report.seconds = (datetime.now(UTC) - started).total_seconds()
     report.events_per_second = report.rows_in / max(report.seconds, 1e-9)
     report.peak_rss_mib = peak_rss_mib()
