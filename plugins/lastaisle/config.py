@@ -45,6 +45,8 @@ class Settings:
         seed: seed of every random choice.
         partition: what one run of ingestion covers, "day" or "hour".
         settle_seconds: a file changed less than this ago may still be growing, so it is the next run's.
+        lookback_hours: how far back a run looks for files that were uploaded late, into the places of earlier
+            hours or days; 0 looks only at its own. A backfill never looks back.
         drain_cron: when a run of ingestion starts where the source is Kafka; what it leaves, a next one takes
             up at once.
         run_rows: the most messages that one run takes from Kafka.
@@ -79,6 +81,7 @@ class Settings:
     seed: int = 7
     partition: str = "day"
     settle_seconds: float = 10.0
+    lookback_hours: float = 0.0
     drain_cron: str = "*/5 * * * *"
     run_rows: int = 5_000_000
     batch_rows: int = 2_000_000

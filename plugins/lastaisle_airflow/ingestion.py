@@ -13,7 +13,9 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from lastaisle.config import Settings
 from lastaisle.errors import SourceError
 from lastaisle.ingest.kafka.address import is_kafka, parse_source
-from lastaisle_airflow.partitions import completed, keys_of_hours, partition_of, source_of
+from lastaisle_airflow.files import files_of
+from lastaisle_airflow.partitions import completed, keys_of_hours, partition_of
+from lastaisle_airflow.stores import open_lake, source_options
 
 if TYPE_CHECKING:
     from lastaisle.ingest.batch import Ingestion
@@ -35,33 +37,16 @@ def plan_batches(context: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
     settings = Settings.from_env()
     if is_kafka(settings.source):
         return _plan_ranges(settings, context["ti"])
-    return [[{"url": url}] for url in files_of(source_of(partition_of(context), settings))]
-
-
-def files_of(source: str) -> list[str]:
-    """Return the addresses of a partition's files.
-
-    Raises:
-        AirflowSkipException: there are none (yet).
-    """
-    from lastaisle.ingest.files import list_files
-
-    try:
-        files = [file.url for file in list_files(source)]
-    except SourceError as nothing:
-        raise AirflowSkipException(str(nothing)) from nothing
-    if not files:
-        raise AirflowSkipException(f"no files at {source}")
-    return files
+    look_back = context["dag_run"].run_type != "backfill"
+    return [[{"url": url}] for url in files_of(partition_of(context), settings, look_back=look_back)]
 
 
 def _plan_ranges(settings: Settings, task_instance: Any) -> list[list[dict[str, Any]]]:
     from lastaisle.ingest.kafka.drain import plan_topics
-    from lastaisle.lake import Lake
     from lastaisle_airflow.kafka import kafka_connection
 
     source = parse_source(settings.source)
-    connection, lake = kafka_connection(source.name), Lake(settings.lake)
+    connection, lake = kafka_connection(source.name), open_lake(settings)
     limits = {"max_rows": settings.run_rows, "batch_rows": settings.batch_rows}
     plan = plan_topics(connection, source.topics, lake, **limits)
     for app_id, lag in plan.lag.items():
@@ -102,7 +87,6 @@ def _job(settings: Settings) -> Ingestion:
     from lastaisle.ingest.batch import Ingestion
     from lastaisle.ingest.options import IngestOptions
     from lastaisle.ingest.sources import adapter
-    from lastaisle.lake import Lake
     from lastaisle.lake.tables import RAW_EVENTS
 
     options = IngestOptions(
@@ -111,14 +95,14 @@ def _job(settings: Settings) -> Ingestion:
         shards=settings.shards,
     )
     contract = load_contract(RAW_EVENTS)
-    return Ingestion(Lake(settings.lake), adapter(settings.source_format), contract, options)
+    return Ingestion(open_lake(settings), adapter(settings.source_format), contract, options)
 
 
 def _ingest_file(url: str, settings: Settings, job: Ingestion) -> list[BatchReport]:
     from lastaisle.ingest.files import list_files
     from lastaisle.ingest.run import ingest_file
 
-    (file,) = list_files(url)
+    (file,) = list_files(url, source_options(settings.source)[1])
     return ingest_file(file, job, source=f"{settings.source_format} {settings.source}")
 
 
@@ -138,7 +122,6 @@ def anonymize(shard: int, reports: Any) -> dict[str, Any]:
     Returns:
         What this run took in, the same from every shard.
     """
-    from lastaisle.lake import Lake
     from lastaisle.privacy.anonymize import anonymize_shard
     from lastaisle.privacy.keys import PseudonymKeys
 
@@ -146,7 +129,7 @@ def anonymize(shard: int, reports: Any) -> dict[str, Any]:
     keys = PseudonymKeys.load_or_create(settings.key_file, lake_url=settings.lake)
     summary = summarize(reports)
     before = datetime.now(UTC) - ORPHANED
-    done = anonymize_shard(shard, Lake(settings.lake), keys, batch_ids=summary["batches"], and_before=before)
+    done = anonymize_shard(shard, open_lake(settings), keys, batch_ids=summary["batches"], and_before=before)
     log.info("Anonymized shard %d of batches %s", shard, ", ".join(done) or "none: all were done before")
     return summary
 
@@ -223,9 +206,8 @@ def _watermarks(summary: Mapping[str, Any], settings: Settings) -> tuple[datetim
     """Return the watermark of all topics before this run and after it: that of the slowest topic."""
     from lastaisle.ingest.kafka.drain import source_name
     from lastaisle.ingest.watermark import watermark
-    from lastaisle.lake import Lake
 
-    lake, lateness = Lake(settings.lake), timedelta(minutes=settings.lateness_minutes)
+    lake, lateness = open_lake(settings), timedelta(minutes=settings.lateness_minutes)
     names = [source_name(settings.source_format, topic) for topic in parse_source(settings.source).topics]
 
     def slowest(without: Sequence[str]) -> datetime | None:

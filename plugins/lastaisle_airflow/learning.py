@@ -18,6 +18,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from lastaisle.config import Settings
 from lastaisle_airflow.assets import CHECKOUT_RECOMMENDER
 from lastaisle_airflow.defaults import TRAINING_POOL
+from lastaisle_airflow.stores import open_lake
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,6 @@ def plan(
         AirflowSkipException: the champion has learned from data as late already, or there are no events yet.
     """
     from lastaisle.errors import NotEnoughDataError
-    from lastaisle.lake import Lake
     from lastaisle.release.registry import Registry
     from lastaisle.release.release import current_champion
     from lastaisle.training.plan import StalePlanError, plan_window
@@ -68,7 +68,7 @@ def plan(
     lengths = {f"{prefix}window_hours": window_hours, f"{prefix}half_life_hours": half_life_hours}
     given: dict[str, Any] = {name: value for name, value in lengths.items() if value}
     settings = replace(Settings.from_env(), **given)
-    lake = Lake(settings.lake)
+    lake = open_lake(settings)
     try:
         planned = plan_window(
             lake,
@@ -88,7 +88,6 @@ def plan(
 def train_candidate(planned: dict[str, Any]) -> str:
     """Train, and return the MLflow run's id; too few sessions fail at once, since trying again adds none."""
     from lastaisle.errors import NotEnoughDataError
-    from lastaisle.lake import Lake
     from lastaisle.release.registry import Registry
     from lastaisle.training.plan import TrainingPlan
     from lastaisle.training.train import train_candidate as train
@@ -96,7 +95,7 @@ def train_candidate(planned: dict[str, Any]) -> str:
     settings = Settings.from_env()
     training_plan = TrainingPlan.from_json(json.dumps(planned))
     try:
-        return train(training_plan, Lake(settings.lake), Registry(settings))
+        return train(training_plan, open_lake(settings), Registry(settings))
     except NotEnoughDataError as too_few:
         raise AirflowFailException(str(too_few)) from too_few
 
@@ -104,25 +103,23 @@ def train_candidate(planned: dict[str, Any]) -> str:
 @task(pool=TRAINING_POOL)
 def evaluate_candidate(trained: str) -> str:
     """Judge the candidate beside champion and baselines; the report lies in the MLflow run."""
-    from lastaisle.lake import Lake
     from lastaisle.release.evaluate import evaluate_candidate as evaluate
     from lastaisle.release.registry import Registry
 
     settings = Settings.from_env()
-    evaluate(trained, Lake(settings.lake), Registry(settings))
+    evaluate(trained, open_lake(settings), Registry(settings))
     return trained
 
 
 @task
 def release_candidate(trained: str) -> dict[str, Any]:
     """Register the candidate, and promote it if the gate lets it."""
-    from lastaisle.lake import Lake
     from lastaisle.release.evaluate import evaluate_candidate as evaluate
     from lastaisle.release.registry import Registry
     from lastaisle.release.release import release_candidate as release
 
     settings = Settings.from_env()
-    lake, registry = Lake(settings.lake), Registry(settings)
+    lake, registry = open_lake(settings), Registry(settings)
     # Returns what is stored, unless the champion moved since: then it judges against the new one.
     evaluate(trained, lake, registry)
     actor = actor_of(get_current_context()["dag_run"])
@@ -148,13 +145,12 @@ def announce_champion(move: dict[str, Any], *, outlet_events: Any = None) -> Non
 
 def roll_back(to_version: int | None, reason: str, dry_run: bool, dag_run: Any) -> dict[str, Any]:
     """Move the champion back, or say what would move; tried again, the same DAG run moves it once."""
-    from lastaisle.lake import Lake
     from lastaisle.release.registry import Registry
     from lastaisle.release.rollback import rollback
 
     settings = Settings.from_env()
     report = rollback(
-        Lake(settings.lake),
+        open_lake(settings),
         Registry(settings),
         to_version=None if to_version is None else str(to_version),
         reason=reason.strip() or ("dry run" if dry_run else ""),

@@ -8,6 +8,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from lastaisle.config import Settings
+from lastaisle_airflow.stores import open_lake
 
 log = logging.getLogger(__name__)
 
@@ -18,10 +19,9 @@ def tables() -> list[str]:
     Raises:
         AirflowSkipException: there are none yet.
     """
-    from lastaisle.lake import Lake
     from lastaisle.lake.maintenance import tables_of
 
-    lake = Lake(Settings.from_env().lake)
+    lake = open_lake(Settings.from_env())
     found = tables_of(lake)
     if not found:
         raise AirflowSkipException(f"the lake {lake.url} has no tables yet")
@@ -30,12 +30,11 @@ def tables() -> list[str]:
 
 def maintain(table: str, dry_run: bool) -> dict[str, Any]:
     """Maintain one table as the settings say; return what changed."""
-    from lastaisle.lake import Lake
     from lastaisle.lake.maintenance import MaintenancePolicy
     from lastaisle.lake.maintenance import maintain as run
 
     settings = Settings.from_env()
     policy = MaintenancePolicy.from_settings(settings)
-    report = run(Lake(settings.lake), table, policy, dry_run=dry_run)
+    report = run(open_lake(settings), table, policy, dry_run=dry_run)
     log.info("%s", report)
     return report.to_dict()

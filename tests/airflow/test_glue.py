@@ -116,15 +116,6 @@ def test_only_hours_of_earlier_partitions_are_late(monkeypatch):
         ingestion.announced_late(summary | {"hours": ["2025-10-09T01"]}, context)
 
 
-def test_a_partition_without_files_is_skipped(tmp_path):
-    from airflow.sdk.exceptions import AirflowSkipException
-
-    with pytest.raises(AirflowSkipException):
-        ingestion.files_of(str(tmp_path / "absent"))
-    with pytest.raises(AirflowSkipException):
-        ingestion.files_of(str(tmp_path))
-
-
 def test_empty_params_take_the_settings_and_moments_are_utc():
     given = learning.given_params({"epochs": 3, "window_hours": None, "data_end": "2025-10-09T12:00:00"})
     assert given == {"epochs": 3, "data_end": datetime(2025, 10, 9, 12, tzinfo=UTC)}

@@ -165,6 +165,16 @@ def read_batch(lake: Lake, batch_id: str) -> BatchReport | None:
     return _from_row(lake.scan(BATCHES, where=pc.field("batch_id") == batch_id).to_pylist()[0])
 
 
+def finish_batch(batch: Batch, job: Ingestion) -> BatchReport | None:
+    """Say of a batch that it was taken in before, and finish what is left of it, without its lines.
+
+    Returns:
+        None if it is not in the table batches.
+    """
+    recorded = read_batch(job.lake, batch.batch_id)
+    return None if recorded is None else _skip(recorded, batch, job)
+
+
 def _judge(staging: Staging, batch: Batch, job: Ingestion) -> BatchReport:
     """Let Great Expectations and the batches before this one judge what was read."""
     with stage("compare fields with the batches before"):

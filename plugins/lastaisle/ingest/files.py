@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -47,6 +48,10 @@ class SourceFile:
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     state: str = ""
     modified: float | None = None
+
+    def changed_within(self, seconds: float) -> bool:
+        """Tell whether the file was changed so recently that it may still be growing."""
+        return self.modified is not None and abs(time.time() - self.modified) < seconds
 
     def open(self) -> IO[bytes]:
         """Open the file for reading bytes."""

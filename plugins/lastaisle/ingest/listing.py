@@ -9,7 +9,6 @@ moved or renamed is opened once more; its content makes the same batch, so its r
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -70,9 +69,7 @@ def look(
         SourceError: there is nothing at any place, or it cannot be reached.
     """
     files = _list([source] if isinstance(source, str) else source, options)
-    now = time.time()
-    young = settle.total_seconds()
-    waiting = [file for file in files if file.modified is not None and abs(now - file.modified) < young]
+    waiting = [file for file in files if file.changed_within(settle.total_seconds())]
     for file in waiting:
         log.warning("left for the next run: %s was changed within the last %s", file.url, settle)
     unsettled = {file.url for file in waiting}
@@ -110,6 +107,15 @@ def remember(lake: Lake, file: SourceFile, format_name: str, batches: Sequence[B
     }
     key = f"{format_name} {file.url} {file.state}"
     lake.append(FILES, pa.Table.from_pylist([row], schema=FILES_SCHEMA), key=key)
+
+
+def recall(lake: Lake, file: SourceFile, format_name: str) -> list[str]:
+    """Return the ids of the batches of a file that was taken in as it is; none if it was not."""
+    same = (pc.field("url") == file.url) & (pc.field("format") == format_name)
+    if not file.state or not lake.table(FILES):
+        return []
+    rows = lake.scan(FILES, columns=["batch_ids"], where=same & (pc.field("state") == file.state)).to_pylist()
+    return list(rows[0]["batch_ids"]) if rows else []
 
 
 def _list(sources: Sequence[str], options: Mapping[str, Any] | None) -> list[SourceFile]:
