@@ -110,7 +110,7 @@ class KafkaWorld(World):
     def other_work(self) -> Work:
         """The same, cut into other ranges."""
         options = IngestOptions(gx_sample_rows=0, batch_rows=BATCH_ROWS // 3)
-        return DrainTopics(self.lake.url, KEYS, self.config, (self.topic,), options)
+        return DrainTopics(self.lake.url, KEYS, self.config, (self.topic,), options=options)
 
     def send(self, messages: Sequence[Message]) -> None:
         """Send messages to partitions at random."""
