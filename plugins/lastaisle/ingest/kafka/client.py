@@ -112,7 +112,7 @@ def read_range(
 def watermarks(
     connection: KafkaConnection, topics: Sequence[str], *, timeout: float = TIMEOUT_SECONDS
 ) -> list[Watermarks]:
-    """Ask what the brokers hold of every partition of some topics; again while a partition changes its leader.
+    """Ask what the brokers hold of every partition of some topics; again while one changes its leader.
 
     Raises:
         KafkaSourceError: the cluster cannot be reached or refuses, or a topic is not there.
