@@ -99,6 +99,6 @@ def _event(name: str, shopper: int, moment: datetime, place: int) -> dict[str, A
         "price": 1.5 + place,
         "currency": "EUR",
     }
-    return (
-        row if shopper % 2 else row | {"session_id": None if shopper % 4 == 0 else f"s-{shopper}-{moment:%d}"}
-    )
+    if shopper % 2 == 0:
+        row["session_id"] = f"s-{shopper}-{moment:%d}" if shopper % 4 else None
+    return row

@@ -16,7 +16,7 @@ from data_contracts.contract import Contract, load_contract
 from lastaisle.errors import SourceError
 from lastaisle.ingest.batch import Batch, Ingestion, OvertakenError, take_in
 from lastaisle.ingest.files import FileChangedError, SourceFile, read_lines
-from lastaisle.ingest.listing import look, remember
+from lastaisle.ingest.listing import Listing, look, remember
 from lastaisle.ingest.options import IngestOptions, Progress
 from lastaisle.ingest.report import BatchReport, IngestReport
 from lastaisle.ingest.slices import Slice, Slices
@@ -80,6 +80,17 @@ def ingest(
     listing = look(
         *(source, lake), format_name=format_name, options=source_options, settle=settle, anonymized=True
     )
+    _take_in_listing(listing, job, f"{format_name} {source}", report, progress)
+    report.seconds = time.perf_counter() - started
+    report.events_per_second = report.rows_in / max(report.seconds, 1e-9)
+    report.peak_rss_mib = peak_rss_mib()
+    return report
+
+
+def _take_in_listing(
+    listing: Listing, job: Ingestion, source: str, report: IngestReport, progress: Progress | None
+) -> None:
+    """Take in what is new in a listing; add what became of each file to the report."""
     report.files_waiting += [file.url for file in listing.waiting]
     for known in listing.known.values():
         report.files += 1
@@ -87,7 +98,7 @@ def ingest(
         report.add(known)
     for file in listing.new:
         try:
-            batches = ingest_file(file, job, source=f"{format_name} {source}", progress=progress)
+            batches = ingest_file(file, job, source=source, progress=progress)
         except FileChangedError as error:
             log.warning("left for the next run: %s", error)
             report.files_waiting.append(file.url)
@@ -100,10 +111,6 @@ def ingest(
         report.files_skipped += all(batch.skipped for batch in batches)
         for batch in batches:
             report.add(batch)
-    report.seconds = time.perf_counter() - started
-    report.events_per_second = report.rows_in / max(report.seconds, 1e-9)
-    report.peak_rss_mib = peak_rss_mib()
-    return report
 
 
 def ingest_file(

@@ -82,6 +82,7 @@ BATCHES_SCHEMA: Final = pa.schema(
         pa.field("rows_late", pa.int64()),
         pa.field("quarantined_by_rule", pa.string()),
         pa.field("fields", pa.string()),
+        pa.field("change_accepted", pa.bool_()),
         pa.field("hours", pa.list_(pa.string())),
         pa.field("newest", TIMESTAMP),
         pa.field("shards", pa.int32()),
