@@ -14,7 +14,7 @@ export AIRFLOW_HOME ?= $(LASTAISLE_HOME)/airflow
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint format bench lock clean
+.PHONY: help setup demo up test faults soak lint format bench lock clean
 
 help:  ## Show this help
 	@echo "Lastaisle: session logs in, registered checkout recommendation models out."
@@ -44,6 +44,12 @@ up: setup  ## Start Airflow and MLflow on 127.0.0.1, without the demo's work
 test: setup  ## Run all tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
+faults: setup  ## Let every fault strike at every step of ingestion, and print the matrix (four minutes)
+	@$(BIN)/python -m tests.faults.matrix
+
+soak: setup  ## Half an hour of mixed traffic and random kills, every row accounted for
+	@$(BIN)/python benchmarks/soak.py
+
 lint: setup  ## Check style, types, import floors, contract versions
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -55,7 +61,7 @@ format: setup  ## Format the code
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 bench: setup  ## Run the benchmarks behind README's figures
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in $(filter-out benchmarks/soak.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 lock: setup  ## Make requirements.txt anew from requirements.in
 	@$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 requirements.in -o requirements.txt

@@ -62,7 +62,7 @@ def lose_permission(world: World, task: Task) -> None:
 
 
 def run_twice(world: World, task: Task) -> None:
-    """Another run does the same work, and what came meanwhile, from beginning to end; then this one goes on."""
+    """Another run does the same, and what came meanwhile, from beginning to end; then this one goes on."""
     world.send(world.late)
     world.work.run()
     task.go()

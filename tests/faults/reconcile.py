@@ -73,9 +73,9 @@ _CHECKS = {
         FULL JOIN (SELECT batch_id, count(*) AS rows FROM refused GROUP BY 1) USING (batch_id)
         WHERE told <> found""",
     "one visit lies in several sessions": """
-        SELECT visit, count(DISTINCT session_id) FROM placed GROUP BY 1 HAVING count(DISTINCT session_id) <> 1""",
+        SELECT visit, count(DISTINCT session_id) AS found FROM placed GROUP BY 1 HAVING found <> 1""",
     "one session holds several visits": """
-        SELECT session_id, count(DISTINCT visit) FROM placed GROUP BY 1 HAVING count(DISTINCT visit) > 1""",
+        SELECT session_id, count(DISTINCT visit) AS found FROM placed GROUP BY 1 HAVING found > 1""",
 }
 
 

@@ -14,12 +14,15 @@ from typing import Protocol
 
 from data_contracts.contract import load_contract
 from lastaisle.ingest.batch import Ingestion
+from lastaisle.ingest.kafka.avro import AvroSchemas
 from lastaisle.ingest.kafka.connection import KafkaConnection
 from lastaisle.ingest.kafka.drain import Drain, drain
+from lastaisle.ingest.kafka.payloads import Decoder
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.run import ingest
 from lastaisle.ingest.sources import adapter
 from lastaisle.lake import Lake
+from lastaisle.lake.maintenance import maintain, tables_of
 from lastaisle.privacy.anonymize import anonymize_shard
 from lastaisle.privacy.keys import PseudonymKeys
 from tests.faults.boundaries import Hold
@@ -50,6 +53,7 @@ class DrainTopics:
     keys: PseudonymKeys
     config: dict[str, str]
     topics: tuple[str, ...]
+    schemas: str | None = None
     options: IngestOptions = field(
         default_factory=lambda: IngestOptions(gx_sample_rows=0, batch_rows=BATCH_ROWS)
     )
@@ -57,7 +61,8 @@ class DrainTopics:
     def run(self) -> None:
         """Do it, or what is left of it."""
         job = Ingestion(Lake(self.lake), adapter("canonical"), RAW, self.options, self.keys, EVENTS)
-        drain(self.topics, Drain(KafkaConnection(self.config), job))
+        decoder = Decoder(RAW.version, AvroSchemas(self.schemas))
+        drain(self.topics, Drain(KafkaConnection(self.config), job, decoder))
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,19 @@ class AnonymizeShards:
         """Do it, or what is left of it."""
         for shard in range(SHARDS):
             anonymize_shard(shard, Lake(self.lake), self.keys, contract=RAW, events_contract=EVENTS)
+
+
+@dataclass(frozen=True)
+class MaintainTables:
+    """Compact all tables, and clean up behind them."""
+
+    lake: str
+
+    def run(self) -> None:
+        """Do it, or what is left of it."""
+        lake = Lake(self.lake)
+        for name in tables_of(lake):
+            maintain(lake, name)
 
 
 class Task:

@@ -66,6 +66,7 @@ class World(ABC):
         self.prepare()
         self.send(self.messages)
 
+    @abstractmethod
     def prepare(self) -> None:
         """Make the place where messages go."""
 
@@ -110,7 +111,7 @@ class KafkaWorld(World):
     def other_work(self) -> Work:
         """The same, cut into other ranges."""
         options = IngestOptions(gx_sample_rows=0, batch_rows=BATCH_ROWS // 3)
-        return DrainTopics(self.lake.url, KEYS, self.config, (self.topic,), options)
+        return DrainTopics(self.lake.url, KEYS, self.config, (self.topic,), options=options)
 
     def send(self, messages: Sequence[Message]) -> None:
         """Send messages to partitions at random."""
@@ -149,6 +150,10 @@ class FilesWorld(World):
 
     boundaries = OF_FILES
 
+    def prepare(self) -> None:
+        """Make the folder."""
+        (self.folder / "logs").mkdir()
+
     @property
     def work(self) -> Work:
         """What ingests the folder."""
@@ -157,7 +162,6 @@ class FilesWorld(World):
     def send(self, messages: Sequence[Message]) -> None:
         """Write a file of messages; there are no tombstones in files."""
         logs = self.folder / "logs"
-        logs.mkdir(exist_ok=True)
         path = logs / f"{len(list(logs.iterdir())):03}-{uuid.uuid4().hex}.jsonl"
         written = [message for message in messages if message.value is not None]
         path.write_bytes(b"".join((message.value or b"") + b"\n" for message in written))

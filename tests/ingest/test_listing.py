@@ -221,3 +221,10 @@ def test_a_store_in_memory_is_listed_too(shop):
         assert shop.ingest("memory://listing").rows_clean == 1
     finally:
         store.rm("/listing", recursive=True)
+
+
+def test_a_folder_whose_files_all_may_still_grow_waits_as_a_whole(shop):
+    shop.ingest(shop.write([shop.event(1)], "a.jsonl"))
+    young = shop.write([shop.event(2)], "b.jsonl")
+    report = shop.ingest(young, settle=timedelta(seconds=10))
+    assert (report.files, report.files_waiting) == (0, [young])

@@ -265,3 +265,24 @@ def test_shards_give_the_same_events_as_one_task(tmp_path):
         found.append([(row["item_id"], row["session_id"], row["event_id"]) for row in events])
     assert found[0] == found[1]
     assert len({session for _, session, _ in found[0]}) == 8
+
+
+def test_a_batch_that_came_in_shards_is_not_anonymized_once_more_as_a_whole(world):
+    """Whoever comes next, for the batch or for its file, finishes the shards that are missing."""
+    world.stage([event(f"{user}", user_id=f"user-{user}") for user in "abcdefgh"], 3)
+    anonymize_shard(1, world.lake, world.keys)
+    (batch_id,) = world.lake.scan("batches")["batch_id"].to_pylist()
+    assert anonymize_batch(batch_id, world.lake, world.keys).rows == 8
+    source = str(world.folder / "1.jsonl")
+    assert ingest(source, "canonical", world.lake, world.keys, now=NOW).rows_duplicate == 8
+    for shard in range(3):
+        anonymize_shard(shard, world.lake, world.keys)
+    assert len(world.events()) == 8
+
+
+def test_rows_that_were_anonymized_as_they_came_have_no_shards_left(world):
+    world._write(event("a"), event("b"))
+    options = IngestOptions(gx_sample_rows=0, shards=3)
+    ingest(f"{world.folder}/1.jsonl", "canonical", world.lake, world.keys, now=NOW, options=options)
+    assert [anonymize_shard(shard, world.lake, world.keys) for shard in range(3)] == [[], [], []]
+    assert len(world.events()) == 2

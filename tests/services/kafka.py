@@ -202,6 +202,8 @@ def make_topic(broker: Broker, partitions: int = 1, name: str = "", **config: st
     new = NewTopic(name, num_partitions=partitions, replication_factor=1, config=settings)
     admin = AdminClient(broker.config)  # must outlive its futures
     admin.create_topics([new])[name].result(30)
+    while name not in admin.list_topics(timeout=30).topics:  # the broker hears of it from its controller
+        time.sleep(0.01)
     return name
 
 

@@ -138,7 +138,8 @@ def _known(
 ) -> dict[str, BatchReport]:
     """Return the reports of those files that are as they were when they were taken in, by address."""
     states = {file.url: file.state for file in files}
-    same = pc.field("url").isin(list(states)) & (pc.field("format") == format_name)
+    urls = pa.array(list(states), pa.string())
+    same = pc.field("url").isin(urls) & (pc.field("format") == format_name)
     rows = lake.scan(FILES, columns=list(_READ), where=same).to_pylist() if lake.table(FILES) else []
     events = lake.table(EVENTS) if anonymized else None
     return {

@@ -14,25 +14,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.fs as pa_fs
-from deltalake import (
-    CommitProperties,
-    DeltaTable,
-    Schema,
-    Transaction,
-    WriterProperties,
-    write_deltalake,
-)
+from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
 from lastaisle.errors import LastaisleError
+from lastaisle.lake.commits import commit_properties_of, files_of, widen
 from lastaisle.lake.query import Query, discard
 from lastaisle.lake.tables import PARTITIONS
 from lastaisle.lake.workspace import open_workspace
 
 Rows: TypeAlias = pa.Table | pa.RecordBatchReader | Query
 ATTEMPTS = 12
-_WRITER = "writer"  # the application id that every append of this project writes: an optimistic lock
 
 
 class LakeConflictError(LastaisleError):
@@ -259,7 +252,7 @@ class Lake:
                     "append",
                     query.schema,
                     PARTITIONS[name],
-                    commit_properties=_properties({}, at, None, alone=True),
+                    commit_properties=commit_properties_of({}, at, None, alone=True),
                 )
                 return at + 1
         discard(table, self.table_url(name), [action.path for action in written])
@@ -300,7 +293,7 @@ class Lake:
                     "derive them again"
                 )
             stamps = {**(also or {}), **dict.fromkeys(keys, stamp)}
-            properties = _properties(stamps, at, metadata, alone=mode == "overwrite")
+            properties = commit_properties_of(stamps, at, metadata, alone=mode == "overwrite")
             try:
                 self._write(name, table, data, mode, properties)
                 return True
@@ -354,7 +347,7 @@ class Lake:
         mode: Literal["append", "overwrite"],
         properties: CommitProperties,
     ) -> None:
-        _widen(table, query.schema)
+        widen(table, query.schema)
         actions: list[AddAction | RemoveAction] = [*query.write(table, self.table_url(name))]
         try:
             table.create_write_transaction(
@@ -375,51 +368,6 @@ class Lake:
         return table.vacuum(
             retention_hours=keep_hours, dry_run=dry_run, enforce_retention_duration=keep_hours >= 168
         )
-
-
-def files_of(table: DeltaTable, days: Sequence[date]) -> dict[str, RemoveAction]:
-    """Return the files of some days of a table by their paths, each as what removes it."""
-    now = int(time.time() * 1000)
-    files = pa.table(table.get_add_actions(flatten=True)).to_pylist()
-    return {
-        file["path"]: RemoveAction(
-            file["path"],
-            data_change=True,
-            deletion_timestamp=now,
-            size=file["size_bytes"],
-            partition_values={"event_date": file["partition.event_date"].isoformat()},
-        )
-        for file in files
-        if file["partition.event_date"] in days
-    }
-
-
-def _properties(
-    stamps: Mapping[str, int], at: int, metadata: Mapping[str, str] | None, *, alone: bool = False
-) -> CommitProperties:
-    """Return a commit's keys and stamps, and the lock on which a second writer at this version fails.
-
-    What takes files out of a table has to be `alone`: no commit at all may come between. Delta-rs would not
-    notice that a compaction put the same rows into another file meanwhile, and they would be there twice.
-    """
-    every = {**stamps, _WRITER: at + 1}
-    return CommitProperties(
-        custom_metadata=dict(metadata) if metadata else None,
-        app_transactions=[Transaction(name, version) for name, version in every.items()],
-        max_commit_retries=0 if alone else None,
-    )
-
-
-def _widen(table: DeltaTable, schema: pa.Schema) -> None:
-    """Add the columns that a table lacks; another writer who commits meanwhile makes ours fail."""
-    known = {field.name for field in table.schema().fields}
-    missing = [field for field in Schema.from_arrow(schema).fields if field.name not in known]
-    if missing:
-        at = table.version()
-        table.alter.add_columns(missing)
-        table.update_incremental()
-        if table.version() != at + 1:
-            raise CommitFailedError(f"another writer committed while columns were added to {table.table_uri}")
 
 
 @contextmanager

@@ -239,7 +239,7 @@ def _expire_rows(lake: Lake, name: str, policy: MaintenancePolicy, now: datetime
     def expire(table: DeltaTable) -> int:
         dataset = lake.dataset(name, table.version())
         rows = dataset.count_rows(filter=expired) if dataset else 0
-        if rows and not dry_run:
+        if dataset and rows and not dry_run:
             days = pc.unique(dataset.to_table(["event_date"], filter=expired)["event_date"]).to_pylist()
             with open_workspace() as connection:
                 connection.register("old", dataset)

@@ -29,6 +29,7 @@ def open_workspace(memory_limit: str = MEMORY_LIMIT) -> Iterator[DuckDBPyConnect
                 connection.execute(f"SET {name} = '{value}'")
             # Every table here carries the row's number, so the order of insertion is worth nothing.
             connection.execute("SET preserve_insertion_order = false")
+            connection.execute("SET enable_progress_bar = false")
             yield connection
         finally:
             connection.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
 
 TIMEOUT_SECONDS = 30.0
+_CHANGES_OF_LEADER = (
+    "LEADER_NOT_AVAILABLE",
+    "NOT_LEADER_FOR_PARTITION",
+    "FENCED_LEADER_EPOCH",
+    "UNKNOWN_LEADER_EPOCH",
+)
 
 
 class RangeRead:
@@ -105,11 +112,29 @@ def read_range(
 def watermarks(
     connection: KafkaConnection, topics: Sequence[str], *, timeout: float = TIMEOUT_SECONDS
 ) -> list[Watermarks]:
-    """Ask what the brokers hold of every partition of some topics.
+    """Ask what the brokers hold of every partition of some topics; again while one changes its leader.
 
     Raises:
         KafkaSourceError: the cluster cannot be reached or refuses, or a topic is not there.
     """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return _watermarks(connection, topics, timeout)
+        except KafkaSourceError as error:
+            if not _is_change_of_leader(error.__cause__) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
+
+
+def _is_change_of_leader(error: BaseException | None) -> bool:
+    """Tell whether a partition is between two leaders, as for a moment after a broker started again."""
+    from confluent_kafka import KafkaException
+
+    return isinstance(error, KafkaException) and error.args[0].name() in _CHANGES_OF_LEADER
+
+
+def _watermarks(connection: KafkaConnection, topics: Sequence[str], timeout: float) -> list[Watermarks]:
     from confluent_kafka import IsolationLevel, TopicPartition
     from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
