@@ -36,6 +36,7 @@ def expected(folder):
 @pytest.fixture(scope="module")
 def airflow(folder):
     given = {
+        "LASTAISLE_GX_SAMPLE_ROWS": "0",
         "LASTAISLE_SOURCE": str(folder / "landing" / "{day}"),
         "LASTAISLE_KEY_FILE": str(folder / "keys.json"),
     }
