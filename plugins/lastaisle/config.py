@@ -27,6 +27,8 @@ class Settings:
     Attributes:
         home: folder for what is not told otherwise: the default lake, the default MLflow store, the key file.
         lake: folder or URL (s3://, gs://) of the Delta tables; default <home>/lake.
+        lake_options: what delta-rs needs to reach a lake in an object store, as a JSON object; where it is
+            empty, the environment variables that delta-rs knows say it.
         mlflow_uri: MLflow tracking and registry URI; default a SQLite file <home>/mlflow/mlflow.db.
         mlflow_artifacts: where a new MLflow experiment keeps its artifacts; default <home>/mlflow/artifacts.
         key_file: pseudonym keys (never inside the lake); default <home>/keys/pseudonym.json.
@@ -42,6 +44,7 @@ class Settings:
         full_half_life_hours: the same for a full run.
         seed: seed of every random choice.
         partition: what one run of ingestion covers, "day" or "hour".
+        settle_seconds: a file changed less than this ago may still be growing, so it is the next run's.
         drain_cron: when a run of ingestion starts where the source is Kafka; what it leaves, a next one takes
             up at once.
         run_rows: the most messages that one run takes from Kafka.
@@ -62,6 +65,7 @@ class Settings:
 
     home: Path = field(default_factory=lambda: Path.home() / ".lastaisle")
     lake: str = ""
+    lake_options: str = field(default="", repr=False)
     mlflow_uri: str = ""
     mlflow_artifacts: str = ""
     key_file: str = ""
@@ -76,6 +80,7 @@ class Settings:
     full_half_life_hours: float = 168.0
     seed: int = 7
     partition: str = "day"
+    settle_seconds: float = 10.0
     drain_cron: str = "*/5 * * * *"
     run_rows: int = 5_000_000
     batch_rows: int = 2_000_000

@@ -85,7 +85,7 @@ def ingest(chain: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             if "url" in link:
                 reports += _ingest_file(link["url"], settings, job)
             else:
-                reports.append(_ingest_range(link, settings, job))
+                reports += _ingest_range(link, settings, job)
     except SchemaChangeError as changed:  # trying again changes nothing
         raise AirflowFailException(str(changed)) from changed
     for report in reports:
@@ -123,7 +123,7 @@ def _ingest_file(url: str, settings: Settings, job: Ingestion) -> list[BatchRepo
     return ingest_file(file, job, source=f"{settings.source_format} {settings.source}")
 
 
-def _ingest_range(link: Mapping[str, Any], settings: Settings, job: Ingestion) -> BatchReport:
+def _ingest_range(link: Mapping[str, Any], settings: Settings, job: Ingestion) -> list[BatchReport]:
     from lastaisle.ingest.kafka.drain import Drain, ingest_range
     from lastaisle.ingest.kafka.payloads import Decoder
     from lastaisle.ingest.kafka.ranges import OffsetRange

@@ -30,12 +30,11 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def store():
-    """A bucket, and the environment of this process that leads to it."""
-    with running_s3("shop") as environment, pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        yield environment
+def store(folder):
+    """A bucket with the history, to which the environment leads."""
+    with running_s3() as store:
+        store.put(str(folder / "landing"), "shop/landing", recursive=True)
+        yield store
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +52,9 @@ def expected(folder):
 @pytest.fixture(scope="module")
 def celery(folder, store):
     """Airflow on CeleryExecutor with two workers, which share nothing but Redis, the bucket, and a key."""
-    import fsspec
-
-    fsspec.filesystem("s3").put(str(folder / "landing"), "shop/landing", recursive=True)
     with ExitStack() as stack:
         redis = stack.enter_context(running_redis(folder / "redis"))
         given = {
-            **store,
             "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
             "AIRFLOW__CELERY__BROKER_URL": redis,
             "AIRFLOW__CELERY__RESULT_BACKEND": redis,

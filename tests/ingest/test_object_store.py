@@ -4,56 +4,22 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import socket
 import subprocess
 import sys
-import time
+import textwrap
 
-import fsspec
+import boto3
 import pytest
-import s3fs
 
 from lastaisle.config import Settings
+from lastaisle.ingest.files import SourceFile
+from lastaisle.ingest.listing import new_files
 from lastaisle.ingest.run import ingest
 from lastaisle.lake import Lake
 from lastaisle.privacy.keys import PseudonymKeys
 from lastaisle_airflow.partitions import source_of
-
-
-@pytest.fixture
-def s3(monkeypatch):
-    """A served S3 with one bucket, `shop`, that the environment points at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": "nobody",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ALLOW_HTTP": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(300):
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        s3fs.S3FileSystem.clear_instance_cache()  # those of another test know another port
-        store = fsspec.filesystem("s3")
-        store.mkdir("shop")
-        yield store
-    finally:
-        server.terminate()
-        server.wait(20)
 
 
 def test_logs_are_ingested_from_a_bucket_into_a_lake_in_a_bucket(s3, tmp_path):
@@ -90,3 +56,102 @@ def test_a_day_of_segments_own_files_is_ingested_from_where_segment_puts_them(s3
     report = ingest(source_of("2015-05-27", settings), "segment", lake, keys)
     assert (report.rows_in, report.rows_clean, report.rows_duplicate) == (6, 5, 1)
     assert {str(row["occurred_at"])[:10] for row in lake.scan("events").to_pylist()} == {"2015-05-27"}
+
+
+def line(number: int) -> bytes:
+    event = {"event_type": "item_viewed", "occurred_at": "2025-10-09T12:00:00Z", "session_id": "s1"}
+    return json.dumps({**event, "event_id": f"e{number}", "item_id": "i1"}).encode() + b"\n"
+
+
+def test_objects_are_taken_in_once_unless_they_are_replaced(s3, tmp_path, monkeypatch):
+    """Whoever writes them, and whatever this process has listed before."""
+    lake = Lake(tmp_path / "lake")
+    keys = PseudonymKeys.load_or_create(tmp_path / "keys.json", lake_url=lake.url)
+    other = boto3.client("s3")
+    opened = []
+    original = SourceFile.open
+    monkeypatch.setattr(SourceFile, "open", lambda self: opened.append(self.url) or original(self))
+
+    def found() -> tuple[int, int, set[str]]:
+        opened.clear()
+        report = ingest("s3://shop/logs", "canonical", lake, keys)
+        return report.rows_clean, report.rows_duplicate, {url.rpartition("/")[2] for url in opened}
+
+    other.put_object(Bucket="shop", Key="logs/b.jsonl", Body=line(1))
+    assert found() == (1, 0, {"b.jsonl"})
+    other.put_object(Bucket="shop", Key="logs/a.jsonl", Body=line(2))
+    assert found() == (1, 1, {"a.jsonl"})
+    other.put_object(Bucket="shop", Key="logs/b.jsonl", Body=line(1) + line(3))
+    assert found() == (1, 2, {"b.jsonl"})
+    assert found() == (0, 3, set())
+
+
+def test_an_upload_in_parts_is_there_when_it_is_complete_and_not_before(s3, tmp_path):
+    lake = Lake(tmp_path / "lake")
+    keys = PseudonymKeys.load_or_create(tmp_path / "keys.json", lake_url=lake.url)
+    other = boto3.client("s3")
+    upload = {"Bucket": "shop", "Key": "logs/large.jsonl"}
+    upload["UploadId"] = other.create_multipart_upload(**upload)["UploadId"]
+    bodies = [b"".join(map(line, range(60_000))), b"".join(map(line, range(60_000, 60_010)))]
+    parts = [
+        {"PartNumber": n, "ETag": other.upload_part(**upload, PartNumber=n, Body=body)["ETag"]}
+        for n, body in enumerate(bodies, 1)
+    ]
+    other.put_object(Bucket="shop", Key="logs/small.jsonl", Body=line(70_000))
+    assert [file.url for file in new_files("s3://shop/logs", lake)] == ["s3://shop/logs/small.jsonl"]
+    assert ingest("s3://shop/logs", "canonical", lake, keys).rows_clean == 1
+    other.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    report = ingest("s3://shop/logs", "canonical", lake, keys)
+    assert (report.rows_clean, report.rows_duplicate) == (60_010, 1)
+
+
+# gcsfs reads at import whether to speak gRPC, which the emulator does not: so in a process of its own.
+GOOGLE = textwrap.dedent("""
+    import sys
+
+    import fsspec
+
+    from lastaisle.ingest.listing import new_files
+    from lastaisle.ingest.run import ingest
+    from lastaisle.lake import Lake
+    from lastaisle.privacy.keys import PseudonymKeys
+
+    folder, *bodies = sys.argv[1:]
+    options = {"token": "anon", "project": "shop"}
+    store = fsspec.filesystem("gs", **options)
+    lake = Lake(f"{folder}/lake")
+    keys = PseudonymKeys.load_or_create(f"{folder}/keys.json", lake_url=lake.url)
+    for body in bodies:
+        store.pipe("shop/logs/a.jsonl", body.encode())
+        for _ in range(2):
+            report = ingest("gs://shop/logs", "canonical", lake, keys, source_options=options)
+            print(report.rows_clean, report.rows_duplicate, report.files_skipped)
+    print(*new_files("gs://shop/logs", lake, options=options))
+""")
+
+
+def test_logs_in_google_cloud_storage_are_taken_in_once_unless_they_are_replaced(tmp_path):
+    emulator = pytest.importorskip("gcp_storage_emulator.server")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = emulator.create_server("127.0.0.1", port, in_memory=True, default_bucket="shop")
+    server.start()
+    try:
+        bodies = [line(1).decode(), (line(1) + line(2)).decode()]
+        done = subprocess.run(
+            [sys.executable, "-c", GOOGLE, str(tmp_path), *bodies],
+            env=os.environ
+            | {
+                "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}",
+                "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
+                "PYTHONPATH": os.pathsep.join(sys.path),
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        server.stop()
+    assert done.stdout.split("\n") == ["1 0 0", "0 1 1", "1 1 0", "0 2 1", "", ""], done.stderr

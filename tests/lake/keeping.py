@@ -94,5 +94,5 @@ if __name__ == "__main__":
         write(folder, int(rest[0]))
     else:
         if rest:
-            die(TableOptimizer if rest[0] == "compact" else DeltaTable, *rest)
+            die({"compact": TableOptimizer, "replace_days": Lake}.get(rest[0], DeltaTable), *rest)
         maintain(Lake(folder), TABLE, POLICY, now=NOW)

@@ -207,7 +207,7 @@ def test_writers_go_on_while_it_is_maintained(lake):
 
 
 @pytest.mark.parametrize(
-    "step", ["create_write_transaction", "compact", "create_checkpoint", "cleanup_metadata", "vacuum"]
+    "step", ["replace_days", "compact", "create_checkpoint", "cleanup_metadata", "vacuum"]
 )
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_kill_9_at_any_step_and_a_plain_run_again(lake, step, when):

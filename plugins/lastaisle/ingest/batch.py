@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -13,11 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts.contract import Contract
-from lastaisle.ingest.changes import refuse_changed_fields
+from lastaisle.ingest.changes import refuse_changed_fields, unknown_fields
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.report import BatchReport
 from lastaisle.ingest.sources import Adapter
 from lastaisle.ingest.staging import CLEAN, Staging
+from lastaisle.ingest.watermark import watermark
 from lastaisle.ingest.witness import ask_great_expectations
 from lastaisle.lake import Lake, LakeConflictError
 from lastaisle.lake.tables import BATCHES, BATCHES_SCHEMA, QUARANTINE, RAW_EVENTS
@@ -26,6 +28,7 @@ from lastaisle.privacy.anonymize import anonymize_batch, anonymize_taken
 from lastaisle.privacy.keys import PseudonymKeys
 from lastaisle.stages import stage
 
+log = logging.getLogger(__name__)
 ATTEMPTS = 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COUNTS = ("rows_in", "rows_clean", "rows_quarantined", "rows_duplicate", "rows_late")
@@ -57,7 +60,8 @@ class Batch:
         format: name of the adapter.
         part: its place among the batches of a file, from 0.
         offsets: keys with stamps that the commits carry besides the batch's own, see `Lake.append`.
-        plan: the same for the batch's first commit only, which says that it has begun.
+        plan: the same for the batch's first commit only, which says that it has begun; who planned otherwise
+            is overtaken.
     """
 
     batch_id: str
@@ -167,10 +171,30 @@ def _judge(staging: Staging, batch: Batch, job: Ingestion) -> BatchReport:
         fields = staging.count_fields()
         if not job.options.accept_schema_change:
             refuse_changed_fields(job.lake, batch, job.contract, fields)
+        unknown = _find_unknown(staging, batch, job)
     gx_success = ask_great_expectations(staging, job.options.gx_sample_rows, batch.source_file)
     return BatchReport(
-        batch.batch_id, batch.source_file, batch.format, gx_success=gx_success, part=batch.part, fields=fields
+        batch.batch_id,
+        batch.source_file,
+        batch.format,
+        gx_success=gx_success,
+        part=batch.part,
+        fields=fields,
+        unknown_fields=unknown,
     )
+
+
+def _find_unknown(staging: Staging, batch: Batch, job: Ingestion) -> dict[str, int]:
+    """Tell of fields that come and have no place to go, so that none is lost unseen."""
+    if job.form.keys is None:
+        return {}
+    unknown = unknown_fields(staging.first_lines.to_pylist(), job.form.keys(job.contract))
+    if unknown:
+        log.warning(
+            "%s: the contract %s has no field for %s; what they hold is not kept",
+            *(batch.source_file, job.contract.path.name, unknown),
+        )
+    return unknown
 
 
 def _first_now(lake: Lake, batch: Batch) -> datetime | None:
@@ -202,17 +226,20 @@ def _commit(
 ) -> BatchReport:
     """Commit the batch; derive its duplicates again whenever another writer changed raw_events meanwhile."""
     lake, batch_id, stamp = job.lake, batch.batch_id, _to_stamp(staging.now)
+    before = watermark(lake, batch.source, job.options.allowed_lateness)
     for attempt in range(ATTEMPTS):
         version = lake.version(RAW_EVENTS)
         known = lake.dataset(RAW_EVENTS, version) if version is not None else None
         with stage("find duplicates"):
             staging.mark_repeated(known, batch_id)
         with stage("count"):
-            report = _count(staging, blank, job.options).reconcile()
+            report = _count(staging, blank, job.options, before).reconcile()
         quarantined = partial(staging.quarantined_rows, batch_id, batch.source_file)
         with stage("write quarantine"):
             lake.append(QUARANTINE, quarantined, key=batch_id, stamp=stamp, also=batch.plan)
-        if (first := _first_now(lake, batch)) not in (None, staging.now):
+        first = _first_now(lake, batch) or staging.now
+        other_plan = any(lake.stamp(QUARANTINE, name) != end for name, end in batch.plan.items())
+        if first != staging.now or other_plan:
             raise OvertakenError(batch, first)
         try:
             with stage("write raw_events"):
@@ -234,7 +261,9 @@ def _commit(
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _count(staging: Staging, blank: BatchReport, options: IngestOptions) -> BatchReport:
+def _count(
+    staging: Staging, blank: BatchReport, options: IngestOptions, before: datetime | None
+) -> BatchReport:
     """Count each kind of row by a question of its own, so that the sum can fail."""
     return replace(
         blank,
@@ -242,7 +271,7 @@ def _count(staging: Staging, blank: BatchReport, options: IngestOptions) -> Batc
         rows_clean=staging.count(CLEAN),
         rows_quarantined=staging.count("staged WHERE rules IS NOT NULL"),
         rows_duplicate=staging.count("repeated"),
-        rows_late=staging.count_late(options.allowed_lateness),
+        rows_late=staging.count_late(options.allowed_lateness, before),
         quarantined_by_rule=staging.count_by_rule(),
         warnings_by_rule=staging.count_warnings(),
         hours=staging.hours(),
@@ -259,9 +288,10 @@ def _to_row(report: BatchReport, batch: Batch, job: Ingestion, now: datetime, to
         "format": report.format,
         "quarantined_by_rule": json.dumps(report.quarantined_by_rule, sort_keys=True),
         "fields": json.dumps(report.fields, sort_keys=True),
+        "change_accepted": job.options.accept_schema_change,
         "hours": list(report.hours),
         "newest": report.newest,
-        "shards": job.options.shards,
+        "shards": job.options.shards if job.keys is None else 1,
         "gx_success": report.gx_success,
         "contract_version": job.contract.version,
         "started_at": now,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 BATCHES_BEFORE = 20
 ENOUGH_ROWS = 100
 """Fewer rows than this, before or now, tell nothing about a field."""
+UNKNOWN_FIELDS = 20
+"""At most so many are told of: a shop may use ids for names."""
 
 
 class SchemaChangeError(LastaisleError):
@@ -64,12 +66,32 @@ def refuse_changed_fields(lake: Lake, batch: Batch, contract: Contract, fields: 
         )
 
 
+def unknown_fields(lines: Iterable[str], known: Collection[str]) -> dict[str, int]:
+    """Count the names on the top level of JSON objects that are none of the known ones.
+
+    Args:
+        lines: some lines of a batch; what is no object is for the rules to judge.
+        known: the names that the contract has a place for.
+    """
+    found: Counter[str] = Counter()
+    for line in lines:
+        try:
+            document = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(document, dict):
+            found.update(name for name in document if name not in known)
+    return dict(found.most_common(UNKNOWN_FIELDS))
+
+
 def _before(lake: Lake, source: str, contract_version: str) -> Counter[str]:
-    """Add up the field counts of the source's newest batches."""
+    """Add up the field counts of the source's newest batches, back to one whose change was accepted."""
     same = (pc.field("source") == source) & (pc.field("contract_version") == contract_version)
-    found = lake.scan(BATCHES, columns=["fields", "finished_at"], where=same) if lake.table(BATCHES) else None
     total: Counter[str] = Counter()
-    if found is not None and found.num_columns:
+    found = lake.scan(BATCHES, where=same) if lake.table(BATCHES) else None
+    if found is not None:
         for row in found.sort_by([("finished_at", "descending")]).slice(0, BATCHES_BEFORE).to_pylist():
             total.update(json.loads(row["fields"] or "{}"))
+            if row.get("change_accepted"):
+                break
     return total

@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import IO, Any
 
 import fsspec
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from lastaisle.errors import SourceError
+from lastaisle.ingest.parquet import parquet_lines
 
 CHUNK_BYTES = 4 << 20
 MAX_LINE_BYTES = 1 << 20
@@ -23,6 +25,10 @@ _BOM = b"\xef\xbb\xbf"
 _UNFINISHED = re.compile(r"(^|/)[._][^/]*$|\.(tmp|part|partial|crdownload|inprogress)$")
 
 
+class FileChangedError(SourceError):
+    """A file that was changed between its listing and its last line; the next run takes it as it is then."""
+
+
 @dataclass(frozen=True)
 class SourceFile:
     """One file of a source.
@@ -31,15 +37,38 @@ class SourceFile:
         url: its path or URL, as named in the tables.
         size: bytes.
         options: what fsspec needs to open it.
+        state: what changes whenever its content does: size and time of the last change, or what an object
+            store names an upload by; empty where the store tells neither.
+        modified: when it was last changed, in seconds since 1970; None where only whole files ever appear.
     """
 
     url: str
     size: int
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    state: str = ""
+    modified: float | None = None
 
     def open(self) -> IO[bytes]:
         """Open the file for reading bytes."""
         return fsspec.open(self.url, "rb", **self.options).open()
+
+    def refuse_changed(self) -> None:
+        """Make sure that the file is still what was listed.
+
+        Raises:
+            FileChangedError: it was changed.
+            SourceError: it is gone.
+        """
+        if not self.state:
+            return
+        try:
+            filesystem, path = fsspec.core.url_to_fs(self.url, **self.options)
+            filesystem.invalidate_cache(path)
+            state, _ = _state(filesystem.info(path))
+        except OSError as error:
+            raise SourceError(f"{self.url} went away while it was read ({error})") from error
+        if state != self.state:
+            raise FileChangedError(f"{self.url} changed while it was read: was {self.state}, is {state}")
 
 
 def list_files(source: str, options: Mapping[str, Any] | None = None) -> list[SourceFile]:
@@ -56,6 +85,7 @@ def list_files(source: str, options: Mapping[str, Any] | None = None) -> list[So
     options = dict(options or {})
     try:
         filesystem, path = fsspec.core.url_to_fs(str(source), **options)
+        filesystem.invalidate_cache()
         if any(sign in path for sign in "*?["):
             found = filesystem.glob(path, detail=True)
         elif filesystem.isdir(path):
@@ -66,10 +96,31 @@ def list_files(source: str, options: Mapping[str, Any] | None = None) -> list[So
         raise SourceError(f"cannot read the source {source!r}: {error or type(error).__name__}") from error
     local = "file" in np.atleast_1d(filesystem.protocol).tolist()
     return [
-        SourceFile(name if local else str(filesystem.unstrip_protocol(name)), int(info["size"] or 0), options)
+        SourceFile(
+            name if local else str(filesystem.unstrip_protocol(name)),
+            int(info["size"] or 0),
+            options,
+            *_state(info),
+        )
         for name, info in sorted(found.items())
         if info["type"] == "file" and (name == path or not _UNFINISHED.search(name))
     ]
+
+
+def _state(info: Mapping[str, Any]) -> tuple[str, float | None]:
+    """Return what tells one content of a file from the next, and when it was changed.
+
+    Uploads to an object store are there as a whole or not at all, so their time is of no interest.
+    """
+    for name in ("ETag", "etag", "generation"):
+        if info.get(name):
+            return f"{info['size']} {name} {info[name]}".replace('"', ""), None
+    for name in ("mtime", "created"):
+        changed = info.get(name)
+        if changed is not None:
+            seconds = changed.timestamp() if isinstance(changed, datetime) else float(changed)
+            return f"{info['size']} bytes of {seconds!r}", seconds
+    return "", None
 
 
 def read_lines(source: SourceFile, header: str | None = None) -> Iterator[pa.RecordBatch]:
@@ -225,33 +276,9 @@ def _text(data: bytes) -> str:
 
 
 def _read_parquet(source: SourceFile, stream: IO[bytes]) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a Parquet file as lines of JSON, every plain value as text."""
-    import duckdb
-    import pyarrow.parquet as pq
-
     row = 0
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        for batch in pq.ParquetFile(stream).iter_batches(batch_size=32_768):
-            rows = pa.Table.from_batches([batch])
-            if not rows.num_columns:
-                raise SourceError(f"{source.url} is a Parquet file without columns")
-            connection.register("rows", rows)
-            members = ", ".join(f"{_literal(field.name)}: {_plain(field)}" for field in rows.schema)
-            query = f"SELECT to_json({{{members}}})::VARCHAR AS line FROM rows"
-            lines = connection.sql(query).to_arrow_table()
-            numbers = pa.array(np.arange(row + 1, row + 1 + len(rows)), pa.int64())
-            row += len(rows)
-            payload = lines["line"].combine_chunks().cast(pa.string())
-            yield pa.RecordBatch.from_arrays(
-                [numbers, payload, pa.nulls(len(rows), pa.string())], schema=LINES
-            )
-
-
-def _plain(column: pa.Field) -> str:
-    name = '"' + column.name.replace('"', '""') + '"'
-    return name if pa.types.is_nested(column.type) else f"{name}::VARCHAR"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    for payload in parquet_lines(stream, source.url):
+        numbers = pa.array(np.arange(row + 1, row + 1 + len(payload)), pa.int64())
+        row += len(payload)
+        reason = pa.nulls(len(payload), pa.string())
+        yield pa.RecordBatch.from_arrays([numbers, payload, reason], schema=LINES)

@@ -18,8 +18,9 @@ class IngestOptions:
     """Settings of one ingestion.
 
     Attributes:
-        allowed_lateness: a row received longer than this after it occurred counts as late; it is kept all the
-            same.
+        allowed_lateness: a row received longer than this after it occurred counts as late, and where no time
+            of receipt is known, one that occurred longer than this before its source's newest row. Late rows
+            are kept all the same.
         gx_sample_rows: how many rows of each batch Great Expectations judges beside the compiled rules, which
             judge all of them; 0 leaves it out.
         memory_limit: what DuckDB may hold before it writes to a temporary folder.

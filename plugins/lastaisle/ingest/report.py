@@ -32,6 +32,7 @@ class BatchReport:
         newest: the latest occurred_at among the clean rows.
         fields: rows that carry each field, or would if its text had the field's type, and `<field>_broken`
             those of the wrong type.
+        unknown_fields: names that the contract has no place for, counted in some of the first lines.
     """
 
     batch_id: str
@@ -50,6 +51,7 @@ class BatchReport:
     hours: tuple[str, ...] = ()
     newest: datetime | None = None
     fields: dict[str, int] = field(default_factory=dict)
+    unknown_fields: dict[str, int] = field(default_factory=dict)
 
     def reconcile(self) -> BatchReport:
         """Return the report itself if every row is accounted for.
@@ -73,9 +75,10 @@ class IngestReport:
 
     Attributes:
         rows_in, rows_clean, rows_quarantined, rows_duplicate, rows_late: sums over the files.
-        quarantined_by_rule, warnings_by_rule: sums over the files.
+        quarantined_by_rule, warnings_by_rule, unknown_fields: sums over the files.
         files: files that were read or skipped.
         files_skipped: those of them that had been ingested before.
+        files_waiting: files that were changed just now, or while they were read; the next run's.
         files_failed: error message of each file that could not be read.
         batches: ids of the batches, in the order of the files.
         days: UTC days of event time that received rows.
@@ -92,8 +95,10 @@ class IngestReport:
     rows_late: int = 0
     quarantined_by_rule: dict[str, int] = field(default_factory=dict)
     warnings_by_rule: dict[str, int] = field(default_factory=dict)
+    unknown_fields: dict[str, int] = field(default_factory=dict)
     files: int = 0
     files_skipped: int = 0
+    files_waiting: list[str] = field(default_factory=list)
     files_failed: dict[str, str] = field(default_factory=dict)
     batches: list[str] = field(default_factory=list)
     days: list[date] = field(default_factory=list)
@@ -106,7 +111,7 @@ class IngestReport:
         """Add what became of one batch."""
         for name in ("rows_in", "rows_clean", "rows_quarantined", "rows_duplicate", "rows_late"):
             setattr(self, name, getattr(self, name) + getattr(batch, name))
-        for name in ("quarantined_by_rule", "warnings_by_rule"):
+        for name in ("quarantined_by_rule", "warnings_by_rule", "unknown_fields"):
             setattr(self, name, dict(Counter(getattr(self, name)) + Counter(getattr(batch, name))))
         self.batches.append(batch.batch_id)
         self.hours = sorted({*self.hours, *batch.hours})

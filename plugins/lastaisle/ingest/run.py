@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from data_contracts.contract import Contract, load_contract
 from lastaisle.errors import SourceError
 from lastaisle.ingest.batch import Batch, Ingestion, OvertakenError, take_in
-from lastaisle.ingest.files import SourceFile, list_files, read_lines
+from lastaisle.ingest.files import FileChangedError, SourceFile, read_lines
+from lastaisle.ingest.listing import Listing, look, remember
 from lastaisle.ingest.options import IngestOptions, Progress
 from lastaisle.ingest.report import BatchReport, IngestReport
 from lastaisle.ingest.slices import Slice, Slices
@@ -40,11 +41,13 @@ def ingest(
     events_contract: Contract | None = None,
     options: IngestOptions | None = None,
     source_options: Mapping[str, Any] | None = None,
+    settle: timedelta = timedelta(0),
     progress: Progress | None = None,
 ) -> IngestReport:
     """Bring every file of a source into raw_events, quarantine and events.
 
-    A file that cannot be read is named in the report, and the others go on.
+    A file that cannot be read is named in the report, and the others go on. One that was taken in before and
+    is unchanged is not opened; one that changes meanwhile is left for the next run.
 
     Args:
         source: a file, a folder or a glob pattern; a path or any fsspec URL.
@@ -56,6 +59,7 @@ def ingest(
         events_contract: that of events; the packaged one by default.
         options: see there.
         source_options: what fsspec needs to open the source.
+        settle: a file changed less than this ago is left for the next run.
         progress: told the share of each file that was read.
 
     Raises:
@@ -73,9 +77,32 @@ def ingest(
         now,
     )
     report = IngestReport()
-    for file in list_files(source, source_options):
+    listing = look(
+        *(source, lake), format_name=format_name, options=source_options, settle=settle, anonymized=True
+    )
+    _take_in_listing(listing, job, f"{format_name} {source}", report, progress)
+    report.seconds = time.perf_counter() - started
+    report.events_per_second = report.rows_in / max(report.seconds, 1e-9)
+    report.peak_rss_mib = peak_rss_mib()
+    return report
+
+
+def _take_in_listing(
+    listing: Listing, job: Ingestion, source: str, report: IngestReport, progress: Progress | None
+) -> None:
+    """Take in what is new in a listing; add what became of each file to the report."""
+    report.files_waiting += [file.url for file in listing.waiting]
+    for known in listing.known.values():
+        report.files += 1
+        report.files_skipped += 1
+        report.add(known)
+    for file in listing.new:
         try:
-            batches = ingest_file(file, job, source=f"{format_name} {source}", progress=progress)
+            batches = ingest_file(file, job, source=source, progress=progress)
+        except FileChangedError as error:
+            log.warning("left for the next run: %s", error)
+            report.files_waiting.append(file.url)
+            continue
         except SourceError as error:
             log.error("left out: %s", error)
             report.files_failed[file.url] = str(error)
@@ -84,10 +111,6 @@ def ingest(
         report.files_skipped += all(batch.skipped for batch in batches)
         for batch in batches:
             report.add(batch)
-    report.seconds = time.perf_counter() - started
-    report.events_per_second = report.rows_in / max(report.seconds, 1e-9)
-    report.peak_rss_mib = peak_rss_mib()
-    return report
 
 
 def ingest_file(
@@ -105,6 +128,7 @@ def ingest_file(
         progress: told the share of the file that was read.
 
     Raises:
+        FileChangedError: the file was changed since it was listed, or is gone.
         SourceError: the file cannot be read.
         LakeConflictError: other writers kept changing the tables meanwhile.
         LastaisleError: see `take_in`.
@@ -128,7 +152,8 @@ def _take_in_slices(
             return Batch(name or lines.name(), source, file.url, job.form.name, part)
 
         batch = describe(known[part]) if part < len(known) else describe
-        reports.append(take_in(lines, batch, job))
+        reports.append(take_in(lines, batch, job, before_commit=file.refuse_changed))
+    remember(job.lake, file, job.form.name, reports)
     return reports
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 CLEAN = "staged ANTI JOIN repeated ON repeated.place = staged.rowid WHERE rules IS NULL"
 # Counted, not cast: a cast goes through the calendar of a time zone.
 _DAY = "DATE '1970-01-01' + (epoch_us(occurred_at) // 86400000000)::INTEGER"
+FIRST_LINES = 1000
+_MICROSECOND = timedelta(microseconds=1)
 PAYLOAD_CHARACTERS = 16_384  # at most 64 KiB as UTF-8
 
 
@@ -31,6 +33,9 @@ class Staging:
     """Tables of a scratch database: `staged` (every row; `rules` is NULL for a clean one) and `repeated`.
 
     `repeated` holds the row ids in `staged` of the clean rows whose event came before.
+
+    Attributes:
+        first_lines: some lines as they came.
 
     Args:
         connection: from `open_workspace`.
@@ -43,6 +48,7 @@ class Staging:
         self.contract = contract
         self.now = now
         self.names = [f'"{field.name}"' for field in contract.fields]
+        self.first_lines: pa.Array = pa.array([], pa.string())
 
     def load(self, lines: Iterable[pa.RecordBatch], adapter: Adapter, lake: Lake) -> None:
         """Turn lines into typed rows with the names of all rules that each broke.
@@ -59,6 +65,8 @@ class Staging:
             nonlocal read, failure
             try:
                 for batch in lines:
+                    if not read:
+                        self.first_lines = batch["payload"].slice(0, FIRST_LINES)
                     read += batch.num_rows
                     yield batch
             except LastaisleError as error:  # DuckDB would wrap it in one of its own
@@ -130,9 +138,9 @@ class Staging:
     def hours(self) -> tuple[str, ...]:
         """Return the UTC hours of event time of the clean rows, oldest first."""
         rows = self.connection.execute(
-            f"SELECT DISTINCT date_trunc('hour', occurred_at::TIMESTAMP) AS hour FROM {CLEAN} ORDER BY 1"
+            f"SELECT DISTINCT epoch_us(occurred_at) // 3600000000 AS hour FROM {CLEAN} ORDER BY 1"
         ).fetchall()
-        return tuple(hour.strftime("%Y-%m-%dT%H") for (hour,) in rows)
+        return tuple(datetime.fromtimestamp(hour * 3600, UTC).strftime("%Y-%m-%dT%H") for (hour,) in rows)
 
     def newest(self) -> datetime | None:
         """Return the latest occurred_at of the clean rows."""
@@ -167,12 +175,24 @@ class Staging:
         )
         self._run(f"CREATE VIEW taken AS {clean}")
 
-    def count_late(self, allowed: timedelta) -> int:
-        """Count the clean rows received later than allowed."""
-        if "received_at" not in {field.name for field in self.contract.fields}:
+    def count_late(self, allowed: timedelta, watermark: datetime | None) -> int:
+        """Count the clean rows received later than allowed.
+
+        Args:
+            allowed: how long after it occurred a row may be received.
+            watermark: what occurred before this came too late where no time of receipt is known; None before
+                the source's first batch.
+        """
+        tests = []
+        stamped = "received_at" in {field.name for field in self.contract.fields}
+        if stamped:
+            tests.append(f"epoch_us(received_at) - epoch_us(occurred_at) > {allowed // _MICROSECOND}")
+        if watermark is not None:
+            older = f"occurred_at < TIMESTAMPTZ '{watermark.astimezone(UTC).isoformat()}'"
+            tests.append(f"(received_at IS NULL AND {older})" if stamped else older)
+        if not tests:
             return 0
-        late = f"epoch_us(received_at) - epoch_us(occurred_at) > {allowed // timedelta(microseconds=1)}"
-        return self.count(f"({self._clean_sql('*')}) WHERE {late}")
+        return self.count(f"({self._clean_sql('*')}) WHERE {' OR '.join(tests)}")
 
     def count_by_rule(self) -> dict[str, int]:
         """Count the quarantined rows by each rule they broke, the most frequent first."""

@@ -27,8 +27,8 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from lastaisle.errors import LastaisleError
 from lastaisle.lake.query import Query, discard
-from lastaisle.lake.rewrite import Change, rewrite
 from lastaisle.lake.tables import PARTITIONS
+from lastaisle.lake.workspace import open_workspace
 
 Rows: TypeAlias = pa.Table | pa.RecordBatchReader | Query
 ATTEMPTS = 12
@@ -212,47 +212,60 @@ class Lake:
         Raises:
             LakeConflictError: the table is no longer at `if_version`.
         """
-        table = self.table(name)
-        if table is None or table.version() != if_version:
+        dataset = self.dataset(name, if_version)
+        if dataset is None:
             raise LakeConflictError(f"table {name} of {self.url} is no longer at version {if_version}")
-        touched = pc.field("event_date").isin(list(days)) & pc.field(on).isin(rows[on].combine_chunks())
-        try:
-            self._rewrite(name, table, touched, Change(rows, on), _properties({}, if_version, None))
-        except CommitFailedError as error:
-            raise LakeConflictError(f"table {name} of {self.url}: another writer was faster") from error
-        return int(table.version())
+        columns = ", ".join(
+            f'CASE WHEN given."{on}" IS NULL THEN kept."{column}" ELSE given."{column}" END AS "{column}"'
+            if column in rows.column_names and column != on
+            else f'kept."{column}"'
+            for column in dataset.schema.names
+        )
+        with open_workspace() as connection:
+            connection.register("kept", dataset)
+            connection.register("given", rows)
+            sql = f'SELECT {columns} FROM kept LEFT JOIN given ON kept."{on}" = given."{on}"'
+            query = Query(connection, sql, dataset.schema, days)
+            return self.replace_days(name, query, if_version=if_version, exclusive=True)
 
-    def delete(self, name: str, where: pc.Expression) -> None:
-        """Delete rows of a table partitioned by event_date, in one commit.
+    def replace_days(self, name: str, query: Query, *, if_version: int, exclusive: bool = False) -> int:
+        """Put a query's rows in the place of all rows of its days, in one commit; return its version.
+
+        Delta-rs's own merge, update and delete leave files whose text is of Arrow's type string_view, which
+        pyarrow cannot filter: neither a scan nor DuckDB could read the table by a column of text again.
+
+        Args:
+            name: the table, partitioned by event_date.
+            query: the rows, derived from those days as they are at `if_version`.
+            if_version: the version that the rows were derived from.
+            exclusive: whether nobody may have appended anything since then; else it stays beside the rows.
 
         Raises:
-            CommitFailedError: another writer changed one of their files meanwhile.
+            LakeConflictError: the table is no longer at `if_version`, or another writer was faster.
         """
-        table = self.table(name)
-        if table is not None:
-            self._rewrite(name, table, where)
-
-    def _rewrite(
-        self,
-        name: str,
-        table: DeltaTable,
-        touched: pc.Expression,
-        change: Change | None = None,
-        properties: CommitProperties | None = None,
-    ) -> None:
-        dataset = self.dataset(name, table.version())
-        if dataset is None:
-            return
-        actions = rewrite(table, dataset, self.table_url(name), touched, change)
-        if not actions:
-            return
-        try:
-            table.create_write_transaction(
-                actions, "append", dataset.schema, PARTITIONS[name], commit_properties=properties
-            )
-        except CommitFailedError:
-            discard(table, self.table_url(name), [new.path for new in actions if isinstance(new, AddAction)])
-            raise
+        table = self.table(name, if_version)
+        if table is None:
+            raise LakeConflictError(f"table {name} of {self.url} was never written")
+        old = files_of(table, query.days)
+        written = query.write(table, self.table_url(name))
+        for _ in range(ATTEMPTS):
+            table = DeltaTable(self.table_url(name), storage_options=self.storage_options)
+            at = int(table.version())
+            if (exclusive and at != if_version) or not old.keys() <= files_of(table, query.days).keys():
+                break
+            with suppress(CommitFailedError):  # another commit came between our look and this
+                table.create_write_transaction(
+                    [*written, *old.values()],
+                    "append",
+                    query.schema,
+                    PARTITIONS[name],
+                    commit_properties=_properties({}, at, None, alone=True),
+                )
+                return at + 1
+        discard(table, self.table_url(name), [action.path for action in written])
+        raise LakeConflictError(
+            f"table {name} of {self.url} is no longer as it was at version {if_version}: derive again"
+        )
 
     def _commit(
         self,
@@ -287,7 +300,7 @@ class Lake:
                     "derive them again"
                 )
             stamps = {**(also or {}), **dict.fromkeys(keys, stamp)}
-            properties = _properties(stamps, at, metadata)
+            properties = _properties(stamps, at, metadata, alone=mode == "overwrite")
             try:
                 self._write(name, table, data, mode, properties)
                 return True
@@ -364,12 +377,36 @@ class Lake:
         )
 
 
-def _properties(stamps: Mapping[str, int], at: int, metadata: Mapping[str, str] | None) -> CommitProperties:
-    """Return a commit's keys and stamps, and the lock on which a second writer at this version fails."""
+def files_of(table: DeltaTable, days: Sequence[date]) -> dict[str, RemoveAction]:
+    """Return the files of some days of a table by their paths, each as what removes it."""
+    now = int(time.time() * 1000)
+    files = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+    return {
+        file["path"]: RemoveAction(
+            file["path"],
+            data_change=True,
+            deletion_timestamp=now,
+            size=file["size_bytes"],
+            partition_values={"event_date": file["partition.event_date"].isoformat()},
+        )
+        for file in files
+        if file["partition.event_date"] in days
+    }
+
+
+def _properties(
+    stamps: Mapping[str, int], at: int, metadata: Mapping[str, str] | None, *, alone: bool = False
+) -> CommitProperties:
+    """Return a commit's keys and stamps, and the lock on which a second writer at this version fails.
+
+    What takes files out of a table has to be `alone`: no commit at all may come between. Delta-rs would not
+    notice that a compaction put the same rows into another file meanwhile, and they would be there twice.
+    """
     every = {**stamps, _WRITER: at + 1}
     return CommitProperties(
         custom_metadata=dict(metadata) if metadata else None,
         app_transactions=[Transaction(name, version) for name, version in every.items()],
+        max_commit_retries=0 if alone else None,
     )
 
 

@@ -28,7 +28,9 @@ from deltalake.exceptions import CommitFailedError
 from lastaisle.config import Settings, SettingsError
 from lastaisle.errors import LastaisleError
 from lastaisle.lake.lake import ATTEMPTS, Lake, LakeConflictError
+from lastaisle.lake.query import Query
 from lastaisle.lake.tables import ALL_TABLES, QUARANTINE, RAW_EVENTS, TRAINING_RUNS
+from lastaisle.lake.workspace import open_workspace
 
 T = TypeVar("T")
 #: Tables whose rows expire, as they hold what the shop sent: raw identifiers and all.
@@ -238,7 +240,12 @@ def _expire_rows(lake: Lake, name: str, policy: MaintenancePolicy, now: datetime
         dataset = lake.dataset(name, table.version())
         rows = dataset.count_rows(filter=expired) if dataset else 0
         if rows and not dry_run:
-            lake.delete(name, expired)
+            days = pc.unique(dataset.to_table(["event_date"], filter=expired)["event_date"]).to_pylist()
+            with open_workspace() as connection:
+                connection.register("old", dataset)
+                kept = f"SELECT * FROM old WHERE ingested_at >= TIMESTAMPTZ '{oldest:%Y-%m-%dT%H:%M:%SZ}'"
+                query = Query(connection, kept, dataset.schema, sorted(days))
+                lake.replace_days(name, query, if_version=table.version())
         return rows
 
     return _again_if_overtaken(lake, name, expire)
@@ -304,7 +311,7 @@ def _again_if_overtaken(lake: Lake, name: str, change: Callable[[DeltaTable], T]
     for attempt in range(ATTEMPTS):
         try:
             return change(_open(lake, name))
-        except CommitFailedError:
+        except (CommitFailedError, LakeConflictError):
             time.sleep(random.uniform(0.01, 0.05) * (attempt + 1))
     raise LakeConflictError(
         f"table {name} of {lake.url}: other writers won {ATTEMPTS} attempts; run it again"

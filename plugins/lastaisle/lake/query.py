@@ -81,7 +81,7 @@ class Query:
 
     def _copy(self, path: Path, day: date) -> dict[str, Any]:
         columns = ", ".join(
-            f'"{column.name}"::{_SQL_TYPES[column.type]} AS "{column.name}"'
+            f'"{column.name}"::{_sql_type(column.type)} AS "{column.name}"'
             for column in self.schema
             if column.name != "event_date"
         )
@@ -115,6 +115,10 @@ _SQL_TYPES = {
     pa.date32(): "DATE",
     pa.timestamp("us", tz="UTC"): "TIMESTAMPTZ",
 }
+
+
+def _sql_type(kind: pa.DataType) -> str:
+    return f"{_sql_type(kind.value_type)}[]" if pa.types.is_list(kind) else _SQL_TYPES[kind]
 
 
 def _statistics(rows: int, columns: Mapping[str, Mapping[str, str]], schema: pa.Schema) -> dict[str, Any]:

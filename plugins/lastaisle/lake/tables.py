@@ -14,7 +14,11 @@ EXPOSURES: Final = "exposures"
 TRAINING_RUNS: Final = "training_runs"
 RELEASES: Final = "releases"
 GAPS: Final = "gaps"
-ALL_TABLES: Final = (RAW_EVENTS, QUARANTINE, BATCHES, EVENTS, EXPOSURES, TRAINING_RUNS, RELEASES)
+FILES: Final = "files"
+ALL_TABLES: Final = (
+    *(RAW_EVENTS, QUARANTINE, BATCHES, EVENTS, EXPOSURES, TRAINING_RUNS, RELEASES),
+    *(GAPS, FILES),
+)
 
 #: Partition columns of the tables that have any: UTC days of event time; in quarantine, of ingestion.
 PARTITIONS: Final[dict[str, list[str]]] = {
@@ -78,6 +82,7 @@ BATCHES_SCHEMA: Final = pa.schema(
         pa.field("rows_late", pa.int64()),
         pa.field("quarantined_by_rule", pa.string()),
         pa.field("fields", pa.string()),
+        pa.field("change_accepted", pa.bool_()),
         pa.field("hours", pa.list_(pa.string())),
         pa.field("newest", TIMESTAMP),
         pa.field("shards", pa.int32()),
@@ -85,6 +90,19 @@ BATCHES_SCHEMA: Final = pa.schema(
         pa.field("contract_version", pa.string()),
         pa.field("started_at", TIMESTAMP),
         pa.field("finished_at", TIMESTAMP),
+    ]
+)
+
+#: Files of which every batch was taken in, as they were then.
+FILES_SCHEMA: Final = pa.schema(
+    [
+        pa.field("url", pa.string()),
+        pa.field("format", pa.string()),
+        pa.field("state", pa.string()),
+        pa.field("size", pa.int64()),
+        pa.field("rows_in", pa.int64()),
+        pa.field("batch_ids", pa.list_(pa.string())),
+        pa.field("taken_in_at", TIMESTAMP),
     ]
 )
 

@@ -98,7 +98,9 @@ def anonymize_batch(
     """
     if not lake.has(RAW_EVENTS, batch_id):
         raise AnonymizeError(f"batch {batch_id} is not in raw_events of {lake.url}: ingest its file first")
-    _anonymize([batch_id], Shard(), _Job(lake, keys, contract, events_contract, memory_limit))
+    job = _Job(lake, keys, contract, events_contract, memory_limit)
+    for shard in _shards_of(batch_id, lake):
+        _anonymize([batch_id], shard, job)
     days = lake.scan(EVENTS, columns=["event_date"], where=pc.field("batch_id") == batch_id)
     found = pc.unique(days["event_date"]).to_pylist()
     return AnonymizeReport(batch_id, len(days), tuple(sorted(found)))
@@ -158,6 +160,34 @@ def anonymize_shard(
         for ids in together:
             _anonymize(ids, Shard(shard, count), job)
     return done
+
+
+def anonymize_pending(
+    lake: Lake,
+    keys: PseudonymKeys,
+    *,
+    contract: Contract | None = None,
+    events_contract: Contract | None = None,
+) -> None:
+    """Bring all that waits in raw_events into events, every shard of it.
+
+    Args:
+        lake: where the tables are.
+        keys: for the pseudonyms.
+        contract: that of raw_events; the packaged one by default.
+        events_contract: what the result must satisfy; the packaged one by default.
+    """
+    counts = lake.scan(BATCHES, columns=["shards"])
+    most = pc.max(counts["shards"]).as_py() if counts.num_columns else 0
+    for shard in range(most or 0):
+        anonymize_shard(shard, lake, keys, contract=contract, events_contract=events_contract)
+
+
+def _shards_of(batch_id: str, lake: Lake) -> list[Shard]:
+    """Return the shards in which a batch comes into events: those that it was ingested with."""
+    found = lake.scan(BATCHES, columns=["shards"], where=pc.field("batch_id") == batch_id)
+    count = (found["shards"][0].as_py() if found.num_rows else None) or 1
+    return [Shard(index, count) for index in range(count)]
 
 
 def _is_wanted(row: Mapping[str, Any], wanted: set[str] | None, before: datetime | None) -> bool:

@@ -44,6 +44,7 @@ class Anonymizer:
         self, connection: DuckDBPyConnection, contract: Contract, keys: PseudonymKeys, derived: bool
     ) -> None:
         self.connection = connection
+        connection.execute("RESET disabled_optimizers")
         self.contract = contract
         self.key_version = keys.current
         self.derived = derived
@@ -73,6 +74,8 @@ class Anonymizer:
         joins += ["LEFT JOIN named USING (place)"] * self.derived + ["JOIN ranks USING (place)"] * self.ranked
         sql = f"""SELECT {columns}, {"rank" if self.ranked else _PLACE} AS sequence, event_date, batch_id,
             contract_version, {self.key_version}::INTEGER AS key_version FROM taken {" ".join(joins)}"""
+        # DuckDB takes `taken` for the smaller side, and would hash every whole row.
+        self.connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
         days = self.connection.execute("SELECT DISTINCT event_date FROM taken ORDER BY 1").fetchall()
         return Query(self.connection, sql, events_schema(self.contract), [day for (day,) in days])
 

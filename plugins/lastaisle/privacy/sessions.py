@@ -24,7 +24,7 @@ def derive_sessions(
     A session goes on in other batches: the user's events of the day before and of the day after are looked at
     too. (A visit without 30 minutes of silence for more than a day is cut where the look ends.) Makes the
     table `visits`: these rows and the others', each with `start`, the microsecond since 1970 in which its
-    session began; `place` is NULL in the others'.
+    session began; `place` is negative in the others', which are in the table `others`.
 
     Args:
         connection: holds the relation `taken`, rows of raw_events with a number of their own, `place`.
@@ -41,31 +41,36 @@ def derive_sessions(
     ).fetchall()[0]
     if first is None:
         return False
-    columns = "user_id, occurred_at, batch_id, source_row, sub_row, event_id, event_date"
-    connection.execute(f"""
-        CREATE OR REPLACE TABLE seen AS SELECT place, {columns} FROM taken
+    connection.execute("""
+        CREATE OR REPLACE TABLE seen AS SELECT place, user_id, occurred_at FROM taken
         WHERE session_id IS NULL AND user_id IS NOT NULL""")
-    if raw is not None:
-        connection.register("raw", raw)
-        connection.execute(f"""
-            INSERT INTO seen SELECT NULL, {columns} FROM raw
-            WHERE event_date BETWEEN DATE '{first}' AND DATE '{last}' AND session_id IS NULL
-              AND user_id IN (SELECT user_id FROM seen)
-              AND (batch_id, source_row, sub_row) NOT IN (
-                SELECT (batch_id, source_row, sub_row) FROM taken)""")
-        connection.unregister("raw")
+    _look_around(connection, raw, first, last)
     silence = "epoch_us(occurred_at) - epoch_us(lag(occurred_at) OVER visit)"
     connection.execute(f"""
         CREATE OR REPLACE TABLE visits AS
         SELECT * REPLACE (max(start) OVER (
-          PARTITION BY user_id ORDER BY occurred_at, batch_id, source_row, sub_row
+          PARTITION BY user_id ORDER BY occurred_at
           ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS start)
         FROM (
           SELECT *, CASE WHEN coalesce({silence} > {gap // timedelta(microseconds=1)}, true)
                          THEN epoch_us(occurred_at) END AS start
-          FROM seen
-          WINDOW visit AS (PARTITION BY user_id ORDER BY occurred_at, batch_id, source_row, sub_row))""")
+          FROM seen WINDOW visit AS (PARTITION BY user_id ORDER BY occurred_at))""")
     return True
+
+
+def _look_around(connection: DuckDBPyConnection, raw: ds.Dataset | None, first: str, last: str) -> None:
+    """Add what other batches have of these users to `seen`, and make the table `others` of it."""
+    columns = "user_id, occurred_at, batch_id, source_row, sub_row, event_id, event_date"
+    if raw is None:
+        connection.execute(f"CREATE OR REPLACE TABLE others AS SELECT place, {columns} FROM taken LIMIT 0")
+        return
+    connection.register("raw", raw)
+    connection.execute(f"""
+        CREATE OR REPLACE TABLE others AS SELECT -row_number() OVER () AS place, {columns} FROM raw
+        WHERE event_date BETWEEN DATE '{first}' AND DATE '{last}' AND session_id IS NULL
+          AND batch_id NOT IN (SELECT batch_id FROM taken) AND user_id IN (SELECT user_id FROM seen)""")
+    connection.unregister("raw")
+    connection.execute("INSERT INTO seen SELECT place, user_id, occurred_at FROM others")
 
 
 def name_sessions(connection: DuckDBPyConnection, treatment: Treatment) -> None:
@@ -80,16 +85,14 @@ def name_sessions(connection: DuckDBPyConnection, treatment: Treatment) -> None:
         treatment: that of session_id.
     """
     connection.execute(f"""
-        CREATE OR REPLACE TABLE sessions AS SELECT user_id, start, {treatment.sql("session_id")} AS session_id
-        FROM (SELECT user_id, start, user_id || '@' || start AS session_id FROM visits
-              WHERE place IS NOT NULL GROUP BY user_id, start)""")
+        CREATE OR REPLACE TABLE sessions AS
+        SELECT user_id, start, ours, {treatment.sql("session_id")} AS session_id
+        FROM (SELECT user_id, start, user_id || '@' || start AS session_id, min(occurred_at) AS ours
+              FROM visits WHERE place >= 0 GROUP BY user_id, start)""")
     connection.execute("""
         CREATE OR REPLACE TABLE named AS
-        SELECT place, session_id FROM visits JOIN sessions USING (user_id, start)
-        WHERE place IS NOT NULL""")
+        SELECT place, session_id FROM visits JOIN sessions USING (user_id, start) WHERE place >= 0""")
     connection.execute("""
-        CREATE OR REPLACE TABLE moved AS SELECT visits.*, session_id
-        FROM visits JOIN sessions USING (user_id, start) JOIN (
-          SELECT user_id, start, min(occurred_at) AS ours FROM visits WHERE place IS NOT NULL GROUP BY ALL
-        ) USING (user_id, start)
-        WHERE place IS NULL AND occurred_at >= ours""")
+        CREATE OR REPLACE TABLE moved AS
+        SELECT others.*, session_id FROM visits JOIN sessions USING (user_id, start) JOIN others USING (place)
+        WHERE place < 0 AND visits.occurred_at >= ours""")

@@ -11,17 +11,18 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lastaisle.ingest.batch import Batch, Ingestion, OvertakenError, take_in
+from lastaisle.ingest.batch import Batch, Ingestion, OvertakenError, read_batch, take_in
 from lastaisle.ingest.kafka.client import read_range
 from lastaisle.ingest.kafka.connection import KafkaConnection
 from lastaisle.ingest.kafka.dead_letters import send_dead_letters
 from lastaisle.ingest.kafka.payloads import Decoder
 from lastaisle.ingest.kafka.progress import plan_run
-from lastaisle.ingest.kafka.ranges import Gap, OffsetRange, Plan
+from lastaisle.ingest.kafka.ranges import Gap, OffsetRange, Plan, range_key
 from lastaisle.ingest.report import BatchReport, IngestReport
 from lastaisle.lake import Lake
-from lastaisle.lake.tables import GAPS, GAPS_SCHEMA
+from lastaisle.lake.tables import BATCHES, GAPS, GAPS_SCHEMA, QUARANTINE
 from lastaisle.memory import peak_rss_mib
+from lastaisle.privacy.anonymize import anonymize_pending
 
 alerts = logging.getLogger("lastaisle.alerts")
 ATTEMPTS = 5
@@ -68,12 +69,16 @@ def drain(
         plan = plan_topics(settings.connection, topics, lake, batch_rows=settings.job.options.batch_rows)
         waiting = sum(plan.lag.values()) if waiting is None else waiting
         for span in plan.ranges:
-            report.add(ingest_range(span, settings))
+            for batch in ingest_range(span, settings):
+                report.add(batch)
             done += len(span)
             if progress:
                 progress(min(1.0, done / max(1, waiting)), span.url)
         if not plan.left:
             break
+    job = settings.job
+    if job.keys is not None:  # what a run left behind that died between its last two commits
+        anonymize_pending(lake, job.keys, contract=job.contract, events_contract=job.events_contract)
     report.seconds = (datetime.now(UTC) - started).total_seconds()
     report.events_per_second = report.rows_in / max(report.seconds, 1e-9)
     report.peak_rss_mib = peak_rss_mib()
@@ -111,34 +116,64 @@ def report_gaps(lake: Lake, gaps: Sequence[Gap]) -> None:
             alerts.error("Data was lost upstream: %s %s", gap, json.dumps(asdict(gap)))
 
 
-def ingest_range(span: OffsetRange, settings: Drain) -> BatchReport:
-    """Take in one range, exactly once whoever else tries and whatever dies when.
+def ingest_range(span: OffsetRange, settings: Drain) -> list[BatchReport]:
+    """Bring the tables to where a range ends, exactly once whoever else tries and whatever dies when.
 
-    The commits of raw_events and batches carry the offset it ends at, under the partition's name; that of
-    quarantine carries the planned end, so that a killed range is read again with that very end.
+    Where it begins, the tables say: another run may have cut the partition into other ranges meanwhile, and
+    what that one took in, or began, is not for this one to cut anew.
+
+    Returns:
+        What became of it: one batch, but where another run was about it too.
 
     Raises:
         KafkaSourceError: it cannot be read, or its dead letters cannot be sent; nothing was committed.
         LastaisleError: see `take_in`.
     """
-    batch = Batch(
+    lake, job, reports = settings.job.lake, settings.job, []
+    overtaken = 0
+    while (left := _left_of(span, lake)) is not None:
+        try:
+            reports.append(_take_in(left, replace(settings, job=job)))
+        except OvertakenError as other:
+            overtaken += 1
+            if overtaken == ATTEMPTS:
+                raise
+            job = replace(job, now=other.now)
+    if not reports and read_batch(lake, span.batch_id) is not None:
+        reports.append(take_in((), _batch_of(span, settings), job))
+    return reports
+
+
+def _left_of(span: OffsetRange, lake: Lake) -> OffsetRange | None:
+    """Return what of a range the tables lack, with the end that a run planned which has begun it."""
+    reached = lake.stamp(BATCHES, span.app_id)
+    start = span.start if reached is None else reached
+    if start >= span.end:
+        return None
+    planned = lake.stamp(QUARANTINE, range_key(span.app_id, start))
+    return replace(span, start=start, end=span.end if planned is None else planned)
+
+
+def _take_in(span: OffsetRange, settings: Drain) -> BatchReport:
+    reading = _Reading(span, settings)
+    return take_in(reading, _batch_of(span, settings), settings.job, before_commit=reading.finish)
+
+
+def _batch_of(span: OffsetRange, settings: Drain) -> Batch:
+    """Name a range as a batch.
+
+    The commits of raw_events and batches carry the offset it ends at, under the partition's name; that of
+    quarantine carries the planned end, so that a killed range is read again with that very end.
+    """
+    name = settings.job.form.name
+    return Batch(
         span.batch_id,
-        source_name(settings.job.form.name, span.topic),
+        source_name(name, span.topic),
         span.url,
-        settings.job.form.name,
+        name,
         offsets={span.app_id: span.end},
         plan={span.key: span.end},
     )
-    job = settings.job
-    for attempt in range(ATTEMPTS):
-        reading = _Reading(span, settings)
-        try:
-            return take_in(reading, batch, job, before_commit=reading.finish)
-        except OvertakenError as other:
-            if attempt == ATTEMPTS - 1:
-                raise
-            job = replace(job, now=other.now)
-    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def source_name(format_name: str, topic: str) -> str:

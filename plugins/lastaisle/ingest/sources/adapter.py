@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from data_contracts.contract import Contract
@@ -24,6 +24,8 @@ class Adapter:
             sub_row 0 for every line, and more for the further events of that line.
         malformed: SQL that names what is wrong with a line as a whole, or NULL.
         header: regular expression of a first line that is no event.
+        keys: where a line is one JSON object whose fields the contract names, a function from the contract to
+            those names: others are told of, since their values go nowhere.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Adapter:
     prepare: str | Callable[[Contract], str] = ONE_ROW
     malformed: str = "NULL"
     header: str | None = None
+    keys: Callable[[Contract], Collection[str]] | None = None
 
     def select(self, contract: Contract, lines: str = "source_lines") -> str:
         """Return the SELECT over the relation `lines` of `lastaisle.ingest.files.LINES`.

@@ -15,7 +15,12 @@ from lastaisle.ingest.sources.adapter import NOT_JSON, Adapter, json_object
 
 
 def _prepare(contract: Contract) -> str:
-    """Return the parse whose struct has every jsonPath of the contract, and each field flat beside it."""
+    """Return the parse of what the contract knows."""
+    return json_object(json.dumps(_keys(contract)))
+
+
+def _keys(contract: Contract) -> dict[str, Any]:
+    """Return a struct with every jsonPath of the contract, and each field flat beside it."""
     spec: dict[str, Any] = {}
     for field in contract.fields:
         *folders, leaf = _steps(field.json_path)
@@ -23,7 +28,7 @@ def _prepare(contract: Contract) -> str:
         for folder in folders:
             place = place.setdefault(folder, {})
         place[leaf] = "VARCHAR"
-    return json_object(json.dumps({field.name: "VARCHAR" for field in contract.fields} | spec))
+    return {field.name: "VARCHAR" for field in contract.fields} | spec
 
 
 def _fields(contract: Contract) -> Mapping[str, str]:
@@ -40,4 +45,4 @@ def _steps(json_path: str) -> list[str]:
     return json_path.removeprefix("$.").split(".")
 
 
-ADAPTER = Adapter("canonical", fields=_fields, prepare=_prepare, malformed=NOT_JSON)
+ADAPTER = Adapter("canonical", fields=_fields, prepare=_prepare, malformed=NOT_JSON, keys=_keys)

@@ -1,0 +1,156 @@
+"""Which files of a source are new: the table `files` knows each that was taken in, and the state it was in.
+
+A listing may be bounded by the names of folders (`places`), never by the time at which a store says that a
+file was changed: S3 dates an upload in parts from its beginning, and a moved or copied file keeps its date.
+So a late upload is found under whatever name it comes, as long as its folder is looked into. A file that was
+moved or renamed is opened once more; its content makes the same batch, so its rows are all known.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lastaisle.errors import SourceError
+from lastaisle.ingest.files import SourceFile, list_files
+from lastaisle.ingest.report import BatchReport
+from lastaisle.lake import Lake
+from lastaisle.lake.tables import EVENTS, FILES, FILES_SCHEMA
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a source, in the order of their names.
+
+    Attributes:
+        new: those to take in.
+        known: what was taken in before, by address; unchanged since, so not even opened.
+        waiting: those that were changed just now and may still be growing: the next run's.
+    """
+
+    new: list[SourceFile]
+    known: dict[str, BatchReport]
+    waiting: list[SourceFile]
+
+
+def new_files(source: str | Sequence[str], lake: Lake, **given: Any) -> list[SourceFile]:
+    """Return the files that are to be taken in; takes what `look` takes."""
+    return look(source, lake, **given).new
+
+
+def look(
+    source: str | Sequence[str],
+    lake: Lake,
+    *,
+    format_name: str = "canonical",
+    options: Mapping[str, Any] | None = None,
+    settle: timedelta = timedelta(0),
+    anonymized: bool = False,
+) -> Listing:
+    """List the files of a source, and tell which are new.
+
+    Args:
+        source: a file, folder or pattern, or several, of which some may not be there.
+        lake: where the tables are.
+        format_name: which adapter reads the files; read by another, a file is new again.
+        options: what fsspec needs to reach the source.
+        settle: a file changed less than this ago may still be growing, where the store lets files grow.
+        anonymized: whether a file is known only if `events` has its rows, too.
+
+    Raises:
+        SourceError: there is nothing at any place, or it cannot be reached.
+    """
+    files = _list([source] if isinstance(source, str) else source, options)
+    now = time.time()
+    young = settle.total_seconds()
+    waiting = [file for file in files if file.modified is not None and abs(now - file.modified) < young]
+    for file in waiting:
+        log.warning("left for the next run: %s was changed within the last %s", file.url, settle)
+    unsettled = {file.url for file in waiting}
+    settled = [file for file in files if file.url not in unsettled]
+    known = _known(lake, settled, format_name, anonymized)
+    return Listing([file for file in settled if file.url not in known], known, waiting)
+
+
+def places(at: Callable[[datetime], str], until: datetime, lookback: timedelta) -> list[str]:
+    """Return where the logs of a time lie, each place once, the oldest first.
+
+    A run that looks back so far finds what was uploaded late into older folders, and lists no older ones.
+
+    Args:
+        at: gives the place of a moment, such as `Settings.source_at`.
+        until: the last moment, aware.
+        lookback: how much time before it.
+    """
+    hours = range(int(lookback / timedelta(hours=1)), -1, -1)
+    return list(dict.fromkeys(at(until - timedelta(hours=hour)) for hour in hours))
+
+
+def remember(lake: Lake, file: SourceFile, format_name: str, batches: Sequence[BatchReport]) -> None:
+    """Note that all batches of a file were taken in, so that it need not be opened again as it is."""
+    if not file.state:
+        return
+    row = {
+        "url": file.url,
+        "format": format_name,
+        "state": file.state,
+        "size": file.size,
+        "rows_in": sum(batch.rows_in for batch in batches),
+        "batch_ids": [batch.batch_id for batch in batches],
+        "taken_in_at": datetime.now(UTC),
+    }
+    key = f"{format_name} {file.url} {file.state}"
+    lake.append(FILES, pa.Table.from_pylist([row], schema=FILES_SCHEMA), key=key)
+
+
+def _list(sources: Sequence[str], options: Mapping[str, Any] | None) -> list[SourceFile]:
+    found: dict[str, SourceFile] = {}
+    missing: list[SourceError] = []
+    for source in sources:
+        try:
+            found |= {file.url: file for file in list_files(source, options)}
+        except SourceError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            missing.append(error)
+    if missing and len(missing) == len(sources):
+        raise missing[-1]
+    return [found[url] for url in sorted(found)]
+
+
+def _known(
+    lake: Lake, files: Sequence[SourceFile], format_name: str, anonymized: bool
+) -> dict[str, BatchReport]:
+    """Return the reports of those files that are as they were when they were taken in, by address."""
+    states = {file.url: file.state for file in files}
+    same = pc.field("url").isin(list(states)) & (pc.field("format") == format_name)
+    rows = lake.scan(FILES, columns=list(_READ), where=same).to_pylist() if lake.table(FILES) else []
+    events = lake.table(EVENTS) if anonymized else None
+    return {
+        row["url"]: BatchReport(
+            row["batch_ids"][0],
+            row["url"],
+            format_name,
+            rows_in=row["rows_in"],
+            rows_duplicate=row["rows_in"],
+            skipped=True,
+        )
+        for row in rows
+        if states[row["url"]] == row["state"]
+        and (
+            not anonymized
+            or (events and all(events.transaction_version(batch) is not None for batch in row["batch_ids"]))
+        )
+    }
+
+
+_READ = ("url", "state", "rows_in", "batch_ids")
