@@ -12,12 +12,14 @@ import pytest
 from typer.testing import CliRunner
 
 from lastaisle import cli
+from lastaisle.cli.options import REFUSED
+from lastaisle.cli.terminal import read_values
+from lastaisle.ingest.changes import SchemaChangeError
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = [
-    *("ingest", "collect", "train", "evaluate", "release", "rollback", "maintain", "contracts", "replay"),
-    "simulate",
-    "benchmark",
+    *("ingest", "lag", "collect", "train", "evaluate", "release", "rollback", "maintain", "contracts"),
+    *("replay", "simulate", "benchmark"),
 ]
 EVENT = {
     "event_id": "e1",
@@ -88,6 +90,9 @@ def test_ingest_reports_and_ends_well(tmp_path):
     [
         (("ingest", "--source", "/no/such/logs"), 3, "/no/such/logs"),
         (("ingest", "--source", ".", "--format", "cobol"), 3, "cobol"),
+        (("ingest", "--source", "kafka://shop/clicks"), 3, "LASTAISLE_KAFKA"),
+        (("lag", "--source", "kafka://shop/clicks"), 3, "LASTAISLE_KAFKA"),
+        (("lag", "--source", "logs/"), 3, "kafka://<connection>/<topic>"),
         (("collect",), 2, "LASTAISLE_SEGMENT_WRITE_KEYS"),
         (("train",), 5, "ingest some logs first"),
         (("rollback", "--reason", "CTR fell"), 6, "checkout-recommender"),
@@ -117,11 +122,37 @@ def test_a_refused_candidate_exits_with_its_own_code(monkeypatch):
         def aliases(self) -> dict[str, str]:
             return {"champion": "1"}
 
-    monkeypatch.setattr(cli, "_stores", lambda lake: (None, None, NoRegistry()))
+    monkeypatch.setattr("lastaisle.cli.learning.open_stores", lambda lake: (None, None, NoRegistry()))
     monkeypatch.setattr("lastaisle.release.release.release_candidate", lambda *_, **__: Refusal())
     ended = CliRunner().invoke(cli.app, ["release", "--run-id", "r1"])
-    assert ended.exit_code == cli.REFUSED
+    assert ended.exit_code == REFUSED
     assert "worse" in ended.output
+
+
+def test_a_changed_source_is_taken_in_once_it_is_accepted(tmp_path):
+    (tmp_path / "logs").mkdir()
+
+    def ingest(name: str, *flags: str, **changes: object) -> object:
+        events = [EVENT | changes | {"event_id": f"{name}{number}"} for number in range(100)]
+        (tmp_path / "logs" / name).write_text("".join(json.dumps(event) + "\n" for event in events))
+        arguments = ["ingest", "--source", str(tmp_path / "logs"), "--lake", str(tmp_path / "lake"), *flags]
+        return CliRunner().invoke(cli.app, arguments)
+
+    assert ingest("a.jsonl").exit_code == 0
+    changed = ingest("b.jsonl", price="cheap")
+    assert isinstance(changed.exception, SchemaChangeError)
+    assert "price is no number" in str(changed.exception)
+    assert ingest("b.jsonl", "--accept-schema-change", price="cheap").exit_code == 0
+
+
+def test_files_that_changed_just_now_are_left_where_that_is_asked_for(tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "a.jsonl").write_text(json.dumps(EVENT) + "\n")
+    arguments = ["ingest", "--source", str(tmp_path / "logs"), "--lake", str(tmp_path / "lake")]
+    arguments += ["--report", str(tmp_path / "r.json")]
+    for flags, rows in ((["--settle", "60"], 0), ([], 1)):
+        assert CliRunner().invoke(cli.app, [*arguments, *flags]).exit_code == 0
+        assert json.loads((tmp_path / "r.json").read_text())["rows_in"] == rows
 
 
 def test_maintain_says_what_it_changed(tmp_path):
@@ -150,7 +181,7 @@ def test_simulate_writes_a_folder_a_day(tmp_path):
 
 
 def test_hyperparameters_are_read_as_values():
-    assert cli._values(["epochs=3", "half_life=null", "dropout=0.1"]) == {
+    assert read_values(["epochs=3", "half_life=null", "dropout=0.1"]) == {
         "epochs": 3,
         "half_life": None,
         "dropout": 0.1,

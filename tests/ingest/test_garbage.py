@@ -6,7 +6,7 @@ import gzip
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 GOOD = {
@@ -182,8 +182,9 @@ lines = st.one_of(
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(lines, max_size=12), st.sampled_from([b"\n", b"\r\n"]))
 def test_no_row_is_lost_whatever_comes(make_shop, content, end):
-    shop = make_shop(f"shop-{_number()}")
     data = end.join(content)
+    assume(not data.startswith((b"PAR1", b"\x1f\x8b")))  # calls itself Parquet or gzip: refused as a whole
+    shop = make_shop(f"shop-{_number()}")
     report = shop.ingest(shop.write(data))
     lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     assert report.rows_in == sum(line not in (b"", b"\r") for line in lines)

@@ -1,0 +1,146 @@
+"""Train, evaluate, release, roll back; replay history and measure accuracy."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from lastaisle.cli.options import REFUSED, Hyperparameters, LakeUrl, Model, Report, RunId
+from lastaisle.cli.terminal import bar, console, open_stores, read_values, show, write
+
+
+def train(
+    kind: Annotated[str, typer.Option(help="incremental (warm start from the champion) or full.")] = (
+        "incremental"
+    ),
+    data_end: Annotated[
+        datetime | None, typer.Option(help="Train as if it were this moment (UTC); default the newest event.")
+    ] = None,
+    model: Model = "attention",
+    hyperparameters: Hyperparameters = None,
+    lake: LakeUrl = "",
+    report: Report = None,
+) -> None:
+    """Train a candidate on the window before the newest hours; print its MLflow run."""
+    from lastaisle.release.release import current_champion
+    from lastaisle.training.plan import plan_window
+    from lastaisle.training.train import train_candidate
+    from lastaisle.training.windows import newest_data_end
+    from models.training import TrainingOptions
+
+    values = read_values(hyperparameters)
+    settings, tables, registry = open_stores(lake)
+    options = TrainingOptions.from_dict({"seed": settings.seed, **values})
+    end = newest_data_end(tables) if data_end is None else data_end.replace(tzinfo=UTC)
+    champion = current_champion(tables, registry)
+    plan = plan_window(tables, settings, end, kind, champion, architecture=model, options=options)
+    with bar("Training") as progress:
+        run_id = train_candidate(plan, tables, registry, progress)
+    show({"run_id": run_id, **json.loads(plan.to_json()), "metrics": registry.metrics(run_id)}, report)
+
+
+def evaluate(run_id: RunId, lake: LakeUrl = "", report: Report = None) -> None:
+    """Measure a candidate beside champion and baselines on the hours after its window."""
+    from lastaisle.release.evaluate import evaluate_candidate
+
+    _, tables, registry = open_stores(lake)
+    with bar("Evaluating") as progress:
+        measured = evaluate_candidate(run_id, tables, registry, progress)
+    write(json.loads(measured.to_json()), report)
+    table = Table("model", "precision@20", "recall@20", "mrr@20", "coverage@20", title=f"run {run_id}")
+    for name, evaluation in measured.models.items():
+        metrics = evaluation.overall.metrics
+        values = (metrics[metric].value for metric in ("precision@20", "recall@20", "mrr@20", "coverage@20"))
+        table.add_row(name, *(f"{value:.4f}" for value in values))
+    console.print(table)
+
+
+def release(
+    run_id: RunId,
+    actor: Annotated[str, typer.Option(help="Who releases, for the ledger; default this user.")] = "",
+    lake: LakeUrl = "",
+    report: Report = None,
+) -> None:
+    """Register an evaluated candidate, and make it champion if the gate agrees."""
+    from lastaisle.release.release import release_candidate
+
+    _, tables, registry = open_stores(lake)
+    decision = release_candidate(run_id, tables, registry, actor=actor or None)
+    show({**json.loads(decision.to_json()), "aliases": registry.aliases()}, report)
+    if not decision.promote:
+        raise typer.Exit(REFUSED)
+
+
+def rollback(
+    reason: Annotated[str, typer.Option(help="Why, for the ledger.")],
+    to_version: Annotated[str, typer.Option(help="Version to return to; default the one before.")] = "",
+    actor: Annotated[str, typer.Option(help="Who rolls back, for the ledger; default this user.")] = "",
+    dry_run: Annotated[bool, typer.Option(help="Only say what would move.")] = True,
+    lake: LakeUrl = "",
+    report: Report = None,
+) -> None:
+    """Make an earlier version champion again (with --no-dry-run)."""
+    from lastaisle.release.rollback import rollback as run
+
+    _, tables, registry = open_stores(lake)
+    done = run(
+        tables,
+        registry,
+        to_version=to_version or None,
+        reason=reason,
+        actor=actor or None,
+        dry_run=dry_run,
+    )
+    show(done.to_dict(), report)
+
+
+def replay(
+    source: Annotated[
+        str, typer.Option("--source", help="Log file, or with --format sessions a file of them.")
+    ],
+    log_format: Annotated[
+        str, typer.Option("--format", help="A log format (replayed by days), or sessions (by tenths).")
+    ] = "canonical",
+    model: Model = "attention",
+    hyperparameters: Hyperparameters = None,
+    chart: Annotated[Path | None, typer.Option(help="Write a chart of the periods to this PNG file.")] = None,
+    report: Report = None,
+) -> None:
+    """Replay history period by period: is learning every day worth it, and what does it cost?"""
+    from lastaisle.replay import read_periods
+    from lastaisle.replay import replay as run
+    from lastaisle.replay_chart import draw, tabulate
+    from models.training import TrainingOptions
+
+    options = TrainingOptions.from_dict(read_values(hyperparameters))
+    with bar("Reading") as progress:
+        periods = read_periods(log_format, source, progress=progress)
+    with bar("Replaying") as progress:
+        done = run(periods, architecture=model, options=options, progress=progress)
+    write(done, report)
+    console.print(tabulate(done))
+    if chart:
+        draw(done, chart)
+        console.print(f"chart: {chart}")
+
+
+def accuracy(
+    train_file: Annotated[
+        Path, typer.Option("--train", help="One session of item ids a line, in time order.")
+    ],
+    test_file: Annotated[Path, typer.Option("--test", help="One prefix<TAB>target a line.")],
+    model: Model = "attention",
+    hyperparameters: Hyperparameters = None,
+    report: Report = None,
+) -> None:
+    """Train on a split, rank every test target among all items, print the metrics."""
+    from lastaisle.benchmark import benchmark_accuracy
+
+    with bar("Training") as progress:
+        done = benchmark_accuracy(train_file, test_file, model, read_values(hyperparameters), progress)
+    show(done, report)

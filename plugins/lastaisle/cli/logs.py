@@ -1,0 +1,170 @@
+"""Bring logs in: from files, from topics, over HTTP, from a simulated shop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from lastaisle.cli.options import LakeUrl, LogFormat, Report
+from lastaisle.cli.terminal import bar, console, read_settings, show, write
+
+if TYPE_CHECKING:
+    from lastaisle.ingest.options import IngestOptions
+    from lastaisle.ingest.report import IngestReport
+    from lastaisle.lake import Lake
+    from lastaisle.privacy.keys import PseudonymKeys
+
+
+def ingest(
+    source: Annotated[
+        str, typer.Option("--source", help="File, folder, pattern, URL, or kafka://cluster/topic.")
+    ],
+    log_format: LogFormat = "canonical",
+    settle: Annotated[
+        float, typer.Option(help="Leave files that changed in the last seconds for the next run.")
+    ] = 0.0,
+    accept_schema_change: Annotated[
+        bool,
+        typer.Option("--accept-schema-change", help="Take in fields that vanished or changed their type."),
+    ] = False,
+    lake: LakeUrl = "",
+    report: Report = None,
+) -> None:
+    """Ingest session logs: validate, quarantine, deduplicate, anonymize.
+
+    Of a kafka:// source, whose settings LASTAISLE_KAFKA holds, all that waits now is taken in.
+    """
+    from lastaisle.ingest.kafka.address import is_kafka
+    from lastaisle.ingest.options import IngestOptions
+    from lastaisle.ingest.run import ingest as run
+    from lastaisle.lake.opening import open_lake
+    from lastaisle.privacy.keys import PseudonymKeys
+
+    settings = read_settings(lake)
+    keys = PseudonymKeys.load_or_create(settings.key_file, lake_url=settings.lake)
+    options = IngestOptions(
+        allowed_lateness=timedelta(minutes=settings.lateness_minutes),
+        batch_rows=settings.batch_rows,
+        accept_schema_change=accept_schema_change,
+    )
+    tables = open_lake(settings)
+    with bar("Ingesting") as progress:
+        if is_kafka(source):
+            done = _drain(source, log_format, tables, keys, options, progress).to_dict()
+        else:
+            growing = timedelta(seconds=settle)
+            done = run(
+                *(source, log_format, tables, keys), options=options, settle=growing, progress=progress
+            ).to_dict()
+    show(done, report)
+    if done["files_failed"]:
+        raise typer.Exit(1)
+
+
+def lag(
+    source: Annotated[
+        str, typer.Option("--source", help="kafka://cluster/topic[,topic...]; default LASTAISLE_SOURCE.")
+    ] = "",
+    lake: LakeUrl = "",
+    report: Report = None,
+) -> None:
+    """Say how far ingestion is behind its topics: per partition, in messages and in time.
+
+    LASTAISLE_KAFKA holds the cluster's settings.
+    """
+    from lastaisle.ingest.kafka.address import parse_source
+    from lastaisle.ingest.kafka.client import watermarks
+    from lastaisle.ingest.kafka.connection import KafkaConnection
+    from lastaisle.ingest.kafka.lag import measure_lag
+    from lastaisle.ingest.kafka.progress import committed_offsets
+    from lastaisle.lake.opening import open_lake
+
+    settings = read_settings(lake)
+    topics = parse_source(source or settings.source).topics
+    connection = KafkaConnection.from_env()
+    committed = committed_offsets(open_lake(settings), watermarks(connection, topics))
+    found = measure_lag(connection, topics, committed)
+    total = sum(one.lag for one in found)
+    write({"lag": total, "partitions": [asdict(one) for one in found]}, report)
+    table = Table(*("topic", "partition", "ingested to", "end", "lag", "oldest", "lost"))
+    for one in found:
+        numbers = ("-" if one.committed is None else f"{one.committed:,}", f"{one.end:,}", f"{one.lag:,}")
+        age = "-" if one.oldest_seconds is None else str(timedelta(seconds=round(one.oldest_seconds)))
+        table.add_row(one.topic, str(one.partition), *numbers, age, f"{one.lost:,}")
+    console.print(table)
+    console.print(f"{total:,} messages wait")
+
+
+def _drain(
+    source: str,
+    log_format: str,
+    lake: Lake,
+    keys: PseudonymKeys,
+    options: IngestOptions,
+    progress: Callable[[float, str], None],
+) -> IngestReport:
+    from data_contracts.contract import load_contract
+    from lastaisle.ingest.batch import Ingestion
+    from lastaisle.ingest.kafka.address import parse_source
+    from lastaisle.ingest.kafka.connection import KafkaConnection
+    from lastaisle.ingest.kafka.drain import Drain, drain
+    from lastaisle.ingest.kafka.payloads import Decoder
+    from lastaisle.ingest.sources import adapter
+    from lastaisle.lake.tables import EVENTS, RAW_EVENTS
+
+    topics = parse_source(source).topics
+    contract = load_contract(RAW_EVENTS)
+    job = Ingestion(lake, adapter(log_format), contract, options, keys, load_contract(EVENTS))
+    settings = Drain(KafkaConnection.from_env(), job, Decoder(contract.version))
+    return drain(topics, settings, progress=progress)
+
+
+def collect(
+    to: Annotated[
+        str,
+        typer.Option(help="Landing folder, or kafka://cluster/topic; default LASTAISLE_SOURCE."),
+    ] = "",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8090,
+) -> None:
+    """Collect events over HTTP, as Segment's clients and its webhook send them, until SIGTERM.
+
+    LASTAISLE_SEGMENT_WRITE_KEYS names the keys that may send to /v1/batch, /v1/track and the like;
+    LASTAISLE_SEGMENT_SECRET is what Segment signs /segment/webhook with. An event is answered with 200 when
+    it is durable where ingestion, with the format segment, will read it.
+    """
+    from lastaisle.collect.serve import serve
+
+    settings = read_settings()
+    serve(replace(settings, source=to) if to else settings, host, port)
+
+
+def simulate(
+    out: Annotated[Path, typer.Option(help="Folder for the logs; one folder a day is made in it.")],
+    days: Annotated[int, typer.Option(help="How many days.")] = 7,
+    start: Annotated[datetime, typer.Option(help="First day.", formats=["%Y-%m-%d"])] = datetime(2025, 10, 1),
+    sessions_per_day: Annotated[int, typer.Option(help="Shoppers' sessions on an average day.")] = 3000,
+    items: Annotated[int, typer.Option(help="Items in the catalogue at the start.")] = 2000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 7,
+    report: Report = None,
+) -> None:
+    """Write the logs of a simulated shop, with the truth about them in the report."""
+    from lastaisle.simulate import ShopOptions, write_logs
+
+    options = ShopOptions(
+        seed=seed, start=start.date(), days=days, sessions_per_day=sessions_per_day, items=items
+    )
+    with bar("Simulating") as progress:
+
+        def told(day: date, _: object) -> None:
+            progress(((day - options.start).days + 1) / days, f"Simulating {day}")
+
+        written = write_logs(out, options, told).as_dict()
+    write(written, report)
+    show({name: value for name, value in written.items() if name not in ("days", "files")}, None)

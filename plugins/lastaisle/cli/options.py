@@ -1,0 +1,24 @@
+"""Options that several commands take, and the codes they exit with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+REFUSED = 10
+BREAKING, UNMARKED = 11, 12
+
+Report = Annotated[Path | None, typer.Option("--report", help="Write the report to this file, as JSON.")]
+LakeUrl = Annotated[str, typer.Option("--lake", help="Folder or URL of the lake; default LASTAISLE_LAKE.")]
+LogFormat = Annotated[
+    str,
+    typer.Option("--format", help="canonical, segment, yoochoose, taobao, rees46, retailrocket or otto."),
+]
+Model = Annotated[str, typer.Option("--model", help="attention, popularity or cooccurrence.")]
+Hyperparameters = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A hyperparameter, as NAME=VALUE; may be repeated.", metavar="NAME=VALUE"),
+]
+RunId = Annotated[str, typer.Option("--run-id", help="The MLflow run of the candidate.")]

@@ -1,0 +1,79 @@
+"""Look after the tables and the contracts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from lastaisle.cli.options import BREAKING, UNMARKED, LakeUrl, Report
+from lastaisle.cli.terminal import bar, console, errors, read_settings, write
+
+
+def maintain(
+    table: Annotated[
+        list[str] | None, typer.Option("--table", help="A table; may be repeated; default all.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Only say what would change.")] = False,
+    lake: LakeUrl = "",
+    report: Report = None,
+) -> None:
+    """Delete expired raw rows, compact small files, write checkpoints, delete files that no version needs."""
+    from lastaisle.lake.maintenance import MaintenancePolicy, tables_of
+    from lastaisle.lake.maintenance import maintain as run
+    from lastaisle.lake.opening import open_lake
+
+    settings = read_settings(lake)
+    tables, policy = open_lake(settings), MaintenancePolicy.from_settings(settings)
+    with bar("Maintaining") as progress:
+        done = []
+        for position, name in enumerate(names := table or tables_of(tables)):
+            progress(position / len(names), name)
+            done.append(run(tables, name, policy, dry_run=dry_run))
+    write({"tables": [each.to_dict() for each in done]}, report)
+    shown = Table(
+        *("table", "version", "files", "MB", "rows deleted", "files deleted", "seconds"),
+        title="dry run: nothing was changed" if dry_run else None,
+    )
+    for each in done:
+        shown.add_row(
+            each.table,
+            f"{each.version_before} → {each.version_after}",
+            f"{each.files_before} → {each.files_after}",
+            f"{each.bytes_before / 1e6:,.1f} → {each.bytes_after / 1e6:,.1f}",
+            *(f"{number:,}" for number in (each.rows_deleted, each.files_deleted)),
+            f"{each.seconds:.1f}",
+        )
+    console.print(shown)
+
+
+def diff(
+    old: Annotated[str, typer.Argument(help="Name of a packaged contract, or the path of one.")],
+    new: Annotated[str, typer.Argument(help="The same, for the contract that follows it.")],
+    report: Report = None,
+) -> None:
+    """Say what changes from one version of a contract to the next, and whether that breaks anyone.
+
+    Breaking: a field removed, retyped (wider too: tables keep their types), newly required without default or
+    newly unique; another jsonPath, default or partitioning; a rule added, tightened or not provably looser;
+    less privacy. Additions: an optional field, a looser or removed rule, a warning, more privacy.
+
+    Exits with 0 if nothing breaks, 11 if something does and the major version says so, 12 if the version does
+    not say what changed (breaking: next major; addition: next minor).
+    """
+    from data_contracts.compatibility import compare
+    from data_contracts.contract import load_contract
+
+    found = compare(load_contract(old), load_contract(new))
+    write(found.to_dict(), report)
+    for change in found.changes:
+        console.print(f"{change.level}: {change.where}: {change.what}: {change.why}", markup=False)
+        if change.old is not None or change.new is not None:
+            console.print(f"    {change.old}  →  {change.new}", markup=False, highlight=False)
+    problem, level = found.version_problem, found.level or "unchanged"
+    console.print(f"{found.table} {found.old_version} → {found.new_version}: {level}", markup=False)
+    if problem:
+        errors.print(f"error: {problem}", style="red", markup=False, highlight=False)
+    if problem or found.breaking:
+        raise typer.Exit(UNMARKED if problem else BREAKING)

@@ -1,0 +1,84 @@
+"""What every command needs: settings, stores, and ways to show what is going on and what was done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from lastaisle.config import Settings
+
+if TYPE_CHECKING:
+    from lastaisle.lake import Lake
+    from lastaisle.release.registry import Registry
+
+console = Console()
+errors = Console(stderr=True)
+
+
+def read_settings(lake: str = "") -> Settings:
+    """Read the settings; the lake that is given goes before theirs."""
+    settings = Settings.from_env()
+    return replace(settings, lake=lake) if lake else settings
+
+
+def open_stores(lake: str) -> tuple[Settings, Lake, Registry]:
+    """Read the settings; open the lake and the registry."""
+    from lastaisle.lake.opening import open_lake
+    from lastaisle.release.registry import Registry
+
+    settings = read_settings(lake)
+    return settings, open_lake(settings), Registry(settings)
+
+
+def read_values(assignments: list[str] | None) -> dict[str, Any]:
+    """Read NAME=VALUE pairs; a value is JSON where it can be, else text."""
+    values: dict[str, Any] = {}
+    for assignment in assignments or []:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"expected NAME=VALUE, received {assignment!r}")
+        try:
+            values[name.strip()] = json.loads(text)
+        except json.JSONDecodeError:
+            values[name.strip()] = text
+    return values
+
+
+@contextmanager
+def bar(what: str) -> Iterator[Callable[[float, str], None]]:
+    """Show a progress bar on stderr while the work goes on; nothing where stderr is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as shown:
+        task = shown.add_task(what, total=1.0)
+        yield lambda share, now: shown.update(task, completed=share, description=now)
+
+
+def write(report: Mapping[str, Any], file: Path | None) -> None:
+    """Write a report as JSON to the file, if one is given."""
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(report, indent=2, default=str) + "\n", encoding="utf-8")
+
+
+def show(report: Mapping[str, Any], file: Path | None) -> None:
+    """Print a report as a table, and write it to the file if one is given."""
+    write(report, file)
+    table = Table(show_header=False)
+    for name, value in report.items():
+        if isinstance(value, float):
+            shown = f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+        elif isinstance(value, dict | list | tuple):
+            shown = json.dumps(value, default=str)
+        else:
+            shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+        table.add_row(name, shown)
+    console.print(table)
