@@ -51,6 +51,8 @@ class Settings:
             up at once.
         run_rows: the most messages that one run takes from Kafka.
         batch_rows: the most rows of a batch: more need more memory, fewer make more and smaller files.
+        gx_sample_rows: how many rows of each batch Great Expectations judges beside the compiled rules, which
+            judge all of them; 0 leaves it out, which spares each task some seconds.
         shards: how many tasks share the way to `events`, each with the users of one remainder of a hash.
         lateness_minutes: how long after the newest event of a source an older one may come without being
             late; an hour or a day of a Kafka source is complete when this has passed.
@@ -85,6 +87,7 @@ class Settings:
     drain_cron: str = "*/5 * * * *"
     run_rows: int = 5_000_000
     batch_rows: int = 2_000_000
+    gx_sample_rows: int = 1000
     shards: int = 1
     lateness_minutes: float = 60.0
     keep_raw_days: int = 400

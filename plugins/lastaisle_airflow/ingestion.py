@@ -91,6 +91,7 @@ def _job(settings: Settings) -> Ingestion:
 
     options = IngestOptions(
         allowed_lateness=timedelta(minutes=settings.lateness_minutes),
+        gx_sample_rows=settings.gx_sample_rows,
         batch_rows=settings.batch_rows,
         shards=settings.shards,
     )

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from lastaisle.config import Settings
 from lastaisle.lake import Lake
 from lastaisle_airflow.airflow_api import AirflowApi, AirflowApiError, Run, ticks
@@ -160,3 +162,16 @@ def _log_in(airflow: Airflow) -> AirflowApi | None:
 
 def _dags(airflow: Airflow) -> set[str]:
     return {dag["dag_id"] for dag in airflow.api.get("/dags", limit=100)["dags"]}
+
+
+def heavy_libraries_of(pid: int) -> dict[str, set[str]]:
+    """Return which processes below one hold libraries that do not survive a fork, by command line."""
+    names = ("tensorflow", "duckdb", "deltalake")
+    found = {}
+    root = psutil.Process(pid)
+    for process in (root, *root.children(recursive=True)):
+        maps = Path(f"/proc/{process.pid}/maps")
+        text = maps.read_text() if maps.exists() else ""
+        if held := {name for name in names if f"/{name}/" in text or f"/_{name}" in text}:
+            found[" ".join(process.cmdline())] = held
+    return found
