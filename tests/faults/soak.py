@@ -181,7 +181,7 @@ class Soak:
         while not self.stop.wait(pause):
             log.unlink(missing_ok=True)
             self.running[name] = task = Task(self.works[name], log)
-            code = task.join()
+            code = task.join(900)
             self.counts[f"{name.removesuffix(' as well')}: runs"] += 1
             if code == -9:
                 self.counts[f"{name.removesuffix(' as well')}: killed"] += 1
