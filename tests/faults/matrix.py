@@ -6,21 +6,26 @@ did not survive, and then every row that was sent has to be accounted for in eve
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+
+from lastaisle.errors import LastaisleError
 from tests.faults import faults
 from tests.faults.boundaries import BOUNDARIES
 from tests.faults.faults import Fault, small_disk
-from tests.faults.reconcile import Counts, UnreconciledError
+from tests.faults.reconcile import Counts
 from tests.faults.work import Task
 from tests.faults.worlds import FilesWorld, KafkaWorld, ShardsWorld, World
 from tests.services.kafka import Broker
+
+_WIDTH = 28
 
 
 @dataclass(frozen=True)
@@ -108,33 +113,41 @@ def running_broker() -> Iterator[Broker]:
 
 
 def main() -> int:
-    """Run all cells, print the matrix, and return 1 if anything was lost or is there twice."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("fault", *BOUNDARIES, "rows sent = clean + quarantined + duplicate", title="Faults")
-    failures: list[str] = []
+    """Run all cells and print them row by row; return 1 if anything was lost or is there twice."""
     started = time.monotonic()
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    with running_broker() as broker:
-        for row in ROWS:
-            told, totals = [], []
-            for boundary in BOUNDARIES:
-                if boundary not in row.world.boundaries:
-                    told.append("")
-                    continue
-                try:
-                    totals.append(row.run(boundary, broker))
-                    told.append("[green]✓[/]")
-                except (AssertionError, UnreconciledError) as error:
-                    told.append("[red]✗[/]")
-                    failures.append(f"{row.name}, {boundary}: {error}")
-            table.add_row(row.name, *told, str(sum(totals, start=Counts())))
-    console.print(table)
-    console.print(f"{time.monotonic() - started:.0f} s")
+    legend = " · ".join(f"{number} {name}" for number, name in enumerate(BOUNDARIES, 1))
+    numbers = " ".join(f"{number:>2}" for number in range(1, len(BOUNDARIES) + 1))
+    say = Console(highlight=False, soft_wrap=True).print
+    say(f"The fault strikes at: {legend}\n")
+    say(f"{'':{_WIDTH}} {numbers}   rows sent = clean + quarantined + duplicate")
+    with running_broker() as broker, ThreadPoolExecutor(2) as lanes:
+        told = [lanes.submit(_print_rows, kafka, broker, say) for kafka in (True, False)]
+        failures = [failure for lane in told for failure in lane.result()]
+    say(f"\n{time.monotonic() - started:.0f} s")
     for failure in failures:
-        console.print(failure, markup=False)
+        say(failure, markup=False)
     return 1 if failures else 0
+
+
+def _print_rows(kafka: bool, broker: Broker, say: Callable[..., None]) -> list[str]:
+    """Run the rows that read Kafka, or the others, and print each; return what went wrong."""
+    failures: list[str] = []
+    for row in ROWS:
+        if (row.world is KafkaWorld) != kafka:
+            continue
+        marks, total = [], Counts()
+        for boundary in BOUNDARIES:
+            mark = " "
+            if boundary in row.world.boundaries:
+                try:
+                    total += row.run(boundary, broker)
+                    mark = "✓"
+                except (AssertionError, LastaisleError) as error:
+                    mark = "✗"
+                    failures.append(f"{row.name}, {boundary}: {error}")
+            marks.append(f"{mark:>2}")
+        say(f"{row.name:{_WIDTH}} {' '.join(marks)}   {total}", markup=False)
+    return failures
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from tests.faults.senders import (
 )
 from tests.faults.traffic import Sent
 from tests.faults.work import SHARDS, AnonymizeShards, DrainTopics, IngestFiles, MaintainTables, Task, Work
-from tests.faults.worlds import KEYS
+from tests.faults.worlds import KEYS, QUICK
 from tests.services.kafka import Broker, make_topic
 
 _PARTITIONS = {"json": 3, "avro": 2}
@@ -66,7 +66,7 @@ class Soak:
         self.running: dict[str, Task] = {}
         self.stop = threading.Event()
         self.broken: list[BaseException] = []
-        self.config = self.broker.config | {"reconnect.backoff.ms": "50", "reconnect.backoff.max.ms": "500"}
+        self.config = self.broker.config | QUICK
         self.connection = KafkaConnection(self.config)
         self.topics = {form: (make_topic(self.broker, n), n) for form, n in _PARTITIONS.items()}
         self.names = tuple(topic for topic, _ in self.topics.values())
@@ -181,7 +181,7 @@ class Soak:
         while not self.stop.wait(pause):
             log.unlink(missing_ok=True)
             self.running[name] = task = Task(self.works[name], log)
-            code = task.join()
+            code = task.join(900)
             self.counts[f"{name.removesuffix(' as well')}: runs"] += 1
             if code == -9:
                 self.counts[f"{name.removesuffix(' as well')}: killed"] += 1

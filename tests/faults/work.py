@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
+import signal
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -29,7 +30,7 @@ from tests.faults.boundaries import Hold
 
 BATCH_ROWS = 60
 SHARDS = 2
-SECONDS = 120
+SECONDS = 240
 RAW, EVENTS = load_contract("raw_events"), load_contract("events")
 _NOBODY = 65534
 
@@ -159,12 +160,14 @@ class Task:
         self.process.kill()
         self.join()
 
-    def join(self) -> int:
-        """Wait for its end and return its exit code."""
-        self.process.join(SECONDS)
+    def join(self, seconds: float = SECONDS) -> int:
+        """Wait for its end and return its exit code; if there is none, say where it is."""
+        self.process.join(seconds)
         if self.process.exitcode is None:
+            os.kill(self.process.pid or 0, signal.SIGUSR1)
+            self.process.join(1)
             self.process.kill()
-            raise AssertionError(f"the task did not end in {SECONDS} s: {self.said()}")
+            raise AssertionError(f"the task did not end in {seconds} s: {self.said()}")
         return self.process.exitcode
 
     def said(self) -> str:
@@ -175,6 +178,7 @@ class Task:
 def _run(work: Work, log: str, boundary: str, turn: int, unprivileged: bool, gate: Connection) -> None:
     with Path(log).open("a") as stream:
         os.dup2(stream.fileno(), 2)
+    faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)
     sys.stderr = os.fdopen(2, "w", closefd=False)
     if unprivileged and os.geteuid() == 0:
         os.setgroups([])
@@ -188,8 +192,3 @@ def _run(work: Work, log: str, boundary: str, turn: int, unprivileged: bool, gat
     if boundary:
         Hold(boundary, turn, hold).install()
     work.run()
-
-
-def run_tasks(tasks: Sequence[Task]) -> list[int]:
-    """Wait for several, and return their exit codes."""
-    return [task.join() for task in tasks]

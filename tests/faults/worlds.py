@@ -27,6 +27,7 @@ from tests.services.kafka import Broker, make_topic
 
 PARTITIONS = 2
 EVENTS = 100
+QUICK = {"reconnect.backoff.ms": "50", "reconnect.backoff.max.ms": "200", "log_level": "2"}
 SENT_FIRST = 80  # of the messages that these become
 KEYS = PseudonymKeys(1, {1: bytes(range(32))})
 
@@ -95,7 +96,7 @@ class KafkaWorld(World):
     def prepare(self) -> None:
         """Make the topic."""
         assert self.broker is not None
-        self.config = self.broker.config | {"reconnect.backoff.ms": "50", "reconnect.backoff.max.ms": "200"}
+        self.config = self.broker.config | QUICK
         self.connection = KafkaConnection(self.config)
         self.topic = make_topic(self.broker, PARTITIONS)
         self.letters = make_topic(self.broker, name=f"{self.topic}.dead-letters")
