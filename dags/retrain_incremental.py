@@ -6,9 +6,10 @@ last hours beside champion, popularity and co-occurrence, and promoted if the ga
 
 **How it is woken:** `PartitionedAssetTimetable`. On the real scheduler (Airflow 3.3.2, LocalExecutor) every
 announced partition gives exactly one run with that partition's key, in the order of announcement, one at a
-time; ingesting a partition anew gives one more; two announcements of a partition whose run is not yet made
-give one run. A paused DAG is not woken, and later catches up on nothing: backfill `ingest_sessions` with
-`--reprocess-behavior completed` over the partitions missed.
+time (hours of a topic that complete together are announced together, in any order: once the latest was
+learned from, the others skip); ingesting a partition anew gives one more; two announcements of a partition
+whose run is not yet made give one run. A paused DAG is not woken, and later catches up on nothing: backfill
+`ingest_sessions` with `--reprocess-behavior completed` over the partitions missed.
 
 **Skipped runs** are stale: the champion has already learned from data as late. Nothing to do.
 

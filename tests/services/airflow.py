@@ -9,16 +9,18 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psutil
 
 from lastaisle.config import Settings
 from lastaisle.lake import Lake
 from lastaisle_airflow.airflow_api import AirflowApi, AirflowApiError, Run, ticks
+from lastaisle_airflow.services import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -53,8 +55,9 @@ class Airflow:
         """Return what `ready` gives as soon as that is true."""
         for _ in ticks(timeout):
             self.alive()
-            if found := ready():
-                return found
+            with suppress(TimeoutError):  # a busy machine answers late
+                if found := ready():
+                    return found
         raise AssertionError(f"not within {timeout:.0f} s: {what}; logs in {self.home}")
 
     def command(self, *arguments: str) -> str:
@@ -101,19 +104,19 @@ def running_airflow(
         dags: which DAGs are not paused.
         **given: environment variables.
     """
-    environment = environment_of(home, **given)
+    complete = environment_of(home, **given)
     home.mkdir(parents=True, exist_ok=True)
     with (home / "services.log").open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "lastaisle_airflow.services"],
-            env=environment,
+            env=complete,
             cwd=home,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    airflow = Airflow(home, environment, Settings.from_env(environment), process)
+    airflow = Airflow(home, complete, Settings.from_env(complete), process)
     try:
         airflow.api = airflow.wait_for("the API server", lambda: _log_in(airflow))
         known = {path.stem for path in (ROOT / "dags").glob("*.py")}
@@ -127,7 +130,7 @@ def running_airflow(
 
 
 def environment_of(home: Path, **given: str) -> dict[str, str]:
-    """Return this process's environment without its settings, and with those of an Airflow of its own."""
+    """Return what every process of an Airflow of its own needs, whatever settings this process has."""
     ours = ("LASTAISLE_", "AIRFLOW_", "PYTHONDONTWRITEBYTECODE")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     paths = [str(ROOT), str(ROOT / "plugins"), *filter(None, [inherited.get("PYTHONPATH")])]
@@ -139,7 +142,8 @@ def environment_of(home: Path, **given: str) -> dict[str, str]:
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",  # each test starts what it is about
         "PYTHONPATH": os.pathsep.join(paths),
     }
-    return inherited | defaults | given
+    with mock.patch.dict(os.environ, inherited | defaults | given, clear=True):
+        return environment(Settings.from_env())
 
 
 def free_port() -> int:
