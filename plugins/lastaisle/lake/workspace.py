@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-MEMORY_LIMIT = "1GB"
+MEMORY_LIMIT = "2GB"
 
 
 @contextmanager
