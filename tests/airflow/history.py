@@ -16,7 +16,7 @@ SHOPPERS = 24
 #: What depends on which of two equal rows came first, on the clock, or on a batch's number.
 INCIDENTAL = {
     "raw_events": {"batch_id", "source_file", "source_row", "ingested_at"},
-    "quarantine": {"batch_id", "ingested_at", "event_date"},
+    "quarantine": {"source_file", "batch_id", "ingested_at", "event_date"},
     "events": {"event_id", "batch_id", "sequence"},
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import signal
@@ -97,6 +98,18 @@ class Running:
                 return Answer(answer.status, dict(answer.headers), answer.read().decode())
         except urllib.error.HTTPError as error:
             return Answer(error.code, dict(error.headers), error.read().decode())
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, BrokenPipeError | ConnectionResetError):
+                raise
+            return self._announce(request, body)  # refused by its length, before all of it was sent
+
+    def _announce(self, request: urllib.request.Request, body: bytes) -> Answer:
+        """Send the headers alone, which say how long the body would be."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        headers = {**request.headers, "Content-Length": str(len(body))}
+        connection.request(request.get_method(), request.selector, headers=headers)
+        answer = connection.getresponse()
+        return Answer(answer.status, dict(answer.headers), answer.read().decode())
 
     def post(self, path: str, body: Any, key: str | None = WRITE_KEY, **headers) -> Answer:
         return self.send("POST", path, body, key, **headers)

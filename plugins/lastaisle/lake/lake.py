@@ -147,6 +147,11 @@ class Lake:
         """Tell whether the append with this key was committed."""
         return self.stamp(name, key) is not None
 
+    def lacking(self, name: str, keys: Iterable[str]) -> list[str]:
+        """Return those keys whose append was not committed, in their order."""
+        table = self.table(name)
+        return [key for key in keys if table is None or table.transaction_version(key) is None]
+
     def append(
         self,
         name: str,

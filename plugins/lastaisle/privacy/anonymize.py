@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 ATTEMPTS = 20
+LOOK_BACK = timedelta(days=7)
 
 
 class AnonymizeError(LastaisleError):
@@ -129,8 +130,8 @@ def anonymize_shard(
         lake: where the tables are.
         keys: for the pseudonyms.
         batch_ids: only these; by default all that the table batches names.
-        and_before: besides `batch_ids`, those that were ingested before this time: nobody else will come for
-            them.
+        and_before: besides `batch_ids`, those that were ingested before this time, and not more than a week:
+            nobody else will come for them.
         contract: that of raw_events; the packaged one by default.
         events_contract: what the result must satisfy; the packaged one by default.
         rows_at_once: batches are taken together up to so many rows, for fewer and larger files.
@@ -140,15 +141,17 @@ def anonymize_shard(
     if not table.num_columns:
         return []
     wanted = None if batch_ids is None else set(batch_ids)
+    rows = {
+        Shard(shard, row["shards"] or 1).key(row["batch_id"]): row
+        for row in table.sort_by("started_at").to_pylist()
+        if (row["shards"] or 1) > shard and _is_wanted(row, wanted, and_before)
+    }
     groups: dict[int, list[list[str]]] = {}
     filled: dict[int, int] = {}
     done = []
-    for row in table.sort_by("started_at").to_pylist():
+    for key in lake.lacking(EVENTS, rows):
+        row = rows[key]
         batch_id, count = row["batch_id"], row["shards"] or 1
-        if count <= shard or not _is_wanted(row, wanted, and_before):
-            continue
-        if lake.has(EVENTS, Shard(shard, count).key(batch_id)):
-            continue
         if count not in groups or filled[count] + row["rows_clean"] > rows_at_once:
             groups.setdefault(count, []).append([])
             filled[count] = 0
@@ -193,7 +196,7 @@ def _shards_of(batch_id: str, lake: Lake) -> list[Shard]:
 def _is_wanted(row: Mapping[str, Any], wanted: set[str] | None, before: datetime | None) -> bool:
     if wanted is None or row["batch_id"] in wanted:
         return True
-    return before is not None and row["finished_at"] < before
+    return before is not None and before - LOOK_BACK <= row["finished_at"] < before
 
 
 @dataclass(frozen=True)
@@ -209,7 +212,8 @@ def _anonymize(batch_ids: list[str], shard: Shard, job: _Job) -> None:
     """Bring batches' rows of a shard into events together; what another run took meanwhile is left out."""
     lake = job.lake
     for _ in range(ATTEMPTS):
-        waiting = [batch_id for batch_id in batch_ids if not lake.has(EVENTS, shard.key(batch_id))]
+        lacking = set(lake.lacking(EVENTS, map(shard.key, batch_ids)))
+        waiting = [batch_id for batch_id in batch_ids if shard.key(batch_id) in lacking]
         if not waiting:
             return
         with open_workspace(job.memory_limit) as connection:
