@@ -37,9 +37,10 @@ from data_contracts.rules import Rule
 Level = Literal["breaking", "addition", "documentation"]
 #: Treatments that protect a value at least as well as the one named.
 _PROTECTS_AS_WELL = {
-    "keep": {"keep", "coarsen", "pseudonymize", "drop"},
-    "coarsen": {"coarsen", "drop"},
-    "pseudonymize": {"pseudonymize", "drop"},
+    "keep": {"keep", "coarsen", "pseudonymize", "surrogate", "drop"},
+    "coarsen": {"coarsen", "surrogate", "drop"},
+    "pseudonymize": {"pseudonymize", "surrogate", "drop"},
+    "surrogate": {"surrogate", "drop"},
     "drop": {"drop"},
 }
 #: From what anyone may know to what nobody may keep.
