@@ -49,6 +49,7 @@ def test_a_backfill_goes_on_where_the_killed_scheduler_left_it(tmp_path, orphans
         "LASTAISLE_AIRFLOW_PORT": str(free_port()),
         "LASTAISLE_MLFLOW_PORT": str(free_port()),
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "20",
     }
     with running_airflow(tmp_path / "airflow", **given) as airflow:
         days = days_of(DAYS)
@@ -61,7 +62,7 @@ def test_a_backfill_goes_on_where_the_killed_scheduler_left_it(tmp_path, orphans
     with running_airflow(tmp_path / "airflow", **given) as airflow:
 
         def over():
-            runs = [run for run in airflow.api.runs("ingest_sessions") if run.partition]
+            runs = [run for run in airflow.api.runs("ingest_sessions") if run.partition in days]
             return runs if len(runs) == DAYS and all(run.finished for run in runs) else None
 
         runs = airflow.wait_for("all days", over, 600)
