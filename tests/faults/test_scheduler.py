@@ -34,11 +34,19 @@ def kill_scheduler(airflow: Airflow, orphans: list[psutil.Process]) -> None:
     (scheduler,) = (
         process
         for process in psutil.Process(airflow.process.pid).children(recursive=True)
-        if "scheduler" in process.cmdline() and "-m" in process.cmdline()
+        if _is_scheduler(process)
     )
     orphans += scheduler.children(recursive=True)
     scheduler.kill()
     assert airflow.process.wait(120) != 0, "nobody was told that the scheduler is gone"
+
+
+def _is_scheduler(process: psutil.Process) -> bool:
+    try:
+        command = process.cmdline()
+    except psutil.Error:  # a task that has just ended
+        return False
+    return "scheduler" in command and "-m" in command
 
 
 def test_a_backfill_goes_on_where_the_killed_scheduler_left_it(tmp_path, orphans):
