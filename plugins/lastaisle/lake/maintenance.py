@@ -16,6 +16,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -27,7 +28,7 @@ from deltalake.exceptions import CommitFailedError
 
 from lastaisle.config import Settings, SettingsError
 from lastaisle.errors import LastaisleError
-from lastaisle.lake.lake import ATTEMPTS, Lake, LakeConflictError
+from lastaisle.lake.lake import ATTEMPTS, Lake, LakeConflictError, VersionGoneError
 from lastaisle.lake.query import Query
 from lastaisle.lake.tables import ALL_TABLES, QUARANTINE, RAW_EVENTS, TRAINING_RUNS
 from lastaisle.lake.workspace import open_workspace
@@ -300,7 +301,12 @@ def _pinned(lake: Lake, name: str, since: datetime) -> list[int]:
 
 
 def _readable(lake: Lake, name: str, versions: Iterable[int]) -> list[int]:
-    return [version for version in sorted(versions) if lake.table(name, version) is not None]
+    readable = []
+    for version in sorted(versions):
+        with suppress(VersionGoneError):
+            lake.table(name, version)
+            readable.append(version)
+    return readable
 
 
 def _writer_properties() -> WriterProperties:
