@@ -17,7 +17,7 @@ import pyarrow as pa
 from lastaisle.errors import SourceError
 from lastaisle.ingest.parquet import parquet_lines
 
-CHUNK_BYTES = 4 << 20
+CHUNK_BYTES = 1 << 20
 MAX_LINE_BYTES = 1 << 20
 PAYLOAD_BYTES = 16 << 10  # how much of an unreadable line is kept
 LINES = pa.schema([("source_row", pa.int64()), ("payload", pa.string()), ("reason", pa.string())])

@@ -19,8 +19,12 @@ from deltalake.transaction import AddAction
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-#: Level 1 costs half of level 3's time for 3 % more bytes; version 2's delta encodings save a quarter of all.
-_PARQUET = "FORMAT parquet, PARQUET_VERSION V2, COMPRESSION zstd, COMPRESSION_LEVEL 1, RETURN_STATS"
+#: Level 1 costs half of level 3's time for 3 % more bytes; version 2's delta encodings save a quarter of all,
+#: and make up for dictionaries: what has more than a thousand values takes a third less time without one.
+_PARQUET = (
+    "FORMAT parquet, PARQUET_VERSION V2, COMPRESSION zstd, COMPRESSION_LEVEL 1, DICTIONARY_SIZE_LIMIT 1000, "
+    "RETURN_STATS"
+)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from data_contracts.contract import Contract
 from data_contracts.privacy import HMAC_INNER, HMAC_OUTER, SUB_ROWS, hmac_pads, quote
@@ -113,14 +116,14 @@ class Anonymizer:
         for name, own in of_names.items():
             counts |= self._count(own, _pseudonyms(name))
         made = [rule for rule in rules if any(_looks_of(rule, name) for name in self.surrogates)]
-        counts |= self._count(made, f"(FROM ({self._sketch()}) LIMIT {SURROGATES_LOOKED_AT})")
+        few = self._sketch(self.hashed)
+        counts |= self._count(made, f"(FROM ({few}) LIMIT {SURROGATES_LOOKED_AT})")
         elsewhere = {rule.name for own in [*of_names.values(), made] for rule in own}
-        return counts | self._count(
-            [rule for rule in rules if rule.name not in elsewhere], f"({self._sketch()})"
-        )
+        all_rows = self._sketch([*self.hashed, *self.surrogates])
+        return counts | self._count([rule for rule in rules if rule.name not in elsewhere], f"({all_rows})")
 
-    def _sketch(self) -> str:
-        """Return the SELECT of the treated rows with a stand-in for every pseudonym, which needs no join."""
+    def _sketch(self, made: Collection[str]) -> str:
+        """Return the SELECT of the treated rows without joins: a stand-in for every value that is made."""
 
         def there(name: str) -> str:
             # A session was derived wherever there is a user.
@@ -128,7 +131,7 @@ class Anonymizer:
             return f"CASE WHEN {given} IS NOT NULL THEN {_STAND_IN} END"
 
         columns = ", ".join(
-            f"{there(name) if name in self.hashed else how.sql(name)} AS {quote(name)}"
+            f"{there(name) if name in made else how.sql(name)} AS {quote(name)}"
             for name, how in self.policy.items()
         )
         return (
@@ -139,8 +142,11 @@ class Anonymizer:
     def _count(self, rules: list[Rule], relation: str) -> dict[str, int]:
         if not rules:
             return {}
-        counts = ", ".join(f"count_if(({rule.predicate}) IS FALSE)" for rule in rules)
         now = {"now": datetime.now(UTC).isoformat()} if any(rule.uses_now for rule in rules) else None
+        good = " AND ".join(f"coalesce({rule.predicate}, true)" for rule in rules)
+        if not self.connection.execute(f"FROM {relation} WHERE NOT ({good}) LIMIT 1", now).fetchall():
+            return {}
+        counts = ", ".join(f"count_if(({rule.predicate}) IS FALSE)" for rule in rules)
         found = self.connection.execute(f"SELECT {counts} FROM {relation}", now).fetchall()[0]
         return {rule.name: count for rule, count in zip(rules, found, strict=True) if count}
 
@@ -150,12 +156,14 @@ class Anonymizer:
         Logs come in the order of time or nearly so: where no row occurred before the one above it, its place
         in the source will do, which needs no sort and no join.
         """
-        back, most = self.connection.execute(
-            """SELECT coalesce(count_if(occurred_at < before), 0), coalesce(max(sub_row), 0) FROM (
-                 SELECT occurred_at, sub_row, lag(occurred_at) OVER (
-                   PARTITION BY batch_id ORDER BY source_row, sub_row) AS before FROM taken)"""
-        ).fetchall()[0]
-        if not back and most < SUB_ROWS:
+        rows = self.connection.sql(
+            f"SELECT batch_id, {_PLACE} AS line, epoch_us(occurred_at) AS time, sub_row FROM taken"
+        ).to_arrow_table()
+        line, time = (rows[name].to_numpy() for name in ("line", "time"))
+        batch = rows["batch_id"].dictionary_encode().combine_chunks().indices.to_numpy()
+        order = np.lexsort((line, batch))
+        earlier = (np.diff(time[order]) < 0) & (np.diff(batch[order]) == 0)
+        if not earlier.any() and (pc.max(rows["sub_row"]).as_py() or 0) < SUB_ROWS:
             return False
         self.connection.execute(
             """CREATE OR REPLACE TABLE ranks AS SELECT place, row_number() OVER (

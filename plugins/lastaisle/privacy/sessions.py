@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.dataset as ds
 
-from data_contracts.privacy import Treatment
+from data_contracts.privacy import Treatment, literal
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -24,7 +24,7 @@ def derive_sessions(
     A session goes on in other batches: the user's events of the day before and of the day after are looked at
     too. (A visit without 30 minutes of silence for more than a day is cut where the look ends.) Makes the
     table `visits`: these rows and the others', each with `start`, the microsecond since 1970 in which its
-    session began; `place` is negative in the others', which are in the table `others`.
+    session began; `place` is -1, -2, … in the others', which are rows 0, 1, … of the table `others`.
 
     Args:
         connection: holds the relation `taken`, rows of raw_events with a number of their own, `place`.
@@ -62,15 +62,18 @@ def _look_around(connection: DuckDBPyConnection, raw: ds.Dataset | None, first: 
     """Add what other batches have of these users to `seen`, and make the table `others` of it."""
     columns = "user_id, occurred_at, batch_id, source_row, sub_row, event_id, event_date"
     if raw is None:
-        connection.execute(f"CREATE OR REPLACE TABLE others AS SELECT place, {columns} FROM taken LIMIT 0")
+        connection.execute(f"CREATE OR REPLACE TABLE others AS SELECT {columns} FROM taken LIMIT 0")
         return
+    # A list and a table of single users: NOT IN and IN over millions of rows take ten times as long.
+    ours = connection.execute("SELECT list(DISTINCT batch_id) FROM taken").fetchall()[0][0]
+    connection.execute("CREATE OR REPLACE TABLE users AS SELECT DISTINCT user_id FROM seen")
     connection.register("raw", raw)
     connection.execute(f"""
-        CREATE OR REPLACE TABLE others AS SELECT -row_number() OVER () AS place, {columns} FROM raw
+        CREATE OR REPLACE TABLE others AS SELECT {columns} FROM raw SEMI JOIN users USING (user_id)
         WHERE event_date BETWEEN DATE '{first}' AND DATE '{last}' AND session_id IS NULL
-          AND batch_id NOT IN (SELECT batch_id FROM taken) AND user_id IN (SELECT user_id FROM seen)""")
+          AND batch_id NOT IN ({", ".join(map(literal, ours))})""")
     connection.unregister("raw")
-    connection.execute("INSERT INTO seen SELECT place, user_id, occurred_at FROM others")
+    connection.execute("INSERT INTO seen SELECT -1 - rowid, user_id, occurred_at FROM others")
 
 
 def name_sessions(connection: DuckDBPyConnection, treatment: Treatment) -> None:
@@ -94,5 +97,5 @@ def name_sessions(connection: DuckDBPyConnection, treatment: Treatment) -> None:
         SELECT place, session_id FROM visits JOIN sessions USING (user_id, start) WHERE place >= 0""")
     connection.execute("""
         CREATE OR REPLACE TABLE moved AS
-        SELECT others.*, session_id FROM visits JOIN sessions USING (user_id, start) JOIN others USING (place)
-        WHERE place < 0 AND visits.occurred_at >= ours""")
+        SELECT others.*, session_id FROM visits JOIN sessions USING (user_id, start)
+        JOIN others ON others.rowid = -1 - place WHERE place < 0 AND visits.occurred_at >= ours""")
