@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ingestion.events import check, lines_sql
-from ingestion.measure import alone, listen, measured, shares, show_rates, show_stages
+from ingestion.measure import alone, import_first, listen, measured, shares, show_rates, show_stages
 
 PARTITIONS = 4
 OUTAGE_SECONDS, OUTAGE_RATE = 300, 10_000
@@ -85,13 +85,14 @@ def drain_topic(config: dict[str, str], topic: str, events: int, folder: Path) -
     """Bring all that a topic holds to clean tables."""
     from lastaisle.ingest.kafka.drain import drain
 
+    imports = import_first()
     stages = listen()
     settings = drain_settings(config, folder)
     began = time.perf_counter()
     report = drain([topic], settings).to_dict()
     seconds = time.perf_counter() - began
     check(report, events)
-    return measured(events, seconds) | {"stages": shares(stages, seconds)}
+    return measured(events, seconds) | {"stages": shares(stages, seconds), "import_seconds": imports}
 
 
 def drain_settings(config: dict[str, str], folder: Path) -> Any:

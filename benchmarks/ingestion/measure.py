@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import multiprocessing
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +19,13 @@ def alone(work: Callable[..., Any], *given: Any) -> Any:
     """Run in a process of its own, so that its memory and its threads are its own."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(work, *given).result()
+
+
+def import_first() -> float:
+    """Import what a task imports once, however many rows follow; return the seconds that took."""
+    began = time.perf_counter()
+    importlib.import_module("great_expectations")
+    return round(time.perf_counter() - began, 2)
 
 
 def measured(events: int, seconds: float) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def test_a_batch_killed_between_any_two_commits_is_planned_again_as_it_was(topic
         with pytest.raises(KilledError):
             ingest(lake, connection, span, kill_before=boundary)
         send(topic, [b"{}"] * 50)
-        again = plan_run(connection, [topic], lake, rows_a_batch=1000).ranges
+        again = plan_run(connection, [topic], lake, batch_rows=1000).ranges
         if boundary == "quarantine":  # nothing was begun, so that the plan may grow
             assert (again[0].start, again[0].end) == (0, 150)
         else:
@@ -71,7 +71,7 @@ def test_killed_at_random_every_offset_is_ingested_exactly_once(broker, send, co
         if sent < 300:
             send(topic, [json.dumps({"n": number}) for number in range(sent, sent + 20)], partition=sent % 3)
             sent += 20
-        planned = plan_run(connection, [topic], lake, max_rows=60, rows_a_batch=15)
+        planned = plan_run(connection, [topic], lake, max_rows=60, batch_rows=15)
         try:
             for chain in planned.by_partition():
                 for span in chain:

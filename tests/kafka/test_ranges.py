@@ -32,7 +32,7 @@ def test_a_new_partition_begins_at_its_oldest_offset_and_a_known_one_where_the_t
 
 
 def test_batches_follow_one_another_and_keep_their_partition_together():
-    planned = plan([marks(1, end=25), marks(0, end=10)], {}, rows_a_batch=10)
+    planned = plan([marks(1, end=25), marks(0, end=10)], {}, batch_rows=10)
     assert spans(planned) == [(0, 0, 10), (1, 0, 10), (1, 10, 20), (1, 20, 25)]
     assert [[one.start for one in chain] for chain in planned.by_partition()] == [[0], [0, 10, 20]]
     assert plan([marks(end=0)], {}).ranges == ()
@@ -54,8 +54,8 @@ def test_what_retention_took_is_told_exactly_and_reading_goes_on_behind_it():
 
 
 def test_a_batch_that_was_begun_is_planned_again_with_its_own_end_and_id():
-    before = plan([marks(end=50)], {}, rows_a_batch=20).ranges[0]
-    after = plan([marks(end=90)], {}, {before.key: before.end}, rows_a_batch=50, max_rows=30)
+    before = plan([marks(end=50)], {}, batch_rows=20).ranges[0]
+    after = plan([marks(end=90)], {}, {before.key: before.end}, batch_rows=50, max_rows=30)
     assert spans(after) == [(0, 0, 20), (0, 20, 30)]
     assert after.ranges[0].batch_id == before.batch_id
     assert after.ranges[1].batch_id != before.batch_id
@@ -86,17 +86,17 @@ def test_a_topic_made_anew_is_another_one():
 @given(
     held=st.lists(st.tuples(st.integers(0, 50), st.integers(0, 80)), min_size=1, max_size=6),
     max_rows=st.integers(1, 200),
-    rows_a_batch=st.integers(1, 60),
+    batch_rows=st.integers(1, 60),
 )
-def test_run_after_run_every_offset_is_planned_once_and_none_is_passed_over(held, max_rows, rows_a_batch):
+def test_run_after_run_every_offset_is_planned_once_and_none_is_passed_over(held, max_rows, batch_rows):
     every = [marks(number, low, low + rows) for number, (low, rows) in enumerate(held)]
     committed: dict[str, int] = {}
     for _ in range(2 + sum(rows for _, rows in held)):
-        planned = plan(every, committed, max_rows=max_rows, rows_a_batch=rows_a_batch)
+        planned = plan(every, committed, max_rows=max_rows, batch_rows=batch_rows)
         assert sum(map(len, planned.ranges)) == min(max_rows, sum(planned.lag.values()))
         assert planned.left == sum(planned.lag.values()) - sum(map(len, planned.ranges))
         for one in planned.ranges:
-            assert 0 < len(one) <= rows_a_batch
+            assert 0 < len(one) <= batch_rows
             assert one.start == committed.get(one.app_id, every[one.partition].low)
             committed[one.app_id] = one.end
         if not planned.ranges:

@@ -27,7 +27,7 @@ def events(count: int, begin: int = 0) -> list[bytes]:
 
 def test_ranges_give_every_message_once_under_its_offset(topic, send, read_all):
     send(topic, events(1000))
-    rows, readings = read_all(topic, rows_a_batch=300)
+    rows, readings = read_all(topic, batch_rows=300)
     assert [row["source_row"] for row in rows] == list(range(1000))
     assert [row["payload"].encode() for row in rows] == events(1000)
     assert {row["reason"] for row in rows} == {None}
@@ -126,7 +126,7 @@ def test_what_retention_deletes_after_the_plan_is_a_gap_of_the_reading(
     broker, topic, send, connection, deleted, rows, gap
 ):
     send(topic, events(100))
-    (span, _) = plan(watermarks(connection, [topic]), {}, rows_a_batch=50).ranges
+    (span, _) = plan(watermarks(connection, [topic]), {}, batch_rows=50).ranges
     _delete_before(broker, topic, deleted)
     reading = read_range(connection, span)
     assert len(lines(reading)) == reading.rows == rows

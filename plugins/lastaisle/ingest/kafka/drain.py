@@ -102,7 +102,7 @@ def plan_topics(
         max_rows: the most offsets of the run.
         batch_rows: the most offsets of a batch.
     """
-    plan = plan_run(connection, topics, lake, max_rows=max_rows, rows_a_batch=batch_rows)
+    plan = plan_run(connection, topics, lake, max_rows=max_rows, batch_rows=batch_rows)
     report_gaps(lake, plan.gaps)
     return plan
 

@@ -34,7 +34,7 @@ def plan_run(
     lake: Lake,
     *,
     max_rows: int = 5_000_000,
-    rows_a_batch: int = 1_000_000,
+    batch_rows: int = 1_000_000,
 ) -> Plan:
     """Plan what one run reads, from what the brokers hold and what the tables have.
 
@@ -43,7 +43,7 @@ def plan_run(
         topics: the topics.
         lake: where the tables are.
         max_rows: the most offsets of the run.
-        rows_a_batch: the most offsets of a batch.
+        batch_rows: the most offsets of a batch.
 
     Raises:
         KafkaSourceError: the cluster cannot be reached, or a topic is not there.
@@ -52,7 +52,7 @@ def plan_run(
     marks = watermarks(connection, topics)
     committed = committed_offsets(lake, marks)
     started = started_batches(lake, marks, committed)
-    return plan(marks, committed, started, max_rows=max_rows, rows_a_batch=rows_a_batch)
+    return plan(marks, committed, started, max_rows=max_rows, batch_rows=batch_rows)
 
 
 def _versions(lake: Lake, name: str, app_ids: Iterable[str]) -> dict[str, int]:

@@ -130,7 +130,7 @@ def plan(
     started: Mapping[str, int] | None = None,
     *,
     max_rows: int = 5_000_000,
-    rows_a_batch: int = 1_000_000,
+    batch_rows: int = 1_000_000,
 ) -> Plan:
     """Decide what to read, so that the same tables and brokers always give the same ranges.
 
@@ -143,16 +143,14 @@ def plan(
         started: by the key of a range, the end of a batch that was begun and not finished. That batch is
             planned with this very end again, whole, even if its rows were deleted meanwhile.
         max_rows: the most offsets of a run; a started batch may exceed it.
-        rows_a_batch: the most offsets of a new batch.
+        batch_rows: the most offsets of a new batch.
 
     Raises:
         OffsetsWentBackError: a partition ends before what was committed or started.
         ValueError: a bound below 1.
     """
-    if max_rows < 1 or rows_a_batch < 1:
-        raise ValueError(
-            f"max_rows and rows_a_batch should be 1 or more, received {max_rows}, {rows_a_batch}"
-        )
+    if max_rows < 1 or batch_rows < 1:
+        raise ValueError(f"max_rows and batch_rows should be 1 or more, received {max_rows}, {batch_rows}")
     waits = [_Waiting.of(marks, committed, started or {}) for marks in sorted(watermarks)]
     budget = max_rows - sum(len(one.redo) for one in waits if one.redo)
     shares = share([one.marks.end - one.start for one in waits], max(0, budget))
@@ -161,7 +159,7 @@ def plan(
     for one, rows in zip(waits, shares, strict=True):
         if one.redo:
             ranges.append(one.redo)
-        ranges += one.split(rows, rows_a_batch, started or {})
+        ranges += one.split(rows, batch_rows, started or {})
         reached = ranges[-1].end if ranges and ranges[-1].app_id == one.marks.app_id else one.start
         left += max(0, one.marks.end - reached)
     gaps = tuple(gap for one in waits for gap in one.gaps)
@@ -221,11 +219,11 @@ class _Waiting:
         lost = _lost(marks, begin, redo_end)
         return cls(marks, max(reached, marks.low), redo, lost, marks.end - max(begin, marks.low))
 
-    def split(self, rows: int, rows_a_batch: int, started: Mapping[str, int]) -> Iterator[OffsetRange]:
+    def split(self, rows: int, batch_rows: int, started: Mapping[str, int]) -> Iterator[OffsetRange]:
         """Yield new ranges of so many rows in all; one that was begun keeps its end."""
         begin, stop = self.start, self.start + rows
         while begin < stop:
-            end = started.get(range_key(self.marks.app_id, begin), min(begin + rows_a_batch, stop))
+            end = started.get(range_key(self.marks.app_id, begin), min(begin + batch_rows, stop))
             yield OffsetRange(*_identity(self.marks), begin, end)
             begin = end
 
