@@ -159,6 +159,16 @@ def test_a_session_goes_on_past_midnight(world):
     assert {row["event_date"] for row in world.events()} == {date(2025, 10, 9), date(2025, 10, 10)}
 
 
+@pytest.mark.parametrize("order", ["forwards", "backwards"])
+def test_a_long_visit_is_one_session_whichever_of_its_hours_comes_first(world, order):
+    """Of a visit that reaches further than two hours from a batch, all the rest is looked at."""
+    visit = [event(f"{number:02}", 25 * number) for number in range(20)]
+    parts = [visit[:9], [event("x", 0, user_id="berta")], visit[9:10], visit[10:]]
+    for part in parts if order == "forwards" else parts[::-1]:
+        world.ingest(*part)
+    assert list(world.sessions().values()) == [[row["item_id"] for row in visit], ["x"]]
+
+
 def test_given_sessions_are_kept(world):
     world.ingest(event("a", 0, session_id="s"), event("b", 500, session_id="s"), event("c", 1))
     assert list(world.sessions().values()) == [["a", "b"], ["c"]]

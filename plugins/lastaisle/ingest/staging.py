@@ -115,15 +115,20 @@ class Staging:
         near = {day + timedelta(days=step) for day in days for step in (-1, 0, 1)}
         listed = ", ".join(f"DATE '{day}'" for day in sorted(near))
         self.connection.register("known", known)
+        # DuckDB would rather hash the days' ids, which may be many times as many as the batch's.
+        self.connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
         self.connection.execute(
             f"""
             INSERT INTO repeated
             SELECT rowid FROM staged
             WHERE rules IS NULL AND event_id IN (
-              SELECT event_id FROM known WHERE event_date IN ({listed}) AND batch_id <> $batch_id)
+              SELECT event_id FROM known
+              SEMI JOIN (SELECT event_id FROM staged WHERE rules IS NULL) USING (event_id)
+              WHERE event_date IN ({listed}) AND batch_id <> $batch_id)
             EXCEPT SELECT place FROM repeated""",
             {"batch_id": batch_id},
         )
+        self.connection.execute("RESET disabled_optimizers")
         self.connection.unregister("known")
 
     def days(self, source: str) -> list[date]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pyarrow.dataset as ds
@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 SESSION_GAP = timedelta(minutes=30)
-DAYS_AROUND = 1
+REACH = timedelta(hours=2)
+DAYS_AROUND = timedelta(days=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_OTHERS = "user_id, occurred_at, batch_id, source_row, sub_row, event_id, event_date"
 
 
 def derive_sessions(
@@ -21,8 +25,9 @@ def derive_sessions(
 ) -> bool:
     """Find the sessions of those rows of `taken` that have a user and no session.
 
-    A session goes on in other batches: the user's events of the day before and of the day after are looked at
-    too. (A visit without 30 minutes of silence for more than a day is cut where the look ends.) Makes the
+    A session goes on in other batches, so the users' events there are looked at too: those of two hours
+    before and after, and where a visit reaches that far, all of its user's on the day before and the day
+    after. (A visit without 30 minutes of silence for more than a day is cut where the look ends.) Makes the
     table `visits`: these rows and the others', each with `start`, the microsecond since 1970 in which its
     session began; `place` is -1, -2, … in the others', which are rows 0, 1, … of the table `others`.
 
@@ -35,16 +40,56 @@ def derive_sessions(
         Whether there was anything to find.
     """
     first, last = connection.execute(
-        """SELECT (min(event_date) - $days)::DATE::VARCHAR, (max(event_date) + $days)::DATE::VARCHAR
-           FROM taken WHERE session_id IS NULL AND user_id IS NOT NULL""",
-        {"days": DAYS_AROUND},
+        """SELECT epoch_us(min(occurred_at)), epoch_us(max(occurred_at))
+           FROM taken WHERE session_id IS NULL AND user_id IS NOT NULL"""
     ).fetchall()[0]
     if first is None:
         return False
     connection.execute("""
         CREATE OR REPLACE TABLE seen AS SELECT place, user_id, occurred_at FROM taken
         WHERE session_id IS NULL AND user_id IS NOT NULL""")
-    _look_around(connection, raw, first, last)
+    connection.execute(f"CREATE OR REPLACE TABLE others AS SELECT {_OTHERS} FROM taken LIMIT 0")
+    if raw is None:
+        _cut_visits(connection, gap)
+        return True
+    start, end = (_EPOCH + timedelta(microseconds=moment) for moment in (first, last))
+    near = _during(start - REACH, end + REACH)
+    _look_around(connection, raw, "SELECT user_id FROM seen", near)
+    _cut_visits(connection, gap)
+    at_the_edge = f"""SELECT user_id FROM visits WHERE start <= {first - (REACH - gap) // _MICROSECOND}
+        OR epoch_us(occurred_at) >= {last + (REACH - gap) // _MICROSECOND}"""
+    if _look_around(
+        connection, raw, at_the_edge, f"{_days(start - DAYS_AROUND, end + DAYS_AROUND)} AND NOT ({near})"
+    ):
+        _cut_visits(connection, gap)
+    return True
+
+
+def _look_around(connection: DuckDBPyConnection, raw: ds.Dataset, users: str, where: str) -> int:
+    """Add what other batches have of some users to `seen` and `others`; return how many rows."""
+    connection.execute(f"CREATE OR REPLACE TABLE users AS SELECT DISTINCT user_id FROM ({users})")
+    before, wanted, ours = connection.execute(
+        """SELECT (SELECT count(*) FROM others), (SELECT count(*) FROM users),
+                  (SELECT list(DISTINCT batch_id) FROM taken)"""
+    ).fetchall()[0]
+    if not wanted:
+        return 0
+    connection.register("raw", raw)
+    # A list and single users: NOT IN and IN over millions of rows take ten times as long.
+    connection.execute(f"""
+        INSERT INTO others SELECT {_OTHERS} FROM raw SEMI JOIN users USING (user_id)
+        WHERE session_id IS NULL AND batch_id NOT IN ({", ".join(map(literal, ours))}) AND {where}""")
+    connection.unregister("raw")
+    connection.execute(
+        "INSERT INTO seen SELECT -1 - rowid, user_id, occurred_at FROM others WHERE rowid >= $before",
+        {"before": before},
+    )
+    added = connection.execute("SELECT count(*) - $before FROM others", {"before": before}).fetchall()
+    return int(added[0][0])
+
+
+def _cut_visits(connection: DuckDBPyConnection, gap: timedelta) -> None:
+    """Make `visits` of `seen`."""
     silence = "epoch_us(occurred_at) - epoch_us(lag(occurred_at) OVER visit)"
     connection.execute(f"""
         CREATE OR REPLACE TABLE visits AS
@@ -52,28 +97,20 @@ def derive_sessions(
           PARTITION BY user_id ORDER BY occurred_at
           ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS start)
         FROM (
-          SELECT *, CASE WHEN coalesce({silence} > {gap // timedelta(microseconds=1)}, true)
+          SELECT *, CASE WHEN coalesce({silence} > {gap // _MICROSECOND}, true)
                          THEN epoch_us(occurred_at) END AS start
           FROM seen WINDOW visit AS (PARTITION BY user_id ORDER BY occurred_at))""")
-    return True
 
 
-def _look_around(connection: DuckDBPyConnection, raw: ds.Dataset | None, first: str, last: str) -> None:
-    """Add what other batches have of these users to `seen`, and make the table `others` of it."""
-    columns = "user_id, occurred_at, batch_id, source_row, sub_row, event_id, event_date"
-    if raw is None:
-        connection.execute(f"CREATE OR REPLACE TABLE others AS SELECT {columns} FROM taken LIMIT 0")
-        return
-    # A list and a table of single users: NOT IN and IN over millions of rows take ten times as long.
-    ours = connection.execute("SELECT list(DISTINCT batch_id) FROM taken").fetchall()[0][0]
-    connection.execute("CREATE OR REPLACE TABLE users AS SELECT DISTINCT user_id FROM seen")
-    connection.register("raw", raw)
-    connection.execute(f"""
-        CREATE OR REPLACE TABLE others AS SELECT {columns} FROM raw SEMI JOIN users USING (user_id)
-        WHERE event_date BETWEEN DATE '{first}' AND DATE '{last}' AND session_id IS NULL
-          AND batch_id NOT IN ({", ".join(map(literal, ours))})""")
-    connection.unregister("raw")
-    connection.execute("INSERT INTO seen SELECT -1 - rowid, user_id, occurred_at FROM others")
+def _days(start: datetime, end: datetime) -> str:
+    """Return the condition on rows of the UTC days from that of one moment to that of another."""
+    return f"event_date BETWEEN DATE '{start.date()}' AND DATE '{end.date()}'"
+
+
+def _during(start: datetime, end: datetime) -> str:
+    """Return the condition on rows from one moment to another; by their days, other files are not opened."""
+    between = f"TIMESTAMPTZ '{start.isoformat()}' AND TIMESTAMPTZ '{end.isoformat()}'"
+    return f"{_days(start, end)} AND occurred_at BETWEEN {between}"
 
 
 def name_sessions(connection: DuckDBPyConnection, treatment: Treatment) -> None:
