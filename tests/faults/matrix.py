@@ -6,6 +6,7 @@ did not survive, and then every row that was sent has to be accounted for in eve
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -114,6 +115,9 @@ def running_broker() -> Iterator[Broker]:
 
 def main() -> int:
     """Run all cells and print them row by row; return 1 if anything was lost or is there twice."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     started = time.monotonic()
     legend = " · ".join(f"{number} {name}" for number, name in enumerate(BOUNDARIES, 1))
     numbers = " ".join(f"{number:>2}" for number in range(1, len(BOUNDARIES) + 1))
