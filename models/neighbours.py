@@ -16,10 +16,13 @@ from models.session_index import SessionIndex
 from models.training import Progress, TrainingOptions, TrainingReport, session_weights
 from models.vocabulary import Vocabulary
 
-# Distances decay by e over so many mean lengths of a session. STAN's published settings, in that unit: 0.25
-# to 0.5 and 1 to 2 on Diginetica, 0.1 and 0.5 on YooChoose.
-PREFIX_DECAY = 0.5
+# Distances decay by e over so many mean lengths of a session. STAN's published settings, in that unit, are
+# 0.25 to 0.5 and 1 to 2 on Diginetica, 0.1 and 0.1 to 0.5 on YooChoose; these do well on both.
+PREFIX_DECAY = 0.25
 NEIGHBOUR_DECAY = 1.0
+# So many times options.half_life until a session counts half: what shoppers want together lasts longer than
+# what they want most.
+HALF_LIVES = 2.0
 ROWS_AT_ONCE = 32  # bounds memory: so many rows times their sessions times these sessions' items
 CHUNKS_AT_ONCE = 2
 
@@ -111,9 +114,9 @@ class Neighbours(Recommender):
     al., "Sequence and Time Aware Neighborhood", SIGIR 2019) a shared item counts less the longer ago the
     current session had it; a session the older it is; and an item of a neighbour the farther it stands from
     the neighbour's last shared item. Candidates are the newest options.sample sessions with a shared item,
-    neighbours the nearest options.neighbours of these (VMIS-kNN, Kersbergen et al., SIGMOD 2022). A session
-    half as old as options.half_life says, by its place among the sessions in the index, counts half; weights
-    that are given multiply that. Items that no neighbour has come after all others, by popularity.
+    neighbours the nearest options.neighbours of these (VMIS-kNN, Kersbergen et al., SIGMOD 2022). Age is the
+    place among the sessions in the index, since times may be unknown; weights that are given multiply its
+    decay. Items that no neighbour has come after all others, by popularity.
     """
 
     name = "neighbours"
@@ -180,7 +183,7 @@ class Neighbours(Recommender):
         self._scorer = None
 
     def export_scorer(self, directory: Path) -> None:
-        """Write a SavedModel: `score`, and `max_length`. The sessions of the index are in it, without times."""
+        """Write a SavedModel: `score`, and `max_length`; the index's sessions are in it, without times."""
         scorer = self._ready()
         tf.saved_model.save(scorer, str(directory), signatures={"serving_default": scorer.score})
 
@@ -195,7 +198,7 @@ class Neighbours(Recommender):
 def _session_weights(index: SessionIndex, options: TrainingOptions) -> NDArray[np.float32]:
     """Return what each shared item counts in each session: its weight and recency, by the cosine's norm."""
     age = np.arange(len(index) - 1, -1, -1)
-    half_life = options.half_life or np.inf
+    half_life = HALF_LIVES * (options.half_life or np.inf)
     recency = np.exp2(-age / (half_life * max(1, len(index))))
     return (index.weights * recency / np.sqrt(np.diff(index.offsets))).astype(np.float32)
 
@@ -227,7 +230,9 @@ def _ranges(offsets: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 def _to_dense(values: tf.Tensor, rows: tf.Tensor, n_rows: tf.Tensor) -> tf.Tensor:
     """Lay values, sorted by row, out as [n_rows, most values of a row], padded with 0."""
-    return tf.RaggedTensor.from_value_rowids(values, rows, tf.cast(n_rows, tf.int64), validate=False).to_tensor()
+    return tf.RaggedTensor.from_value_rowids(
+        values, rows, tf.cast(n_rows, tf.int64), validate=False
+    ).to_tensor()
 
 
 def _keep_best(columns: list[tf.Tensor], by: tf.Tensor, k: int) -> list[tf.Tensor]:

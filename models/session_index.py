@@ -158,7 +158,7 @@ def _known(new: SessionIndex, old: SessionIndex) -> NDArray[np.bool_]:
     return known
 
 
-def _identity(index: SessionIndex, row: int) -> tuple[float, bytes, bytes]:
+def _identity(index: SessionIndex, row: np.intp) -> tuple[float, bytes, bytes]:
     entries = slice(index.offsets[row], index.offsets[row + 1])
     return index.ended_at[row], index.items[entries].tobytes(), index.positions[entries].tobytes()
 
