@@ -18,7 +18,7 @@ from models.sequences import SessionLog
 from models.training import Progress, TrainingOptions, TrainingReport, session_weights
 from models.vocabulary import Vocabulary
 
-PREFIX_DECAY = 0.5  # over so many mean lengths, what an item of the session counts falls by e
+PREFIX_DECAY = 0.25  # over so many mean lengths, what an item of the session counts falls by e
 PADDED_SCORE = -1e9
 POPULARITY = 1e-6  # far below what the factors say: orders items only where they say nothing
 
@@ -82,7 +82,6 @@ class _State:
         users: float64 [n_users, d], of known users.
         names: the users' pseudonyms and their rows.
         gram: float64 [d, d], of all rows learned from, users or sessions, decayed as counts are.
-        rows: how many these were, decayed the same.
         mean_length: of the sessions, in items.
     """
 
@@ -90,7 +89,6 @@ class _State:
     users: NDArray[np.float64]
     names: dict[str, int]
     gram: NDArray[np.float64]
-    rows: float = 0.0
     mean_length: float = 1.0
 
     @classmethod
@@ -103,10 +101,10 @@ class Factorization(Recommender):
 
     A session's row is its user's where the log's context has `user`, pseudonyms, "" or None = unknown; else
     it is a row of its own, which is folded in again whenever it is scored. An observed item weighs
-    options.confidence times what an unobserved one does; the regularization grows with the size of the
-    table, so that one value fits all shops (Rendle et al., "Revisiting the Performance of iALS", RecSys
-    2022). A warm start takes what there is as what items and users are unless the new sessions say
-    otherwise: the factors are drawn to their old values, not to 0.
+    options.confidence times what an unobserved one does (Hu, Koren, Volinsky, ICDM 2008; on settings see
+    Rendle et al., "Revisiting the Performance of iALS on Item Recommendation Benchmarks", RecSys 2022). A
+    warm start takes what there is as what items and users are unless the new sessions say otherwise: factors
+    are drawn to their old values, not to 0.
     """
 
     name = "factorization"
@@ -176,11 +174,10 @@ class Factorization(Recommender):
         row_of_session, names = _rows(log, old.names)
         seen = Observations.of(row_of_session[log.session_of_event], items, weights)
         factors = self._grown(old.items)
-        unobserved, strength = 1 / self.options.confidence, self.options.regularization
         prior_rows = np.zeros((len(seen.rows), factors.shape[1]))
         known = np.flatnonzero(seen.rows < len(old.users))
         prior_rows[known] = old.users[seen.rows[known]]
-        kept_gram, kept_rows = self.options.memory * old.gram, self.options.memory * old.rows
+        kept_gram = self.options.memory * old.gram
         by_item = seen.transposed()
         prior_items = (
             factors[by_item.rows] if self._state else np.zeros((len(by_item.rows), factors.shape[1]))
@@ -188,9 +185,7 @@ class Factorization(Recommender):
         rows, losses = prior_rows, []
         for epoch in range(epochs):
             rows = solve(seen, factors, self._precision(factors), prior_rows)
-            n_rows = kept_rows + len(rows)
-            precision = unobserved * (kept_gram + rows.T @ rows)
-            precision += strength * unobserved * max(n_rows, 1.0) * np.eye(len(precision))
+            precision = self._precision(rows, kept_gram)
             factors[by_item.rows] = solve(by_item, rows, precision, prior_items)
             losses.append(loss(seen, rows, factors))
             if progress:
@@ -200,17 +195,16 @@ class Factorization(Recommender):
         is_user = seen.rows < len(names)
         users[seen.rows[is_user]] = rows[is_user]
         mean_length = max(1.0, float(log.lengths.mean())) if len(log) else old.mean_length
-        self._state = _State(
-            factors, users, names, kept_gram + rows.T @ rows, kept_rows + len(rows), mean_length
-        )
+        self._state = _State(factors, users, names, kept_gram + rows.T @ rows, mean_length)
         self._scorer = None
         return tuple(losses)
 
-    def _precision(self, factors: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what draws a row to its prior: all items, unobserved, and the regularization."""
-        n_items = max(1, len(factors) - 1)
-        ridge = self.options.regularization * n_items * np.eye(factors.shape[1])
-        precision: NDArray[np.float64] = (factors.T @ factors + ridge) / self.options.confidence
+    def _precision(
+        self, factors: NDArray[np.float64], gram: NDArray[np.float64] | float = 0.0
+    ) -> NDArray[np.float64]:
+        """Return what draws the other side to its prior: all of this side, unobserved, and a ridge."""
+        ridge = self.options.regularization * np.eye(factors.shape[1])
+        precision: NDArray[np.float64] = (gram + factors.T @ factors) / self.options.confidence + ridge
         return precision
 
     def _grown(self, old: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -251,14 +245,14 @@ class Factorization(Recommender):
             "users": self._state.users,
             "names": np.array(list(self._state.names), dtype=np.str_),
             "gram": self._state.gram,
-            "totals": np.array([self._state.rows, self._state.mean_length]),
+            "mean_length": np.array([self._state.mean_length]),
         }
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Take over what `arrays` gave."""
         names = {str(name): row for row, name in enumerate(arrays["names"])}
-        rows, mean_length = map(float, arrays["totals"])
-        self._state = _State(arrays["items"], arrays["users"], names, arrays["gram"], rows, mean_length)
+        mean_length = float(arrays["mean_length"][0])
+        self._state = _State(arrays["items"], arrays["users"], names, arrays["gram"], mean_length)
         self._scorer = None
 
     def export_scorer(self, directory: Path) -> None:

@@ -42,7 +42,7 @@ class TrainingOptions:
         memory: share of the old counts (popularity, co-occurrence) that a warm start keeps.
         neighbours: sessions whose items the neighbours model scores.
         sample: the newest sessions with an item of the current one, among which neighbours are looked for.
-        regularization: of factorization, a share of what its unobserved items weigh.
+        regularization: of factorization, the weight of the squares of a factor's numbers.
         confidence: of factorization, how much more an observed item weighs than an unobserved one.
         seed: of the initial weights, the order of batches and the negatives.
     """
@@ -61,8 +61,8 @@ class TrainingOptions:
     memory: float = 0.5
     neighbours: int = 500
     sample: int = 2500
-    regularization: float = 0.01
-    confidence: float = 10.0
+    regularization: float = 0.4
+    confidence: float = 100.0
     seed: int = 7
 
     def __post_init__(self) -> None:

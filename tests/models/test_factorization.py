@@ -10,6 +10,7 @@ from models.training import TrainingOptions
 from tests.models.toys import rings
 
 SMALL = TrainingOptions(embedding_size=16, epochs=8, warm_epochs=2, half_life=None)
+BY_HAND = SMALL.but(embedding_size=1, confidence=10.0, regularization=0.02)
 
 
 def trained(log, options=SMALL, weights=None):
@@ -31,20 +32,20 @@ def tastes(n_users, seed):
 
 
 def test_a_session_is_folded_in_as_by_hand():
-    # Factors of one number: P = (3² + 1² + 2 regularization) / confidence = (10 + 0.2) / 10 = 1.02.
-    model = trained(SessionLog.from_lists([["a", "b"]]), SMALL.but(embedding_size=1, regularization=0.1))
+    # Factors of one number: P = (3² + 1²) / confidence + regularization = 1 + 0.02.
+    model = trained(SessionLog.from_lists([["a", "b"]]), BY_HAND)
     arrays = model.arrays() | {"items": np.array([[0.0], [3.0], [1.0]])}
     model.restore(arrays)
-    # [a]: x = 3 / (1.02 + 9); [b, a], of mean length 2: b counts e**(-1 / (2 / 2)) = e**-1
+    # [a]: x = 3 / (1.02 + 9); [b, a], at a mean length of 2: b counts e**(-1 / (2 / 4)) = e**-2
     x = 3 / (1.02 + 9)
     assert model.scores(np.array([[0, 1]], np.int32))[0, 1:] == pytest.approx([3 * x, x], abs=1e-5)
-    x = (3 + np.exp(-1)) / (1.02 + 9 + np.exp(-1))
+    x = (3 + np.exp(-2)) / (1.02 + 9 + np.exp(-2))
     assert model.scores(np.array([[2, 1]], np.int32))[0, 1:] == pytest.approx([3 * x, x], abs=1e-5)
 
 
 def test_a_known_user_is_where_the_session_starts_from():
     log = SessionLog.from_lists([["a", "b"]], context={"user": np.array(["u"], dtype=object)})
-    model = trained(log, SMALL.but(embedding_size=1, regularization=0.1))
+    model = trained(log, BY_HAND)
     model.restore(model.arrays() | {"items": np.array([[0.0], [3.0], [1.0]]), "users": np.array([[0.5]])})
     nothing, session = np.zeros((1, 1), np.int32), np.array([[1]], np.int32)
     assert model.scores(nothing, ["u"])[0, 1:] == pytest.approx([1.5, 0.5], abs=1e-5)
@@ -82,7 +83,7 @@ def test_sessions_of_nobody_are_rows_of_their_own():
     log = SessionLog.from_lists([["a", "b"], ["a", "c"], ["a"], ["d"]], context={"user": users})
     arrays = trained(log).arrays()
     assert arrays["names"].tolist() == ["u"]
-    assert arrays["totals"].tolist() == [3.0, 1.5]
+    assert arrays["mean_length"].tolist() == [1.5]
     # u's two sessions are one row: its factor explains both a and d, so it is that of neither session alone
     assert not np.allclose(arrays["users"][0], 0)
 

@@ -158,7 +158,9 @@ def test_models_without_an_encoder_are_served_too(name, tmp_path):
     import mlflow
 
     model = create(name, TrainingOptions(embedding_size=8))
-    model.fit(SessionLog.from_lists([[f"i{(start + step) % 12}" for step in range(4)] for start in range(12)]))
+    model.fit(
+        SessionLog.from_lists([[f"i{(start + step) % 12}" for step in range(4)] for start in range(12)])
+    )
     mlflow.pyfunc.save_model(str(tmp_path / "model"), **package(model, tmp_path / "files"))
     sessions = [["i1", "i2"], [], ["never seen"], ["i7"]]
     answer = mlflow.pyfunc.load_model(str(tmp_path / "model")).predict(pd.DataFrame({"items": sessions}))
