@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +17,15 @@ from models.training import Progress, TrainingOptions, TrainingReport
 from models.vocabulary import Vocabulary
 
 FORMAT = 1
-MODEL_NAMES = ("attention", "popularity", "cooccurrence")
+# Model name to "module:Class"; imported when a model is made, since most need TensorFlow.
+_MODULES: dict[str, str] = {
+    "attention": "models.attention:Attention",
+    "neighbours": "models.neighbours:Neighbours",
+    "factorization": "models.factorization:Factorization",
+    "popularity": "models.baselines:Popularity",
+    "cooccurrence": "models.baselines:Cooccurrence",
+}
+MODEL_NAMES = tuple(_MODULES)
 
 
 class ModelError(ValueError):
@@ -178,19 +187,11 @@ def _floor(items: NDArray[np.float32], k: int) -> NDArray[np.float32]:
 
 
 def _class_of(name: str) -> type[Recommender]:
-    if name == "popularity":
-        from models.baselines import Popularity
-
-        return Popularity
-    if name == "cooccurrence":
-        from models.baselines import Cooccurrence
-
-        return Cooccurrence
-    if name == "attention":
-        from models.attention import Attention
-
-        return Attention
-    raise ModelError(f"no such model: {name!r}; there are {', '.join(MODEL_NAMES)}")
+    if name not in _MODULES:
+        raise ModelError(f"no such model: {name!r}; there are {', '.join(MODEL_NAMES)}")
+    module, _, class_name = _MODULES[name].partition(":")
+    found: type[Recommender] = getattr(import_module(module), class_name)
+    return found
 
 
 def create(name: str = "attention", options: TrainingOptions | None = None) -> Recommender:

@@ -40,6 +40,10 @@ class TrainingOptions:
             None = all weigh the same. Only where no weights are given.
         max_length: the last items of a session that are read.
         memory: share of the old counts (popularity, co-occurrence) that a warm start keeps.
+        neighbours: sessions whose items the neighbours model scores.
+        sample: the newest sessions with an item of the current one, among which neighbours are looked for.
+        regularization: of factorization, the weight of the squares of a factor's numbers.
+        confidence: of factorization, how much more an observed item weighs than an unobserved one.
         seed: of the initial weights, the order of batches and the negatives.
     """
 
@@ -55,6 +59,10 @@ class TrainingOptions:
     half_life: float | None = 0.25
     max_length: int = 30
     memory: float = 0.5
+    neighbours: int = 500
+    sample: int = 2500
+    regularization: float = 0.4
+    confidence: float = 100.0
     seed: int = 7
 
     def __post_init__(self) -> None:
@@ -71,6 +79,10 @@ class TrainingOptions:
             "half_life": self.half_life is None or self.half_life > 0,
             "max_length": self.max_length >= 1,
             "memory": 0 <= self.memory <= 1,
+            "neighbours": self.neighbours >= 1,
+            "sample": self.sample >= 1,
+            "regularization": self.regularization > 0,
+            "confidence": self.confidence > 0,
         }
         for name, holds in allowed.items():
             if not holds:

@@ -153,6 +153,23 @@ def test_a_long_session_is_read_from_its_end(artifact, recommender):
         model.predict(pd.DataFrame({"items": [["i1"]]}), params={"k": 0})
 
 
+@pytest.mark.parametrize("name", ["neighbours", "factorization"])
+def test_models_without_an_encoder_are_served_too(name, tmp_path):
+    import mlflow
+
+    model = create(name, TrainingOptions(embedding_size=8))
+    model.fit(
+        SessionLog.from_lists([[f"i{(start + step) % 12}" for step in range(4)] for start in range(12)])
+    )
+    mlflow.pyfunc.save_model(str(tmp_path / "model"), **package(model, tmp_path / "files"))
+    sessions = [["i1", "i2"], [], ["never seen"], ["i7"]]
+    answer = mlflow.pyfunc.load_model(str(tmp_path / "model")).predict(pd.DataFrame({"items": sessions}))
+    ids, scores = model.recommend(sessions, k=20)
+    assert answer["items"].tolist() == ids
+    for ours, expected in zip(answer["scores"], scores, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_baselines_are_not_served(tmp_path):
     with pytest.raises(ModelError, match="popularity"):
         package(create("popularity"), tmp_path)
