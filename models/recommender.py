@@ -20,6 +20,8 @@ FORMAT = 1
 # Model name to "module:Class"; imported when a model is made, since most need TensorFlow.
 _MODULES: dict[str, str] = {
     "attention": "models.attention:Attention",
+    "gru": "models.gru:GRU",
+    "transformer": "models.transformer:Transformer",
     "popularity": "models.baselines:Popularity",
     "cooccurrence": "models.baselines:Cooccurrence",
 }
