@@ -73,7 +73,6 @@ class GRU(SequenceModel):
     """GRU4Rec with constrained embeddings; see `GRUEncoder`."""
 
     name = "gru"
-    fixed = (*SequenceModel.fixed, "layers")
 
     def make_encoder(self, options: TrainingOptions) -> Encoder:
         """Make an untrained encoder."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from pathlib import Path
 from time import perf_counter
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -17,7 +17,7 @@ from models.losses import LOSSES, SampledItems
 from models.optimizer import Adam
 from models.recommender import ModelError, Recommender
 from models.sequences import SessionLog
-from models.training import Progress, TrainingOptions, TrainingReport, session_weights
+from models.training import SHAPE, Progress, TrainingOptions, TrainingReport, session_weights
 from models.vocabulary import Vocabulary
 
 ROW_RATE = 5.0  # see Adam: rows are read rarely
@@ -106,13 +106,7 @@ class Trainer(tf.Module):
 
 
 class SequenceModel(Recommender):
-    """A recommender whose encoder reads a session's items in order; a subclass makes the encoder.
-
-    Attributes:
-        fixed: the options that shape the weights, which a warm start cannot change.
-    """
-
-    fixed: ClassVar[tuple[str, ...]] = ("embedding_size", "max_length")
+    """A recommender whose encoder reads a session's items in order; a subclass makes the encoder."""
 
     def __init__(self, options: TrainingOptions | None = None) -> None:
         super().__init__(options)
@@ -149,10 +143,10 @@ class SequenceModel(Recommender):
         """Train on with the weights and the optimizer state there are; see `Recommender.warm_start`."""
         began = perf_counter()
         options = options or self.options
-        had, asked = ([getattr(one, name) for name in self.fixed] for one in (self.options, options))
+        had, asked = ([getattr(one, name) for name in SHAPE] for one in (self.options, options))
         if self._trainer and asked != had:
             raise ModelError(
-                f"a warm start cannot change {' or '.join(self.fixed)}: the model has {had}, "
+                f"a warm start cannot change {' or '.join(SHAPE)}: the model has {had}, "
                 f"received {asked}; train from scratch instead"
             )
         self.options = options

@@ -14,6 +14,9 @@ from models.sequences import SessionLog, decay_weights
 Progress = Callable[[float, str], None]
 """Called as progress(share done from 0 to 1, what is being done)."""
 
+SHAPE = ("embedding_size", "max_length", "layers")
+"""The hyperparameters that shape a model's weights, which a warm start cannot change."""
+
 LOSS_NAMES = ("softmax", "bpr_max")
 
 

@@ -54,7 +54,6 @@ class Transformer(SequenceModel):
     """SASRec; see `TransformerEncoder`."""
 
     name = "transformer"
-    fixed = (*SequenceModel.fixed, "layers")
 
     def make_encoder(self, options: TrainingOptions) -> Encoder:
         """Make an untrained encoder."""
