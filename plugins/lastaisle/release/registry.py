@@ -261,9 +261,7 @@ class Registry:
 
         run_id = self.run_of(version)
         plan = TrainingPlan.from_json(self.tags(run_id)[PLAN])
-        options = TrainingOptions.from_dict(
-            plan.options
-        ).to_dict()  # with those that are younger than the run
+        options = TrainingOptions.from_dict(plan.options).to_dict()  # some may be younger than the run
         return Champion(version, run_id, plan.run_key, plan.window.end, plan.architecture, options)
 
 

@@ -130,9 +130,8 @@ def plan_window(
     hours = settings.window_hours if incremental else settings.full_window_hours
     half_life = settings.half_life_hours if incremental else settings.full_half_life_hours
     window = Window(end - timedelta(hours=hours), end, half_life)
-    architecture, chosen, warm = _learner(
-        architecture, options or {}, settings, champion if incremental else None
-    )
+    learned = champion if incremental else None
+    architecture, chosen, warm = _learner(architecture, options or {}, settings, learned)
     parts = [settings.model_name, architecture, repr(window), data_end.isoformat(), json.dumps(chosen)]
     run_key = _run_key(kind, data_end, [*parts, *_contents(lake, window, data_end)])
     if incremental and champion and champion.window_end >= end and champion.run_key != run_key:
@@ -150,7 +149,7 @@ def plan_window(
         holdout_end=data_end,
         lake_versions=lake.versions(["events"]),
         options=chosen,
-        warm_start_version=champion.version if champion and warm else None,
+        warm_start_version=learned.version if learned and warm else None,
     )
 
 
