@@ -8,6 +8,10 @@ other candidate: it must not be worse than the champion on the same sessions.
 behind the Trigger button. A parameter left empty takes its setting. `data_end` (UTC) trains as if that were
 now, for a comparison with the past; empty means the end of the newest day in `events`.
 
+**Another model:** `--conf '{"architecture": "gru", "hyperparameters": {"layers": 2}}'`, or for every full
+training `LASTAISLE_ARCHITECTURE` and `LASTAISLE_HYPERPARAMETERS`. Once it is champion, `retrain_incremental`
+goes on with it.
+
 **A refused candidate** is kept and serves nobody: see the log of `release_candidate`, or the MLflow run.
 
 **Again:** safe at any time; a run with the same data and the same parameters reuses what is finished.
@@ -38,6 +42,8 @@ PARAMS = {
     "epochs": _optional("integer", "Passes over the window.", minimum=1, maximum=100),
     "embedding_size": _optional("integer", "Length of an item's vector.", minimum=8, maximum=1024),
     "learning_rate": _optional("number", "Adam's step.", exclusiveMinimum=0, maximum=1),
+    "architecture": _optional("string", "Which model learns: attention, gru or transformer."),
+    "hyperparameters": _optional("object", 'Any others by their names: {"layers": 2, "loss": "bpr_max"}.'),
     "data_end": _optional("string", "Take no data from this moment on (UTC).", format="date-time"),
 }
 

@@ -2,281 +2,75 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from time import perf_counter
-from typing import Any
+import math
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
-from models.batches import Batches
-from models.encoder import SessionEncoder
-from models.losses import SampledItems, sampled_softmax
-from models.optimizer import Adam
-from models.recommender import ModelError, Recommender
-from models.sequences import SessionLog
-from models.training import Progress, TrainingOptions, TrainingReport, session_weights
-from models.vocabulary import Vocabulary
-
-ROW_RATE = 5.0  # see Adam: rows are read rarely
-WARM_UP_STEPS = 100
-# So many steps at least: on one day of a small shop 17 large batches took recall@20 only to 0.37, 136
-# small ones to 0.55.
-STEPS_AN_EPOCH = 128
-SMALLEST_BATCH = 32
-PADDED_SCORE = -1e9
+from models.encoder import (
+    HEADS,
+    Dropout,
+    Encoder,
+    barrier,
+    block,
+    block_weights,
+    glorot,
+    normalized,
+    variables,
+)
+from models.sequence_model import SequenceModel
+from models.training import TrainingOptions
 
 
-class Scorer(tf.Module):
-    """Scores every item for the last position of sessions; what is exported.
+class AttentionEncoder(tf.Module):
+    """Causal attention whose output weighs the session's own item embeddings; see `Encoder`.
 
-    Attributes:
-        max_length: the last items of a session that it reads.
+    One block of causal self-attention with a learned bias for how far back an item lies, then one more
+    attention, whose weights mean the items' own embeddings, untransformed, so that a state lives in the
+    space of the items (CORE, Hou et al. 2022).
     """
 
-    def __init__(self, table: tf.Tensor, encoder: SessionEncoder, temperature: float) -> None:
+    def __init__(self, size: int, max_length: int, seed: int) -> None:
         super().__init__()
-        self.max_length = tf.Variable(encoder.max_length, trainable=False)
-        self._encoder = encoder
-        self._temperature = temperature
-        normalized = tf.math.l2_normalize(table, -1)
-        padding = tf.one_hot(0, tf.shape(table)[0])[:, None] * PADDED_SCORE
-        self._items = tf.Variable(tf.concat([normalized, padding], 1), trainable=False)  # [size, d + 1]
-
-    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32, name="prefixes")])
-    def score(self, prefixes: tf.Tensor) -> tf.Tensor:
-        """Score every item: int32 [b, length], left-padded with 0, to float32 [b, size]."""
-        embedded = tf.gather(self._items, prefixes)[:, :, :-1]
-        states = self._encoder(embedded, prefixes > 0)
-        last = states[:, -1] / self._temperature
-        last = tf.concat([last, tf.ones((tf.shape(last)[0], 1))], 1)
-        return tf.matmul(last, self._items, transpose_b=True)
-
-
-class Trainer(tf.Module):
-    """The table of embeddings, the encoder, the optimizer, and one training step."""
-
-    def __init__(self, table: NDArray[np.float32], encoder: SessionEncoder, options: TrainingOptions) -> None:
-        super().__init__()
-        self.options = options
-        self.table = tf.Variable(table, name="table")
-        self.encoder = encoder
-        self.adam = Adam(encoder.weights, self.table, ROW_RATE)
-        self.expected = tf.Variable(tf.ones(len(table)), trainable=False)
-
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec((None, None), tf.int32),
-            tf.TensorSpec((None,), tf.float32),
-            tf.TensorSpec((None,), tf.int32),
-            tf.TensorSpec((), tf.float32),
-            tf.TensorSpec((), tf.int32),
-        ]
-    )
-    def step(
-        self, sessions: tf.Tensor, weights: tf.Tensor, negatives: tf.Tensor, rate: tf.Tensor, seed: tf.Tensor
-    ) -> tf.Tensor:
-        """Learn from one batch (see `Batch`) and return its mean loss."""
-        shape = tf.shape(sessions)
-        rows, place = tf.unique(tf.concat([tf.reshape(sessions, [-1]), negatives], 0))
-        in_sessions = tf.reshape(place[: tf.size(sessions)], shape)
-        in_negatives = place[tf.size(sessions) :]
-        table_rows = tf.gather(self.table, rows)
-        drawn = tf.math.unsorted_segment_sum(
-            tf.ones_like(in_negatives, tf.float32), in_negatives, tf.size(rows)
+        self.size = size
+        self.max_length = max_length
+        generator = np.random.default_rng(seed)
+        self.weights = variables(
+            {
+                **block_weights(generator, size),
+                "attend/lag": np.zeros((HEADS, max_length)),
+                "pool/query": glorot(generator, size, size),
+                "pool/key": glorot(generator, size, size),
+                "pool/lag": np.zeros((1, max_length)),
+            }
         )
-        places = tf.where(sessions[:, :-1] > 0)  # of the targets: session, position
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([table_rows, *self.encoder.weights.values()])
-            normalized = tf.math.l2_normalize(table_rows, -1)
-            expected = tf.gather(self.expected, rows)
-            items = SampledItems(normalized, expected, drawn, in_negatives)
-            embedded = tf.gather(normalized, in_sessions[:, :-1])
-            states = self.encoder(embedded, sessions[:, :-1] > 0, self.options.dropout, seed)
-            targets = tf.gather_nd(in_sessions[:, 1:], places)
-            losses = sampled_softmax(tf.gather_nd(states, places), targets, items, self.options.temperature)
-            loss = tf.reduce_mean(losses * tf.gather(weights, places[:, 0]))
-        row_gradient, gradients = tape.gradient(loss, (table_rows, self.encoder.weights))
-        self.adam.apply(gradients, rows, tf.convert_to_tensor(row_gradient), rate)
-        return loss
+
+    def __call__(
+        self, items: tf.Tensor, known: tf.Tensor, dropout: float = 0.0, seed: tf.Tensor | int = 0
+    ) -> tf.Tensor:
+        """Encode every position of every session; see `Encoder`."""
+        weights = self.weights
+        length = tf.shape(items)[1]
+        drop, ahead = Dropout(dropout, seed), barrier(known)
+        bias = self._lags("attend/lag", length) + ahead[:, None]
+        hidden = normalized(block(weights, drop(items * math.sqrt(self.size)), bias, drop))
+        query, key = hidden @ weights["pool/query"], hidden @ weights["pool/key"]
+        logits = tf.matmul(query, key, transpose_b=True) / math.sqrt(self.size)
+        attention = tf.nn.softmax(logits + self._lags("pool/lag", length) + ahead)
+        return tf.math.l2_normalize(attention @ items, -1, epsilon=1e-12)
+
+    def _lags(self, name: str, length: tf.Tensor) -> tf.Tensor:
+        """Return the bias of each pair of places by how far they are apart: [heads, length, length]."""
+        places = tf.range(length)
+        lag = tf.clip_by_value(places[:, None] - places[None, :], 0, self.max_length - 1)
+        return tf.gather(self.weights[name], lag, axis=1)
 
 
-class Attention(Recommender):
-    """Causal attention over the session's own item embeddings; see `SessionEncoder`."""
+class Attention(SequenceModel):
+    """Causal attention over the session's own item embeddings; see `AttentionEncoder`."""
 
     name = "attention"
 
-    def __init__(self, options: TrainingOptions | None = None) -> None:
-        super().__init__(options)
-        self._trainer: Trainer | None = None
-        self._scorer: Scorer | None = None
-
-    def fit(
-        self,
-        log: SessionLog,
-        weights: NDArray[np.float32] | None = None,
-        options: TrainingOptions | None = None,
-        progress: Progress | None = None,
-    ) -> TrainingReport:
-        """Train from scratch; see `Recommender.fit`."""
-        began = perf_counter()
-        self.options = options or self.options
-        self.vocabulary = Vocabulary()
-        self._trainer = None
-        return self._train(
-            log, weights, progress, began, rate=self.options.learning_rate, epochs=self.options.epochs
-        )
-
-    def warm_start(
-        self,
-        log: SessionLog,
-        weights: NDArray[np.float32] | None = None,
-        options: TrainingOptions | None = None,
-        progress: Progress | None = None,
-    ) -> TrainingReport:
-        """Train on with the weights and the optimizer state there are; see `Recommender.warm_start`."""
-        began = perf_counter()
-        options = options or self.options
-        fixed = ("embedding_size", "max_length")
-        if self._trainer and any(getattr(options, name) != getattr(self.options, name) for name in fixed):
-            raise ModelError(
-                f"a warm start cannot change {' or '.join(fixed)}: the model has "
-                f"{[getattr(self.options, name) for name in fixed]}, received "
-                f"{[getattr(options, name) for name in fixed]}; train from scratch instead"
-            )
-        self.options = options
-        return self._train(
-            log, weights, progress, began, rate=options.warm_learning_rate, epochs=options.warm_epochs
-        )
-
-    def _train(
-        self,
-        log: SessionLog,
-        weights: NDArray[np.float32] | None,
-        progress: Progress | None,
-        began: float,
-        *,
-        rate: float,
-        epochs: int,
-    ) -> TrainingReport:
-        weights = session_weights(log, weights, self.options)
-        before = len(self.vocabulary)
-        self._read_counts(log, weights)
-        trainer = self._grown_trainer()
-        batches = Batches(log, weights, self.vocabulary, self.options.max_length)
-        batch_size = max(SMALLEST_BATCH, batches.n_targets // STEPS_AN_EPOCH)
-        batch_size = min(batch_size, self.options.batch_size)
-        losses = self._run_epochs(trainer, batches, batch_size, rate=rate, epochs=epochs, progress=progress)
-        self._scorer = Scorer(trainer.table, trainer.encoder, self.options.temperature)
-        seconds = perf_counter() - began
-        items, targets = len(self.vocabulary), batches.n_targets
-        return TrainingReport(
-            sessions=len(log),
-            targets=targets,
-            steps=epochs * batches.n_batches(batch_size),
-            epochs=epochs,
-            items=items,
-            new_items=items - before,
-            seconds=seconds,
-            targets_per_second=targets * epochs / max(seconds, 1e-9),
-            losses=losses,
-        )
-
-    def _run_epochs(
-        self,
-        trainer: Trainer,
-        batches: Batches,
-        batch_size: int,
-        *,
-        rate: float,
-        epochs: int,
-        progress: Progress | None,
-    ) -> tuple[float, ...]:
-        """Take every step of the training and return each epoch's mean loss."""
-        options = self.options
-        total = epochs * batches.n_batches(batch_size)
-        popularity = self.vocabulary.counts / max(self.vocabulary.counts.sum(), 1e-12)
-        expected = np.maximum(popularity, 1e-12) * options.negatives
-        trainer.expected.assign(expected.astype(np.float32))
-        cumulated = np.cumsum(popularity)
-        first = int(trainer.adam.steps.numpy())
-        generator = np.random.default_rng((options.seed, first))
-        losses, done = [], 0
-        for epoch in range(epochs):
-            sums = []
-            for batch in batches.epoch(batch_size, options.negatives, cumulated, generator):
-                now = np.float32(rate * min(1.0, (done + 1) / WARM_UP_STEPS) * _cosine(done / total))
-                seed = np.int32((options.seed + 7919 * (first + done)) % 2**31)
-                sums.append(trainer.step(batch.sessions, batch.weights, batch.negatives, now, seed))
-                done += 1
-                if progress and done % 20 == 0:
-                    progress(done / total, f"epoch {epoch + 1} of {epochs}")
-            losses.append(float(np.mean([value.numpy() for value in sums])) if sums else 0.0)
-        return tuple(losses)
-
-    def _read_counts(self, log: SessionLog, weights: NDArray[np.float32]) -> None:
-        """Grow the vocabulary and count its items; every item seen keeps a count above 0."""
-        self.vocabulary = self.vocabulary.grow(log.ids())
-        items = self.vocabulary.encode(log.catalogue)[log.items]
-        added = np.bincount(items, np.repeat(weights, log.lengths), minlength=self.vocabulary.size)
-        counts = self.options.memory * self.vocabulary.counts + added
-        counts[1:] = np.maximum(counts[1:], 1e-3)
-        self.vocabulary = self.vocabulary.with_counts(counts)
-
-    def _grown_trainer(self) -> Trainer:
-        """Return a trainer with a row for every item: old rows and slots unmoved, new ones random."""
-        options = self.options
-        old = self._trainer
-        rows = old.table.numpy() if old else np.zeros((0, options.embedding_size), np.float32)
-        generator = np.random.default_rng((options.seed, len(rows)))
-        shape = (self.vocabulary.size - len(rows), options.embedding_size)
-        new = generator.standard_normal(shape) / options.embedding_size**0.5
-        encoder = (
-            old.encoder if old else SessionEncoder(options.embedding_size, options.max_length, options.seed)
-        )
-        trainer = Trainer(np.concatenate([rows, new.astype(np.float32)]), encoder, options)
-        if old:
-            trainer.adam.restore(old.adam.arrays())
-        self._trainer = trainer
-        return trainer
-
-    def scores(self, prefixes: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Score every item by its cosine with the session's state, over the temperature."""
-        scores = self._ready().score(prefixes).numpy()
-        scores[:, 0] = -np.inf
-        return scores
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return weights and optimizer slots."""
-        self._ready()
-        assert self._trainer
-        encoder = {f"encoder/{name}": value.numpy() for name, value in self._trainer.encoder.weights.items()}
-        adam = {f"adam/{name}": value for name, value in self._trainer.adam.arrays().items()}
-        return {"table": self._trainer.table.numpy()} | encoder | adam
-
-    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Take over weights and optimizer slots."""
-        options = self.options
-        encoder = SessionEncoder(options.embedding_size, options.max_length, options.seed)
-        for name, variable in encoder.weights.items():
-            variable.assign(arrays[f"encoder/{name}"])
-        self._trainer = Trainer(arrays["table"], encoder, options)
-        slots = {name.removeprefix("adam/"): value for name, value in arrays.items() if name[:5] == "adam/"}
-        self._trainer.adam.restore(slots)
-        self._scorer = Scorer(self._trainer.table, encoder, options.temperature)
-
-    def export_scorer(self, directory: Path) -> None:
-        """Write a SavedModel: `score`, and `max_length`."""
-        scorer = self._ready()
-        tf.saved_model.save(scorer, str(directory), signatures={"serving_default": scorer.score})
-
-    def _ready(self) -> Scorer:
-        if self._scorer is None:
-            raise ModelError("the attention model is not trained yet: call fit or load first")
-        return self._scorer
-
-
-def _cosine(done: float) -> float:
-    """Return the share of the peak rate that is left: from 1 to 0.01."""
-    return float(0.01 + 0.99 * 0.5 * (1.0 + np.cos(np.pi * done)))
+    def make_encoder(self, options: TrainingOptions) -> Encoder:
+        """Make an untrained encoder."""
+        return AttentionEncoder(options.embedding_size, options.max_length, options.seed)

@@ -1,4 +1,4 @@
-"""The loss: softmax over sampled items, corrected for how likely each was sampled (logQ)."""
+"""The losses over sampled items, by name in LOSSES: a corrected softmax, and a pairwise one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import tensorflow as tf
+
+REGULARIZATION = 1.0  # of BPR-max, on cosines
 
 
 @dataclass(frozen=True)
@@ -66,3 +68,56 @@ def _sum_of_exponentials(
         return of_states, shares[:, None] * of_negatives, None
 
     return tf.linalg.matvec(exponentials, shares), gradient
+
+
+def bpr_max(states: tf.Tensor, targets: tf.Tensor, items: SampledItems, temperature: float) -> tf.Tensor:
+    """Return BPR-max of each target against the negatives, [n] (Hidasi & Karatzoglou 2018).
+
+    -log Σ_j s_j sigmoid(r - r_j) + REGULARIZATION Σ_j s_j c_j², where r is the target's score, c_j the cosine
+    of negative j, r_j = c_j / temperature its score, and s_j the softmax of the negatives' scores: those that
+    score highest count most. Scores are bounded, so no maximum needs to be subtracted. A negative that is the
+    target itself does not count; where no other is left, the loss is 0.
+
+    Args:
+        states: [n, d], normalized.
+        targets: int32 [n], place of each target in `items.rows`.
+        items: the embeddings of targets and negatives; how often each was drawn is not corrected for.
+        temperature: cosines are divided by it.
+    """
+    cosine = tf.reduce_sum(states * tf.gather(items.rows, targets), -1, keepdims=True)
+    cosines = tf.matmul(states, tf.gather(items.rows, items.negatives), transpose_b=True)
+    counts = tf.cast(items.negatives[None, :] != targets[:, None], tf.float32)
+    return _bpr_max(cosine, cosines, counts, tf.constant(temperature))
+
+
+@tf.custom_gradient
+def _bpr_max(
+    cosine: tf.Tensor, cosines: tf.Tensor, counts: tf.Tensor, temperature: tf.Tensor
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, None, None]]]:
+    """Return BPR-max, [n], of the targets' cosines [n, 1] and the negatives' [n, m] that count (1, else 0).
+
+    The gradient is written out, since the one that TensorFlow derives overflows where scores lie far apart.
+    """
+    exponentials = tf.exp(cosines / temperature)
+    weights = counts * exponentials
+    pairs = counts / (tf.exp(-cosine / temperature) + 1.0 / exponentials)  # exp(r_j) sigmoid(r - r_j)
+    total, pairwise = (tf.reduce_sum(values, -1, keepdims=True) for values in (weights, pairs))
+    total, pairwise = (tf.where(values > 0, values, 1.0) for values in (total, pairwise))
+    penalty = tf.reduce_sum(weights * cosines * cosines, -1, keepdims=True) / total
+    loss = tf.math.log(total) - tf.math.log(pairwise) + REGULARIZATION * penalty
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, None, None]:
+        scale = upstream[:, None] / temperature
+        won = pairs / exponentials  # sigmoid(r - r_j)
+        slope = REGULARIZATION * (cosines * (cosines + 2.0 * temperature) - penalty)
+        of_cosines = weights / total * (1.0 + slope) - pairs / pairwise * won
+        of_cosine = tf.reduce_sum(pairs * (won - 1.0), -1, keepdims=True) / pairwise
+        return scale * of_cosine, scale * of_cosines, None, None
+
+    return loss[:, 0], gradient
+
+
+LOSSES: dict[str, Callable[[tf.Tensor, tf.Tensor, SampledItems, float], tf.Tensor]] = {
+    "softmax": sampled_softmax,
+    "bpr_max": bpr_max,
+}

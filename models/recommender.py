@@ -20,6 +20,8 @@ FORMAT = 1
 # Model name to "module:Class"; imported when a model is made, since most need TensorFlow.
 _MODULES: dict[str, str] = {
     "attention": "models.attention:Attention",
+    "gru": "models.gru:GRU",
+    "transformer": "models.transformer:Transformer",
     "neighbours": "models.neighbours:Neighbours",
     "factorization": "models.factorization:Factorization",
     "popularity": "models.baselines:Popularity",
@@ -186,10 +188,19 @@ def _floor(items: NDArray[np.float32], k: int) -> NDArray[np.float32]:
     return np.partition(largest, -k, axis=1)[:, -k]
 
 
-def _class_of(name: str) -> type[Recommender]:
+def checked_name(name: str) -> str:
+    """Return the name of a model that exists.
+
+    Raises:
+        ModelError: a name that is none of MODEL_NAMES.
+    """
     if name not in _MODULES:
         raise ModelError(f"no such model: {name!r}; there are {', '.join(MODEL_NAMES)}")
-    module, _, class_name = _MODULES[name].partition(":")
+    return name
+
+
+def _class_of(name: str) -> type[Recommender]:
+    module, _, class_name = _MODULES[checked_name(name)].partition(":")
     found: type[Recommender] = getattr(import_module(module), class_name)
     return found
 

@@ -14,6 +14,11 @@ from models.sequences import SessionLog, decay_weights
 Progress = Callable[[float, str], None]
 """Called as progress(share done from 0 to 1, what is being done)."""
 
+SHAPE = ("embedding_size", "max_length", "layers")
+"""The hyperparameters that shape a model's weights, which a warm start cannot change."""
+
+LOSS_NAMES = ("softmax", "bpr_max")
+
 
 class OptionsError(ValueError):
     """A hyperparameter that does not exist, or a value that it cannot have."""
@@ -35,7 +40,10 @@ class TrainingOptions:
         warm_learning_rate: the same for a warm start.
         dropout: share of values dropped in the encoder and from item embeddings while training.
         temperature: cosines are divided by it before the softmax; at least 0.02.
-        negatives: items sampled by popularity, shared by a batch.
+        negatives: items sampled by popularity ** alpha, shared by a batch.
+        alpha: 0 samples all items alike, 1 by popularity.
+        loss: of the sequence models, one of LOSS_NAMES: cross-entropy (softmax) or BPR-max (bpr_max).
+        layers: recurrent layers of gru, blocks of transformer.
         half_life: share of the sessions after which a session weighs one half, counted from the latest;
             None = all weigh the same. Only where no weights are given.
         max_length: the last items of a session that are read.
@@ -56,6 +64,9 @@ class TrainingOptions:
     dropout: float = 0.2
     temperature: float = 0.08
     negatives: int = 2048
+    alpha: float = 1.0
+    loss: str = "softmax"
+    layers: int = 1
     half_life: float | None = 0.25
     max_length: int = 30
     memory: float = 0.5
@@ -76,6 +87,9 @@ class TrainingOptions:
             "dropout": 0 <= self.dropout < 1,
             "temperature": self.temperature >= 0.02,
             "negatives": self.negatives >= 1,
+            "alpha": self.alpha >= 0,
+            "loss": self.loss in LOSS_NAMES,
+            "layers": self.layers >= 1,
             "half_life": self.half_life is None or self.half_life > 0,
             "max_length": self.max_length >= 1,
             "memory": 0 <= self.memory <= 1,

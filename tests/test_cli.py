@@ -15,6 +15,7 @@ from lastaisle import cli
 from lastaisle.cli.options import REFUSED
 from lastaisle.cli.terminal import read_values
 from lastaisle.ingest.changes import SchemaChangeError
+from models.recommender import MODEL_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = [
@@ -51,6 +52,27 @@ def test_help_says_what_the_command_does(command):
     shown = CliRunner().invoke(cli.app, [*command.split(), "--help"])
     assert shown.exit_code == 0
     assert len(shown.output.splitlines()) > 5
+
+
+def test_help_names_every_model():
+    shown = CliRunner().invoke(cli.app, ["benchmark", "accuracy", "--help"], env={"COLUMNS": "300"})
+    assert set(MODEL_NAMES) <= set(re.findall(r"\w+", shown.output))
+
+
+@pytest.mark.parametrize("name", MODEL_NAMES)
+def test_every_model_can_be_measured_with_the_same_options(name, tmp_path):
+    sessions = [f"i{start % 9} i{(start + 1) % 9} i{(start + 2) % 9}" for start in range(60)]
+    (tmp_path / "train.txt").write_text("\n".join(sessions))
+    (tmp_path / "test.tsv").write_text("i1 i2\ti3\ni4\ti5\n")
+    arguments = ["benchmark", "accuracy", "--model", name, "--report", str(tmp_path / "report.json")]
+    arguments += ["--train", str(tmp_path / "train.txt"), "--test", str(tmp_path / "test.tsv")]
+    for option in ("epochs=1", "embedding_size=8", "layers=2", "loss=bpr_max", "alpha=0.5"):
+        arguments += ["--set", option]
+    assert CliRunner().invoke(cli.app, arguments).exit_code == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["model"], report["targets"], report["items"]) == (name, 2, 9)
+    assert report["options"]["loss"] == "bpr_max"
+    assert report["metrics"]["hit_rate@20"] == 1.0
 
 
 def test_readme_names_only_commands_and_options_that_exist():
@@ -99,6 +121,8 @@ def test_ingest_reports_and_ends_well(tmp_path):
         (("benchmark", "accuracy", "--train", "none", "--test", "none"), 3, "none"),
         (("train", "--set", "epochs"), 2, "NAME=VALUE"),
         (("train", "--set", "epocs=3"), 2, "no such hyperparameter: epocs"),
+        (("train", "--set", "loss=hinge"), 2, "loss cannot be 'hinge'"),
+        (("train", "--model", "oracle", "--data-end", "2025-10-09"), 2, "no such model: 'oracle'; there are"),
         (("maintain", "--table", "evnts"), 1, "no table 'evnts'; it has none"),
         (("contracts", "diff", "events", "evnts"), 2, "packaged ones are"),
         (("nonsense",), 2, "nonsense"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -42,6 +43,9 @@ class Settings:
         holdout_hours: the hours after the window, which evaluate the candidate.
         half_life_hours: age at which a session of an incremental window weighs one half.
         full_half_life_hours: the same for a full run.
+        architecture: which model a full training learns, and the first one; see
+            models.recommender.MODEL_NAMES. An incremental training goes on with the champion's.
+        hyperparameters: those that differ from the defaults, as a JSON object: {"layers": 2, "alpha": 0.5}.
         seed: seed of every random choice.
         partition: what one run of ingestion covers, "day" or "hour".
         settle_seconds: a file changed less than this ago may still be growing, so it is the next run's.
@@ -80,6 +84,8 @@ class Settings:
     holdout_hours: float = 8.0
     half_life_hours: float = 24.0
     full_half_life_hours: float = 168.0
+    architecture: str = "attention"
+    hyperparameters: str = ""
     seed: int = 7
     partition: str = "day"
     settle_seconds: float = 10.0
@@ -125,6 +131,23 @@ class Settings:
         for placeholder, text in filled.items():
             source = source.replace(placeholder, text)
         return source
+
+    def training_options(self) -> dict[str, Any]:
+        """Return the hyperparameters that differ from the defaults of models.training.TrainingOptions.
+
+        Raises:
+            SettingsError: hyperparameters that are no JSON object.
+        """
+        try:
+            given = json.loads(self.hyperparameters or "{}")
+        except json.JSONDecodeError:
+            given = None
+        if not isinstance(given, dict):
+            raise SettingsError(
+                'LASTAISLE_HYPERPARAMETERS should be a JSON object such as {"layers": 2}, received '
+                f"{self.hyperparameters!r}"
+            )
+        return {"seed": self.seed, **given}
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:

@@ -15,7 +15,7 @@ from typing import Any
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from lastaisle.config import Settings
+from lastaisle.config import Settings, SettingsError
 from lastaisle_airflow.assets import CHECKOUT_RECOMMENDER
 from lastaisle_airflow.defaults import TRAINING_POOL
 from lastaisle_airflow.stores import open_lake
@@ -43,6 +43,8 @@ def plan(
     data_end: datetime | None = None,
     window_hours: float | None = None,
     half_life_hours: float | None = None,
+    architecture: str | None = None,
+    hyperparameters: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Decide what a training learns from.
@@ -52,9 +54,12 @@ def plan(
         data_end: the moment after the last event; default that after the newest event.
         window_hours: length of the window; default as in the settings.
         half_life_hours: half-life of a session's weight; default as in the settings.
-        **options: hyperparameters by the names of TrainingOptions; the others stay at their defaults.
+        architecture: which model learns; default as in `plan_window`.
+        hyperparameters: by the names of TrainingOptions; the others are as in the settings.
+        **options: hyperparameters that have a field of their own; they go before all others.
 
     Raises:
+        AirflowFailException: a model or a hyperparameter that cannot be, which trying again does not change.
         AirflowSkipException: the champion has learned from data as late already, or there are no events yet.
     """
     from lastaisle.errors import NotEnoughDataError
@@ -62,7 +67,8 @@ def plan(
     from lastaisle.release.release import current_champion
     from lastaisle.training.plan import StalePlanError, plan_window
     from lastaisle.training.windows import newest_data_end
-    from models.training import TrainingOptions
+    from models.recommender import ModelError
+    from models.training import OptionsError
 
     prefix = "full_" if kind == "full" else ""
     lengths = {f"{prefix}window_hours": window_hours, f"{prefix}half_life_hours": half_life_hours}
@@ -76,8 +82,11 @@ def plan(
             data_end or newest_data_end(lake),
             kind,
             current_champion(lake, Registry(settings)),
-            options=TrainingOptions.from_dict({"seed": settings.seed, **options}),
+            architecture=architecture,
+            options={**(hyperparameters or {}), **options},
         )
+    except (ModelError, OptionsError, SettingsError) as wrong:
+        raise AirflowFailException(str(wrong)) from wrong
     except (StalePlanError, NotEnoughDataError) as nothing_to_learn:
         raise AirflowSkipException(str(nothing_to_learn)) from nothing_to_learn
     log.info("Planned %s: %s", planned.run_key, planned)

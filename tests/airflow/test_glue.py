@@ -121,6 +121,20 @@ def test_empty_params_take_the_settings_and_moments_are_utc():
     assert given == {"epochs": 3, "data_end": datetime(2025, 10, 9, 12, tzinfo=UTC)}
 
 
+def test_a_model_that_cannot_be_is_refused_at_once(monkeypatch, tmp_path):
+    from airflow.sdk.exceptions import AirflowFailException
+
+    monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path))
+    moment = datetime(2025, 10, 9, tzinfo=UTC)
+    for wrong, words in (
+        ({"architecture": "oracle"}, "no such model: 'oracle'"),
+        ({"hyperparameters": {"heads": 3}}, "no such hyperparameter: heads"),
+        ({"hyperparameters": {"loss": "hinge"}}, "loss cannot be 'hinge'"),
+    ):
+        with pytest.raises(AirflowFailException, match=words):
+            learning.plan("full", data_end=moment, **wrong)
+
+
 def test_a_failure_says_which_run_and_where_to_look(monkeypatch, caplog):
     monkeypatch.setattr(defaults, "trained_run", lambda task_instance: "abc123")
     monkeypatch.setenv("LASTAISLE_MLFLOW_UI", "http://mlflow:5000/")

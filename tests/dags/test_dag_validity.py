@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+BASELINES = {"popularity", "cooccurrence"}
 OWNERS = {"data-engineering", "machine-learning"}
 
 
@@ -71,6 +72,13 @@ def test_maintenance_runs_by_itself_and_can_be_asked_first(dagbag):
         "what it deletes is bounded by settings; unmaintained tables slow down"
     )
     assert dag.timetable.expression == "30 4 * * *"
+
+
+def test_every_model_that_can_be_served_is_offered(dagbag):
+    from models.recommender import MODEL_NAMES
+
+    described = dagbag.dags["retrain_full"].params.get_param("architecture").description
+    assert [name for name in MODEL_NAMES if name not in BASELINES and name not in described] == []
 
 
 def test_params_are_typed(dagbag):

@@ -102,9 +102,12 @@ def test_refusals_name_what_was_received(tmp_path):
     (tmp_path / "model.json").write_text(json.dumps({"format": 99}))
     with pytest.raises(ModelError, match="99"):
         load(tmp_path)
-    with pytest.raises(OptionsError, match="layers"):
-        TrainingOptions.from_dict({"layers": 3})
+    with pytest.raises(OptionsError, match="heads"):
+        TrainingOptions.from_dict({"heads": 3})
     with pytest.raises(OptionsError, match=r"dropout cannot be 1\.0"):
         TrainingOptions(dropout=1.0)
+    for wrong in ({"loss": "hinge"}, {"alpha": -0.5}, {"layers": 0}):
+        with pytest.raises(OptionsError, match=f"{next(iter(wrong))} cannot be"):
+            TrainingOptions(**wrong)
     with pytest.raises(ValueError, match="4 sessions"):
         create("popularity").fit(LOG, np.ones(3, np.float32))

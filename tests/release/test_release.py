@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from lastaisle.config import SettingsError
 from lastaisle.errors import NotEnoughDataError, RegistryError
 from lastaisle.release import GateRules, Ledger, NotEvaluatedError, current_champion, rollback
 from lastaisle.training import StalePlanError, TrainingPlan, plan_window, train_candidate
@@ -120,6 +121,41 @@ def test_a_stale_plan_is_refused(home):
         home.plan(1)
     assert home.plan(2).run_key == current_champion(home.lake, home.registry).run_key
     assert home.plan(1, kind="full").warm_start_version is None
+
+
+def test_an_incremental_training_goes_on_with_the_champion_and_another_model_begins_anew(home, shop):
+    settings = dataclasses.replace(home.settings, architecture="popularity")
+    first = plan_window(home.lake, settings, shop.end_of(1))
+    assert (first.architecture, first.warm_start_version) == ("popularity", None)
+    home.day(1)
+    champion = current_champion(home.lake, home.registry)
+    assert champion.architecture == "cooccurrence"
+    second, other, full = (
+        plan_window(home.lake, settings, shop.end_of(2), kind, champion, architecture=architecture)
+        for kind, architecture in (("incremental", None), ("incremental", "popularity"), ("full", None))
+    )
+    assert (second.architecture, second.warm_start_version) == ("cooccurrence", champion.version)
+    assert (other.architecture, other.warm_start_version) == ("popularity", None)
+    assert (full.architecture, full.warm_start_version) == ("popularity", None)
+    shaped = dataclasses.replace(champion, options=champion.options | {"layers": 2, "epochs": 1})
+    alike, another = (
+        plan_window(home.lake, settings, shop.end_of(2), "incremental", shaped, options=options)
+        for options in ({"alpha": 0.5}, {"layers": 3})
+    )
+    assert (alike.options["layers"], alike.options["epochs"], alike.options["alpha"]) == (2, 5, 0.5)
+    assert alike.warm_start_version == champion.version
+    assert (another.options["layers"], another.warm_start_version) == (3, None)
+    trained = home.registry.load_recommender(train_candidate(other, home.lake, home.registry))
+    assert trained.name == "popularity"
+
+
+def test_hyperparameters_of_the_settings_are_planned(home, shop):
+    settings = dataclasses.replace(home.settings, hyperparameters='{"layers": 2, "loss": "bpr_max"}')
+    plan = plan_window(home.lake, settings, shop.end_of(1), architecture="gru")
+    assert (plan.options["layers"], plan.options["loss"], plan.options["seed"]) == (2, "bpr_max", 7)
+    for wrong in ("layers=2", "[2]"):
+        with pytest.raises(SettingsError, match="LASTAISLE_HYPERPARAMETERS should be a JSON object"):
+            dataclasses.replace(settings, hyperparameters=wrong).training_options()
 
 
 def test_late_rows_make_another_training_and_later_days_do_not(home, shop):

@@ -21,7 +21,10 @@ def train(
     data_end: Annotated[
         datetime | None, typer.Option(help="Train as if it were this moment (UTC); default the newest event.")
     ] = None,
-    model: Model = "attention",
+    model: Annotated[
+        str,
+        typer.Option("--model", help="As of benchmark; default the champion's, or LASTAISLE_ARCHITECTURE."),
+    ] = "",
     hyperparameters: Hyperparameters = None,
     lake: LakeUrl = "",
     report: Report = None,
@@ -35,10 +38,10 @@ def train(
 
     values = read_values(hyperparameters)
     settings, tables, registry = open_stores(lake)
-    options = TrainingOptions.from_dict({"seed": settings.seed, **values})
+    TrainingOptions.from_dict({**settings.training_options(), **values})  # refused before tables are read
     end = newest_data_end(tables) if data_end is None else data_end.replace(tzinfo=UTC)
     champion = current_champion(tables, registry)
-    plan = plan_window(tables, settings, end, kind, champion, architecture=model, options=options)
+    plan = plan_window(tables, settings, end, kind, champion, architecture=model or None, options=values)
     with bar("Training") as progress:
         run_id = train_candidate(plan, tables, registry, progress)
     show({"run_id": run_id, **json.loads(plan.to_json()), "metrics": registry.metrics(run_id)}, report)

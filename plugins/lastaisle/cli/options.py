@@ -16,7 +16,10 @@ LogFormat = Annotated[
     str,
     typer.Option("--format", help="canonical, segment, yoochoose, taobao, rees46, retailrocket or otto."),
 ]
-Model = Annotated[str, typer.Option("--model", help="attention, popularity or cooccurrence.")]
+Model = Annotated[
+    str,
+    typer.Option("--model", help="attention, gru, transformer, popularity or cooccurrence."),
+]
 Hyperparameters = Annotated[
     list[str] | None,
     typer.Option("--set", help="A hyperparameter, as NAME=VALUE; may be repeated.", metavar="NAME=VALUE"),

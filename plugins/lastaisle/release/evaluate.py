@@ -9,6 +9,7 @@ from lastaisle.release.gate import GateRules
 from lastaisle.release.ledger import Ledger
 from lastaisle.release.measure import measure, slices_of
 from lastaisle.release.plots import comparison, slice_bars
+from lastaisle.release.registry import PLAN
 from lastaisle.release.report import EvaluationReport
 from lastaisle.training.plan import TrainingPlan
 from lastaisle.training.windows import evaluation_sessions, training_sessions
@@ -58,7 +59,7 @@ def evaluate_candidate(
 
 def plan_of(run_id: str, registry: Registry) -> TrainingPlan:
     """Return the plan that a run was trained by."""
-    return TrainingPlan.from_json(registry.tags(run_id)["lastaisle.plan"])
+    return TrainingPlan.from_json(registry.tags(run_id)[PLAN])
 
 
 def stored_report(run_id: str, registry: Registry) -> EvaluationReport | None:

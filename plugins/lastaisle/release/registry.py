@@ -6,12 +6,11 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lastaisle.errors import RegistryError
-from lastaisle.training.plan import Champion
+from lastaisle.training.plan import Champion, TrainingPlan
 
 if TYPE_CHECKING:
     from lastaisle.config import Settings
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 RUN_KEY = "run_key"
 KIND = "lastaisle.kind"
-WINDOW_END = "lastaisle.window_end"
+PLAN = "lastaisle.plan"
 # Artifact folder of a run with what a warm start needs and the model that services pull lacks.
 STATE = "state"
 MODEL = "recommender"
@@ -258,9 +257,12 @@ class Registry:
 
     def champion(self, version: str) -> Champion:
         """Describe a version that serves."""
+        from models.training import TrainingOptions
+
         run_id = self.run_of(version)
-        tags = self.tags(run_id)
-        return Champion(version, run_id, tags[RUN_KEY], datetime.fromisoformat(tags[WINDOW_END]))
+        plan = TrainingPlan.from_json(self.tags(run_id)[PLAN])
+        options = TrainingOptions.from_dict(plan.options).to_dict()  # some may be younger than the run
+        return Champion(version, run_id, plan.run_key, plan.window.end, plan.architecture, options)
 
 
 def metric_name(name: str) -> str:

@@ -16,7 +16,6 @@ from lastaisle.training.windows import SESSION_REACH, Window
 if TYPE_CHECKING:
     from lastaisle.config import Settings
     from lastaisle.lake.lake import Lake
-    from models.training import TrainingOptions
 
 Kind = Literal["incremental", "full"]
 
@@ -36,12 +35,16 @@ class Champion:
         run_id: the MLflow run that trained it.
         run_key: the training it came from.
         window_end: the moment up to which it has learned.
+        architecture: which recommender it is.
+        options: its hyperparameters.
     """
 
     version: str
     run_id: str
     run_key: str
     window_end: datetime
+    architecture: str
+    options: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,8 @@ def plan_window(
     kind: str = "incremental",
     champion: Champion | None = None,
     *,
-    architecture: str = "attention",
-    options: TrainingOptions | None = None,
+    architecture: str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> TrainingPlan:
     """Plan a training on the events before `data_end`: the last hours evaluate, those before them train.
 
@@ -106,10 +109,14 @@ def plan_window(
         data_end: the moment after the last event to be used, with its time zone.
         kind: "incremental" or "full".
         champion: the version that serves now; None before the first promotion.
-        architecture: which recommender learns.
-        options: hyperparameters; default those of the models, with the seed of the settings.
+        architecture: which recommender learns; default the champion's in an incremental training, else that
+            of the settings.
+        options: hyperparameters that go before those of the settings and, in an incremental training, before
+            the champion's shape. Another architecture or shape than the champion's learns from scratch.
 
     Raises:
+        ModelError: an architecture that does not exist.
+        OptionsError: a hyperparameter that does not exist, or cannot have its value.
         StalePlanError: the champion has learned up to this window's end already, by another training.
         NotEnoughDataError: the lake has no events.
     """
@@ -123,7 +130,8 @@ def plan_window(
     hours = settings.window_hours if incremental else settings.full_window_hours
     half_life = settings.half_life_hours if incremental else settings.full_half_life_hours
     window = Window(end - timedelta(hours=hours), end, half_life)
-    chosen = _options(options, settings)
+    learned = champion if incremental else None
+    architecture, chosen, warm = _learner(architecture, options or {}, settings, learned)
     parts = [settings.model_name, architecture, repr(window), data_end.isoformat(), json.dumps(chosen)]
     run_key = _run_key(kind, data_end, [*parts, *_contents(lake, window, data_end)])
     if incremental and champion and champion.window_end >= end and champion.run_key != run_key:
@@ -141,14 +149,23 @@ def plan_window(
         holdout_end=data_end,
         lake_versions=lake.versions(["events"]),
         options=chosen,
-        warm_start_version=champion.version if incremental and champion else None,
+        warm_start_version=learned.version if learned and warm else None,
     )
 
 
-def _options(options: TrainingOptions | None, settings: Settings) -> dict[str, Any]:
-    from models.training import TrainingOptions
+def _learner(
+    asked: str | None, given: Mapping[str, Any], settings: Settings, champion: Champion | None
+) -> tuple[str, dict[str, Any], bool]:
+    """Decide on the architecture, its hyperparameters, and whether it can go on from this champion."""
+    from models.recommender import checked_name
+    from models.training import SHAPE, TrainingOptions
 
-    return (options or TrainingOptions(seed=settings.seed)).to_dict()
+    architecture = checked_name(asked or (champion.architecture if champion else settings.architecture))
+    shape: dict[str, Any] = {}
+    if champion and champion.architecture == architecture:
+        shape = {name: champion.options[name] for name in SHAPE}
+    chosen = TrainingOptions.from_dict({**settings.training_options(), **shape, **given}).to_dict()
+    return architecture, chosen, bool(shape) and all(chosen[name] == shape[name] for name in SHAPE)
 
 
 def _contents(lake: Lake, window: Window, data_end: datetime) -> list[str]:
