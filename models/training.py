@@ -45,7 +45,7 @@ class TrainingOptions:
         loss: of the sequence models, one of LOSS_NAMES: cross-entropy (softmax) or BPR-max (bpr_max).
         layers: recurrent layers of gru, blocks of transformer.
         half_life: share of the sessions after which a session weighs one half, counted from the latest;
-            None = all weigh the same. Only where no weights are given.
+            None = all weigh the same. Only where no weights are given, but neighbours age besides them.
         max_length: the last items of a session that are read.
         memory: share of the old counts (popularity, co-occurrence) that a warm start keeps.
         neighbours: sessions whose items the neighbours model scores.

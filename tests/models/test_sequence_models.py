@@ -9,25 +9,12 @@ from models.sequence_model import sampling_shares
 from models.sequences import SessionLog, next_item_examples
 from models.training import TrainingOptions
 from models.vocabulary import Vocabulary
+from tests.models.toys import rings
 
 NAMES = ("attention", "gru", "transformer")
 SMALL = TrainingOptions(
     embedding_size=16, epochs=8, batch_size=128, negatives=40, learning_rate=0.02, warm_epochs=2, max_length=8
 )
-
-
-def rings(n_sessions, seed, n_items=40, prefix=""):
-    """Sessions that walk around a ring, now and then back to the item before."""
-    generator = np.random.default_rng(seed)
-    sessions = []
-    for _ in range(n_sessions):
-        place = int(generator.integers(n_items))
-        session = [place]
-        for _ in range(int(generator.integers(1, 6))):
-            place = session[-2] if len(session) > 1 and generator.random() < 0.2 else (place + 1) % n_items
-            session.append(place)
-        sessions.append([f"{prefix}i{item}" for item in session])
-    return SessionLog.from_lists(sessions)
 
 
 @pytest.fixture(scope="module", params=NAMES)

@@ -18,7 +18,9 @@ LogFormat = Annotated[
 ]
 Model = Annotated[
     str,
-    typer.Option("--model", help="attention, gru, transformer, popularity or cooccurrence."),
+    typer.Option(
+        "--model", help="attention, gru, transformer, neighbours, factorization, popularity or cooccurrence."
+    ),
 ]
 Hyperparameters = Annotated[
     list[str] | None,
