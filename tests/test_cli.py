@@ -18,7 +18,18 @@ from lastaisle.ingest.changes import SchemaChangeError
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = [
-    *("ingest", "lag", "collect", "train", "evaluate", "release", "rollback", "maintain", "contracts"),
+    *(
+        "ingest",
+        "lag",
+        "collect",
+        "train",
+        "tune",
+        "evaluate",
+        "release",
+        "rollback",
+        "maintain",
+        "contracts",
+    ),
     *("replay", "simulate", "benchmark"),
 ]
 EVENT = {
