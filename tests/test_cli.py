@@ -19,7 +19,18 @@ from models.recommender import MODEL_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = [
-    *("ingest", "lag", "collect", "train", "evaluate", "release", "rollback", "maintain", "contracts"),
+    *(
+        "ingest",
+        "lag",
+        "collect",
+        "train",
+        "tune",
+        "evaluate",
+        "release",
+        "rollback",
+        "maintain",
+        "contracts",
+    ),
     *("replay", "simulate", "benchmark"),
 ]
 EVENT = {

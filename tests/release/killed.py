@@ -38,6 +38,7 @@ BOUNDARIES = {
     "version exists, ledger has no row": (MlflowClient, "create_model_version", "after", "", 1),
     "registration stands in the ledger only": (Lake, "append", "after", "/register", 1),
     "decision is stored, ledger has no row": (MlflowClient, "log_text", "after", "release/decision.json", 1),
+    "the card is logged as Markdown, not as a page": (MlflowClient, "log_text", "after", "model_card.md", 1),
     "promotion stands in the ledger only": (Lake, "append", "after", "/decide", 1),
     "champion has moved, previous has not": (
         MlflowClient,

@@ -137,7 +137,7 @@ class Installation:
             "artifacts": sorted(
                 (run.data.tags["run_key"], file.path)
                 for run in runs
-                for folder in (None, "evaluation", "release", "plots")
+                for folder in (None, "evaluation", "release", "plots", "card")
                 for file in self.registry.client.list_artifacts(run.info.run_id, folder)
             ),
         }

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-BOUNDARIES = 11
+BOUNDARIES = 12
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # 24 releases
+@pytest.mark.timeout(900)  # 26 releases
 def test_a_killed_run_ends_where_an_undisturbed_one_does(tmp_path):
     script = Path(__file__).with_name("killed.py")
     done = subprocess.run(

@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 for _command in (
     *(logs.ingest, logs.lag, logs.collect),
-    *(learning.train, learning.evaluate, learning.release, learning.rollback),
+    *(learning.train, learning.tune, learning.evaluate, learning.release, learning.rollback),
     *(tables.maintain, learning.replay, logs.simulate),
 ):
     app.command()(_command)

@@ -1,17 +1,32 @@
-"""Train, evaluate, release, roll back; replay history and measure accuracy."""
+"""Train, tune, evaluate, release, roll back; replay history and measure accuracy."""
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from lastaisle.cli.options import REFUSED, Hyperparameters, LakeUrl, Model, Report, RunId
-from lastaisle.cli.terminal import bar, console, open_stores, read_values, show, write
+from lastaisle.cli.terminal import (
+    assignments,
+    bar,
+    console,
+    open_stores,
+    open_tuning_runs,
+    read_settings,
+    read_values,
+    show,
+    tell_trial,
+    write,
+)
+
+if TYPE_CHECKING:
+    from lastaisle.config import Settings
+    from models.sequences import SessionLog
 
 
 def train(
@@ -45,6 +60,79 @@ def train(
     with bar("Training") as progress:
         run_id = train_candidate(plan, tables, registry, progress)
     show({"run_id": run_id, **json.loads(plan.to_json()), "metrics": registry.metrics(run_id)}, report)
+
+
+def tune(
+    model: Model = "attention",
+    train_file: Annotated[
+        Path | None,
+        typer.Option("--train", help="A split's train part, one session a line; default the lake's window."),
+    ] = None,
+    trials: Annotated[int, typer.Option(help="Finished trials in the end, earlier ones included.")] = 20,
+    minutes: Annotated[
+        float | None, typer.Option(help="Begin no trial after so many minutes; the first always begins.")
+    ] = None,
+    tail: Annotated[float, typer.Option(help="Share of the sessions, the newest, that judge.")] = 0.1,
+    metric: Annotated[str, typer.Option(help="What is to be high; a sum as a@20+b@20.")] = "mrr@20+recall@20",
+    study: Annotated[
+        str, typer.Option(help="Its name, to go on with it; default made of the model and the data.")
+    ] = "",
+    data_end: Annotated[
+        datetime | None, typer.Option(help="The lake's window before this moment (UTC); default the newest.")
+    ] = None,
+    hyperparameters: Hyperparameters = None,
+    lake: LakeUrl = "",
+    report: Report = None,
+) -> None:
+    """Search hyperparameters on a tail of the training sessions; those given with --set stay as they are."""
+    from lastaisle.training.tune import Search
+    from lastaisle.training.tune import tune as run
+    from models.training import TrainingOptions
+
+    values = read_values(hyperparameters)
+    settings = read_settings(lake)
+    log, half_life_hours = _tuning_sessions(settings, train_file, data_end)
+    search = Search(
+        model=model,
+        options=TrainingOptions.from_dict({"seed": settings.seed, **values}),
+        fixed=frozenset(values),
+        metric=metric,
+        trials=trials,
+        minutes=minutes,
+        tail=tail,
+        study=study,
+        half_life_hours=half_life_hours,
+    )
+    with bar("Tuning") as progress:
+        store = open_tuning_runs(settings)
+        done = run(log, search, store, settings.home / "tuning", progress=progress, told=tell_trial)
+    write(done, report)
+    table = Table("trial", metric, "options", title=f"{done['study']}: {done['finished']} finished trials")
+    for entry in sorted(done["trials"], key=lambda entry: -entry["value"])[:5]:
+        table.add_row(str(entry["trial"]), f"{entry['value']:.4f}", " ".join(assignments(entry["options"])))
+    console.print(table)
+    chosen = " ".join(
+        f"--set {assignment}" for assignment in assignments({**values, **done["best"]["options"]})
+    )
+    console.print(f"--model {model} {chosen}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _tuning_sessions(
+    settings: Settings, train_file: Path | None, data_end: datetime | None
+) -> tuple[SessionLog, float | None]:
+    """Read a split's train part, or the window that a full training would read, with its half-life."""
+    from lastaisle.benchmark import read_sessions
+    from lastaisle.lake.opening import open_lake
+    from lastaisle.training.windows import Window, newest_data_end, training_sessions
+
+    if train_file is not None:
+        return read_sessions(train_file), None
+    tables = open_lake(settings)
+    seen_until = newest_data_end(tables) if data_end is None else data_end.replace(tzinfo=UTC)
+    end = seen_until - timedelta(hours=settings.holdout_hours)
+    half_life_hours = settings.full_half_life_hours
+    window = Window(end - timedelta(hours=settings.full_window_hours), end, half_life_hours)
+    return training_sessions(tables, window, seen_until, None).log, half_life_hours
 
 
 def evaluate(run_id: RunId, lake: LakeUrl = "", report: Report = None) -> None:

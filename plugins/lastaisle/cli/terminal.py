@@ -39,6 +39,24 @@ def open_stores(lake: str) -> tuple[Settings, Lake, Registry]:
     return settings, open_lake(settings), Registry(settings)
 
 
+def open_tuning_runs(settings: Settings) -> Registry:
+    """Open MLflow for the runs of tunings: an experiment of their own, beside that of the candidates."""
+    from lastaisle.release.registry import Registry
+
+    return Registry(replace(settings, experiment=f"{settings.experiment}-tuning"))
+
+
+def tell_trial(trial: Mapping[str, Any]) -> None:
+    """Print one line about a finished trial on stderr."""
+    errors.print(
+        f"trial {trial['trial']}: {trial['value']:.4f} (best {trial['best']:.4f}), {trial['seconds']:.0f} s, "
+        f"{' '.join(assignments(trial['options']))}",
+        soft_wrap=True,
+        markup=False,
+        highlight=False,
+    )
+
+
 def read_values(assignments: list[str] | None) -> dict[str, Any]:
     """Read NAME=VALUE pairs; a value is JSON where it can be, else text."""
     values: dict[str, Any] = {}
@@ -51,6 +69,13 @@ def read_values(assignments: list[str] | None) -> dict[str, Any]:
         except json.JSONDecodeError:
             values[name.strip()] = text
     return values
+
+
+def assignments(values: Mapping[str, Any]) -> list[str]:
+    """Write values as NAME=VALUE, as `read_values` reads them."""
+    return [
+        f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in values.items()
+    ]
 
 
 @contextmanager

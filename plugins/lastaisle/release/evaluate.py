@@ -87,7 +87,8 @@ def _evaluate(
     from models.sequences import next_item_examples
 
     version = plan.lake_versions.get("events")
-    log = evaluation_sessions(lake, plan.window.end, plan.holdout_end, version).log
+    read = evaluation_sessions(lake, plan.window.end, plan.holdout_end, version)
+    log = read.log
     trained_on = training_sessions(lake, plan.window, plan.holdout_end, version).log
     examples = next_item_examples(log)
     recommenders = {"candidate": registry.load_recommender(run_id)}
@@ -108,6 +109,7 @@ def _evaluate(
         champion_version=champion,
         paired_level=rules.level,
         models=models,
+        left_out=read.left_out,
     )
 
 

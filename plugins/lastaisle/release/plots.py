@@ -31,6 +31,15 @@ def slice_bars(report: EvaluationReport, metric: str = "recall@20") -> Any:
     return _bars(labels, groups, f"{metric} by slice (targets)")
 
 
+def png(figure: Any) -> bytes:
+    """Return a figure as the bytes of a PNG file."""
+    from io import BytesIO
+
+    written = BytesIO()
+    figure.savefig(written, format="png")
+    return written.getvalue()
+
+
 def _bars(labels: list[str], groups: dict[str, list[Estimate]], title: str) -> Any:
     from matplotlib.figure import Figure
 

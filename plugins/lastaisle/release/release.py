@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lastaisle.errors import LastaisleError
+from lastaisle.release.card_page import log_card
 from lastaisle.release.evaluate import plan_of, stored_report
 from lastaisle.release.gate import Decision, GateRules, decide
 from lastaisle.release.ledger import PROMOTE, REFUSE, REGISTER, Ledger, Move
@@ -77,8 +78,7 @@ def release_candidate(
     decision = decide(report.candidate, report.champion, rules)
     registry.client.log_text(run_id, decision.to_json(), DECISION)
     registry.set_version_tags(version, {"lastaisle.decision": PROMOTE if decision.promote else REFUSE})
-    verdict = "Promoted" if decision.promote else "Refused"
-    registry.describe_version(version, f"{verdict}: {' '.join(decision.reasons)}")
+    log_card(version, plan, report, decision, registry)
     ledger.write(
         Move(
             move_id=f"{plan.run_key}/decide",

@@ -94,6 +94,7 @@ class EvaluationReport:
         champion_version: version that was champion at that time; None for the first candidate.
         paired_level: level of the intervals of paired differences; the others are at 95 %.
         models: part (candidate, champion, popularity, cooccurrence) to its evaluation.
+        left_out: reason (bots, without_consent) to the number of sessions of that time that do not evaluate.
     """
 
     run_id: str
@@ -105,6 +106,7 @@ class EvaluationReport:
     champion_version: str | None
     paired_level: float
     models: Mapping[str, Evaluation]
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def candidate(self) -> Evaluation:

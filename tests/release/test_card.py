@@ -1,0 +1,181 @@
+"""Model cards of a made-up shop: what they say, what they never say, and that they are safe to open."""
+
+import contextlib
+import dataclasses
+import io
+import re
+import shutil
+from datetime import UTC, datetime
+
+import mlflow
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from lastaisle.release import GateRules
+from lastaisle.release.card import Facts, escape, model_card
+from lastaisle.release.card_page import MARKDOWN, PAGE, TAG, card_page
+from lastaisle.release.evaluate import plan_of, stored_report
+from lastaisle.release.gate import Decision, decide
+
+SECTIONS = [
+    *("Model details", "Intended use", "Data", "Metrics", "Slices", "Limits", "Privacy", "How to use"),
+]
+EVIL = "<script>alert('i7')</script>"
+
+
+def with_evil_names(table):
+    """Give items names with HTML in them, shoppers their addresses, and one shopper no consent."""
+    items = pc.binary_join_element_wise(EVIL, table["item_id"], "")
+    users = pc.binary_join_element_wise(table["user_id"], "@example.org", "")
+    consent = pc.not_equal(table["user_id"], "u7")
+    for name, column in (("item_id", items), ("user_id", users), ("consent_personalization", consent)):
+        table = table.set_column(table.column_names.index(name), name, column)
+    return table
+
+
+def install(shop, empty_store, home, table):
+    (home / "mlflow").mkdir(parents=True)
+    shutil.copy(empty_store, home / "mlflow")
+    return shop.Installation(home).with_events(table)
+
+
+@pytest.fixture(scope="module")
+def released(shop, empty_store, tmp_path_factory):
+    """A shop with a promoted first version and a refused second one."""
+    with pytest.MonkeyPatch.context() as patch:
+        shop.pack_lightly(patch.setattr)
+        table = with_evil_names(shop.events())
+        installation = install(shop, empty_store, tmp_path_factory.mktemp("card") / "home", table)
+        installation.day(1)
+        installation.day(2, GateRules(margin=-1.0))
+        yield installation
+
+
+def card_of(installation, version, path=MARKDOWN):
+    return installation.registry.read_text(installation.registry.run_of(version), path)
+
+
+def facts_of(installation, version):
+    registry, run_id = installation.registry, installation.registry.run_of(version)
+    return Facts(
+        version=version,
+        plan=plan_of(run_id, registry),
+        report=stored_report(run_id, registry),
+        decision=Decision.from_json(registry.read_text(run_id, "release/decision.json")),
+        tags=registry.tags(run_id),
+        measured=registry.metrics(run_id),
+        trained_at=datetime.fromtimestamp(registry.times(run_id)[1] / 1000, UTC),
+    )
+
+
+@pytest.mark.parametrize(("version", "verdict"), [("1", "Promoted"), ("2", "Refused")])
+def test_every_version_has_its_card(released, version, verdict):
+    card, page = card_of(released, version), card_of(released, version, PAGE)
+    facts = facts_of(released, version)
+    assert card == model_card(facts)
+    assert re.findall(r"^## (.*)$", card, re.MULTILINE) == SECTIONS == re.findall(r"<h2>(.*)</h2>", page)
+    assert f"**{verdict} by the gate.**" in card
+    for check in facts.decision.checks:
+        assert escape(check.reason) in card
+    entry = released.registry.client.get_model_version(released.settings.model_name, version)
+    assert entry.tags[TAG] == f"runs:/{entry.run_id}/{PAGE}"
+    recall = facts.report.candidate.overall.metrics["recall@20"]
+    assert f"recall@20 {recall.value:.4f} [{recall.low:.4f}, {recall.high:.4f}]" in entry.description
+    assert entry.description.startswith(f"{verdict}: {facts.decision.reasons[0]}")
+    assert f"/runs/{entry.run_id}/artifacts/{PAGE})" in entry.description
+
+
+def test_the_card_says_what_was_recorded(released):
+    facts, card = facts_of(released, "2"), card_of(released, "2")
+    report = facts.report
+    assert "| From | 2025-10-05 16:00 UTC | 2025-10-07 16:00 UTC |" in card
+    assert "| To | 2025-10-07 16:00 UTC | 2025-10-08 00:00 UTC |" in card
+    assert f"| Sessions used | {facts.measured['train_sessions']:.0f} | {report.sessions} |" in card
+    assert facts.measured["left_out_without_consent"] == 2
+    assert report.left_out == {"bots": 0, "without_consent": 0}
+    assert "| Sessions left out for want of consent to personalization | 2 | 0 |" in card
+    assert f"`events` at version {released.lake.version('events')}" in card
+    assert f"version {facts.tags['lastaisle.contract_version']} of the data contract `events`" in card
+    assert facts.tags["lastaisle.git_revision"] in card
+    for name, scores in report.candidate.slices.items():
+        assert re.search(rf"^\| {name} \| {scores.targets:,} \|", card, re.MULTILINE)
+    for evaluation in report.models.values():
+        for metric in ("precision@20", "mrr@20", "ndcg@20"):
+            assert f"{evaluation.overall.metrics[metric].value:.4f}" in card
+    assert "champion (1)" in card
+    assert "`user_id`, `session_id`, `order_id` replaced by pseudonyms" in card
+    assert "No differential privacy" in card
+
+
+def test_no_item_session_or_shopper_is_named(released):
+    events = released.lake.scan("events", ["item_id", "session_id", "user_id"])
+    names = {name for column in events.columns for name in pc.unique(column).to_pylist()}
+    assert len(names) > 1000
+    for version in ("1", "2"):
+        page = re.sub('base64,[^"]*|<style>[^<]*', "", card_of(released, version, PAGE))
+        for text in (card_of(released, version), page):
+            assert not [name for name in names if name in text]
+            assert "example.org" not in text
+            assert "alert" not in text
+
+
+def test_other_data_make_another_card(released, shop, empty_store, tmp_path):
+    table = with_evil_names(shop.events())
+    fewer = table.filter(pc.invert(pc.is_in(table["session_id"], pa.array([f"s0-{n}" for n in range(50)]))))
+    other = install(shop, empty_store, tmp_path / "home", fewer)
+    other.day(1)
+    timeless = [
+        re.sub(r"\| (Trained|MLflow run|Training key) \|.*", "", card_of(installation, "1"))
+        for installation in (released, other)
+    ]
+    assert timeless[0] != timeless[1]
+    used = [re.search(r"Sessions used \| (\d+) \|", card)[1] for card in timeless]
+    assert int(used[0]) - int(used[1]) == 50 - 1  # one of them belongs to the shopper who refuses
+
+
+def test_a_first_version_is_held_against_popularity(released):
+    card = card_of(released, "1")
+    assert "the popularity baseline had" in card
+    assert "| slice | targets | recall@20 | popularity's recall@20 |" in card
+    assert "No shopper of the evaluation was seen before" not in card_of(released, "2")
+
+
+def test_the_page_needs_nothing_and_runs_nothing(released):
+    page = card_of(released, "2", PAGE)
+    assert len(re.findall('<img src="data:image/png;base64,iVBOR', page)) == page.count("<img") == 2
+    assert not re.findall(r"""(?:src|href|url)\s*[=(]\s*(?!"data:)""", page)
+    assert "default-src 'none'" in page
+    assert len(page) < 200_000
+
+
+def test_names_stay_text(released):
+    facts = facts_of(released, "2")
+    candidate = facts.report.candidate
+    slices = {f"{EVIL} | *x* [y](javascript:z)": next(iter(candidate.slices.values()))}
+    models = {
+        name: dataclasses.replace(model, slices=slices, version=f"1{EVIL}" if name == "champion" else None)
+        for name, model in facts.report.models.items()
+    }
+    report = dataclasses.replace(facts.report, models=models, run_id=f"`{EVIL}`|")
+    plan = dataclasses.replace(facts.plan, model_name=f"shop{EVIL}", architecture=EVIL)
+    decision = decide(report.candidate, report.champion, GateRules(slice_min_targets=1))
+    facts = dataclasses.replace(facts, report=report, plan=plan, decision=decision, version=EVIL)
+    page = card_page(facts.title, model_card(facts), {})
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") > 8
+    assert 'href="' not in page
+    assert "<em>" not in page
+    cells = {row.count("<td") for row in re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)}
+    assert cells == {0, 2, 3, 5, 6}  # no name has opened a cell of its own
+    assert escape("a\n# b") == "a # b"
+
+
+def test_the_snippet_runs(released):
+    code = re.search("```python\n(.*?)```", card_of(released, "2"), re.DOTALL)[1]
+    mlflow.set_tracking_uri(released.registry.uri)
+    mlflow.set_registry_uri(released.registry.uri)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "model_card.md", "exec"), {})
+    assert printed.getvalue().split()[:2] == ["items", "scores"]
