@@ -111,8 +111,13 @@ class Recommender(ABC):
 
         Returns:
             ranks int32 [b], from 1, and 0 where the target is 0; and the first k items, int32 [b, k or all].
+
+        Raises:
+            ModelError: scores that are not numbers.
         """
         scores = self.scores(prefixes)
+        if np.isnan(scores).any():  # nothing is above NaN, so every target would rank first
+            raise ModelError(f"the {self.name} model scores items as NaN: its training diverged")
         k = min(k, scores.shape[1] - 1)
         ranks = np.zeros(len(targets), np.int32)
         for row, target in enumerate(targets):

@@ -111,3 +111,11 @@ def test_refusals_name_what_was_received(tmp_path):
             TrainingOptions(**wrong)
     with pytest.raises(ValueError, match="4 sessions"):
         create("popularity").fit(LOG, np.ones(3, np.float32))
+
+
+def test_a_model_that_diverged_is_not_ranked():
+    model = create("popularity")
+    model.fit(LOG)
+    model.scores = lambda prefixes: np.full((len(prefixes), model.vocabulary.size), np.nan, np.float32)
+    with pytest.raises(ModelError, match="diverged"):
+        rank_targets(model, next_item_examples(LOG))
