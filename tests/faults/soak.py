@@ -36,6 +36,8 @@ from tests.faults.worlds import KEYS, QUICK
 from tests.services.kafka import Broker, make_topic
 
 _PARTITIONS = {"json": 3, "avro": 2}
+# Seconds that a pass may take: on a machine too slow for the traffic, the last one has all the rest to do.
+_PATIENCE = 3600
 _OPTIONS = IngestOptions(gx_sample_rows=0, batch_rows=5_000, shards=SHARDS)
 
 
@@ -181,7 +183,7 @@ class Soak:
         while not self.stop.wait(pause):
             log.unlink(missing_ok=True)
             self.running[name] = task = Task(self.works[name], log)
-            code = task.join(900)
+            code = task.join(_PATIENCE)
             self.counts[f"{name.removesuffix(' as well')}: runs"] += 1
             if code == -9:
                 self.counts[f"{name.removesuffix(' as well')}: killed"] += 1
