@@ -183,8 +183,9 @@ class Demo:
         items = sample_session(Lake(self.settings.lake), self.days[-1])
         with tempfile.TemporaryDirectory() as folder:
             command = [sys.executable, "-c", _PREDICT, self.settings.mlflow_uri, name, json.dumps(items)]
+            left_out = ("PYTHONPATH", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")  # of another registry
             environment = {
-                key: value for key, value in self.services.environment.items() if key != "PYTHONPATH"
+                key: value for key, value in self.services.environment.items() if key not in left_out
             }
             done = subprocess.run(
                 command, env=environment, cwd=folder, capture_output=True, text=True, check=False

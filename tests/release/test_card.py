@@ -171,8 +171,10 @@ def test_names_stay_text(released):
     assert escape("a\n# b") == "a # b"
 
 
-def test_the_snippet_runs(released):
+def test_the_snippet_runs(released, monkeypatch):
     code = re.search("```python\n(.*?)```", card_of(released, "2"), re.DOTALL)[1]
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):  # MLflow leaves them to later processes
+        monkeypatch.setenv(name, released.registry.uri)
     mlflow.set_tracking_uri(released.registry.uri)
     mlflow.set_registry_uri(released.registry.uri)
     printed = io.StringIO()
