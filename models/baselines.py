@@ -41,12 +41,8 @@ class _Counter(Recommender):
         self.options = options or self.options
         weights = session_weights(log, weights, self.options)
         before = len(self.vocabulary)
-        self.vocabulary = self.vocabulary.grow(log.ids())
-        items = self.vocabulary.encode(log.catalogue)[log.items]
-        event_weights = np.repeat(weights, log.lengths).astype(np.float64)
-        added = np.bincount(items, event_weights, minlength=self.vocabulary.size)
-        self.vocabulary = self.vocabulary.with_counts(self.options.memory * self.vocabulary.counts + added)
-        self._count(log, items, event_weights)
+        items = self._count_items(log, weights)
+        self._count(log, items, np.repeat(weights, log.lengths).astype(np.float64))
         if progress:
             progress(1.0, f"{self.name} counted")
         seconds = perf_counter() - began

@@ -136,11 +136,8 @@ class Factorization(Recommender):
     ) -> TrainingReport:
         """Solve for the users and items of the log again; see `Recommender.warm_start`."""
         options = options or self.options
-        if self._state and options.embedding_size != self.options.embedding_size:
-            raise ModelError(
-                f"a warm start cannot change embedding_size: the model has {self.options.embedding_size}, "
-                f"received {options.embedding_size}; train from scratch instead"
-            )
+        if self._state:
+            self._refuse_change(options, ("embedding_size",))
         self.options = options
         return self._train(log, weights, progress, options.warm_epochs if self._state else options.epochs)
 
@@ -150,11 +147,8 @@ class Factorization(Recommender):
         began = perf_counter()
         weights = session_weights(log, weights, self.options)
         before = len(self.vocabulary)
-        self.vocabulary = self.vocabulary.grow(log.ids())
-        items = self.vocabulary.encode(log.catalogue)[log.items]
+        items = self._count_items(log, weights)
         by_event = np.repeat(weights, log.lengths).astype(np.float64)
-        added = np.bincount(items, by_event, minlength=self.vocabulary.size)
-        self.vocabulary = self.vocabulary.with_counts(self.options.memory * self.vocabulary.counts + added)
         losses = self._sweep(log, items, by_event, epochs, progress)
         seconds = perf_counter() - began
         targets, now = int(np.maximum(log.lengths - 1, 0).sum()), len(self.vocabulary)

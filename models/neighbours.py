@@ -149,11 +149,7 @@ class Neighbours(Recommender):
         began = perf_counter()
         self.options = options or self.options
         before = len(self.vocabulary)
-        self.vocabulary = self.vocabulary.grow(log.ids())
-        items = self.vocabulary.encode(log.catalogue)[log.items]
-        by_event = np.repeat(session_weights(log, weights, self.options), log.lengths)
-        added = np.bincount(items, by_event, minlength=self.vocabulary.size)
-        self.vocabulary = self.vocabulary.with_counts(self.options.memory * self.vocabulary.counts + added)
+        items = self._count_items(log, session_weights(log, weights, self.options))
         given = np.ones(len(log), np.float32) if weights is None else weights.astype(np.float32)
         self._index = self._index.added(
             log, items, given, max_length=self.options.max_length, sample=self.options.sample

@@ -92,6 +92,37 @@ class Recommender(ABC):
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Take over the state that `arrays` gave; options and vocabulary are set already."""
 
+    def _count_items(self, log: SessionLog, weights: NDArray[np.float32]) -> NDArray[np.int32]:
+        """Let new items join the vocabulary and count all items of a log; return each event's item.
+
+        Old counts are multiplied by options.memory.
+
+        Args:
+            log: sessions.
+            weights: float32 [n_sessions].
+
+        Returns:
+            int32 [n_events], vocabulary indices.
+        """
+        self.vocabulary = self.vocabulary.grow(log.ids())
+        items = self.vocabulary.encode(log.catalogue)[log.items]
+        added = np.bincount(items, np.repeat(weights, log.lengths), minlength=self.vocabulary.size)
+        self.vocabulary = self.vocabulary.with_counts(self.options.memory * self.vocabulary.counts + added)
+        return items
+
+    def _refuse_change(self, options: TrainingOptions, names: Sequence[str]) -> None:
+        """Make sure that a warm start keeps the options that decide the shape of the state.
+
+        Raises:
+            ModelError: some of them differ from those the model has.
+        """
+        had, asked = ([getattr(one, name) for name in names] for one in (self.options, options))
+        if asked != had:
+            raise ModelError(
+                f"a warm start cannot change {' or '.join(names)}: the model has {had}, "
+                f"received {asked}; train from scratch instead"
+            )
+
     def export_scorer(self, directory: Path) -> None:
         """Write a TensorFlow SavedModel into the folder, for serving without this project.
 

@@ -143,12 +143,8 @@ class SequenceModel(Recommender):
         """Train on with the weights and the optimizer state there are; see `Recommender.warm_start`."""
         began = perf_counter()
         options = options or self.options
-        had, asked = ([getattr(one, name) for name in SHAPE] for one in (self.options, options))
-        if self._trainer and asked != had:
-            raise ModelError(
-                f"a warm start cannot change {' or '.join(SHAPE)}: the model has {had}, "
-                f"received {asked}; train from scratch instead"
-            )
+        if self._trainer:
+            self._refuse_change(options, SHAPE)
         self.options = options
         return self._train(
             log, weights, progress, began, rate=options.warm_learning_rate, epochs=options.warm_epochs
@@ -221,10 +217,8 @@ class SequenceModel(Recommender):
 
     def _read_counts(self, log: SessionLog, weights: NDArray[np.float32]) -> None:
         """Grow the vocabulary and count its items; every item seen keeps a count above 0."""
-        self.vocabulary = self.vocabulary.grow(log.ids())
-        items = self.vocabulary.encode(log.catalogue)[log.items]
-        added = np.bincount(items, np.repeat(weights, log.lengths), minlength=self.vocabulary.size)
-        counts = self.options.memory * self.vocabulary.counts + added
+        self._count_items(log, weights)
+        counts = self.vocabulary.counts.copy()
         counts[1:] = np.maximum(counts[1:], 1e-3)
         self.vocabulary = self.vocabulary.with_counts(counts)
 
