@@ -17,6 +17,7 @@ from lastaisle.ingest.files import LINES
 from lastaisle.ingest.sources import Adapter
 from lastaisle.lake import Lake, Query
 from lastaisle.lake.tables import QUARANTINE_SCHEMA, RAW_EVENTS_ADDED
+from lastaisle.lake.workspace import JOIN_AS_ESTIMATED, JOIN_AS_WRITTEN
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -116,7 +117,7 @@ class Staging:
         listed = ", ".join(f"DATE '{day}'" for day in sorted(near))
         self.connection.register("known", known)
         # DuckDB would rather hash the days' ids, which may be many times as many as the batch's.
-        self.connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+        self.connection.execute(JOIN_AS_WRITTEN)
         self.connection.execute(
             f"""
             INSERT INTO repeated
@@ -128,7 +129,7 @@ class Staging:
             EXCEPT SELECT place FROM repeated""",
             {"batch_id": batch_id},
         )
-        self.connection.execute("RESET disabled_optimizers")
+        self.connection.execute(JOIN_AS_ESTIMATED)
         self.connection.unregister("known")
 
     def days(self, source: str) -> list[date]:

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 MEMORY_LIMIT = "2GB"
+# DuckDB takes views and files for small, and would hash their whole rows: so the right side is hashed.
+JOIN_AS_WRITTEN = "SET disabled_optimizers = 'join_order,build_side_probe_side'"
+JOIN_AS_ESTIMATED = "RESET disabled_optimizers"
 
 
 @contextmanager

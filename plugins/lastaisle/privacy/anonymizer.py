@@ -15,6 +15,7 @@ from data_contracts.privacy import HMAC_INNER, HMAC_OUTER, SUB_ROWS, hmac_pads, 
 from data_contracts.rules import Rule
 from lastaisle.lake import Query
 from lastaisle.lake.tables import EVENTS_ADDED
+from lastaisle.lake.workspace import JOIN_AS_ESTIMATED, JOIN_AS_WRITTEN
 from lastaisle.privacy.keys import PseudonymKeys
 from lastaisle.privacy.sessions import name_sessions
 
@@ -47,7 +48,7 @@ class Anonymizer:
         self, connection: DuckDBPyConnection, contract: Contract, keys: PseudonymKeys, derived: bool
     ) -> None:
         self.connection = connection
-        connection.execute("RESET disabled_optimizers")
+        connection.execute(JOIN_AS_ESTIMATED)
         self.contract = contract
         self.key_version = keys.current
         self.derived = derived
@@ -78,7 +79,7 @@ class Anonymizer:
         sql = f"""SELECT {columns}, {"rank" if self.ranked else _PLACE} AS sequence, event_date, batch_id,
             contract_version, {self.key_version}::INTEGER AS key_version FROM taken {" ".join(joins)}"""
         # DuckDB takes `taken` for the smaller side, and would hash every whole row.
-        self.connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+        self.connection.execute(JOIN_AS_WRITTEN)
         days = self.connection.execute("SELECT DISTINCT event_date FROM taken ORDER BY 1").fetchall()
         return Query(self.connection, sql, events_schema(self.contract), [day for (day,) in days])
 
