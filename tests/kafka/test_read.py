@@ -253,7 +253,7 @@ def test_no_consumer_group_is_left_behind(broker, topic, send, read_all):
 
 
 def test_a_missing_topic_and_missing_brokers_are_named(topic, connection):
-    with pytest.raises(KafkaSourceError, match=f"no topic nowhere on .*{topic}"):
+    with pytest.raises(KafkaSourceError, match=r"no topic nowhere on 127\.0\.0\.1:\d+; there are \S"):
         watermarks(connection, ["nowhere"])
     nobody = KafkaConnection({"bootstrap.servers": "127.0.0.1:1"})
     with pytest.raises(KafkaSourceError, match=r"cannot ask .*127\.0\.0\.1:1"):
