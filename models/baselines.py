@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.recommender import Recommender
-from models.sequences import SessionLog
+from models.sequences import Context, SessionLog
 from models.training import Progress, TrainingOptions, TrainingReport, session_weights
 from models.vocabulary import Vocabulary
 
@@ -68,7 +68,7 @@ class Popularity(_Counter):
 
     name = "popularity"
 
-    def scores(self, prefixes: NDArray[np.int32]) -> NDArray[np.float32]:
+    def scores(self, prefixes: NDArray[np.int32], context: Context | None = None) -> NDArray[np.float32]:
         """Score each item by its count."""
         counts = self.vocabulary.counts.astype(np.float32)
         counts[:1] = -np.inf
@@ -114,7 +114,7 @@ class Cooccurrence(_Counter):
         self._first, self._follower = (pairs // size).astype(np.int32), (pairs % size).astype(np.int32)
         self._weight = np.bincount(place, np.concatenate(weight), minlength=len(pairs)).astype(np.float64)
 
-    def scores(self, prefixes: NDArray[np.int32]) -> NDArray[np.float32]:
+    def scores(self, prefixes: NDArray[np.int32], context: Context | None = None) -> NDArray[np.float32]:
         """Score each item by how much it followed the last one, and below that by its count."""
         counts = self.vocabulary.counts.astype(np.float32)
         base = counts / max(float(counts.max(initial=0.0)), 1e-12) - 1.0  # in [-1, 0]: below every pair

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.least_squares import Observations, loss, solve
 from models.recommender import ModelError, Recommender
-from models.sequences import SessionLog
+from models.sequences import Context, SessionLog
 from models.training import Progress, TrainingOptions, TrainingReport, session_weights
 from models.vocabulary import Vocabulary
 
@@ -210,19 +209,13 @@ class Factorization(Recommender):
         grown[0] = 0.0
         return grown
 
-    def scores(self, prefixes: NDArray[np.int32], users: Sequence[str] | None = None) -> NDArray[np.float32]:
-        """Score each item by its factor and the session's.
-
-        Args:
-            prefixes: int32 [b, length].
-            users: whose sessions they are, for users that the model knows; "" or unknown = nobody's.
-        """
+    def scores(self, prefixes: NDArray[np.int32], context: Context | None = None) -> NDArray[np.float32]:
+        """Score each item by its factor and the session's, and its user's where the context has `user`."""
         scorer = self._ready()
         assert self._state
         before = np.zeros((len(prefixes), self.options.embedding_size), np.float32)
+        users = context.sessions.get("user") if context else None
         if users is not None:
-            if len(users) != len(prefixes):
-                raise ValueError(f"users should be one a prefix: received {len(users)} for {len(prefixes)}")
             lower = np.linalg.cholesky(self._precision(self._state.items))
             found = np.array([self._state.names.get(user, -1) for user in users])
             before[found >= 0] = self._state.users[found[found >= 0]] @ lower

@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.recommender import ModelError, Recommender
-from models.sequences import SessionLog
+from models.sequences import Context, SessionLog
 from models.session_index import SessionIndex
 from models.training import Progress, TrainingOptions, TrainingReport, session_weights
 from models.vocabulary import Vocabulary
@@ -164,7 +164,7 @@ class Neighbours(Recommender):
             len(log), targets, 1, 1, items_now, items_now - before, seconds, targets / max(seconds, 1e-9)
         )
 
-    def scores(self, prefixes: NDArray[np.int32]) -> NDArray[np.float32]:
+    def scores(self, prefixes: NDArray[np.int32], context: Context | None = None) -> NDArray[np.float32]:
         """Score each item by the neighbours that have it."""
         scores: NDArray[np.float32] = self._ready().score(prefixes).numpy()
         return scores

@@ -60,7 +60,8 @@ def rank_targets(
     for at in range(0, len(order), chunk):
         rows = order[at : at + chunk]
         prefixes = encoded.prefixes(rows, model.options.max_length)
-        ranks[rows], top[rows] = model.rank(prefixes, encoded.targets[rows], k)
+        context = encoded.context(rows, model.options.max_length)
+        ranks[rows], top[rows] = model.rank(prefixes, encoded.targets[rows], k, context)
         if progress:
             progress((at + len(rows)) / len(order), "ranking")
     empty = np.flatnonzero(encoded.end == encoded.start)

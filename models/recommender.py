@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.sequences import SessionLog
+from models.sequences import Context, SessionLog
 from models.training import Progress, TrainingOptions, TrainingReport
 from models.vocabulary import Vocabulary
 
@@ -81,8 +81,14 @@ class Recommender(ABC):
         """Train on from the state the model has; items new in `log` join the vocabulary. As `fit` else."""
 
     @abstractmethod
-    def scores(self, prefixes: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Score every item: float32 [b, vocabulary.size]; column 0 is -inf."""
+    def scores(self, prefixes: NDArray[np.int32], context: Context | None = None) -> NDArray[np.float32]:
+        """Score every item: float32 [b, vocabulary.size]; column 0 is -inf.
+
+        Args:
+            prefixes: int32 [b, length].
+            context: what is known beside the items; columns that the model has no use for are passed over,
+                and those that it misses count as unknown.
+        """
 
     @abstractmethod
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -134,7 +140,11 @@ class Recommender(ABC):
         raise ModelError(f"a {self.name} model is a baseline and cannot be served from {directory}")
 
     def rank(
-        self, prefixes: NDArray[np.int32], targets: NDArray[np.int32], k: int
+        self,
+        prefixes: NDArray[np.int32],
+        targets: NDArray[np.int32],
+        k: int,
+        context: Context | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Rank the targets among all items.
 
@@ -146,7 +156,7 @@ class Recommender(ABC):
         Raises:
             ModelError: scores that are not numbers.
         """
-        scores = self.scores(prefixes)
+        scores = self.scores(prefixes, context)
         if np.isnan(scores).any():  # nothing is above NaN, so every target would rank first
             raise ModelError(f"the {self.name} model scores items as NaN: its training diverged")
         k = min(k, scores.shape[1] - 1)

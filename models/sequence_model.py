@@ -16,7 +16,7 @@ from models.encoder import Encoder
 from models.losses import LOSSES, SampledItems
 from models.optimizer import Adam
 from models.recommender import ModelError, Recommender
-from models.sequences import SessionLog
+from models.sequences import Context, SessionLog
 from models.training import SHAPE, Progress, TrainingOptions, TrainingReport, session_weights
 from models.vocabulary import Vocabulary
 
@@ -237,7 +237,7 @@ class SequenceModel(Recommender):
         self._trainer = trainer
         return trainer
 
-    def scores(self, prefixes: NDArray[np.int32]) -> NDArray[np.float32]:
+    def scores(self, prefixes: NDArray[np.int32], context: Context | None = None) -> NDArray[np.float32]:
         """Score every item by its cosine with the session's state, over the temperature."""
         scores = self._ready().score(prefixes).numpy()
         scores[:, 0] = -np.inf

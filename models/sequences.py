@@ -22,7 +22,10 @@ class SessionLog:
         offsets: int64 [n_sessions + 1]; session s is items[offsets[s]:offsets[s + 1]].
         catalogue: object [n_catalogue], the item ids as strings.
         ended_at: float64 [n_sessions], seconds since the epoch; the order 0, 1, 2, … where times are unknown.
-        context: columns with one value a session, for slices; e.g. "returning": bool [n_sessions].
+        context: columns with one value a session; e.g. "device_type": object [n_sessions].
+        event_context: columns with one value an event; e.g. "event_type": object [n_events].
+        item_features: columns with one value an item; e.g. "category": object [n_catalogue]. What is not
+            known is None or NaN, here as in the other columns.
     """
 
     items: NDArray[np.int32]
@@ -30,6 +33,8 @@ class SessionLog:
     catalogue: NDArray[np.object_]
     ended_at: NDArray[np.float64]
     context: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    event_context: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    item_features: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.offsets) != len(self.ended_at) + 1 or self.offsets[-1] != len(self.items):
@@ -38,9 +43,14 @@ class SessionLog:
                 f"{len(self.offsets)} offsets ending in {self.offsets[-1] if len(self.offsets) else None}, "
                 f"{len(self.ended_at)} sessions, {len(self.items)} events"
             )
-        for name, column in self.context.items():
-            if len(column) != len(self):
-                raise ValueError(f"context {name!r} has {len(column)} values for {len(self)} sessions")
+        for columns, size, what in (
+            (self.context, len(self), "sessions"),
+            (self.event_context, self.n_events, "events"),
+            (self.item_features, len(self.catalogue), "items"),
+        ):
+            for name, column in columns.items():
+                if len(column) != size:
+                    raise ValueError(f"column {name!r} has {len(column)} values for {size} {what}")
 
     @classmethod
     def from_lists(
@@ -96,13 +106,15 @@ class SessionLog:
         chosen = np.arange(len(self))[indices]
         lengths = self.lengths[chosen]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        shift = np.repeat(self.offsets[chosen] - offsets[:-1], lengths)
+        events = np.repeat(self.offsets[chosen] - offsets[:-1], lengths) + np.arange(offsets[-1])
         return SessionLog(
-            self.items[shift + np.arange(offsets[-1])],
+            self.items[events],
             offsets,
             self.catalogue,
             self.ended_at[chosen],
             {name: column[chosen] for name, column in self.context.items()},
+            {name: column[events] for name, column in self.event_context.items()},
+            self.item_features,
         )
 
     def ids(self) -> NDArray[np.object_]:
@@ -113,7 +125,8 @@ class SessionLog:
     def concat(logs: Sequence[SessionLog]) -> SessionLog:
         """Join logs in the order given, over the union of their catalogues.
 
-        Context columns that not every log has are left out.
+        Columns of sessions and events that not every log has are left out. An item's features are those that
+        the latest log knows.
         """
         if not logs:
             return SessionLog.from_lists([])
@@ -122,14 +135,54 @@ class SessionLog:
             positions.setdefault(item, len(positions))
         items = [np.array([positions[item] for item in log.catalogue], np.int32)[log.items] for log in logs]
         lengths = np.concatenate([log.lengths for log in logs])
-        shared = set.intersection(*(set(log.context) for log in logs))
+        catalogue = np.array(list(positions), dtype=object)
         return SessionLog(
             np.concatenate(items).astype(np.int32),
             np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-            np.array(list(positions), dtype=object),
+            catalogue,
             np.concatenate([log.ended_at for log in logs]),
-            {name: np.concatenate([log.context[name] for log in logs]) for name in sorted(shared)},
+            _joined([log.context for log in logs]),
+            _joined([log.event_context for log in logs]),
+            _latest_features(logs, positions),
         )
+
+
+def _joined(columns: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Return the columns that all of several logs have, one log's after the other's."""
+    shared = set.intersection(*(set(one) for one in columns))
+    return {name: np.concatenate([one[name] for one in columns]) for name in sorted(shared)}
+
+
+def _latest_features(logs: Sequence[SessionLog], positions: Mapping[str, int]) -> dict[str, NDArray[Any]]:
+    """Return each item's features, as the latest log that knows them has them.
+
+    Args:
+        logs: the older first.
+        positions: each item's place in the union of their catalogues.
+    """
+    features: dict[str, NDArray[Any]] = {}
+    for log in logs:
+        place = np.array([positions[item] for item in log.catalogue], np.int64)
+        for name, column in log.item_features.items():
+            numeric = np.issubdtype(column.dtype, np.number)
+            unknown = np.full(len(positions), np.nan if numeric else None, np.float64 if numeric else object)
+            whole = features.setdefault(name, unknown)
+            known = ~np.isnan(column) if numeric else np.array([value is not None for value in column], bool)
+            whole[place[known]] = column[known]
+    return features
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is known of sessions beside their items; a model reads the columns it was trained with.
+
+    Attributes:
+        sessions: columns with one value a session, [b].
+        events: columns with one value an item of the session, [b, length], left-padded as the items are.
+    """
+
+    sessions: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    events: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -141,24 +194,43 @@ class EncodedExamples:
         start: int64 [n_examples], where each prefix starts in `items`.
         end: int64 [n_examples], where it ends (exclusive).
         targets: int32 [n_examples]; 0 = a target that the vocabulary does not know.
+        session_columns: columns with one value an example, of its session: [n_examples].
+        event_columns: columns with one value an item: [n].
     """
 
     items: NDArray[np.int32]
     start: NDArray[np.int64]
     end: NDArray[np.int64]
     targets: NDArray[np.int32]
+    session_columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    event_columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def prefixes(self, rows: NDArray[Any] | slice, max_length: int) -> NDArray[np.int32]:
         """Return the last `max_length` items of these prefixes, left-padded with 0: int32 [b, length].
 
         The length is that of the longest prefix asked for, at least 1.
         """
+        place, known = self._places(rows, max_length)
+        padded = self.items[place] if len(self.items) else np.zeros(place.shape)
+        return np.where(known, padded, 0).astype(np.int32)
+
+    def context(self, rows: NDArray[Any] | slice, max_length: int) -> Context:
+        """Return what is known beside the items of these prefixes; padding has any value."""
+        place, _ = self._places(rows, max_length)
+        return Context(
+            {name: column[rows] for name, column in self.session_columns.items()},
+            {name: column[place] for name, column in self.event_columns.items() if len(column)},
+        )
+
+    def _places(
+        self, rows: NDArray[Any] | slice, max_length: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return where in `items` each place of these prefixes is, and whether it is one, [b, length]."""
         start = np.maximum(self.start[rows], self.end[rows] - max_length)
         lengths = self.end[rows] - start
         width = max(1, int(lengths.max(initial=0)))
         column = np.arange(width)[None, :] - (width - lengths)[:, None]
-        padded = self.items[np.maximum(start[:, None] + column, 0)] if len(self.items) else np.zeros((1, 1))
-        return np.where(column >= 0, padded, 0).astype(np.int32)
+        return np.maximum(start[:, None] + column, 0), column >= 0
 
 
 @dataclass(frozen=True)
@@ -200,7 +272,12 @@ class Examples:
         before = np.concatenate([[0], np.cumsum(known)])
         first = self.log.offsets[self.session]
         return EncodedExamples(
-            indices[known], before[first], before[first + self.position], indices[first + self.position]
+            indices[known],
+            before[first],
+            before[first + self.position],
+            indices[first + self.position],
+            {name: column[self.session] for name, column in self.log.context.items()},
+            {name: column[known] for name, column in self.log.event_context.items()},
         )
 
     @classmethod

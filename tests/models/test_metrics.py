@@ -43,7 +43,7 @@ class Table(Recommender):
         self.vocabulary = self.vocabulary.with_counts(np.arange(self.vocabulary.size, 0, -1.0))
         self.table = table
 
-    def scores(self, prefixes):
+    def scores(self, prefixes, context=None):
         padding = np.full((len(prefixes), 1), -np.inf, np.float32)
         return np.concatenate([padding, self.table[prefixes[:, -1] - 1]], axis=1)
 

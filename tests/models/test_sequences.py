@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -31,11 +33,42 @@ def test_concat_unites_catalogues():
     assert joined.context == {}
 
 
+def featured(sessions, seconds, categories):
+    log = SessionLog.from_lists(sessions)
+    seconds, categories = np.array(seconds), np.array(categories, dtype=object)
+    return replace(log, event_context={"dwell_ms": seconds}, item_features={"category": categories})
+
+
+def test_columns_of_events_and_items_follow_them():
+    log = featured([["a", "b"], ["c"], ["b", "a"]], [1, 2, 3, 4, 5], ["shoe", None, "hat"])
+    chosen = log.select(np.array([2, 0]))
+    assert list(chosen.event_context["dwell_ms"]) == [4, 5, 1, 2]
+    later = featured([["d", "b", "a"]], [6, 7, 8], ["hat", "coat", None])
+    joined = SessionLog.concat([chosen, later])
+    assert list(joined.event_context["dwell_ms"]) == [4, 5, 1, 2, 6, 7, 8]
+    known = dict(zip(joined.catalogue, joined.item_features["category"], strict=True))
+    assert known == {"a": "shoe", "b": "coat", "c": "hat", "d": "hat"}
+    assert SessionLog.concat([log, LOG]).event_context == {}
+
+
+def test_the_context_of_a_prefix_stands_where_its_items_do():
+    log = featured([["x", "a", "b", "x", "c"], ["a", "c"]], [0, 1, 2, 3, 4, 5, 6], [None] * 4)
+    log = replace(log, context={"device_type": np.array(["phone", "desktop"], dtype=object)})
+    encoded = next_item_examples(log).encode(Vocabulary(["a", "b", "c"]))
+    rows = np.array([3, 4, 1])  # x a b x -> c, a -> c, x a -> b
+    items, context = encoded.prefixes(rows, 2), encoded.context(rows, 2)
+    assert items.tolist() == [[1, 2], [0, 1], [0, 1]]
+    assert context.events["dwell_ms"][items > 0].tolist() == [1, 2, 5, 1]
+    assert context.sessions["device_type"].tolist() == ["phone", "desktop", "phone"]
+
+
 def test_a_log_that_does_not_add_up_is_refused():
     with pytest.raises(ValueError, match="received 2 offsets"):
         SessionLog(LOG.items, LOG.offsets[:2], LOG.catalogue, LOG.ended_at)
-    with pytest.raises(ValueError, match="returning"):
+    with pytest.raises(ValueError, match="'returning' has 2 values for 1 sessions"):
         SessionLog.from_lists([["a"]], context={"returning": np.array([1, 2])})
+    with pytest.raises(ValueError, match="'category' has 2 values for 3 items"):
+        replace(LOG, item_features={"category": np.array(["shoe", "hat"])})
 
 
 def test_every_position_but_the_first_is_an_example():
