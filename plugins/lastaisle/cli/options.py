@@ -19,7 +19,8 @@ LogFormat = Annotated[
 Model = Annotated[
     str,
     typer.Option(
-        "--model", help="attention, gru, transformer, neighbours, factorization, popularity or cooccurrence."
+        "--model",
+        help="attention, gru, transformer, neighbours, factorization, ncf, popularity or cooccurrence.",
     ),
 ]
 Hyperparameters = Annotated[
