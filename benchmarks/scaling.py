@@ -132,6 +132,18 @@ def measure(model: str, n_items: int, n_sessions: int) -> dict[str, Any]:
     return point
 
 
+def growth(points: list[dict[str, Any]], what: str) -> str:
+    """Say in a sentence how cost grows from the fewest items, or sessions, to the most."""
+    fixed = {"items": "sessions", "sessions": "items"}[what]
+    found = sorted((point for point in points if point[fixed] == FIXED), key=lambda point: point[what])
+    first, last = found[0], found[-1]
+    times = {name: last[name] / first[name] for name in ("train_seconds", "train_rss_mib", "serve_ms")}
+    return (
+        f"From {first[what]:,} to {last[what]:,} {what}, an epoch takes {times['train_seconds']:.1f} times as "
+        f"long and {times['train_rss_mib']:.1f} times the memory, and an answer {times['serve_ms']:.1f} times."
+    )
+
+
 def draw(points: dict[tuple[str, int, int], dict[str, Any]], file: Path) -> None:
     """Draw time, memory and latency over items, left, and over sessions, right."""
     from matplotlib.figure import Figure
@@ -170,7 +182,17 @@ def main() -> None:
     parser.add_argument("--chart", type=Path)
     asked = parser.parse_args()
     table = Table(
-        "model", "items", "sessions", "train s", "targets/s", "predictions/s", "train MiB", "ms", "MiB"
+        *[
+            "model",
+            "items",
+            "sessions",
+            "train_s",
+            "targets/s",
+            "predictions/s",
+            "MiB",
+            "serve_ms",
+            "serve_MiB",
+        ]
     )
     points = {}
     for model in asked.models:
@@ -182,7 +204,9 @@ def main() -> None:
             table.add_row(
                 model, f"{n_items:,}", f"{n_sessions:,}", *(f"{point[name]:,.1f}" for name in COLUMNS)
             )
-    Console().print(table)
+    Console(width=120).print(table)
+    for what in ("items", "sessions"):
+        print(growth([point for point in points.values() if point["model"] == asked.models[0]], what))
     if asked.chart:
         draw(points, asked.chart)
 
