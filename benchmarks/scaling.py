@@ -137,10 +137,12 @@ def growth(points: list[dict[str, Any]], what: str) -> str:
     fixed = {"items": "sessions", "sessions": "items"}[what]
     found = sorted((point for point in points if point[fixed] == FIXED), key=lambda point: point[what])
     first, last = found[0], found[-1]
-    times = {name: last[name] / first[name] for name in ("train_seconds", "train_rss_mib", "serve_ms")}
+    train, memory, answer = (
+        f"{last[name] / first[name]:.1f} times" for name in ("train_seconds", "train_rss_mib", "serve_ms")
+    )
     return (
-        f"From {first[what]:,} to {last[what]:,} {what}, an epoch takes {times['train_seconds']:.1f} times as "
-        f"long and {times['train_rss_mib']:.1f} times the memory, and an answer {times['serve_ms']:.1f} times."
+        f"From {first[what]:,} to {last[what]:,} {what}, an epoch takes {train} as long and {memory} "
+        f"the memory, and an answer {answer} as long."
     )
 
 
