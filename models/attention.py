@@ -15,6 +15,7 @@ from models.encoder import (
     block,
     block_weights,
     glorot,
+    linear,
     normalized,
     variables,
 )
@@ -54,7 +55,7 @@ class AttentionEncoder(tf.Module):
         drop, ahead = Dropout(dropout, seed), barrier(known)
         bias = self._lags("attend/lag", length) + ahead[:, None]
         hidden = normalized(block(weights, drop(items * math.sqrt(self.size)), bias, drop))
-        query, key = hidden @ weights["pool/query"], hidden @ weights["pool/key"]
+        query, key = (linear(hidden, weights[f"pool/{name}"]) for name in ("query", "key"))
         logits = tf.matmul(query, key, transpose_b=True) / math.sqrt(self.size)
         attention = tf.nn.softmax(logits + self._lags("pool/lag", length) + ahead)
         return tf.math.l2_normalize(attention @ items, -1, epsilon=1e-12)

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from models.encoder import Dropout, barrier, glorot, variables
+from models.encoder import Dropout, barrier, glorot, linear, variables
 from models.optimizer import Adam
 from models.sequence_model import PADDED_SCORE, ROW_RATE
 from models.training import TrainingOptions
@@ -55,7 +55,7 @@ class Towers(tf.Module):
         lag = tf.clip_by_value(places[:, None] - places[None, :], 0, self.weights["lag"].shape[0] - 1)
         shares = tf.nn.softmax(tf.gather(self.weights["lag"], lag) + barrier(known))
         means = shares @ (items * tf.cast(known, tf.float32)[:, :, None])
-        states = means @ self.weights["session"] + users[:, None, :]
+        states = linear(means, self.weights["session"]) + users[:, None, :]
         factors = tf.math.l2_normalize(states[:, :, : self.size], -1, epsilon=1e-12)
         factors *= self.weights["product"] / self._temperature
         return tf.concat([factors, states[:, :, self.size :] + self.weights["wide_bias"]], 2)
