@@ -15,6 +15,7 @@ from models.encoder import (
     block,
     block_weights,
     glorot,
+    linear,
     normalized,
     variables,
 )
@@ -61,12 +62,12 @@ class AttentionEncoder(tf.Module):
         drop, ahead = Dropout(dropout, seed), barrier(known)
         bias = self._lags("attend/lag", length) + ahead[:, None]
         hidden = normalized(block(weights, drop(items * math.sqrt(self.size)), bias, drop))
-        query, key = hidden @ weights["pool/query"], hidden @ weights["pool/key"]
+        query, key = (linear(hidden, weights[f"pool/{name}"]) for name in ("query", "key"))
         logits = tf.matmul(query, key, transpose_b=True) / math.sqrt(self.size)
         attention = tf.nn.softmax(logits + self._lags("pool/lag", length) + ahead)
         within = tf.math.l2_normalize(attention @ items, -1, epsilon=1e-12)
-        gate = tf.sigmoid(hidden @ weights["leave/gate"] + weights["leave/gate_bias"])
-        beyond = tf.math.l2_normalize(drop(hidden) @ weights["leave/out"], -1, epsilon=1e-12)
+        gate = tf.sigmoid(linear(hidden, weights["leave/gate"]) + weights["leave/gate_bias"])
+        beyond = tf.math.l2_normalize(linear(drop(hidden), weights["leave/out"]), -1, epsilon=1e-12)
         return tf.math.l2_normalize((1.0 - gate) * within + gate * beyond, -1, epsilon=1e-12)
 
     def _lags(self, name: str, length: tf.Tensor) -> tf.Tensor:

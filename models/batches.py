@@ -21,11 +21,13 @@ class Batch:
             session is a target.
         weights: float32 [b].
         negatives: int32 [m], sampled for all of the batch.
+        rows: int64 [b], which sessions of the log they are.
     """
 
     sessions: NDArray[np.int32]
     weights: NDArray[np.float32]
     negatives: NDArray[np.int32]
+    rows: NDArray[np.int64]
 
 
 class Batches:
@@ -75,7 +77,7 @@ class Batches:
         for place in generator.permutation(len(groups)):
             drawn = np.searchsorted(popularity, generator.random(negatives), side="right")
             sampled = np.minimum(drawn, len(popularity) - 1).astype(np.int32)
-            yield Batch(self._padded(groups[place]), self._weights[groups[place]], sampled)
+            yield Batch(self._padded(groups[place]), self._weights[groups[place]], sampled, groups[place])
 
     def _padded(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
         width = int(self._length[rows].max(initial=0))

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from models.encoder import Dropout, Encoder, glorot, variables
+from models.encoder import Dropout, Encoder, glorot, linear, variables
 from models.sequence_model import SequenceModel
 from models.training import TrainingOptions
 
@@ -44,7 +44,7 @@ class GRUEncoder(tf.Module):
         known = tf.transpose(known)[:, :, None]
         for layer in range(self.layers):
             hidden = self._layer(layer, drop(hidden), known)
-        states = tf.transpose(drop(hidden), (1, 0, 2)) @ self.weights["project"]
+        states = linear(tf.transpose(drop(hidden), (1, 0, 2)), self.weights["project"])
         return tf.math.l2_normalize(states, -1, epsilon=1e-12)
 
     def _layer(self, layer: int, inputs: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
@@ -54,7 +54,7 @@ class GRUEncoder(tf.Module):
         state. The reset gate acts after that product, not before it (as in cuDNN), which makes it one.
         """
         weights = self.weights
-        from_inputs = inputs @ weights[f"{layer}/input"] + weights[f"{layer}/input_bias"]
+        from_inputs = linear(inputs, weights[f"{layer}/input"]) + weights[f"{layer}/input_bias"]
         by_state, state_bias = weights[f"{layer}/state"].value(), weights[f"{layer}/state_bias"].value()
 
         def step(state: tf.Tensor, given: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:

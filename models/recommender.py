@@ -24,6 +24,7 @@ _MODULES: dict[str, str] = {
     "transformer": "models.transformer:Transformer",
     "neighbours": "models.neighbours:Neighbours",
     "factorization": "models.factorization:Factorization",
+    "ncf": "models.ncf:NCF",
     "ensemble": "models.ensemble:Ensemble",
     "popularity": "models.baselines:Popularity",
     "cooccurrence": "models.baselines:Cooccurrence",

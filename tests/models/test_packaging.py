@@ -153,7 +153,7 @@ def test_a_long_session_is_read_from_its_end(artifact, recommender):
         model.predict(pd.DataFrame({"items": [["i1"]]}), params={"k": 0})
 
 
-@pytest.mark.parametrize("name", ["neighbours", "factorization"])
+@pytest.mark.parametrize("name", ["neighbours", "factorization", "ncf"])
 def test_models_without_an_encoder_are_served_too(name, tmp_path):
     import mlflow
 
