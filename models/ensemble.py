@@ -16,7 +16,6 @@ from models.blending import Evidence, learned_weights
 from models.recommender import ModelError, Recommender, best, create, load
 from models.sequences import Context, Examples, SessionLog, next_item_examples
 from models.training import Progress, TrainingOptions, TrainingReport, session_weights
-from models.vocabulary import Vocabulary
 
 TAIL = 0.1  # share of the sessions, the latest, that the weights are learned on
 CANDIDATES = 50  # of each member, among which a target has to be told from the rest
@@ -80,8 +79,9 @@ class Ensemble(Recommender):
 
     An item's score is the weighted sum of what the members say of it; see `evidence`. Each log is a test
     first and training then: the weights are those that make the targets of its sessions likeliest, by members
-    that have not seen them yet. To train from scratch, the members learn all sessions but the latest, the
-    weights are learned on these, and then the members train on through them.
+    that have not seen them yet. To train from scratch, the weights are learned on the latest sessions by
+    members trained on the others, which are then trained anew on all: twice the time, but to train them on
+    through the latest cost a point of hit_rate@20 on yoochoose64.
     """
 
     name = "ensemble"
@@ -127,21 +127,19 @@ class Ensemble(Recommender):
         options: TrainingOptions | None = None,
         progress: Progress | None = None,
     ) -> TrainingReport:
-        """Train the members on all but the latest sessions, then blend and go on; see `Recommender.fit`."""
+        """Learn the weights with members for the purpose, then train the members; see `Recommender.fit`."""
         began = perf_counter()
         self.options = options or self.options
         weights = session_weights(log, weights, self.options)
         names = self.options.members.split("+")
-        self._members = {name: create(name, self.options) for name in names}
         self._weights = np.full(len(names), 1.0 / len(names), np.float32)
-        self.vocabulary = Vocabulary()
         cut = len(log) - round(TAIL * len(log))
-        share = cut / max(1, len(log)) * 0.9
-        first = self._train(log.select(slice(cut)), weights[:cut], self.options, _part(progress, 0.0, share))
-        whole = self.options.but(memory=1.0)  # of one log, what came first is no memory
-        tail = log.select(slice(cut, None))
-        then = self._warm(tail, weights[cut:], whole, _part(progress, share, 1.0))
-        return _joined(log, [*first, *then], len(self.vocabulary), perf_counter() - began)
+        half = cut / (cut + max(1, len(log)))
+        self._members = {name: create(name, self.options) for name in names}
+        pilot = self._train(log.select(slice(cut)), weights[:cut], _part(progress, 0.0, half))
+        self._learn_weights(log.select(slice(cut, None)))
+        reports = self._train(log, weights, _part(progress, half, 1.0))
+        return _joined(log, [*pilot, *reports], len(self.vocabulary), perf_counter() - began)
 
     def warm_start(
         self,
@@ -157,40 +155,24 @@ class Ensemble(Recommender):
         options = options or self.options
         self._refuse_change(options, ["members"])
         self.options = options
-        weights = session_weights(log, weights, options)
-        reports = self._warm(log, weights, options, progress)
+        if len({len(member.vocabulary) for member in self._members.values()}) > 1:
+            raise ModelError("an ensemble of versions does not train on: train the model, and blend again")
+        self._learn_weights(log)
+        reports = self._train(log, session_weights(log, weights, options), progress, warm=True)
         return _joined(log, reports, len(self.vocabulary) - before, perf_counter() - began)
 
     def _train(
-        self,
-        log: SessionLog,
-        weights: NDArray[np.float32],
-        options: TrainingOptions,
-        progress: Progress | None,
-        *,
-        warm: bool = False,
+        self, log: SessionLog, weights: NDArray[np.float32], progress: Progress | None, warm: bool = False
     ) -> list[TrainingReport]:
         """Train every member, from scratch or on."""
         reports = []
         for place, (name, member) in enumerate(self._members.items()):
             part = _part(progress, place / len(self._members), (place + 1) / len(self._members), name)
             train = member.warm_start if warm else member.fit
-            reports.append(train(log, weights, options, part))
+            reports.append(train(log, weights, self.options, part))
         self.vocabulary = max((member.vocabulary for member in self._members.values()), key=len)
         self._scorer = None
         return reports
-
-    def _warm(
-        self,
-        log: SessionLog,
-        weights: NDArray[np.float32],
-        options: TrainingOptions,
-        progress: Progress | None,
-    ) -> list[TrainingReport]:
-        if len({len(member.vocabulary) for member in self._members.values()}) > 1:
-            raise ModelError("an ensemble of versions does not train on: train the model, and blend again")
-        self._learn_weights(log)
-        return self._train(log, weights, options, progress, warm=True)
 
     def _learn_weights(self, log: SessionLog) -> None:
         """Take the weights under which the members make the targets of a log likeliest."""
