@@ -42,7 +42,9 @@ PARAMS = {
     "epochs": _optional("integer", "Passes over the window.", minimum=1, maximum=100),
     "embedding_size": _optional("integer", "Length of an item's vector.", minimum=8, maximum=1024),
     "learning_rate": _optional("number", "Adam's step.", exclusiveMinimum=0, maximum=1),
-    "architecture": _optional("string", "attention, gru, transformer, neighbours, factorization or ncf."),
+    "architecture": _optional(
+        "string", "attention, gru, transformer, neighbours, factorization, ncf or ensemble."
+    ),
     "hyperparameters": _optional("object", 'Any others by their names: {"layers": 2, "loss": "bpr_max"}.'),
     "data_end": _optional("string", "Take no data from this moment on (UTC).", format="date-time"),
 }

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.recommender import Recommender
+from models.recommender import ModelError, Recommender
 from models.sequences import Context, SessionLog
 from models.training import Progress, TrainingOptions, TrainingReport, session_weights
 from models.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from models.followers import FollowerScorer
 
 
 class _Counter(Recommender):
@@ -67,6 +70,7 @@ class Popularity(_Counter):
     """The same list for every session: the items seen most, decayed as the sessions are."""
 
     name = "popularity"
+    scores_are = "counts"
 
     def scores(self, prefixes: NDArray[np.int32], context: Context | None = None) -> NDArray[np.float32]:
         """Score each item by its count."""
@@ -84,6 +88,7 @@ class Cooccurrence(_Counter):
     """
 
     name = "cooccurrence"
+    scores_are = "counts"
     reach = 10
 
     def __init__(self, options: TrainingOptions | None = None) -> None:
@@ -99,6 +104,7 @@ class Cooccurrence(_Counter):
         self._first = arrays.get("first", np.zeros(0, np.int32))
         self._follower = arrays.get("follower", np.zeros(0, np.int32))
         self._weight = arrays.get("weight", np.zeros(0, np.float64))
+        self._scorer: FollowerScorer | None = None
 
     def _count(self, log: SessionLog, items: NDArray[np.int32], weights: NDArray[np.float64]) -> None:
         session = log.session_of_event
@@ -113,15 +119,34 @@ class Cooccurrence(_Counter):
         pairs, place = np.unique(keys, return_inverse=True)
         self._first, self._follower = (pairs // size).astype(np.int32), (pairs % size).astype(np.int32)
         self._weight = np.bincount(place, np.concatenate(weight), minlength=len(pairs)).astype(np.float64)
+        self._scorer = None
+
+    def scorer(self) -> FollowerScorer:
+        """Return the scorer: the pairs, and the counts."""
+        if not len(self.vocabulary):
+            raise ModelError("the cooccurrence model is not trained yet: call fit or load first")
+        if self._scorer is None:
+            from models.followers import FollowerScorer
+
+            offsets = np.searchsorted(self._first, np.arange(self.vocabulary.size + 1))
+            base = below_matches(self.vocabulary.counts)
+            self._scorer = FollowerScorer(
+                offsets, self._follower, self._weight, base, self.options.max_length
+            )
+        return self._scorer
 
     def scores(self, prefixes: NDArray[np.int32], context: Context | None = None) -> NDArray[np.float32]:
         """Score each item by how much it followed the last one, and below that by its count."""
-        counts = self.vocabulary.counts.astype(np.float32)
-        base = counts / max(float(counts.max(initial=0.0)), 1e-12) - 1.0  # in [-1, 0]: below every pair
-        base[:1] = -np.inf
-        scores = np.tile(base, (len(prefixes), 1))
-        low = np.searchsorted(self._first, prefixes[:, -1], "left")
-        high = np.searchsorted(self._first, prefixes[:, -1], "right")
-        for row, (start, stop) in enumerate(zip(low, high, strict=True)):
-            scores[row, self._follower[start:stop]] = self._weight[start:stop]
+        scores: NDArray[np.float32] = self.scorer().score(prefixes).numpy()
         return scores
+
+
+def below_matches(counts: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return scores by popularity in [-1, 0], below those of every match, and -inf for padding.
+
+    Args:
+        counts: float64 [size].
+    """
+    scores = (counts / max(float(counts.max(initial=0.0)), 1e-12) - 1.0).astype(np.float32)
+    scores[:1] = -np.inf
+    return scores

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -211,7 +210,7 @@ class Factorization(Recommender):
 
     def scores(self, prefixes: NDArray[np.int32], context: Context | None = None) -> NDArray[np.float32]:
         """Score each item by its factor and the session's, and its user's where the context has `user`."""
-        scorer = self._ready()
+        scorer = self.scorer()
         assert self._state
         before = np.zeros((len(prefixes), self.options.embedding_size), np.float32)
         users = context.sessions.get("user") if context else None
@@ -225,7 +224,7 @@ class Factorization(Recommender):
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return factors, the users' pseudonyms, and what a warm start needs."""
-        self._ready()
+        self.scorer()
         assert self._state
         return {
             "items": self._state.items,
@@ -242,12 +241,8 @@ class Factorization(Recommender):
         self._state = _State(arrays["items"], arrays["users"], names, arrays["gram"], mean_length)
         self._scorer = None
 
-    def export_scorer(self, directory: Path) -> None:
-        """Write a SavedModel: `score`, and `max_length`. No user is in it: sessions are folded in."""
-        scorer = self._ready()
-        tf.saved_model.save(scorer, str(directory), signatures={"serving_default": scorer.score})
-
-    def _ready(self) -> FactorScorer:
+    def scorer(self) -> FactorScorer:
+        """Return the scorer; no user is in it: sessions are folded in."""
         if self._state is None:
             raise ModelError("the factorization model is not trained yet: call fit or load first")
         if self._scorer is None:

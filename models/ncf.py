@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -160,7 +159,7 @@ class NCF(Recommender):
 
     def scores(self, prefixes: NDArray[np.int32], context: Context | None = None) -> NDArray[np.float32]:
         """Score each item for the session, and for its user where the context has `user`."""
-        scorer = self._ready()
+        scorer = self.scorer()
         assert self._trainer
         users = context.sessions.get("user") if context else None
         rows = np.zeros(len(prefixes), np.int32) if users is None else self._rows(users)
@@ -170,7 +169,7 @@ class NCF(Recommender):
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return rows, the users' pseudonyms, weights and optimizer slots."""
-        self._ready()
+        self.scorer()
         assert self._trainer
         trainer = self._trainer
         arrays = {"items": trainer.items.numpy(), "users": trainer.users.numpy()}
@@ -195,12 +194,8 @@ class NCF(Recommender):
     def _make_scorer(trainer: TowerTrainer) -> TowerScorer:
         return TowerScorer(trainer.towers, trainer.items, trainer.users[:1])
 
-    def export_scorer(self, directory: Path) -> None:
-        """Write a SavedModel: `score`, and `max_length`. No user is in it."""
-        scorer = self._ready()
-        tf.saved_model.save(scorer, str(directory), signatures={"serving_default": scorer.score})
-
-    def _ready(self) -> TowerScorer:
+    def scorer(self) -> TowerScorer:
+        """Return the scorer: towers and items; no user is in it."""
         if self._scorer is None:
             raise ModelError("the ncf model is not trained yet: call fit or load first")
         return self._scorer

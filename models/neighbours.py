@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -10,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from models.baselines import below_matches
+from models.followers import ranges
 from models.recommender import ModelError, Recommender
 from models.sequences import Context, SessionLog
 from models.session_index import SessionIndex
@@ -49,7 +50,7 @@ class NeighbourScorer(tf.Module):
             "session_items": index.items,
             "session_positions": index.positions,
             "session_weights": _session_weights(index, options),
-            "unmatched": _popularity(vocabulary),
+            "unmatched": below_matches(vocabulary.counts),
         }
         self._arrays = {name: tf.Variable(value, trainable=False) for name, value in arrays.items()}
 
@@ -69,7 +70,7 @@ class NeighbourScorer(tf.Module):
         sessions, similarities, last = self._nearest(prefixes)
         place = tf.where(similarities > 0)  # of the neighbours: row, column
         neighbours = tf.gather_nd(sessions, place)
-        entries, owner = _ranges(self._arrays["session_offsets"], neighbours)
+        entries, owner = ranges(self._arrays["session_offsets"], neighbours)
         items = tf.gather(self._arrays["session_items"], entries)
         positions = tf.gather(self._arrays["session_positions"], entries)
         away = tf.abs(positions - tf.gather(tf.gather_nd(last, place), owner))
@@ -79,7 +80,8 @@ class NeighbourScorer(tf.Module):
         cells = tf.gather(place[:, 0], owner) * self._size + tf.cast(items, tf.int64)
         sums = tf.scatter_nd(cells[:, None], values, [tf.cast(rows, tf.int64) * self._size])
         sums = tf.reshape(sums, (rows, self._size))
-        return tf.where(sums > 0, sums, self._arrays["unmatched"])
+        shares = tf.math.divide_no_nan(sums, tf.reduce_sum(sums, 1, keepdims=True))
+        return tf.where(shares > 0, shares, self._arrays["unmatched"])
 
     def _nearest(self, prefixes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Return the sessions nearest to each row, how near, and where they match it last, each [b, k].
@@ -88,7 +90,7 @@ class NeighbourScorer(tf.Module):
         """
         length = tf.shape(prefixes)[1]
         place = tf.where(_last_of_its_kind(prefixes))  # of the items: row, column
-        entries, owner = _ranges(self._arrays["posting_offsets"], tf.gather_nd(prefixes, place))
+        entries, owner = ranges(self._arrays["posting_offsets"], tf.gather_nd(prefixes, place))
         row, column = tf.gather(place[:, 0], owner), tf.gather(place[:, 1], owner)
         decay = tf.exp((tf.range(1 - length, 1, dtype=tf.float32)) / self._decays[0])
         session = tf.cast(tf.gather(self._arrays["posting_sessions"], entries), tf.int64)
@@ -120,6 +122,7 @@ class Neighbours(Recommender):
     """
 
     name = "neighbours"
+    scores_are = "shares"
 
     def __init__(self, options: TrainingOptions | None = None) -> None:
         super().__init__(options)
@@ -165,8 +168,8 @@ class Neighbours(Recommender):
         )
 
     def scores(self, prefixes: NDArray[np.int32], context: Context | None = None) -> NDArray[np.float32]:
-        """Score each item by the neighbours that have it."""
-        scores: NDArray[np.float32] = self._ready().score(prefixes).numpy()
+        """Score each item by the neighbours that have it: its share of what all items get from them."""
+        scores: NDArray[np.float32] = self.scorer().score(prefixes).numpy()
         return scores
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -178,12 +181,8 @@ class Neighbours(Recommender):
         self._index = SessionIndex(**arrays)
         self._scorer = None
 
-    def export_scorer(self, directory: Path) -> None:
-        """Write a SavedModel: `score`, and `max_length`; the index's sessions are in it, without times."""
-        scorer = self._ready()
-        tf.saved_model.save(scorer, str(directory), signatures={"serving_default": scorer.score})
-
-    def _ready(self) -> NeighbourScorer:
+    def scorer(self) -> NeighbourScorer:
+        """Return the scorer; the sessions of the index are in it, without times."""
         if not len(self.vocabulary):
             raise ModelError("the neighbours model is not trained yet: call fit or load first")
         if self._scorer is None:
@@ -199,29 +198,12 @@ def _session_weights(index: SessionIndex, options: TrainingOptions) -> NDArray[n
     return (index.weights * recency / np.sqrt(np.diff(index.offsets))).astype(np.float32)
 
 
-def _popularity(vocabulary: Vocabulary) -> NDArray[np.float32]:
-    """Return scores in [-1, 0], below those of every match, and -inf for padding."""
-    counts = vocabulary.counts
-    scores = (counts / max(float(counts.max(initial=0.0)), 1e-12) - 1.0).astype(np.float32)
-    scores[0] = -np.inf
-    return scores
-
-
 def _last_of_its_kind(prefixes: tf.Tensor) -> tf.Tensor:
     """Tell which items of each row do not come again later in it: bool [b, length], padding False."""
     length = tf.shape(prefixes)[1]
     later = tf.range(length)[None, :] > tf.range(length)[:, None]
     again = tf.reduce_any((prefixes[:, :, None] == prefixes[:, None, :]) & later, axis=2)
     return (prefixes > 0) & ~again
-
-
-def _ranges(offsets: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the places of these rows' entries, one after the other, and which of the rows each is of."""
-    start = tf.gather(offsets, rows)
-    counts = tf.gather(offsets, rows + 1) - start
-    owner = tf.repeat(tf.range(tf.size(rows)), counts)
-    before = tf.cumsum(counts, exclusive=True)
-    return tf.gather(start - before, owner) + tf.range(tf.reduce_sum(counts)), owner
 
 
 def _to_dense(values: tf.Tensor, rows: tf.Tensor, n_rows: tf.Tensor) -> tf.Tensor:

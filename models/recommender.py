@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ _MODULES: dict[str, str] = {
     "neighbours": "models.neighbours:Neighbours",
     "factorization": "models.factorization:Factorization",
     "ncf": "models.ncf:NCF",
+    "ensemble": "models.ensemble:Ensemble",
     "popularity": "models.baselines:Popularity",
     "cooccurrence": "models.baselines:Cooccurrence",
 }
@@ -46,9 +47,11 @@ class Recommender(ABC):
         name: what the model is called on the command line and in the registry.
         options: hyperparameters of the latest training.
         vocabulary: items and their indices; empty before the first training.
+        scores_are: what the scores are: the logits of a softmax, shares of a sum, or counts.
     """
 
     name: ClassVar[str]
+    scores_are: ClassVar[Literal["logits", "shares", "counts"]] = "logits"
 
     def __init__(self, options: TrainingOptions | None = None) -> None:
         self.options = options or TrainingOptions()
@@ -130,15 +133,22 @@ class Recommender(ABC):
                 f"received {asked}; train from scratch instead"
             )
 
-    def export_scorer(self, directory: Path) -> None:
-        """Write a TensorFlow SavedModel into the folder, for serving without this project.
+    def scorer(self) -> Any:
+        """Return a tf.Module that scores without the rest of the model; it is exported, or blended.
 
         It has `score`, from int32 [b, length] to float32 [b, vocabulary.size], and `max_length`.
 
         Raises:
-            ModelError: a model of a kind that is not served.
+            ModelError: a model of a kind that is not served, or not trained yet.
         """
-        raise ModelError(f"a {self.name} model is a baseline and cannot be served from {directory}")
+        raise ModelError(f"a {self.name} model is a baseline and cannot be served")
+
+    def export_scorer(self, directory: Path) -> None:
+        """Write the scorer as a TensorFlow SavedModel into the folder, for serving without this project."""
+        import tensorflow as tf
+
+        scorer = self.scorer()
+        tf.saved_model.save(scorer, str(directory), signatures={"serving_default": scorer.score})
 
     def rank(
         self,
@@ -203,6 +213,12 @@ class Recommender(ABC):
         (directory / "model.json").write_text(json.dumps(description, indent=2), encoding="utf-8")
         self.vocabulary.save(directory / "vocabulary.json")
         np.savez(directory / "state.npz", **self.arrays())  # type: ignore[arg-type]
+
+    def read(self, directory: Path) -> None:
+        """Take over the vocabulary and the state that `save` wrote; the options are set already."""
+        self.vocabulary = Vocabulary.load(directory / "vocabulary.json")
+        with np.load(directory / "state.npz", allow_pickle=False) as arrays:
+            self.restore(dict(arrays))
 
 
 def best(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:
@@ -274,7 +290,5 @@ def load(directory: Path) -> Recommender:
     if description.get("format") != FORMAT:
         raise ModelError(f"{path} has format {description.get('format')!r}; this version reads {FORMAT}")
     model = create(description["name"], TrainingOptions.from_dict(description["options"]))
-    model.vocabulary = Vocabulary.load(directory / "vocabulary.json")
-    with np.load(directory / "state.npz", allow_pickle=False) as arrays:
-        model.restore(dict(arrays))
+    model.read(directory)
     return model

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -239,13 +238,13 @@ class SequenceModel(Recommender):
 
     def scores(self, prefixes: NDArray[np.int32], context: Context | None = None) -> NDArray[np.float32]:
         """Score every item by its cosine with the session's state, over the temperature."""
-        scores = self._ready().score(prefixes).numpy()
+        scores = self.scorer().score(prefixes).numpy()
         scores[:, 0] = -np.inf
         return scores
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return weights and optimizer slots."""
-        self._ready()
+        self.scorer()
         assert self._trainer
         encoder = {f"encoder/{name}": value.numpy() for name, value in self._trainer.encoder.weights.items()}
         adam = {f"adam/{name}": value for name, value in self._trainer.adam.arrays().items()}
@@ -261,12 +260,8 @@ class SequenceModel(Recommender):
         self._trainer.adam.restore(slots)
         self._scorer = Scorer(self._trainer.table, encoder, self.options.temperature)
 
-    def export_scorer(self, directory: Path) -> None:
-        """Write a SavedModel: `score`, and `max_length`."""
-        scorer = self._ready()
-        tf.saved_model.save(scorer, str(directory), signatures={"serving_default": scorer.score})
-
-    def _ready(self) -> Scorer:
+    def scorer(self) -> Scorer:
+        """Return the scorer: the items' embeddings and the encoder."""
         if self._scorer is None:
             raise ModelError(f"the {self.name} model is not trained yet: call fit or load first")
         return self._scorer

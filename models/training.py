@@ -52,6 +52,7 @@ class TrainingOptions:
         sample: the newest sessions with an item of the current one, among which neighbours are looked for.
         regularization: of factorization, the weight of the squares of a factor's numbers.
         confidence: of factorization, how much more an observed item weighs than an unobserved one.
+        members: of ensemble, the names of its models, with + between them.
         seed: of the initial weights, the order of batches and the negatives.
     """
 
@@ -74,6 +75,7 @@ class TrainingOptions:
     sample: int = 2500
     regularization: float = 0.4
     confidence: float = 100.0
+    members: str = "attention+gru+neighbours+cooccurrence"
     seed: int = 7
 
     def __post_init__(self) -> None:
@@ -97,6 +99,7 @@ class TrainingOptions:
             "sample": self.sample >= 1,
             "regularization": self.regularization > 0,
             "confidence": self.confidence > 0,
+            "members": all(self.members.split("+")),
         }
         for name, holds in allowed.items():
             if not holds:

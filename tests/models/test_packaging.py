@@ -170,6 +170,6 @@ def test_models_without_an_encoder_are_served_too(name, tmp_path):
         np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_baselines_are_not_served(tmp_path):
+def test_popularity_is_not_served(tmp_path):
     with pytest.raises(ModelError, match="popularity"):
         package(create("popularity"), tmp_path)

@@ -20,7 +20,8 @@ Model = Annotated[
     str,
     typer.Option(
         "--model",
-        help="attention, gru, transformer, neighbours, factorization, ncf, popularity or cooccurrence.",
+        help="attention, gru, transformer, neighbours, factorization, ncf, ensemble, popularity or "
+        "cooccurrence.",
     ),
 ]
 Hyperparameters = Annotated[
