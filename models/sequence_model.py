@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
@@ -105,10 +106,15 @@ class Trainer(tf.Module):
 
 
 class SequenceModel(Recommender):
-    """A recommender whose encoder reads a session's items in order; a subclass makes the encoder."""
+    """A recommender whose encoder reads a session's items in order; a subclass makes the encoder.
+
+    Attributes:
+        trainer_of: makes the trainer; models/distributed.py puts one there that shares batches with others.
+    """
 
     def __init__(self, options: TrainingOptions | None = None) -> None:
         super().__init__(options)
+        self.trainer_of: Callable[[NDArray[np.float32], Encoder, TrainingOptions], Trainer] = Trainer
         self._trainer: Trainer | None = None
         self._scorer: Scorer | None = None
 
@@ -230,7 +236,7 @@ class SequenceModel(Recommender):
         shape = (self.vocabulary.size - len(rows), options.embedding_size)
         new = generator.standard_normal(shape) / options.embedding_size**0.5
         encoder = old.encoder if old else self.make_encoder(options)
-        trainer = Trainer(np.concatenate([rows, new.astype(np.float32)]), encoder, options)
+        trainer = self.trainer_of(np.concatenate([rows, new.astype(np.float32)]), encoder, options)
         if old:
             trainer.adam.restore(old.adam.arrays())
         self._trainer = trainer
@@ -255,7 +261,7 @@ class SequenceModel(Recommender):
         encoder = self.make_encoder(self.options)
         for name, variable in encoder.weights.items():
             variable.assign(arrays[f"encoder/{name}"])
-        self._trainer = Trainer(arrays["table"], encoder, self.options)
+        self._trainer = self.trainer_of(arrays["table"], encoder, self.options)
         slots = {name.removeprefix("adam/"): value for name, value in arrays.items() if name[:5] == "adam/"}
         self._trainer.adam.restore(slots)
         self._scorer = Scorer(self._trainer.table, encoder, self.options.temperature)

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from models import ranking
 from models.ranking import rank_targets, summarize
 from models.recommender import ModelError, best, create, load
 from models.sequences import Examples, SessionLog, next_item_examples
@@ -74,18 +75,37 @@ def test_empty_and_unknown_sessions_get_the_popular_items_and_seen_ones_can_be_l
 def test_ranks_agree_with_the_lists_also_in_ties():
     model = create("popularity", TrainingOptions(half_life=None))
     model.fit(LOG)
-    ranking = rank_targets(model, next_item_examples(LOG), k=5)
+    found = rank_targets(model, next_item_examples(LOG), k=5)
     for row, target in enumerate(model.vocabulary.encode(next_item_examples(LOG).targets)):
-        assert ranking.top[row, ranking.ranks[row] - 1] == target
+        assert found.top[row, found.ranks[row] - 1] == target
+
+
+def test_ranks_do_not_depend_on_the_chunks_nor_on_their_threads(monkeypatch):
+    model = create("cooccurrence", TrainingOptions(half_life=None))
+    generator = np.random.default_rng(1)
+    log = SessionLog.from_lists(
+        [[f"i{item}" for item in generator.integers(0, 50, 4)] for _ in range(60)],
+        context={"user": np.array([None] * 60)},
+    )
+    model.fit(log)
+    whole = rank_targets(model, next_item_examples(log), k=5)
+    monkeypatch.setattr(ranking, "SCORES_AT_ONCE", 50 * 7)
+    told = []
+    parts = rank_targets(model, next_item_examples(log), k=5, progress=lambda done, what: told.append(done))
+    np.testing.assert_array_equal(parts.ranks, whole.ranks)
+    np.testing.assert_array_equal(parts.top, whole.top)
+    assert len(told) == 25
+    assert told == sorted(told)
+    assert told[-1] == 1.0
 
 
 def test_unknown_targets_miss_and_unknown_prefixes_are_ranked_by_popularity():
     model = create("cooccurrence", TrainingOptions(half_life=None))
     model.fit(LOG)
-    ranking = rank_targets(model, Examples.from_pairs([(["a"], "new"), (["new"], "b"), (["a"], "b")]), k=3)
-    assert ranking.ranks.tolist() == [0, 2, 1]
-    assert list(model.vocabulary.decode(ranking.top[1])) == ["a", "b", "c"]
-    assert summarize(ranking, ks=(1,))["recall@1"] == 1 / 3
+    found = rank_targets(model, Examples.from_pairs([(["a"], "new"), (["new"], "b"), (["a"], "b")]), k=3)
+    assert found.ranks.tolist() == [0, 2, 1]
+    assert list(model.vocabulary.decode(found.top[1])) == ["a", "b", "c"]
+    assert summarize(found, ks=(1,))["recall@1"] == 1 / 3
 
 
 def test_best_breaks_ties_by_column():
@@ -116,6 +136,8 @@ def test_refusals_name_what_was_received(tmp_path):
 def test_a_model_that_diverged_is_not_ranked():
     model = create("popularity")
     model.fit(LOG)
-    model.scores = lambda prefixes: np.full((len(prefixes), model.vocabulary.size), np.nan, np.float32)
+    model.scores = lambda prefixes, context=None: np.full(
+        (len(prefixes), model.vocabulary.size), np.nan, np.float32
+    )
     with pytest.raises(ModelError, match="diverged"):
         rank_targets(model, next_item_examples(LOG))

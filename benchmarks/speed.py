@@ -1,0 +1,133 @@
+"""How fast does the default model train and rank, and what limits it?
+
+With the folder of a split as argument (default: diginetica's in LASTAISLE_DATA): trains one epoch three
+times and ranks the test targets among all items three times, and prints the medians. Then it takes the step
+apart: its parts are timed alone, and the rate of its products of matrices is set against that of a large
+one (2,048 a side), timed in the same run. Takes about five minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from rich.console import Console
+from rich.table import Table
+
+from lastaisle.benchmark import read_pairs, read_sessions
+from models.batches import Batch, Batches
+from models.ranking import rank_targets
+from models.recommender import create
+from models.sequence_model import SequenceModel, Trainer, sampling_shares
+from models.training import TrainingOptions, session_weights
+
+REPEATS, SIDE, STEPS = 3, 2048, 50
+
+
+def seconds(work: Callable[[], Any], repeats: int = REPEATS) -> float:
+    """Return the median time of a piece of work, after one untimed run."""
+    work()
+    taken = []
+    for _ in range(repeats):
+        began = perf_counter()
+        work()
+        taken.append(perf_counter() - began)
+    return median(taken)
+
+
+def flops_of_step(trainer: Trainer, batch: Batch) -> float:
+    """Return the operations in a step's products of matrices: forward, and twice that backward.
+
+    Every square weight of the encoder meets every position, and every target meets every negative. The
+    products inside attention are left out: sessions are short.
+    """
+    positions = batch.sessions[:, :-1].size
+    weights = [value.shape for value in trainer.encoder.weights.values() if min(value.shape) > 8]
+    encoder = sum(positions * shape[0] * shape[1] for shape in weights if len(shape) == 2)
+    targets = np.count_nonzero(batch.sessions[:, 1:] * (batch.sessions[:, :-1] > 0))
+    return 3 * 2 * (encoder + targets * len(batch.negatives) * trainer.table.shape[1])
+
+
+def parts_of_step(model: SequenceModel, log: Any) -> dict[str, float]:
+    """Return milliseconds a step, whole and by parts, and the rate of its products."""
+    options, trainer = model.options, model._trainer  # the benchmark looks inside on purpose
+    assert trainer is not None
+    batches = Batches(log, session_weights(log, None, options), model.vocabulary, options.max_length)
+    shares = np.cumsum(sampling_shares(model.vocabulary.counts, options.alpha))
+    generator = np.random.default_rng(options.seed)
+    epoch = batches.epoch(options.batch_size, options.negatives, shares, generator)
+    began = perf_counter()
+    some = [batch for batch, _ in zip(epoch, range(STEPS), strict=False)]
+    making = (perf_counter() - began) / len(some)
+
+    def steps() -> None:
+        for batch in some:
+            loss = trainer.step(batch.sessions, batch.weights, batch.negatives, np.float32(1e-6), np.int32(1))
+        loss.numpy()
+
+    whole = seconds(steps) / len(some)
+    rows = tf.constant(np.unique(np.append(some[0].sessions, some[0].negatives)), tf.int32)
+    zeros = {name: tf.zeros_like(value) for name, value in trainer.encoder.weights.items()}
+
+    @tf.function
+    def update() -> None:
+        trainer.adam.apply(zeros, rows, tf.gather(trainer.table, rows) * 0.0, tf.constant(0.0))
+
+    square = tf.random.stateless_normal((SIDE, SIDE), (1, 2))
+    product = tf.function(lambda: tf.reduce_sum(square @ square))
+    rate = 2 * SIDE**3 / seconds(lambda: product().numpy(), 5)
+    flops = float(np.mean([flops_of_step(trainer, batch) for batch in some]))
+    return {
+        "step_ms": 1000 * whole,
+        "products_ms": 1000 * flops / rate,
+        "batch_ms": 1000 * making,
+        "update_ms": 1000 * seconds(update, 20),
+        "gflops_2048": rate / 1e9,
+        "gflops_step": flops / whole / 1e9,
+    }
+
+
+def main() -> None:
+    """Measure, print the figures as JSON, and what a step consists of as a table."""
+    default = Path(os.environ.get("LASTAISLE_DATA", "../shared/data")) / "diginetica"
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else default
+    if not folder.is_dir():
+        print(f"skipped: no folder {folder}; set LASTAISLE_DATA", file=sys.stderr)
+        return
+    log, examples = read_sessions(folder / "train_sessions.txt"), read_pairs(folder / "test_pairs.tsv")
+    model = create("attention", TrainingOptions(epochs=1))
+    assert isinstance(model, SequenceModel)
+    training = median(model.fit(log).targets_per_second for _ in range(REPEATS))
+    ranking = seconds(lambda: rank_targets(model, examples))
+    parts = parts_of_step(model, log)
+    scoring = 2 * len(examples) * model.vocabulary.size * model.options.embedding_size
+    found = {
+        "targets_per_second": training,
+        "predictions_per_second": len(examples) / ranking,
+        "items": len(model.vocabulary),
+        "ranking_share_of_products": scoring / (parts["gflops_2048"] * 1e9) / ranking,
+        **parts,
+    }
+    print(json.dumps({name: round(value, 3) for name, value in found.items()}))
+    table = Table("a step", "ms", "share")
+    rest = parts["step_ms"] - parts["products_ms"] - parts["update_ms"]
+    for name, value in (
+        ("products of matrices, at the rate of a large one", parts["products_ms"]),
+        ("Adam: gather, update, scatter", parts["update_ms"]),
+        ("the rest: softmax, norms, small operations", rest),
+        ("besides: making its batch", parts["batch_ms"]),
+    ):
+        table.add_row(name, f"{value:.1f}", f"{value / parts['step_ms']:.0%}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
