@@ -116,6 +116,8 @@ def test_refusals_name_what_was_received(tmp_path):
 def test_a_model_that_diverged_is_not_ranked():
     model = create("popularity")
     model.fit(LOG)
-    model.scores = lambda prefixes: np.full((len(prefixes), model.vocabulary.size), np.nan, np.float32)
+    model.scores = lambda prefixes, context=None: np.full(
+        (len(prefixes), model.vocabulary.size), np.nan, np.float32
+    )
     with pytest.raises(ModelError, match="diverged"):
         rank_targets(model, next_item_examples(LOG))
