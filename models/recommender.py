@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.sequences import Context, SessionLog
-from models.training import Progress, TrainingOptions, TrainingReport
+from models.training import OBJECTIVE_WEIGHTS, Progress, TrainingOptions, TrainingReport
 from models.vocabulary import Vocabulary
 
 FORMAT = 1
@@ -43,15 +43,33 @@ class Recommender(ABC):
 
     Attributes:
         name: what the model is called on the command line and in the registry.
-        options: hyperparameters of the latest training.
+        weighs_targets: whether options.objective_* change what it learns.
+        options: hyperparameters of the latest training; a model that does not weigh targets refuses
+            objectives that differ.
         vocabulary: items and their indices; empty before the first training.
     """
 
     name: ClassVar[str]
+    weighs_targets: ClassVar[bool] = False
 
     def __init__(self, options: TrainingOptions | None = None) -> None:
         self.options = options or TrainingOptions()
         self.vocabulary = Vocabulary()
+
+    @property
+    def options(self) -> TrainingOptions:
+        """The hyperparameters of the latest training."""
+        return self._options
+
+    @options.setter
+    def options(self, options: TrainingOptions) -> None:
+        if len(set(options.objectives)) > 1 and not self.weighs_targets:
+            raise ModelError(
+                f"the {self.name} model learns from all events alike and cannot have "
+                f"{', '.join(OBJECTIVE_WEIGHTS)} = {', '.join(f'{one:g}' for one in options.objectives)}; "
+                "leave them out, or choose a sequence model"
+            )
+        self._options = options
 
     @abstractmethod
     def fit(
