@@ -110,6 +110,7 @@ def test_the_report_compares_on_the_same_targets(home):
             assert estimate.low <= estimate.value <= estimate.high
     assert candidate.metrics["precision@20"].low == pytest.approx(candidate.metrics["recall@20"].low / 20)
     slices = report.candidate.slices
+    assert list(report.candidate.objectives) == ["next_item"]  # the shop's logs tell of no cart
     assert slices["returning"].targets == report.targets  # the same shoppers come each day
     assert slices["short_sessions"].targets == report.targets
     assert type(report).from_json(report.to_json()) == report
