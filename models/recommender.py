@@ -187,16 +187,27 @@ class Recommender(ABC):
         return ranks, best(scores, k)
 
     def recommend(
-        self, sessions: Sequence[Sequence[str]], k: int = 20, exclude_seen: bool = False
+        self,
+        sessions: Sequence[Sequence[str]],
+        k: int = 20,
+        exclude_seen: bool = False,
+        exclude: Sequence[Sequence[str]] | None = None,
     ) -> tuple[list[list[str]], list[list[float]]]:
         """Return the k best items of each session, as ids and scores, best first.
 
         Unknown ids are left out; a session without a known item gets the popular items, scored by their
         share of all counts.
+
+        Args:
+            sessions: item ids, oldest first.
+            k: how many items, at most.
+            exclude_seen: leave out the session's own items.
+            exclude: ids that a session's list leaves out, e.g. those in its cart; one list a session.
         """
         ids: list[list[str]] = []
         values: list[list[float]] = []
-        for session in sessions:
+        left_out = [()] * len(sessions) if exclude is None else exclude
+        for session, never in zip(sessions, left_out, strict=True):
             known = self.vocabulary.encode(session)
             known = known[known > 0][-self.options.max_length :]
             if len(known):
@@ -207,6 +218,7 @@ class Recommender(ABC):
                 scores[0] = -np.inf
             if exclude_seen:
                 scores[self.vocabulary.encode(session)] = -np.inf
+            scores[self.vocabulary.encode(never)] = -np.inf
             top = best(scores[None, :], min(k, len(self.vocabulary)))[0]
             top = top[np.isfinite(scores[top])]
             ids.append([str(item) for item in self.vocabulary.decode(top)])
