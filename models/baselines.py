@@ -15,7 +15,10 @@ from models.vocabulary import Vocabulary
 
 
 class _Counter(Recommender):
-    """What both baselines share: they count, once, and a warm start adds to the counts it remembers."""
+    """What both baselines share: they count, once, and a warm start adds to the counts it remembers.
+
+    All events count alike, whatever the objectives.
+    """
 
     def fit(
         self,
