@@ -18,7 +18,7 @@ from rich.table import Table
 from lastaisle.benchmark import benchmark_accuracy
 
 SPLITS = ("diginetica", "yoochoose64")
-MODELS = ("popularity", "cooccurrence", "attention")
+MODELS = ("popularity", "cooccurrence", "neighbours", "attention", "gru", "ensemble")
 COLUMNS = ("train_seconds", "targets_per_second", "predictions_per_second", "peak_rss_mib")
 
 

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class _Counter(Recommender):
-    """What both baselines share: they count, once, and a warm start adds to the counts it remembers."""
+    """What both baselines share: they count, once, and a warm start adds to the counts it remembers.
+
+    All events count alike, whatever the objectives.
+    """
 
     def fit(
         self,

@@ -18,8 +18,8 @@ class Batch:
 
     Attributes:
         sessions: int32 [b, length], vocabulary indices, left-padded with 0; every item but the first of a
-            session is a target.
-        weights: float32 [b].
+            session may be a target.
+        weights: float32 [b, length - 1], of the targets; 0 where there is none, or it does not count.
         negatives: int32 [m], sampled for all of the batch.
         rows: int64 [b], which sessions of the log they are.
     """
@@ -40,17 +40,27 @@ class Batches:
     def __init__(
         self, log: SessionLog, weights: NDArray[np.float32], vocabulary: Vocabulary, max_length: int
     ) -> None:
+        """Cut a log.
+
+        Args:
+            log: the sessions.
+            weights: float32 [n_events], what each event counts as a target, its session's weight included.
+            vocabulary: knows all of the log's items.
+            max_length: the last items of a session that are read.
+        """
         self._items = vocabulary.encode(log.catalogue)[log.items]
         self._end = log.offsets[1:]
         self._start = np.maximum(log.offsets[:-1], self._end - max_length - 1)
         self._length = self._end - self._start
         self._weights = weights
-        self._usable = np.flatnonzero((self._length >= 2) & (weights > 0))
+        before = np.concatenate([[0], np.cumsum(weights > 0)])
+        self._targets = before[self._end] - before[np.minimum(self._start + 1, self._end)]
+        self._usable = np.flatnonzero(self._targets)
 
     @property
     def n_targets(self) -> int:
-        """Return the targets of an epoch."""
-        return int((self._length[self._usable] - 1).sum())
+        """Return the targets of an epoch, those that count."""
+        return int(self._targets.sum())
 
     def n_batches(self, batch_size: int) -> int:
         """Return the batches of an epoch."""
@@ -71,16 +81,19 @@ class Batches:
             return
         order = generator.permutation(self._usable)
         order = order[np.argsort(self._length[order], kind="stable")]
-        reached = np.cumsum(self._length[order] - 1)
+        reached = np.cumsum(self._targets[order])
         cuts = np.searchsorted(reached, np.arange(batch_size, self.n_targets, batch_size))
         groups = np.split(order, cuts)
         for place in generator.permutation(len(groups)):
             drawn = np.searchsorted(popularity, generator.random(negatives), side="right")
             sampled = np.minimum(drawn, len(popularity) - 1).astype(np.int32)
-            yield Batch(self._padded(groups[place]), self._weights[groups[place]], sampled, groups[place])
+            yield Batch(*self._padded(groups[place]), sampled, groups[place])
 
-    def _padded(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
+    def _padded(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Return the items of these sessions, and the weights of all but their first."""
         width = int(self._length[rows].max(initial=0))
         column = np.arange(width)[None, :] - (width - self._length[rows])[:, None]
-        items = self._items[np.maximum(self._start[rows][:, None] + column, 0)]
-        return np.where(column >= 0, items, 0).astype(np.int32)
+        events = np.maximum(self._start[rows][:, None] + column, 0)
+        items = np.where(column >= 0, self._items[events], 0)
+        weights = np.where(column > 0, self._weights[events], 0.0)
+        return items.astype(np.int32), weights[:, 1:].astype(np.float32)

@@ -3,11 +3,13 @@
 It imports nothing of this project, so it loads in any environment with the model's own requirements,
 whatever packages the service itself has.
 
-Input: a DataFrame with `items`, each session's item ids as a list of strings, oldest first. Unknown ids are
-passed over; a list may be empty; other columns (device, place, …) are allowed. Params: `k`, how many items
-(default 20); `exclude_seen`, leave out the session's own items (default false); `exclude`, ids that no row
-shall get (default none). Output: a DataFrame with `items` and `scores`, lists, best first, one row an input
-row. A session without a known item gets the popular items, scored by their share of all events.
+Input: a DataFrame with `items`, each session's item ids as a list of strings, oldest first, and on request
+`cart`, the ids in its basket. Unknown ids are passed over; a list may be empty; other columns (device, place,
+…) are allowed. Params: `k`, how many items (default 20); `exclude_seen`, leave out the session's own items
+(default false); `exclude_cart`, leave out those in its basket, so that only what goes with them is shown
+(default false); `exclude`, ids that no row shall get (default none). Output: a DataFrame with `items` and
+`scores`, lists, best first, one row an input row. A session without a known item gets the popular items,
+scored by their share of all events.
 """
 
 from __future__ import annotations
@@ -53,19 +55,28 @@ class CheckoutRecommender(PythonModel):
             raise ValueError(f"k should be at least 1, received {k}")
         sessions = [self._encode(items) for items in model_input["items"]]
         never = self._encode(options.get("exclude"))
+        carts = self._carts(model_input) if options.get("exclude_cart", False) else [[]] * len(sessions)
         items: list[list[str]] = []
         scores: list[list[float]] = []
         for at in range(0, len(sessions), ROWS_AT_ONCE):
             chunk = sessions[at : at + ROWS_AT_ONCE]
-            for session, row in zip(chunk, self._score(chunk), strict=True):
+            baskets = carts[at : at + ROWS_AT_ONCE]
+            for session, cart, row in zip(chunk, baskets, self._score(chunk), strict=True):
                 row[0] = -np.inf
                 row[never] = -np.inf
+                row[cart] = -np.inf
                 if options.get("exclude_seen", False):
                     row[session] = -np.inf
                 best = _best(row, k)
                 items.append([str(item) for item in self._ids[best]])
                 scores.append([float(score) for score in row[best]])
         return pd.DataFrame({"items": items, "scores": scores}, index=model_input.index)
+
+    def _carts(self, model_input: pd.DataFrame) -> list[list[int]]:
+        """Return the known items of each row's cart."""
+        if "cart" not in model_input:
+            raise ValueError(f"exclude_cart needs a column 'cart', received {list(model_input.columns)}")
+        return [self._encode(items) for items in model_input["cart"]]
 
     def _encode(self, items: Iterable[Any] | None) -> list[int]:
         """Return the indices of the known items; a missing list (None, NaN) is an empty one."""

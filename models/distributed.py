@@ -24,6 +24,8 @@ from models.optimizer import Adam
 from models.sequence_model import ROW_RATE, SequenceModel, Trainer
 from models.training import TrainingOptions
 
+NEXT_TO_NOTHING = 1e-30
+
 
 class SharedAdam(Adam):
     """Adam that steps by the mean of all workers' gradients; to be called inside `strategy.run`."""
@@ -71,16 +73,15 @@ class SharedTrainer(Trainer):
         step is that of a single worker with the whole batch, but for what dropout leaves out.
         """
         own = slice(self._worker, None, self._workers)
-        if self._worker >= len(sessions):  # fewer sessions than workers: take one that counts nothing
-            own, weights = slice(0, 1), np.zeros_like(weights)
-        targets = np.count_nonzero(sessions[:, :-1])
-        share = self._workers * np.count_nonzero(sessions[own, :-1]) / targets
+        share = self._workers * np.count_nonzero(weights[own]) / np.count_nonzero(weights)
+        if not share:  # no target for this worker: take a session, and let it count next to nothing
+            own, share = slice(0, 1), NEXT_TO_NOTHING
         return self._shared_step(sessions[own], weights[own] * np.float32(share), negatives, rate, seed)
 
     @tf.function(
         input_signature=[
             tf.TensorSpec((None, None), tf.int32),
-            tf.TensorSpec((None,), tf.float32),
+            tf.TensorSpec((None, None), tf.float32),
             tf.TensorSpec((None,), tf.int32),
             tf.TensorSpec((), tf.float32),
             tf.TensorSpec((), tf.int32),

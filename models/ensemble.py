@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from models.blending import Evidence, learned_weights
 from models.recommender import ModelError, Recommender, best, create, load
 from models.sequences import Context, Examples, SessionLog, next_item_examples
-from models.training import Progress, TrainingOptions, TrainingReport, session_weights
+from models.training import OBJECTIVE_WEIGHTS, Progress, TrainingOptions, TrainingReport, session_weights
 
 TAIL = 0.1  # share of the sessions, the latest, that the weights are learned on
 CANDIDATES = 50  # of each member, among which a target has to be told from the rest
 EXAMPLES = 10_000  # that weights are learned on, at most: they are a handful
 FEWEST = 100  # examples that change the weights; below, chance would
 SCORES_AT_ONCE = 1 << 22
+EVERY_TARGET_ALIKE = dict.fromkeys(OBJECTIVE_WEIGHTS, 1.0)
 SHARE_FLOOR = 1e-4  # what an item without a share is taken to have
 
 
@@ -85,6 +86,7 @@ class Ensemble(Recommender):
     """
 
     name = "ensemble"
+    weighs_targets = True  # as far as its members do
 
     def __init__(self, options: TrainingOptions | None = None) -> None:
         super().__init__(options)
@@ -135,7 +137,7 @@ class Ensemble(Recommender):
         self._weights = np.full(len(names), 1.0 / len(names), np.float32)
         cut = len(log) - round(TAIL * len(log))
         half = cut / (cut + max(1, len(log)))
-        self._members = {name: create(name, self.options) for name in names}
+        self._members = {name: create(name) for name in names}
         pilot = self._train(log.select(slice(cut)), weights[:cut], _part(progress, 0.0, half))
         self._learn_weights(log.select(slice(cut, None)))
         reports = self._train(log, weights, _part(progress, half, 1.0))
@@ -169,7 +171,8 @@ class Ensemble(Recommender):
         for place, (name, member) in enumerate(self._members.items()):
             part = _part(progress, place / len(self._members), (place + 1) / len(self._members), name)
             train = member.warm_start if warm else member.fit
-            reports.append(train(log, weights, self.options, part))
+            options = self.options if member.weighs_targets else self.options.but(**EVERY_TARGET_ALIKE)
+            reports.append(train(log, weights, options, part))
         self.vocabulary = max((member.vocabulary for member in self._members.values()), key=len)
         self._scorer = None
         return reports

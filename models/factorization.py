@@ -102,7 +102,7 @@ class Factorization(Recommender):
     options.confidence times what an unobserved one does (Hu, Koren, Volinsky, ICDM 2008; on settings see
     Rendle et al., "Revisiting the Performance of iALS on Item Recommendation Benchmarks", RecSys 2022). A
     warm start takes what there is as what items and users are unless the new sessions say otherwise: factors
-    are drawn to their old values, not to 0.
+    are drawn to their old values, not to 0. All events count alike, whatever the objectives.
     """
 
     name = "factorization"

@@ -10,6 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.batches import Batches
+from models.objectives import target_weights
 from models.recommender import ModelError, Recommender
 from models.sequence_model import SMALLEST_BATCH, STEPS_AN_EPOCH, WARM_UP_STEPS, sampling_shares
 from models.sequences import Context, SessionLog
@@ -31,6 +32,7 @@ class NCF(Recommender):
     """
 
     name = "ncf"
+    weighs_targets = True
 
     def __init__(self, options: TrainingOptions | None = None) -> None:
         super().__init__(options)
@@ -78,7 +80,9 @@ class NCF(Recommender):
         self._count_items(log, weights)
         users = self._rows(log.context.get("user", np.full(len(log), None)), grow=True)
         trainer = self._grown_trainer()
-        batches = Batches(log, weights, self.vocabulary, self.options.max_length)
+        batches = Batches(
+            log, target_weights(log, weights, self.options), self.vocabulary, self.options.max_length
+        )
         targets, now = batches.n_targets, len(self.vocabulary)
         batch_size = min(self.options.batch_size, max(SMALLEST_BATCH, targets // STEPS_AN_EPOCH))
         losses = self._run_epochs(

@@ -118,7 +118,8 @@ class Neighbours(Recommender):
     the neighbour's last shared item. Candidates are the newest options.sample sessions with a shared item,
     neighbours the nearest options.neighbours of these (VMIS-kNN, Kersbergen et al., SIGMOD 2022). Age is the
     place among the sessions in the index, since times may be unknown; weights that are given multiply its
-    decay. Items that no neighbour has come after all others, by popularity.
+    decay. Items that no neighbour has come after all others, by popularity. All events count alike, whatever
+    the objectives.
     """
 
     name = "neighbours"

@@ -46,12 +46,18 @@ def signature() -> Any:
     from mlflow.types.schema import Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
     return ModelSignature(
-        inputs=Schema([ColSpec(Array(DataType.string), "items")]),
+        inputs=Schema(
+            [
+                ColSpec(Array(DataType.string), "items"),
+                ColSpec(Array(DataType.string), "cart", required=False),
+            ]
+        ),
         outputs=Schema([ColSpec(Array(DataType.string), "items"), ColSpec(Array(DataType.double), "scores")]),
         params=ParamSchema(
             [
                 ParamSpec("k", DataType.long, 20),
                 ParamSpec("exclude_seen", DataType.boolean, False),
+                ParamSpec("exclude_cart", DataType.boolean, False),
                 ParamSpec("exclude", DataType.string, [], shape=(-1,)),
             ]
         ),

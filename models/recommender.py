@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.sequences import Context, SessionLog
-from models.training import Progress, TrainingOptions, TrainingReport
+from models.training import OBJECTIVE_WEIGHTS, Progress, TrainingOptions, TrainingReport
 from models.vocabulary import Vocabulary
 
 FORMAT = 1
@@ -45,17 +45,35 @@ class Recommender(ABC):
 
     Attributes:
         name: what the model is called on the command line and in the registry.
-        options: hyperparameters of the latest training.
+        weighs_targets: whether options.objective_* change what it learns.
+        options: hyperparameters of the latest training; a model that does not weigh targets refuses
+            objectives that differ.
         vocabulary: items and their indices; empty before the first training.
         scores_are: what the scores are: the logits of a softmax, shares of a sum, or counts.
     """
 
     name: ClassVar[str]
     scores_are: ClassVar[Literal["logits", "shares", "counts"]] = "logits"
+    weighs_targets: ClassVar[bool] = False
 
     def __init__(self, options: TrainingOptions | None = None) -> None:
         self.options = options or TrainingOptions()
         self.vocabulary = Vocabulary()
+
+    @property
+    def options(self) -> TrainingOptions:
+        """The hyperparameters of the latest training."""
+        return self._options
+
+    @options.setter
+    def options(self, options: TrainingOptions) -> None:
+        if len(set(options.objectives)) > 1 and not self.weighs_targets:
+            raise ModelError(
+                f"the {self.name} model learns from all events alike and cannot have "
+                f"{', '.join(OBJECTIVE_WEIGHTS)} = {', '.join(f'{one:g}' for one in options.objectives)}; "
+                "leave them out, or choose a sequence model"
+            )
+        self._options = options
 
     @abstractmethod
     def fit(
@@ -180,16 +198,27 @@ class Recommender(ABC):
         return ranks, best(scores, k)
 
     def recommend(
-        self, sessions: Sequence[Sequence[str]], k: int = 20, exclude_seen: bool = False
+        self,
+        sessions: Sequence[Sequence[str]],
+        k: int = 20,
+        exclude_seen: bool = False,
+        exclude: Sequence[Sequence[str]] | None = None,
     ) -> tuple[list[list[str]], list[list[float]]]:
         """Return the k best items of each session, as ids and scores, best first.
 
         Unknown ids are left out; a session without a known item gets the popular items, scored by their
         share of all counts.
+
+        Args:
+            sessions: item ids, oldest first.
+            k: how many items, at most.
+            exclude_seen: leave out the session's own items.
+            exclude: ids that a session's list leaves out, e.g. those in its cart; one list a session.
         """
         ids: list[list[str]] = []
         values: list[list[float]] = []
-        for session in sessions:
+        left_out = [()] * len(sessions) if exclude is None else exclude
+        for session, never in zip(sessions, left_out, strict=True):
             known = self.vocabulary.encode(session)
             known = known[known > 0][-self.options.max_length :]
             if len(known):
@@ -200,6 +229,7 @@ class Recommender(ABC):
                 scores[0] = -np.inf
             if exclude_seen:
                 scores[self.vocabulary.encode(session)] = -np.inf
+            scores[self.vocabulary.encode(never)] = -np.inf
             top = best(scores[None, :], min(k, len(self.vocabulary)))[0]
             top = top[np.isfinite(scores[top])]
             ids.append([str(item) for item in self.vocabulary.decode(top)])

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.batches import Batches
 from models.encoder import Encoder
 from models.losses import LOSSES, SampledItems
+from models.objectives import target_weights
 from models.optimizer import Adam
 from models.recommender import ModelError, Recommender
 from models.sequences import Context, SessionLog
@@ -69,7 +70,7 @@ class Trainer(tf.Module):
     @tf.function(
         input_signature=[
             tf.TensorSpec((None, None), tf.int32),
-            tf.TensorSpec((None,), tf.float32),
+            tf.TensorSpec((None, None), tf.float32),
             tf.TensorSpec((None,), tf.int32),
             tf.TensorSpec((), tf.float32),
             tf.TensorSpec((), tf.int32),
@@ -87,7 +88,7 @@ class Trainer(tf.Module):
         drawn = tf.math.unsorted_segment_sum(
             tf.ones_like(in_negatives, tf.float32), in_negatives, tf.size(rows)
         )
-        places = tf.where(sessions[:, :-1] > 0)  # of the targets: session, position
+        places = tf.where(weights > 0)  # of the targets that count: session, position
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([table_rows, *self.encoder.weights.values()])
             normalized = tf.math.l2_normalize(table_rows, -1)
@@ -98,7 +99,7 @@ class Trainer(tf.Module):
             targets = tf.gather_nd(in_sessions[:, 1:], places)
             loss_of = LOSSES[self.options.loss]
             losses = loss_of(tf.gather_nd(states, places), targets, items, self.options.temperature)
-            loss = tf.reduce_mean(losses * tf.gather(weights, places[:, 0]))
+            loss = tf.reduce_mean(losses * tf.gather_nd(weights, places))
         row_gradient, gradients = tape.gradient(loss, (table_rows, self.encoder.weights))
         gradients = {name: tf.convert_to_tensor(gradient) for name, gradient in gradients.items()}
         self.adam.apply(gradients, rows, tf.convert_to_tensor(row_gradient), rate)
@@ -111,6 +112,8 @@ class SequenceModel(Recommender):
     Attributes:
         trainer_of: makes the trainer; models/distributed.py puts one there that shares batches with others.
     """
+
+    weighs_targets = True
 
     def __init__(self, options: TrainingOptions | None = None) -> None:
         super().__init__(options)
@@ -169,7 +172,8 @@ class SequenceModel(Recommender):
         before = len(self.vocabulary)
         self._read_counts(log, weights)
         trainer = self._grown_trainer()
-        batches = Batches(log, weights, self.vocabulary, self.options.max_length)
+        by_event = target_weights(log, weights, self.options)
+        batches = Batches(log, by_event, self.vocabulary, self.options.max_length)
         batch_size = max(SMALLEST_BATCH, batches.n_targets // STEPS_AN_EPOCH)
         batch_size = min(batch_size, self.options.batch_size)
         losses = self._run_epochs(trainer, batches, batch_size, rate=rate, epochs=epochs, progress=progress)

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from models.vocabulary import Vocabulary
 
+OUTCOMES = ("added", "purchased")
+"""Columns of events that tell what came of them later, so that no model may see them beside the items."""
+
 
 @dataclass(frozen=True)
 class SessionLog:
@@ -23,7 +26,8 @@ class SessionLog:
         catalogue: object [n_catalogue], the item ids as strings.
         ended_at: float64 [n_sessions], seconds since the epoch; the order 0, 1, 2, … where times are unknown.
         context: columns with one value a session; e.g. "device_type": object [n_sessions].
-        event_context: columns with one value an event; e.g. "event_type": object [n_events].
+        event_context: columns with one value an event; e.g. "event_type": object [n_events]. Those named in
+            OUTCOMES are bool.
         item_features: columns with one value an item; e.g. "category": object [n_catalogue]. What is not
             known is None or NaN, here as in the other columns.
     """
@@ -266,7 +270,7 @@ class Examples:
         return Examples(self.log, self.session[rows], self.position[rows])
 
     def encode(self, vocabulary: Vocabulary) -> EncodedExamples:
-        """Translate to a vocabulary's indices; prefix items that it does not know are left out."""
+        """Translate to a vocabulary's indices, without prefix items that it does not know and OUTCOMES."""
         indices = vocabulary.encode(self.log.catalogue)[self.log.items]
         known = indices > 0
         before = np.concatenate([[0], np.cumsum(known)])
@@ -277,7 +281,7 @@ class Examples:
             before[first + self.position],
             indices[first + self.position],
             {name: column[self.session] for name, column in self.log.context.items()},
-            {name: column[known] for name, column in self.log.event_context.items()},
+            {name: column[known] for name, column in self.log.event_context.items() if name not in OUTCOMES},
         )
 
     @classmethod

@@ -118,7 +118,7 @@ class TowerScorer(tf.Module):
 BATCH = (
     tf.TensorSpec((None, None), tf.int32),
     tf.TensorSpec((None,), tf.int32),
-    tf.TensorSpec((None,), tf.float32),
+    tf.TensorSpec((None, None), tf.float32),
     tf.TensorSpec((None,), tf.int32),
 )
 
@@ -149,8 +149,8 @@ class TowerTrainer(tf.Module):
         """Learn from one batch and return its mean loss.
 
         Args:
-            batch: sessions int32 [b, length], users' rows int32 [b], weights [b], negatives int32 [m]; see
-                models.batches.Batch.
+            batch: sessions int32 [b, length], users' rows int32 [b], weights [b, length - 1], negatives
+                int32 [m]; see models.batches.Batch.
             rate: learning rate.
             seed: decides what dropout leaves out.
         """
@@ -159,7 +159,7 @@ class TowerTrainer(tf.Module):
         in_sessions = tf.reshape(place[: tf.size(sessions)], tf.shape(sessions))
         user_rows, user_place = tf.unique(users)
         items_read, users_read = tf.gather(self.items, rows), tf.gather(self.users, user_rows)
-        places = tf.where(sessions[:, :-1] > 0)  # of the targets: session, position
+        places = tf.where(weights > 0)  # of the targets that count: session, position
         dense = self.towers.weights
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([items_read, users_read, *dense.values()])
@@ -168,7 +168,7 @@ class TowerTrainer(tf.Module):
             states = self.towers.states(embedded, sessions[:, :-1] > 0, tf.gather(users_read, user_place))
             states, targets = tf.gather_nd(states, places), tf.gather_nd(in_sessions[:, 1:], places)
             losses = self._losses(states, items, targets, place[tf.size(sessions) :], rows)
-            loss = tf.reduce_mean(losses * tf.gather(weights, places[:, 0]))
+            loss = tf.reduce_mean(losses * tf.gather_nd(weights, places))
         of_items, of_users, gradients = tape.gradient(loss, (items_read, users_read, dense))
         gradients = {name: tf.convert_to_tensor(gradient) for name, gradient in gradients.items()}
         self.adam.apply(gradients, rows, tf.convert_to_tensor(of_items), rate)

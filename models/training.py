@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ SHAPE = ("embedding_size", "max_length", "layers")
 """The hyperparameters that shape a model's weights, which a warm start cannot change."""
 
 LOSS_NAMES = ("softmax", "bpr_max")
+
+OBJECTIVE_WEIGHTS = ("objective_view", "objective_cart", "objective_purchase")
 
 
 class OptionsError(ValueError):
@@ -53,17 +56,22 @@ class TrainingOptions:
         regularization: of factorization, the weight of the squares of a factor's numbers.
         confidence: of factorization, how much more an observed item weighs than an unobserved one.
         members: of ensemble, the names of its models, with + between them.
+        objective_view: what a target counts that its session neither adds to the cart nor buys. Where the
+            log does not tell, all count alike. The objectives' proportions matter, not their sum.
+        objective_cart: what a target counts that its session adds to the cart, then or later. 0, 1, 1 learns
+            what is added next, 1, 1, 1 what comes next.
+        objective_purchase: what a target counts that its session buys, then or later, added or not.
         seed: of the initial weights, the order of batches and the negatives.
     """
 
     embedding_size: int = 128
-    epochs: int = 5
+    epochs: int = 6
     warm_epochs: int = 2
     batch_size: int = 512
     learning_rate: float = 0.002
     warm_learning_rate: float = 0.002
     dropout: float = 0.2
-    temperature: float = 0.08
+    temperature: float = 0.07
     negatives: int = 2048
     alpha: float = 1.0
     loss: str = "softmax"
@@ -76,6 +84,9 @@ class TrainingOptions:
     regularization: float = 0.4
     confidence: float = 100.0
     members: str = "attention+gru+neighbours+cooccurrence"
+    objective_view: float = 1.0
+    objective_cart: float = 1.0
+    objective_purchase: float = 1.0
     seed: int = 7
 
     def __post_init__(self) -> None:
@@ -100,10 +111,18 @@ class TrainingOptions:
             "regularization": self.regularization > 0,
             "confidence": self.confidence > 0,
             "members": all(self.members.split("+")),
+            **{name: 0 <= getattr(self, name) < inf for name in OBJECTIVE_WEIGHTS},
         }
         for name, holds in allowed.items():
             if not holds:
                 raise OptionsError(f"{name} cannot be {getattr(self, name)!r}")
+        if not any(self.objectives):
+            raise OptionsError(f"{', '.join(OBJECTIVE_WEIGHTS)} cannot all be 0: nothing would be learned")
+
+    @property
+    def objectives(self) -> tuple[float, ...]:
+        """The weights of the objectives, in the order of OBJECTIVE_WEIGHTS."""
+        return tuple(getattr(self, name) for name in OBJECTIVE_WEIGHTS)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainingOptions:

@@ -27,6 +27,8 @@ answers = {
     "few": ask(sessions, k=2),
     "unseen": ask(sessions, k=3, exclude_seen=True),
     "excluded": ask(sessions, k=3, exclude=["i3", "what"]),
+    "complements": ask(sessions.assign(cart=[["i3"], ["i1", "what"], [], None]), k=3, exclude_cart=True),
+    "with cart": ask(sessions.assign(cart=[["i3"], [], [], []])),
     "many": ask(sessions, k=1000),
     "context": ask(sessions.assign(device_type="mobile", hour=7), k=2),
     "all empty": ask(pd.DataFrame({"items": [[], []]}), k=2),
@@ -135,6 +137,14 @@ def test_params_are_heeded(answers):
     assert answers["many"] == answers["plain"]
 
 
+def test_the_cart_is_left_out_on_request(answers):
+    plain, complements = answers["plain"][0], answers["complements"][0]
+    carts = [{"i3"}, {"i1"}, set(), set()]
+    for row, left, cart in zip(plain, complements, carts, strict=True):
+        assert left == [item for item in row if item not in cart][:3]
+    assert answers["with cart"] == answers["plain"]
+
+
 def test_context_columns_and_other_forms_of_a_list_are_accepted(answers):
     assert answers["context"] == answers["few"]
     assert answers["arrays"][0][0] == answers["few"][0][0]
@@ -149,6 +159,8 @@ def test_a_long_session_is_read_from_its_end(artifact, recommender):
     answer = model.predict(pd.DataFrame({"items": [long]}, index=[42]), params={"k": 3})
     assert answer["items"].tolist() == recommender.recommend([long], k=3)[0]
     assert list(answer.index) == [42]
+    with pytest.raises(ValueError, match="needs a column 'cart'"):
+        model.predict(pd.DataFrame({"items": [["i1"]]}), params={"exclude_cart": True})
     with pytest.raises(ValueError, match="received 0"):
         model.predict(pd.DataFrame({"items": [["i1"]]}), params={"k": 0})
 

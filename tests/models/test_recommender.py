@@ -72,6 +72,15 @@ def test_empty_and_unknown_sessions_get_the_popular_items_and_seen_ones_can_be_l
     assert len(model.recommend([["a"]], k=50)[0][0]) == 5
 
 
+def test_what_is_in_the_cart_can_be_left_out():
+    model = create("cooccurrence")
+    model.fit(SessionLog.from_lists([["a", "b", "c", "d"]] * 3))
+    ids, _ = model.recommend([["a"], ["a"], []], 2, exclude=[["b", "never seen"], [], ["a"]])
+    assert ids == [["c", "d"], ["b", "c"], ["b", "c"]]
+    with pytest.raises(ValueError, match="shorter"):
+        model.recommend([["a"], ["b"]], exclude=[["b"]])
+
+
 def test_ranks_agree_with_the_lists_also_in_ties():
     model = create("popularity", TrainingOptions(half_life=None))
     model.fit(LOG)

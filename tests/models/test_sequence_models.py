@@ -169,6 +169,6 @@ def test_alpha_moves_negatives_from_all_alike_to_the_popular():
 def test_negatives_are_drawn_as_often_as_is_expected():
     shares = sampling_shares(np.array([0.0, 1.0, 4.0, 16.0]), 0.5)
     log = SessionLog.from_lists([["a", "b"], ["b", "c"]])
-    batches = Batches(log, np.ones(2, np.float32), Vocabulary("abc"), max_length=5)
+    batches = Batches(log, np.ones(4, np.float32), Vocabulary("abc"), max_length=5)
     (batch,) = batches.epoch(10, 70_000, np.cumsum(shares), np.random.default_rng(1))
     assert np.bincount(batch.negatives).tolist() == pytest.approx([0, 10_000, 20_000, 40_000], rel=0.05)

@@ -6,17 +6,21 @@ import io
 import re
 import shutil
 from datetime import UTC, datetime
+from pathlib import Path
 
 import mlflow
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from rich.console import Console
 
+from lastaisle.cli.learning import _by_objective
 from lastaisle.release import GateRules
 from lastaisle.release.card import Facts, escape, model_card
 from lastaisle.release.card_page import MARKDOWN, PAGE, TAG, card_page
 from lastaisle.release.evaluate import plan_of, stored_report
 from lastaisle.release.gate import Decision, decide
+from lastaisle.release.report import EvaluationReport
 
 SECTIONS = [
     *("Model details", "Intended use", "Data", "Metrics", "Slices", "Limits", "Privacy", "How to use"),
@@ -25,7 +29,13 @@ EVIL = "<script>alert('i7')</script>"
 
 
 def with_evil_names(table):
-    """Give items names with HTML in them, shoppers their addresses, and one shopper no consent."""
+    """Give items names with HTML in them, shoppers their addresses, and one shopper no consent.
+
+    The third item of each session goes into the cart, and the fifth is bought.
+    """
+    kinds = ["item_viewed", "item_viewed", "item_added", "item_viewed", "order_completed"]
+    did = pc.take(pa.array(kinds), table["sequence"])
+    table = table.set_column(table.column_names.index("event_type"), "event_type", did)
     items = pc.binary_join_element_wise(EVIL, table["item_id"], "")
     users = pc.binary_join_element_wise(table["user_id"], "@example.org", "")
     consent = pc.not_equal(table["user_id"], "u7")
@@ -118,6 +128,43 @@ def test_no_item_session_or_shopper_is_named(released):
             assert not [name for name in names if name in text]
             assert "example.org" not in text
             assert "alert" not in text
+
+
+def test_nothing_of_a_shopper_reaches_mlflow(released, tmp_path):
+    registry = released.registry
+    for version in ("1", "2"):
+        run_id = registry.run_of(version)
+        folder = registry.client.download_artifacts(run_id, "", str(tmp_path))
+        texts = [path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()]
+        assert len(texts) > 5
+        assert not [text for text in texts if b"example.org" in text]
+        assert "example.org" not in str(registry.client.get_run(run_id).data.to_dictionary())
+
+
+def test_each_objective_is_reported(released):
+    report, card = facts_of(released, "2").report, card_of(released, "2")
+    for evaluation in report.models.values():
+        assert list(evaluation.objectives) == ["next_item", "next_cart", "next_purchase"]
+    for name, scores in report.candidate.objectives.items():
+        recall = f"{scores.metrics['recall@20'].value:.4f}"
+        assert re.search(rf"^\| {name} \| {scores.targets:,} \| {recall} ", card, re.MULTILINE)
+    sizes = {name: scores.targets for name, scores in report.candidate.objectives.items()}
+    assert sizes["next_item"] / 4 == pytest.approx(sizes["next_cart"], rel=0.1)
+    assert sizes["next_purchase"] == pytest.approx(sizes["next_cart"], rel=0.1)
+    assert EvaluationReport.from_json(report.to_json()) == report
+    measured = facts_of(released, "2").measured
+    assert measured["next_cart.recall_at_20"] == pytest.approx(
+        report.candidate.slices["next_cart"].metrics["recall@20"].value
+    )
+
+
+def test_the_command_line_shows_each_objective(released):
+    shown = Console(width=200, record=True, file=io.StringIO())
+    shown.print(_by_objective(facts_of(released, "2").report))
+    lines = shown.export_text().splitlines()
+    assert "next_item (" in lines[2]
+    assert "next_purchase (" in lines[2]
+    assert [len(line.split(" / ")) for line in lines if "popularity" in line] == [4]
 
 
 def test_other_data_make_another_card(released, shop, empty_store, tmp_path):

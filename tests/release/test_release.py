@@ -10,6 +10,7 @@ from lastaisle.config import SettingsError
 from lastaisle.errors import NotEnoughDataError, RegistryError
 from lastaisle.release import GateRules, Ledger, NotEvaluatedError, current_champion, rollback
 from lastaisle.training import StalePlanError, TrainingPlan, plan_window, train_candidate
+from models.recommender import ModelError
 
 STRICT = GateRules(margin=-1.0)  # nothing is ever better by 1.0, so it refuses all but a first candidate
 
@@ -110,6 +111,7 @@ def test_the_report_compares_on_the_same_targets(home):
             assert estimate.low <= estimate.value <= estimate.high
     assert candidate.metrics["precision@20"].low == pytest.approx(candidate.metrics["recall@20"].low / 20)
     slices = report.candidate.slices
+    assert list(report.candidate.objectives) == ["next_item"]  # the shop's logs tell of no cart
     assert slices["returning"].targets == report.targets  # the same shoppers come each day
     assert slices["short_sessions"].targets == report.targets
     assert type(report).from_json(report.to_json()) == report
@@ -238,3 +240,9 @@ def test_one_rollback_request_moves_once(home):
     assert home.registry.aliases() == {"challenger": "3", "champion": "2", "previous": "1"}
     back(home, reason="bad too", dry_run=False, request_id="manual__2")
     assert home.registry.aliases() == {"challenger": "3", "champion": "1"}
+
+
+def test_an_objective_that_the_model_would_ignore_is_refused(home):
+    home.settings = dataclasses.replace(home.settings, hyperparameters='{"objective_cart": 3}')
+    with pytest.raises(ModelError, match="cooccurrence model learns from all events alike"):
+        home.train(1)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -19,7 +20,16 @@ NOON = datetime(2025, 10, 9, 12, tzinfo=UTC)
 
 
 def event(
-    session, item, minutes, *, kind="item_viewed", user=None, consent=True, sequence=0, device="mobile"
+    session,
+    item,
+    minutes,
+    *,
+    kind="item_viewed",
+    user=None,
+    consent=True,
+    sequence=0,
+    device="mobile",
+    **more,
 ):
     at = NOON + timedelta(minutes=minutes)
     return {
@@ -32,6 +42,7 @@ def event(
         "device_type": device,
         "consent_personalization": consent,
         "event_date": at.date(),
+        **more,
     }
 
 
@@ -48,6 +59,14 @@ SCHEMA = pa.schema(
         ("event_date", pa.date32()),
     ]
 )
+TOLD = pa.schema(
+    [
+        *SCHEMA,
+        *((name, pa.string()) for name in ("country", "region", "category", "brand")),
+        ("dwell_ms", pa.int64()),
+        ("price", pa.float64()),
+    ]
+)
 
 
 @pytest.fixture
@@ -55,8 +74,8 @@ def lake(tmp_path):
     return Lake(str(tmp_path / "lake"))
 
 
-def write(lake, *events, key="batch"):
-    lake.append("events", pa.Table.from_pylist(list(events), schema=SCHEMA), key=key)
+def write(lake, *events, key="batch", schema=SCHEMA):
+    lake.append("events", pa.Table.from_pylist(list(events), schema=schema), key=key)
 
 
 def train(lake, start=-60, end=60, seen_until=120):
@@ -154,7 +173,63 @@ def test_returning_shoppers_were_seen_before_their_session(lake):
     )
     log = train(lake).log
     assert log.context["returning"].tolist() == [True, False, False, True]
-    assert log.context["device_type"].tolist() == ["desktop", "mobile", "mobile", "unknown"]
+    assert log.context["device_type"].tolist() == ["desktop", "mobile", "mobile", None]
+    assert log.context["user"].tolist() == ["u1", "u2", None, "u2"]
+
+
+def test_what_is_known_beside_the_items_stands_where_they_do(lake):
+    write(
+        lake,
+        event("s1", "b", 0, country=None, region=None, dwell_ms=900, price=2.5, category="shoes"),
+        event("s1", "a", 1, country="DE", region="DE-BE", price=4.0, brand="acme"),
+        event("s2", "b", 2, country="FR", dwell_ms=100, category=None, price=3.0),
+        event("bot", "b", 3, country="FR", category="lies", price=9.0, consent=False),
+        schema=TOLD,
+    )
+    log = train(lake).log
+    assert list(log) == [["b", "a"], ["b"]]
+    assert log.context["country"].tolist() == ["DE", "FR"]
+    assert log.context["region"].tolist() == ["DE-BE", None]
+    assert log.context["started_at"].tolist() == [NOON.timestamp(), NOON.timestamp() + 120]
+    np.testing.assert_array_equal(log.event_context["dwell_ms"], [900.0, np.nan, 100.0])
+    assert log.event_context["price"].tolist() == [2.5, 4.0, 3.0]
+    assert (log.event_context["occurred_at"] - NOON.timestamp()).tolist() == [0.0, 60.0, 120.0]
+    features = {item: place for place, item in enumerate(log.catalogue)}
+    latest = {name: column[[features["a"], features["b"]]] for name, column in log.item_features.items()}
+    assert {name: column.tolist() for name, column in latest.items()} == {
+        "category": [None, "shoes"],
+        "brand": ["acme", None],
+        "price": [4.0, 3.0],
+    }
+
+
+def test_what_the_table_does_not_tell_is_unknown(lake):
+    write(lake, event("s", "a", 0), event("s", "b", 1))
+    log = train(lake).log
+    assert log.context["country"].tolist() == [None]
+    assert np.isnan(log.event_context["dwell_ms"]).all()
+    assert log.item_features["brand"].tolist() == [None, None]
+
+
+def test_a_view_tells_what_its_session_does_with_the_item_later(lake):
+    write(
+        lake,
+        event("s", "a", 0),
+        event("s", "b", 1),
+        event("s", "a", 2, kind="item_added"),
+        event("s", "a", 3),
+        event("s", "c", 4, kind="item_added"),
+        event("s", "c", 5, kind="order_completed"),
+        event("s", "b", 5, kind="order_completed", sequence=1),
+        event("t", "a", 6),
+        event("t", "b", 7, kind="order_completed"),
+    )
+    log = train(lake).log
+    assert list(log) == [["a", "b", "a", "c"], ["a", "b"]]
+    views, added, ordered = "item_viewed", "item_added", "order_completed"
+    assert log.event_context["event_type"].tolist() == [views, views, views, added, views, ordered]
+    assert log.event_context["added"].tolist() == [True, False, False, True, False, False]
+    assert log.event_context["purchased"].tolist() == [False, True, False, True, False, True]
 
 
 def test_a_version_of_the_table_repeats_what_was_read(lake):

@@ -26,6 +26,7 @@ from lastaisle.cli.terminal import (
 
 if TYPE_CHECKING:
     from lastaisle.config import Settings
+    from lastaisle.release.report import EvaluationReport
     from models.sequences import SessionLog
 
 
@@ -149,6 +150,19 @@ def evaluate(run_id: RunId, lake: LakeUrl = "", report: Report = None) -> None:
         values = (metrics[metric].value for metric in ("precision@20", "recall@20", "mrr@20", "coverage@20"))
         table.add_row(name, *(f"{value:.4f}" for value in values))
     console.print(table)
+    if len(measured.candidate.objectives) > 1:
+        console.print(_by_objective(measured))
+
+
+def _by_objective(measured: EvaluationReport) -> Table:
+    """Lay out every model's recall@20 and mrr@20 on each objective."""
+    objectives = measured.candidate.objectives
+    heads = (f"{name} ({scores.targets:,})" for name, scores in objectives.items())
+    table = Table("model", *heads, title="recall@20 / mrr@20 by objective (targets)")
+    for name, evaluation in measured.models.items():
+        found = (scores.metrics for scores in evaluation.objectives.values())
+        table.add_row(name, *(f"{one['recall@20'].value:.4f} / {one['mrr@20'].value:.4f}" for one in found))
+    return table
 
 
 def release(

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from lastaisle.release.measure import COLD_COUNT, KS, LEVEL, LONG_PREFIX
+from lastaisle.release.measure import COLD_COUNT, COMPARED, KS, LEVEL, LONG_PREFIX
+from lastaisle.release.registry import STATE
 
 if TYPE_CHECKING:
     from lastaisle.release.gate import Decision
@@ -27,6 +28,8 @@ SLICES = {
     "cold_items": f"the target has fewer than {COLD_COUNT} events in the training window, or none",
     "returning": "the shopper was seen before the session",
     "first_time": "the shopper was not seen before, or is not known",
+    "next_cart": "the session adds the target to the cart, then or later",
+    "next_purchase": "the session buys the target, then or later",
 }
 REASONS = {"bots": "for their length, as bots", "without_consent": "for want of consent to personalization"}
 
@@ -205,8 +208,31 @@ def _metrics(facts: Facts) -> tuple[str, str]:
             f"The candidate less each other model on the same targets, {facts.report.paired_level:.0%} "
             "intervals:",
             _table(("against", "recall@20", "mrr@20"), differences),
+            *_objectives(facts),
         ]
     )
+
+
+def _objectives(facts: Facts) -> Iterator[str]:
+    """Write what a model is for beside the next item, where the evaluation had such targets."""
+    candidate, rival = facts.report.candidate.objectives, facts.report.models[facts.rival].objectives
+    if len(candidate) == 1:
+        return
+    header = (
+        "objective",
+        "targets",
+        *(f"{who}{metric}" for who in ("", f"{facts.rival}'s ") for metric in COMPARED),
+    )
+    rows = (
+        (
+            name,
+            f"{scores.targets:,}",
+            *(_shown(one, metric) for one in (scores, rival[name]) for metric in COMPARED),
+        )
+        for name, scores in candidate.items()
+    )
+    yield "By what the shopper does with the next item: sees it, puts it into the cart, buys it."
+    yield _table(header, rows)
 
 
 def _slices(facts: Facts) -> tuple[str, str]:
@@ -305,7 +331,11 @@ def _privacy(facts: Facts) -> tuple[str, str]:
     done = [f"{', '.join(treated[action])} {how}" for action, how in words.items() if action in treated]
     lines = [
         f"Before training, by the data contract `raw_events` (version {escape(contract.version)}): "
-        f"{'; '.join(done)}. Only item ids, their order and their times reach the model.",
+        f"{'; '.join(done)}. Item ids, their order and their times reach the model and, if its architecture "
+        "reads them, what was done with the items, their category, brand and price, the device, country and "
+        "region, and the shopper's pseudonym.",
+        "A model that knows shoppers (`factorization`) keeps their pseudonyms, each with what it learned of "
+        f"its shopper, in the artifact `{STATE}` of its run, for the next warm start.",
         f"{facts.measured.get('left_out_without_consent', 0):,.0f} sessions of the window were left out, "
         "since the shopper's latest event does not consent to personalization.",
         "Whoever refuses after this training is left out of the next one. What this version and those that "

@@ -133,6 +133,12 @@ def _log(report: EvaluationReport, registry: Registry) -> None:
         metrics |= {
             prefix + metric: estimate.value for metric, estimate in evaluation.overall.metrics.items()
         }
+        metrics |= {
+            f"{prefix}{objective}.{metric}": estimate.value
+            for objective, scores in evaluation.objectives.items()
+            if objective != "next_item"
+            for metric, estimate in scores.metrics.items()
+        }
     registry.log_metrics(report.run_id, metrics)
     registry.client.log_figure(report.run_id, comparison(report), "plots/comparison.png")
     registry.client.log_figure(report.run_id, slice_bars(report), "plots/slices.png")

@@ -107,8 +107,9 @@ def slices_of(examples: Examples, trained_on: SessionLog) -> dict[str, NDArray[n
     """Cut the examples into slices.
 
     first_time and returning by the shopper; short and long by the items seen before the target (long: from
-    5 on); cold_items by a target that the candidate's window has fewer than 10 times, or never. Where no
-    shopper of the log returns, as where none is known, that pair of slices is left out.
+    5 on); cold_items by a target that the candidate's window has fewer than 10 times, or never; next_cart and
+    next_purchase by a target that its session adds to the cart, or buys. Where no shopper of the log returns,
+    as where none is known, that pair of slices is left out.
 
     Args:
         examples: the evaluation targets.
@@ -118,6 +119,8 @@ def slices_of(examples: Examples, trained_on: SessionLog) -> dict[str, NDArray[n
         name to bool [n_examples]; only slices that have a target.
     """
     import numpy as np
+
+    from models.objectives import objectives_of
 
     long = examples.position >= LONG_PREFIX
     events = np.bincount(trained_on.items, minlength=len(trained_on.catalogue))
@@ -131,4 +134,5 @@ def slices_of(examples: Examples, trained_on: SessionLog) -> dict[str, NDArray[n
     if returning is not None and returning.any():
         cuts["returning"] = returning[examples.session]
         cuts["first_time"] = ~cuts["returning"]
+    cuts |= objectives_of(examples)
     return {name: rows for name, rows in cuts.items() if rows.any()}

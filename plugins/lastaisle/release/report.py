@@ -69,6 +69,15 @@ class Evaluation:
     slices: Mapping[str, Scores] = field(default_factory=dict)
     version: str | None = None
 
+    @property
+    def objectives(self) -> dict[str, Scores]:
+        """The scores on each objective: the next item of all, and those of which there were targets."""
+        from models.objectives import OBJECTIVES
+
+        return {"next_item": self.overall} | {
+            name: self.slices[name] for name in OBJECTIVES if name in self.slices
+        }
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
         """Read what `dataclasses.asdict` wrote."""

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 from lastaisle.errors import NotEnoughDataError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
     from lastaisle.lake.lake import Lake
     from models.sequences import SessionLog
 
@@ -17,8 +20,32 @@ MAX_SESSION_EVENTS = 200  # longer ones are bots: the longest real sessions of p
 SESSION_REACH = timedelta(hours=24)  # how far before a window its sessions may have begun
 HISTORY = timedelta(days=30)  # how far back a shopper counts as returning
 
+# The columns of a log, by their names there; `user_id` holds pseudonyms.
+_SESSION_COLUMNS = {
+    "user": "user_id",
+    "device_type": "device_type",
+    "country": "country",
+    "region": "region",
+    "started_at": "started_at",
+    "returning": "returning",
+}
+_EVENT_COLUMNS = ("event_type", "dwell_ms", "occurred_at", "price", "added", "purchased")
+_ITEM_COLUMNS = ("category", "brand", "price")
+
+# What a shop's contract may leave out: then it reads as unknown.
+_OPTIONAL = {
+    "device_type": "VARCHAR",
+    "country": "VARCHAR",
+    "region": "VARCHAR",
+    "dwell_ms": "BIGINT",
+    "category": "VARCHAR",
+    "brand": "VARCHAR",
+    "price": "DOUBLE",
+}
+
 # A view counts each time. Adding or ordering an item that the session already has is no new choice: the
-# shopper comes from its page, so as a target it would only flatter the metrics.
+# shopper comes from its page, so as a target it would only flatter the metrics. What is left out so is told
+# by the events of the item before it: the session adds, or orders, this item then or later.
 _SESSIONS = """
 WITH refused AS (  -- whose latest event, or one of the same moment, refuses
     SELECT coalesce(user_id, session_id) AS shopper
@@ -27,23 +54,37 @@ WITH refused AS (  -- whose latest event, or one of the same moment, refuses
     HAVING max(occurred_at) = max(occurred_at) FILTER (WHERE NOT coalesce(consent_personalization, false))
 ),
 chosen AS (
-    SELECT session_id, user_id, item_id, occurred_at, sequence, device_type,
-        event_type = 'item_viewed'
-            OR 1 = row_number() OVER (PARTITION BY session_id, item_id ORDER BY occurred_at, sequence)
-            AS counts
+    SELECT session_id, user_id, item_id, event_type, occurred_at, sequence, dwell_ms, price,
+        device_type, country, region,
+        event_type = 'item_viewed' OR 1 = row_number() OVER so_far AS counts,
+        bool_or(event_type = 'item_added') OVER from_here AS added,
+        bool_or(event_type = 'order_completed') OVER from_here AS purchased
     FROM events
     WHERE event_date BETWEEN $first_day AND $last_day
         AND occurred_at >= $read_from AND occurred_at < $seen_until
         AND item_id IS NOT NULL AND event_type IN ('item_viewed', 'item_added', 'order_completed')
+    WINDOW so_far AS (PARTITION BY session_id, item_id ORDER BY occurred_at, sequence),
+        from_here AS (
+            PARTITION BY session_id, item_id ORDER BY occurred_at, sequence
+            ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING
+        )
 ),
 sessions AS (
     SELECT session_id,
         min(occurred_at) AS started_at,
         max(occurred_at) AS ended_at,
         count(*) AS n_events,
-        list(item_id ORDER BY occurred_at, sequence) FILTER (WHERE counts) AS items,
+        list(
+            {{
+                item_id: item_id, event_type: event_type, occurred_at: occurred_at, dwell_ms: dwell_ms,
+                price: price, added: added, purchased: purchased
+            }}
+            ORDER BY occurred_at, sequence
+        ) FILTER (WHERE counts) AS events,
         max(user_id) AS user_id,
-        coalesce(arg_min(device_type, (occurred_at, sequence)), 'unknown') AS device_type,
+        arg_min(device_type, (occurred_at, sequence)) AS device_type,
+        arg_min(country, (occurred_at, sequence)) AS country,
+        arg_min(region, (occurred_at, sequence)) AS region,
         bool_or(coalesce(user_id, session_id) IN (SELECT shopper FROM refused)) AS refused
     FROM chosen
     GROUP BY session_id
@@ -58,6 +99,19 @@ asked AS (SELECT * FROM sessions WHERE {moment} >= $start AND {moment} < $end)
 SELECT asked.*, coalesce(first_seen.seen_at < asked.started_at, false) AS returning
 FROM asked LEFT JOIN first_seen USING (user_id)
 ORDER BY ended_at, session_id
+"""
+
+# Of each item the latest that is known, told by sessions that are kept.
+_ITEMS = """
+SELECT item_id,
+    arg_max(category, (occurred_at, sequence)) AS category,
+    arg_max(brand, (occurred_at, sequence)) AS brand,
+    arg_max(price, (occurred_at, sequence)) AS price
+FROM events SEMI JOIN kept USING (session_id)
+WHERE event_date BETWEEN $first_day AND $last_day
+    AND occurred_at >= $read_from AND occurred_at < $end
+    AND item_id IS NOT NULL
+GROUP BY item_id
 """
 
 
@@ -81,7 +135,9 @@ class SessionsRead:
     """Sessions of a stretch of time, and how many were left out.
 
     Attributes:
-        log: the sessions, by their end.
+        log: the sessions, by their end, with the columns of _SESSION_COLUMNS, _EVENT_COLUMNS and
+            _ITEM_COLUMNS. Beside them `added` and `purchased` tell of each event whether the session adds, or
+            orders, its item then or later; they are what targets are weighed by, never input of a model.
         left_out: reason (bots, without_consent) to the number of sessions.
     """
 
@@ -156,47 +212,75 @@ def _read(
         raise NotEnoughDataError(f"the lake {lake.url} has no table 'events': ingest some logs first")
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.register("events", dataset)
+        connection.register("stored", dataset)
+        missing = (
+            f", NULL::{kind} AS {name}"
+            for name, kind in _OPTIONAL.items()
+            if name not in dataset.schema.names
+        )
+        connection.execute(f"CREATE TEMP VIEW events AS SELECT *{''.join(missing)} FROM stored")
         rows = connection.sql(_SESSIONS.format(moment=moment), params=parameters).to_arrow_table()
-    return _to_log(rows)
+        kept, left_out = _without_bots_and_refusals(rows)
+        connection.register("kept", kept.select(["session_id"]))
+        within = ("first_day", "last_day", "read_from", "end")
+        asked = {name: parameters[name] for name in within}
+        items = connection.sql(_ITEMS, params=asked).to_arrow_table()
+    return SessionsRead(_to_log(kept, items), left_out)
 
 
-def _to_log(rows: Any) -> SessionsRead:
-    """Turn one row a session (an Arrow table) into a session log, without bots and refusals."""
+def _without_bots_and_refusals(rows: pa.Table) -> tuple[pa.Table, dict[str, int]]:
+    """Keep the sessions (one a row) that may be learned from; count the others by reason."""
+    import pyarrow.compute as pc
+
+    bots = pc.greater(rows["n_events"], MAX_SESSION_EVENTS)
+    refused = rows["refused"]
+    left_out = {
+        "bots": pc.sum(pc.and_not(bots, refused)).as_py() or 0,
+        "without_consent": pc.sum(refused).as_py() or 0,
+    }
+    return rows.filter(pc.invert(pc.or_(bots, refused))).combine_chunks(), left_out
+
+
+def _to_log(kept: pa.Table, features: pa.Table) -> SessionLog:
+    """Turn one row a session, and one an item, into a session log."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
     from models.sequences import SessionLog
 
-    bots = pc.greater(rows["n_events"], MAX_SESSION_EVENTS)
-    refused = rows["refused"]
-    kept = rows.filter(pc.invert(pc.or_(bots, refused))).combine_chunks()
-    left_out = {
-        "bots": pc.sum(pc.and_not(bots, refused)).as_py() or 0,
-        "without_consent": pc.sum(refused).as_py() or 0,
-    }
     if kept.num_rows == 0:
-        return SessionsRead(SessionLog.from_lists([]), left_out)
-    lists = pa.concat_arrays(kept["items"].chunks)
-    encoded = pc.dictionary_encode(lists.flatten())
+        return SessionLog.from_lists([])
+    lists = pa.concat_arrays(kept["events"].chunks)
     lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
-    log = SessionLog(
+    events = pa.Table.from_struct_array(lists.flatten())
+    encoded = pc.dictionary_encode(events["item_id"].combine_chunks())
+    features = features.take(pc.index_in(encoded.dictionary, features["item_id"].combine_chunks()))
+    return SessionLog(
         items=encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32),
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        catalogue=np.array(encoded.dictionary.to_pylist(), dtype=object),
-        ended_at=_seconds(kept["ended_at"]),
-        context={
-            "returning": kept["returning"].to_numpy().astype(bool),
-            "device_type": np.array(kept["device_type"].to_pylist(), dtype=object),
-            "started_at": _seconds(kept["started_at"]),
-        },
+        catalogue=_column(encoded.dictionary),
+        ended_at=_column(kept["ended_at"]),
+        context={name: _column(kept[source]) for name, source in _SESSION_COLUMNS.items()},
+        event_context={name: _column(events[name]) for name in _EVENT_COLUMNS},
+        item_features={name: _column(features[name]) for name in _ITEM_COLUMNS},
     )
-    return SessionsRead(log, left_out)
 
 
-def _seconds(column: Any) -> Any:
-    """Return timestamps as float64 seconds since the epoch."""
+def _column(column: Any) -> NDArray[Any]:
+    """Return a column as NumPy has it: truth values, float64 (times in seconds) with NaN, or str and None."""
+    import numpy as np
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    return column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy() / 1e6
+    if pa.types.is_timestamp(column.type):
+        column = pc.divide(column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).cast(pa.float64()), 1e6)
+    if pa.types.is_boolean(column.type):
+        return column.to_numpy(zero_copy_only=False).astype(bool)
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    # Each text once in memory, however many events have it; the last of them, None, is that of a null.
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    encoded = pc.dictionary_encode(array)
+    values = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
+    return values[encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
