@@ -53,6 +53,7 @@ class TrainingOptions:
         regularization: of factorization, the weight of the squares of a factor's numbers.
         confidence: of factorization, how much more an observed item weighs than an unobserved one.
         members: of ensemble, the names of its models, with + between them.
+        users: of hybrid, how many it knows at most: those with the most sessions, each with two or more.
         seed: of the initial weights, the order of batches and the negatives.
     """
 
@@ -76,6 +77,7 @@ class TrainingOptions:
     regularization: float = 0.4
     confidence: float = 100.0
     members: str = "attention+gru+neighbours+cooccurrence"
+    users: int = 20_000
     seed: int = 7
 
     def __post_init__(self) -> None:
@@ -99,6 +101,7 @@ class TrainingOptions:
             "sample": self.sample >= 1,
             "regularization": self.regularization > 0,
             "confidence": self.confidence > 0,
+            "users": self.users >= 0,
             "members": all(self.members.split("+")),
         }
         for name, holds in allowed.items():
