@@ -91,8 +91,7 @@ class HybridEncoder(tf.Module):
         """
         if features:
             kept = tf.cast(drop(tf.ones_like(seen)) > 0.0, tf.float32)
-            own *= (kept * seen / (seen + RARE))[:, None]
-            own += tf.add_n(
+            own = own * (kept * seen / (seen + RARE))[:, None] + tf.add_n(
                 [tf.gather(self.weights[f"item/{name}"], features[name]) for name in self._item_rows]
                 + [features[name] @ self.weights[f"item/{name}"] for name in self._item_numbers]
             )
