@@ -24,12 +24,15 @@ from rich.table import Table
 
 from lastaisle.benchmark import read_pairs, read_sessions
 from models.batches import Batch, Batches
+from models.objectives import target_weights
 from models.ranking import rank_targets
 from models.recommender import create
 from models.sequence_model import SequenceModel, Trainer, sampling_shares
 from models.training import TrainingOptions, session_weights
 
 REPEATS, SIDE, STEPS = 3, 2048, 50
+
+PACE = (np.float32(1e-6), np.int32(1))  # rate and seed of a step
 
 
 def seconds(work: Callable[[], Any], repeats: int = REPEATS) -> float:
@@ -60,7 +63,8 @@ def parts_of_step(model: SequenceModel, log: Any) -> dict[str, float]:
     """Return milliseconds a step, whole and by parts, and the rate of its products."""
     options, trainer = model.options, model._trainer  # the benchmark looks inside on purpose
     assert trainer is not None
-    batches = Batches(log, session_weights(log, None, options), model.vocabulary, options.max_length)
+    by_event = target_weights(log, session_weights(log, None, options), options)
+    batches = Batches(log, by_event, model.vocabulary, options.max_length)
     shares = np.cumsum(sampling_shares(model.vocabulary.counts, options.alpha))
     generator = np.random.default_rng(options.seed)
     epoch = batches.epoch(options.batch_size, options.negatives, shares, generator)
@@ -70,7 +74,7 @@ def parts_of_step(model: SequenceModel, log: Any) -> dict[str, float]:
 
     def steps() -> None:
         for batch in some:
-            loss = trainer.step(batch.sessions, batch.weights, batch.negatives, np.float32(1e-6), np.int32(1))
+            loss = trainer.step(batch.sessions, batch.weights, batch.negatives, {}, PACE)
         loss.numpy()
 
     whole = seconds(steps) / len(some)

@@ -43,7 +43,7 @@ PARAMS = {
     "embedding_size": _optional("integer", "Length of an item's vector.", minimum=8, maximum=1024),
     "learning_rate": _optional("number", "Adam's step.", exclusiveMinimum=0, maximum=1),
     "architecture": _optional(
-        "string", "attention, gru, transformer, neighbours, factorization, ncf or ensemble."
+        "string", "attention, gru, transformer, hybrid, neighbours, factorization, ncf or ensemble."
     ),
     "hyperparameters": _optional("object", 'Any others by their names: {"layers": 2, "loss": "bpr_max"}.'),
     "data_end": _optional("string", "Take no data from this moment on (UTC).", format="date-time"),

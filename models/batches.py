@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +23,15 @@ class Batch:
         weights: float32 [b, length - 1], of the targets; 0 where there is none, or it does not count.
         negatives: int32 [m], sampled for all of the batch.
         rows: int64 [b], which sessions of the log they are.
+        inputs: what is known beside the items, by name: [b, …] of sessions; of events, all but the last of a
+            session, [b, length - 1, …], 0 where padded.
     """
 
     sessions: NDArray[np.int32]
     weights: NDArray[np.float32]
     negatives: NDArray[np.int32]
     rows: NDArray[np.int64]
+    inputs: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
 class Batches:
@@ -38,7 +42,14 @@ class Batches:
     """
 
     def __init__(
-        self, log: SessionLog, weights: NDArray[np.float32], vocabulary: Vocabulary, max_length: int
+        self,
+        log: SessionLog,
+        weights: NDArray[np.float32],
+        vocabulary: Vocabulary,
+        max_length: int,
+        *,
+        of_sessions: Mapping[str, NDArray[Any]] | None = None,
+        of_events: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         """Cut a log.
 
@@ -47,6 +58,8 @@ class Batches:
             weights: float32 [n_events], what each event counts as a target, its session's weight included.
             vocabulary: knows all of the log's items.
             max_length: the last items of a session that are read.
+            of_sessions: what else is known, by name, [n_sessions, …].
+            of_events: the same of events, [n_events, …].
         """
         self._items = vocabulary.encode(log.catalogue)[log.items]
         self._end = log.offsets[1:]
@@ -56,6 +69,7 @@ class Batches:
         before = np.concatenate([[0], np.cumsum(weights > 0)])
         self._targets = before[self._end] - before[np.minimum(self._start + 1, self._end)]
         self._usable = np.flatnonzero(self._targets)
+        self._of_sessions, self._of_events = dict(of_sessions or {}), dict(of_events or {})
 
     @property
     def n_targets(self) -> int:
@@ -87,13 +101,16 @@ class Batches:
         for place in generator.permutation(len(groups)):
             drawn = np.searchsorted(popularity, generator.random(negatives), side="right")
             sampled = np.minimum(drawn, len(popularity) - 1).astype(np.int32)
-            yield Batch(*self._padded(groups[place]), sampled, groups[place])
+            yield self._batch(groups[place], sampled)
 
-    def _padded(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Return the items of these sessions, and the weights of all but their first."""
+    def _batch(self, rows: NDArray[np.int64], negatives: NDArray[np.int32]) -> Batch:
         width = int(self._length[rows].max(initial=0))
         column = np.arange(width)[None, :] - (width - self._length[rows])[:, None]
-        events = np.maximum(self._start[rows][:, None] + column, 0)
-        items = np.where(column >= 0, self._items[events], 0)
-        weights = np.where(column > 0, self._weights[events], 0.0)
-        return items.astype(np.int32), weights[:, 1:].astype(np.float32)
+        place, known = np.maximum(self._start[rows][:, None] + column, 0), column >= 0
+        sessions = np.where(known, self._items[place], 0).astype(np.int32)
+        weights = np.where(column > 0, self._weights[place], 0.0)[:, 1:].astype(np.float32)
+        inputs = {name: values[rows] for name, values in self._of_sessions.items()}
+        for name, values in self._of_events.items():
+            inputs[name] = values[place[:, :-1]]
+            inputs[name][~known[:, :-1]] = 0
+        return Batch(sessions, weights, negatives, rows, inputs)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -58,14 +59,16 @@ class SharedTrainer(Trainer):
         self._strategy = strategy
         self._workers = strategy.num_replicas_in_sync
         self._worker = strategy.cluster_resolver.task_id or 0
+        self._on_all = tf.function(self._step_on_all, input_signature=self.signature)
+        self.step = self._step_with_own_share
 
-    def step(
+    def _step_with_own_share(
         self,
         sessions: NDArray[np.int32],
         weights: NDArray[np.float32],
         negatives: NDArray[np.int32],
-        rate: np.float32,
-        seed: np.int32,
+        inputs: dict[str, NDArray[Any]],
+        pace: tuple[np.float32, np.int32],
     ) -> tf.Tensor:
         """Learn from this worker's share of a batch and the others' gradients; return the mean loss of all.
 
@@ -76,20 +79,12 @@ class SharedTrainer(Trainer):
         share = self._workers * np.count_nonzero(weights[own]) / np.count_nonzero(weights)
         if not share:  # no target for this worker: take a session, and let it count next to nothing
             own, share = slice(0, 1), NEXT_TO_NOTHING
-        return self._shared_step(sessions[own], weights[own] * np.float32(share), negatives, rate, seed)
+        inputs = {name: values[own] for name, values in inputs.items()}
+        return self._on_all(sessions[own], weights[own] * np.float32(share), negatives, inputs, pace)
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec((None, None), tf.int32),
-            tf.TensorSpec((None, None), tf.float32),
-            tf.TensorSpec((None,), tf.int32),
-            tf.TensorSpec((), tf.float32),
-            tf.TensorSpec((), tf.int32),
-        ]
-    )
-    def _shared_step(self, *batch: tf.Tensor) -> tf.Tensor:
-        def replica(*batch: tf.Tensor) -> tf.Tensor:
-            loss = Trainer.step.python_function(self, *batch)
+    def _step_on_all(self, *batch: Any) -> tf.Tensor:
+        def replica(*batch: Any) -> tf.Tensor:
+            loss = self._step(*batch)
             return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, loss)
 
         return self._strategy.run(replica, args=batch)
@@ -99,8 +94,11 @@ def distribute(model: SequenceModel, strategy: tf.distribute.Strategy) -> None:
     """Let a model train on all workers of a strategy that has one replica a worker.
 
     Raises:
-        ValueError: a strategy with several replicas here, e.g. a worker with several GPUs.
+        ValueError: a strategy with several replicas here, e.g. a worker with several GPUs; or a model that
+            makes a trainer of its own, as hybrid does.
     """
+    if type(model)._make_trainer is not SequenceModel._make_trainer:
+        raise ValueError(f"the {model.name} model has a trainer of its own, which cannot be shared")
     devices = strategy.extended.worker_devices
     if len(devices) != 1:
         raise ValueError(f"a worker has one replica, received {len(devices)}: {devices}")

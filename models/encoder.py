@@ -16,6 +16,8 @@ HEADS, WIDER = 2, 2
 class Encoder(Protocol):
     """From the normalized embeddings of a session's items to its state at every position; a tf.Module.
 
+    One that reads more than items takes it as further arguments, by name.
+
     Attributes:
         weights: every trained variable, by name.
         max_length: the last items of a session that it reads.

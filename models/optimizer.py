@@ -64,11 +64,11 @@ class Adam(tf.Module):
         return {name: value.numpy() for name, value in slots.items()}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Take over what `arrays` gave; rows that the table has gained since start with empty slots."""
+        """Take over what `arrays` gave; rows gained since then start with empty slots."""
         self.steps.assign(arrays["steps"])
-        for name in self._weights:
-            self.mean[name].assign(arrays[f"mean/{name}"])
-            self.square[name].assign(arrays[f"square/{name}"])
-        gained = self._table.shape[0] - len(arrays["row_mean"])
-        for slot, name in ((self.row_mean, "row_mean"), (self.row_square, "row_square")):
-            slot.assign(np.pad(arrays[name], ((0, gained), (0, 0))))
+        slots = {"row_mean": self.row_mean, "row_square": self.row_square}
+        slots |= {f"mean/{name}": slot for name, slot in self.mean.items()}
+        slots |= {f"square/{name}": slot for name, slot in self.square.items()}
+        for name, slot in slots.items():
+            gained = [(0, now - then) for now, then in zip(slot.shape, arrays[name].shape, strict=True)]
+            slot.assign(np.pad(arrays[name], gained))

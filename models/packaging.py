@@ -8,6 +8,10 @@ from typing import Any
 
 from models.recommender import Recommender
 
+CONTEXT = (
+    "user", "device_type", "country", "region", "started_at",
+    "event_type", "dwell_ms", "price",
+)  # fmt: skip
 CODE = Path(__file__).with_name("checkout_recommender.py")
 
 
@@ -41,15 +45,20 @@ def _tensorflow() -> str:
 
 
 def signature() -> Any:
-    """Return the MLflow signature of the packed model: its columns and its params."""
+    """Return the MLflow signature of the packed model: its columns and its params.
+
+    It is the same for every model, so that a service need not change with the model. Context columns may be
+    missing and have gaps, which only columns of any type may.
+    """
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
     return ModelSignature(
         inputs=Schema(
             [
                 ColSpec(Array(DataType.string), "items"),
                 ColSpec(Array(DataType.string), "cart", required=False),
+                *(ColSpec(AnyType(), name, required=False) for name in CONTEXT),
             ]
         ),
         outputs=Schema([ColSpec(Array(DataType.string), "items"), ColSpec(Array(DataType.double), "scores")]),

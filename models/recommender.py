@@ -22,6 +22,7 @@ _MODULES: dict[str, str] = {
     "attention": "models.attention:Attention",
     "gru": "models.gru:GRU",
     "transformer": "models.transformer:Transformer",
+    "hybrid": "models.hybrid:Hybrid",
     "neighbours": "models.neighbours:Neighbours",
     "factorization": "models.factorization:Factorization",
     "ncf": "models.ncf:NCF",

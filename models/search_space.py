@@ -76,6 +76,7 @@ SEARCH_SPACES: dict[str, dict[str, Range]] = {
     "attention": _SEQUENCE,
     "gru": _DEEP,
     "transformer": _DEEP,
+    "hybrid": _SEQUENCE,
     "ensemble": _LEARNED,
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any
 
@@ -49,37 +49,65 @@ class Scorer(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32, name="prefixes")])
     def score(self, prefixes: tf.Tensor) -> tf.Tensor:
         """Score every item: int32 [b, length], left-padded with 0, to float32 [b, size]."""
+        return self._score(prefixes)
+
+    def _score(self, prefixes: tf.Tensor, **inputs: tf.Tensor) -> tf.Tensor:
+        """Score every item, by what else the encoder reads too."""
         embedded = tf.gather(self._items, prefixes)[:, :, :-1]
-        states = self._encoder(embedded, prefixes > 0)
+        states = self._encoder(embedded, prefixes > 0, **inputs)
         last = states[:, -1] / self._temperature
         last = tf.concat([last, tf.ones((tf.shape(last)[0], 1))], 1)
         return tf.matmul(last, self._items, transpose_b=True)
 
 
 class Trainer(tf.Module):
-    """The table of embeddings, the encoder, the optimizer, and one training step."""
+    """The table of embeddings, the encoder, the optimizer, and one training step.
 
-    def __init__(self, table: NDArray[np.float32], encoder: Encoder, options: TrainingOptions) -> None:
+    Attributes:
+        signature: what `_step` reads.
+        step: `_step`, compiled.
+    """
+
+    def __init__(
+        self,
+        table: NDArray[np.float32],
+        encoder: Encoder,
+        options: TrainingOptions,
+        inputs: Mapping[str, tf.TensorSpec] | None = None,
+    ) -> None:
         super().__init__()
         self.options = options
         self.table = tf.Variable(table, name="table")
         self.encoder = encoder
         self.adam = Adam(encoder.weights, self.table, ROW_RATE)
         self.expected = tf.Variable(tf.ones(len(table)), trainable=False)
-
-    @tf.function(
-        input_signature=[
+        self.signature = [
             tf.TensorSpec((None, None), tf.int32),
             tf.TensorSpec((None, None), tf.float32),
             tf.TensorSpec((None,), tf.int32),
-            tf.TensorSpec((), tf.float32),
-            tf.TensorSpec((), tf.int32),
+            dict(inputs or {}),
+            (tf.TensorSpec((), tf.float32), tf.TensorSpec((), tf.int32)),
         ]
-    )
-    def step(
-        self, sessions: tf.Tensor, weights: tf.Tensor, negatives: tf.Tensor, rate: tf.Tensor, seed: tf.Tensor
+        self.step = tf.function(self._step, input_signature=self.signature)
+
+    def embeddings(self) -> tf.Tensor:
+        """Return what every item is scored by, [size, d], not yet normalized."""
+        return self.table
+
+    def _embedded(self, rows: tf.Tensor, table_rows: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Return the normalized embeddings of some items, [r, d], given their rows of the table."""
+        return tf.math.l2_normalize(table_rows, -1)
+
+    def _step(
+        self,
+        sessions: tf.Tensor,
+        weights: tf.Tensor,
+        negatives: tf.Tensor,
+        inputs: dict[str, tf.Tensor],
+        pace: tuple[tf.Tensor, tf.Tensor],
     ) -> tf.Tensor:
-        """Learn from one batch (see `Batch`) and return its mean loss."""
+        """Learn from one batch (see `Batch`) at a rate and with a seed; return its mean loss."""
+        rate, seed = pace
         shape = tf.shape(sessions)
         rows, place = tf.unique(tf.concat([tf.reshape(sessions, [-1]), negatives], 0))
         in_sessions = tf.reshape(place[: tf.size(sessions)], shape)
@@ -91,11 +119,11 @@ class Trainer(tf.Module):
         places = tf.where(weights > 0)  # of the targets that count: session, position
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([table_rows, *self.encoder.weights.values()])
-            normalized = tf.math.l2_normalize(table_rows, -1)
+            normalized = self._embedded(rows, table_rows, seed)
             expected = tf.gather(self.expected, rows)
             items = SampledItems(normalized, expected, drawn, in_negatives)
             embedded = tf.gather(normalized, in_sessions[:, :-1])
-            states = self.encoder(embedded, sessions[:, :-1] > 0, self.options.dropout, seed)
+            states = self.encoder(embedded, sessions[:, :-1] > 0, self.options.dropout, seed, **inputs)
             targets = tf.gather_nd(in_sessions[:, 1:], places)
             loss_of = LOSSES[self.options.loss]
             losses = loss_of(tf.gather_nd(states, places), targets, items, self.options.temperature)
@@ -124,6 +152,21 @@ class SequenceModel(Recommender):
     @abstractmethod
     def make_encoder(self, options: TrainingOptions) -> Encoder:
         """Make an untrained encoder, a tf.Module."""
+
+    # What follows up to `fit` is for subclasses that read more than items.
+
+    def _grown_encoder(self, old: Encoder) -> Encoder:
+        """Return the encoder that a warm start goes on with."""
+        return old
+
+    def _make_trainer(self, table: NDArray[np.float32], encoder: Encoder) -> Trainer:
+        return self.trainer_of(table, encoder, self.options)
+
+    def _make_scorer(self, trainer: Trainer) -> Scorer:
+        return Scorer(trainer.embeddings(), trainer.encoder, self.options.temperature)
+
+    def _batches(self, log: SessionLog, weights: NDArray[np.float32]) -> Batches:
+        return Batches(log, weights, self.vocabulary, self.options.max_length)
 
     def fit(
         self,
@@ -172,12 +215,11 @@ class SequenceModel(Recommender):
         before = len(self.vocabulary)
         self._read_counts(log, weights)
         trainer = self._grown_trainer()
-        by_event = target_weights(log, weights, self.options)
-        batches = Batches(log, by_event, self.vocabulary, self.options.max_length)
+        batches = self._batches(log, target_weights(log, weights, self.options))
         batch_size = max(SMALLEST_BATCH, batches.n_targets // STEPS_AN_EPOCH)
         batch_size = min(batch_size, self.options.batch_size)
         losses = self._run_epochs(trainer, batches, batch_size, rate=rate, epochs=epochs, progress=progress)
-        self._scorer = Scorer(trainer.table, trainer.encoder, self.options.temperature)
+        self._scorer = self._make_scorer(trainer)
         seconds = perf_counter() - began
         items, targets = len(self.vocabulary), batches.n_targets
         return TrainingReport(
@@ -217,7 +259,8 @@ class SequenceModel(Recommender):
             for batch in batches.epoch(batch_size, options.negatives, cumulated, generator):
                 now = np.float32(rate * min(1.0, (done + 1) / WARM_UP_STEPS) * _cosine(done / total))
                 seed = np.int32((options.seed + 7919 * (first + done)) % 2**31)
-                sums.append(trainer.step(batch.sessions, batch.weights, batch.negatives, now, seed))
+                read = (batch.sessions, batch.weights, batch.negatives, batch.inputs)
+                sums.append(trainer.step(*read, (now, seed)))
                 done += 1
                 if progress and done % 20 == 0:
                     progress(done / total, f"epoch {epoch + 1} of {epochs}")
@@ -239,8 +282,8 @@ class SequenceModel(Recommender):
         generator = np.random.default_rng((options.seed, len(rows)))
         shape = (self.vocabulary.size - len(rows), options.embedding_size)
         new = generator.standard_normal(shape) / options.embedding_size**0.5
-        encoder = old.encoder if old else self.make_encoder(options)
-        trainer = self.trainer_of(np.concatenate([rows, new.astype(np.float32)]), encoder, options)
+        encoder = self._grown_encoder(old.encoder) if old else self.make_encoder(options)
+        trainer = self._make_trainer(np.concatenate([rows, new.astype(np.float32)]), encoder)
         if old:
             trainer.adam.restore(old.adam.arrays())
         self._trainer = trainer
@@ -265,10 +308,10 @@ class SequenceModel(Recommender):
         encoder = self.make_encoder(self.options)
         for name, variable in encoder.weights.items():
             variable.assign(arrays[f"encoder/{name}"])
-        self._trainer = self.trainer_of(arrays["table"], encoder, self.options)
+        self._trainer = self._make_trainer(arrays["table"], encoder)
         slots = {name.removeprefix("adam/"): value for name, value in arrays.items() if name[:5] == "adam/"}
         self._trainer.adam.restore(slots)
-        self._scorer = Scorer(self._trainer.table, encoder, self.options.temperature)
+        self._scorer = self._make_scorer(self._trainer)
 
     def scorer(self) -> Scorer:
         """Return the scorer: the items' embeddings and the encoder."""

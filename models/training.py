@@ -61,6 +61,7 @@ class TrainingOptions:
         objective_cart: what a target counts that its session adds to the cart, then or later. 0, 1, 1 learns
             what is added next, 1, 1, 1 what comes next.
         objective_purchase: what a target counts that its session buys, then or later, added or not.
+        users: of hybrid, how many it knows at most: those with the most sessions, each with two or more.
         seed: of the initial weights, the order of batches and the negatives.
     """
 
@@ -87,6 +88,7 @@ class TrainingOptions:
     objective_view: float = 1.0
     objective_cart: float = 1.0
     objective_purchase: float = 1.0
+    users: int = 20_000
     seed: int = 7
 
     def __post_init__(self) -> None:
@@ -110,6 +112,7 @@ class TrainingOptions:
             "sample": self.sample >= 1,
             "regularization": self.regularization > 0,
             "confidence": self.confidence > 0,
+            "users": self.users >= 0,
             "members": all(self.members.split("+")),
             **{name: 0 <= getattr(self, name) < inf for name in OBJECTIVE_WEIGHTS},
         }

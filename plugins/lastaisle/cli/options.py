@@ -20,8 +20,8 @@ Model = Annotated[
     str,
     typer.Option(
         "--model",
-        help="attention, gru, transformer, neighbours, factorization, ncf, ensemble, popularity or "
-        "cooccurrence.",
+        help="attention, gru, transformer, hybrid, neighbours, factorization, ncf, ensemble, "
+        "popularity or cooccurrence.",
     ),
 ]
 Hyperparameters = Annotated[
