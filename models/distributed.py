@@ -59,7 +59,7 @@ class SharedTrainer(Trainer):
         self._strategy = strategy
         self._workers = strategy.num_replicas_in_sync
         self._worker = strategy.cluster_resolver.task_id or 0
-        self._on_all = tf.function(self._step_on_all, input_signature=self.signature)
+        self._on_all = tf.function(self._step_on_all, input_signature=self.signature, autograph=False)
         self.step = self._step_with_own_share
 
     def _step_with_own_share(

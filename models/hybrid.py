@@ -45,7 +45,7 @@ class HybridScorer(Scorer):
         for kind, shape in (("sessions", (None,)), ("events", (None, None))):
             for name, dtype in features[kind].columns.items():
                 specs[name] = tf.TensorSpec(shape, dtype, name=name)
-        self.score_in_context = tf.function(self._in_context).get_concrete_function(**specs)
+        self.score_in_context = tf.function(self._in_context, autograph=False).get_concrete_function(**specs)
 
     @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32, name="prefixes")])
     def score(self, prefixes: tf.Tensor) -> tf.Tensor:

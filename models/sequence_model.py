@@ -88,7 +88,7 @@ class Trainer(tf.Module):
             dict(inputs or {}),
             (tf.TensorSpec((), tf.float32), tf.TensorSpec((), tf.int32)),
         ]
-        self.step = tf.function(self._step, input_signature=self.signature)
+        self.step = tf.function(self._step, input_signature=self.signature, autograph=False)
 
     def embeddings(self) -> tf.Tensor:
         """Return what every item is scored by, [size, d], not yet normalized."""

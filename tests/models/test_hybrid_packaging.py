@@ -5,7 +5,6 @@ import pytest
 from models.packaging import package
 from models.recommender import create
 from models.sequences import Context
-from models.training import TrainingOptions
 from tests.models.test_hybrid import SMALL, shop
 
 
@@ -37,7 +36,7 @@ CONTEXT = {
 
 
 def scores(served, **columns):
-    answer = served.predict(pd.DataFrame({"items": ITEMS, **columns}))
+    answer = served.predict(pd.DataFrame({"items": ITEMS, **columns}), params={"k": 100})
     return [
         dict(zip(ids, values, strict=True))
         for ids, values in zip(answer["items"], answer["scores"], strict=True)
@@ -74,7 +73,7 @@ def test_every_column_counts(served, left_out):
 
 def test_without_columns_or_with_columns_of_no_use_it_serves_all_the_same(served, recommender):
     plain = scores(served)
-    ids, values = recommender.recommend([["i1", "i2"]], k=20)
+    ids, values = recommender.recommend([["i1", "i2"]], k=100)
     assert list(plain[0]) == ids[0]
     np.testing.assert_allclose(list(plain[0].values()), values[0], atol=1e-4)
     assert scores(served, country=["DE"] * 4, weather=["rain"] * 4) == plain
@@ -92,13 +91,3 @@ def test_times_may_be_times(served):
 def test_a_list_of_another_length_is_refused(served):
     with pytest.raises(ValueError, match="received 1 values for 2 items"):
         scores(served, event_type=[["item_viewed"], *TYPES[1:]])
-
-
-def test_models_without_context_pass_over_all_columns(tmp_path):
-    import mlflow
-
-    model = create("attention", TrainingOptions(embedding_size=8, epochs=1, max_length=5))
-    model.fit(shop(50, 1))
-    mlflow.pyfunc.save_model(str(tmp_path / "model"), **package(model, tmp_path / "files"))
-    served = mlflow.pyfunc.load_model(str(tmp_path / "model"))
-    assert scores(served, **CONTEXT) == scores(served)
