@@ -211,8 +211,15 @@ class Ensemble(Recommender):
     def scores(self, prefixes: NDArray[np.int32], context: Context | None = None) -> NDArray[np.float32]:
         """Score each item by the weighted sum of what the members say."""
         scorer = self.scorer()
-        said = [member.scores(_known(prefixes, member), context) for member in self._members.values()]
-        scores: NDArray[np.float32] = scorer.blend(said).numpy()
+        scores = np.empty((len(prefixes), self.vocabulary.size), np.float32)
+        chunk = max(1, SCORES_AT_ONCE // self.vocabulary.size)  # each member's scores lie in memory at once
+        for at in range(0, len(prefixes), chunk):
+            rows = slice(at, at + chunk)
+            said = [
+                member.scores(_known(prefixes[rows], member), context and context.rows(rows))
+                for member in self._members.values()
+            ]
+            scores[rows] = scorer.blend(said)
         scores[:, 0] = -np.inf
         return scores
 

@@ -188,6 +188,11 @@ class Context:
     sessions: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     events: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
+    def rows(self, rows: slice) -> Context:
+        """Return what is known of some of the sessions."""
+        sessions = {name: column[rows] for name, column in self.sessions.items()}
+        return Context(sessions, {name: column[rows] for name, column in self.events.items()})
+
 
 @dataclass(frozen=True)
 class EncodedExamples:
