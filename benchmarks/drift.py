@@ -1,6 +1,6 @@
 """Does drift detection stay quiet on quiet days, and hear every break?
 
-    python benchmarks/drift.py [--sessions 1500] [--warm-up 28] [--quiet 50]
+    python benchmarks/drift.py [--sessions 3000] [--warm-up 56] [--quiet 50]
 
 Simulates a shop whose tastes, popularity and catalogue move a little every day, fills a lake with its events
 and asks `lastaisle.drift.detect` day by day: how many of the quiet days raise an alarm? Then each break is
@@ -14,8 +14,9 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -38,13 +39,13 @@ from lastaisle.simulate.sessions import sessions_of
 from lastaisle.simulate.shoppers import DEVICES, PLACES, Shoppers, open_doors
 
 START = date(2025, 3, 3)
-SHOES = next(number for number, row in enumerate(CATEGORIES) if row[0] == "fashion.shoes")
+RUNNING = next(number for number, row in enumerate(CATEGORIES) if row[0] == "sports.running")
 
 
 def category_doubles(catalogue: Catalogue, shoppers: Shoppers) -> None:
-    """Double the demand for shoes, of those who already have a taste too."""
-    shoes = catalogue.shelf % len(CATEGORIES) == SHOES
-    shelves = np.unique(catalogue.shelf[shoes])
+    """Double the demand for running gear, of those who already have a taste too."""
+    running = catalogue.shelf % len(CATEGORIES) == RUNNING
+    shelves = np.unique(catalogue.shelf[running])
     catalogue.shelf_trend[shelves] += np.log(2.0)
     rng = np.random.default_rng(1)
     share = float(np.isin(shoppers.tastes[:, 0], shelves).mean())
@@ -57,10 +58,10 @@ def prices_rise(catalogue: Catalogue, shoppers: Shoppers) -> None:
     catalogue.list_price = catalogue.list_price * 1.3
 
 
-def shoes_rise(catalogue: Catalogue, shoppers: Shoppers) -> None:
+def running_rises(catalogue: Catalogue, shoppers: Shoppers) -> None:
     """Raise the prices of one category by 30 %."""
-    shoes = catalogue.shelf % len(CATEGORIES) == SHOES
-    catalogue.list_price = np.where(shoes, 1.3, 1.0) * catalogue.list_price
+    running = catalogue.shelf % len(CATEGORIES) == RUNNING
+    catalogue.list_price = np.where(running, 1.3, 1.0) * catalogue.list_price
 
 
 def launch(catalogue: Catalogue, shoppers: Shoppers) -> None:
@@ -71,7 +72,7 @@ def launch(catalogue: Catalogue, shoppers: Shoppers) -> None:
 BREAKS: dict[str, Callable[[Catalogue, Shoppers], None] | None] = {
     "category's share doubles": category_doubles,
     "all prices +30 %": prices_rise,
-    "one category's prices +30 %": shoes_rise,
+    "one category's prices +30 %": running_rises,
     "launch of 300 items": launch,
     "bot flood (3 % of sessions)": None,
     "busiest hour duplicated": None,
@@ -114,37 +115,36 @@ def happen(day: Day, catalogue: Catalogue, shoppers: Shoppers) -> pa.Table:
     return pa.table(columns)
 
 
-def quiet_days(options: ShopOptions) -> Iterator[tuple[Day, pa.Table]]:
-    """Simulate days on which nothing special happens."""
-    catalogue = open_catalogue(options)
-    shoppers = open_doors(options, catalogue.shelf_weights(options.start))
-    for number in range(options.days):
-        day = Day(options, number)
-        catalogue.open_day(day)
-        yield day, happen(day, catalogue, shoppers)
+@dataclass
+class Shop:
+    """A shop that goes on day by day.
 
+    Attributes:
+        options: which shop.
+        catalogue: its items, as of the last day.
+        shoppers: who has come so far.
+    """
 
-def broken_days(options: ShopOptions, name: str, days: int) -> list[pa.Table]:
-    """Simulate the days after the quiet ones, with a break that begins on the first of them."""
-    catalogue = open_catalogue(options)
-    shoppers = open_doors(options, catalogue.shelf_weights(options.start))
-    for number in range(options.days):  # the same shop, moved on to the same day
-        day = Day(options, number)
-        catalogue.open_day(day)
-        affinity = affinity_of(catalogue, day)
-        shoppers.drift(day, affinity.demand)
-        sessions_of(day, shoppers, affinity)
-    found = []
-    for number in range(options.days, options.days + days):
-        flooded = replace(options, bots=0.03) if name.startswith("bot flood") else options
+    options: ShopOptions
+    catalogue: Catalogue
+    shoppers: Shoppers
+
+    @classmethod
+    def opened(cls, options: ShopOptions) -> Shop:
+        """Return the shop before its first day."""
+        catalogue = open_catalogue(options)
+        return cls(options, catalogue, open_doors(options, catalogue.shelf_weights(options.start)))
+
+    def next(self, number: int, name: str = "", first: bool = False) -> pa.Table:
+        """Return the events of a day, with a break that begins on the first day after the quiet ones."""
+        flooded = replace(self.options, bots=0.03) if name.startswith("bot flood") else self.options
         day = Day(flooded, number)
-        catalogue.open_day(day)
-        change = BREAKS[name]
-        if change and number == options.days:
-            change(catalogue, shoppers)
-        events = happen(day, catalogue, shoppers)
-        found.append(duplicated(events) if "duplicated" in name else events)
-    return found
+        self.catalogue.open_day(day)
+        change = BREAKS.get(name)
+        if change and first:
+            change(self.catalogue, self.shoppers)
+        events = happen(day, self.catalogue, self.shoppers)
+        return duplicated(events) if "duplicated" in name else events
 
 
 def duplicated(events: pa.Table) -> pa.Table:
@@ -156,14 +156,12 @@ def duplicated(events: pa.Table) -> pa.Table:
     return pa.concat_tables([events, events.filter(pc.equal(hours, busiest))])
 
 
-def until_detected(
-    lake: Lake, settings: Settings, options: ShopOptions, name: str
-) -> tuple[int, DriftReport]:
-    """Append broken days one by one; return after how many an alarm came (0: not within 3) and its report."""
-    first = options.start + timedelta(days=options.days)
-    for number, events in enumerate(broken_days(options, name, 3)):
-        lake.append("events", events, key=f"{name}/{number}")
-        report = detect(lake, settings, first + timedelta(days=number))
+def until_detected(lake: Lake, settings: Settings, shop: Shop, name: str) -> tuple[int, DriftReport]:
+    """Append broken days; return after how many an alarm came (0: not within 3), and its report."""
+    for number in range(3):
+        day = shop.options.days + number
+        lake.append("events", shop.next(day, name, first=not number), key=f"{name}/{number}")
+        report = detect(lake, settings, shop.options.start + timedelta(days=day))
         if report.alarms:
             return number + 1, report
     return 0, report
@@ -172,7 +170,7 @@ def until_detected(
 def main() -> None:
     """Measure, and print the figures as a table and as one line of JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--sessions", type=int, default=1500, help="sessions on an average day")
+    parser.add_argument("--sessions", type=int, default=3000, help="sessions on an average day")
     parser.add_argument("--warm-up", type=int, default=56, help="days before the first that is judged")
     parser.add_argument("--quiet", type=int, default=50, help="quiet days that are judged")
     parser.add_argument("--seed", type=int, default=7)
@@ -187,19 +185,20 @@ def main() -> None:
     words: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="lastaisle-drift-") as folder:
         lake, settings = Lake(Path(folder) / "lake"), Settings(home=Path(folder))
-        for day, events in quiet_days(options):
-            lake.append("events", events, key=str(day.number))
-            if day.number >= given.warm_up:
-                report = detect(lake, settings, day.date)
+        shop = Shop.opened(options)
+        for number in range(days):
+            lake.append("events", shop.next(number), key=str(number))
+            if number >= given.warm_up:
+                report = detect(lake, settings, START + timedelta(days=number))
                 if report.alarms:
-                    alarms[day.date.isoformat()] = report.words
+                    alarms[report.day.isoformat()] = report.words
         quiet_seconds = time.perf_counter() - began
         for name in BREAKS:
-            copy = Lake(_copied(lake, Path(folder) / name.split()[0] / str(len(detected))))
-            detected[name], report = until_detected(copy, settings, options, name)
+            broken = Lake(_copied(lake, Path(folder) / name.split()[0] / str(len(detected))))
+            detected[name], report = until_detected(broken, settings, deepcopy(shop), name)
             words[name] = report.words
             if given.chart and name.startswith("category"):
-                draw(copy.scan(DRIFT).to_pylist(), given.chart)
+                draw(broken.scan(DRIFT).to_pylist(), given.chart)
     result = {
         "benchmark": "drift",
         "sessions_per_day": given.sessions,

@@ -1,8 +1,9 @@
 """Counts of visits by day, feature, segment and bin: all that the scores of distributions need.
 
 A visit counts once for each bin that it has, however many of its events do: events of one visit are much
-alike, and would be noise that a day of few visits is full of. Counts add up, so a reference of seven days is a sum, and no event is read twice for two comparisons. Bins are
-therefore fixed: a bin of prices is an eighth of an octave wide (9 %), one of dwell times half an octave.
+alike, and would be noise on a day of few visits. Counts add up, so a reference of seven days is a sum, and
+no event is read twice for two comparisons. Bins are therefore fixed: a bin of prices is an eighth of an
+octave wide (9 %), one of dwell times half an octave.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ _SEGMENTED = {
     "session_length": ("sessions", "length_bin", "true"),
 }
 
-_NUMBER = {"base": "count(DISTINCT session_id)", "sessions": "count(*)"}
+_VISITS = "count(DISTINCT session_id)"
+_NUMBER = {"base": _VISITS, "sessions": "count(*)"}
 
 _BY_SEGMENT = """
 SELECT day, '{feature}' AS feature, CASE
@@ -98,14 +100,14 @@ GROUP BY GROUPING SETS ((day, {bin}), (day, {bin}, device), (day, {bin}, shopper
 HAVING segment IS NOT NULL
 """
 
-_OTHERS = """
-SELECT day, 'device_type' AS feature, 'all' AS segment, device AS bin, count(DISTINCT session_id) AS n FROM base GROUP BY ALL
+_OTHERS = f"""
+SELECT day, 'device_type' AS feature, 'all' AS segment, device AS bin, {_VISITS} AS n FROM base GROUP BY ALL
 UNION ALL
-SELECT day, 'shopper', 'all', shopper, count(DISTINCT session_id) FROM base WHERE shopper IS NOT NULL GROUP BY ALL
+SELECT day, 'shopper', 'all', shopper, {_VISITS} FROM base WHERE shopper IS NOT NULL GROUP BY ALL
 UNION ALL
-SELECT day, 'items', 'all', item_id, count(DISTINCT session_id) FROM base WHERE item_id IS NOT NULL GROUP BY ALL
+SELECT day, 'items', 'all', item_id, {_VISITS} FROM base WHERE item_id IS NOT NULL GROUP BY ALL
 UNION ALL
-SELECT day, 'price', 'category=' || category, price_bin::VARCHAR, count(DISTINCT session_id) FROM base
+SELECT day, 'price', 'category=' || category, price_bin::VARCHAR, {_VISITS} FROM base
 WHERE event_type = 'item_viewed' AND category IS NOT NULL GROUP BY ALL
 UNION ALL
 SELECT day, 'repeated', 'all', unnest(['first', 'again']), unnest([count(*), sum(n - 1)::BIGINT])

@@ -25,7 +25,8 @@ def describe(feature: str, segment: str, series: Series, reference: Floats, now:
     of = _of(segment)
     if feature == "new_items":
         new = (reference == 0) & (now > 0)
-        return f"{_percent(now[new].sum() / now.sum())} of what visits looked at are {int(new.sum()):,} new items"
+        share = _percent(now[new].sum() / now.sum())
+        return f"{share} of what visits looked at are {int(new.sum()):,} new items"
     if feature == "repeated":
         again = series.bins == "again"
         return f"{_NAMES[feature]} are {_percent(now[again].sum() / now.sum())} of all, " + (
