@@ -87,18 +87,34 @@ def test_a_day_without_enough_visits_or_days_before_is_not_compared():
     assert scores(counts, FIRST) == []
 
 
-@pytest.mark.parametrize(
-    ("feature", "segment", "bins", "words"),
-    [
-        ("price", "category=shoes", {"40": (500, 0), "43": (0, 500)}, "prices of category shoes rose by 30 %"),
-        ("price", "all", {"40": (500, 250), str(MISSING): (0, 250)}, "prices are missing in 50.0 %, 0.0 % before"),
-        ("category", "device=mobile", {"a": (900, 800), "b": (100, 200)}, "category b on mobile rose from 10.0 % to 20.0 %"),
-        ("session_length", "all", {"2": (999, 950), str(CRAWLER): (1, 50)}, "5.0 % of the sessions are crawlers, 0.1 % before"),
-        ("session_length", "all", {"2": (500, 0), "4": (500, 1000)}, "sessions have 4.00 items on average, 3.00 before"),
-        ("repeated", "all", {"first": (1000, 900), "again": (0, 100)}, "events that repeat one exactly are 10.0 % of all, 0.0 % before"),
-    ],
-)  # fmt: skip
-def test_words_say_what_changed_where_and_how_much(feature, segment, bins, words):
+CHANGES = {
+    "prices of category shoes rose by 30 %": ("price", "category=shoes", {"40": (500, 0), "43": (0, 500)}),
+    "prices are missing in 50.0 %, 0.0 % before": (
+        *("price", "all"),
+        {"40": (500, 250), str(MISSING): (0, 250)},
+    ),
+    "category b on mobile rose from 10.0 % to 20.0 %": (
+        *("category", "device=mobile"),
+        {"a": (900, 800), "b": (100, 200)},
+    ),
+    "5.0 % of the sessions are crawlers, 0.1 % before": (
+        *("session_length", "all"),
+        {"2": (999, 950), str(CRAWLER): (1, 50)},
+    ),
+    "sessions have 4.00 items on average, 3.00 before": (
+        *("session_length", "all"),
+        {"2": (500, 0), "4": (500, 1000)},
+    ),
+    "events that repeat one exactly are 10.0 % of all, 0.0 % before": (
+        *("repeated", "all"),
+        {"first": (1000, 900), "again": (0, 100)},
+    ),
+}
+
+
+@pytest.mark.parametrize("words", CHANGES)
+def test_words_say_what_changed_where_and_how_much(words):
+    feature, segment, bins = CHANGES[words]
     reference, now = np.array(list(bins.values()), float).T
     series = Series(np.array(list(bins), dtype=object), np.zeros((0, len(bins))))
     assert describe(feature, segment, series, reference, now) == words

@@ -6,11 +6,11 @@ import pytest
 from lastaisle.drift.measure import psi
 from lastaisle.drift.thresholds import Rule, limit_of
 
-FEATURES, VISITS, HISTORY = 30, 3000, 56
+FEATURES, VISITS, HISTORY = 20, 3000, 56
 
 
 def quiet_scores(windows, seed, doubled_on=None):
-    """Return the psi of each window against the seven before it, [windows - 7, features], of one multinomial."""
+    """Return the psi of each window against the seven before it, [windows - 7, features]."""
     generator = np.random.default_rng(seed)
     found = []
     for chances in generator.dirichlet(np.full(12, 3.0), size=FEATURES):
