@@ -44,18 +44,14 @@ def test_equal_versions_do_not_differ_and_another_shop_makes_others():
     same = {each.feature: each.score for each in version_scores(trained(log), trained(log), log)}
     assert same == {"predictions": 0.0, "recommended_popularity": 0.0}
     other = {each.feature: each.score for each in version_scores(trained(log), trained(shop(7)), log)}
-    assert other["predictions"] > 0.5
+    assert other["predictions"] > 0.4
 
 
 def test_hits_are_the_share_of_a_sessions_next_items_that_were_shown():
     model = trained(shop(1))
     assert hits(model, shop(1, 50)).tolist() == [1.0] * 50
-    assert hits(
-        model, SessionLog.from_lists([["i0", "unknown"], ["i0"], ["i0", "i1", "unknown"]])
-    ).tolist() == [
-        0.0,
-        0.5,
-    ]
+    log = SessionLog.from_lists([["i0", "unknown"], ["i0"], ["i0", "i1", "unknown"]])
+    assert hits(model, log).tolist() == [0.0, 0.5]
 
 
 def streams(*rates, sessions=800):

@@ -31,6 +31,8 @@ PRICE_BINS, DWELL_BINS, LENGTH_BINS = 8, 2, 4  # an octave
 MISSING = -999
 #: The bin of sessions that are too long for a shopper's.
 CRAWLER = 999
+#: Two series with items as bins, that together hold prices: the logarithm times the visits, and the visits.
+LOG_PRICE, PRICED = "log_price", "priced"
 
 _COLUMNS = {
     **dict.fromkeys(("session_id", "user_id", "item_id", "event_type", "device_type", "country"), "VARCHAR"),
@@ -54,7 +56,7 @@ SELECT read.event_date AS day, session_id, item_id, event_type, category, occurr
     coalesce(country, 'unknown') AS country,
     hour(occurred_at) AS hour,
     coalesce(category, 'unknown') AS shelf,
-    coalesce(brand, 'unknown') AS brand,
+    coalesce(brand, 'unknown') AS brand, price,
     count(*) OVER (PARTITION BY read.event_date, session_id) AS n_events,
     coalesce(floor({price_bins} * log2(greatest(price, 0.01))), {missing})::INT AS price_bin,
     coalesce(floor({dwell_bins} * log2(1 + dwell_ms)), {missing})::INT AS dwell_bin
@@ -107,8 +109,14 @@ SELECT day, 'shopper', 'all', shopper, {_VISITS} FROM base WHERE shopper IS NOT 
 UNION ALL
 SELECT day, 'items', 'all', item_id, {_VISITS} FROM base WHERE item_id IS NOT NULL GROUP BY ALL
 UNION ALL
-SELECT day, 'price', 'category=' || category, price_bin::VARCHAR, {_VISITS} FROM base
-WHERE event_type = 'item_viewed' AND category IS NOT NULL GROUP BY ALL
+SELECT day, unnest(['{LOG_PRICE}', '{PRICED}']), segment, item_id, unnest([log_price * n, n::DOUBLE])
+FROM (
+    SELECT day, unnest(['all', 'category=' || shelf]) AS segment, item_id, n, log_price
+    FROM (
+        SELECT day, shelf, item_id, {_VISITS} AS n, avg(ln(price)) AS log_price
+        FROM base WHERE event_type = 'item_viewed' AND price > 0 GROUP BY ALL
+    )
+)
 UNION ALL
 SELECT day, 'repeated', 'all', unnest(['first', 'again']), unnest([count(*), sum(n - 1)::BIGINT])
 FROM (SELECT day, count(*) AS n FROM base GROUP BY day, session_id, item_id, event_type, occurred_at)

@@ -20,12 +20,13 @@ from lastaisle.drift.measure import (
     REFERENCE_DAYS,
     Score,
     compared,
+    price_changes,
     scores,
 )
 from lastaisle.drift.report import DriftReport, Finding
 from lastaisle.drift.thresholds import Rule
 from lastaisle.drift.versions import version_scores
-from lastaisle.drift.words import describe, describe_weekday
+from lastaisle.drift.words import describe, describe_price_level, describe_weekday
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.training.windows import evaluation_sessions
 
@@ -151,14 +152,16 @@ def _report(day: date, findings: Sequence[Finding], history: History, cooldown_h
 
 def _said(judged: Sequence[Finding], counts: Counts, day: date) -> list[Finding]:
     """Say of each alarm what changed."""
-    sides = dict(compared(counts, day))
+    sides, levels = dict(compared(counts, day)), price_changes(counts, day)
     found = []
     for each in judged:
         change = each.change
         if each.alarmed and not change:
             change = _ABOUT_VERSIONS.get(each.feature, "")
             feature = "items" if each.feature == "new_items" else each.feature
-            if each.feature == "weekday":
+            if each.feature == "price_level":
+                change = describe_price_level(each.segment, levels[each.segment][0])
+            elif each.feature == "weekday":
                 change = describe_weekday(counts.totals)
             elif (feature, each.segment) in sides:
                 change = describe(each.feature, each.segment, *sides[feature, each.segment])

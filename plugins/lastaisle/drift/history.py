@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lastaisle.drift.measure import Score
+from lastaisle.drift.measure import CHANGE, Score
 from lastaisle.drift.report import DriftReport, Finding
 from lastaisle.drift.thresholds import Rule, limit_of
 from lastaisle.lake.tables import DRIFT, DRIFT_SCHEMA
@@ -57,6 +57,8 @@ class History:
         rows = self._series.get((score.feature, score.segment, score.measure), [])
         past = np.array([row["score"] for row in rows], np.float64)
         weekdays = np.array([row["day"].weekday() for row in rows], np.int64)
+        if score.measure == CHANGE:
+            rule = dataclasses.replace(rule, floor=rule.price_floor)
         limit = limit_of(past, weekdays, self.day.weekday(), family, rule)
         alarmed = limit is not None and score.score > limit
         return Finding(limit=limit, alarmed=alarmed, change="", **dataclasses.asdict(score))

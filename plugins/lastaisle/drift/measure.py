@@ -13,7 +13,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from lastaisle.drift.counts import CRAWLER, MISSING, Counts, Series
+from lastaisle.drift.counts import CRAWLER, LOG_PRICE, MISSING, PRICED, Counts, Series
 
 REFERENCE_DAYS = 7
 LEAST_REFERENCE_DAYS = 3  # of the seven with events: fewer hold too few weekdays
@@ -21,7 +21,7 @@ LEAST_VISITS = 200  # on either side: below, the noise of a score hides any chan
 SMOOTHING = 0.5
 ORDERED = frozenset({"price", "dwell", "session_length"})
 ORDERED_GROUPS, LARGEST, LARGEST_ITEMS = 10, 30, 1000
-PSI, JENSEN_SHANNON, SHARE = "psi", "jensen_shannon", "share"
+PSI, JENSEN_SHANNON, SHARE, CHANGE = "psi", "jensen_shannon", "share", "change"
 
 Floats = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ class Score:
     Attributes:
         feature: what is compared.
         segment: of which events: all, or like device=mobile.
-        measure: psi, jensen_shannon, share, churn or adwin; what `score` is.
+        measure: psi, jensen_shannon, share, change, churn or adwin; what `score` is.
         score: 0 for no difference; psi in nats, jensen_shannon in bits, the others as shares of 1.
         divergence: Jensen-Shannon in bits, beside a psi; None where there is no distribution.
         visits: how many the window has, each counted once for each bin.
@@ -123,6 +123,8 @@ def compared(counts: Counts, day: date) -> Iterator[tuple[tuple[str, str], tuple
     if row < 1 or np.count_nonzero(counts.totals[before]) < LEAST_REFERENCE_DAYS:
         return
     for key, series in counts.series.items():
+        if key[0] in (LOG_PRICE, PRICED):
+            continue
         reference, now = series.counts[before].sum(axis=0), series.counts[row]
         if min(reference.sum(), now.sum()) >= LEAST_VISITS:
             yield key, (series, reference, now)
@@ -145,7 +147,40 @@ def scores(counts: Counts, day: date) -> list[Score]:
             found.append(Score("new_items", segment, SHARE, new, None, *sizes))
         else:
             found.append(Score(feature, segment, PSI, float(psi(*groups)), divergence, *sizes))
-    return [*found, *_weekday(counts, day)] if found else []
+    return [*found, *_price_levels(counts, day), *_weekday(counts, day)] if found else []
+
+
+def price_changes(counts: Counts, day: date) -> dict[str, tuple[float, int, int]]:
+    """Return by how much prices changed, by segment (all, category=…), with the visits on either side.
+
+    It is the median, weighed by the window's visits, of price / former price - 1 over the items that both
+    sides have: other than the distribution of prices, it stays where it is when another item sells better, or
+    a few are on promotion, so that the many small categories can be looked at one by one.
+    """
+    found = {}
+    row = counts.row(day)
+    before = slice(max(0, row - REFERENCE_DAYS), row)
+    for (feature, segment), series in counts.series.items():
+        if feature != PRICED or row < 1:
+            continue
+        logs = counts.series[LOG_PRICE, segment].counts
+        reference, now = series.counts[before].sum(axis=0), series.counts[row]
+        both = (reference > 0) & (now > 0)
+        visits, former = float(now[both].sum()), float(reference[both].sum())
+        if min(visits, former) < LEAST_VISITS:
+            continue
+        moved = logs[row][both] / now[both] - logs[before].sum(axis=0)[both] / reference[both]
+        order = np.argsort(moved)
+        middle = np.searchsorted(np.cumsum(now[both][order]), visits / 2)
+        found[segment] = (float(np.expm1(moved[order][middle])), int(visits), int(former))
+    return found
+
+
+def _price_levels(counts: Counts, day: date) -> list[Score]:
+    return [
+        Score("price_level", segment, CHANGE, abs(change), None, visits, former)
+        for segment, (change, visits, former) in price_changes(counts, day).items()
+    ]
 
 
 def _weekday(counts: Counts, day: date) -> list[Score]:

@@ -14,6 +14,7 @@ _MEASURES = {
     "psi": "PSI",
     "jensen_shannon": "Jensen-Shannon",
     "share": "share",
+    "change": "change",
     "churn": "churn",
     "adwin": "drop",
 }

@@ -39,12 +39,14 @@ class Rule:
         least_history: a series with fewer former scores has no limit yet, and raises no alarm.
         floor: no limit is below it: a shop whose days are all alike is not woken by the first that is not
             quite so; psi 0.1 is what the trade calls a small change.
+        price_floor: the same for a change of prices: on most days their median does not change at all.
     """
 
     false_alarms: float = 0.001
     history: int = 56
     least_history: int = 14
     floor: float = 0.005
+    price_floor: float = 0.02
 
 
 def limit_of(

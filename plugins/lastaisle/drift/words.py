@@ -40,6 +40,11 @@ def describe(feature: str, segment: str, series: Series, reference: Floats, now:
     return f"{what} {_moved(p[most] > q[most])} from {_percent(q[most])} to {_percent(p[most])}"
 
 
+def describe_price_level(segment: str, change: float) -> str:
+    """Say by how much most prices changed."""
+    return f"prices{_of(segment)} {_changed(1 + change)}"
+
+
 def describe_weekday(totals: Floats) -> str:
     """Say how the day's number of events compares with that of a week earlier; totals end with the day."""
     return f"visits {_changed(totals[-1] / max(totals[-8], 1.0))} against the same weekday a week before"
