@@ -13,9 +13,11 @@ from lastaisle import cli
 from lastaisle.cli.options import DRIFTED
 from lastaisle.config import Settings
 from lastaisle.drift.counts import count_events
-from lastaisle.drift.detect import detect
+from lastaisle.drift.detect import Versions, detect
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake import Lake
+from models.recommender import create
+from models.sequences import SessionLog
 
 FIRST = date(2025, 9, 1)
 DAYS, VISITS = 26, 500
@@ -28,6 +30,8 @@ SCHEMA = pa.schema(
         *((name, pa.string()) for name in ("device_type", "country", "category", "brand", "batch_id")),
         ("price", pa.float64()),
         ("dwell_ms", pa.int64()),
+        ("sequence", pa.int64()),
+        ("consent_personalization", pa.bool_()),
         ("event_date", pa.date32()),
     ]
 )
@@ -59,6 +63,8 @@ def day_of_events(day, prices=1.0, shoes=0.25, batch=None):
                     "batch_id": batch or str(day),
                     "price": (10.0 + 3 * item) * (prices if shelf == 1 else 1.0),
                     "dwell_ms": int(generator.lognormal(10, 1)),
+                    "sequence": step,
+                    "consent_personalization": True,
                     "event_date": day,
                 }
             )
@@ -208,3 +214,25 @@ def test_the_command_prints_what_drifted_draws_it_and_exits_with_13(lake, monkey
     assert "prices of category shoes rose by 30 %" in ended.output
     assert json.loads(report.read_text())["retrain"] is True
     assert chart.read_bytes().startswith(b"\x89PNG")
+
+
+def test_champion_and_previous_version_are_looked_at_once_a_pair_and_their_hits_every_day(lake):
+    pytest.importorskip("river", reason="river is not in the lock yet: make lock")
+    for number in range(2):
+        lake.append("events", day_of_events(LAST + timedelta(days=number)), key=str(number))
+    models = []
+    for sessions in ([["i1", "i2"], ["i2", "i3"]], [["i1", "i2"], ["i2", "i4"]]):
+        models.append(create("cooccurrence"))
+        models[-1].fit(SessionLog.from_lists(sessions))
+    versions = Versions("2", models[1], "1", models[0])
+    settings = Settings(home=lake.url.rpartition("/")[0])
+    found = [detect(lake, settings, LAST + timedelta(days=number), versions) for number in range(2)]
+    about = [{each.feature for each in report.findings} for report in found]
+    assert {"predictions", "recommended_popularity", "hit_rate"} <= about[0]
+    assert about[1] & {"predictions", "recommended_popularity", "hit_rate"} == {"hit_rate"}
+    assert found[0].model_version == "2"
+    rows = lake.scan("drift").to_pylist()
+    assert {row["model_version"] for row in rows if row["feature"] == "predictions"} == {"1→2"}
+    streams = [row["hits"] for row in rows if row["feature"] == "hit_rate"]
+    assert all(100 < len(stream) <= VISITS for stream in streams)
+    assert detect(lake, settings, LAST, versions).findings == found[0].findings
