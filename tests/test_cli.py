@@ -29,6 +29,7 @@ COMMANDS = [
         "release",
         "rollback",
         "maintain",
+        "drift",
         "contracts",
     ),
     *("replay", "simulate", "benchmark"),

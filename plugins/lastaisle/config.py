@@ -62,6 +62,9 @@ class Settings:
             late; an hour or a day of a Kafka source is complete when this has passed.
         keep_raw_days: days after ingestion until rows of raw_events and quarantine are deleted; 0 keeps all.
         keep_versions_days: days for which the versions of a table that a training read stay readable.
+        drift_history_days: how many days before a day the limits of its drift are learned from, at most.
+        drift_false_alarms: the chance that a day on which nothing changed raises any alarm of drift.
+        drift_cooldown_hours: drift starts no full training so soon after it has started one.
         airflow_port: where Airflow listens on 127.0.0.1.
         mlflow_port: where MLflow listens on 127.0.0.1.
         mlflow_ui: base address of MLflow's pages, for links; default http://127.0.0.1:<mlflow_port>.
@@ -98,6 +101,9 @@ class Settings:
     lateness_minutes: float = 60.0
     keep_raw_days: int = 400
     keep_versions_days: int = 30
+    drift_history_days: int = 56
+    drift_false_alarms: float = 0.001
+    drift_cooldown_hours: float = 72.0
     airflow_port: int = 8080
     mlflow_port: int = 5000
     mlflow_ui: str = ""

@@ -10,6 +10,8 @@ EVENTS = Asset(name="events", uri="x-lastaisle://events", group="lastaisle")
 LATE_EVENTS = Asset(name="late_events", uri="x-lastaisle://events/late", group="lastaisle")
 #: More waits in Kafka than one run may take.
 BACKLOG = Asset(name="backlog", uri="x-lastaisle://backlog", group="lastaisle")
+#: A day of events, or what the champion makes of it, is not as the days before it; with its words.
+DRIFT = Asset(name="drift", uri="x-lastaisle://events/drift", group="lastaisle")
 CHECKOUT_RECOMMENDER = Asset(
     name="checkout_recommender", uri="x-lastaisle://checkout-recommender/champion", group="lastaisle"
 )

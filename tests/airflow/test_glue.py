@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
+from airflow.sdk.exceptions import AirflowSkipException
 
 from lastaisle.config import Settings, SettingsError
 from lastaisle.errors import SourceError
-from lastaisle_airflow import defaults, ingestion, learning, links, partitions
+from lastaisle_airflow import defaults, drifting, ingestion, learning, links, partitions
 from lastaisle_airflow.airflow_api import Run, seconds_of
 
 
@@ -178,3 +179,21 @@ def test_time_between_tasks_is_airflows_and_parallel_tasks_count_once():
     run = Run("d", "r", None, "success", at(0), at(30))
     waiting = {"start_date": None, "end_date": None, "state": "skipped"}
     assert seconds_of([task(12, 20), task(2, 10), task(4, 8), task(6, 11), waiting], run) == (17.0, 13.0)
+
+
+def test_drift_is_announced_and_trained_for_only_where_it_alarms_and_has_rested():
+    found = {"day": "2025-10-09", "alarmed": 2, "words": "prices rose", "retrain": True, "reason": "why"}
+    assert drifting.require_alarm(found)["words"] == "prices rose"
+    assert drifting.require_retrain(found) == "prices rose"
+    with pytest.raises(AirflowSkipException, match="why"):
+        drifting.require_retrain({**found, "retrain": False})
+    with pytest.raises(AirflowSkipException, match="prices rose"):
+        drifting.require_alarm({**found, "alarmed": 0})
+
+
+def test_drift_is_measured_when_the_day_is_over(tmp_path, monkeypatch):
+    monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path))
+    with pytest.raises(AirflowSkipException, match="ends at 15:00"):
+        drifting.measure({"dag_run": DagRun(partition_key="2025-10-09T14")})
+    with pytest.raises(AirflowSkipException, match="no table 'events'"):
+        drifting.measure({"dag_run": DagRun(partition_key="2025-10-09T23")})

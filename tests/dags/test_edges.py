@@ -49,6 +49,22 @@ def test_an_emergency_waits_for_no_training(dagbag):
     assert {task.pool for task in dagbag.dags["rollback_model"].tasks} == {"default_pool"}
 
 
+def test_drift_is_announced_before_a_training_starts_for_it(dagbag):
+    dag = dagbag.dags["detect_drift"]
+    assert dag.timetable.asset_condition == dagbag.dags["retrain_incremental"].timetable.asset_condition
+    found = {task.task_id: [asset.name for asset in task.outlets] for task in dag.tasks if task.outlets}
+    assert found == {"announce_drift": ["drift"]}
+    assert dag.get_task("announce_drift").upstream_task_ids == {"measure_drift"}
+    assert dag.get_task("decide_on_training").upstream_task_ids == {"measure_drift", "announce_drift"}
+    start = dag.get_task("start_retrain_full")
+    assert start.upstream_task_ids == {"decide_on_training"}
+    assert start.trigger_dag_id in dagbag.dags
+    # Tried again, or for a day ingested anew, it is the same run; and the run says why it runs.
+    assert "partition_key" in start.trigger_run_id
+    assert start.skip_when_already_exists
+    assert "note" in start.template_fields
+
+
 def test_each_table_is_maintained_by_a_task_of_its_own(dagbag):
     task = dagbag.dags["maintain_tables"].get_task("maintain_table")
     assert task.is_mapped

@@ -17,7 +17,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 1 error, or a file left out; 2 wrong usage or settings; 3 source unreadable; "
     "4 row counts do not add up; 5 not enough data; 6 no such version; 10 done, but the gate refused the "
     "candidate; 11 a source's fields or a contract's change breaks; 12 a contract's version does not say "
-    "what changed. Settings come from LASTAISLE_* environment variables.",
+    "what changed; 13 something drifted. Settings come from LASTAISLE_* environment variables.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -25,7 +25,7 @@ app = typer.Typer(
 for _command in (
     *(logs.ingest, logs.lag, logs.collect),
     *(learning.train, learning.tune, learning.evaluate, learning.release, learning.rollback),
-    *(tables.maintain, learning.replay, logs.simulate),
+    *(tables.maintain, tables.drift, learning.replay, logs.simulate),
 ):
     app.command()(_command)
 

@@ -9,6 +9,7 @@ import typer
 
 REFUSED = 10
 BREAKING, UNMARKED = 11, 12
+DRIFTED = 13
 
 Report = Annotated[Path | None, typer.Option("--report", help="Write the report to this file, as JSON.")]
 LakeUrl = Annotated[str, typer.Option("--lake", help="Folder or URL of the lake; default LASTAISLE_LAKE.")]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from lastaisle.cli.options import BREAKING, UNMARKED, LakeUrl, Report
-from lastaisle.cli.terminal import bar, console, errors, read_settings, write
+from lastaisle.cli.options import BREAKING, DRIFTED, UNMARKED, LakeUrl, Report
+from lastaisle.cli.terminal import bar, console, errors, open_stores, read_settings, write
+
+if TYPE_CHECKING:
+    from lastaisle.drift.report import DriftReport
 
 
 def maintain(
@@ -46,6 +51,48 @@ def maintain(
             f"{each.seconds:.1f}",
         )
     console.print(shown)
+
+
+def drift(
+    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day (UTC) to look at.")],
+    model: Annotated[
+        bool, typer.Option(help="Also look at what champion and previous version predict.")
+    ] = True,
+    chart: Annotated[Path | None, typer.Option(help="Draw scores and limits to this PNG file.")] = None,
+    lake: LakeUrl = "",
+    report: Report = None,
+) -> None:
+    """Say what drifted on a day against the seven days before, by limits learned from the table `drift`.
+
+    Exits with 0 if nothing did, 13 if something did.
+    """
+    from lastaisle.drift.detect import detect
+    from lastaisle.drift.report import draw
+    from lastaisle.lake.tables import DRIFT
+    from lastaisle.release.serving import serving_versions
+
+    settings, tables, registry = open_stores(lake)
+    with bar("Measuring"):
+        done = detect(tables, settings, day.date(), serving_versions(tables, registry) if model else None)
+    write(done.to_dict(), report)
+    console.print(_table_of(done))
+    console.print(done.words, markup=False, highlight=False)
+    if chart:
+        draw(tables.scan(DRIFT).to_pylist(), chart, day.date())
+        console.print(f"chart: {chart}")
+    if done.alarms:
+        raise typer.Exit(DRIFTED)
+
+
+def _table_of(done: DriftReport) -> Table:
+    """Lay out the alarms, or where there are none what came nearest to its limit."""
+    shown = done.alarms or sorted(done.findings, key=lambda each: -each.excess)[:5]
+    title = f"{done.day}: {len(done.alarms)} alarms in {len(done.findings)} comparisons"
+    table = Table("feature", "segment", "measure", "score", "limit", "what changed", title=title)
+    for each in shown:
+        limit = "" if each.limit is None else f"{each.limit:.4f}"
+        table.add_row(each.feature, each.segment, each.measure, f"{each.score:.4f}", limit, each.change)
+    return table
 
 
 def diff(

@@ -15,9 +15,10 @@ TRAINING_RUNS: Final = "training_runs"
 RELEASES: Final = "releases"
 GAPS: Final = "gaps"
 FILES: Final = "files"
+DRIFT: Final = "drift"
 ALL_TABLES: Final = (
     *(RAW_EVENTS, QUARANTINE, BATCHES, EVENTS, EXPOSURES, TRAINING_RUNS, RELEASES),
-    *(GAPS, FILES),
+    *(GAPS, FILES, DRIFT),
 )
 
 #: Partition columns of the tables that have any: UTC days of event time; in quarantine, of ingestion.
@@ -116,5 +117,31 @@ GAPS_SCHEMA: Final = pa.schema(
         pa.field("start_offset", pa.int64()),
         pa.field("end_offset", pa.int64()),
         pa.field("noticed_at", TIMESTAMP),
+    ]
+)
+
+#: How far each day lay from the days before it: limits are learned from former scores. One row a day, feature
+#: and segment; a day measured again, since its events changed, has rows with other `contents`.
+DRIFT_SCHEMA: Final = pa.schema(
+    [
+        pa.field("day", pa.date32()),
+        pa.field("window_start", TIMESTAMP),
+        pa.field("window_end", TIMESTAMP),
+        pa.field("feature", pa.string()),
+        pa.field("segment", pa.string()),
+        pa.field("measure", pa.string()),
+        pa.field("score", pa.float64()),
+        pa.field("divergence", pa.float64()),
+        pa.field("limit", pa.float64()),
+        pa.field("alarmed", pa.bool_()),
+        pa.field("change", pa.string()),
+        pa.field("visits", pa.int64()),
+        pa.field("reference_visits", pa.int64()),
+        pa.field("retrain", pa.bool_()),
+        pa.field("reason", pa.string()),
+        pa.field("model_version", pa.string()),
+        pa.field("hits", pa.list_(pa.float32())),
+        pa.field("contents", pa.string()),
+        pa.field("measured_at", TIMESTAMP),
     ]
 )

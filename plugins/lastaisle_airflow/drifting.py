@@ -1,0 +1,73 @@
+"""What the tasks of `detect_drift` do, and the operator that starts a training for it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk.exceptions import AirflowSkipException
+
+from lastaisle.config import Settings
+from lastaisle_airflow.partitions import interval, partition_of
+from lastaisle_airflow.stores import open_lake
+
+log = logging.getLogger(__name__)
+
+
+class TriggerWithNote(TriggerDagRunOperator):
+    """Trigger a DAG run whose note may be a template too, so that it says why it runs."""
+
+    template_fields = (*TriggerDagRunOperator.template_fields, "note")
+
+
+def measure(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Measure the day that ends with the run's partition; return what was found, without the single scores.
+
+    Raises:
+        AirflowSkipException: the day is not over yet (partitions are hours), or it cannot be compared, as the
+            first days of a shop.
+    """
+    from lastaisle.drift.detect import detect
+    from lastaisle.errors import NotEnoughDataError
+    from lastaisle.release.registry import Registry
+    from lastaisle.release.serving import serving_versions
+
+    _, end = interval(partition_of(context))
+    if end.hour:
+        raise AirflowSkipException(f"a day is measured when it is over; this partition ends at {end:%H:%M}")
+    settings = Settings.from_env()
+    lake = open_lake(settings)
+    day = (end - timedelta(days=1)).date()
+    try:
+        report = detect(lake, settings, day, serving_versions(lake, Registry(settings)))
+    except NotEnoughDataError as too_few:
+        raise AirflowSkipException(str(too_few)) from too_few
+    log.info("%s", report.words)
+    found = report.to_dict()
+    del found["findings"]
+    return found
+
+
+def require_alarm(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the announcement says.
+
+    Raises:
+        AirflowSkipException: nothing drifted.
+    """
+    if not found["alarmed"]:
+        raise AirflowSkipException(found["words"])
+    return {name: found[name] for name in ("day", "words", "retrain", "alarmed")}
+
+
+def require_retrain(found: Mapping[str, Any]) -> str:
+    """Return why a full training is started.
+
+    Raises:
+        AirflowSkipException: another one was started shortly before.
+    """
+    if not found["retrain"]:
+        raise AirflowSkipException(found["reason"])
+    return str(found["words"])
