@@ -217,7 +217,6 @@ def test_the_command_prints_what_drifted_draws_it_and_exits_with_13(lake, monkey
 
 
 def test_champion_and_previous_version_are_looked_at_once_a_pair_and_their_hits_every_day(lake):
-    pytest.importorskip("river", reason="river is not in the lock yet: make lock")
     for number in range(2):
         lake.append("events", day_of_events(LAST + timedelta(days=number)), key=str(number))
     models = []

@@ -60,7 +60,6 @@ def streams(*rates, sessions=800):
 
 
 def test_a_fall_of_the_hit_rate_is_heard_and_a_steady_one_or_a_rise_is_not():
-    pytest.importorskip("river", reason="river is not in the lock yet: make lock")
     *past, fallen = streams(*[0.4] * 14, 0.3)
     found = hit_rate_drop(past, fallen, 0.001)
     assert found.dropped
@@ -70,5 +69,4 @@ def test_a_fall_of_the_hit_rate_is_heard_and_a_steady_one_or_a_rise_is_not():
 
 
 def test_the_first_window_of_a_champion_has_nothing_to_fall_from():
-    pytest.importorskip("river", reason="river is not in the lock yet: make lock")
     assert not hit_rate_drop([], streams(0.1)[0], 0.001).dropped
