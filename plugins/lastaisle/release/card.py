@@ -334,9 +334,9 @@ def _privacy(facts: Facts) -> tuple[str, str]:
         f"{'; '.join(done)}. Item ids, their order and their times reach the model and, if its architecture "
         "reads them, what was done with the items, their category, brand and price, the device, country and "
         "region, and the shopper's pseudonym.",
-        "A model that knows shoppers (`factorization`, `ncf`, `hybrid`) keeps their pseudonyms, each with what "
-        f"it learned of its shopper, in the artifact `{STATE}` of its run, for the next warm start; `hybrid` "
-        "in the packed model too, unless it was trained with `users=0`.",
+        "A model that knows shoppers (`factorization`, `ncf`, `hybrid`) keeps their pseudonyms, each with "
+        f"what it learned of its shopper, in the artifact `{STATE}` of its run, for the next warm start; "
+        "`hybrid` in the packed model too, unless it was trained with `users=0`.",
         f"{facts.measured.get('left_out_without_consent', 0):,.0f} sessions of the window were left out, "
         "since the shopper's latest event does not consent to personalization.",
         "Whoever refuses after this training is left out of the next one. What this version and those that "
