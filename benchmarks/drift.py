@@ -46,10 +46,10 @@ def category_doubles(catalogue: Catalogue, shoppers: Shoppers) -> None:
     """Double the demand for running gear, of those who already have a taste too."""
     running = catalogue.shelf % len(CATEGORIES) == RUNNING
     shelves = np.unique(catalogue.shelf[running])
-    catalogue.shelf_trend[shelves] += np.log(2.0)
+    catalogue.shelf_trend[shelves] += np.log(2.4)
     rng = np.random.default_rng(1)
     share = float(np.isin(shoppers.tastes[:, 0], shelves).mean())
-    converted = rng.random(len(shoppers)) < share
+    converted = rng.random(len(shoppers)) < 1.4 * share
     shoppers.tastes[converted, 0] = rng.choice(shelves, int(converted.sum()))
 
 

@@ -97,6 +97,10 @@ CHANGES = {
         *("category", "device=mobile"),
         {"a": (900, 800), "b": (100, 200)},
     ),
+    "category c rose from 1.0 % to 2.0 %": (
+        *("category_share", "category=c"),
+        {"a": (590, 480), "b": (400, 500), "c": (10, 20)},
+    ),
     "5.0 % of the sessions are crawlers, 0.1 % before": (
         *("session_length", "all"),
         {"2": (999, 950), str(CRAWLER): (1, 50)},
@@ -110,6 +114,16 @@ CHANGES = {
         {"first": (1000, 900), "again": (0, 100)},
     ),
 }
+
+
+def test_one_category_is_scored_against_all_others():
+    found = scores(
+        counts_of(category={"a": (900, 800), "b": (100, 200), "c": (10, 10)}), FIRST + timedelta(days=7)
+    )
+    by_segment = {each.segment: each for each in found if each.feature == "category_share"}
+    assert set(by_segment) == {"category=a", "category=b"}, "c is too small to be judged"
+    expected = psi(np.array([700.0, 6370]), np.array([200.0, 810]))
+    assert by_segment["category=b"].score == pytest.approx(float(expected))
 
 
 @pytest.mark.parametrize("words", CHANGES)

@@ -158,17 +158,19 @@ def _said(judged: Sequence[Finding], counts: Counts, day: date) -> list[Finding]
         change = each.change
         if each.alarmed and not change:
             change = _ABOUT_VERSIONS.get(each.feature, "")
-            feature = "items" if each.feature == "new_items" else each.feature
+            side = sides.get(_COUNTED_AS.get(each.feature, (each.feature, each.segment)))
             if each.feature == "price_level":
                 change = describe_price_level(each.segment, levels[each.segment][0])
             elif each.feature == "weekday":
                 change = describe_weekday(counts.totals)
-            elif (feature, each.segment) in sides:
-                change = describe(each.feature, each.segment, *sides[feature, each.segment])
+            elif side is not None:
+                change = describe(each.feature, each.segment, *side)
         found.append(dataclasses.replace(each, change=change))
     return found
 
 
+#: Features that are read from the counts of another.
+_COUNTED_AS = {"new_items": ("items", "all"), "category_share": ("category", "all")}
 _ABOUT_VERSIONS = {
     "embeddings": "the items' nearest neighbours changed from the previous version to the champion",
     "predictions": "the first 20 items changed from the previous version to the champion",

@@ -18,6 +18,7 @@ from lastaisle.drift.counts import CRAWLER, LOG_PRICE, MISSING, PRICED, Counts, 
 REFERENCE_DAYS = 7
 LEAST_REFERENCE_DAYS = 3  # of the seven with events: fewer hold too few weekdays
 LEAST_VISITS = 200  # on either side: below, the noise of a score hides any change
+LEAST_OF_CATEGORY = 50  # in the mean of the reference's days: the same for one category's share
 SMOOTHING = 0.5
 ORDERED = frozenset({"price", "dwell", "session_length"})
 ORDERED_GROUPS, LARGEST, LARGEST_ITEMS = 10, 30, 1000
@@ -147,7 +148,20 @@ def scores(counts: Counts, day: date) -> list[Score]:
             found.append(Score("new_items", segment, SHARE, new, None, *sizes))
         else:
             found.append(Score(feature, segment, PSI, float(psi(*groups)), divergence, *sizes))
+            if (feature, segment) == ("category", "all"):
+                found += _category_shares(series, reference, now)
     return [*found, *_price_levels(counts, day), *_weekday(counts, day)] if found else []
+
+
+def _category_shares(series: Series, reference: Floats, now: Floats) -> list[Score]:
+    """Score each category against all others: in a psi of all together, that of a single one is lost."""
+    found = []
+    for position in np.flatnonzero(reference >= LEAST_OF_CATEGORY * REFERENCE_DAYS):
+        pair = [np.array([side[position], side.sum() - side[position]]) for side in (reference, now)]
+        sizes = (int(now[position]), int(reference[position]))
+        segment, divergence = f"category={series.bins[position]}", float(jensen_shannon(*pair))
+        found.append(Score("category_share", segment, PSI, float(psi(*pair)), divergence, *sizes))
+    return found
 
 
 def price_changes(counts: Counts, day: date) -> dict[str, tuple[float, int, int]]:

@@ -35,7 +35,11 @@ def describe(feature: str, segment: str, series: Series, reference: Floats, now:
     if feature in ("price", "dwell", "session_length"):
         return _ordered(feature, of, series, reference, now)
     p, q = now / now.sum(), reference / reference.sum()
-    most = int(np.argmax(np.abs((p - q) * np.log((p + 1e-6) / (q + 1e-6)))))
+    if feature == "category_share":
+        feature, of = "category", ""
+        most = int(np.flatnonzero(series.bins == segment.partition("=")[2])[0])
+    else:
+        most = int(np.argmax(np.abs((p - q) * np.log((p + 1e-6) / (q + 1e-6)))))
     what = f"{_NAMES.get(feature, feature)} {series.bins[most]}{of}"
     return f"{what} {_moved(p[most] > q[most])} from {_percent(q[most])} to {_percent(p[most])}"
 
