@@ -12,6 +12,8 @@ now, for a comparison with the past; empty means the end of the newest day in `e
 training `LASTAISLE_ARCHITECTURE` and `LASTAISLE_HYPERPARAMETERS`. Once it is champion, `retrain_incremental`
 goes on with it.
 
+**Started by drift:** `detect_drift` starts it too; the run's note then says in words what drifted.
+
 **A refused candidate** is kept and serves nobody: see the log of `release_candidate`, or the MLflow run.
 
 **Again:** safe at any time; a run with the same data and the same parameters reuses what is finished.
