@@ -7,7 +7,8 @@ version before; and whether its first 20 still hold the next item. Limits are le
 (table `drift`), so that of 1,000 days on which nothing changed one alarms (`LASTAISLE_DRIFT_FALSE_ALARMS`).
 
 **An alarm** announces the asset `drift`, with what drifted in words, and starts `retrain_full` with those
-words as its note, unless drift started one less than `LASTAISLE_DRIFT_COOLDOWN_HOURS` (72) hours before.
+words as its note, unless drift started one less than `LASTAISLE_DRIFT_COOLDOWN_HOURS` (72) hours before, or
+the day is more than three days past: a backfill starts no training.
 That training is judged like any other: a bad day of data moves no champion.
 
 1. **Read** the note of the `retrain_full` run, or the log of `measure_drift`: which feature, whose, how much.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
@@ -15,6 +15,10 @@ from lastaisle_airflow.partitions import interval, partition_of
 from lastaisle_airflow.stores import open_lake
 
 log = logging.getLogger(__name__)
+
+# A day judged later than this is a backfill's: its champion may lag behind by all the trainings to come, and
+# a full training, which learns up to the newest event, would make those stale.
+PAST = timedelta(days=3)
 
 
 class TriggerWithNote(TriggerDagRunOperator):
@@ -62,12 +66,17 @@ def require_alarm(found: Mapping[str, Any]) -> dict[str, Any]:
     return {name: found[name] for name in ("day", "words", "retrain", "alarmed")}
 
 
-def require_retrain(found: Mapping[str, Any]) -> str:
+def require_retrain(found: Mapping[str, Any], now: datetime | None = None) -> str:
     """Return why a full training is started.
 
     Raises:
-        AirflowSkipException: another one was started shortly before.
+        AirflowSkipException: another one was started shortly before, or the day is long past.
     """
     if not found["retrain"]:
         raise AirflowSkipException(found["reason"])
+    ended = datetime.fromisoformat(found["day"]).replace(tzinfo=UTC) + timedelta(days=1)
+    if (now or datetime.now(UTC)) - ended > PAST:
+        raise AirflowSkipException(
+            f"{found['day']} is more than {PAST.days} days past: it starts no training"
+        )
     return str(found["words"])

@@ -22,6 +22,8 @@ from lastaisle_airflow.stores import open_lake
 
 log = logging.getLogger(__name__)
 
+AHEAD = 10  # in the pool, before the tasks that only look, such as drift's
+
 
 def actor_of(dag_run: Any) -> str:
     """Name a DAG run for the ledger: who moved it."""
@@ -93,7 +95,7 @@ def plan(
     return json.loads(planned.to_json())
 
 
-@task(pool=TRAINING_POOL)
+@task(pool=TRAINING_POOL, priority_weight=AHEAD)
 def train_candidate(planned: dict[str, Any]) -> str:
     """Train, and return the MLflow run's id; too few sessions fail at once, since trying again adds none."""
     from lastaisle.errors import NotEnoughDataError
@@ -109,7 +111,7 @@ def train_candidate(planned: dict[str, Any]) -> str:
         raise AirflowFailException(str(too_few)) from too_few
 
 
-@task(pool=TRAINING_POOL)
+@task(pool=TRAINING_POOL, priority_weight=AHEAD)
 def evaluate_candidate(trained: str) -> str:
     """Judge the candidate beside champion and baselines; the report lies in the MLflow run."""
     from lastaisle.release.evaluate import evaluate_candidate as evaluate

@@ -3,7 +3,7 @@
 import json
 import logging
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
@@ -184,9 +184,12 @@ def test_time_between_tasks_is_airflows_and_parallel_tasks_count_once():
 def test_drift_is_announced_and_trained_for_only_where_it_alarms_and_has_rested():
     found = {"day": "2025-10-09", "alarmed": 2, "words": "prices rose", "retrain": True, "reason": "why"}
     assert drifting.require_alarm(found)["words"] == "prices rose"
-    assert drifting.require_retrain(found) == "prices rose"
+    soon = datetime(2025, 10, 12, 23, tzinfo=UTC)
+    assert drifting.require_retrain(found, soon) == "prices rose"
     with pytest.raises(AirflowSkipException, match="why"):
-        drifting.require_retrain({**found, "retrain": False})
+        drifting.require_retrain({**found, "retrain": False}, soon)
+    with pytest.raises(AirflowSkipException, match="2025-10-09 is more than 3 days past"):
+        drifting.require_retrain(found, soon + timedelta(hours=2))
     with pytest.raises(AirflowSkipException, match="prices rose"):
         drifting.require_alarm({**found, "alarmed": 0})
 
