@@ -157,8 +157,12 @@ class Ensemble(Recommender):
         options = options or self.options
         self._refuse_change(options, ["members"])
         self.options = options
-        if len({len(member.vocabulary) for member in self._members.values()}) > 1:
-            raise ModelError("an ensemble of versions does not train on: train the model, and blend again")
+        known = {name: len(member.vocabulary) for name, member in self._members.items()}
+        if len(set(known.values())) > 1:
+            # Versions of one model, or a hybrid beside others, which knows the catalogue's unsold items too.
+            raise ModelError(
+                f"an ensemble whose members know different items ({known}) does not train on: train it anew"
+            )
         self._learn_weights(log)
         reports = self._train(log, session_weights(log, weights, options), progress, warm=True)
         return _joined(log, reports, len(self.vocabulary) - before, perf_counter() - began)
