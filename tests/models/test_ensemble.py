@@ -114,7 +114,7 @@ def test_versions_of_one_model_are_blended_but_do_not_learn(tmp_path):
     assert np.isfinite(blend.scores(prefixes)[0, 1:]).all()
     blend.save(tmp_path / "blend")
     np.testing.assert_array_equal(load(tmp_path / "blend").scores(prefixes), blend.scores(prefixes))
-    with pytest.raises(ModelError, match="blend again"):
+    with pytest.raises(ModelError, match="train it anew"):
         blend.warm_start(rings(10, 4))
     other = create("attention", SMALL.but(epochs=0))
     other.fit(rings(50, 9, prefix="x"))
