@@ -11,7 +11,12 @@ learned from, the others skip); ingesting a partition anew gives one more; two a
 whose run is not yet made give one run. A paused DAG is not woken, and later catches up on nothing: backfill
 `ingest_sessions` with `--reprocess-behavior completed` over the partitions missed.
 
-**Skipped runs** are stale: the champion has already learned from data as late. Nothing to do.
+**A partition ingested again** that the champion has learned from, or was judged by, brings its training once
+more on what is there now, from the version that the champion itself went on from. One that lies before
+changes nothing that serves.
+
+**Skipped runs** are stale: the champion has already learned from data as late, and nothing in its reach has
+changed since. Nothing to do.
 
 **A refused candidate** is registered, keeps its alias `challenger`, and serves nobody. The reasons are in the
 log of `release_candidate`, in the table `releases`, and in its MLflow run (button on the task).

@@ -62,9 +62,11 @@ def plan(
 
     Raises:
         AirflowFailException: a model or a hyperparameter that cannot be, which trying again does not change.
-        AirflowSkipException: the champion has learned from data as late already, or there are no events yet.
+        AirflowSkipException: the champion has learned from data as late already, and nothing of it has
+            changed since; or there are no events yet.
     """
     from lastaisle.errors import NotEnoughDataError
+    from lastaisle.release.correction import plan_correction
     from lastaisle.release.registry import Registry
     from lastaisle.release.release import current_champion
     from lastaisle.training.plan import StalePlanError, plan_window
@@ -76,17 +78,21 @@ def plan(
     lengths = {f"{prefix}window_hours": window_hours, f"{prefix}half_life_hours": half_life_hours}
     given: dict[str, Any] = {name: value for name, value in lengths.items() if value}
     settings = replace(Settings.from_env(), **given)
-    lake = open_lake(settings)
+    lake, registry = open_lake(settings), Registry(settings)
     try:
-        planned = plan_window(
-            lake,
-            settings,
-            data_end or newest_data_end(lake),
-            kind,
-            current_champion(lake, Registry(settings)),
-            architecture=architecture,
-            options={**(hyperparameters or {}), **options},
-        )
+        try:
+            planned = plan_window(
+                lake,
+                settings,
+                data_end or newest_data_end(lake),
+                kind,
+                current_champion(lake, registry),
+                architecture=architecture,
+                options={**(hyperparameters or {}), **options},
+            )
+        except StalePlanError as stale:
+            log.info("%s", stale)
+            planned = plan_correction(lake, settings, registry)
     except (ModelError, OptionsError, SettingsError) as wrong:
         raise AirflowFailException(str(wrong)) from wrong
     except (StalePlanError, NotEnoughDataError) as nothing_to_learn:

@@ -4,11 +4,15 @@ import dataclasses
 import json
 from datetime import timedelta
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from lastaisle.config import SettingsError
 from lastaisle.errors import NotEnoughDataError, RegistryError
 from lastaisle.release import GateRules, Ledger, NotEvaluatedError, current_champion, rollback
+from lastaisle.release.correction import plan_correction
+from lastaisle.release.evaluate import plan_of
 from lastaisle.training import StalePlanError, TrainingPlan, plan_window, train_candidate
 from models.recommender import ModelError
 from models.training import TrainingOptions
@@ -124,6 +128,55 @@ def test_a_stale_plan_is_refused(home):
         home.plan(1)
     assert home.plan(2).run_key == current_champion(home.lake, home.registry).run_key
     assert home.plan(1, kind="full").warm_start_version is None
+
+
+def test_an_hour_ingested_again_is_learned_again_from_where_the_champion_began(home, shop):
+    home.day(1)
+    home.day(2)
+    champion = current_champion(home.lake, home.registry)
+    plan = plan_of(champion.run_id, home.registry)
+    with pytest.raises(StalePlanError, match="version 2 has learned from all that is there"):
+        plan_correction(home.lake, home.settings, home.registry)
+
+    again = shop.events(days=1, sessions=40, seed=2)
+    early = again.set_column(
+        again.schema.get_field_index("occurred_at"),
+        "occurred_at",
+        pc.subtract(again["occurred_at"], pa.scalar(timedelta(days=30))),
+    )
+    out_of_reach = early.set_column(
+        early.schema.get_field_index("event_date"), "event_date", pc.cast(early["occurred_at"], pa.date32())
+    )
+    home.lake.append("events", out_of_reach, key="long ago")
+    with pytest.raises(StalePlanError):
+        plan_correction(home.lake, home.settings, home.registry)
+
+    home.lake.append("events", again, key="again")  # the first day's hours, which the window of day 2 reads
+    corrected = plan_correction(home.lake, home.settings, home.registry)
+    assert (corrected.window, corrected.holdout_end) == (plan.window, plan.holdout_end)
+    assert corrected.warm_start_version == plan.warm_start_version == "1"
+    assert corrected.run_key != plan.run_key
+
+    run_id = train_candidate(corrected, home.lake, home.registry)
+    assert home.evaluate(run_id).champion_version == "2"
+    assert home.release(run_id).promote
+    with pytest.raises(StalePlanError, match="version 3 has learned from all"):
+        plan_correction(home.lake, home.settings, home.registry)
+
+
+def test_a_champion_from_scratch_is_not_learned_again_for_an_hour(home, shop):
+    with pytest.raises(StalePlanError, match="no version serves"):
+        plan_correction(home.lake, home.settings, home.registry)
+    home.day(1, kind="full")
+    home.lake.append("events", shop.events(days=1, sessions=40, seed=2), key="again")
+    with pytest.raises(StalePlanError, match="of a full training"):
+        plan_correction(home.lake, home.settings, home.registry)
+
+
+def test_what_comes_after_a_partition_makes_no_other_training_of_it(home, shop):
+    before = home.plan(1).run_key
+    home.lake.append("events", shop.events(days=4, sessions=10).slice(3 * 50), key="the fourth day")
+    assert home.plan(1).run_key == before
 
 
 def test_an_incremental_training_goes_on_with_the_champion_and_another_model_begins_anew(home, shop):

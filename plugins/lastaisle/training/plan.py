@@ -180,10 +180,13 @@ def _contents(lake: Lake, window: Window, data_end: datetime) -> list[str]:
         raise NotEnoughDataError(f"the lake {lake.url} has no table 'events': ingest some logs first")
     counts = (
         "SELECT event_date, batch_id, count(*) FROM events "
-        "WHERE event_date BETWEEN $first_day AND $last_day GROUP BY ALL ORDER BY ALL"
+        "WHERE event_date BETWEEN $first_day AND $last_day AND occurred_at < $data_end "
+        "GROUP BY ALL ORDER BY ALL"
     )
-    reach = {"first_day": (window.start - SESSION_REACH).date(), "last_day": data_end.date()}
+    reach: dict[str, Any] = {"first_day": (window.start - SESSION_REACH).date(), "last_day": data_end.date()}
+    reach["data_end"] = data_end
     with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
         connection.register("events", events)
         return [f"{day} {batch} {rows}" for day, batch, rows in connection.execute(counts, reach).fetchall()]
 

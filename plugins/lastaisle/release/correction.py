@@ -1,0 +1,49 @@
+"""What the champion learned from was corrected afterwards: its training again, on what is there now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lastaisle.release.evaluate import plan_of
+from lastaisle.release.release import current_champion
+from lastaisle.training.plan import StalePlanError, TrainingPlan, plan_window
+
+if TYPE_CHECKING:
+    from lastaisle.config import Settings
+    from lastaisle.lake.lake import Lake
+    from lastaisle.release.registry import Registry
+
+
+def plan_correction(lake: Lake, settings: Settings, registry: Registry) -> TrainingPlan:
+    """Plan the champion's training anew, from where it began, if events in its reach have changed since.
+
+    An hour that is ingested again may lie before all that the champion has learned from, within it, or
+    within the hours that judged it. Only what lies in reach counts, so exactly the window that serves is
+    learned again, and from the version that the champion itself went on from: to go on from the champion
+    would let the unchanged hours count twice. What the gate decides on it is as for any candidate.
+
+    Raises:
+        StalePlanError: nothing in the champion's reach has changed, there is no champion, or it learned from
+            scratch on a long window, of which an hour is too little to learn it all again.
+    """
+    champion = current_champion(lake, registry)
+    if champion is None:
+        raise StalePlanError("no version serves: there is no training to correct")
+    plan = plan_of(champion.run_id, registry)
+    if plan.kind != "incremental":
+        raise StalePlanError(f"champion version {champion.version} is of a {plan.kind} training")
+    origin = None if plan.warm_start_version is None else registry.champion(plan.warm_start_version)
+    again = plan_window(
+        lake,
+        settings,
+        plan.holdout_end,
+        champion=origin,
+        architecture=plan.architecture,
+        options=plan.options,
+    )
+    if again.run_key == plan.run_key:
+        raise StalePlanError(
+            f"champion version {champion.version} has learned from all that is there up to "
+            f"{plan.holdout_end.isoformat()}"
+        )
+    return again
