@@ -1,9 +1,9 @@
 """Notice when the shop is no longer the one that the model learned from.
 
-Each announcement of the asset `events` brings one run for its partition. The day is compared with the seven
-days before it: what visits looked at, at which prices, from where, on what (by shopper and device); items
-that are new; events that repeat one exactly; how much the lists of the champion differ from those of the
-version before; and whether its first 20 still hold the next item. Limits are learned from the days before
+Each announcement of the asset `events` brings one run for the day it belongs to. The day is compared with
+the seven days before it: what visits looked at, at which prices, from where, on what (by shopper and device);
+items that are new; events that repeat one exactly; how much the lists of the champion differ from those of
+the version before; and whether its first 20 still hold the next item. Limits are learned from the days before
 (table `drift`), so that of 1,000 days on which nothing changed one alarms (`LASTAISLE_DRIFT_FALSE_ALARMS`).
 
 **An alarm** announces the asset `drift`, with what drifted in words, and starts `retrain_full` with those
@@ -25,15 +25,17 @@ few days before it. The first 14 days of a shop have no limits and raise no alar
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import PartitionedAssetTimetable, chain, dag, get_current_context, task
+from airflow.sdk import chain, dag, get_current_context, task
 
+from lastaisle.config import Settings
 from lastaisle_airflow.assets import DRIFT, EVENTS
 from lastaisle_airflow.defaults import DEFAULT_ARGS, TRAINING_POOL
 from lastaisle_airflow.drifting import TriggerWithNote
+from lastaisle_airflow.partitions import by_day
 
 
 @dag(
-    schedule=PartitionedAssetTimetable(assets=EVENTS),
+    schedule=by_day(EVENTS, Settings.from_env()),
     catchup=False,
     max_active_runs=1,
     default_args={**DEFAULT_ARGS, "owner": "machine-learning"},

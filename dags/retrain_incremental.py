@@ -15,6 +15,10 @@ whose run is not yet made give one run. A paused DAG is not woken, and later cat
 more on what is there now, from the version that the champion itself went on from. One that lies before
 changes nothing that serves.
 
+**Hours ingested, days learned:** with `LASTAISLE_PARTITION=hour` and `LASTAISLE_LEARN_EVERY=day` each hour
+brings a run for its day, which skips until the day's last hour is there; an hour ingested again brings its
+day's run again.
+
 **Skipped runs** are stale: the champion has already learned from data as late, and nothing in its reach has
 changed since. Nothing to do.
 
@@ -27,8 +31,9 @@ a release that was killed goes on where it stood. If the new champion harms, use
 
 from datetime import timedelta
 
-from airflow.sdk import PartitionedAssetTimetable, chain, dag, get_current_context, task
+from airflow.sdk import chain, dag, get_current_context, task
 
+from lastaisle.config import Settings
 from lastaisle_airflow.assets import EVENTS
 from lastaisle_airflow.defaults import DEFAULT_ARGS
 from lastaisle_airflow.learning import (
@@ -38,11 +43,11 @@ from lastaisle_airflow.learning import (
     train_candidate,
 )
 from lastaisle_airflow.links import link_to_mlflow
-from lastaisle_airflow.partitions import interval, partition_of
+from lastaisle_airflow.partitions import learning, partition_of
 
 
 @dag(
-    schedule=PartitionedAssetTimetable(assets=EVENTS),
+    schedule=learning(EVENTS, Settings.from_env()),
     catchup=False,
     max_active_runs=1,
     default_args={**DEFAULT_ARGS, "owner": "machine-learning"},
@@ -55,10 +60,9 @@ def retrain_incremental() -> None:
 
     @task
     def plan_window() -> dict[str, object]:
-        from lastaisle_airflow.learning import plan
+        from lastaisle_airflow.learning import plan_partition
 
-        _, end = interval(partition_of(get_current_context()))
-        return plan("incremental", data_end=end)
+        return plan_partition(partition_of(get_current_context()))
 
     planned = plan_window()
     trained = train_candidate(planned)

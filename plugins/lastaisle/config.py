@@ -48,6 +48,8 @@ class Settings:
         hyperparameters: those that differ from the defaults, as a JSON object: {"layers": 2, "alpha": 0.5}.
         seed: seed of every random choice.
         partition: what one run of ingestion covers, "day" or "hour".
+        learn_every: what one incremental training covers, "day" or "hour"; default as `partition`. Hours may
+            be ingested and days learned; an hour ingested again then learns its day again.
         settle_seconds: a file changed less than this ago may still be growing, so it is the next run's.
         lookback_hours: how far back a run looks for files that were uploaded late, into the places of earlier
             hours or days; 0 looks only at its own. A backfill never looks back.
@@ -91,6 +93,7 @@ class Settings:
     hyperparameters: str = ""
     seed: int = 7
     partition: str = "day"
+    learn_every: str = ""
     settle_seconds: float = 10.0
     lookback_hours: float = 0.0
     drain_cron: str = "*/5 * * * *"

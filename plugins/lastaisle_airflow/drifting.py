@@ -11,7 +11,7 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk.exceptions import AirflowSkipException
 
 from lastaisle.config import Settings
-from lastaisle_airflow.partitions import interval, partition_of
+from lastaisle_airflow.partitions import interval, partition_of, unfinished
 from lastaisle_airflow.stores import open_lake
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class TriggerWithNote(TriggerDagRunOperator):
 
 
 def measure(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Measure the day that ends with the run's partition; return what was found, without the single scores.
+    """Measure the day that is the run's partition; return what was found, without the single scores.
 
     Raises:
         AirflowSkipException: the day is not over yet (partitions are hours), or it cannot be compared, as the
@@ -38,14 +38,15 @@ def measure(context: Mapping[str, Any]) -> dict[str, Any]:
     from lastaisle.errors import NotEnoughDataError
     from lastaisle.release.registry import Registry
     from lastaisle.release.serving import serving_versions
+    from lastaisle.training.windows import newest_data_end
 
-    _, end = interval(partition_of(context))
-    if end.hour:
-        raise AirflowSkipException(f"a day is measured when it is over; this partition ends at {end:%H:%M}")
-    settings = Settings.from_env()
+    key, settings = partition_of(context), Settings.from_env()
     lake = open_lake(settings)
-    day = (end - timedelta(days=1)).date()
     try:
+        waiting = unfinished(key, newest_data_end(lake), settings)
+        if waiting:
+            raise AirflowSkipException(waiting)
+        day = interval(key)[0].date()
         report = detect(lake, settings, day, serving_versions(lake, Registry(settings)))
     except NotEnoughDataError as too_few:
         raise AirflowSkipException(str(too_few)) from too_few

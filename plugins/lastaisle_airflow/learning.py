@@ -18,6 +18,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from lastaisle.config import Settings, SettingsError
 from lastaisle_airflow.assets import CHECKOUT_RECOMMENDER
 from lastaisle_airflow.defaults import TRAINING_POOL
+from lastaisle_airflow.partitions import interval, unfinished
 from lastaisle_airflow.stores import open_lake
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,25 @@ def plan(
         raise AirflowSkipException(str(nothing_to_learn)) from nothing_to_learn
     log.info("Planned %s: %s", planned.run_key, planned)
     return json.loads(planned.to_json())
+
+
+def plan_partition(key: str) -> dict[str, Any]:
+    """Decide what the training for a partition, or for a day of them, learns from; see `plan`.
+
+    Raises:
+        AirflowSkipException: of a day whose hours come one by one, the last is not there yet.
+    """
+    from lastaisle.errors import NotEnoughDataError
+    from lastaisle.training.windows import newest_data_end
+
+    settings = Settings.from_env()
+    try:
+        waiting = unfinished(key, newest_data_end(open_lake(settings)), settings)
+    except NotEnoughDataError as nothing_to_learn:
+        raise AirflowSkipException(str(nothing_to_learn)) from nothing_to_learn
+    if waiting:
+        raise AirflowSkipException(waiting)
+    return plan("incremental", data_end=interval(key)[1])
 
 
 @task(pool=TRAINING_POOL, priority_weight=AHEAD)

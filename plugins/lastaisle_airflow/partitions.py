@@ -66,6 +66,51 @@ def schedule(settings: Settings) -> Any:
     return CronPartitionTimetable(found.cron, timezone="UTC", run_offset=-1, key_format=found.key_format)
 
 
+def by_day(asset: Any, settings: Settings) -> Any:
+    """Return a schedule with a run for the day of each partition of an asset that is announced.
+
+    Not by a roll-up (`RollupMapper`): that waits for all hours of the day, so an hour without logs would hold
+    the day for ever, and so would one that is announced again, alone (Airflow 3.3.2).
+    """
+    from airflow.sdk import PartitionedAssetTimetable, StartOfDayMapper
+
+    mapper = StartOfDayMapper(input_format=cadence(settings).key_format)
+    return PartitionedAssetTimetable(assets=asset, default_partition_mapper=mapper)
+
+
+def learning(asset: Any, settings: Settings) -> Any:
+    """Return when an incremental training runs: for each partition, or for the day of each.
+
+    Raises:
+        SettingsError: LASTAISLE_LEARN_EVERY names neither, or asks for hours where whole days are ingested.
+    """
+    from airflow.sdk import PartitionedAssetTimetable
+
+    every = settings.learn_every or settings.partition
+    if every == settings.partition:
+        return PartitionedAssetTimetable(assets=asset)
+    if every != "day":
+        raise SettingsError(
+            f"LASTAISLE_LEARN_EVERY should be day or, with LASTAISLE_PARTITION=hour, hour; received {every!r}"
+        )
+    return by_day(asset, settings)
+
+
+def unfinished(key: str, newest: datetime, settings: Settings) -> str | None:
+    """Say why a day whose hours come one by one is not over yet; None = it is, or partitions are days.
+
+    Args:
+        key: the day's, or an hour's, which is over since it was announced.
+        newest: the moment after the newest event.
+        settings: say how long a partition is.
+    """
+    start, end = interval(key)
+    length = cadence(settings).length
+    if end - start == length or newest > end - length:
+        return None
+    return f"{key} is not over yet: the newest event is of {newest:%Y-%m-%dT%H:%M}"
+
+
 def keys_of_hours(hours: Iterable[str], settings: Settings) -> list[str]:
     """Return the keys of the partitions in which these hours (2025-10-09T14) lie, the oldest first."""
     characters = len("2025-10-09" if settings.partition == "day" else "2025-10-09T14")

@@ -12,6 +12,7 @@ from lastaisle.config import Settings, SettingsError
 from lastaisle.errors import SourceError
 from lastaisle_airflow import defaults, drifting, ingestion, learning, links, partitions
 from lastaisle_airflow.airflow_api import Run, seconds_of
+from lastaisle_airflow.assets import EVENTS
 
 
 @dataclass
@@ -194,9 +195,32 @@ def test_drift_is_announced_and_trained_for_only_where_it_alarms_and_has_rested(
         drifting.require_alarm({**found, "alarmed": 0})
 
 
-def test_drift_is_measured_when_the_day_is_over(tmp_path, monkeypatch):
+def test_a_day_whose_hours_come_one_by_one_is_over_with_its_last():
+    hours, days = Settings(partition="hour"), Settings()
+    newest = datetime(2025, 10, 9, 22, 59, 59, tzinfo=UTC)
+    assert "2025-10-09 is not over yet" in partitions.unfinished("2025-10-09", newest, hours)
+    assert partitions.unfinished("2025-10-09", newest + timedelta(minutes=1), hours) is None
+    assert partitions.unfinished("2025-10-09T14", newest, hours) is None
+    assert partitions.unfinished("2025-10-09", newest, days) is None, "a shop may sleep at night"
+
+
+def test_a_day_without_events_is_neither_measured_nor_learned(tmp_path, monkeypatch):
     monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path))
-    with pytest.raises(AirflowSkipException, match="ends at 15:00"):
-        drifting.measure({"dag_run": DagRun(partition_key="2025-10-09T14")})
-    with pytest.raises(AirflowSkipException, match="no table 'events'"):
-        drifting.measure({"dag_run": DagRun(partition_key="2025-10-09T23")})
+    monkeypatch.setenv("LASTAISLE_PARTITION", "hour")
+    with pytest.raises(AirflowSkipException, match="'events'"):
+        drifting.measure({"dag_run": DagRun(partition_key="2025-10-09")})
+    with pytest.raises(AirflowSkipException, match="'events'"):
+        learning.plan_partition("2025-10-09")
+
+
+def test_trainings_follow_partitions_or_their_days():
+    from airflow.sdk import StartOfDayMapper
+
+    def mapper(**settings):
+        return partitions.learning(EVENTS, Settings(**settings)).default_partition_mapper
+
+    assert "Identity" in type(mapper()).__name__
+    assert "Identity" in type(mapper(partition="hour")).__name__
+    assert isinstance(mapper(partition="hour", learn_every="day"), StartOfDayMapper)
+    with pytest.raises(SettingsError, match="LASTAISLE_LEARN_EVERY"):
+        mapper(learn_every="hour")
