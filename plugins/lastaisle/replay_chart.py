@@ -9,7 +9,13 @@ from typing import Any
 
 from rich.table import Table
 
-COLOURS = {"frozen": "#9a9a9a", "scratch": "#e0a030", "incremental": "#1b6ca8"}
+COLOURS = {
+    "frozen": "#9a9a9a",
+    "scratch": "#e0a030",
+    "incremental": "#1b6ca8",
+    "online": "#2a9d5c",
+    "ensemble": "#b0457b",
+}
 
 
 def tabulate(report: Mapping[str, Any]) -> Table:

@@ -15,6 +15,7 @@ from lastaisle.cli.terminal import (
     assignments,
     bar,
     console,
+    open_replay_runs,
     open_stores,
     open_tuning_runs,
     read_settings,
@@ -220,6 +221,7 @@ def replay(
     from lastaisle.replay import read_periods
     from lastaisle.replay import replay as run
     from lastaisle.replay_chart import draw, tabulate
+    from lastaisle.replay_log import log_replay
     from models.training import TrainingOptions
 
     options = TrainingOptions.from_dict(read_values(hyperparameters))
@@ -229,6 +231,9 @@ def replay(
         done = run(periods, architecture=model, options=options, progress=progress)
     write(done, report)
     console.print(tabulate(done))
+    params = {"source": source, "format": log_format, "model": model, **options.to_dict()}
+    run_id = log_replay(done, params, open_replay_runs(read_settings()))
+    console.print(f"MLflow run: {run_id}")
     if chart:
         draw(done, chart)
         console.print(f"chart: {chart}")
