@@ -28,6 +28,7 @@ COMMANDS = [
         "evaluate",
         "release",
         "rollback",
+        "online",
         "maintain",
         "drift",
         "contracts",

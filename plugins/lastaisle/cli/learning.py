@@ -205,6 +205,30 @@ def rollback(
     show(done.to_dict(), report)
 
 
+def online(
+    until: Annotated[
+        datetime | None, typer.Option(help="Learn as if it were this moment (UTC); default the newest event.")
+    ] = None,
+    lake: LakeUrl = "",
+    report: Report = None,
+) -> None:
+    """Move the champion's embeddings by the sessions that ended since; services pull the alias online."""
+    from lastaisle.errors import NotEnoughDataError
+    from lastaisle.release.online import update_online
+    from lastaisle.release.release import current_champion, settle
+    from lastaisle.training.online import finished_until
+
+    settings, tables, registry = open_stores(lake)
+    champion = current_champion(tables, registry)
+    if champion is None:
+        raise NotEnoughDataError(f"{settings.model_name} has no champion to update: train and release one")
+    moment = finished_until(tables, until and until.replace(tzinfo=UTC))
+    with bar("Updating"):
+        done = update_online(champion, tables, registry, moment)
+        settle(tables, registry)  # the champion may have moved meanwhile
+    show(done.to_dict(), report)
+
+
 def replay(
     source: Annotated[
         str, typer.Option("--source", help="Log file, or with --format sessions a file of them.")
