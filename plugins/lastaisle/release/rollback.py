@@ -90,8 +90,8 @@ def rollback(
     tags = registry.tags(run_id)
     if BASE in tags:
         raise RegistryError(
-            f"version {target} of {registry.model_name} is version {tags[BASE]} with online updates, and those "
-            f"are dropped when the champion moves: name version {tags[BASE]}"
+            f"version {target} of {registry.model_name} is version {tags[BASE]} with online updates, "
+            f"which are dropped when the champion moves: name version {tags[BASE]}"
         )
     move = Move(
         move_id=f"rollback/{request_id or uuid.uuid4()}",
