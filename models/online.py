@@ -32,15 +32,15 @@ class OnlineOptions:
         rate: weight of the current interaction where the model did not expect it at all; the past weighs the
             rest. 0 learns nothing.
         context: how far the items before move towards what followed, beside how far that moves towards them.
-        fade: how much less an item of the state weighs than the one after it.
+        fade: what an item of the state weighs, as a share of what the one after it does.
         negatives: items sampled by popularity that a session's states are held against.
         largest_step: how far one session may move an item; all embeddings have a length of 1.
         seed: of the negatives.
     """
 
-    rate: float = 0.05
+    rate: float = 0.1
     context: float = 1.0
-    fade: float = 0.6
+    fade: float = 0.3
     negatives: int = 32
     largest_step: float = 0.1
     seed: int = 7
