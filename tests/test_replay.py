@@ -56,7 +56,8 @@ def test_every_strategy_starts_from_the_same_first_model():
         {name: value for name, value in row.items() if name != "train_seconds"} for row in first.values()
     ]
     assert list(first) == ["frozen", "scratch", "incremental", "ensemble"], "counts have no embeddings"
-    assert metrics[0] == metrics[1] == metrics[2] == metrics[3]
+    assert metrics[0] == metrics[1] == metrics[2]
+    assert metrics[3] == pytest.approx(metrics[0], abs=0.02), "one member: only ties break otherwise"
     assert first["frozen"]["train_seconds"] == first["incremental"]["train_seconds"] > 0
 
 

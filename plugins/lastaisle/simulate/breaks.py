@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lastaisle.simulate.catalogue import STYLES, Catalogue
+from lastaisle.simulate.catalogue import POSITION_SIZE, STYLES, Catalogue
 from lastaisle.simulate.options import Day, Part
 from lastaisle.simulate.shoppers import TASTES, Shoppers
 
@@ -47,7 +47,7 @@ def raise_prices(catalogue: Catalogue) -> None:
 
 
 def change_tastes(rng: np.random.Generator, catalogue: Catalogue, shoppers: Shoppers) -> None:
-    """Give some shoppers other tastes and another style, and let some brands serve another style."""
+    """Give some shoppers other tastes, and let some brands serve another style and go with other items."""
     changed = rng.random(len(shoppers)) < CHANGED
     shoppers.tastes[changed] = rng.integers(catalogue.n_shelves, size=(int(changed.sum()), TASTES))
     shoppers.style[changed] = rng.integers(STYLES, size=int(changed.sum()))
@@ -55,3 +55,5 @@ def change_tastes(rng: np.random.Generator, catalogue: Catalogue, shoppers: Shop
     moved = rng.random((catalogue.n_shelves, brands)) < CHANGED
     by = rng.integers(1, STYLES, size=moved.shape) * moved
     catalogue.style = (catalogue.style + by[catalogue.shelf, catalogue.brand]) % STYLES
+    elsewhere = moved[catalogue.shelf, catalogue.brand]
+    catalogue.position[elsewhere] = rng.standard_normal((int(elsewhere.sum()), POSITION_SIZE))
