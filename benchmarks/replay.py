@@ -27,9 +27,9 @@ from models.sequences import SessionLog
 from models.training import TrainingOptions
 
 START = date(2025, 9, 15)  # towards winter, when the seasons change most
-SESSIONS, ITEMS = 400, 800
+SESSIONS, ITEMS = 300, 600
 DAYS_A_PERIOD = 2
-SMALL = TrainingOptions(embedding_size=64)  # as the shop is
+SMALL = TrainingOptions(embedding_size=32)  # as the shop is
 
 
 def simulated(days: int) -> list[Period]:

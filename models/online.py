@@ -21,6 +21,7 @@ from models.vocabulary import Vocabulary
 LEARNS_ONLINE = ("attention", "gru", "transformer")
 """Models that score items by the cosine of a session's state with one row each of a table."""
 
+LONGEST = 64  # items of a session that are learned from, its last ones
 _DRAWS = 1 << 10  # sessions whose negatives are drawn at once
 
 
@@ -97,7 +98,8 @@ class OnlineDelta:
         self._cumulated = np.cumsum(shares)
         self._expected = np.maximum(shares, 1e-9) * self.options.negatives
         self._drawn: tuple[int, NDArray[np.intp]] = (-1, np.zeros((0, 0), np.intp))
-        self._lags = self.options.fade ** np.arange(64, dtype=np.float32)
+        self._lags = self.options.fade ** np.arange(LONGEST, dtype=np.float32)
+        self._weights = self._weights_of(LONGEST - 1)
         self._known = (0, vocabulary)
 
     @classmethod
@@ -156,22 +158,22 @@ class OnlineDelta:
             return
         rows = rows[-len(self._lags) :]
         options, vectors = self.options, self._rows[rows]
-        weights = self._weights(len(rows) - 1)
+        weights = self._weights[: len(rows) - 1, : len(rows) - 1]
         states = weights @ vectors[:-1]
         states /= np.sqrt(np.einsum("td,td->t", states, states))[:, None] + 1e-12
         drawn = self._negatives()
         away = self._rows[drawn]
         scores = np.exp(np.einsum("td,td->t", states, vectors[1:]) / self._temperature)
         others = np.exp(states @ away.T / self._temperature) / self._expected[drawn]
-        others[:, np.isin(drawn, rows)] = 0.0
+        others[:, (drawn[:, None] == rows).any(1)] = 0.0
         total = scores + others.sum(1)
         surprise = options.rate * (1.0 - scores / total)
         push = np.zeros_like(vectors)
         push[1:] = surprise[:, None] * (states - vectors[1:])
         push[:-1] += options.context * (weights.T @ (surprise[:, None] * (vectors[1:] - states)))
         self._move(drawn, away, -options.rate * ((others / total[:, None]).T @ states))
-        places, back = np.unique(rows, return_inverse=True)
-        if len(places) < len(rows):
+        if len(set(rows.tolist())) < len(rows):
+            places, back = np.unique(rows, return_inverse=True)
             whole = np.zeros((len(places), vectors.shape[1]), np.float32)
             np.add.at(whole, back, push)
             self._move(places, self._rows[places], whole)
@@ -188,9 +190,9 @@ class OnlineDelta:
         self._rows[rows] = there
         self._moved[rows] = True
 
-    def _weights(self, n: int) -> NDArray[np.float32]:
+    def _weights_of(self, longest: int) -> NDArray[np.float32]:
         """Return how much each item counts in the state at each place, [n, n], rows that add up to 1."""
-        lag = np.arange(n)[:, None] - np.arange(n)[None, :]
+        lag = np.arange(longest)[:, None] - np.arange(longest)[None, :]
         weights = np.where(lag >= 0, self._lags[np.maximum(lag, 0)], 0.0).astype(np.float32)
         return weights / weights.sum(1, keepdims=True)
 
