@@ -1,6 +1,6 @@
 """Is learning every day worth it? Frozen, from scratch, incremental, incremental and online, an ensemble.
 
-    python benchmarks/replay.py [--simulated DAYS] [--chart FILE]
+    python benchmarks/replay.py [--simulated DAYS] [--chart FILE] [--report FILE]
 
 Replays a real week, day by day: about three minutes on two cores. Its data are not in the project:
 LASTAISLE_DATA names their folder. With --simulated 60, the days of a shop that goes through seasons, a launch
@@ -49,6 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--simulated", type=int, metavar="DAYS", help="replay a simulated shop")
     parser.add_argument("--chart", type=Path, help="a PNG file")
+    parser.add_argument("--report", type=Path, help="a JSON file")
     given = parser.parse_args()
     if given.simulated:
         report = replay(simulated(given.simulated), options=SMALL)
@@ -64,12 +65,15 @@ def main() -> None:
         for name in ("recall@20", "train_seconds")
     }
     found = {"benchmark": "replay", "periods": len(report["periods"]), "summary": summary}
-    if given.simulated:
-        found["breaks"] = break_days(given.simulated)
-    print(json.dumps({**found, "incremental_to_scratch": ratios}))
+    breaks = break_days(given.simulated) if given.simulated else {}
+    # The first period only trains.
+    marks = {day // DAYS_A_PERIOD - 1: name.replace("_", " ") for name, day in breaks.items()}
+    print(json.dumps({**found, "breaks": breaks, "incremental_to_scratch": ratios}))
     Console().print(tabulate(report))
+    if given.report:
+        given.report.write_text(json.dumps(report))
     if given.chart:
-        draw(report, given.chart)
+        draw(report, given.chart, marks)
 
 
 if __name__ == "__main__":
