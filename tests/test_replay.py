@@ -1,15 +1,10 @@
 """Replay on a made-up shop whose items follow each other in a cycle that shifts from period to period."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from lastaisle.config import Settings
 from lastaisle.errors import NotEnoughDataError, SourceError
-from lastaisle.release.registry import Registry
 from lastaisle.replay import Period, read_periods, replay
-from lastaisle.replay_log import log_replay
 from models.sequences import SessionLog
 from models.training import TrainingOptions
 
@@ -88,18 +83,6 @@ def test_online_learns_only_from_sessions_that_ended_before():
         assert row["incremental"]["mrr@20"] == rows["at once"]["incremental"]["mrr@20"]
     assert rows["at once"]["online"]["mrr@20"] == rows["at once"]["incremental"]["mrr@20"]
     assert rows["one by one"]["online"]["mrr@20"] > rows["one by one"]["incremental"]["mrr@20"] + 0.03
-
-
-def test_a_replay_is_logged_and_drawn(tmp_path):
-    result = replay([period(0, 1), period(1, 7)], architecture="cooccurrence")
-    registry = Registry(Settings(home=tmp_path))
-    run_id = log_replay(result, {"model": "cooccurrence"}, registry)
-    metrics = registry.metrics(run_id)
-    assert metrics["incremental/recall_at_20"] == result["summary"]["incremental"]["recall@20"]
-    assert metrics["ensemble/total_train_seconds"] == result["summary"]["ensemble"]["train_seconds"]
-    assert registry.read_text(run_id, "replay.json")
-    picture = registry.client.download_artifacts(run_id, "replay.png", str(tmp_path))
-    assert Path(picture).read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_file_of_sessions_is_cut_into_tenths_in_order(tmp_path):

@@ -59,10 +59,10 @@ def test_folded_in_it_scores_the_same_learns_on_and_is_saved(base, changed, tmp_
     assert report.items == len(base.vocabulary) + 1
 
 
-@pytest.mark.parametrize("name", LEARNS_ONLINE)
+@pytest.mark.parametrize("name", sorted({*LEARNS_ONLINE} - {"attention"}))
 def test_every_model_that_learns_online_has_its_table(name):
-    model = create(name, OPTIONS)
-    model.fit(rings(60, seed=1))
+    model = create(name, OPTIONS.but(epochs=1))
+    model.fit(rings(30, seed=1))
     delta = OnlineDelta.on(model)
     delta.learn(["i1", "i2"])
     assert np.isfinite(OnlineModel(model, delta).scores(np.array([[1, 2]], np.int32))[0, 1:]).all()
