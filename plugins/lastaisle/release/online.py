@@ -103,7 +103,7 @@ def _publish(champion: Champion, stored: StoredDelta, registry: Registry) -> str
     registry.describe_version(version, text)
     registry.set_aliases({ALIAS: version})
     found = registry.client.search_model_versions(f"name = '{registry.model_name}'")
-    older = sorted((int(each.version) for each in found if BASE in each.tags), reverse=True)
-    for replaced in older[KEPT:]:
+    others = {int(each.version) for each in found if BASE in each.tags} - {int(version)}
+    for replaced in sorted(others, reverse=True)[KEPT - 1 :]:
         registry.client.delete_model_version(registry.model_name, str(replaced))
     return version
