@@ -66,7 +66,7 @@ def running_rises(catalogue: Catalogue, shoppers: Shoppers) -> None:
 
 def launch(catalogue: Catalogue, shoppers: Shoppers) -> None:
     """Launch 300 items at once."""
-    catalogue._launch(np.random.default_rng(2), 300, day=10_000)
+    catalogue.launch(np.random.default_rng(2), 300, day=10_000)
 
 
 BREAKS: dict[str, Callable[[Catalogue, Shoppers], None] | None] = {

@@ -13,8 +13,11 @@ from typer.testing import CliRunner
 
 from lastaisle import cli
 from lastaisle.cli.options import REFUSED
-from lastaisle.cli.terminal import read_values
+from lastaisle.cli.terminal import open_replay_runs, read_values
+from lastaisle.config import Settings
+from lastaisle.errors import NotEnoughDataError
 from lastaisle.ingest.changes import SchemaChangeError
+from lastaisle.release.online import OnlineReport
 from models.recommender import MODEL_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +31,7 @@ COMMANDS = [
         "evaluate",
         "release",
         "rollback",
+        "online",
         "maintain",
         "drift",
         "contracts",
@@ -214,6 +218,53 @@ def test_simulate_writes_a_folder_a_day(tmp_path):
     assert ended.exit_code == 0, ended.output
     assert [path.name for path in sorted((tmp_path / "logs").iterdir())] == ["2025-10-01", "2025-10-02"]
     assert json.loads((tmp_path / "r.json").read_text())["simulated"] is True
+
+
+def test_a_replay_is_reported_drawn_and_logged(tmp_path):
+    (tmp_path / "sessions.txt").write_text("".join(f"i{n % 9} i{(n + 1) % 9}\n" for n in range(80)))
+    arguments = ["replay", "--source", str(tmp_path / "sessions.txt"), "--format", "sessions"]
+    arguments += ["--model", "cooccurrence", "--chart", str(tmp_path / "replay.png")]
+    ended = CliRunner().invoke(cli.app, [*arguments, "--report", str(tmp_path / "r.json")])
+    assert ended.exit_code == 0, ended.output
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert [set(entry) for entry in report["periods"]] == 9 * [
+        {"period", "trained_until", "sessions", "targets", "new_items", "strategies"}
+    ]
+    assert list(report["summary"]) == ["frozen", "scratch", "incremental", "ensemble"]
+    assert (tmp_path / "replay.png").read_bytes().startswith(b"\x89PNG")
+    logged = open_replay_runs(Settings.from_env())
+    run_id = re.findall(r"MLflow run: (\w+)", ended.output)[0]
+    metrics = logged.metrics(run_id)
+    assert metrics["incremental/mean_recall_at_20"] == report["summary"]["incremental"]["recall@20"]
+    assert metrics["ensemble/total_train_seconds"] == report["summary"]["ensemble"]["train_seconds"]
+    assert json.loads(logged.read_text(run_id, "replay.json") or "") == report
+
+
+def test_online_reports_what_moved_and_needs_a_champion(tmp_path, monkeypatch):
+    champions = ["3", None]
+    monkeypatch.setattr("lastaisle.cli.learning.open_stores", lambda lake: (Settings(), None, None))
+    monkeypatch.setattr("lastaisle.release.release.current_champion", lambda *_: champions.pop(0))
+    monkeypatch.setattr("lastaisle.release.release.settle", lambda *_: {})
+    monkeypatch.setattr("lastaisle.training.online.finished_until", lambda lake, limit: limit)
+    monkeypatch.setattr(
+        "lastaisle.release.online.update_online",
+        lambda champion, lake, registry, until: OnlineReport(champion, "4", until, 7, 5, 1, 2500.0, "r1"),
+    )
+    arguments = ["online", "--until", "2025-10-09T12:00:00", "--report", str(tmp_path / "r.json")]
+    assert CliRunner().invoke(cli.app, arguments).exit_code == 0
+    assert json.loads((tmp_path / "r.json").read_text()) == {
+        "champion": "3",
+        "version": "4",
+        "until": "2025-10-09T12:00:00+00:00",
+        "sessions": 7,
+        "items_moved": 5,
+        "new_items": 1,
+        "sessions_per_second": 2500.0,
+        "run_id": "r1",
+    }
+    refused = CliRunner().invoke(cli.app, arguments)
+    assert isinstance(refused.exception, NotEnoughDataError)
+    assert "no champion" in str(refused.exception)
 
 
 def test_hyperparameters_are_read_as_values():

@@ -6,6 +6,7 @@ import pytest
 from lastaisle.errors import NotEnoughDataError, SourceError
 from lastaisle.replay import Period, read_periods, replay
 from models.sequences import SessionLog
+from models.training import TrainingOptions
 
 
 def period(number, step, sessions=60, items=30):
@@ -49,8 +50,39 @@ def test_every_strategy_starts_from_the_same_first_model():
     metrics = [
         {name: value for name, value in row.items() if name != "train_seconds"} for row in first.values()
     ]
-    assert len(metrics) == 3
+    assert list(first) == ["frozen", "scratch", "incremental", "ensemble"], "counts have no embeddings"
     assert metrics[0] == metrics[1] == metrics[2]
+    assert metrics[3] == pytest.approx(metrics[0], abs=0.02), "one member: only ties break otherwise"
+    assert first["frozen"]["train_seconds"] == first["incremental"]["train_seconds"] > 0
+
+
+def test_the_summary_has_every_way_and_only_what_was_asked_for():
+    options = TrainingOptions(embedding_size=16, epochs=2, warm_epochs=1, negatives=32)
+    periods = [period(0, 1), period(1, 7), period(2, 7)]
+    result = replay(periods, options=options)
+    ways = ["frozen", "scratch", "incremental", "online", "ensemble"]
+    assert list(result["summary"]) == ways
+    assert [list(entry["strategies"]) for entry in result["periods"]] == [ways, ways]
+    assert {tuple(row) for row in result["summary"].values()} == {
+        ("recall@20", "precision@20", "mrr@20", "train_seconds")
+    }
+    assert list(replay(periods, ("ensemble",), architecture="cooccurrence")["summary"]) == ["ensemble"]
+    assert "ensemble" not in replay(periods, architecture="popularity")["summary"]
+
+
+def test_online_learns_only_from_sessions_that_ended_before():
+    """All sessions of a period are alike: what the first ones teach helps the later ones, if it may."""
+    options = TrainingOptions(embedding_size=16, epochs=2, negatives=32)
+    old, new = period(0, 1, sessions=150), period(1, 11, sessions=480)
+    at_once = SessionLog.from_lists(list(new.log), ended_at=new.log.ended_at[-1] + np.zeros(480))
+    rows = {}
+    for name, log in (("one by one", new.log), ("at once", at_once)):
+        result = replay([old, Period(name, log)], ("incremental", "online"), options=options)
+        rows[name] = result["periods"][0]["strategies"]
+    for row in rows.values():
+        assert row["incremental"]["mrr@20"] == rows["at once"]["incremental"]["mrr@20"]
+    assert rows["at once"]["online"]["mrr@20"] == rows["at once"]["incremental"]["mrr@20"]
+    assert rows["one by one"]["online"]["mrr@20"] > rows["one by one"]["incremental"]["mrr@20"] + 0.03
 
 
 def test_a_file_of_sessions_is_cut_into_tenths_in_order(tmp_path):

@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lastaisle.errors import NotEnoughDataError, SourceError
-from lastaisle.training.warm_start import newest_with_replay
+from lastaisle.strategies import Start, make_strategies, strategies_of
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
-    from models.recommender import Recommender
-    from models.sequences import Examples, SessionLog
-    from models.training import Progress, TrainingOptions, TrainingReport
+    from models.ranking import Ranking
+    from models.sequences import SessionLog
+    from models.training import Progress, TrainingOptions
 
-STRATEGIES = ("frozen", "scratch", "incremental")
 METRICS = ("recall@20", "precision@20", "mrr@20")
 MIN_SESSIONS = 100  # of two items or more; a shorter day at either end of a log is left out
 TENTHS = 10
@@ -41,46 +40,9 @@ class Period:
     log: SessionLog
 
 
-@dataclass
-class _Learner:
-    """One strategy: the model it has, and what it cost so far.
-
-    Attributes:
-        strategy: frozen, scratch or incremental.
-        architecture: which recommender.
-        options: hyperparameters.
-        recommender: the model, after the first period.
-        learned_until: end of the newest session that it has learned from.
-    """
-
-    strategy: str
-    architecture: str
-    options: TrainingOptions
-    recommender: Recommender | None = None
-    learned_until: float = 0.0
-
-    def learn(self, seen: SessionLog, progress: Progress | None) -> TrainingReport | None:
-        """Learn from all sessions seen so far, as the strategy does; None = it does not."""
-        import numpy as np
-
-        from models.recommender import create
-
-        if self.recommender is None or self.strategy == "scratch":
-            self.recommender = create(self.architecture, self.options)
-            report = self.recommender.fit(seen, None, self.options, progress)
-        elif self.strategy == "incremental":
-            mix = newest_with_replay(seen, self.learned_until, self.options.seed)
-            alike = np.ones(len(mix), np.float32)  # what was replayed counts as much as what is new
-            report = self.recommender.warm_start(mix, alike, self.options, progress)
-        else:
-            return None
-        self.learned_until = float(seen.ended_at[-1]) + 1e-6
-        return report
-
-
 def replay(
     periods: Sequence[Period],
-    strategies: Sequence[str] = STRATEGIES,
+    strategies: Sequence[str] | None = None,
     *,
     architecture: str = "attention",
     options: TrainingOptions | None = None,
@@ -90,11 +52,13 @@ def replay(
 
     frozen learns from the first period and never again; scratch learns anew from all periods so far;
     incremental starts from the first period's model and goes on from its own weights, on the newest period
-    and a sample of the older ones. All share the options; each trains its own first model, whose time counts.
+    and a sample of the older ones; online does so too, and meanwhile its embeddings move after each session,
+    and rank the sessions that begin later; ensemble blends the last models of incremental. All share the
+    options and the first model, whose time counts for each, as the incremental models' does for ensemble.
 
     Args:
         periods: at least two, oldest first, over sessions whose `ended_at` grows.
-        strategies: which ways to compare.
+        strategies: which ways to compare; default all that the architecture can take.
         architecture: which recommender; see models.recommender.MODEL_NAMES.
         options: hyperparameters; default those of the models.
         progress: told after each training.
@@ -111,8 +75,8 @@ def replay(
 
     if len(periods) < 2:
         raise NotEnoughDataError(f"a replay needs two periods or more, received {len(periods)}")
-    chosen = options or TrainingOptions()
-    learners = [_Learner(strategy, architecture, chosen) for strategy in strategies]
+    start = Start(architecture, options or TrainingOptions())
+    compared = make_strategies(strategies_of(architecture) if strategies is None else strategies, start)
     results: list[dict[str, Any]] = []
     for at, (last, following) in enumerate(pairwise(periods)):
         seen = SessionLog.concat([period.log for period in periods[: at + 1]])
@@ -125,24 +89,20 @@ def replay(
             "new_items": len(set(following.log.ids()) - set(seen.ids())),
             "strategies": {},
         }
-        for learner in learners:
-            report = learner.learn(seen, None)
-            entry["strategies"][learner.strategy] = {
-                **_test(learner, examples),
-                "train_seconds": report.seconds if report else 0.0,
-            }
+        for place, (name, strategy) in enumerate(compared.items(), start=1):
+            learning = strategy.learn(seen, last.log)
+            ranking, meanwhile = strategy.rank(following.log, examples)
+            entry["strategies"][name] = {**_metrics(ranking), "train_seconds": learning + meanwhile}
             if progress:
-                done = at + (1 + learners.index(learner)) / len(learners)
-                progress(done / (len(periods) - 1), f"{following.label} {learner.strategy}")
+                progress((at + place / len(compared)) / (len(periods) - 1), f"{following.label} {name}")
         results.append(entry)
-    return {"periods": results, "summary": _summary(results, strategies)}
+    return {"periods": results, "summary": _summary(results, list(compared))}
 
 
-def _test(learner: _Learner, examples: Examples) -> dict[str, float]:
-    from models.ranking import rank_targets, summarize
+def _metrics(ranking: Ranking) -> dict[str, float]:
+    from models.ranking import summarize
 
-    assert learner.recommender is not None
-    summary = summarize(rank_targets(learner.recommender, examples), (20,))
+    summary = summarize(ranking, (20,))
     return {metric: summary[metric] for metric in METRICS}
 
 

@@ -10,9 +10,10 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from lastaisle.config import Settings, SettingsError
 from lastaisle.errors import SourceError
-from lastaisle_airflow import defaults, drifting, ingestion, learning, links, partitions
+from lastaisle_airflow import defaults, drifting, ingestion, learning, links, partitions, updating
 from lastaisle_airflow.airflow_api import Run, seconds_of
 from lastaisle_airflow.assets import EVENTS
+from models.recommender import ModelError
 
 
 @dataclass
@@ -224,3 +225,19 @@ def test_trainings_follow_partitions_or_their_days():
     assert isinstance(mapper(partition="hour", learn_every="day"), StartOfDayMapper)
     with pytest.raises(SettingsError, match="LASTAISLE_LEARN_EVERY"):
         mapper(learn_every="hour")
+
+
+def test_an_online_update_is_skipped_without_a_champion_that_can_learn(tmp_path, monkeypatch):
+    monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path))
+    champions = [None, "1"]
+    monkeypatch.setattr("lastaisle.release.release.current_champion", lambda *_: champions.pop(0))
+    monkeypatch.setattr("lastaisle.training.online.finished_until", lambda lake, end: end)
+
+    def refuse(champion, lake, registry, until):
+        assert until == datetime(2025, 10, 10, tzinfo=UTC)
+        raise ModelError("no table of embeddings")
+
+    monkeypatch.setattr("lastaisle.release.online.update_online", refuse)
+    for words in ("no champion", "no table"):
+        with pytest.raises(AirflowSkipException, match=words):
+            updating.update({"dag_run": DagRun()})

@@ -53,6 +53,7 @@ def test_heavy_tasks_wait_for_a_slot(dagbag):
         for task_id in ("train_candidate", "evaluate_candidate"):
             assert dagbag.dags[name].get_task(task_id).pool == "training"
     assert dagbag.dags["detect_drift"].get_task("measure_drift").pool == "training"
+    assert dagbag.dags["update_online"].get_task("learn_sessions").pool == "training"
 
 
 def test_every_pool_is_created_by_the_setup(dagbag):

@@ -69,3 +69,8 @@ def test_each_table_is_maintained_by_a_task_of_its_own(dagbag):
     task = dagbag.dags["maintain_tables"].get_task("maintain_table")
     assert task.is_mapped
     assert task.upstream_task_ids == {"list_tables"}
+
+
+def test_each_announced_partition_is_learned_online(dagbag):
+    announced = dagbag.dags["ingest_sessions"].get_task("announce").outlets[0]
+    assert dagbag.dags["update_online"].timetable.asset_condition == announced

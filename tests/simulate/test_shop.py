@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lastaisle.simulate import ShopOptions, ShopOptionsError, simulate, write_logs
+from lastaisle.simulate.breaks import break_days
 from lastaisle.simulate.catalogue import open_catalogue
 from lastaisle.simulate.events import EVENT_TYPES
 from lastaisle.simulate.noise import BREAKS
@@ -256,3 +257,34 @@ def test_a_shop_of_one_session_a_day_opens():
     )
     assert len(logs) == 20
     assert sum(day.truth.rows for day in logs) > 20
+
+
+def test_an_eventful_shop_launches_items_raises_prices_and_changes_tastes():
+    eventful = replace(QUIET, days=8, eventful=True, new_items_per_day=0, sessions_per_day=600)
+    on = break_days(8)
+    assert on == {"launch": 2, "price_shock": 4, "taste_break": 6}
+    days = list(simulate(eventful))
+    assert [logs.truth.new_items for logs in days] == [0, 0, 45, 0, 0, 0, 0, 0]
+    rows = [[json.loads(line) for line in logs.lines] for logs in days]
+
+    def prices(day):
+        return {row["item_id"]: row["price"] for row in rows[day] if row["event_type"] == "item_viewed"}
+
+    ratios = [prices(4)[item] / price for item, price in prices(3).items() if item in prices(4)]
+    assert np.median(ratios) == pytest.approx(1.3, abs=0.01)
+    dearness = [np.median(np.log(list(prices(day).values()))) for day in (3, 4)]
+    assert dearness[1] - dearness[0] < np.log(1.3) - 0.05, "what is looked at is cheaper than prices rose"
+
+    def pairs(day):
+        return Counter(
+            (before["item_id"], after["item_id"])
+            for session in in_sessions(rows[day])
+            for before, after in pairwise(e for e in session if e["event_type"] == "item_viewed")
+            if before["item_id"] != after["item_id"]
+        )
+
+    def shared(first, second):
+        return sum((pairs(first) & pairs(second)).values()) / sum(pairs(second).values())
+
+    assert shared(5, 6) < 0.85 * shared(6, 7), "what follows what is no longer what it was"
+    assert digest(eventful) != digest(replace(eventful, eventful=False))

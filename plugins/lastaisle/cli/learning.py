@@ -15,6 +15,7 @@ from lastaisle.cli.terminal import (
     assignments,
     bar,
     console,
+    open_replay_runs,
     open_stores,
     open_tuning_runs,
     read_settings,
@@ -204,6 +205,30 @@ def rollback(
     show(done.to_dict(), report)
 
 
+def online(
+    until: Annotated[
+        datetime | None, typer.Option(help="Learn as if it were this moment (UTC); default the newest event.")
+    ] = None,
+    lake: LakeUrl = "",
+    report: Report = None,
+) -> None:
+    """Move the champion's embeddings by the sessions that ended since; services pull the alias online."""
+    from lastaisle.errors import NotEnoughDataError
+    from lastaisle.release.online import update_online
+    from lastaisle.release.release import current_champion, settle
+    from lastaisle.training.online import finished_until
+
+    settings, tables, registry = open_stores(lake)
+    champion = current_champion(tables, registry)
+    if champion is None:
+        raise NotEnoughDataError(f"{settings.model_name} has no champion to update: train and release one")
+    moment = finished_until(tables, until and until.replace(tzinfo=UTC))
+    with bar("Updating"):
+        done = update_online(champion, tables, registry, moment)
+        settle(tables, registry)  # the champion may have moved meanwhile
+    show(done.to_dict(), report)
+
+
 def replay(
     source: Annotated[
         str, typer.Option("--source", help="Log file, or with --format sessions a file of them.")
@@ -220,6 +245,7 @@ def replay(
     from lastaisle.replay import read_periods
     from lastaisle.replay import replay as run
     from lastaisle.replay_chart import draw, tabulate
+    from lastaisle.replay_log import log_replay
     from models.training import TrainingOptions
 
     options = TrainingOptions.from_dict(read_values(hyperparameters))
@@ -229,6 +255,9 @@ def replay(
         done = run(periods, architecture=model, options=options, progress=progress)
     write(done, report)
     console.print(tabulate(done))
+    params = {"source": source, "format": log_format, "model": model, **options.to_dict()}
+    run_id = log_replay(done, params, open_replay_runs(read_settings()))
+    console.print(f"MLflow run: {run_id}")
     if chart:
         draw(done, chart)
         console.print(f"chart: {chart}")

@@ -151,6 +151,9 @@ def simulate(
     start: Annotated[datetime, typer.Option(help="First day.", formats=["%Y-%m-%d"])] = datetime(2025, 10, 1),
     sessions_per_day: Annotated[int, typer.Option(help="Shoppers' sessions on an average day.")] = 3000,
     items: Annotated[int, typer.Option(help="Items in the catalogue at the start.")] = 2000,
+    eventful: Annotated[
+        bool, typer.Option(help="Also a launch, a price shock and a break of tastes.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 7,
     report: Report = None,
 ) -> None:
@@ -158,7 +161,12 @@ def simulate(
     from lastaisle.simulate import ShopOptions, write_logs
 
     options = ShopOptions(
-        seed=seed, start=start.date(), days=days, sessions_per_day=sessions_per_day, items=items
+        seed=seed,
+        start=start.date(),
+        days=days,
+        sessions_per_day=sessions_per_day,
+        items=items,
+        eventful=eventful,
     )
     with bar("Simulating") as progress:
 

@@ -41,9 +41,18 @@ def open_stores(lake: str) -> tuple[Settings, Lake, Registry]:
 
 def open_tuning_runs(settings: Settings) -> Registry:
     """Open MLflow for the runs of tunings: an experiment of their own, beside that of the candidates."""
+    return _open_experiment(settings, "tuning")
+
+
+def open_replay_runs(settings: Settings) -> Registry:
+    """Open MLflow for the runs of replays: an experiment of their own too."""
+    return _open_experiment(settings, "replay")
+
+
+def _open_experiment(settings: Settings, name: str) -> Registry:
     from lastaisle.release.registry import Registry
 
-    return Registry(replace(settings, experiment=f"{settings.experiment}-tuning"))
+    return Registry(replace(settings, experiment=f"{settings.experiment}-{name}"))
 
 
 def tell_trial(trial: Mapping[str, Any]) -> None:

@@ -94,6 +94,11 @@ class Registry:
         runs = self._runs(run_key)
         return next((run.info.run_id for run in runs if run.info.status == "FINISHED"), None)
 
+    def finished_runs(self, run_key: str) -> dict[str, dict[str, str]]:
+        """Return the tags of every finished run of this name, by run id."""
+        runs = self._runs(run_key)
+        return {run.info.run_id: dict(run.data.tags) for run in runs if run.info.status == "FINISHED"}
+
     def discard_unfinished(self, run_key: str) -> None:
         """Delete runs of this training that died midway, with the models they logged."""
         for run in self._runs(run_key):
@@ -164,13 +169,17 @@ class Registry:
 
     def log_model(self, run_id: str, recommender: Recommender, folder: Path) -> None:
         """Log what a warm start needs, and the model that services pull, under the active run."""
+        state = folder / STATE
+        recommender.save(state)
+        self.client.log_artifacts(run_id, str(state), STATE)
+        self.log_packed(recommender, folder)
+
+    def log_packed(self, recommender: Recommender, folder: Path) -> None:
+        """Log the model that services pull, alone, under the active run."""
         import mlflow
 
         from models.packaging import package
 
-        state = folder / STATE
-        recommender.save(state)
-        self.client.log_artifacts(run_id, str(state), STATE)
         mlflow.pyfunc.log_model(name=MODEL, **package(recommender, folder / MODEL))
 
     def load_recommender(self, run_id: str) -> Recommender:

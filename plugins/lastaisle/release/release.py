@@ -12,6 +12,7 @@ from lastaisle.release.card_page import log_card
 from lastaisle.release.evaluate import plan_of, stored_report
 from lastaisle.release.gate import Decision, GateRules, decide
 from lastaisle.release.ledger import PROMOTE, REFUSE, REGISTER, Ledger, Move
+from lastaisle.release.online import online_alias
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
@@ -40,11 +41,13 @@ def settle(lake: Lake, registry: Registry) -> dict[str, str | None]:
     """Set the registry's aliases to what the ledger says, and return them.
 
     A release that was killed between its row and its aliases is finished by this, and an alias moved by hand
-    is put back: the ledger alone says which version serves.
+    is put back: the ledger alone says which version serves. The alias `online`, where there is one, leaves a
+    delta of another champion for the champion.
     """
     wanted = Ledger(lake, registry.model_name).standing().aliases
     if not any(wanted.values()):
         return wanted
+    wanted |= online_alias(registry, wanted["champion"])
     for alias, version in registry.set_aliases(wanted).items():
         logger.info("%s@%s is now version %s", registry.model_name, alias, version)
     return wanted

@@ -12,6 +12,7 @@ from lastaisle.errors import RegistryError
 from lastaisle.release.ledger import ROLLBACK, Ledger, Move
 from lastaisle.release.registry import RUN_KEY
 from lastaisle.release.release import settle
+from lastaisle.training.online import BASE
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
@@ -69,7 +70,7 @@ def rollback(
         request_id: names this request, such as a DAG run: tried again, the same request moves nothing more.
 
     Raises:
-        RegistryError: no such version, nothing to return to, or no reason.
+        RegistryError: no such version, nothing to return to, a version of online updates, or no reason.
     """
     if not reason.strip():
         raise RegistryError("a rollback needs a reason, received an empty one: say why, for the ledger")
@@ -86,6 +87,12 @@ def rollback(
             f"{registry.model_name} has no earlier champion than version {standing.champion}: name a version"
         )
     run_id = registry.run_of(target)
+    tags = registry.tags(run_id)
+    if BASE in tags:
+        raise RegistryError(
+            f"version {target} of {registry.model_name} is version {tags[BASE]} with online updates, "
+            f"which are dropped when the champion moves: name version {tags[BASE]}"
+        )
     move = Move(
         move_id=f"rollback/{request_id or uuid.uuid4()}",
         moved_at=datetime.now(UTC),
@@ -97,7 +104,7 @@ def rollback(
         to_version=target,
         reason=reason.strip(),
         run_id=run_id,
-        run_key=registry.tags(run_id)[RUN_KEY],
+        run_key=tags[RUN_KEY],
     )
     moves = target != standing.champion
     if moves and not dry_run:

@@ -125,13 +125,14 @@ class Catalogue:
         """
         rng = day.generator(Part.LAUNCHES)
         launches = day.options.new_items_per_day if day.number else 0
-        self._launch(rng, launches, day.number)
+        self.launch(rng, launches, day.number)
         self.trend = 0.95 * self.trend + 0.12 * rng.standard_normal(len(self))
         self.shelf_trend = 0.97 * self.shelf_trend + 0.10 * rng.standard_normal(self.n_shelves)
         self.promoted = rng.random(len(self)) < PROMOTED_SHARE
         return launches
 
-    def _launch(self, rng: np.random.Generator, count: int, day: int) -> None:
+    def launch(self, rng: np.random.Generator, count: int, day: int) -> None:
+        """Launch items on a day, on any shelf."""
         shelf = rng.integers(self.n_shelves, size=count)
         if not len(self):
             shelf[: self.n_shelves] = np.arange(self.n_shelves)  # no shelf starts empty
@@ -170,5 +171,5 @@ def open_catalogue(options: ShopOptions) -> Catalogue:
         shelf_base=0.45 * rng.standard_normal(shelves),
         shelf_trend=np.zeros(shelves),
     )
-    catalogue._launch(rng, options.items, day=-1000)
+    catalogue.launch(rng, options.items, day=-1000)
     return catalogue

@@ -50,6 +50,8 @@ class ShopOptions:
         without_session: share of signed-in sessions whose rows carry no session_id.
         single_view: share of sessions that end after one item (the real logs at hand leave those out).
         taste_drift: share of shoppers whose tastes change from one day to the next.
+        eventful: a third of the days on, many items are launched at once; half of them on, prices rise and
+            shoppers turn to what is cheaper; three quarters on, half of them want something else.
     """
 
     seed: int = 7
@@ -66,6 +68,7 @@ class ShopOptions:
     without_session: float = 0.02
     single_view: float = 0.15
     taste_drift: float = 0.03
+    eventful: bool = False
 
     def __post_init__(self) -> None:
         for name, least in LEAST.items():
@@ -95,6 +98,7 @@ class Part(IntEnum):
     REFERRERS = 6
     DELAYS = 7
     REPEATS = 8
+    BREAKS = 9
 
 
 @dataclass(frozen=True)

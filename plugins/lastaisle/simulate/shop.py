@@ -9,6 +9,7 @@ from datetime import date
 import numpy as np
 
 from lastaisle.simulate.affinity import affinity_of
+from lastaisle.simulate.breaks import strike
 from lastaisle.simulate.catalogue import Catalogue, open_catalogue
 from lastaisle.simulate.events import events_of
 from lastaisle.simulate.lines import lines_of
@@ -65,15 +66,15 @@ class DayOfLogs:
 def simulate(options: ShopOptions) -> Iterator[DayOfLogs]:
     """Simulate a shop's logs, one day after the other.
 
-    A day's logs do not depend on how many days follow. Rows still on their way when the last day ends are
-    not delivered.
+    A day's logs do not depend on how many days follow, unless the shop is eventful. Rows still on their way
+    when the last day ends are not delivered.
     """
     catalogue = open_catalogue(options)
     shoppers = open_doors(options, catalogue.shelf_weights(options.start))
     pending = NOTHING
     for number in range(options.days):
         day = Day(options, number)
-        launched = catalogue.open_day(day)
+        launched = catalogue.open_day(day) + strike(day, catalogue, shoppers)
         happened, sessions, bots = _happen(day, catalogue, shoppers)
         arrived, pending = pending.merged(happened).split(day.next.midnight)
         truth = _truth(arrived, sessions=sessions, bots=bots, new_items=launched, items=len(catalogue))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lastaisle.errors import NotEnoughDataError
+from lastaisle.training.online import with_delta
 from lastaisle.training.plan import Champion, TrainingPlan
 from lastaisle.training.revision import git_revision
 from lastaisle.training.warm_start import newest_with_replay
@@ -38,6 +39,9 @@ class ModelStore(Protocol):
     def finished_run(self, run_key: str) -> str | None:
         """Return the finished run of a training."""
 
+    def finished_runs(self, run_key: str) -> dict[str, dict[str, str]]:
+        """Return the tags of the finished runs of a name, by run id."""
+
     def discard_unfinished(self, run_key: str) -> None:
         """Delete the runs of a training that died midway."""
 
@@ -58,6 +62,9 @@ class ModelStore(Protocol):
 
     def log_model(self, run_id: str, recommender: Recommender, folder: Path) -> None:
         """Log the trained model."""
+
+    def log_packed(self, recommender: Recommender, folder: Path) -> None:
+        """Log the model that services pull, alone."""
 
     def champion(self, version: str) -> Champion:
         """Describe a version."""
@@ -140,7 +147,7 @@ def _train(
         weights = decay_weights(log.ended_at, now, half_life)
         return Trained(recommender, recommender.fit(log, weights, options, progress), log, left_out)
     champion = registry.champion(plan.warm_start_version)
-    recommender = registry.load_recommender(champion.run_id)
+    recommender = with_delta(champion, registry, plan.window.end)
     log = newest_with_replay(log, champion.window_end.timestamp(), options.seed)
     weights = decay_weights(log.ended_at, now, half_life)
     return Trained(recommender, recommender.warm_start(log, weights, options, progress), log, left_out)

@@ -1,0 +1,147 @@
+"""Online updates of the champion: learn the sessions that ended since, and keep what moved as an MLflow run.
+
+A run holds the arrays of the delta (models.online) and, as a tag, the moment up to which it has learned: both
+count when the run is finished, so whatever is killed when, no session is lost or learned twice. A delta
+belongs to one version; another champion starts without one.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from lastaisle.privacy.sessions import SESSION_GAP
+from lastaisle.training.plan import Champion
+from lastaisle.training.revision import git_revision
+from lastaisle.training.windows import Window, newest_data_end, training_sessions
+
+if TYPE_CHECKING:
+    from lastaisle.lake.lake import Lake
+    from lastaisle.training.train import ModelStore
+    from models.recommender import Recommender
+
+BASE = "lastaisle.online_base"
+UNTIL = "lastaisle.online_until"
+ARTIFACT = "online/delta.npz"
+
+
+@dataclass(frozen=True)
+class StoredDelta:
+    """What a champion's embeddings have moved by, as it lies in the registry.
+
+    Attributes:
+        run_id: the MLflow run that holds it.
+        until: the end of what it has learned from.
+    """
+
+    run_id: str
+    until: datetime
+
+
+def finished_until(lake: Lake, limit: datetime | None = None) -> datetime:
+    """Return the moment before which sessions are over: so long no event of theirs has followed.
+
+    Args:
+        lake: where `events` is.
+        limit: the latest moment that counts, e.g. a partition's end; a clock that runs ahead moves nothing.
+
+    Raises:
+        NotEnoughDataError: there are no events yet.
+    """
+    newest = newest_data_end(lake)
+    return (newest if limit is None else min(newest, limit)) - SESSION_GAP
+
+
+def newest_delta(version: str, registry: ModelStore, until: datetime | None = None) -> StoredDelta | None:
+    """Return the newest delta of a version that has learned nothing after `until`; None if there is none."""
+    runs = registry.finished_runs(_run_key(version))
+    found = [StoredDelta(run_id, datetime.fromisoformat(tags[UNTIL])) for run_id, tags in runs.items()]
+    found = [delta for delta in found if until is None or delta.until <= until]
+    return max(found, key=lambda delta: delta.until, default=None)
+
+
+def with_delta(champion: Champion, registry: ModelStore, until: datetime) -> Recommender:
+    """Load a champion with its online updates folded in, for a training to go on from.
+
+    Updates that learned from sessions after `until`, the end of the training's window, are left out: a
+    candidate is judged on those.
+    """
+    from models.online import OnlineDelta
+    from models.online_model import folded
+
+    recommender = registry.load_recommender(champion.run_id)
+    stored = newest_delta(champion.version, registry, until)
+    if stored is None:
+        return recommender
+    delta = OnlineDelta.on(recommender)
+    delta.load(_file(registry, stored))
+    return folded(recommender, delta)
+
+
+def learn_online(champion: Champion, lake: Lake, registry: ModelStore, until: datetime) -> StoredDelta | None:
+    """Learn the sessions that ended since the delta's moment, or the champion's window, and before `until`.
+
+    A session that went on after `until` is left to the next update. One whose events came later than its hour
+    was learned is the next training's. Called again with nothing new, it returns the delta there is.
+
+    Returns:
+        The newest delta; None where the champion has none and nothing was to be learned.
+
+    Raises:
+        ModelError: a champion of an architecture that has no table of embeddings.
+        NotEnoughDataError: the lake has no events.
+    """
+    from models.online import OnlineDelta
+    from models.online_model import folded
+
+    run_key = _run_key(champion.version)
+    registry.discard_unfinished(run_key)
+    stored = newest_delta(champion.version, registry)
+    since = stored.until if stored else champion.window_end
+    if until <= since:
+        return stored
+    log = training_sessions(lake, Window(since, until, 1.0), newest_data_end(lake), None).log
+    if not len(log):
+        return stored
+    recommender = registry.load_recommender(champion.run_id)
+    delta = OnlineDelta.on(recommender)
+    if stored:
+        delta.load(_file(registry, stored))
+    began = perf_counter()
+    delta.learn_log(log)
+    seconds = perf_counter() - began
+    tags = {
+        "run_key": run_key,
+        "lastaisle.kind": "online",
+        BASE: champion.version,
+        UNTIL: until.isoformat(),
+        "lastaisle.git_revision": git_revision(),
+    }
+    with registry.run(run_key, tags) as run_id, tempfile.TemporaryDirectory() as folder:
+        registry.log_metrics(
+            run_id,
+            {
+                "sessions": len(log),
+                "sessions_in_all": delta.learned,
+                "items_moved": int(delta.moved.sum()),
+                "new_items": len(delta.vocabulary) - len(recommender.vocabulary),
+                "learning_seconds": seconds,
+            },
+        )
+        file = Path(folder) / Path(ARTIFACT).name
+        delta.save(file)
+        registry.client.log_artifact(run_id, str(file), Path(ARTIFACT).parent.name)
+        registry.log_packed(folded(recommender, delta), Path(folder))
+    return StoredDelta(run_id, until)
+
+
+def _run_key(version: str) -> str:
+    return f"online-{version}"
+
+
+def _file(registry: ModelStore, stored: StoredDelta) -> Path:
+    return Path(registry.client.download_artifacts(stored.run_id, ARTIFACT))

@@ -1,0 +1,121 @@
+"""Online updates of a made-up shop's champion: kept once, dropped with the champion, folded into the next."""
+
+import dataclasses
+import json
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from lastaisle.errors import RegistryError
+from lastaisle.release import GateRules, current_champion, rollback
+from lastaisle.release.online import update_online
+from lastaisle.release.registry import Registry
+from lastaisle.release.release import settle
+from lastaisle.training.online import ARTIFACT, finished_until, newest_delta, with_delta
+
+SMALL = {"embedding_size": 16, "epochs": 8, "warm_epochs": 1, "negatives": 64, "learning_rate": 0.01}
+LAX = GateRules(margin=1.0)  # nothing is ever worse by 1.0
+
+
+def end_of(day):
+    return datetime(2025, 10, 6, tzinfo=UTC) + timedelta(days=day)
+
+
+@pytest.fixture
+def shop_online(home):
+    """A shop whose champion is a small attention model."""
+    home.settings = dataclasses.replace(
+        home.settings, architecture="attention", hyperparameters=json.dumps(SMALL)
+    )
+    assert home.day(1, LAX, architecture="attention").promote
+    return home
+
+
+def update(home, until):
+    return update_online(current_champion(home.lake, home.registry), home.lake, home.registry, until)
+
+
+def arrays(home, stored):
+    with np.load(home.registry.client.download_artifacts(stored.run_id, ARTIFACT)) as file:
+        return dict(file)
+
+
+def test_a_delta_is_learned_once_served_and_folded_in(shop_online):
+    home = shop_online
+    champion = current_champion(home.lake, home.registry)
+    noon = end_of(1) + timedelta(hours=12)
+    first = update(home, noon)
+    assert home.registry.aliases() == {"challenger": "1", "champion": "1", "online": first.version}
+    # The champion has learned up to eight hours before the first day's end; 200 sessions follow until noon.
+    assert 320 <= first.sessions <= 345
+    assert first.items_moved > 0
+    assert update(home, noon) == first, "the same again is the same"
+
+    second = update(home, end_of(2))
+    assert second.sessions == pytest.approx(first.sessions + 200, abs=3)
+    assert home.registry.aliases()["online"] == second.version != first.version
+
+    # Two updates and one alike: the watermark stands with the arrays.
+    stored = newest_delta("1", home.registry)
+    both = arrays(home, stored)
+    for run_id in home.registry.finished_runs("online-1"):
+        home.registry.client.delete_run(run_id)
+    update(home, end_of(2))
+    again = newest_delta("1", home.registry)
+    assert again.run_id != stored.run_id
+    for name, values in arrays(home, again).items():
+        np.testing.assert_array_equal(values, both[name])
+
+    # A candidate begins where champion and delta stand, but not with what judges it.
+    plain = home.registry.load_recommender(champion.run_id).arrays()["table"]
+    assert not np.array_equal(
+        with_delta(champion, home.registry, end_of(2)).arrays()["table"][: len(plain)], plain
+    )
+    before = with_delta(champion, home.registry, end_of(2) - timedelta(seconds=1))
+    np.testing.assert_array_equal(before.arrays()["table"], plain)
+
+
+def test_a_delta_is_dropped_when_the_champion_moves(shop_online):
+    home = shop_online
+    update(home, end_of(1))
+    online = home.registry.aliases()["online"]
+    with pytest.raises(RegistryError, match="version 1 with online updates"):
+        rollback(home.lake, home.registry, to_version=online, reason="no champion", dry_run=False)
+
+    assert home.day(2, LAX, architecture="attention").promote
+    champion = current_champion(home.lake, home.registry).version
+    assert home.registry.aliases()["online"] == champion != "1"
+
+    update(home, end_of(2))
+    assert home.registry.aliases()["online"] not in ("1", champion)
+    rollback(home.lake, home.registry, reason="it harms", dry_run=False)
+    assert home.registry.aliases()["online"] == home.registry.aliases()["champion"] == "1"
+
+
+def test_an_update_that_was_killed_leaves_nothing_behind(shop_online, monkeypatch):
+    home = shop_online
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Registry, "log_packed", die)
+        update(home, end_of(1))
+    assert newest_delta("1", home.registry) is None
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Registry, "register", die)
+        update(home, end_of(1))
+    assert "online" not in home.registry.aliases()
+    finished = update(home, end_of(1))
+    assert home.registry.aliases()["online"] == finished.version
+    assert len(home.registry.finished_runs("online-1")) == 1
+    settle(home.lake, home.registry)
+    assert home.registry.aliases()["online"] == finished.version
+
+
+def test_sessions_that_may_go_on_are_left_to_the_next_update(home):
+    newest = home.lake.scan("events", ["occurred_at"])["occurred_at"].to_numpy().max()
+    whole = finished_until(home.lake)
+    assert whole.timestamp() == pytest.approx(newest.astype("datetime64[s]").astype(float) - 1800, abs=1.5)
+    assert finished_until(home.lake, end_of(1)) == end_of(1) - timedelta(minutes=30)
