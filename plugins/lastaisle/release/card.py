@@ -45,10 +45,11 @@ def _summary(facts: Facts) -> str:
     recall = facts.report.candidate.overall.metrics["recall@20"]
     rival = facts.report.models[facts.rival]
     who = f"the champion, version {escape(rival.version)}," if rival.version else "the popularity baseline"
+    hours = hours_between(facts.report.evaluated_from, facts.report.evaluated_to)
     return (
         f"**{facts.verdict.capitalize()} by the gate.** Of {facts.report.targets:,} next items in the "
-        f"{hours_between(facts.report.evaluated_from, facts.report.evaluated_to)} after its training window, it "
-        f"had {percent(recall.value)} among its first 20 ({percent(recall.low)} to {percent(recall.high)}); "
+        f"{hours} after its training window, it had {percent(recall.value)} among its "
+        f"first 20 ({percent(recall.low)} to {percent(recall.high)}); "
         f"{who} had {percent(rival.overall.metrics['recall@20'].value)}."
     )
 

@@ -70,6 +70,11 @@ def shown(scores: Scores, metric: str) -> str:
     return f"{estimate.value:.4f}{'' if metric.startswith('coverage') else interval}"
 
 
+def with_interval(estimate: Estimate) -> str:
+    """Return a mean with its interval."""
+    return f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
+
+
 def signed(estimate: Estimate) -> str:
     """Return a difference with its interval."""
     return f"{estimate.value:+.4f} [{estimate.low:+.4f}, {estimate.high:+.4f}]"

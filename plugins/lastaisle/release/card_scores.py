@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lastaisle.release.card_facts import Facts, escape, shown, signed, table
+from lastaisle.release.card_facts import Facts, escape, shown, signed, table, with_interval
 from lastaisle.release.measure import COLD_COUNT, COMPARED, KS, LEVEL, LONG_PREFIX
 
 METRICS = ("precision", "recall", "hit_rate", "mrr", "ndcg", "coverage")
@@ -46,9 +46,19 @@ def metrics(facts: Facts) -> tuple[str, str]:
             f"The candidate less each other model on the same targets, {facts.report.paired_level:.0%} "
             "intervals:",
             table(("against", "recall@20", "mrr@20"), differences),
+            *_churn(facts),
             *_objectives(facts),
         ]
     )
+
+
+def _churn(facts: Facts) -> Iterator[str]:
+    """Write how much of the lists changes, where there was a champion."""
+    if facts.report.churn is not None:
+        yield (
+            "Of the champion's lists of 20, on these targets, the share that this version changes "
+            f"(churn@20) is {with_interval(facts.report.churn)}."
+        )
 
 
 def _objectives(facts: Facts) -> Iterator[str]:
