@@ -21,7 +21,10 @@ from lastaisle.release.card_facts import (
 from lastaisle.release.card_limits import limits, privacy
 from lastaisle.release.card_scores import metrics, slices
 
-REASONS = {"bots": "for their length, as bots", "without_consent": "for want of consent to personalization"}
+REASONS = {
+    "bots": "for their length or pace, as bots",
+    "without_consent": "for want of consent to personalization",
+}
 
 
 def model_card(facts: Facts) -> str:
