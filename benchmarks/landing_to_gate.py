@@ -78,7 +78,7 @@ def hours_of_events(folder: Path, events: int, hours: int) -> dict[str, Path]:
         partition key to file, oldest first.
     """
     share, rows_a_session = 0.083, 5.0  # of a day in its busiest hour
-    sessions = round(1.15 * events / share / rows_a_session)
+    sessions = round(1.25 * events / share / rows_a_session)
     (day,) = simulate(ShopOptions(days=1, sessions_per_day=sessions))
     keys = [f"{day.day.isoformat()}T{hour:02}" for hour in range(LANDING_HOUR - hours, LANDING_HOUR + 1)]
     found: dict[str, list[str]] = {key: [] for key in keys}
