@@ -67,6 +67,8 @@ class Settings:
         drift_history_days: how many days before a day the limits of its drift are learned from, at most.
         drift_false_alarms: the chance that a day on which nothing changed raises any alarm of drift.
         drift_cooldown_hours: drift starts no full training so soon after it has started one.
+        max_churn: the gate refuses a warm start whose lists of 20 differ from the champion's in a greater
+            share than this; trainings from scratch, which are asked for so that lists change, are not judged.
         airflow_port: where Airflow listens on 127.0.0.1.
         mlflow_port: where MLflow listens on 127.0.0.1.
         mlflow_ui: base address of MLflow's pages, for links; default http://127.0.0.1:<mlflow_port>.
@@ -107,6 +109,7 @@ class Settings:
     drift_history_days: int = 56
     drift_false_alarms: float = 0.001
     drift_cooldown_hours: float = 72.0
+    max_churn: float = 0.7
     airflow_port: int = 8080
     mlflow_port: int = 5000
     mlflow_ui: str = ""

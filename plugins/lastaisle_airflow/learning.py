@@ -152,6 +152,7 @@ def evaluate_candidate(trained: str) -> str:
 def release_candidate(trained: str) -> dict[str, Any]:
     """Register the candidate, and promote it if the gate lets it."""
     from lastaisle.release.evaluate import evaluate_candidate as evaluate
+    from lastaisle.release.gate import GateRules
     from lastaisle.release.registry import Registry
     from lastaisle.release.release import release_candidate as release
 
@@ -160,7 +161,8 @@ def release_candidate(trained: str) -> dict[str, Any]:
     # Returns what is stored, unless the champion moved since: then it judges against the new one.
     evaluate(trained, lake, registry)
     actor = actor_of(get_current_context()["dag_run"])
-    decision = release(trained, lake, registry, actor=actor)
+    rules = GateRules(max_churn=settings.max_churn)
+    decision = release(trained, lake, registry, actor=actor, rules=rules)
     version = registry.version_for_run(trained)
     log.info("Version %s %s: %s", version, "promoted" if decision.promote else "refused", decision.reasons)
     serves = registry.aliases().get("champion") == version

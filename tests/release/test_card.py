@@ -16,7 +16,8 @@ from rich.console import Console
 
 from lastaisle.cli.learning import _by_objective
 from lastaisle.release import GateRules
-from lastaisle.release.card import Facts, escape, model_card
+from lastaisle.release.card import model_card
+from lastaisle.release.card_facts import Facts, escape
 from lastaisle.release.card_page import MARKDOWN, PAGE, TAG, card_page
 from lastaisle.release.evaluate import plan_of, stored_report
 from lastaisle.release.gate import Decision, decide

@@ -9,6 +9,8 @@ import pytest
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake import Lake
 from lastaisle.training.windows import (
+    FAST_SECONDS,
+    FAST_VIEWS,
     MAX_SESSION_EVENTS,
     Window,
     evaluation_sessions,
@@ -160,6 +162,30 @@ def test_bots_are_left_out_and_counted(lake):
     read = train(lake)
     assert list(read.log) == [["a"]]
     assert read.left_out["bots"] == 1
+
+
+def test_who_looks_faster_than_a_shopper_can_is_a_bot(lake):
+    def views(session, count, seconds):
+        return [event(session, f"i{n}", n * seconds / 60, sequence=n) for n in range(count)]
+
+    write(
+        lake,
+        *views("crawler", FAST_VIEWS, FAST_SECONDS - 0.1),
+        *views("shopper", FAST_VIEWS, FAST_SECONDS),
+        *views("short", FAST_VIEWS - 1, 0.1),
+        *views("no finer time than a day", FAST_VIEWS, 0),
+        *[event("order", f"i{n}", 30, kind="order_completed", sequence=n) for n in range(FAST_VIEWS + 1)],
+    )
+    read = train(lake)
+    assert read.left_out == {"bots": 1, "without_consent": 0}
+    assert sorted(map(len, read.log)) == [FAST_VIEWS - 1, FAST_VIEWS, FAST_VIEWS, FAST_VIEWS + 1]
+
+
+def test_an_hour_that_came_twice_counts_once(lake):
+    hour = [event("s", "a", 0), event("s", "a", 1, sequence=1), event("s", "b", 2, sequence=2)]
+    write(lake, *hour)
+    write(lake, *hour, key="again")
+    assert list(train(lake).log) == [["a", "a", "b"]]
 
 
 def test_returning_shoppers_were_seen_before_their_session(lake):

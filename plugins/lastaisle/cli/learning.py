@@ -145,11 +145,13 @@ def evaluate(run_id: RunId, lake: LakeUrl = "", report: Report = None) -> None:
     with bar("Evaluating") as progress:
         measured = evaluate_candidate(run_id, tables, registry, progress)
     write(json.loads(measured.to_json()), report)
-    table = Table("model", "precision@20", "recall@20", "mrr@20", "coverage@20", title=f"run {run_id}")
+    metrics_shown = ("precision@20", "recall@20", "mrr@20", "coverage@20")
+    table = Table("model", *metrics_shown, "churn@20", title=f"run {run_id}")
+    churn = {} if measured.churn is None else {"candidate": f"{measured.churn.value:.4f}"}
     for name, evaluation in measured.models.items():
         metrics = evaluation.overall.metrics
-        values = (metrics[metric].value for metric in ("precision@20", "recall@20", "mrr@20", "coverage@20"))
-        table.add_row(name, *(f"{value:.4f}" for value in values))
+        values = (f"{metrics[metric].value:.4f}" for metric in metrics_shown)
+        table.add_row(name, *values, churn.get(name, "-"))
     console.print(table)
     if len(measured.candidate.objectives) > 1:
         console.print(_by_objective(measured))
@@ -173,10 +175,12 @@ def release(
     report: Report = None,
 ) -> None:
     """Register an evaluated candidate, and make it champion if the gate agrees."""
+    from lastaisle.release.gate import GateRules
     from lastaisle.release.release import release_candidate
 
-    _, tables, registry = open_stores(lake)
-    decision = release_candidate(run_id, tables, registry, actor=actor or None)
+    settings, tables, registry = open_stores(lake)
+    rules = GateRules(max_churn=settings.max_churn)
+    decision = release_candidate(run_id, tables, registry, actor=actor or None, rules=rules)
     show({**json.loads(decision.to_json()), "aliases": registry.aliases()}, report)
     if not decision.promote:
         raise typer.Exit(REFUSED)

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from lastaisle.release.card import Facts, model_card, short_description
+from lastaisle.release.card import model_card, short_description
+from lastaisle.release.card_facts import Facts
 from lastaisle.release.plots import comparison, png, slice_bars
 
 if TYPE_CHECKING:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from lastaisle.release.churn import churn_of
 from lastaisle.release.gate import GateRules
 from lastaisle.release.ledger import Ledger
 from lastaisle.release.measure import measure, slices_of
 from lastaisle.release.plots import comparison, slice_bars
 from lastaisle.release.registry import PLAN
-from lastaisle.release.report import EvaluationReport
+from lastaisle.release.report import CHURN, EvaluationReport
 from lastaisle.training.plan import TrainingPlan
 from lastaisle.training.windows import evaluation_sessions, training_sessions
 
@@ -96,7 +97,11 @@ def _evaluate(
         recommenders["champion"] = registry.load_recommender(registry.run_of(champion))
     recommenders |= _baselines(plan, trained_on)
     rankings = {name: rank_targets(model, examples, 20, progress) for name, model in recommenders.items()}
-    models = measure(rankings, slices_of(examples, trained_on), rules.level)
+    churn = None
+    if champion is not None:
+        lists = [(rankings[name], recommenders[name].vocabulary) for name in ("candidate", "champion")]
+        churn = churn_of(*lists)
+    models = measure(rankings, slices_of(examples, trained_on), rules.level, churn)
     if champion is not None:
         models["champion"] = dataclasses.replace(models["champion"], version=champion)
     return EvaluationReport(
@@ -139,6 +144,8 @@ def _log(report: EvaluationReport, registry: Registry) -> None:
             if objective != "next_item"
             for metric, estimate in scores.metrics.items()
         }
+    if report.churn is not None:
+        metrics[CHURN] = report.churn.value
     registry.log_metrics(report.run_id, metrics)
     registry.client.log_figure(report.run_id, comparison(report), "plots/comparison.png")
     registry.client.log_figure(report.run_id, slice_bars(report), "plots/slices.png")

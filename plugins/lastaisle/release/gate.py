@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lastaisle.release.report import Evaluation, Scores
+from lastaisle.release.report import CHURN, Evaluation, Scores
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class GateRules:
         slice_limit: no slice may drop by more than this, with its interval below zero.
         coverage_metric: how much of the catalogue is ever shown.
         coverage_floor: the candidate's coverage has to reach this share of the champion's.
+        max_churn: no warm start may change a greater share of the champion's lists of 20 (mean over targets);
+            None = it is not judged, as of trainings from scratch, which are asked for so that lists change.
     """
 
     metric: str = "recall@20"
@@ -41,6 +43,7 @@ class GateRules:
     slice_limit: float = 0.08
     coverage_metric: str = "coverage@20"
     coverage_floor: float = 0.7
+    max_churn: float | None = 0.7
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ def decide(candidate: Evaluation, champion: Evaluation | None, rules: GateRules 
         checks.insert(0, _not_worse(candidate, champion, rules))
         checks.extend(_slices(candidate, champion, rules))
         checks.append(_covers(candidate, champion, rules))
+        checks.extend(_changes_little(candidate, champion, rules))
     checks.append(_enough_targets(candidate, rules))
     return Decision(all(check.passed for check in checks), tuple(checks))
 
@@ -167,6 +171,22 @@ def _covers(candidate: Evaluation, champion: Evaluation, rules: GateRules) -> Ch
         passed,
         f"{rules.coverage_metric} of {_label(candidate)} {verdict}: {reached:.4f}, where "
         f"{rules.coverage_floor:.0%} of {_label(champion)}'s is {floor:.4f}.",
+    )
+
+
+def _changes_little(candidate: Evaluation, champion: Evaluation, rules: GateRules) -> Iterator[Check]:
+    """Check that shoppers do not meet another shop; reports of old measured no churn."""
+    churn = candidate.overall.against["champion"].get(CHURN)
+    if churn is None or rules.max_churn is None:
+        return
+    passed = churn.value <= rules.max_churn
+    verdict = "stay close enough to" if passed else "differ too much from"
+    yield Check(
+        "churn",
+        passed,
+        f"The lists of {_label(candidate)} {verdict} those of {_label(champion)}: of 20 items "
+        f"{20 * churn.value:.1f} are others ({CHURN} {churn.value:.4f}, {rules.level:.0%} interval "
+        f"[{churn.low:.4f}, {churn.high:.4f}]), where at most {rules.max_churn:.4f} may change.",
     )
 
 

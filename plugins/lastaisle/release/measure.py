@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lastaisle.release.report import Estimate, Evaluation, Scores
+from lastaisle.release.report import CHURN, Estimate, Evaluation, Scores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,10 @@ COLD_COUNT = 10  # an item with fewer events in the window is cold
 
 
 def measure(
-    rankings: Mapping[str, Ranking], slices: Mapping[str, Any], level: float
+    rankings: Mapping[str, Ranking],
+    slices: Mapping[str, Any],
+    level: float,
+    churn: NDArray[np.float64] | None = None,
 ) -> dict[str, Evaluation]:
     """Measure every model, overall and on each slice; the candidate against each other model, paired.
 
@@ -33,8 +36,10 @@ def measure(
         rankings: part (candidate, champion, …) to its ranking of the same examples.
         slices: name to a boolean mask over the examples.
         level: level of the intervals of paired differences.
+        churn: [n_examples], the share of the champion's list that the candidate's does not have; None
+            without a champion.
     """
-    overall = _scores(rankings, RANK_METRICS, level)
+    overall = _scores(rankings, RANK_METRICS, level, churn)
     parts = {
         part: _scores({name: ranking.select(rows) for name, ranking in rankings.items()}, COMPARED, level)
         for part, rows in slices.items()
@@ -45,7 +50,12 @@ def measure(
     }
 
 
-def _scores(rankings: Mapping[str, Ranking], names: tuple[str, ...], level: float) -> dict[str, Scores]:
+def _scores(
+    rankings: Mapping[str, Ranking],
+    names: tuple[str, ...],
+    level: float,
+    churn: NDArray[np.float64] | None = None,
+) -> dict[str, Scores]:
     """Measure every model on the examples that all rankings share."""
     import numpy as np
 
@@ -60,6 +70,8 @@ def _scores(rankings: Mapping[str, Ranking], names: tuple[str, ...], level: floa
         if other != "candidate"
         for name in COMPARED
     }
+    if churn is not None:
+        differences["champion", CHURN] = churn
     columns = np.stack([*values.values(), *differences.values()], axis=1)
     targets = len(columns)
     means = columns.mean(axis=0) if targets else np.zeros(columns.shape[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import getpass
 import logging
 from datetime import UTC, datetime
@@ -78,6 +79,9 @@ def release_candidate(
     report = _report(run_id, ledger, registry)
     actor = actor or getpass.getuser()
     version = _register(run_id, report, actor, ledger, registry)
+    rules = rules or GateRules()
+    if plan.warm_start_version is None:
+        rules = dataclasses.replace(rules, max_churn=None)
     decision = decide(report.candidate, report.champion, rules)
     registry.client.log_text(run_id, decision.to_json(), DECISION)
     registry.set_version_tags(version, {"lastaisle.decision": PROMOTE if decision.promote else REFUSE})

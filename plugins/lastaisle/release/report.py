@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+CHURN = "churn@20"
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -33,7 +35,8 @@ class Scores:
         targets: how many next items were to be predicted.
         metrics: metric name ("recall@20") to its estimate; coverage has no interval, so low = value = high.
         against: name of another model to metric name to the paired difference (this model less the other, on
-            the same targets).
+            the same targets); against the champion also churn@20, the mean share of its lists of 20
+            that this model does not have.
     """
 
     targets: int
@@ -126,6 +129,11 @@ class EvaluationReport:
     def champion(self) -> Evaluation | None:
         """The champion's evaluation, unless there was none."""
         return self.models.get("champion")
+
+    @property
+    def churn(self) -> Estimate | None:
+        """How much of the champion's lists changes; None without a champion, and in reports of old."""
+        return self.candidate.overall.against.get("champion", {}).get(CHURN)
 
     def to_json(self) -> str:
         """Write as JSON, times in ISO 8601."""

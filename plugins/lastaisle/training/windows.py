@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from models.sequences import SessionLog
 
 MAX_SESSION_EVENTS = 200  # longer ones are bots: the longest real sessions of public logs stay below
+FAST_VIEWS, FAST_SECONDS = 10, 3.0  # views of a session; no shopper takes less for each, on the mean
 SESSION_REACH = timedelta(hours=24)  # how far before a window its sessions may have begun
 HISTORY = timedelta(days=30)  # how far back a shopper counts as returning
 
@@ -43,6 +44,7 @@ _OPTIONAL = {
     "price": "DOUBLE",
 }
 
+# What a session did to an item at one moment it did once, under however many event ids it was sent.
 # A view counts each time. Adding or ordering an item that the session already has is no new choice: the
 # shopper comes from its page, so as a target it would only flatter the metrics. What is left out so is told
 # by the events of the item before it: the session adds, or orders, this item then or later.
@@ -53,16 +55,21 @@ WITH refused AS (  -- whose latest event, or one of the same moment, refuses
     GROUP BY shopper
     HAVING max(occurred_at) = max(occurred_at) FILTER (WHERE NOT coalesce(consent_personalization, false))
 ),
+once AS (
+    SELECT * FROM events
+    WHERE event_date BETWEEN $first_day AND $last_day
+        AND occurred_at >= $read_from AND occurred_at < $seen_until
+        AND item_id IS NOT NULL AND event_type IN ('item_viewed', 'item_added', 'order_completed')
+    QUALIFY 1 = row_number() OVER (
+        PARTITION BY session_id, item_id, event_type, occurred_at ORDER BY sequence)
+),
 chosen AS (
     SELECT session_id, user_id, item_id, event_type, occurred_at, sequence, dwell_ms, price,
         device_type, country, region,
         event_type = 'item_viewed' OR 1 = row_number() OVER so_far AS counts,
         bool_or(event_type = 'item_added') OVER from_here AS added,
         bool_or(event_type = 'order_completed') OVER from_here AS purchased
-    FROM events
-    WHERE event_date BETWEEN $first_day AND $last_day
-        AND occurred_at >= $read_from AND occurred_at < $seen_until
-        AND item_id IS NOT NULL AND event_type IN ('item_viewed', 'item_added', 'order_completed')
+    FROM once
     WINDOW so_far AS (PARTITION BY session_id, item_id ORDER BY occurred_at, sequence),
         from_here AS (
             PARTITION BY session_id, item_id ORDER BY occurred_at, sequence
@@ -74,6 +81,7 @@ sessions AS (
         min(occurred_at) AS started_at,
         max(occurred_at) AS ended_at,
         count(*) AS n_events,
+        {pace} AS seconds_a_view,
         list(
             {{
                 item_id: item_id, event_type: event_type, occurred_at: occurred_at, dwell_ms: dwell_ms,
@@ -112,6 +120,15 @@ WHERE event_date BETWEEN $first_day AND $last_day
     AND occurred_at >= $read_from AND occurred_at < $end
     AND item_id IS NOT NULL
 GROUP BY item_id
+"""
+
+
+# Of sessions with so many views; none where all have one moment, since the log tells no finer time then.
+_PACE = f"""
+CASE WHEN count(*) FILTER (WHERE event_type = 'item_viewed') >= {FAST_VIEWS} THEN nullif(
+    epoch(max(occurred_at) FILTER (WHERE event_type = 'item_viewed')
+        - min(occurred_at) FILTER (WHERE event_type = 'item_viewed')), 0)
+    / (count(*) FILTER (WHERE event_type = 'item_viewed') - 1) END
 """
 
 
@@ -219,7 +236,7 @@ def _read(
             if name not in dataset.schema.names
         )
         connection.execute(f"CREATE TEMP VIEW events AS SELECT *{''.join(missing)} FROM stored")
-        rows = connection.sql(_SESSIONS.format(moment=moment), params=parameters).to_arrow_table()
+        rows = connection.sql(_SESSIONS.format(moment=moment, pace=_PACE), params=parameters).to_arrow_table()
         kept, left_out = _without_bots_and_refusals(rows)
         connection.register("kept", kept.select(["session_id"]))
         within = ("first_day", "last_day", "read_from", "end")
@@ -232,7 +249,8 @@ def _without_bots_and_refusals(rows: pa.Table) -> tuple[pa.Table, dict[str, int]
     """Keep the sessions (one a row) that may be learned from; count the others by reason."""
     import pyarrow.compute as pc
 
-    bots = pc.greater(rows["n_events"], MAX_SESSION_EVENTS)
+    too_fast = pc.fill_null(pc.less(rows["seconds_a_view"], FAST_SECONDS), False)
+    bots = pc.or_(pc.greater(rows["n_events"], MAX_SESSION_EVENTS), too_fast)
     refused = rows["refused"]
     left_out = {
         "bots": pc.sum(pc.and_not(bots, refused)).as_py() or 0,

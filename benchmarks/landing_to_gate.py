@@ -1,0 +1,278 @@
+"""From an hour's events landing in the source folder to the gate's decision, on the real scheduler.
+
+    python benchmarks/landing_to_gate.py [--events 50000] [--hours 4] [--chart FILE]
+
+Airflow with LocalExecutor, on SQLite, and MLflow run on this machine. A champion is there, trained on the
+hours before; then an hour of the simulated shop lands, whole, as an upload does, and its partition is run.
+The hour that landed evaluates the candidate (LASTAISLE_PARTITION=hour, LASTAISLE_HOLDOUT_HOURS=1); the hour
+before it, and a sample of the older ones, trains it. Prints where the time went, from Airflow's own records:
+each task's run, the imports in it (measured afterwards: the same imports in a fresh process), and the time in
+which no task ran, which is orchestration. Last a line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from lastaisle.config import Settings
+from lastaisle.simulate import ShopOptions, simulate
+from lastaisle_airflow.airflow_api import AirflowApi, Run, ticks
+from lastaisle_airflow.services import HOST, Services, running
+
+LANDING_HOUR = 16  # the busiest of the simulated day
+DAGS = ("ingest_sessions", "retrain_incremental")
+PATH = (*(f"ingest_sessions.{task}" for task in ("plan_batches", "ingest_batches", "anonymize_shard")),)
+PATH += ("ingest_sessions.announce",)
+PATH += tuple(
+    f"retrain_incremental.{task}"
+    for task in ("plan_window", "train_candidate", "evaluate_candidate", "release_candidate")
+)
+_SDK = "import airflow.sdk, lastaisle_airflow.stores"
+IMPORTS = {
+    "plan_batches": f"{_SDK}, lastaisle_airflow.ingestion",
+    "ingest_batches": f"{_SDK}, duckdb, deltalake, lastaisle.ingest.run, great_expectations",
+    "anonymize_shard": f"{_SDK}, duckdb, deltalake, lastaisle.privacy.anonymize",
+    "announce": f"{_SDK}, lastaisle_airflow.ingestion",
+    "plan_window": f"{_SDK}, duckdb, deltalake, mlflow, models.recommender, models.training",
+    "train_candidate": f"{_SDK}, duckdb, deltalake, mlflow.pyfunc, tensorflow, keras",
+    "evaluate_candidate": f"{_SDK}, duckdb, deltalake, mlflow.pyfunc, tensorflow, keras, matplotlib.figure",
+    "release_candidate": f"{_SDK}, duckdb, deltalake, mlflow, matplotlib.figure, markdown_it",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One task on the way from landing to the decision; moments in seconds after the landing.
+
+    Attributes:
+        name: of its task.
+        start: when its process began.
+        end: when it was over.
+        imports: seconds of it that imports take.
+    """
+
+    name: str
+    start: float
+    end: float
+    imports: float
+
+
+def hours_of_events(folder: Path, events: int, hours: int) -> dict[str, Path]:
+    """Simulate the hours before the landing one, and that one with exactly so many rows; one file each.
+
+    Returns:
+        partition key to file, oldest first.
+    """
+    share, rows_a_session = 0.083, 5.0  # of a day in its busiest hour
+    sessions = round(1.25 * events / share / rows_a_session)
+    (day,) = simulate(ShopOptions(days=1, sessions_per_day=sessions))
+    keys = [f"{day.day.isoformat()}T{hour:02}" for hour in range(LANDING_HOUR - hours, LANDING_HOUR + 1)]
+    found: dict[str, list[str]] = {key: [] for key in keys}
+    for line in day.lines:
+        at = line.find('"occurred_at":"') + 15
+        if line[at : at + 13] in found:
+            found[line[at : at + 13]].append(line)
+    files = {}
+    for key, lines in found.items():
+        files[key] = folder / f"{key}.jsonl"
+        files[key].write_text("".join(f"{line}\n" for line in lines[:events]))
+    rows = len(found[keys[-1]])
+    assert rows >= events, f"the landing hour has only {rows:,} rows"
+    return files
+
+
+def first_champion(settings: Settings, files: Mapping[str, Path]) -> None:
+    """Ingest the hours before and release a first champion, by the pipeline's own steps."""
+    from lastaisle.ingest.run import ingest
+    from lastaisle.lake import Lake
+    from lastaisle.privacy.keys import PseudonymKeys
+    from lastaisle.release import Registry, evaluate_candidate, release_candidate
+    from lastaisle.training import plan_window, train_candidate
+
+    lake, registry = Lake(settings.lake), Registry(settings)
+    keys = PseudonymKeys.load_or_create(settings.key_file, lake_url=settings.lake)
+    for key, file in files.items():
+        end = datetime.fromisoformat(f"{key}:00:00+00:00") + timedelta(hours=1)
+        ingest(str(file), "canonical", lake, keys, now=end)
+    run_id = train_candidate(plan_window(lake, settings, end), lake, registry)
+    evaluate_candidate(run_id, lake, registry)
+    decision = release_candidate(run_id, lake, registry, actor="benchmark")
+    assert decision.promote, decision.reasons
+
+
+def wait_until_idle(services: Services, api: AirflowApi) -> None:
+    """Wait until the DAGs are known and no run is under way."""
+    for _ in ticks(180):
+        services.check()
+        known = {each["dag_id"] for each in api.get("/dags", limit=100)["dags"]}
+        if set(DAGS) <= known and all(run.finished for name in DAGS for run in api.runs(name)):
+            return
+    raise RuntimeError("Airflow did not come to rest")
+
+
+def land(file: Path, settings: Settings, key: str, api: AirflowApi) -> datetime:
+    """Move the hour's file where ingestion looks for it, start its partition, and return the moment."""
+    folder = Path(settings.source_at(datetime.fromisoformat(f"{key}:00:00+00:00")))
+    folder.mkdir(parents=True)
+    landed = datetime.now(UTC)
+    file.rename(folder / "part-0.jsonl")
+    api.post("/dags/ingest_sessions/dagRuns", {"logical_date": None, "partition_key": key})
+    return landed
+
+
+def decided(services: Services, api: AirflowApi, key: str, timeout: float = 400.0) -> dict[str, Run]:
+    """Wait for the partition's training to be over; return its runs."""
+    for _ in ticks(timeout, pause=0.5):
+        services.check()
+        found = {name: run for name in DAGS if (run := api.newest_by_partition(name).get(key))}
+        failed = [name for name, run in found.items() if run.state == "failed"]
+        assert not failed, f"failed: {failed}"
+        if len(found) == len(DAGS) and found["retrain_incremental"].finished:
+            return found
+    raise RuntimeError(f"no decision within {timeout:.0f} s")
+
+
+def import_seconds(services: Services) -> dict[str, float]:
+    """Measure each task's imports in a fresh process of its own."""
+    found = {}
+    for task, statement in IMPORTS.items():
+        timed = f"import time; t=time.perf_counter(); {statement}; print(time.perf_counter()-t)"
+        done = subprocess.run(
+            [sys.executable, "-c", timed], env=services.environment, capture_output=True, check=True
+        )
+        found[task] = float(done.stdout.split()[-1])
+    return found
+
+
+def steps_of(
+    api: AirflowApi, runs: Mapping[str, Run], landed: datetime, imports: Mapping[str, float]
+) -> list[Step]:
+    """Return the tasks on the way, in the order in which they began."""
+    steps = []
+    for name, run in runs.items():
+        for task in api.tasks(run):
+            if f"{name}.{task['task_id']}" in PATH and task["start_date"]:
+                start, end = (
+                    (datetime.fromisoformat(task[which]) - landed).total_seconds()
+                    for which in ("start_date", "end_date")
+                )
+                steps.append(Step(task["task_id"], start, end, min(imports[task["task_id"]], end - start)))
+    return sorted(steps, key=lambda step: step.start)
+
+
+def summed(steps: list[Step]) -> dict[str, float]:
+    """Split the time from landing to decision into orchestration, imports and work."""
+    wall = steps[-1].end
+    busy, reached = 0.0, 0.0
+    for step in steps:
+        busy += max(step.end - max(step.start, reached), 0.0)
+        reached = max(reached, step.end)
+    imports = sum(step.imports for step in steps)
+    parts = {"wall": wall, "orchestration": wall - busy, "imports": imports, "work": busy - imports}
+    return {name: round(seconds, 1) for name, seconds in parts.items()}
+
+
+def draw(steps: list[Step], total: Mapping[str, float], file: Path, title: str) -> None:
+    """Draw each task as a bar over time: waiting for its start, imports, work."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), dpi=110, layout="tight")
+    axes = figure.subplots()
+    reached = 0.0
+    for row, step in enumerate(steps):
+        parts = (
+            (min(reached, step.start), step.start, "#d8b365", "orchestration"),
+            (step.start, step.start + step.imports, "#9a9a9a", "imports"),
+            (step.start + step.imports, step.end, "#1b6ca8", "work"),
+        )
+        for start, end, colour, label in parts:
+            axes.barh(row, end - start, left=start, color=colour, label=None if row else label)
+        axes.text(step.end + 0.5, row, f"{step.end - step.start:.1f} s", va="center", fontsize=8)
+        reached = max(reached, step.end)
+    axes.set_yticks(range(len(steps)), [step.name for step in steps])
+    axes.invert_yaxis()
+    axes.set(xlabel="seconds after landing", title=title, xlim=(0, 1.1 * total["wall"]))
+    axes.legend(loc="lower left", fontsize=8)
+    axes.grid(axis="x", alpha=0.3)
+    figure.savefig(file)
+
+
+def tabulated(steps: list[Step], total: Mapping[str, float]) -> Table:
+    """Lay out the steps; waiting counts from the end of what came before."""
+    table = Table("task", "waited s", "imports s", "work s", "over at s")
+    reached = 0.0
+    for step in steps:
+        waited = max(step.start - reached, 0.0)
+        work = step.end - step.start - step.imports
+        table.add_row(step.name, *(f"{seconds:.1f}" for seconds in (waited, step.imports, work, step.end)))
+        reached = max(reached, step.end)
+    table.add_section()
+    values = (total[name] for name in ("orchestration", "imports", "work", "wall"))
+    table.add_row("all", *(f"{seconds:.1f}" for seconds in values))
+    return table
+
+
+def measured(settings: Settings, file: Path, key: str) -> tuple[list[Step], Any]:
+    """Start the services, let the hour land, and return the steps and the decision."""
+    with running(settings) as services:
+        api = AirflowApi(f"http://{HOST}:{settings.airflow_port}", *services.login())
+        wait_until_idle(services, api)
+        landed = land(file, settings, key, api)
+        runs = decided(services, api, key)
+        decision = api.result(runs["retrain_incremental"], "release_candidate")
+        return steps_of(api, runs, landed, import_seconds(services)), decision
+
+
+def main() -> None:
+    """Measure, and print a table and a line of JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--events", type=int, default=50_000)
+    parser.add_argument("--hours", type=int, default=4, help="hours before it, for a champion")
+    parser.add_argument("--chart", type=Path, help="a PNG file for the breakdown")
+    parser.add_argument("--airflow-port", type=int, default=8187)
+    parser.add_argument("--mlflow-port", type=int, default=5187)
+    given = parser.parse_args()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+    with tempfile.TemporaryDirectory(prefix="lastaisle-landing-") as folder:
+        home = Path(folder)
+        settings = Settings(
+            home=home / "home",
+            source=str(home / "landing" / "{hour}"),
+            partition="hour",
+            holdout_hours=1.0,
+            settle_seconds=0.0,
+            airflow_port=given.airflow_port,
+            mlflow_port=given.mlflow_port,
+        )
+        settings.home.mkdir(parents=True)
+        began = time.perf_counter()
+        files = hours_of_events(home, given.events, given.hours)
+        *before, key = files
+        first_champion(settings, {each: files[each] for each in before})
+        ready = time.perf_counter() - began
+        steps, decision = measured(settings, files[key], key)
+    total = summed(steps)
+    Console(width=110).print(tabulated(steps, total))
+    title = f"{given.events:,} events landing to the gate's decision: {total['wall']:.0f} s on two cores"
+    if given.chart:
+        draw(steps, total, given.chart, title)
+    result = {"benchmark": "landing_to_gate", "events": given.events, **total, "decision": decision}
+    print(json.dumps({**result, "preparation_seconds": round(ready, 1)}))
+
+
+if __name__ == "__main__":
+    main()
