@@ -27,7 +27,8 @@ from models.batches import Batch, Batches
 from models.objectives import target_weights
 from models.ranking import rank_targets
 from models.recommender import create
-from models.sequence_model import SequenceModel, Trainer, sampling_shares
+from models.sequence_model import SequenceModel, sampling_shares
+from models.trainer import Trainer
 from models.training import TrainingOptions, session_weights
 
 REPEATS, SIDE, STEPS = 3, 2048, 50

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from models.encoder import Encoder
 from models.optimizer import Adam
-from models.sequence_model import ROW_RATE, SequenceModel, Trainer
+from models.sequence_model import SequenceModel
+from models.trainer import ROW_RATE, Trainer
 from models.training import TrainingOptions
 
 NEXT_TO_NOTHING = 1e-30

@@ -176,6 +176,7 @@ class Ensemble(Recommender):
             part = _part(progress, place / len(self._members), (place + 1) / len(self._members), name)
             train = member.warm_start if warm else member.fit
             options = self.options if member.weighs_targets else self.options.but(**EVERY_TARGET_ALIKE)
+            options = options.but(retire_below=0.0)  # members number their items alike
             reports.append(train(log, weights, options, part))
         self.vocabulary = max((member.vocabulary for member in self._members.values()), key=len)
         self._scorer = None

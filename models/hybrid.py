@@ -15,8 +15,9 @@ from models.batches import Batches
 from models.encoder import Dropout, Encoder
 from models.features import Bound, FeatureReader, Features
 from models.hybrid_encoder import HybridEncoder
-from models.sequence_model import Scorer, Trainer
+from models.scorer import Scorer
 from models.sequences import Context, SessionLog
+from models.trainer import Trainer
 from models.training import TrainingOptions
 
 WANTED = {
@@ -116,6 +117,9 @@ class Hybrid(Attention):
             grown[tuple(map(slice, known.shape))] = known
             weight.assign(grown)
         return encoder
+
+    def _retire(self, log: SessionLog, trainer: Trainer) -> None:
+        """Keep all items: what the catalogue describes may be recommended unseen."""
 
     def _make_trainer(self, table: NDArray[np.float32], encoder: Encoder) -> Trainer:
         assert isinstance(encoder, HybridEncoder)

@@ -28,8 +28,8 @@ class Adam(tf.Module):
         self.steps = tf.Variable(0.0, name="steps")
         self.mean = {name: tf.Variable(tf.zeros_like(value)) for name, value in self._weights.items()}
         self.square = {name: tf.Variable(tf.zeros_like(value)) for name, value in self._weights.items()}
-        self.row_mean = tf.Variable(tf.zeros_like(table))
-        self.row_square = tf.Variable(tf.zeros_like(table))
+        self.row_mean = tf.Variable(tf.zeros_like(table), shape=table.shape)
+        self.row_square = tf.Variable(tf.zeros_like(table), shape=table.shape)
 
     def apply(
         self, gradients: Mapping[str, tf.Tensor], rows: tf.Tensor, row_gradient: tf.Tensor, rate: tf.Tensor
@@ -56,6 +56,11 @@ class Adam(tf.Module):
         step = self._row_rate * rate * mean / (tf.sqrt(square) + EPSILON)
         self._table.scatter_sub(tf.IndexedSlices(step, rows))
 
+    def keep_rows(self, rows: NDArray[np.intp], gained: int) -> None:
+        """Keep the slots of some rows of the table, [r], in this order; let so many empty ones follow."""
+        for slot in (self.row_mean, self.row_square):
+            slot.assign(np.pad(slot.numpy()[rows], ((0, gained), (0, 0))))
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return steps and slots by name."""
         slots = {"steps": self.steps, "row_mean": self.row_mean, "row_square": self.row_square}
@@ -70,5 +75,6 @@ class Adam(tf.Module):
         slots |= {f"mean/{name}": slot for name, slot in self.mean.items()}
         slots |= {f"square/{name}": slot for name, slot in self.square.items()}
         for name, slot in slots.items():
-            gained = [(0, now - then) for now, then in zip(slot.shape, arrays[name].shape, strict=True)]
+            shape = slot.numpy().shape
+            gained = [(0, now - then) for now, then in zip(shape, arrays[name].shape, strict=True)]
             slot.assign(np.pad(arrays[name], gained))

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from models.encoder import Dropout, barrier, glorot, linear, variables
 from models.optimizer import Adam
-from models.sequence_model import PADDED_SCORE, ROW_RATE
+from models.scorer import PADDED_SCORE
+from models.trainer import ROW_RATE
 from models.training import TrainingOptions
 
 WIDE, NARROW = 32, 16  # layers of the network

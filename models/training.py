@@ -41,6 +41,13 @@ class TrainingOptions:
             Batches hold sessions of one length.
         learning_rate: Adam's, at its peak; it decays by a cosine to nearly nothing.
         warm_learning_rate: the same for a warm start.
+        averaging: of sequence models, the share of a warm start's steps, at its end, whose weights are
+            averaged; 0 keeps the last step's. See models.steady.WeightAverage.
+        trust_region: of sequence models, how far a warm start may move a known item on the unit sphere on
+            which it is scored, so that for a given state its score changes by no more than this over the
+            temperature; None sets no bound. Items that are new move freely.
+        retire_below: of sequence models, a warm start drops items that it does not read and whose count,
+            which `memory` decays at each, is less; 0 keeps all.
         dropout: share of values dropped in the encoder and from item embeddings while training.
         temperature: cosines are divided by it before the softmax; at least 0.02.
         negatives: items sampled by popularity ** alpha, shared by a batch.
@@ -67,10 +74,13 @@ class TrainingOptions:
 
     embedding_size: int = 128
     epochs: int = 6
-    warm_epochs: int = 2
+    warm_epochs: int = 3
     batch_size: int = 512
     learning_rate: float = 0.002
-    warm_learning_rate: float = 0.002
+    warm_learning_rate: float = 0.004
+    averaging: float = 0.0
+    trust_region: float | None = None
+    retire_below: float = 0.0
     dropout: float = 0.2
     temperature: float = 0.07
     negatives: int = 2048
@@ -99,6 +109,9 @@ class TrainingOptions:
             "batch_size": self.batch_size >= 1,
             "learning_rate": self.learning_rate > 0,
             "warm_learning_rate": self.warm_learning_rate > 0,
+            "averaging": 0 <= self.averaging < 1,
+            "trust_region": self.trust_region is None or self.trust_region > 0,
+            "retire_below": self.retire_below >= 0,
             "dropout": 0 <= self.dropout < 1,
             "temperature": self.temperature >= 0.02,
             "negatives": self.negatives >= 1,
