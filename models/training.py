@@ -41,6 +41,7 @@ class TrainingOptions:
             Batches hold sessions of one length.
         learning_rate: Adam's, at its peak; it decays by a cosine to nearly nothing.
         warm_learning_rate: the same for a warm start.
+        warm_negatives: of sequence models, the items sampled for each batch of a warm start.
         averaging: of sequence models, the share of a warm start's steps, at its end, whose weights are
             averaged; 0 keeps the last step's. See models.steady.WeightAverage.
         trust_region: of sequence models, how far a warm start may move a known item on the unit sphere on
@@ -78,6 +79,7 @@ class TrainingOptions:
     batch_size: int = 512
     learning_rate: float = 0.002
     warm_learning_rate: float = 0.004
+    warm_negatives: int = 512
     averaging: float = 0.0
     trust_region: float | None = None
     retire_below: float = 0.0
@@ -109,6 +111,7 @@ class TrainingOptions:
             "batch_size": self.batch_size >= 1,
             "learning_rate": self.learning_rate > 0,
             "warm_learning_rate": self.warm_learning_rate > 0,
+            "warm_negatives": self.warm_negatives >= 1,
             "averaging": 0 <= self.averaging < 1,
             "trust_region": self.trust_region is None or self.trust_region > 0,
             "retire_below": self.retire_below >= 0,
