@@ -23,19 +23,22 @@ day's run again.
 changed since. Nothing to do.
 
 **A refused candidate** is registered, keeps its alias `challenger`, and serves nobody. The reasons are in the
-log of `release_candidate`, in the table `releases`, and in its MLflow run (button on the task).
+log of `release_candidate`, in the table `releases`, and in its MLflow run (button on the task). The second
+refusal in a row starts `retrain_full` up to the same moment, once.
 
 **Again:** safe at any time. A finished training is reused by its run key, a half-finished one is redone, and
 a release that was killed goes on where it stood. If the new champion harms, use `rollback_model`.
 """
 
 from datetime import timedelta
+from typing import Any
 
 from airflow.sdk import chain, dag, get_current_context, task
 
 from lastaisle.config import Settings
 from lastaisle_airflow.assets import EVENTS
 from lastaisle_airflow.defaults import DEFAULT_ARGS
+from lastaisle_airflow.drifting import TriggerWithNote
 from lastaisle_airflow.learning import (
     announce_champion,
     evaluate_candidate,
@@ -59,7 +62,7 @@ def retrain_incremental() -> None:
     """Learn from the newest partition."""
 
     @task
-    def plan_window() -> dict[str, object]:
+    def plan_window() -> dict[str, Any]:
         from lastaisle_airflow.learning import plan_partition
 
         return plan_partition(partition_of(get_current_context()))
@@ -69,6 +72,23 @@ def retrain_incremental() -> None:
     evaluated = evaluate_candidate(trained)
     released = release_candidate(evaluated)
     link_to_mlflow(trained, evaluated, released)
+
+    @task
+    def fall_back(planned: dict[str, Any], move: dict[str, Any]) -> dict[str, str]:
+        from lastaisle_airflow.learning import require_fallback
+
+        return require_fallback(planned, move)
+
+    # Up to the same moment: of a backfill's past, it must not learn the future.
+    due = fall_back(planned, released)
+    due >> TriggerWithNote(
+        task_id="start_retrain_full",
+        trigger_dag_id="retrain_full",
+        trigger_run_id="refused__{{ dag_run.run_id }}",
+        conf={"data_end": "{{ ti.xcom_pull(task_ids='fall_back')['data_end'] }}"},
+        note="{{ ti.xcom_pull(task_ids='fall_back')['note'] }}",
+        skip_when_already_exists=True,
+    )
     # Judged before released, and announced only when the champion moved: services listen to the announcement.
     chain(planned, trained, evaluated, released, announce_champion(released))
 

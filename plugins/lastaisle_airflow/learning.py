@@ -182,6 +182,22 @@ def announce_champion(move: dict[str, Any], *, outlet_events: Any = None) -> Non
     outlet_events[CHECKOUT_RECOMMENDER].extra = {"version": move["version"]}
 
 
+def require_fallback(planned: Mapping[str, Any], move: Mapping[str, Any]) -> dict[str, str]:
+    """Return why a full training is started, and up to which moment it learns.
+
+    Raises:
+        AirflowSkipException: the candidate was promoted, or its refusal is not the second in a row.
+    """
+    from lastaisle.release.fallback import full_training_due
+    from lastaisle.release.ledger import Ledger
+
+    settings = Settings.from_env()
+    due = full_training_due(Ledger(open_lake(settings), settings.model_name).moves(), str(move["version"]))
+    if due is None:
+        raise AirflowSkipException("no second refusal in a row: nothing to fall back from")
+    return {"note": due, "data_end": str(planned["holdout_end"])}
+
+
 def roll_back(to_version: int | None, reason: str, dry_run: bool, dag_run: Any) -> dict[str, Any]:
     """Move the champion back, or say what would move; tried again, the same DAG run moves it once."""
     from lastaisle.release.registry import Registry

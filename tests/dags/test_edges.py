@@ -42,7 +42,8 @@ def test_nothing_is_released_unjudged(dagbag, name):
 def test_services_hear_of_a_champion_only_at_the_end(dagbag, name):
     dag = dagbag.dags[name]
     assert [task.task_id for task in dag.tasks if task.outlets] == ["announce_champion"]
-    assert [task.task_id for task in dag.leaves] == ["announce_champion"]
+    assert not dag.get_task("announce_champion").downstream_task_ids
+    assert {task.task_id for task in dag.leaves} - {"start_retrain_full"} == {"announce_champion"}
 
 
 def test_an_emergency_waits_for_no_training(dagbag):
@@ -63,6 +64,16 @@ def test_drift_is_announced_before_a_training_starts_for_it(dagbag):
     assert "partition_key" in start.trigger_run_id
     assert start.skip_when_already_exists
     assert "note" in start.template_fields
+
+
+def test_a_second_refusal_starts_a_full_training_up_to_the_same_moment(dagbag):
+    dag = dagbag.dags["retrain_incremental"]
+    assert dag.get_task("fall_back").upstream_task_ids == {"plan_window", "release_candidate"}
+    start = dag.get_task("start_retrain_full")
+    assert start.upstream_task_ids == {"fall_back"}
+    assert (start.trigger_dag_id, start.skip_when_already_exists) == ("retrain_full", True)
+    assert "data_end" in start.conf["data_end"]
+    assert "data_end" in dagbag.dags["retrain_full"].params
 
 
 def test_each_table_is_maintained_by_a_task_of_its_own(dagbag):
