@@ -34,6 +34,4 @@ def full_training_due(moves: Iterable[Move], version: str) -> str | None:
     if len(streak) < REFUSALS or streak[REFUSALS - 1].to_version != version:
         return None
     refused = " and ".join(f"version {move.to_version}" for move in streak[:REFUSALS])
-    return (
-        f"The gate refused {refused}, warm starts of version {streak[0].from_version}, in a row."
-    )
+    return f"The gate refused {refused}, warm starts of version {streak[0].from_version}, in a row."
