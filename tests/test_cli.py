@@ -162,7 +162,7 @@ def test_a_refused_candidate_exits_with_its_own_code(monkeypatch):
         def aliases(self) -> dict[str, str]:
             return {"champion": "1"}
 
-    monkeypatch.setattr("lastaisle.cli.learning.open_stores", lambda lake: (None, None, NoRegistry()))
+    monkeypatch.setattr("lastaisle.cli.learning.open_stores", lambda lake: (Settings(), None, NoRegistry()))
     monkeypatch.setattr("lastaisle.release.release.release_candidate", lambda *_, **__: Refusal())
     ended = CliRunner().invoke(cli.app, ["release", "--run-id", "r1"])
     assert ended.exit_code == REFUSED

@@ -112,7 +112,7 @@ def test_a_warm_start_learns_new_items_and_keeps_the_old(name):
     model = create(name, SMALL)
     model.fit(rings(500, 8))
     new = rings(150, 9, n_items=20, prefix="new-")
-    model.warm_start(new, options=SMALL.but(warm_epochs=8, warm_learning_rate=0.02))
+    model.warm_start(new, options=SMALL.but(warm_epochs=8, warm_learning_rate=0.01))
     assert recall(model, next_item_examples(rings(50, 10, n_items=20, prefix="new-"))) > 0.8
     assert recall(model, next_item_examples(rings(100, 11))) > 0.6
 
