@@ -30,6 +30,7 @@ COMMANDS = [
         "rollback",
         "maintain",
         "drift",
+        "abandonment",
         "contracts",
     ),
     *("replay", "simulate", "benchmark"),

@@ -67,6 +67,11 @@ class Settings:
         drift_history_days: how many days before a day the limits of its drift are learned from, at most.
         drift_false_alarms: the chance that a day on which nothing changed raises any alarm of drift.
         drift_cooldown_hours: drift starts no full training so soon after it has started one.
+        abandoned_after_minutes: a checkout that was begun and brought no order for so long is abandoned, by
+            the time of the newest event.
+        control_topic: Kafka topic for control messages, as kafka://shop/lastaisle-control; one there starts
+            `refresh_on_abandonment`. Without it the detecting DAG starts that itself.
+        refresh_deadline_minutes: from a noticed abandonment to a refreshed version; later brings an alert.
         airflow_port: where Airflow listens on 127.0.0.1.
         mlflow_port: where MLflow listens on 127.0.0.1.
         mlflow_ui: base address of MLflow's pages, for links; default http://127.0.0.1:<mlflow_port>.
@@ -107,6 +112,9 @@ class Settings:
     drift_history_days: int = 56
     drift_false_alarms: float = 0.001
     drift_cooldown_hours: float = 72.0
+    abandoned_after_minutes: float = 30.0
+    control_topic: str = ""
+    refresh_deadline_minutes: float = 3.0
     airflow_port: int = 8080
     mlflow_port: int = 5000
     mlflow_ui: str = ""
