@@ -34,6 +34,7 @@ COMMANDS = [
         "online",
         "maintain",
         "drift",
+        "abandonment",
         "contracts",
     ),
     *("replay", "simulate", "benchmark"),

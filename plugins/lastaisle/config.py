@@ -69,6 +69,10 @@ class Settings:
         drift_cooldown_hours: drift starts no full training so soon after it has started one.
         max_churn: the gate refuses a warm start whose lists of 20 differ from the champion's in a greater
             share than this; trainings from scratch, which are asked for so that lists change, are not judged.
+        abandoned_after_minutes: a checkout that was begun and brought no order for so long is abandoned, by
+            the time of the newest event.
+        control_topic: Kafka topic for control messages, as kafka://shop/lastaisle-control, which are told of
+            abandoned checkouts; without it nobody is told.
         airflow_port: where Airflow listens on 127.0.0.1.
         mlflow_port: where MLflow listens on 127.0.0.1.
         mlflow_ui: base address of MLflow's pages, for links; default http://127.0.0.1:<mlflow_port>.
@@ -110,6 +114,8 @@ class Settings:
     drift_false_alarms: float = 0.001
     drift_cooldown_hours: float = 72.0
     max_churn: float = 0.7
+    abandoned_after_minutes: float = 30.0
+    control_topic: str = ""
     airflow_port: int = 8080
     mlflow_port: int = 5000
     mlflow_ui: str = ""

@@ -25,7 +25,7 @@ app = typer.Typer(
 for _command in (
     *(logs.ingest, logs.lag, logs.collect),
     *(learning.train, learning.tune, learning.evaluate, learning.release, learning.rollback),
-    *(learning.online, tables.maintain, tables.drift, learning.replay, logs.simulate),
+    *(learning.online, tables.maintain, tables.drift, tables.abandonment, learning.replay, logs.simulate),
 ):
     app.command()(_command)
 

@@ -84,6 +84,32 @@ def drift(
         raise typer.Exit(DRIFTED)
 
 
+def abandonment(lake: LakeUrl = "", report: Report = None) -> None:
+    """Keep the checkouts that were abandoned, and tell of those that are new; each session counts once.
+
+    Told, as one message without persons or sessions, is LASTAISLE_CONTROL_TOPIC, where it is set (with
+    LASTAISLE_KAFKA). Exits with 0, also when nothing is new.
+    """
+    from lastaisle.ingest.kafka.connection import KafkaConnection
+    from lastaisle.ingest.kafka.control import control_topic, send_control
+    from lastaisle.lake.opening import open_lake
+    from lastaisle.training.abandonment import Burst, detect
+
+    settings = read_settings(lake)
+    address = settings.control_topic
+
+    def send(burst: Burst) -> None:
+        send_control(KafkaConnection.from_env(), control_topic(address)[1], burst.to_dict())
+
+    burst = detect(open_lake(settings), settings, send=send if address else None)
+    write({"sessions": 0} if burst is None else burst.to_dict(), report)
+    if burst is None:
+        console.print("no checkout was abandoned since the last look")
+        return
+    counted = ", ".join(f"{count:,} {reason}" for reason, count in burst.reasons.items())
+    console.print(f"{burst.sessions:,} abandoned checkouts ({counted}), told {address or 'nobody'}")
+
+
 def _table_of(done: DriftReport) -> Table:
     """Lay out the alarms, or where there are none what came nearest to its limit."""
     shown = done.alarms or sorted(done.findings, key=lambda each: -each.excess)[:5]

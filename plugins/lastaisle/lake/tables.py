@@ -16,9 +16,10 @@ RELEASES: Final = "releases"
 GAPS: Final = "gaps"
 FILES: Final = "files"
 DRIFT: Final = "drift"
+ABANDONMENTS: Final = "abandonments"
 ALL_TABLES: Final = (
     *(RAW_EVENTS, QUARANTINE, BATCHES, EVENTS, EXPOSURES, TRAINING_RUNS, RELEASES),
-    *(GAPS, FILES, DRIFT),
+    *(GAPS, FILES, DRIFT, ABANDONMENTS),
 )
 
 #: Partition columns of the tables that have any: UTC days of event time; in quarantine, of ingestion.
@@ -143,5 +144,16 @@ DRIFT_SCHEMA: Final = pa.schema(
         pa.field("hits", pa.list_(pa.float32())),
         pa.field("contents", pa.string()),
         pa.field("measured_at", TIMESTAMP),
+    ]
+)
+
+#: Checkouts that were left without an order, one row a session; `burst` names those noticed together.
+ABANDONMENTS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("session_id", pa.string()),
+        pa.field("abandoned_at", TIMESTAMP),
+        pa.field("reason", pa.string()),
+        pa.field("burst", pa.string()),
+        pa.field("noticed_at", TIMESTAMP),
     ]
 )

@@ -1,0 +1,51 @@
+"""Control messages: a word to whoever starts runs, not data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from lastaisle.config import SettingsError
+from lastaisle.ingest.kafka.address import parse_source
+from lastaisle.ingest.kafka.connection import KafkaConnection
+from lastaisle.ingest.kafka.errors import KafkaSourceError
+
+DELIVERY_SECONDS = 30
+
+
+def control_topic(address: str) -> tuple[str, str]:
+    """Return the connection and the topic of an address such as kafka://shop/lastaisle-control.
+
+    Raises:
+        KafkaSourceError: it is no such address.
+        SettingsError: it names several topics.
+    """
+    source = parse_source(address)
+    if len(source.topics) != 1:
+        raise SettingsError(f"LASTAISLE_CONTROL_TOPIC should name one topic, received {address!r}")
+    return source.name, source.topics[0]
+
+
+def send_control(connection: KafkaConnection, topic: str, message: Mapping[str, Any]) -> None:
+    """Send one message, and return when all replicas in sync have it; the client sends none twice.
+
+    Raises:
+        KafkaSourceError: they did not take it in time.
+    """
+    from confluent_kafka import KafkaException
+
+    failed: list[str] = []
+    producer = connection.producer(defaults={"delivery.timeout.ms": DELIVERY_SECONDS * 1000})
+    try:
+        producer.produce(
+            topic,
+            json.dumps(message).encode(),
+            on_delivery=lambda error, _: failed.append(error.str()) if error else None,
+        )
+        left = producer.flush(DELIVERY_SECONDS + 5)
+    except (BufferError, KafkaException) as error:
+        raise KafkaSourceError(f"Kafka takes no message for topic {topic!r}: {error}") from error
+    if failed or left:
+        why = failed[0] if failed else "no answer in time"
+        raise KafkaSourceError(f"{connection.servers} did not take the message for topic {topic!r}: {why}")
