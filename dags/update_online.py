@@ -5,6 +5,9 @@ before the partition's end at the latest, are learned one by one on top of the c
 version of its own, and the alias `online` names it. Services that want it pull
 `models:/checkout-recommender@online` instead of `@champion`.
 
+**Paused at first:** each run adds a version to the registry and takes the training pool for some seconds;
+unpause it when a service wants that.
+
 **What it is on top of:** one champion version. When the champion moves, by promotion or by `rollback_model`,
 the alias goes to the new champion as it is, and the delta is dropped; `retrain_incremental` begins with
 champion and delta, as far as the delta knows nothing of the hours that judge the candidate.
@@ -31,6 +34,7 @@ from lastaisle_airflow.defaults import DEFAULT_ARGS, TRAINING_POOL
     schedule=PartitionedAssetTimetable(assets=EVENTS),
     catchup=False,
     max_active_runs=1,
+    is_paused_upon_creation=True,
     default_args={**DEFAULT_ARGS, "owner": "machine-learning"},
     dagrun_timeout=timedelta(hours=1),
     doc_md=__doc__,
