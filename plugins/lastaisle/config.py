@@ -73,6 +73,10 @@ class Settings:
             the time of the newest event.
         control_topic: Kafka topic for control messages, as kafka://shop/lastaisle-control, which are told of
             abandoned checkouts; without it nobody is told.
+        refresh_min_sessions: so many abandoned checkouts have to wait before the champion is refreshed.
+        refresh_cooldown_minutes: the champion is refreshed no sooner after the last refresh.
+        refresh_deadline_minutes: Airflow alerts if a refresh is not over so long after the first of its
+            abandoned checkouts was noticed.
         airflow_port: where Airflow listens on 127.0.0.1.
         mlflow_port: where MLflow listens on 127.0.0.1.
         mlflow_ui: base address of MLflow's pages, for links; default http://127.0.0.1:<mlflow_port>.
@@ -116,6 +120,9 @@ class Settings:
     max_churn: float = 0.7
     abandoned_after_minutes: float = 30.0
     control_topic: str = ""
+    refresh_min_sessions: int = 20
+    refresh_cooldown_minutes: float = 30.0
+    refresh_deadline_minutes: float = 10.0
     airflow_port: int = 8080
     mlflow_port: int = 5000
     mlflow_ui: str = ""

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 
 def train(
-    kind: Annotated[str, typer.Option(help="incremental (warm start from the champion) or full.")] = (
-        "incremental"
-    ),
+    kind: Annotated[
+        str, typer.Option(help="incremental (warm start), full, or refresh (for abandoned checkouts).")
+    ] = "incremental",
     data_end: Annotated[
         datetime | None, typer.Option(help="Train as if it were this moment (UTC); default the newest event.")
     ] = None,
@@ -46,9 +46,13 @@ def train(
     lake: LakeUrl = "",
     report: Report = None,
 ) -> None:
-    """Train a candidate on the window before the newest hours; print its MLflow run."""
+    """Train a candidate on the window before the newest hours; print its MLflow run.
+
+    A refresh learns from the abandoned checkouts that wait for one, and from sessions like theirs.
+    """
     from lastaisle.release.release import current_champion
     from lastaisle.training.plan import plan_window
+    from lastaisle.training.refresh import plan_refresh
     from lastaisle.training.train import train_candidate
     from lastaisle.training.windows import newest_data_end
     from models.training import TrainingOptions
@@ -56,9 +60,14 @@ def train(
     values = read_values(hyperparameters)
     settings, tables, registry = open_stores(lake)
     TrainingOptions.from_dict({**settings.training_options(), **values})  # refused before tables are read
-    end = newest_data_end(tables) if data_end is None else data_end.replace(tzinfo=UTC)
     champion = current_champion(tables, registry)
-    plan = plan_window(tables, settings, end, kind, champion, architecture=model or None, options=values)
+    if kind == "refresh":
+        if data_end or model or values:
+            raise typer.BadParameter("a refresh takes no --data-end, --model or --set: it is the champion's")
+        plan = plan_refresh(tables, settings, champion)
+    else:
+        end = newest_data_end(tables) if data_end is None else data_end.replace(tzinfo=UTC)
+        plan = plan_window(tables, settings, end, kind, champion, architecture=model or None, options=values)
     with bar("Training") as progress:
         run_id = train_candidate(plan, tables, registry, progress)
     show({"run_id": run_id, **json.loads(plan.to_json()), "metrics": registry.metrics(run_id)}, report)
@@ -175,12 +184,15 @@ def release(
     report: Report = None,
 ) -> None:
     """Register an evaluated candidate, and make it champion if the gate agrees."""
+    from lastaisle.release.evaluate import plan_of
     from lastaisle.release.gate import GateRules
     from lastaisle.release.release import release_candidate
+    from lastaisle.training.refresh import finish_refresh
 
     settings, tables, registry = open_stores(lake)
     rules = GateRules(max_churn=settings.max_churn)
     decision = release_candidate(run_id, tables, registry, actor=actor or None, rules=rules)
+    finish_refresh(tables, plan_of(run_id, registry))
     show({**json.loads(decision.to_json()), "aliases": registry.aliases()}, report)
     if not decision.promote:
         raise typer.Exit(REFUSED)

@@ -30,6 +30,9 @@ def plan_correction(lake: Lake, settings: Settings, registry: Registry) -> Train
     if champion is None:
         raise StalePlanError("no version serves: there is no training to correct")
     plan = plan_of(champion.run_id, registry)
+    while plan.kind == "refresh":  # it learned on top of the training that counts
+        assert plan.warm_start_version is not None, "a refresh always has a champion"
+        plan = plan_of(registry.run_of(plan.warm_start_version), registry)
     if plan.kind != "incremental":
         raise StalePlanError(f"champion version {champion.version} is of a {plan.kind} training")
     origin = None if plan.warm_start_version is None else registry.champion(plan.warm_start_version)

@@ -13,6 +13,7 @@ from lastaisle.release.plots import comparison, slice_bars
 from lastaisle.release.registry import PLAN
 from lastaisle.release.report import CHURN, EvaluationReport
 from lastaisle.training.plan import TrainingPlan
+from lastaisle.training.refresh import abandoned_in, judging_sessions
 from lastaisle.training.windows import evaluation_sessions, training_sessions
 
 if TYPE_CHECKING:
@@ -88,7 +89,10 @@ def _evaluate(
     from models.sequences import next_item_examples
 
     version = plan.lake_versions.get("events")
-    read = evaluation_sessions(lake, plan.window.end, plan.holdout_end, version)
+    if plan.kind == "refresh":
+        read = judging_sessions(plan, lake)
+    else:
+        read = evaluation_sessions(lake, plan.window.end, plan.holdout_end, version)
     log = read.log
     trained_on = training_sessions(lake, plan.window, plan.holdout_end, version).log
     examples = next_item_examples(log)
@@ -101,7 +105,12 @@ def _evaluate(
     if champion is not None:
         lists = [(rankings[name], recommenders[name].vocabulary) for name in ("candidate", "champion")]
         churn = churn_of(*lists)
-    models = measure(rankings, slices_of(examples, trained_on), rules.level, churn)
+    slices = slices_of(examples, trained_on)
+    if plan.kind == "refresh":
+        slices["abandoned"] = abandoned_in(log, lake, plan)[examples.session]
+    models = measure(
+        rankings, {name: rows for name, rows in slices.items() if rows.any()}, rules.level, churn
+    )
     if champion is not None:
         models["champion"] = dataclasses.replace(models["champion"], version=champion)
     return EvaluationReport(

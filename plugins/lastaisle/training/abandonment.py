@@ -162,6 +162,16 @@ def mark(lake: Lake, names: Sequence[str], step: str) -> None:
         lake.append(ABANDONMENTS, ABANDONMENTS_SCHEMA.empty_table(), key=key)
 
 
+def sessions_of(lake: Lake, names: Sequence[str]) -> frozenset[str]:
+    """Return the sessions of some bursts."""
+    import pyarrow.compute as pc
+
+    if lake.version(ABANDONMENTS) is None:
+        return frozenset()
+    rows = lake.scan(ABANDONMENTS, ["session_id"], where=pc.field("burst").isin(list(names)))
+    return frozenset(rows["session_id"].to_pylist())
+
+
 def _keys(names: Iterable[str], step: str) -> list[str]:
     return [f"{step}/{name}" for name in names]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lastaisle.config import Settings
     from lastaisle.lake.lake import Lake
 
-Kind = Literal["incremental", "full"]
+Kind = Literal["incremental", "full", "refresh"]
 
 
 class StalePlanError(LastaisleError):
@@ -53,7 +53,8 @@ class TrainingPlan:
 
     Attributes:
         run_key: names the training; made of kind, window, options and the files of `events` in reach.
-        kind: incremental (warm start from the champion, if there is one) or full (from scratch).
+        kind: incremental (warm start from the champion, if there is one), full (from scratch) or refresh
+            (a warm start for abandoned checkouts; see lastaisle.training.refresh).
         model_name: name of the registered model.
         architecture: which recommender learns; see models.recommender.MODEL_NAMES.
         window: the sessions that train.
@@ -61,6 +62,7 @@ class TrainingPlan:
         lake_versions: table name to the version that is read.
         options: hyperparameters, as of models.training.TrainingOptions.
         warm_start_version: the champion's version, for a warm start; None = from scratch.
+        bursts: of a refresh, the bursts of abandoned checkouts that it is for.
     """
 
     run_key: str
@@ -72,6 +74,7 @@ class TrainingPlan:
     lake_versions: Mapping[str, int]
     options: Mapping[str, Any]
     warm_start_version: str | None = None
+    bursts: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Write as JSON, times in ISO 8601."""
@@ -88,6 +91,7 @@ class TrainingPlan:
             window["half_life_hours"],
         )
         data["holdout_end"] = datetime.fromisoformat(data["holdout_end"])
+        data["bursts"] = tuple(data.get("bursts", ()))  # plans of old have none
         return cls(**data)
 
 
@@ -131,7 +135,7 @@ def plan_window(
     half_life = settings.half_life_hours if incremental else settings.full_half_life_hours
     window = Window(end - timedelta(hours=hours), end, half_life)
     learned = champion if incremental else None
-    architecture, chosen, warm = _learner(architecture, options or {}, settings, learned)
+    architecture, chosen, warm = choose_learner(architecture, options or {}, settings, learned)
     parts = [settings.model_name, architecture, repr(window), data_end.isoformat(), json.dumps(chosen)]
     run_key = _run_key(kind, data_end, [*parts, *_contents(lake, window, data_end)])
     if incremental and champion and champion.window_end >= end and champion.run_key != run_key:
@@ -153,7 +157,7 @@ def plan_window(
     )
 
 
-def _learner(
+def choose_learner(
     asked: str | None, given: Mapping[str, Any], settings: Settings, champion: Champion | None
 ) -> tuple[str, dict[str, Any], bool]:
     """Decide on the architecture, its hyperparameters, and whether it can go on from this champion."""

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lastaisle.errors import NotEnoughDataError
+from lastaisle.lake.tables import TRAINING_RUNS
 from lastaisle.training.online import with_delta
 from lastaisle.training.plan import Champion, TrainingPlan
+from lastaisle.training.refresh import RefreshRead, refresh_sessions
 from lastaisle.training.revision import git_revision
+from lastaisle.training.similar import draw
 from lastaisle.training.warm_start import newest_with_replay
-from lastaisle.training.windows import training_sessions
+from lastaisle.training.windows import SessionsRead, training_sessions
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     from models.sequences import SessionLog
     from models.training import Progress, TrainingReport
 
-TRAINING_RUNS = "training_runs"
 MIN_SESSIONS = 100  # with two items or more; fewer teach a model little but noise
 
 
@@ -113,7 +115,7 @@ def train_candidate(
 
 def _run(plan: TrainingPlan, lake: Lake, registry: ModelStore, progress: Progress | None) -> str:
     """Train inside one MLflow run, which is finished only when everything is logged."""
-    read = training_sessions(lake, plan.window, plan.holdout_end, plan.lake_versions.get("events"))
+    read = _sessions(plan, lake)
     sessions = int((read.log.lengths >= 2).sum())
     if sessions < MIN_SESSIONS:
         raise NotEnoughDataError(
@@ -125,8 +127,17 @@ def _run(plan: TrainingPlan, lake: Lake, registry: ModelStore, progress: Progres
         registry.log_params(run_id, plan.options)
         trained = _train(plan, read.log, read.left_out, registry, progress)
         _log(registry, run_id, trained)
+        if isinstance(read, RefreshRead):
+            _log_refresh(registry, run_id, read)
         registry.log_model(run_id, trained.recommender, Path(folder))
     return run_id
+
+
+def _sessions(plan: TrainingPlan, lake: Lake) -> SessionsRead:
+    """Read the sessions that a training learns from."""
+    if plan.kind == "refresh":
+        return refresh_sessions(plan, lake)
+    return training_sessions(lake, plan.window, plan.holdout_end, plan.lake_versions.get("events"))
 
 
 def _train(
@@ -136,6 +147,8 @@ def _train(
     registry: ModelStore,
     progress: Progress | None,
 ) -> Trained:
+    import numpy as np
+
     from models.recommender import create
     from models.sequences import decay_weights
     from models.training import TrainingOptions
@@ -148,6 +161,9 @@ def _train(
         return Trained(recommender, recommender.fit(log, weights, options, progress), log, left_out)
     champion = registry.champion(plan.warm_start_version)
     recommender = with_delta(champion, registry, plan.window.end)
+    if plan.kind == "refresh":
+        alike = np.ones(len(log), np.float32)  # chosen one by one, so none weighs less for its age
+        return Trained(recommender, recommender.warm_start(log, alike, options, progress), log, left_out)
     log = newest_with_replay(log, champion.window_end.timestamp(), options.seed)
     weights = decay_weights(log.ended_at, now, half_life)
     return Trained(recommender, recommender.warm_start(log, weights, options, progress), log, left_out)
@@ -194,6 +210,14 @@ def _log(registry: ModelStore, run_id: str, trained: Trained) -> None:
         registry.client.log_metric(run_id, "loss", loss, step=epoch)
     if report.losses:
         registry.client.log_figure(run_id, loss_curve(report.losses), "plots/loss.png")
+
+
+def _log_refresh(registry: ModelStore, run_id: str, read: RefreshRead) -> None:
+    """Log for which clusters of sessions a refresh is."""
+    clusters = list(read.clusters)
+    registry.log_metrics(run_id, read.metrics())
+    registry.client.log_dict(run_id, {"clusters": clusters}, "refresh/clusters.json")
+    registry.client.log_figure(run_id, draw(clusters), "plots/clusters.png")
 
 
 def loss_curve(losses: tuple[float, ...]) -> Any:

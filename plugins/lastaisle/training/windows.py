@@ -162,18 +162,33 @@ class SessionsRead:
     left_out: Mapping[str, int] = field(default_factory=dict)
 
 
-def training_sessions(lake: Lake, window: Window, seen_until: datetime, version: int | None) -> SessionsRead:
+def training_sessions(
+    lake: Lake, window: Window, seen_until: datetime, version: int | None, *, with_ids: bool = False
+) -> SessionsRead:
     """Read the sessions that ended inside the window, judged by the events before `seen_until`.
 
     One that goes on after the window's end is left to a later run, so none is cut and none is both trained
-    on and evaluated with.
+    on and evaluated with. `with_ids` adds their ids, as the column `session`.
     """
-    return _read(lake, window.start, window.end, moment="ended_at", seen_until=seen_until, version=version)
+    return _read(
+        lake,
+        window.start,
+        window.end,
+        moment="ended_at",
+        seen_until=seen_until,
+        version=version,
+        with_ids=with_ids,
+    )
 
 
-def evaluation_sessions(lake: Lake, start: datetime, end: datetime, version: int | None) -> SessionsRead:
-    """Read the sessions that started inside [start, end), as far as they went before `end`."""
-    return _read(lake, start, end, moment="started_at", seen_until=end, version=version)
+def evaluation_sessions(
+    lake: Lake, start: datetime, end: datetime, version: int | None, *, with_ids: bool = False
+) -> SessionsRead:
+    """Read the sessions that started inside [start, end), as far as they went before `end`.
+
+    `with_ids` adds their ids, as the column `session`.
+    """
+    return _read(lake, start, end, moment="started_at", seen_until=end, version=version, with_ids=with_ids)
 
 
 def sessions_between(
@@ -210,7 +225,14 @@ def newest_data_end(lake: Lake) -> datetime:
 
 
 def _read(
-    lake: Lake, start: datetime, end: datetime, *, moment: str, seen_until: datetime, version: int | None
+    lake: Lake,
+    start: datetime,
+    end: datetime,
+    *,
+    moment: str,
+    seen_until: datetime,
+    version: int | None,
+    with_ids: bool = False,
 ) -> SessionsRead:
     import duckdb
 
@@ -242,7 +264,8 @@ def _read(
         within = ("first_day", "last_day", "read_from", "end")
         asked = {name: parameters[name] for name in within}
         items = connection.sql(_ITEMS, params=asked).to_arrow_table()
-    return SessionsRead(_to_log(kept, items), left_out)
+    named = {"session": "session_id"} if with_ids else {}
+    return SessionsRead(_to_log(kept, items, _SESSION_COLUMNS | named), left_out)
 
 
 def _without_bots_and_refusals(rows: pa.Table) -> tuple[pa.Table, dict[str, int]]:
@@ -259,8 +282,8 @@ def _without_bots_and_refusals(rows: pa.Table) -> tuple[pa.Table, dict[str, int]
     return rows.filter(pc.invert(pc.or_(bots, refused))).combine_chunks(), left_out
 
 
-def _to_log(kept: pa.Table, features: pa.Table) -> SessionLog:
-    """Turn one row a session, and one an item, into a session log."""
+def _to_log(kept: pa.Table, features: pa.Table, columns: Mapping[str, str]) -> SessionLog:
+    """Turn one row a session, and one an item, into a session log with these columns of sessions."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -279,7 +302,7 @@ def _to_log(kept: pa.Table, features: pa.Table) -> SessionLog:
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         catalogue=_column(encoded.dictionary),
         ended_at=_column(kept["ended_at"]),
-        context={name: _column(kept[source]) for name, source in _SESSION_COLUMNS.items()},
+        context={name: _column(kept[source]) for name, source in columns.items()},
         event_context={name: _column(events[name]) for name in _EVENT_COLUMNS},
         item_features={name: _column(features[name]) for name in _ITEM_COLUMNS},
     )

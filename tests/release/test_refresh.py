@@ -1,0 +1,161 @@
+"""A champion refreshed for abandoned checkouts: for whom, by which sessions, judged by which, how often."""
+
+from datetime import timedelta
+
+import pyarrow as pa
+import pytest
+
+from lastaisle.config import Settings
+from lastaisle.errors import NotEnoughDataError
+from lastaisle.release import Ledger, current_champion
+from lastaisle.release.correction import plan_correction
+from lastaisle.release.evaluate import evaluate_candidate, plan_of
+from lastaisle.training import StalePlanError, TrainingPlan, train_candidate
+from lastaisle.training.abandonment import keep_new, waiting
+from lastaisle.training.refresh import (
+    REACH,
+    REFRESHED,
+    NothingToRefreshError,
+    finish_refresh,
+    judging_sessions,
+    plan_refresh,
+    refresh_sessions,
+)
+from lastaisle.training.windows import Window, training_sessions
+
+from .made_up_shop import FIRST_DAY, events
+
+LAST_HOURS = FIRST_DAY + timedelta(days=1, hours=16)  # the champion of the second day has learned up to here
+
+
+def abandon(home, count, since=LAST_HOURS, key="left", **given):
+    """Let sessions that began after a moment leave their checkout, a minute after their last item."""
+    table = events()
+    late = table.filter(pa.compute.greater_equal(table["occurred_at"], since))
+    sessions = list(dict.fromkeys(late["session_id"].to_pylist()))[:count]
+    rows = []
+    for row in late.to_pylist():
+        if row["session_id"] in sessions and row["sequence"] == 4:
+            at = row["occurred_at"] + timedelta(minutes=1)
+            rows.append({**row, "event_type": "checkout_abandoned", "occurred_at": at, "sequence": 5} | given)
+    home.lake.append("events", pa.Table.from_pylist(rows, schema=table.schema), key=key)
+    return frozenset(sessions)
+
+
+@pytest.fixture
+def deserted(home):
+    """A shop whose champion has learned two days, and 40 checkouts abandoned since."""
+    home.day(2)
+    home.abandoned = abandon(home, 40)
+    assert keep_new(home.lake, home.settings) == 40
+    return home
+
+
+def planned(deserted, **settings):
+    given = Settings(home=deserted.settings.home, **settings)
+    return plan_refresh(deserted.lake, given, current_champion(deserted.lake, deserted.registry))
+
+
+def ids(log):
+    return set(log.context["session"])
+
+
+def test_what_is_learned_and_what_judges_are_halves_of_the_last_hours(deserted):
+    plan = planned(deserted)
+    learned, judging = refresh_sessions(plan, deserted.lake), judging_sessions(plan, deserted.lake)
+    assert not ids(learned.log) & ids(judging.log)
+    reach = Window(plan.window.end, plan.holdout_end, 1.0)
+    fresh = ids(training_sessions(deserted.lake, reach, plan.holdout_end, None, with_ids=True).log)
+    assert len(ids(judging.log)) == pytest.approx(len(fresh) / 2, rel=0.15)
+    assert deserted.abandoned - ids(judging.log) <= ids(learned.log), (
+        "each abandoned session does the one or other"
+    )
+    assert deserted.abandoned & ids(judging.log)
+    facts = learned.metrics()
+    assert facts["refresh_abandoned"] == len(deserted.abandoned & ids(learned.log))
+    assert facts["refresh_similar"] > 0
+    assert facts["refresh_replayed"] >= 100
+    targeted = facts["refresh_abandoned"] + facts["refresh_similar"]
+    assert len(learned.log) == targeted + facts["refresh_replayed"]
+
+
+def test_from_burst_to_champion_and_not_twice(deserted):
+    plan = planned(deserted)
+    run_id = train_candidate(plan, deserted.lake, deserted.registry)
+    assert train_candidate(planned(deserted), deserted.lake, deserted.registry) == run_id, (
+        "the same bursts, the same run"
+    )
+    report = evaluate_candidate(run_id, deserted.lake, deserted.registry)
+    assert report.candidate.slices["abandoned"].targets == 4 * len(
+        deserted.abandoned & ids(judging_sessions(plan, deserted.lake).log)
+    )
+    assert deserted.release(run_id).promote
+    finish_refresh(deserted.lake, plan)
+    assert deserted.registry.aliases()["champion"] == "2"
+    assert waiting(deserted.lake, REFRESHED) is None
+    version = deserted.lake.version("abandonments")
+    finish_refresh(deserted.lake, plan)
+    assert deserted.lake.version("abandonments") == version
+    with pytest.raises(NothingToRefreshError, match="0 abandoned checkouts wait"):
+        planned(deserted)
+    files = {file.path for file in deserted.registry.client.list_artifacts(run_id, "refresh")}
+    assert files == {"refresh/clusters.json"}
+
+
+def test_a_refresh_changes_nothing_for_the_trainings_that_follow(deserted):
+    before = current_champion(deserted.lake, deserted.registry)
+    run_id = train_candidate(planned(deserted), deserted.lake, deserted.registry)
+    deserted.evaluate(run_id)
+    assert deserted.release(run_id).promote
+    after = current_champion(deserted.lake, deserted.registry)
+    assert (after.version, after.window_end) == ("2", before.window_end), "the last hours are learned whole"
+    with pytest.raises(StalePlanError):
+        deserted.plan(2)
+
+    below = plan_of(deserted.registry.run_of("1"), deserted.registry)
+    corrected = plan_correction(deserted.lake, deserted.settings, deserted.registry)
+    assert (corrected.kind, corrected.window) == (below.kind, below.window)
+    assert corrected.run_key != below.run_key, "the abandonments came in since"
+
+    assert deserted.day(3).promote
+    assert Ledger(deserted.lake, deserted.settings.model_name).moves()[-1].to_version == "3"
+
+
+def test_what_a_plan_says(deserted):
+    plan = planned(deserted)
+    assert (plan.kind, plan.warm_start_version, len(plan.bursts)) == ("refresh", "1", 1)
+    assert TrainingPlan.from_json(plan.to_json()) == plan
+    reaches = {
+        given: planned(deserted, hyperparameters=f'{{"trust_region": {given}}}').options["trust_region"]
+        for given in ("null", "0.1", "1.5")
+    }
+    assert reaches == {"null": REACH, "0.1": 0.1, "1.5": REACH}, "items are held back whatever is asked"
+    with pytest.raises(NothingToRefreshError, match=r"40 abandoned checkouts wait .* needs 41"):
+        planned(deserted, refresh_min_sessions=41)
+    assert waiting(deserted.lake, REFRESHED).sessions == 40, "they go on waiting"
+
+
+def test_no_champion_no_refresh(home):
+    with pytest.raises(NothingToRefreshError, match="no champion"):
+        plan_refresh(home.lake, home.settings, None)
+
+
+def test_a_refresh_rests_after_the_last(deserted):
+    plan = planned(deserted)
+    train_candidate(plan, deserted.lake, deserted.registry)
+    assert planned(deserted).run_key == plan.run_key, "its own training is no reason to rest"
+    finish_refresh(deserted.lake, plan)
+    abandon(deserted, 80, key="more")
+    keep_new(deserted.lake, deserted.settings)
+    with pytest.raises(NothingToRefreshError, match="less than 30 minutes ago"):
+        planned(deserted)
+    assert planned(deserted, refresh_cooldown_minutes=0).run_key != plan.run_key
+
+
+def test_shoppers_who_refuse_are_not_learned_from(home):
+    home.day(2)
+    abandon(home, 30, LAST_HOURS + timedelta(days=1), consent_personalization=False)
+    keep_new(home.lake, home.settings)
+    plan = plan_refresh(home.lake, home.settings, current_champion(home.lake, home.registry))
+    with pytest.raises(NotEnoughDataError, match="none of its abandoned sessions"):
+        refresh_sessions(plan, home.lake)
