@@ -38,8 +38,7 @@ DAGS = ("ingest_sessions", "retrain_incremental")
 PATH = (*(f"ingest_sessions.{task}" for task in ("plan_batches", "ingest_batches", "anonymize_shard")),)
 PATH += ("ingest_sessions.announce",)
 PATH += tuple(
-    f"retrain_incremental.{task}"
-    for task in ("plan_window", "train_candidate", "evaluate_candidate", "release_candidate")
+    f"retrain_incremental.{task}" for task in ("plan_window", "train_and_evaluate", "release_candidate")
 )
 _SDK = "import airflow.sdk, lastaisle_airflow.stores"
 IMPORTS = {
@@ -48,8 +47,7 @@ IMPORTS = {
     "anonymize_shard": f"{_SDK}, duckdb, deltalake, lastaisle.privacy.anonymize",
     "announce": f"{_SDK}, lastaisle_airflow.ingestion",
     "plan_window": f"{_SDK}, duckdb, deltalake, mlflow, models.recommender, models.training",
-    "train_candidate": f"{_SDK}, duckdb, deltalake, mlflow.pyfunc, tensorflow, keras",
-    "evaluate_candidate": f"{_SDK}, duckdb, deltalake, mlflow.pyfunc, tensorflow, keras, matplotlib.figure",
+    "train_and_evaluate": f"{_SDK}, duckdb, deltalake, mlflow.pyfunc, tensorflow, keras, matplotlib.figure",
     "release_candidate": f"{_SDK}, duckdb, deltalake, mlflow, matplotlib.figure, markdown_it",
 }
 

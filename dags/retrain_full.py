@@ -16,7 +16,8 @@ goes on with it.
 
 **A refused candidate** is kept and serves nobody: see the log of `release_candidate`, or the MLflow run.
 
-**Again:** safe at any time; a run with the same data and the same parameters reuses what is finished.
+**Again:** safe at any time; a run with the same data and the same parameters reuses what is finished, also
+where `train_and_evaluate` died after its training.
 """
 
 from datetime import timedelta
@@ -25,12 +26,7 @@ from typing import Any
 from airflow.sdk import CronTriggerTimetable, Param, chain, dag, get_current_context, task
 
 from lastaisle_airflow.defaults import DEFAULT_ARGS
-from lastaisle_airflow.learning import (
-    announce_champion,
-    evaluate_candidate,
-    release_candidate,
-    train_candidate,
-)
+from lastaisle_airflow.learning import announce_champion, release_candidate, train_and_evaluate
 from lastaisle_airflow.links import link_to_mlflow
 
 
@@ -72,12 +68,11 @@ def retrain_full() -> None:
         return plan("full", **given_params(get_current_context()["params"]))
 
     planned = plan_window()
-    trained = train_candidate(planned)
-    evaluated = evaluate_candidate(trained)
+    evaluated = train_and_evaluate(planned)
     released = release_candidate(evaluated)
-    link_to_mlflow(trained, evaluated, released)
+    link_to_mlflow(evaluated, released)
     # Judged before released, and announced only when the champion moved: services listen to the announcement.
-    chain(planned, trained, evaluated, released, announce_champion(released))
+    chain(planned, evaluated, released, announce_champion(released))
 
 
 retrain_full()

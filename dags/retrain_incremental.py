@@ -27,7 +27,8 @@ log of `release_candidate`, in the table `releases`, and in its MLflow run (butt
 refusal in a row starts `retrain_full` up to the same moment, once.
 
 **Again:** safe at any time. A finished training is reused by its run key, a half-finished one is redone, and
-a release that was killed goes on where it stood. If the new champion harms, use `rollback_model`.
+so is an evaluation (`train_and_evaluate` does both; its log says how long each took); a release that was
+killed goes on where it stood. If the new champion harms, use `rollback_model`.
 """
 
 from datetime import timedelta
@@ -39,12 +40,7 @@ from lastaisle.config import Settings
 from lastaisle_airflow.assets import EVENTS
 from lastaisle_airflow.defaults import DEFAULT_ARGS
 from lastaisle_airflow.drifting import TriggerWithNote
-from lastaisle_airflow.learning import (
-    announce_champion,
-    evaluate_candidate,
-    release_candidate,
-    train_candidate,
-)
+from lastaisle_airflow.learning import announce_champion, release_candidate, train_and_evaluate
 from lastaisle_airflow.links import link_to_mlflow
 from lastaisle_airflow.partitions import learning, partition_of
 
@@ -68,10 +64,9 @@ def retrain_incremental() -> None:
         return plan_partition(partition_of(get_current_context()))
 
     planned = plan_window()
-    trained = train_candidate(planned)
-    evaluated = evaluate_candidate(trained)
+    evaluated = train_and_evaluate(planned)
     released = release_candidate(evaluated)
-    link_to_mlflow(trained, evaluated, released)
+    link_to_mlflow(evaluated, released)
 
     @task
     def fall_back(planned: dict[str, Any], move: dict[str, Any]) -> dict[str, str]:
@@ -90,7 +85,7 @@ def retrain_incremental() -> None:
         skip_when_already_exists=True,
     )
     # Judged before released, and announced only when the champion moved: services listen to the announcement.
-    chain(planned, trained, evaluated, released, announce_champion(released))
+    chain(planned, evaluated, released, announce_champion(released))
 
 
 retrain_incremental()

@@ -207,7 +207,7 @@ class Demo:
             work, overhead = work + more_work, overhead + more_overhead
             released = self.api.result(retrained, "release_candidate")
             if released is not None:
-                run_id = self.api.result(retrained, "train_candidate")
+                run_id = self.api.result(retrained, "train_and_evaluate")
                 report = stored_report(run_id, Registry(self.settings))
                 verdict = "promoted" if released["promoted"] else "refused"
                 decision = f"{verdict} v{released['version']}"

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from time import perf_counter
 from typing import Any
 
 from airflow.sdk import get_current_context, task
@@ -18,6 +19,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from lastaisle.config import Settings, SettingsError
 from lastaisle_airflow.assets import CHECKOUT_RECOMMENDER
 from lastaisle_airflow.defaults import TRAINING_POOL
+from lastaisle_airflow.links import note_trained_run
 from lastaisle_airflow.partitions import interval, unfinished
 from lastaisle_airflow.stores import open_lake
 
@@ -122,30 +124,31 @@ def plan_partition(key: str) -> dict[str, Any]:
 
 
 @task(pool=TRAINING_POOL, priority_weight=AHEAD)
-def train_candidate(planned: dict[str, Any]) -> str:
-    """Train, and return the MLflow run's id; too few sessions fail at once, since trying again adds none."""
+def train_and_evaluate(planned: dict[str, Any]) -> str:
+    """Train, judge beside champion and baselines, and return the MLflow run's id; the report lies in it.
+
+    A task that died after the training finds the finished run by its key, and only judges. Too few sessions
+    fail at once, since trying again adds none.
+    """
     from lastaisle.errors import NotEnoughDataError
+    from lastaisle.release.evaluate import evaluate_candidate
     from lastaisle.release.registry import Registry
     from lastaisle.training.plan import TrainingPlan
-    from lastaisle.training.train import train_candidate as train
+    from lastaisle.training.train import train_candidate
 
     settings = Settings.from_env()
-    training_plan = TrainingPlan.from_json(json.dumps(planned))
+    lake, registry = open_lake(settings), Registry(settings)
+    began = perf_counter()
     try:
-        return train(training_plan, open_lake(settings), Registry(settings))
+        run_id = train_candidate(TrainingPlan.from_json(json.dumps(planned)), lake, registry)
     except NotEnoughDataError as too_few:
         raise AirflowFailException(str(too_few)) from too_few
-
-
-@task(pool=TRAINING_POOL, priority_weight=AHEAD)
-def evaluate_candidate(trained: str) -> str:
-    """Judge the candidate beside champion and baselines; the report lies in the MLflow run."""
-    from lastaisle.release.evaluate import evaluate_candidate as evaluate
-    from lastaisle.release.registry import Registry
-
-    settings = Settings.from_env()
-    evaluate(trained, open_lake(settings), Registry(settings))
-    return trained
+    log.info("Trained MLflow run %s in %.1f s; evaluating it", run_id, perf_counter() - began)
+    note_trained_run(get_current_context()["ti"], run_id)
+    began = perf_counter()
+    report = evaluate_candidate(run_id, lake, registry)
+    log.info("Evaluated it on %d sessions in %.1f s", report.sessions, perf_counter() - began)
+    return run_id
 
 
 @task

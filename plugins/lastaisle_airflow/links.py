@@ -9,13 +9,19 @@ from airflow.sdk.execution_time.xcom import XCom
 
 from lastaisle.config import Settings
 
-TRAIN_TASK = "train_candidate"
+TRAIN_TASK = "train_and_evaluate"
+TRAINED_RUN = "mlflow_run"
+
+
+def note_trained_run(task_instance: Any, run_id: str) -> None:
+    """Let the links of a DAG run lead to its MLflow run from now on, whatever becomes of the evaluation."""
+    task_instance.xcom_push(key=TRAINED_RUN, value=run_id)
 
 
 def trained_run(task_instance: Any) -> str | None:
     """Return the id of the MLflow run that this DAG run trained, or None while there is none."""
     return XCom.get_one(
-        key="return_value",
+        key=TRAINED_RUN,
         dag_id=task_instance.dag_id,
         task_id=TRAIN_TASK,
         run_id=task_instance.run_id,

@@ -172,7 +172,7 @@ def test_airflow_shows_the_link_on_the_tasks_that_have_a_run(dagbag):
             for task in dagbag.dags[name].tasks
             if any(isinstance(link, links.MlflowRunLink) for link in task.operator_extra_links)
         }
-        assert linked == {"train_candidate", "evaluate_candidate", "release_candidate"}
+        assert linked == {"train_and_evaluate", "release_candidate"}
 
 
 def test_time_between_tasks_is_airflows_and_parallel_tasks_count_once():

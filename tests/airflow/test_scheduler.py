@@ -116,7 +116,7 @@ def test_tasks_link_to_their_mlflow_run(home, lake):
         for task, _ in links
     }
     trained = set(lake.scan("training_runs", ["run_id"])["run_id"].to_pylist())
-    for task in ("train_candidate", "evaluate_candidate", "release_candidate"):
+    for task in ("train_and_evaluate", "release_candidate"):
         assert trained <= linked[task]
 
 

@@ -33,9 +33,8 @@ def test_a_broken_source_makes_the_run_red(dagbag):
 @pytest.mark.parametrize("name", ["retrain_incremental", "retrain_full"])
 def test_nothing_is_released_unjudged(dagbag, name):
     dag = dagbag.dags[name]
-    assert dag.get_task("release_candidate").upstream_task_ids == {"evaluate_candidate"}
-    assert dag.get_task("evaluate_candidate").upstream_task_ids == {"train_candidate"}
-    assert dag.get_task("train_candidate").upstream_task_ids == {"plan_window"}
+    assert dag.get_task("release_candidate").upstream_task_ids == {"train_and_evaluate"}
+    assert dag.get_task("train_and_evaluate").upstream_task_ids == {"plan_window"}
 
 
 @pytest.mark.parametrize("name", ["retrain_incremental", "retrain_full", "rollback_model"])
