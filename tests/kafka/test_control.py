@@ -1,12 +1,14 @@
 """A control message on a real broker: there once, whole, and without anything that names a person."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
 from lastaisle.config import SettingsError
-from lastaisle.ingest.kafka.control import control_topic, send_control
+from lastaisle.ingest.kafka.control import control_topic, read_control, send_control
 from lastaisle.ingest.kafka.errors import KafkaSourceError
+from lastaisle.training.abandonment import Burst
 from tests.services.kafka import make_topic
 
 
@@ -36,3 +38,35 @@ def test_an_address_names_one_connection_and_one_topic():
         control_topic("kafka://shop/one,two")
     with pytest.raises(KafkaSourceError):
         control_topic("shop/control")
+
+
+def test_what_is_sent_of_a_burst_is_read_and_nothing_else_of_it():
+    noon = datetime(2025, 10, 9, 12, tzinfo=UTC)
+    burst = Burst(("a", "b"), 31, {"abandoned": 31}, noon, noon, noon)
+    expected = {"sessions": 31, "noticed_at": "2025-10-09T12:00:00+00:00"}
+    sent = burst.to_dict() | {"user_id": "somebody"}
+    assert read_control(json.dumps(sent).encode()) == expected
+    assert read_control(json.dumps({**sent, "noticed_at": "2025-10-09T14:00:00+02:00"})) == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        b"",
+        b"\xff\xfe",
+        b"{",
+        b"[" * 100_000,
+        b"[1]",
+        b"null",
+        b'{"event": "other", "sessions": 1, "noticed_at": "2025-10-09"}',
+        b'{"event": "checkouts_abandoned"}',
+        b'{"event": "checkouts_abandoned", "sessions": [], "noticed_at": "2025-10-09"}',
+        b'{"event": "checkouts_abandoned", "sessions": Infinity, "noticed_at": "2025-10-09"}',
+        b'{"event": "checkouts_abandoned", "sessions": 1, "noticed_at": 5}',
+        b'{"event": "checkouts_abandoned", "sessions": 1, "noticed_at": "yesterday"}',
+        b'{"event": "checkouts_abandoned", "sessions": 1, "noticed_at": "0001-01-01T00:00:00+14:00"}',
+    ],
+)
+def test_whatever_else_anybody_writes_there_is_passed_over(value):
+    assert read_control(value) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from lastaisle.config import SettingsError
@@ -12,6 +13,7 @@ from lastaisle.ingest.kafka.connection import KafkaConnection
 from lastaisle.ingest.kafka.errors import KafkaSourceError
 
 DELIVERY_SECONDS = 30
+CHECKOUTS_ABANDONED = "checkouts_abandoned"
 
 
 def control_topic(address: str) -> tuple[str, str]:
@@ -49,3 +51,32 @@ def send_control(connection: KafkaConnection, topic: str, message: Mapping[str, 
     if failed or left:
         why = failed[0] if failed else "no answer in time"
         raise KafkaSourceError(f"{connection.servers} did not take the message for topic {topic!r}: {why}")
+
+
+def read_control(value: object) -> dict[str, Any] | None:
+    """Return how many checkouts a message says were abandoned, and when that was noticed.
+
+    Args:
+        value: the message as it came; anybody may have written it.
+
+    Returns:
+        `sessions` and `noticed_at`, a moment in UTC as text, and nothing else that it may hold; None if it
+        tells of no abandoned checkouts.
+    """
+    try:
+        said = json.loads(value) if isinstance(value, bytes | str) else None
+        if not isinstance(said, dict) or said["event"] != CHECKOUTS_ABANDONED:
+            return None
+        return {"sessions": int(said["sessions"]), "noticed_at": moment(said["noticed_at"]).isoformat()}
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
+        return None
+
+
+def moment(text: str) -> datetime:
+    """Return the moment (UTC) that an ISO 8601 text names; without a zone it is UTC.
+
+    Raises:
+        ValueError: it names none.
+    """
+    found = datetime.fromisoformat(text)
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
