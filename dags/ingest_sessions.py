@@ -38,7 +38,7 @@ from typing import Any
 from airflow.sdk import TriggerRule, dag, get_current_context, task
 
 from lastaisle.config import Settings
-from lastaisle_airflow.assets import BACKLOG, EVENTS, LATE_EVENTS
+from lastaisle_airflow.assets import ARRIVALS, BACKLOG, EVENTS, LATE_EVENTS
 from lastaisle_airflow.defaults import DEFAULT_ARGS, INGEST_POOL
 from lastaisle_airflow.partitions import schedule
 
@@ -70,7 +70,7 @@ def ingest_sessions() -> None:
         get_current_context()["source_name"] = name_of(chain)
         return ingest(chain)
 
-    @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
+    @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, outlets=[ARRIVALS])
     def anonymize_shard(shard: int, reports: Any) -> dict[str, Any]:
         from lastaisle_airflow.ingestion import anonymize
 

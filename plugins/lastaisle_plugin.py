@@ -1,14 +1,16 @@
-"""What Lastaisle adds to Airflow's pages: MLflow in the menu, and the link from a task to its run."""
+"""What Lastaisle adds to Airflow: MLflow in the menu, the link from a task to its run, and a deadline."""
 
 from airflow.plugins_manager import AirflowPlugin
 
 from lastaisle.config import Settings
+from lastaisle_airflow.deadlines import AbandonmentNoticed
 from lastaisle_airflow.links import MlflowRunLink
 
 
 class LastaislePlugin(AirflowPlugin):
-    """Registers the links."""
+    """Registers them."""
 
     name = "lastaisle"
     operator_extra_links = (MlflowRunLink(),)
     external_views = ({"name": "MLflow", "href": Settings.from_env().mlflow_ui, "destination": "nav"},)
+    deadline_references = (AbandonmentNoticed,)

@@ -96,19 +96,21 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def services_of(settings: Settings) -> tuple[Service, ...]:
-    """List what runs: MLflow's pages and Airflow's three parts; nothing here needs a triggerer."""
+    """List what runs: MLflow's pages and Airflow's parts; a triggerer only where it has a topic to watch."""
     airflow = (sys.executable, "-m", "airflow")
     store = ("--backend-store-uri", settings.mlflow_uri, "--default-artifact-root", settings.mlflow_artifacts)
     mlflow = (sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(settings.mlflow_port))
     api = ("api-server", "--host", HOST, "--port", str(settings.airflow_port), "--workers", "1")
     base = f"http://{HOST}:{settings.airflow_port}"
+    # Its log server would listen on every interface; the API server reads the log files themselves.
+    watching = Service("airflow-triggerer", (*airflow, "triggerer", "--skip-serve-logs"))
     return (
         Service(
             "mlflow", (*mlflow, "--workers", "1", *store), f"http://{HOST}:{settings.mlflow_port}/health"
         ),
         Service("airflow-api-server", (*airflow, *api), f"{base}/api/v2/monitor/health"),
         Service("airflow-dag-processor", (*airflow, "dag-processor")),
-        # Its log server would listen on every interface; the API server reads the log files themselves.
+        *((watching,) if settings.control_topic else ()),
         Service("airflow-scheduler", (*airflow, "scheduler", "--skip-serve-logs")),
     )
 

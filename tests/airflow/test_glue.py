@@ -166,7 +166,7 @@ def test_the_link_leads_to_mlflow_even_before_there_is_a_run(monkeypatch):
 
 
 def test_airflow_shows_the_link_on_the_tasks_that_have_a_run(dagbag):
-    for name in ("retrain_incremental", "retrain_full"):
+    for name in ("retrain_incremental", "retrain_full", "refresh_on_abandonment"):
         linked = {
             task.task_id
             for task in dagbag.dags[name].tasks

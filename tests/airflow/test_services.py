@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -48,12 +49,18 @@ def test_a_taken_port_is_named_with_its_setting_and_holder(settings):
 
 
 def test_everything_listens_on_this_machine_only(settings):
-    for service in services.services_of(settings):
+    watching = replace(settings, control_topic="kafka://shop/control")
+    found = {service.name: service for service in services.services_of(watching)}
+    for service in found.values():
         command = " ".join(service.command)
         if service.url:
             assert "--host 127.0.0.1" in command
         assert "0.0.0.0" not in command
-    assert "--skip-serve-logs" in services.services_of(settings)[-1].command
+    for name in ("airflow-scheduler", "airflow-triggerer"):
+        assert "--skip-serve-logs" in found[name].command
+    assert found.keys() - {service.name for service in services.services_of(settings)} == {
+        "airflow-triggerer"
+    }, "its memory only where a topic is watched"
 
 
 def test_children_get_these_settings_and_byte_code(settings, monkeypatch):

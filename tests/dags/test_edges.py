@@ -19,7 +19,12 @@ def test_events_are_announced_only_when_they_are_there(dagbag):
 def test_only_announce_wakes_the_training(dagbag):
     dag = dagbag.dags["ingest_sessions"]
     found = {task.task_id: [asset.name for asset in task.outlets] for task in dag.tasks if task.outlets}
-    assert found == {"announce": ["events"], "announce_late": ["late_events"], "go_on": ["backlog"]}
+    assert found == {
+        "anonymize_shard": ["arrivals"],
+        "announce": ["events"],
+        "announce_late": ["late_events"],
+        "go_on": ["backlog"],
+    }
     woken_by = dagbag.dags["retrain_incremental"].timetable.asset_condition
     assert woken_by == dag.get_task("announce").outlets[0]
 
@@ -37,12 +42,16 @@ def test_nothing_is_released_unjudged(dagbag, name):
     assert dag.get_task("train_and_evaluate").upstream_task_ids == {"plan_window"}
 
 
-@pytest.mark.parametrize("name", ["retrain_incremental", "retrain_full", "rollback_model"])
+@pytest.mark.parametrize(
+    "name", ["retrain_incremental", "retrain_full", "refresh_on_abandonment", "rollback_model"]
+)
 def test_services_hear_of_a_champion_only_at_the_end(dagbag, name):
     dag = dagbag.dags[name]
     assert [task.task_id for task in dag.tasks if task.outlets] == ["announce_champion"]
     assert not dag.get_task("announce_champion").downstream_task_ids
-    assert {task.task_id for task in dag.leaves} - {"start_retrain_full"} == {"announce_champion"}
+    assert {task.task_id for task in dag.leaves} - {"start_retrain_full", "finish_refresh"} == {
+        "announce_champion"
+    }
 
 
 def test_an_emergency_waits_for_no_training(dagbag):
@@ -84,3 +93,26 @@ def test_each_table_is_maintained_by_a_task_of_its_own(dagbag):
 def test_each_announced_partition_is_learned_online(dagbag):
     announced = dagbag.dags["ingest_sessions"].get_task("announce").outlets[0]
     assert dagbag.dags["update_online"].timetable.asset_condition == announced
+
+
+def test_without_a_topic_abandonments_start_their_refresh_once(dagbag):
+    dag = dagbag.dags["detect_abandonment"]
+    assert dag.timetable.asset_condition == dagbag.dags["retrain_incremental"].timetable.asset_condition
+    start = dag.get_task("start_refresh")
+    assert start.upstream_task_ids == {"detect_abandoned"}
+    assert start.trigger_dag_id in dagbag.dags
+    assert "bursts" in start.trigger_run_id and start.skip_when_already_exists
+    assert "noticed_at" in start.conf["noticed_at"], "the deadline counts from there"
+
+
+def test_abandonments_are_done_only_when_released(dagbag):
+    dag = dagbag.dags["refresh_on_abandonment"]
+    assert dag.get_task("train_and_evaluate").upstream_task_ids == {"plan_refresh"}
+    assert dag.get_task("finish_refresh").upstream_task_ids == {"plan_refresh", "release_candidate"}
+    assert dag.get_task("finish_refresh").trigger_rule == "all_success"
+
+
+def test_a_refresh_waits_for_the_asset_that_is_watched_and_has_a_deadline(dagbag):
+    dag = dagbag.dags["refresh_on_abandonment"]
+    assert dag.timetable.asset_condition.objects[0].name == "abandoned_checkouts"
+    assert [type(alert.reference).__name__ for alert in dag.deadline] == ["AbandonmentNoticed"]
