@@ -18,7 +18,6 @@ from lastaisle.lake.tables import TRAINING_RUNS
 from lastaisle.training.abandonment import Burst, mark, sessions_of, waiting
 from lastaisle.training.plan import Champion, TrainingPlan, choose_learner
 from lastaisle.training.similar import cluster, described
-from lastaisle.training.warm_start import REPLAY
 from lastaisle.training.windows import (
     SessionsRead,
     Window,
@@ -37,7 +36,11 @@ if TYPE_CHECKING:
 
 REFRESHED = "refreshed"  # the step that is done for each burst once; see lastaisle.training.abandonment
 REACH = 0.3  # how far an item may move on the unit sphere; see models.training.TrainingOptions.trust_region
-LEAST_REPLAYED = 100  # sessions of other kinds, lest a few of one kind be all that is learned
+# Sessions of other kinds, for each that is targeted, and the rate as a share of a warm start's. On two days of
+# two simulated shops (benchmarks/refresh.py, seeds 7 and 8) a quarter of a session at the full rate cost 2.5
+# points of recall@20 and 5 on abandoned sessions; these gained 3 to 5 and 0 to 3.
+REPLAYED, PACE = 3.0, 0.25
+LEAST_REPLAYED = 100  # lest a few of one kind be all that is learned
 
 
 class NothingToRefreshError(LastaisleError):
@@ -78,6 +81,7 @@ def plan_refresh(lake: Lake, settings: Settings, champion: Champion | None) -> T
     assert champion is not None, "refused above"
     architecture, options, _ = choose_learner(None, {}, settings, champion)
     options["trust_region"] = min(REACH, options["trust_region"] or REACH)
+    options["warm_learning_rate"] *= PACE
     digest = hashlib.sha256("\n".join(sorted(burst.names)).encode()).hexdigest()[:12]
     run_key = f"refresh-v{champion.version}-{digest}"
     _require_rest(lake, settings, run_key)
@@ -158,7 +162,7 @@ def refresh_sessions(plan: TrainingPlan, lake: Lake) -> RefreshRead:
     found = cluster(log, abandoned, np.ones(len(log), bool), seed)
     learned = np.concatenate([np.flatnonzero(abandoned), found.similar])
     rest = np.setdiff1d(np.arange(len(log)), learned)
-    wanted = min(len(rest), max(LEAST_REPLAYED, round(REPLAY * len(learned))))
+    wanted = min(len(rest), max(LEAST_REPLAYED, round(REPLAYED * len(learned))))
     replayed = np.random.default_rng(seed).choice(rest, wanted, replace=False)
     chosen = log.select(np.sort(np.concatenate([learned, replayed])))
     return RefreshRead(chosen, read.left_out, tuple(described(log, abandoned, found)), len(replayed))

@@ -1,0 +1,125 @@
+"""What does a refresh for abandoned checkouts do for shoppers like those, and for the others?
+
+    python benchmarks/refresh.py [--sessions 6000] [--launches 150] [--hours 18]
+
+A simulated shop launches many items a day; its champion has learned the days before. Some hours into the new
+day the checkouts left so far are noticed, and the champion is refreshed for them. One half of the sessions
+since the champion's window judges both, abandoned ones apart. Prints a table, and last a line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from lastaisle.config import Settings
+from lastaisle.ingest.run import ingest
+from lastaisle.lake import Lake
+from lastaisle.privacy.keys import PseudonymKeys
+from lastaisle.release import Registry, current_champion, evaluate_candidate, release_candidate
+from lastaisle.simulate import DayOfLogs, ShopOptions, simulate
+from lastaisle.training import TrainingPlan, plan_window, train_candidate
+from lastaisle.training.abandonment import keep_new
+from lastaisle.training.refresh import plan_refresh
+
+DAYS = 3  # that the first champion learns; the next one brings the launch
+
+
+class Shop:
+    """One installation."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.settings = Settings(home=folder / "home", refresh_cooldown_minutes=0.0)
+        self.lake, self.registry = Lake(self.settings.lake), Registry(self.settings)
+        self.keys = PseudonymKeys.load_or_create(self.settings.key_file, environ={})
+
+    def receive(self, day: date, lines: list[str], now: datetime) -> None:
+        """Ingest a day's lines, or as many as have come until now."""
+        file = self.folder / f"{day.isoformat()}.jsonl"
+        file.write_text("".join(f"{line}\n" for line in lines))
+        ingest(str(file), "canonical", self.lake, self.keys, now=now)
+
+    def learn(self, plan: TrainingPlan) -> dict[str, Any]:
+        """Train, evaluate and release; return recall@20 overall and of abandoned sessions, and the rest."""
+        began = time.perf_counter()
+        run_id = train_candidate(plan, self.lake, self.registry)
+        trained = time.perf_counter() - began
+        report = evaluate_candidate(run_id, self.lake, self.registry)
+        decision = release_candidate(run_id, self.lake, self.registry, actor="benchmark")
+        row: dict[str, Any] = {"promoted": decision.promote, "train_seconds": round(trained, 1)}
+        for name in ("champion", "candidate"):
+            model = report.models.get(name)
+            if model is None:
+                continue
+            for part, scores in {"all": model.overall, **model.slices}.items():
+                if part in ("all", "abandoned", "cold_items"):
+                    row[f"{name}_{part}"] = round(scores.metrics["recall@20"].value, 4)
+                    row[f"targets_{part}"] = scores.targets
+        if report.churn is not None:
+            row["churn"] = round(report.churn.value, 3)
+        return row
+
+
+def until(day: DayOfLogs, end: datetime) -> list[str]:
+    """Return the lines of a day that happened before a moment."""
+    stamp = f'"occurred_at":"{end:%Y-%m-%dT%H}'
+    place = len('"occurred_at":"')
+    kept = []
+    for line in day.lines:
+        at = line.find('"occurred_at":"')
+        if at >= 0 and line[at + place : at + place + 13] < stamp[place:]:
+            kept.append(line)
+    return kept
+
+
+def measured(shop: Shop, days: list[DayOfLogs], hours: int) -> dict[str, Any]:
+    """Train a champion on the days before the last, and refresh it some hours into that."""
+    *before, last = days
+    midnight = datetime(last.day.year, last.day.month, last.day.day, tzinfo=UTC)
+    for each in before:
+        shop.receive(each.day, each.lines, midnight)
+    first = shop.learn(plan_window(shop.lake, shop.settings, midnight, "full"))
+    assert first["promoted"], first
+    now = midnight + timedelta(hours=hours)
+    shop.receive(last.day, until(last, now), now)
+    abandoned = keep_new(shop.lake, shop.settings)
+    plan = plan_refresh(shop.lake, shop.settings, current_champion(shop.lake, shop.registry))
+    row = shop.learn(plan)
+    metrics = shop.registry.metrics(str(shop.registry.finished_run(plan.run_key)))
+    facts = {name: int(value) for name, value in metrics.items() if name.startswith("refresh_")}
+    return {"abandoned": abandoned, **facts, **row}
+
+
+def main() -> None:
+    """Measure, and print a table and a line of JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--sessions", type=int, default=6000, help="on an average day")
+    parser.add_argument("--launches", type=int, default=150, help="items that are new each day")
+    parser.add_argument("--hours", type=int, default=18, help="after midnight, when the refresh is made")
+    parser.add_argument("--seed", type=int, default=9)
+    given = parser.parse_args()
+    options = ShopOptions(
+        given.seed, days=DAYS + 1, sessions_per_day=given.sessions, new_items_per_day=given.launches
+    )
+    with tempfile.TemporaryDirectory(prefix="lastaisle-refresh-") as folder:
+        row = measured(Shop(Path(folder)), list(simulate(options)), given.hours)
+    table = Table("recall@20", "targets", "champion", "refreshed")
+    for part in ("all", "abandoned", "cold_items"):
+        if f"targets_{part}" in row:
+            scores = (f"{row[f'{name}_{part}']:.4f}" for name in ("champion", "candidate"))
+            table.add_row(part.replace("_", " "), f"{row[f'targets_{part}']:,}", *scores)
+    Console().print(table)
+    print(json.dumps({"benchmark": "refresh", **row}))
+
+
+if __name__ == "__main__":
+    main()
