@@ -15,8 +15,8 @@ from lastaisle.errors import NotEnoughDataError
 from lastaisle.training.online import with_delta
 from lastaisle.training.plan import Champion, TrainingPlan
 from lastaisle.training.revision import git_revision
-from lastaisle.training.warm_start import newest_with_replay
-from lastaisle.training.windows import training_sessions
+from lastaisle.training.warm_start import mini_batch
+from lastaisle.training.windows import SessionsRead, training_sessions
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
@@ -81,12 +81,14 @@ class Trained:
         recommender: the model.
         report: what its training did.
         log: the sessions it read.
+        replayed: how many of them are older ones, against forgetting.
         left_out: reason to the number of sessions that were left out.
     """
 
     recommender: Recommender
     report: TrainingReport
     log: SessionLog
+    replayed: int
     left_out: Mapping[str, int]
 
 
@@ -123,7 +125,7 @@ def _run(plan: TrainingPlan, lake: Lake, registry: ModelStore, progress: Progres
         )
     with registry.run(plan.run_key, _tags(plan)) as run_id, tempfile.TemporaryDirectory() as folder:
         registry.log_params(run_id, plan.options)
-        trained = _train(plan, read.log, read.left_out, registry, progress)
+        trained = _train(plan, read, lake, registry, progress)
         _log(registry, run_id, trained)
         registry.log_model(run_id, trained.recommender, Path(folder))
     return run_id
@@ -131,8 +133,8 @@ def _run(plan: TrainingPlan, lake: Lake, registry: ModelStore, progress: Progres
 
 def _train(
     plan: TrainingPlan,
-    log: SessionLog,
-    left_out: Mapping[str, int],
+    read: SessionsRead,
+    lake: Lake,
     registry: ModelStore,
     progress: Progress | None,
 ) -> Trained:
@@ -141,16 +143,17 @@ def _train(
     from models.training import TrainingOptions
 
     options = TrainingOptions.from_dict(plan.options)
-    now, half_life = plan.window.end.timestamp(), plan.window.half_life_hours * 3600
     if plan.warm_start_version is None:
         recommender = create(plan.architecture, options)
-        weights = decay_weights(log.ended_at, now, half_life)
-        return Trained(recommender, recommender.fit(log, weights, options, progress), log, left_out)
+        now, half_life = plan.window.end.timestamp(), plan.window.half_life_hours * 3600
+        weights = decay_weights(read.log.ended_at, now, half_life)
+        report = recommender.fit(read.log, weights, options, progress)
+        return Trained(recommender, report, read.log, 0, read.left_out)
     champion = registry.champion(plan.warm_start_version)
     recommender = with_delta(champion, registry, plan.window.end)
-    log = newest_with_replay(log, champion.window_end.timestamp(), options.seed)
-    weights = decay_weights(log.ended_at, now, half_life)
-    return Trained(recommender, recommender.warm_start(log, weights, options, progress), log, left_out)
+    batch = mini_batch(plan, lake, read.log, champion.window_end, options.seed)
+    report = recommender.warm_start(batch.log, batch.weights, options, progress)
+    return Trained(recommender, report, batch.log, batch.replayed, read.left_out)
 
 
 def _tags(plan: TrainingPlan) -> dict[str, str]:
@@ -180,6 +183,7 @@ def _log(registry: ModelStore, run_id: str, trained: Trained) -> None:
         run_id,
         {
             "train_sessions": len(trained.log),
+            "replayed_sessions": trained.replayed,
             "train_targets": report.targets,
             "train_steps": report.steps,
             "train_epochs": report.epochs,
