@@ -1,8 +1,9 @@
 """Learn from the newest partition.
 
 Each announcement of the asset `events` brings one run for its partition. The champion is warm-started on the
-sliding window that ends with the partition (without a champion: trained from scratch), judged on the window's
-last hours beside champion, popularity and co-occurrence, and promoted if the gate finds it no worse.
+sliding window that ends with the partition, and on a sample of the month before it against forgetting
+(without a champion: trained from scratch), judged on the window's last hours beside champion, popularity and
+co-occurrence, and promoted if the gate finds it no worse.
 
 **How it is woken:** `PartitionedAssetTimetable`. On the real scheduler (Airflow 3.3.2, LocalExecutor) every
 announced partition gives exactly one run with that partition's key, in the order of announcement, one at a

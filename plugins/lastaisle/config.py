@@ -39,6 +39,8 @@ class Settings:
         model_name: name of the registered model.
         experiment: name of the MLflow experiment.
         window_hours: length of the sliding window of an incremental run.
+        replay_hours: how far before that window a warm start draws the older sessions from that it replays
+            against forgetting; 0 draws them from the window alone.
         full_window_hours: length of the window of a full run.
         holdout_hours: the hours after the window, which evaluate the candidate.
         half_life_hours: age at which a session of an incremental window weighs one half.
@@ -95,6 +97,7 @@ class Settings:
     model_name: str = "checkout-recommender"
     experiment: str = "lastaisle"
     window_hours: float = 48.0
+    replay_hours: float = 720.0
     full_window_hours: float = 720.0
     holdout_hours: float = 8.0
     half_life_hours: float = 24.0

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -150,3 +153,13 @@ def test_a_model_that_diverged_is_not_ranked():
     )
     with pytest.raises(ModelError, match="diverged"):
         rank_targets(model, next_item_examples(LOG))
+
+
+def test_a_model_is_imported_without_keras():
+    """It would double the time that each task spends on importing TensorFlow."""
+    program = "import sys, models.attention; print({'keras', 'sklearn', 'matplotlib'} & set(sys.modules))"
+    environment = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"

@@ -142,14 +142,15 @@ def test_an_hour_ingested_again_is_learned_again_from_where_the_champion_began(h
     early = again.set_column(
         again.schema.get_field_index("occurred_at"),
         "occurred_at",
-        pc.subtract(again["occurred_at"], pa.scalar(timedelta(days=30))),
+        pc.subtract(again["occurred_at"], pa.scalar(timedelta(days=10))),
     )
-    out_of_reach = early.set_column(
+    merely_replayed = early.set_column(
         early.schema.get_field_index("event_date"), "event_date", pc.cast(early["occurred_at"], pa.date32())
     )
-    home.lake.append("events", out_of_reach, key="long ago")
-    with pytest.raises(StalePlanError):
-        plan_correction(home.lake, home.settings, home.registry)
+    home.lake.append("events", merely_replayed, key="long ago")
+    for settings in (home.settings, dataclasses.replace(home.settings, replay_hours=24.0)):
+        with pytest.raises(StalePlanError, match="has learned from all that is there"):
+            plan_correction(home.lake, settings, home.registry)
 
     home.lake.append("events", again, key="again")  # the first day's hours, which the window of day 2 reads
     corrected = plan_correction(home.lake, home.settings, home.registry)
@@ -239,10 +240,33 @@ def test_compaction_makes_no_other_training(home, shop):
 def test_a_plan_survives_json(home):
     plan = home.plan(1)
     assert TrainingPlan.from_json(plan.to_json()) == plan
+    before = json.loads(plan.to_json())
+    del before["replay_hours"]  # as plans were written before there was such a reach
+    assert TrainingPlan.from_json(json.dumps(before)) == dataclasses.replace(plan, replay_hours=0.0)
     assert (plan.window.end - plan.window.start, plan.holdout_end - plan.window.end) == (
         timedelta(hours=48),
         timedelta(hours=8),
     )
+
+
+def test_the_reach_of_the_replay_names_the_training_and_only_incremental_ones_have_it(home, shop):
+    assert home.plan(1).replay_hours == home.settings.replay_hours == 720
+    none = dataclasses.replace(home.settings, replay_hours=0.0)
+    keys = {plan_window(home.lake, each, shop.end_of(1)).run_key for each in (home.settings, none)}
+    assert len(keys) == 2
+    full, other = (plan_window(home.lake, each, shop.end_of(1), "full") for each in (home.settings, none))
+    assert full == other
+    assert full.replay_hours == 0
+
+
+def test_a_warm_start_replays_what_lies_before_its_window(home, shop):
+    home.settings = dataclasses.replace(home.settings, window_hours=24.0)
+    for day in (1, 2, 3):
+        home.day(day)
+    run_id = current_champion(home.lake, home.registry).run_id
+    measured = home.registry.metrics(run_id)
+    assert measured["replayed_sessions"] == pytest.approx(100, abs=40)
+    assert measured["train_sessions"] - measured["replayed_sessions"] == pytest.approx(400, abs=3)
 
 
 def test_too_few_sessions_are_refused(home, shop):

@@ -7,6 +7,8 @@ recorded; no item, session or shopper is named.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from lastaisle.release.card_facts import (
     Facts,
     code_span,
@@ -118,8 +120,9 @@ def _data(facts: Facts) -> tuple[str, str]:
         ),
     ]
     sources = " and ".join(f"`{code_span(name)}` at version {n}" for name, n in plan.lake_versions.items())
+    since = moment_of(plan.window.start - timedelta(hours=plan.replay_hours))
     replay = (
-        " Of sessions that the version before had learned from already, a sample was replayed."
+        f" A sample of older sessions, since {since}, was replayed, each with the mean weight of the newer."
         if plan.warm_start_version is not None
         else ""
     )

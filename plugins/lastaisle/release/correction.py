@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lastaisle.release.evaluate import plan_of
@@ -35,6 +36,8 @@ def plan_correction(lake: Lake, settings: Settings, registry: Registry) -> Train
         plan = plan_of(registry.run_of(plan.warm_start_version), registry)
     if plan.kind != "incremental":
         raise StalePlanError(f"champion version {champion.version} is of a {plan.kind} training")
+    # With the champion's own reach: where the setting has changed since, that is no change of the events.
+    settings = replace(settings, replay_hours=plan.replay_hours)
     origin = None if plan.warm_start_version is None else registry.champion(plan.warm_start_version)
     again = plan_window(
         lake,

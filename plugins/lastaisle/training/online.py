@@ -14,7 +14,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from lastaisle.privacy.sessions import SESSION_GAP
 from lastaisle.training.plan import Champion
 from lastaisle.training.revision import git_revision
 from lastaisle.training.windows import Window, newest_data_end, training_sessions
@@ -52,6 +51,8 @@ def finished_until(lake: Lake, limit: datetime | None = None) -> datetime:
     Raises:
         NotEnoughDataError: there are no events yet.
     """
+    from lastaisle.privacy.sessions import SESSION_GAP
+
     newest = newest_data_end(lake)
     return (newest if limit is None else min(newest, limit)) - SESSION_GAP
 

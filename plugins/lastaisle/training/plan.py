@@ -63,6 +63,7 @@ class TrainingPlan:
         options: hyperparameters, as of models.training.TrainingOptions.
         warm_start_version: the champion's version, for a warm start; None = from scratch.
         bursts: of a refresh, the bursts of abandoned checkouts that it is for.
+        replay_hours: how far before the window's start a warm start replays older sessions from.
     """
 
     run_key: str
@@ -75,6 +76,7 @@ class TrainingPlan:
     options: Mapping[str, Any]
     warm_start_version: str | None = None
     bursts: tuple[str, ...] = ()
+    replay_hours: float = 0.0  # as plans have it that were written before there was such a reach
 
     def to_json(self) -> str:
         """Write as JSON, times in ISO 8601."""
@@ -136,7 +138,9 @@ def plan_window(
     window = Window(end - timedelta(hours=hours), end, half_life)
     learned = champion if incremental else None
     architecture, chosen, warm = choose_learner(architecture, options or {}, settings, learned)
+    replay_hours = settings.replay_hours if incremental else 0.0
     parts = [settings.model_name, architecture, repr(window), data_end.isoformat(), json.dumps(chosen)]
+    parts += [f"replay {replay_hours:g}"] if replay_hours else []
     run_key = _run_key(kind, data_end, [*parts, *_contents(lake, window, data_end)])
     if incremental and champion and champion.window_end >= end and champion.run_key != run_key:
         raise StalePlanError(
@@ -154,6 +158,7 @@ def plan_window(
         lake_versions=lake.versions(["events"]),
         options=chosen,
         warm_start_version=learned.version if learned and warm else None,
+        replay_hours=replay_hours,
     )
 
 
@@ -175,7 +180,8 @@ def choose_learner(
 def _contents(lake: Lake, window: Window, data_end: datetime) -> list[str]:
     """Count the rows in reach, batch by batch: what comes late or is erased makes another training.
 
-    Compaction, which writes the same rows into other files, does not.
+    Compaction, which writes the same rows into other files, does not; nor does what comes to the older hours
+    that a warm start replays a few sessions of.
     """
     import duckdb
 

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 REFRESHED = "refreshed"  # the step that is done for each burst once; see lastaisle.training.abandonment
 REACH = 0.3  # how far an item may move on the unit sphere; see models.training.TrainingOptions.trust_region
-# Sessions of other kinds, for each that is targeted, and the rate as a share of a warm start's. On two days of
-# two simulated shops (benchmarks/refresh.py, seeds 7 and 8) a quarter of a session at the full rate cost 2.5
-# points of recall@20 and 5 on abandoned sessions; these gained 3 to 5 and 0 to 3.
+# Sessions of other kinds, for each that is targeted, and the rate as a share of a warm start's. In
+# benchmarks/refresh.py (seeds 7 and 8) these gained 3 and 5 points of recall@20, and 0 and 3 on abandoned
+# sessions; on seed 7 a quarter of a session at the full rate lost 2.5 and 5.
 REPLAYED, PACE = 3.0, 0.25
 LEAST_REPLAYED = 100  # lest a few of one kind be all that is learned
 

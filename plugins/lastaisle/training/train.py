@@ -18,7 +18,7 @@ from lastaisle.training.plan import Champion, TrainingPlan
 from lastaisle.training.refresh import RefreshRead, refresh_sessions
 from lastaisle.training.revision import git_revision
 from lastaisle.training.similar import draw
-from lastaisle.training.warm_start import newest_with_replay
+from lastaisle.training.warm_start import mini_batch
 from lastaisle.training.windows import SessionsRead, training_sessions
 
 if TYPE_CHECKING:
@@ -83,12 +83,14 @@ class Trained:
         recommender: the model.
         report: what its training did.
         log: the sessions it read.
+        replayed: how many of them are older ones, against forgetting.
         left_out: reason to the number of sessions that were left out.
     """
 
     recommender: Recommender
     report: TrainingReport
     log: SessionLog
+    replayed: int
     left_out: Mapping[str, int]
 
 
@@ -125,7 +127,7 @@ def _run(plan: TrainingPlan, lake: Lake, registry: ModelStore, progress: Progres
         )
     with registry.run(plan.run_key, _tags(plan)) as run_id, tempfile.TemporaryDirectory() as folder:
         registry.log_params(run_id, plan.options)
-        trained = _train(plan, read.log, read.left_out, registry, progress)
+        trained = _train(plan, read, lake, registry, progress)
         _log(registry, run_id, trained)
         if isinstance(read, RefreshRead):
             _log_refresh(registry, run_id, read)
@@ -142,8 +144,8 @@ def _sessions(plan: TrainingPlan, lake: Lake) -> SessionsRead:
 
 def _train(
     plan: TrainingPlan,
-    log: SessionLog,
-    left_out: Mapping[str, int],
+    read: SessionsRead,
+    lake: Lake,
     registry: ModelStore,
     progress: Progress | None,
 ) -> Trained:
@@ -154,19 +156,21 @@ def _train(
     from models.training import TrainingOptions
 
     options = TrainingOptions.from_dict(plan.options)
-    now, half_life = plan.window.end.timestamp(), plan.window.half_life_hours * 3600
     if plan.warm_start_version is None:
         recommender = create(plan.architecture, options)
-        weights = decay_weights(log.ended_at, now, half_life)
-        return Trained(recommender, recommender.fit(log, weights, options, progress), log, left_out)
+        now, half_life = plan.window.end.timestamp(), plan.window.half_life_hours * 3600
+        weights = decay_weights(read.log.ended_at, now, half_life)
+        report = recommender.fit(read.log, weights, options, progress)
+        return Trained(recommender, report, read.log, 0, read.left_out)
     champion = registry.champion(plan.warm_start_version)
     recommender = with_delta(champion, registry, plan.window.end)
-    if plan.kind == "refresh":
-        alike = np.ones(len(log), np.float32)  # chosen one by one, so none weighs less for its age
-        return Trained(recommender, recommender.warm_start(log, alike, options, progress), log, left_out)
-    log = newest_with_replay(log, champion.window_end.timestamp(), options.seed)
-    weights = decay_weights(log.ended_at, now, half_life)
-    return Trained(recommender, recommender.warm_start(log, weights, options, progress), log, left_out)
+    if isinstance(read, RefreshRead):
+        alike = np.ones(len(read.log), np.float32)  # chosen one by one, so none weighs less for its age
+        report = recommender.warm_start(read.log, alike, options, progress)
+        return Trained(recommender, report, read.log, read.replayed, read.left_out)
+    batch = mini_batch(plan, lake, read.log, champion.window_end, options.seed)
+    report = recommender.warm_start(batch.log, batch.weights, options, progress)
+    return Trained(recommender, report, batch.log, batch.replayed, read.left_out)
 
 
 def _tags(plan: TrainingPlan) -> dict[str, str]:
@@ -196,6 +200,7 @@ def _log(registry: ModelStore, run_id: str, trained: Trained) -> None:
         run_id,
         {
             "train_sessions": len(trained.log),
+            "replayed_sessions": trained.replayed,
             "train_targets": report.targets,
             "train_steps": report.steps,
             "train_epochs": report.epochs,

@@ -20,6 +20,7 @@ MAX_SESSION_EVENTS = 200  # longer ones are bots: the longest real sessions of p
 FAST_VIEWS, FAST_SECONDS = 10, 3.0  # views of a session; no shopper takes less for each, on the mean
 SESSION_REACH = timedelta(hours=24)  # how far before a window its sessions may have begun
 HISTORY = timedelta(days=30)  # how far back a shopper counts as returning
+ALL = (1.0, 0)  # the share of the sessions that is read, and a seed: which they are, the names' hashes say
 
 # The columns of a log, by their names there; `user_id` holds pseudonyms.
 _SESSION_COLUMNS = {
@@ -59,6 +60,7 @@ once AS (
     SELECT * FROM events
     WHERE event_date BETWEEN $first_day AND $last_day
         AND occurred_at >= $read_from AND occurred_at < $seen_until
+        AND hash(session_id, $seed) / 18446744073709551616 <= $share  -- of 2 ** 64 hashes
         AND item_id IS NOT NULL AND event_type IN ('item_viewed', 'item_added', 'order_completed')
     QUALIFY 1 = row_number() OVER (
         PARTITION BY session_id, item_id, event_type, occurred_at ORDER BY sequence)
@@ -163,22 +165,22 @@ class SessionsRead:
 
 
 def training_sessions(
-    lake: Lake, window: Window, seen_until: datetime, version: int | None, *, with_ids: bool = False
+    lake: Lake,
+    window: Window,
+    seen_until: datetime,
+    version: int | None,
+    sample: tuple[float, int] = ALL,
+    *,
+    with_ids: bool = False,
 ) -> SessionsRead:
     """Read the sessions that ended inside the window, judged by the events before `seen_until`.
 
     One that goes on after the window's end is left to a later run, so none is cut and none is both trained
-    on and evaluated with. `with_ids` adds their ids, as the column `session`.
+    on and evaluated with. Of a `sample`, a share and a seed, no others are ever put together. `with_ids` adds
+    their ids, as the column `session`.
     """
-    return _read(
-        lake,
-        window.start,
-        window.end,
-        moment="ended_at",
-        seen_until=seen_until,
-        version=version,
-        with_ids=with_ids,
-    )
+    until: dict[str, Any] = {"seen_until": seen_until, "version": version, "sample": sample}
+    return _read(lake, window.start, window.end, moment="ended_at", with_ids=with_ids, **until)
 
 
 def evaluation_sessions(
@@ -232,6 +234,7 @@ def _read(
     moment: str,
     seen_until: datetime,
     version: int | None,
+    sample: tuple[float, int] = ALL,
     with_ids: bool = False,
 ) -> SessionsRead:
     import duckdb
@@ -245,6 +248,8 @@ def _read(
         "first_day": read_from.astimezone(UTC).date(),
         "last_day": seen_until.astimezone(UTC).date(),
         "history_day": (start - HISTORY).astimezone(UTC).date(),
+        "share": sample[0],
+        "seed": sample[1],
     }
     dataset = lake.dataset("events", version)
     if dataset is None:
