@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lastaisle.errors import NotEnoughDataError
-from lastaisle.training.online import with_delta
+from lastaisle.training.online import SHOPPERS, with_delta
 from lastaisle.training.plan import Champion, TrainingPlan
 from lastaisle.training.revision import git_revision
 from lastaisle.training.warm_start import newest_with_replay
@@ -82,12 +82,14 @@ class Trained:
         report: what its training did.
         log: the sessions it read.
         left_out: reason to the number of sessions that were left out.
+        shoppers: the run whose shoppers the model's online updates begin with; see `with_delta`.
     """
 
     recommender: Recommender
     report: TrainingReport
     log: SessionLog
     left_out: Mapping[str, int]
+    shoppers: str | None = None
 
 
 def train_candidate(
@@ -125,6 +127,8 @@ def _run(plan: TrainingPlan, lake: Lake, registry: ModelStore, progress: Progres
         registry.log_params(run_id, plan.options)
         trained = _train(plan, read.log, read.left_out, registry, progress)
         _log(registry, run_id, trained)
+        if trained.shoppers:
+            registry.client.set_tag(run_id, SHOPPERS, trained.shoppers)
         registry.log_model(run_id, trained.recommender, Path(folder))
     return run_id
 
@@ -147,10 +151,11 @@ def _train(
         weights = decay_weights(log.ended_at, now, half_life)
         return Trained(recommender, recommender.fit(log, weights, options, progress), log, left_out)
     champion = registry.champion(plan.warm_start_version)
-    recommender = with_delta(champion, registry, plan.window.end)
+    recommender, shoppers = with_delta(champion, registry, plan.window.end)
     log = newest_with_replay(log, champion.window_end.timestamp(), options.seed)
     weights = decay_weights(log.ended_at, now, half_life)
-    return Trained(recommender, recommender.warm_start(log, weights, options, progress), log, left_out)
+    report = recommender.warm_start(log, weights, options, progress)
+    return Trained(recommender, report, log, left_out, shoppers)
 
 
 def _tags(plan: TrainingPlan) -> dict[str, str]:
