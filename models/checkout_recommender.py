@@ -11,7 +11,8 @@ and read where the model was trained with them: `user` (a pseudonym, as in the t
 items (default 20); `exclude_seen`, leave out the session's own items (default false); `exclude_cart`, leave
 out those in its basket, so that only what goes with them is shown (default false); `exclude`, ids that no
 row shall get (default none). Output: a DataFrame with `items` and `scores`, lists, best first, one row an
-input row. A session without a known item gets the popular items, scored by their share of all events.
+input row. A session without a known item gets the popular items, scored by their share of all events, unless
+the model knows its shopper: with online updates it then gets what suits that shopper.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class CheckoutRecommender(PythonModel):
         self._in_context = self._scorer.signatures.get("in_context")
         wanted = self._in_context.structured_input_signature[1] if self._in_context else {}
         self._columns = {name: spec for name, spec in wanted.items() if name != "prefixes"}
+        self._knows_empty = bool(self._in_context) and "known" in self._in_context.structured_outputs
         self._ids = np.array(["", *vocabulary["items"]], dtype=object)
         self._index = {item: index for index, item in enumerate(vocabulary["items"], start=1)}
         counts = np.array([0.0, *vocabulary["counts"]])
@@ -118,16 +120,21 @@ class CheckoutRecommender(PythonModel):
     def _score(
         self, sessions: list[list[int]], context: Mapping[str, list[Any]]
     ) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Score every item for each session: float32 [rows, size], writable."""
+        """Score every item for each session: float32 [rows, size], writable.
+
+        A scorer that may know sessions without an item, by their context, says which it knows.
+        """
         scores = np.tile(self._popular, (len(sessions), 1))
-        known = [row for row, session in enumerate(sessions) if session]
+        known = [row for row, session in enumerate(sessions) if session or self._knows_empty]
         if known:
             recent = [sessions[row][-self._max_length :] for row in known]
-            width = max(map(len, recent))
+            width = max(1, *map(len, recent))
             prefixes = np.array([[0] * (width - len(one)) + one for one in recent], np.int32)
             if self._columns:
                 tensors = {name: self._tensor(name, context[name], known, width) for name in self._columns}
-                scores[known] = self._in_context(prefixes=_constant(prefixes), **tensors)["scores"].numpy()
+                found = self._in_context(prefixes=_constant(prefixes), **tensors)
+                told = found["known"].numpy() if self._knows_empty else np.ones(len(known), bool)
+                scores[np.array(known)[told]] = found["scores"].numpy()[told]
             else:
                 scores[known] = self._scorer.score(prefixes).numpy()
         return scores

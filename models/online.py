@@ -1,4 +1,4 @@
-"""Online updates: after each session the embeddings of its items move, as a delta on top of a trained model.
+"""Online updates: after each session its shopper's and its items' embeddings move, on top of a trained model.
 
 NumPy alone, one session at a time: a session costs some products of small matrices, no TensorFlow and no
 batch. `models.online_model` scores with what moved, and folds it into the model.
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from models.recommender import ModelError, Recommender
 from models.sequences import SessionLog
+from models.shoppers import Shoppers
 from models.vocabulary import Vocabulary
 
 LEARNS_ONLINE = ("attention", "gru", "transformer")
@@ -36,6 +37,9 @@ class OnlineOptions:
         fade: what an item of the state weighs, as a share of what the one after it does.
         negatives: items sampled by popularity that a session's states are held against.
         largest_step: how far one session may move an item; all embeddings have a length of 1.
+        user_rate: weight of the current session in its shopper's vector; the past weighs the rest.
+        user_weight: of a shopper's vector, beside the state of the session, in what the session is scored by.
+        users: shoppers that have a vector, at most; the longest unseen leaves first.
         seed: of the negatives.
     """
 
@@ -44,6 +48,9 @@ class OnlineOptions:
     fade: float = 0.3
     negatives: int = 32
     largest_step: float = 0.1
+    user_rate: float = 0.2
+    user_weight: float = 0.3
+    users: int = 20_000
     seed: int = 7
 
     def __post_init__(self) -> None:
@@ -53,6 +60,9 @@ class OnlineOptions:
             "fade": 0 <= self.fade <= 1,
             "negatives": self.negatives >= 1,
             "largest_step": self.largest_step > 0,
+            "user_rate": 0 <= self.user_rate <= 1,
+            "user_weight": self.user_weight >= 0,
+            "users": self.users >= 1,
         }
         for name, holds in allowed.items():
             if not holds:
@@ -60,7 +70,7 @@ class OnlineOptions:
 
 
 class OnlineDelta:
-    """What the items of a trained model have moved by since, learned session by session.
+    """What the items of a trained model have moved by since, and its shoppers, learned session by session.
 
     Each session is one step of SGD on the sampled softmax of the model's own training, in its space of
     normalized embeddings. A state is the mean of the items before, the later the heavier. The item that
@@ -71,8 +81,14 @@ class OnlineDelta:
     An item that the model does not know gets a row from the items beside it, at the first session that has
     both.
 
+    A shopper, where a session's is known, has a vector u that predicts the first item of a session: item v by
+    its share of all events times exp(u·v / temperature). A session moves it by one step of SGD on that, to
+    (1 - w) past + w current, where w is the user rate, current the mean of the session's items less those
+    that u expected, and u is 0 at first. Items move as they do without it.
+
     Attributes:
         options: how embeddings move.
+        shoppers: their vectors.
         learned: sessions learned so far.
         moved: bool [size], items whose row is no longer the model's.
         table: float32 [size, d], the embeddings as they are now, normalized; row 0 is padding.
@@ -91,6 +107,7 @@ class OnlineDelta:
         self._temperature = temperature
         self._ids: list[str] = [str(item) for item in vocabulary.ids]
         self._index = {item: place for place, item in enumerate(self._ids) if place}
+        self.shoppers = Shoppers(table.shape[1], self.options.users)
         self._rows = normalized(table)  # with room for more
         self._moved = np.zeros(len(table), bool)
         self._seen = np.zeros(len(table), np.float64)
@@ -135,28 +152,31 @@ class OnlineDelta:
             self._known = (self.learned, grown.with_counts(grown.counts + self._seen[: grown.size]))
         return self._known[1]
 
-    def learn(self, session: Sequence[str]) -> None:
-        """Learn from one finished session: item ids, oldest first."""
-        self._learn(np.fromiter((self._index.get(item, 0) for item in session), np.intp), session)
+    def learn(self, session: Sequence[str], user: str | None = None) -> None:
+        """Learn from one finished session: item ids, oldest first, and its shopper's pseudonym."""
+        self._learn(np.fromiter((self._index.get(item, 0) for item in session), np.intp), session, user)
 
     def learn_log(self, log: SessionLog) -> None:
-        """Learn from sessions one after the other, in their order."""
+        """Learn from sessions one after the other, in their order; shoppers are the context's `user`."""
+        users = log.context.get("user", np.full(len(log), None))
         place = np.fromiter((self._index.get(item, 0) for item in log.catalogue), np.intp)
-        for start, end in zip(log.offsets[:-1].tolist(), log.offsets[1:].tolist(), strict=True):
+        for start, end, user in zip(log.offsets[:-1].tolist(), log.offsets[1:].tolist(), users, strict=True):
             items = log.items[start:end]
             before = len(self._ids)
-            self._learn(place[items], log.catalogue[items])
+            self._learn(place[items], log.catalogue[items], user)
             if len(self._ids) > before:
                 place[items] = [self._index.get(item, 0) for item in log.catalogue[items]]
 
-    def _learn(self, rows: NDArray[np.intp], session: Iterable[str]) -> None:
+    def _learn(self, rows: NDArray[np.intp], session: Iterable[str], user: Any) -> None:
         """Learn from a session whose items have these rows, 0 = none yet."""
         self.learned += 1
         if not rows.all():
             rows = self._joined(rows, list(session))
+        rows = rows[-len(self._lags) :]
+        if isinstance(user, str) and user and len(rows):
+            self._learn_shopper(user, rows)
         if len(rows) < 2:
             return
-        rows = rows[-len(self._lags) :]
         options, vectors = self.options, self._rows[rows]
         weights = self._weights[: len(rows) - 1, : len(rows) - 1]
         states = weights @ vectors[:-1]
@@ -180,6 +200,15 @@ class OnlineDelta:
         else:
             self._move(rows, vectors, push)
         self._seen[rows] += 1.0
+
+    def _learn_shopper(self, user: str, rows: NDArray[np.intp]) -> None:
+        """Move a shopper's vector towards the items of a session, and away from those expected instead."""
+        vector, rate = self.shoppers.of([user])[0], self.options.user_rate
+        sampled = self._rows[self._negatives()]
+        scores = sampled @ vector / self._temperature
+        expected = np.exp(scores - scores.max())
+        current = self._rows[rows].mean(0) - (expected / expected.sum()) @ sampled
+        self.shoppers.put(user, (1.0 - rate) * vector + rate * current)
 
     def _move(self, rows: NDArray[np.intp], vectors: NDArray[np.float32], steps: NDArray[np.float32]) -> None:
         """Move items by steps, each at most the largest, and keep their length of 1."""
@@ -235,7 +264,7 @@ class OnlineDelta:
         return index
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return what moved, as arrays by name, without pickles."""
+        """Return what moved, and the shoppers, as arrays by name, without pickles."""
         rows = np.flatnonzero(self.moved)
         return {
             "base_size": np.array(self._base.size),
@@ -244,6 +273,7 @@ class OnlineDelta:
             "vectors": self._rows[rows],
             "seen": self._seen[rows],
             "new_items": np.array(self._ids[self._base.size :], dtype=np.str_),
+            **self.shoppers.arrays(),
         }
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -263,6 +293,7 @@ class OnlineDelta:
         rows = arrays["rows"]
         self._rows[rows], self._seen[rows], self._moved[rows] = arrays["vectors"], arrays["seen"], True
         self.learned = int(arrays["learned"])
+        self.shoppers.restore(arrays)
 
     def save(self, file: Path) -> None:
         """Write what moved as one .npz file."""
@@ -272,6 +303,11 @@ class OnlineDelta:
         """Take over what `save` wrote; see `restore`."""
         with np.load(file, allow_pickle=False) as arrays:
             self.restore(dict(arrays))
+
+    def load_shoppers(self, file: Path) -> None:
+        """Take over the shoppers alone of what `save` wrote, on a model that goes on from that delta's."""
+        with np.load(file, allow_pickle=False) as arrays:
+            self.shoppers.restore(dict(arrays))
 
 
 def normalized(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.online import OnlineDelta
+from models.online_scorer import OnlineScorer, log_shares, personal
 from models.recommender import ModelError, Recommender, create
+from models.scorer import Scorer
 from models.sequence_model import SequenceModel
 from models.sequences import Context, SessionLog
 from models.training import Progress, TrainingOptions, TrainingReport
@@ -19,19 +22,22 @@ from models.vocabulary import Vocabulary
 class OnlineModel(Recommender):
     """Scores as the model does, by the embeddings of a delta, which may go on learning meanwhile.
 
-    Its encoder is the model's. To train it on, or to serve it, fold the delta in: see `folded`.
+    A shopper whom the delta knows is scored by the session's state and their vector; without an item, by that
+    and what is popular. The encoder is the model's. To train it on, fold the delta in: see `folded`.
     """
 
     def __init__(self, base: Recommender, delta: OnlineDelta) -> None:
         super().__init__(base.options)
+        self.name = base.name
         self.delta = delta
-        encoder = _sequence_model(base).make_encoder(base.options)
-        state = base.arrays()
-        for name, variable in encoder.weights.items():
-            variable.assign(state[f"encoder/{name}"])
-        of_items = tf.TensorSpec((None, None, base.options.embedding_size), tf.float32)
-        signature = [of_items, tf.TensorSpec((None, None), tf.bool)]
-        self._encode = tf.function(lambda items, known: encoder(items, known)[:, -1], signature)
+        self._base = _sequence_model(base)
+        encoder, weight = self._base.scorer().encoder, delta.options.user_weight
+        of_shoppers = tf.TensorSpec((None, base.options.embedding_size), tf.float32)
+        of_items = tf.TensorSpec((None, *of_shoppers.shape), tf.float32)
+        self._encode = tf.function(
+            lambda items, known, shoppers: personal(encoder(items, known)[:, -1], known, shoppers, weight),
+            [of_items, tf.TensorSpec((None, None), tf.bool), of_shoppers],
+        )
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -44,11 +50,43 @@ class OnlineModel(Recommender):
 
     def scores(self, prefixes: NDArray[np.int32], context: Context | None = None) -> NDArray[np.float32]:
         """Score every item by its cosine with the session's state, over the temperature."""
-        table = self.delta.table
-        states = self._encode(table[prefixes], prefixes > 0).numpy()
+        table, known = self.delta.table, prefixes > 0
+        shoppers = self._shoppers(context, len(prefixes))
+        states = self._encode(table[prefixes], known, shoppers).numpy()
         scores: NDArray[np.float32] = (states / np.float32(self.options.temperature)) @ table.T
+        scores[~known.any(1)] += log_shares(self.vocabulary.counts)
         scores[:, 0] = -np.inf
         return scores
+
+    def knows(self, context: Context, n: int) -> NDArray[np.bool_]:
+        """Tell which of n sessions are of shoppers that have a vector."""
+        return (self._shoppers(context, n) != 0.0).any(axis=1)
+
+    def _shoppers(self, context: Context | None, n: int) -> NDArray[np.float32]:
+        users = context.sessions.get("user") if context else None
+        return self.delta.shoppers.of([None] * n if users is None else users)
+
+    def scorer(self) -> Scorer:
+        """Return the scorer of the model with the delta folded in, and of the shoppers, if there are any."""
+        whole = _sequence_model(folded(self._base, self.delta))
+        if not len(self.delta.shoppers):
+            return whole.scorer()
+        return OnlineScorer(
+            whole.arrays()["table"],
+            self._base.scorer().encoder,
+            self.options.temperature,
+            counts=self.vocabulary.counts,
+            shoppers=self.delta.shoppers,
+            weight=self.delta.options.user_weight,
+        )
+
+    def export_scorer(self, directory: Path) -> None:
+        """Write a SavedModel; with shoppers it has the signature `in_context`, which reads `user`."""
+        scorer = self.scorer()
+        signatures = {"serving_default": scorer.score}
+        if isinstance(scorer, OnlineScorer):
+            signatures["in_context"] = scorer.score_in_context
+        tf.saved_model.save(scorer, str(directory), signatures=signatures)
 
     def fit(
         self,

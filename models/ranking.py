@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.metrics import summarize_ranks
 from models.recommender import Recommender
-from models.sequences import Examples
+from models.sequences import Context, Examples
 from models.training import Progress
 
 SCORES_AT_ONCE = 1 << 25  # 128 MiB of float32: products of fewer rows took a quarter longer a row
@@ -49,14 +49,17 @@ def rank_targets(
     """Rank every example's target among all items of the model.
 
     Equal scores rank by vocabulary index, the lower first, so that a rank agrees with the list shown. A
-    prefix without a known item is ranked by popularity, as `recommend` does. Memory is bounded: examples
-    are taken in chunks, by length, AT_A_TIME of them at a time.
+    prefix without a known item is ranked by popularity, as `recommend` does, unless the model knows the
+    session by its context. Memory is bounded: examples are taken in chunks, by length, AT_A_TIME of them at a
+    time.
     """
     encoded = examples.encode(model.vocabulary)
     n_items = len(model.vocabulary)
     ranks = np.zeros(len(examples), np.int32)
     top = np.zeros((len(examples), min(k, n_items)), np.int32)
-    known = np.flatnonzero(encoded.end > encoded.start)
+    is_known = encoded.end > encoded.start
+    is_known |= model.knows(Context(encoded.session_columns), len(examples))
+    known = np.flatnonzero(is_known)
     order = known[np.argsort((encoded.end - encoded.start)[known], kind="stable")]
     chunk = max(1, min(1024, SCORES_AT_ONCE // max(1, n_items)))
 
@@ -73,7 +76,7 @@ def rank_targets(
             done += ranked
             if progress:
                 progress(done / len(order), "ranking")
-    empty = np.flatnonzero(encoded.end == encoded.start)
+    empty = np.flatnonzero(~is_known)
     if len(empty):
         popular = model.vocabulary.popular(n_items)
         place = np.zeros(model.vocabulary.size, np.int32)

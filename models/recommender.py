@@ -53,7 +53,7 @@ class Recommender(ABC):
         scores_are: what the scores are: the logits of a softmax, shares of a sum, or counts.
     """
 
-    name: ClassVar[str]
+    name: str
     scores_are: ClassVar[Literal["logits", "shares", "counts"]] = "logits"
     weighs_targets: ClassVar[bool] = False
 
@@ -112,6 +112,10 @@ class Recommender(ABC):
             context: what is known beside the items; columns that the model has no use for are passed over,
                 and those that it misses count as unknown.
         """
+
+    def knows(self, context: Context, n: int) -> NDArray[np.bool_]:
+        """Tell which of n sessions it can score without an item, by their context; else popularity does."""
+        return np.zeros(n, bool)
 
     @abstractmethod
     def arrays(self) -> dict[str, NDArray[Any]]:

@@ -14,12 +14,13 @@ class Scorer(tf.Module):
 
     Attributes:
         max_length: the last items of a session that it reads.
+        encoder: reads sessions.
     """
 
     def __init__(self, table: tf.Tensor, encoder: Encoder, temperature: float) -> None:
         super().__init__()
         self.max_length = tf.Variable(encoder.max_length, trainable=False)
-        self._encoder = encoder
+        self.encoder = encoder
         self._temperature = temperature
         normalized = tf.math.l2_normalize(table, -1)
         padding = tf.one_hot(0, tf.shape(table)[0])[:, None] * PADDED_SCORE
@@ -32,8 +33,14 @@ class Scorer(tf.Module):
 
     def _score(self, prefixes: tf.Tensor, **inputs: tf.Tensor) -> tf.Tensor:
         """Score every item, by what else the encoder reads too."""
+        return self._scores_of(self._states(prefixes, **inputs))
+
+    def _states(self, prefixes: tf.Tensor, **inputs: tf.Tensor) -> tf.Tensor:
+        """Return the sessions' states at their last position, [b, d]."""
         embedded = tf.gather(self._items, prefixes)[:, :, :-1]
-        states = self._encoder(embedded, prefixes > 0, **inputs)
-        last = states[:, -1] / self._temperature
+        return self.encoder(embedded, prefixes > 0, **inputs)[:, -1]
+
+    def _scores_of(self, states: tf.Tensor) -> tf.Tensor:
+        last = states / self._temperature
         last = tf.concat([last, tf.ones((tf.shape(last)[0], 1))], 1)
         return tf.matmul(last, self._items, transpose_b=True)

@@ -136,20 +136,24 @@ class Online(Incremental):
     """Incremental, and between two trainings the embeddings move after each session.
 
     The period is cut into SLICES of equal length: a session that begins in a slice is ranked by what the
-    sessions that ended before that slice have taught. What they taught is folded in at the next training.
+    sessions that ended before that slice have taught. What they taught of items is folded in at the next
+    training, and the shoppers go on beside it.
     """
 
-    _delta: OnlineDelta
+    _delta: OnlineDelta | None = None
 
     def learn(self, seen: SessionLog, newest: SessionLog) -> float:
         """Fold in what moved, and train on."""
         from models.online import OnlineDelta
         from models.online_model import folded
 
-        if self.recommender is not None:
-            self.recommender = folded(self.recommender, self._delta)
+        before = self._delta
+        if before is not None:
+            self.recommender = folded(self.model, before)
         seconds = super().learn(seen, newest)
         self._delta = OnlineDelta.on(self.model)
+        if before is not None:
+            self._delta.shoppers = before.shoppers
         return seconds
 
     def rank(self, log: SessionLog, examples: Examples) -> tuple[Ranking, float]:
@@ -157,6 +161,7 @@ class Online(Incremental):
         from models.online_model import OnlineModel
         from models.ranking import Ranking, rank_targets
 
+        assert self._delta is not None, "learn first"
         began = log.context.get("started_at", log.ended_at)
         edges = np.linspace(began.min(), np.nextafter(log.ended_at.max(), np.inf), SLICES + 1)
         slice_of = np.searchsorted(edges, began, side="right") - 1

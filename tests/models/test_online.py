@@ -5,6 +5,7 @@ import pytest
 
 from models.online import OnlineDelta, OnlineOptions, normalized
 from models.recommender import ModelError, create
+from models.sequences import SessionLog
 from models.vocabulary import Vocabulary
 from tests.models.toys import rings
 
@@ -95,6 +96,71 @@ def test_the_same_sessions_give_the_same_delta_however_they_come(tmp_path):
     assert len(whole.vocabulary) == 14
 
 
+def test_a_shopper_is_a_weighted_combination_of_past_and_current():
+    one = delta("abc", user_rate=0.2, negatives=2)
+    one._cumulated = np.array([0.0, 0.0, 0.0, 1.0])  # what was expected is always c
+    a, b, c = one.table[1:].copy()
+    one.learn(["a", "b", "a"], "u1")
+    first = 0.2 * ((2 * a + b) / 3 - c)
+    np.testing.assert_allclose(one.shoppers.of(["u1"])[0], first, rtol=1e-5)
+    b, c = one.table[2:].copy()
+    one.learn(["b"], "u1")  # no item follows, but the shopper was there
+    np.testing.assert_allclose(one.shoppers.of(["u1"])[0], 0.8 * first + 0.2 * (b - c), rtol=1e-5)
+
+    one = delta("abc", user_rate=0.2, negatives=2)
+    one._cumulated = np.array([0.0, 0.0, 0.5, 1.0])
+    one._drawn = (0, np.array([[2, 3]] * 9))  # b and c
+    one.shoppers.put("u1", np.eye(8, dtype=np.float32)[0])
+    a, b, c = one.table[1:].copy()
+    one.learn(["a"], "u1")
+    of_b, of_c = np.exp(b[0] / TEMPERATURE), np.exp(c[0] / TEMPERATURE)
+    expected = (of_b * b + of_c * c) / (of_b + of_c)
+    np.testing.assert_allclose(
+        one.shoppers.of(["u1"])[0], 0.8 * np.eye(8)[0] + 0.2 * (a - expected), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_items_move_the_same_whoever_the_shopper_is():
+    log = rings(60, seed=3, n_items=14)
+    users = np.array(["u1", None, "u2", "", float("nan"), "u1"] * 10, dtype=object)
+    named = SessionLog(log.items, log.offsets, log.catalogue, log.ended_at, {"user": users})
+    one, other = (delta([f"i{number}" for number in range(10)]) for _ in range(2))
+    one.learn_log(log)
+    other.learn_log(named)
+    assert one.shoppers.names == ()
+    assert other.shoppers.names == ("u2", "u1")
+    for name, values in one.arrays().items():
+        if "shopper" not in name:
+            np.testing.assert_array_equal(other.arrays()[name], values)
+
+
+def test_shoppers_are_bounded_in_number_and_length():
+    one = delta(users=2, user_rate=1.0)
+    for user in ("u1", "u2", "u1", "u3"):
+        one.learn(["a", "b"], user)
+    assert one.shoppers.names == ("u1", "u3")
+    for _ in range(50):
+        one.learn(["a", "a"], "u1")
+    assert 0 < np.linalg.norm(one.shoppers.of(["u1"])) <= 2.0
+
+
+def test_shoppers_are_saved_and_older_deltas_have_none(tmp_path):
+    one, again, old, other = (delta() for _ in range(4))
+    one.learn(["a", "b"], "u1")
+    one.save(tmp_path / "delta.npz")
+    again.load(tmp_path / "delta.npz")
+    for each in (one, again):
+        each.learn(["c", "a"], "u1")
+    np.testing.assert_array_equal(again.shoppers.of(["u1"]), one.shoppers.of(["u1"]))
+    old.restore({name: values for name, values in one.arrays().items() if "shopper" not in name})
+    assert len(old.shoppers) == 0
+    np.testing.assert_array_equal(old.table, one.table)
+    other.load_shoppers(tmp_path / "delta.npz")
+    assert other.shoppers.names == ("u1",)
+    assert other.learned == 0
+    assert not other.moved.any()
+
+
 def test_a_delta_stays_with_its_model():
     one, other = delta("abc"), delta("abcd")
     one.learn(["a", "b"])
@@ -104,6 +170,8 @@ def test_a_delta_stays_with_its_model():
         OnlineDelta.on(create("cooccurrence"))
     with pytest.raises(ModelError, match="rate"):
         OnlineOptions(rate=2.0)
+    with pytest.raises(ModelError, match="users"):
+        OnlineOptions(users=0)
 
 
 def test_normalized_leaves_padding():

@@ -12,7 +12,9 @@ from lastaisle.release import GateRules, current_champion, rollback
 from lastaisle.release.online import update_online
 from lastaisle.release.registry import Registry
 from lastaisle.release.release import settle
-from lastaisle.training.online import ARTIFACT, finished_until, newest_delta, with_delta
+from lastaisle.training.online import ARTIFACT, SHOPPERS, finished_until, newest_delta, with_delta
+from lastaisle.training.windows import Window, training_sessions
+from models.online import OnlineDelta
 
 SMALL = {"embedding_size": 16, "epochs": 8, "warm_epochs": 1, "negatives": 64, "learning_rate": 0.01}
 LAX = GateRules(margin=1.0)  # nothing is ever worse by 1.0
@@ -70,9 +72,10 @@ def test_a_delta_is_learned_once_served_and_folded_in(shop_online):
     # A candidate begins where champion and delta stand, but not with what judges it.
     plain = home.registry.load_recommender(champion.run_id).arrays()["table"]
     assert not np.array_equal(
-        with_delta(champion, home.registry, end_of(2)).arrays()["table"][: len(plain)], plain
+        with_delta(champion, home.registry, end_of(2))[0].arrays()["table"][: len(plain)], plain
     )
-    before = with_delta(champion, home.registry, end_of(2) - timedelta(seconds=1))
+    before, shoppers = with_delta(champion, home.registry, end_of(2) - timedelta(seconds=1))
+    assert shoppers is None
     np.testing.assert_array_equal(before.arrays()["table"], plain)
 
 
@@ -91,6 +94,61 @@ def test_a_delta_is_dropped_when_the_champion_moves(shop_online):
     assert home.registry.aliases()["online"] not in ("1", champion)
     rollback(home.lake, home.registry, reason="it harms", dry_run=False)
     assert home.registry.aliases()["online"] == home.registry.aliases()["champion"] == "1"
+
+
+def shoppers(stored_arrays):
+    return dict(zip(stored_arrays["shoppers"].tolist(), stored_arrays["shopper_vectors"], strict=True))
+
+
+def test_shoppers_go_on_with_a_champion_that_went_on_and_not_after_a_rollback(shop_online):
+    home = shop_online
+    noon = end_of(1) + timedelta(hours=12)
+    update(home, noon)
+    folded = newest_delta("1", home.registry)
+    before = arrays(home, folded)
+    assert home.day(2, LAX, architecture="attention").promote
+    second = current_champion(home.lake, home.registry)
+    assert home.registry.tags(second.run_id)[SHOPPERS] == folded.run_id
+
+    update(home, end_of(2))
+    after = shoppers(arrays(home, newest_delta(second.version, home.registry)))
+    log = training_sessions(home.lake, Window(second.window_end, end_of(2), 1.0), end_of(4), None).log
+    came_again = set(log.context["user"].tolist())
+    gone_on = {name: vector for name, vector in shoppers(before).items() if name not in came_again}
+    assert len(gone_on) > 100
+    for name, vector in gone_on.items():
+        np.testing.assert_array_equal(after[name], vector)
+    moved = sorted(came_again & shoppers(before).keys())
+    assert moved
+    assert all(not np.array_equal(after[name], shoppers(before)[name]) for name in moved)
+
+    # Back on the first, what its own delta learns next has nothing of the second's.
+    rollback(home.lake, home.registry, reason="it harms", dry_run=False)
+    update(home, end_of(2))
+    first = current_champion(home.lake, home.registry)
+    alone = OnlineDelta.on(home.registry.load_recommender(first.run_id))
+    alone.restore(before)
+    alone.learn_log(training_sessions(home.lake, Window(noon, end_of(2), 1.0), end_of(4), None).log)
+    for name, values in arrays(home, newest_delta("1", home.registry)).items():
+        np.testing.assert_array_equal(values, alone.arrays()[name])
+
+
+def test_shoppers_outlive_a_champion_without_updates_but_no_training_from_scratch(shop_online):
+    home = shop_online
+    update(home, end_of(1))
+    run_id = newest_delta("1", home.registry).run_id
+    for day in (2, 3):  # the second champion has no updates of its own
+        assert home.day(day, LAX, architecture="attention").promote
+        champion = current_champion(home.lake, home.registry)
+        assert home.registry.tags(champion.run_id)[SHOPPERS] == run_id
+
+    assert home.day(3, LAX, architecture="attention", kind="full").promote
+    champion = current_champion(home.lake, home.registry)
+    assert SHOPPERS not in home.registry.tags(champion.run_id)
+    update(home, end_of(3))
+    log = training_sessions(home.lake, Window(champion.window_end, end_of(3), 1.0), end_of(4), None).log
+    found = arrays(home, newest_delta(champion.version, home.registry))
+    assert set(found["shoppers"].tolist()) == set(log.context["user"].tolist())
 
 
 def test_an_update_that_was_killed_leaves_nothing_behind(shop_online, monkeypatch):

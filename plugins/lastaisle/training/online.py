@@ -2,7 +2,8 @@
 
 A run holds the arrays of the delta (models.online) and, as a tag, the moment up to which it has learned: both
 count when the run is finished, so whatever is killed when, no session is lost or learned twice. A delta
-belongs to one version; another champion starts without one.
+belongs to one version; another champion starts without one. Only shoppers' vectors go on, where the
+champion's training began with a delta: no weight holds them, so its run says whose they are (SHOPPERS).
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from lastaisle.training.windows import Window, newest_data_end, training_session
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
     from lastaisle.training.train import ModelStore
+    from models.online import OnlineDelta
     from models.recommender import Recommender
 
 BASE = "lastaisle.online_base"
 UNTIL = "lastaisle.online_until"
+SHOPPERS = "lastaisle.online_shoppers"  # tag of a training: the run whose shoppers its updates begin with
 ARTIFACT = "online/delta.npz"
 
 
@@ -65,11 +68,15 @@ def newest_delta(version: str, registry: ModelStore, until: datetime | None = No
     return max(found, key=lambda delta: delta.until, default=None)
 
 
-def with_delta(champion: Champion, registry: ModelStore, until: datetime) -> Recommender:
+def with_delta(champion: Champion, registry: ModelStore, until: datetime) -> tuple[Recommender, str | None]:
     """Load a champion with its online updates folded in, for a training to go on from.
 
     Updates that learned from sessions after `until`, the end of the training's window, are left out: a
     candidate is judged on those.
+
+    Returns:
+        The model; and the run whose shoppers its updates are to begin with: that of the folded updates, or
+        of those that the champion itself goes on from; None if there is neither.
     """
     from models.online import OnlineDelta
     from models.online_model import folded
@@ -77,10 +84,10 @@ def with_delta(champion: Champion, registry: ModelStore, until: datetime) -> Rec
     recommender = registry.load_recommender(champion.run_id)
     stored = newest_delta(champion.version, registry, until)
     if stored is None:
-        return recommender
+        return recommender, registry.tags(champion.run_id).get(SHOPPERS)
     delta = OnlineDelta.on(recommender)
-    delta.load(_file(registry, stored))
-    return folded(recommender, delta)
+    delta.load(_file(registry, stored.run_id))
+    return folded(recommender, delta), stored.run_id
 
 
 def learn_online(champion: Champion, lake: Lake, registry: ModelStore, until: datetime) -> StoredDelta | None:
@@ -96,8 +103,7 @@ def learn_online(champion: Champion, lake: Lake, registry: ModelStore, until: da
         ModelError: a champion of an architecture that has no table of embeddings.
         NotEnoughDataError: the lake has no events.
     """
-    from models.online import OnlineDelta
-    from models.online_model import folded
+    from models.online_model import OnlineModel
 
     run_key = _run_key(champion.version)
     registry.discard_unfinished(run_key)
@@ -109,9 +115,7 @@ def learn_online(champion: Champion, lake: Lake, registry: ModelStore, until: da
     if not len(log):
         return stored
     recommender = registry.load_recommender(champion.run_id)
-    delta = OnlineDelta.on(recommender)
-    if stored:
-        delta.load(_file(registry, stored))
+    delta = _begun(recommender, champion, stored, registry)
     began = perf_counter()
     delta.learn_log(log)
     seconds = perf_counter() - began
@@ -130,19 +134,34 @@ def learn_online(champion: Champion, lake: Lake, registry: ModelStore, until: da
                 "sessions_in_all": delta.learned,
                 "items_moved": int(delta.moved.sum()),
                 "new_items": len(delta.vocabulary) - len(recommender.vocabulary),
+                "shoppers": len(delta.shoppers),
                 "learning_seconds": seconds,
             },
         )
         file = Path(folder) / Path(ARTIFACT).name
         delta.save(file)
         registry.client.log_artifact(run_id, str(file), Path(ARTIFACT).parent.name)
-        registry.log_packed(folded(recommender, delta), Path(folder))
+        registry.log_packed(OnlineModel(recommender, delta), Path(folder))
     return StoredDelta(run_id, until)
+
+
+def _begun(
+    recommender: Recommender, champion: Champion, stored: StoredDelta | None, registry: ModelStore
+) -> OnlineDelta:
+    """Return the stored delta of a champion, or its first, with the shoppers that its training names."""
+    from models.online import OnlineDelta
+
+    delta = OnlineDelta.on(recommender)
+    if stored:
+        delta.load(_file(registry, stored.run_id))
+    elif before := registry.tags(champion.run_id).get(SHOPPERS):
+        delta.load_shoppers(_file(registry, before))
+    return delta
 
 
 def _run_key(version: str) -> str:
     return f"online-{version}"
 
 
-def _file(registry: ModelStore, stored: StoredDelta) -> Path:
-    return Path(registry.client.download_artifacts(stored.run_id, ARTIFACT))
+def _file(registry: ModelStore, run_id: str) -> Path:
+    return Path(registry.client.download_artifacts(run_id, ARTIFACT))

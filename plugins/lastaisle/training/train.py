@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake.tables import TRAINING_RUNS
-from lastaisle.training.online import with_delta
+from lastaisle.training.online import SHOPPERS, with_delta
 from lastaisle.training.plan import Champion, TrainingPlan
 from lastaisle.training.refresh import RefreshRead, refresh_sessions
 from lastaisle.training.revision import git_revision
@@ -85,6 +85,7 @@ class Trained:
         log: the sessions it read.
         replayed: how many of them are older ones, against forgetting.
         left_out: reason to the number of sessions that were left out.
+        shoppers: the run whose shoppers the model's online updates begin with; see `with_delta`.
     """
 
     recommender: Recommender
@@ -92,6 +93,7 @@ class Trained:
     log: SessionLog
     replayed: int
     left_out: Mapping[str, int]
+    shoppers: str | None = None
 
 
 def train_candidate(
@@ -129,6 +131,8 @@ def _run(plan: TrainingPlan, lake: Lake, registry: ModelStore, progress: Progres
         registry.log_params(run_id, plan.options)
         trained = _train(plan, read, lake, registry, progress)
         _log(registry, run_id, trained)
+        if trained.shoppers:
+            registry.client.set_tag(run_id, SHOPPERS, trained.shoppers)
         if isinstance(read, RefreshRead):
             _log_refresh(registry, run_id, read)
         registry.log_model(run_id, trained.recommender, Path(folder))
@@ -163,14 +167,14 @@ def _train(
         report = recommender.fit(read.log, weights, options, progress)
         return Trained(recommender, report, read.log, 0, read.left_out)
     champion = registry.champion(plan.warm_start_version)
-    recommender = with_delta(champion, registry, plan.window.end)
+    recommender, shoppers = with_delta(champion, registry, plan.window.end)
     if isinstance(read, RefreshRead):
         alike = np.ones(len(read.log), np.float32)  # chosen one by one, so none weighs less for its age
         report = recommender.warm_start(read.log, alike, options, progress)
-        return Trained(recommender, report, read.log, read.replayed, read.left_out)
+        return Trained(recommender, report, read.log, read.replayed, read.left_out, shoppers)
     batch = mini_batch(plan, lake, read.log, champion.window_end, options.seed)
     report = recommender.warm_start(batch.log, batch.weights, options, progress)
-    return Trained(recommender, report, batch.log, batch.replayed, read.left_out)
+    return Trained(recommender, report, batch.log, batch.replayed, read.left_out, shoppers)
 
 
 def _tags(plan: TrainingPlan) -> dict[str, str]:
