@@ -138,6 +138,10 @@ class AirflowApi:
         row = self.post(f"/dags/{dag_id}/dagRuns", {"conf": dict(conf), "logical_date": None})
         return Run(dag_id, row["dag_run_id"], row["partition_key"], row["state"], None, None)
 
+    def pause(self, dag_id: str, paused: bool = True) -> None:
+        """Pause a DAG, or let it go on."""
+        self._call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": paused})
+
     def clear_failed(self, run: Run) -> None:
         """Let the failed tasks of a run try again."""
         path = f"/dags/{run.dag_id}/dagRuns/{urllib.parse.quote(run.run_id)}/clear"

@@ -77,7 +77,7 @@ class Airflow:
 
     def pause(self, dag_id: str, paused: bool = True) -> None:
         """Pause a DAG, or let it go on."""
-        self.api._call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": paused})
+        self.api.pause(dag_id, paused)
 
     def states(self, run: Run) -> dict[str, list[str]]:
         """Return the states of a run's task instances, by task."""
