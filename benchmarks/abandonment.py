@@ -168,8 +168,9 @@ def once(sessions: int, ports: tuple[int, int]) -> dict[str, Any]:
     start = datetime.now(UTC).date() - timedelta(days=3)  # what is older starts no refresh
     *days, last = simulate(ShopOptions(start=start, days=3, sessions_per_day=sessions))
     with tempfile.TemporaryDirectory(prefix="lastaisle-abandonment-") as folder:
-        home = Path(folder) / "home"
+        home, kafka = Path(folder) / "home", Path(folder) / "kafka"
         home.mkdir()
+        kafka.mkdir()
         settings = Settings(
             home=home,
             source=f"kafka://shop/{SOURCE}",
@@ -179,7 +180,7 @@ def once(sessions: int, ports: tuple[int, int]) -> dict[str, Any]:
             mlflow_port=ports[1],
         )
         first_champion(settings, days)
-        broker = Broker(Path(folder) / "kafka").start()
+        broker = Broker(kafka).start()
         try:
             for topic in (SOURCE, CONTROL):
                 make_topic(broker, name=topic)
