@@ -79,7 +79,7 @@ class TrainingOptions:
     batch_size: int = 512
     learning_rate: float = 0.002
     warm_learning_rate: float = 0.004
-    warm_negatives: int = 512
+    warm_negatives: int = 1024
     averaging: float = 0.0
     trust_region: float | None = None
     retire_below: float = 0.0
