@@ -55,11 +55,16 @@ def send(broker, topic, values):
     assert producer.flush(30) == 0
 
 
+def left_session(name, number):
+    """Return the events of a session that left its checkout a few minutes ago."""
+    begin = NOW - timedelta(minutes=10) + timedelta(seconds=number)
+    return session(name, begin, "checkout_started", "checkout_abandoned")
+
+
 def abandon(broker, name, sessions):
     """Let some sessions leave their checkout a few minutes ago."""
     for number in range(sessions):
-        begin = NOW - timedelta(minutes=10) + timedelta(seconds=number)
-        send(broker, SOURCE, session(f"{name}-{number}", begin, "checkout_started", "checkout_abandoned"))
+        send(broker, SOURCE, left_session(f"{name}-{number}", number))
 
 
 def first_champion(home):
@@ -177,3 +182,37 @@ def test_a_missed_deadline_is_told_counted_from_when_the_abandonment_was_noticed
     assert run.run_id in told
     due = noticed + timedelta(minutes=airflow.settings.refresh_deadline_minutes)
     assert f"{due:%Y-%m-%d %H:%M:%S}" in told
+
+
+@pytest.fixture(scope="module")
+def without_kafka(tmp_path_factory):
+    """An Airflow over files, without a control topic, whose refreshes have three seconds."""
+    home = tmp_path_factory.mktemp("files")
+    first_champion(home)
+    given = {
+        "LASTAISLE_GX_SAMPLE_ROWS": "0",
+        "LASTAISLE_SETTLE_SECONDS": "0",
+        "LASTAISLE_SOURCE": str(home / "landing" / "{day}"),
+        "LASTAISLE_REFRESH_DEADLINE_MINUTES": "0.05",
+    }
+    with running_airflow(home, ("ingest_sessions", "detect_abandonment", REFRESH), **given) as started:
+        yield started
+
+
+def test_without_kafka_a_partition_of_files_starts_the_refresh_once(without_kafka):
+    airflow, day = without_kafka, f"{NOW:%Y-%m-%d}"
+    folder = airflow.home / "landing" / day
+    folder.mkdir(parents=True)
+    lines = [line for number in range(25) for line in left_session(f"left-{number}", number)]
+    (folder / "events.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    for times in (1, 2):
+        airflow.api.post("/dags/ingest_sessions/dagRuns", {"partition_key": day, "logical_date": None})
+        looks = over(airflow, "detect_abandonment", times)
+    assert [airflow.states(run)["start_refresh"] for run in looks] == [["success"], ["skipped"]]
+    (run,) = over(airflow, REFRESH, 1)
+    assert run.run_id.startswith("burst__")
+    assert trained(airflow, [run]) == [run]
+    due = datetime.fromisoformat(run.conf["noticed_at"]) + timedelta(seconds=3)
+    (told,) = airflow.wait_for("the call", lambda: misses(airflow))
+    assert f"{due:%Y-%m-%d %H:%M:%S}" in told, "counted from what its starter said"
+    assert waiting(airflow.lake, REFRESHED) is None
