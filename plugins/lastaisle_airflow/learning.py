@@ -134,14 +134,17 @@ def train_and_evaluate(planned: dict[str, Any]) -> str:
     from lastaisle.release.evaluate import evaluate_candidate
     from lastaisle.release.registry import Registry
     from lastaisle.training.plan import TrainingPlan
+    from lastaisle.training.refresh import finish_refresh
     from lastaisle.training.train import train_candidate
 
     settings = Settings.from_env()
     lake, registry = open_lake(settings), Registry(settings)
+    training_plan = TrainingPlan.from_json(json.dumps(planned))
     began = perf_counter()
     try:
-        run_id = train_candidate(TrainingPlan.from_json(json.dumps(planned)), lake, registry)
+        run_id = train_candidate(training_plan, lake, registry)
     except NotEnoughDataError as too_few:
+        finish_refresh(lake, training_plan)  # of these abandonments nothing can be learned later either
         raise AirflowFailException(str(too_few)) from too_few
     log.info("Trained MLflow run %s in %.1f s; evaluating it", run_id, perf_counter() - began)
     note_trained_run(get_current_context()["ti"], run_id)

@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from airflow.sdk import PartitionedAssetTimetable
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from lastaisle.config import Settings
+from lastaisle.errors import NotEnoughDataError
 from lastaisle.training import TrainingPlan, Window
 from lastaisle.training.abandonment import Burst
 from lastaisle.training.refresh import NothingToRefreshError
-from lastaisle_airflow import refreshing
+from lastaisle_airflow import learning, refreshing
 from lastaisle_airflow.assets import ARRIVALS, EVENTS, abandoned_checkouts
 from lastaisle_airflow.deadlines import first_noticed, refresh_deadline, report_miss
 
@@ -66,6 +67,25 @@ def test_nothing_new_and_a_backfill_tell_nobody(monkeypatch, told, found, words)
     with pytest.raises(AirflowSkipException, match=words):
         refreshing.detect()
     assert told == []
+
+
+def test_abandonments_of_which_nothing_can_be_learned_wait_no_longer(monkeypatch, told):
+    def refuse(plan, lake, registry):
+        raise NotEnoughDataError("all of them refuse")
+
+    monkeypatch.setattr("lastaisle.training.train.train_candidate", refuse)
+    monkeypatch.setattr("lastaisle.release.registry.Registry", lambda settings: None)
+    finished = []
+    monkeypatch.setattr(
+        "lastaisle.training.refresh.finish_refresh", lambda lake, plan: finished.extend(plan.bursts)
+    )
+    window = Window(NOON - timedelta(days=2), NOON, 24.0)
+    plan = TrainingPlan(
+        "refresh-v1-b1", "refresh", "shop", "attention", window, NOON, {}, {}, "1", bursts=("b1",)
+    )
+    with pytest.raises(AirflowFailException, match="all of them refuse"):
+        learning.train_and_evaluate.function(json.loads(plan.to_json()))
+    assert finished == ["b1"]
 
 
 def test_a_look_follows_each_run_from_a_topic_and_each_partition_of_files():
