@@ -165,8 +165,12 @@ def test_a_refused_candidate_exits_with_its_own_code(monkeypatch):
 
     monkeypatch.setattr("lastaisle.cli.learning.open_stores", lambda lake: (Settings(), None, NoRegistry()))
     monkeypatch.setattr("lastaisle.release.release.release_candidate", lambda *_, **__: Refusal())
+    monkeypatch.setattr("lastaisle.release.evaluate.plan_of", lambda run_id, _: f"plan of {run_id}")
+    finished = []
+    monkeypatch.setattr("lastaisle.training.refresh.finish_refresh", lambda _, plan: finished.append(plan))
     ended = CliRunner().invoke(cli.app, ["release", "--run-id", "r1"])
     assert ended.exit_code == REFUSED
+    assert finished == ["plan of r1"], "abandonments had their refresh, refused or not"
     assert "worse" in ended.output
 
 
