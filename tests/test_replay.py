@@ -1,11 +1,14 @@
 """Replay on a made-up shop whose items follow each other in a cycle that shifts from period to period."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from lastaisle.errors import NotEnoughDataError, SourceError
 from lastaisle.replay import Period, read_periods, replay
-from models.sequences import SessionLog
+from lastaisle.strategies import Online, Start
+from models.sequences import Examples, SessionLog, next_item_examples
 from models.training import TrainingOptions
 
 
@@ -83,6 +86,31 @@ def test_online_learns_only_from_sessions_that_ended_before():
         assert row["incremental"]["mrr@20"] == rows["at once"]["incremental"]["mrr@20"]
     assert rows["at once"]["online"]["mrr@20"] == rows["at once"]["incremental"]["mrr@20"]
     assert rows["one by one"]["online"]["mrr@20"] > rows["one by one"]["incremental"]["mrr@20"] + 0.03
+
+
+def test_online_knows_shoppers_who_return_also_after_the_next_training():
+    """Each of six shoppers looks at five items of their own; all sessions of the last period end at once."""
+    options = TrainingOptions(embedding_size=16, epochs=2, warm_epochs=1, negatives=32)
+    users = np.array([f"u{number % 6}" for number in range(300)], dtype=object)
+    lists = [[f"i{5 * (number % 6) + (number + place) % 5}" for place in range(3)] for number in range(300)]
+    logs = [
+        SessionLog.from_lists(
+            lists, 1000 * at + (np.full(300, 500) if at == 2 else np.arange(300)), {"user": users}
+        )
+        for at in range(3)
+    ]
+    first_items = Examples(logs[2], np.arange(300, dtype=np.int32), np.zeros(300, np.int32))
+    named = Online(Start("attention", options))
+    for at in (0, 1):
+        named.learn(SessionLog.concat(logs[: at + 1]), logs[at])
+        if at == 0:
+            named.rank(logs[1], next_item_examples(logs[1]))
+    ranking, _ = named.rank(logs[2], first_items)
+    assert ranking.ranks.max() <= 10
+    assert ranking.ranks.mean() < 5
+    nobody = dataclasses.replace(logs[2], context={"user": np.full(300, None)})
+    ranking, _ = named.rank(nobody, Examples(nobody, first_items.session, first_items.position))
+    assert ranking.ranks.mean() == pytest.approx(15.5), "popular items: all thirty are alike"
 
 
 def test_a_file_of_sessions_is_cut_into_tenths_in_order(tmp_path):
