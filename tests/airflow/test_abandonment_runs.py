@@ -18,7 +18,7 @@ from tests.services.kafka import make_topic
 
 pytestmark = [pytest.mark.scheduler, pytest.mark.slow, pytest.mark.timeout(900)]
 
-SOURCE, CONTROL = "clicks", "control"
+SOURCE, CONTROL = "clicks-to-abandon", "control-of-abandoned"  # others use the same broker
 ITEMS = 40
 NOW = datetime.now(UTC).replace(second=0, microsecond=0)
 REFRESH = "refresh_on_abandonment"
