@@ -107,10 +107,9 @@ def _evaluate(
         churn = churn_of(*lists)
     slices = slices_of(examples, trained_on)
     if plan.kind == "refresh":
-        slices["abandoned"] = abandoned_in(log, lake, plan)[examples.session]
-    models = measure(
-        rankings, {name: rows for name, rows in slices.items() if rows.any()}, rules.level, churn
-    )
+        abandoned = abandoned_in(log, lake, plan)[examples.session]
+        slices |= {"abandoned": abandoned} if abandoned.any() else {}
+    models = measure(rankings, slices, rules.level, churn)
     if champion is not None:
         models["champion"] = dataclasses.replace(models["champion"], version=champion)
     return EvaluationReport(

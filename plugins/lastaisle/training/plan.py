@@ -133,12 +133,10 @@ def plan_window(
     data_end = data_end.astimezone(UTC)
     incremental = kind == "incremental"
     end = data_end - timedelta(hours=settings.holdout_hours)
-    hours = settings.window_hours if incremental else settings.full_window_hours
-    half_life = settings.half_life_hours if incremental else settings.full_half_life_hours
+    hours, half_life, replay_hours = _lengths(settings, incremental)
     window = Window(end - timedelta(hours=hours), end, half_life)
     learned = champion if incremental else None
     architecture, chosen, warm = choose_learner(architecture, options or {}, settings, learned)
-    replay_hours = settings.replay_hours if incremental else 0.0
     parts = [settings.model_name, architecture, repr(window), data_end.isoformat(), json.dumps(chosen)]
     parts += [f"replay {replay_hours:g}"] if replay_hours else []
     run_key = _run_key(kind, data_end, [*parts, *_contents(lake, window, data_end)])
@@ -160,6 +158,13 @@ def plan_window(
         warm_start_version=learned.version if learned and warm else None,
         replay_hours=replay_hours,
     )
+
+
+def _lengths(settings: Settings, incremental: bool) -> tuple[float, float, float]:
+    """Return the hours of the window, of its half-life, and of what is replayed from before it."""
+    if incremental:
+        return settings.window_hours, settings.half_life_hours, settings.replay_hours
+    return settings.full_window_hours, settings.full_half_life_hours, 0.0
 
 
 def choose_learner(
