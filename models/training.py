@@ -41,7 +41,8 @@ class TrainingOptions:
             Batches hold sessions of one length.
         learning_rate: Adam's, at its peak; it decays by a cosine to nearly nothing.
         warm_learning_rate: the same for a warm start.
-        warm_negatives: of sequence models, the items sampled for each batch of a warm start.
+        warm_negatives: of sequence models, the items sampled for each batch of a warm start, at most; a small
+            catalogue needs fewer.
         averaging: of sequence models, the share of a warm start's steps, at its end, whose weights are
             averaged; 0 keeps the last step's. See models.steady.WeightAverage.
         trust_region: of sequence models, how far a warm start may move a known item on the unit sphere on
@@ -75,11 +76,11 @@ class TrainingOptions:
 
     embedding_size: int = 128
     epochs: int = 6
-    warm_epochs: int = 3
+    warm_epochs: int = 2
     batch_size: int = 512
     learning_rate: float = 0.002
-    warm_learning_rate: float = 0.004
-    warm_negatives: int = 1024
+    warm_learning_rate: float = 0.006
+    warm_negatives: int = 2048
     averaging: float = 0.0
     trust_region: float | None = None
     retire_below: float = 0.0
