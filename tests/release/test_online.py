@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from mlflow.cli import gc
 
 from lastaisle.errors import RegistryError
 from lastaisle.release import GateRules, current_champion, rollback
@@ -149,6 +151,23 @@ def test_shoppers_outlive_a_champion_without_updates_but_no_training_from_scratc
     log = training_sessions(home.lake, Window(champion.window_end, end_of(3), 1.0), end_of(4), None).log
     found = arrays(home, newest_delta(champion.version, home.registry))
     assert set(found["shoppers"].tolist()) == set(log.context["user"].tolist())
+
+
+def test_without_the_run_that_held_its_shoppers_an_update_begins_with_none(shop_online, caplog):
+    home = shop_online
+    update(home, end_of(1))
+    run_id = newest_delta("1", home.registry).run_id
+    assert home.day(2, LAX, architecture="attention").promote
+    champion = current_champion(home.lake, home.registry)
+    home.registry.client.delete_run(run_id)
+    collected = CliRunner().invoke(gc, ["--backend-store-uri", home.registry.uri, "--run-ids", run_id])
+    assert collected.exit_code == 0, collected.output
+
+    update(home, end_of(2))
+    log = training_sessions(home.lake, Window(champion.window_end, end_of(2), 1.0), end_of(4), None).log
+    found = arrays(home, newest_delta(champion.version, home.registry))
+    assert set(found["shoppers"].tolist()) == set(log.context["user"].tolist())
+    assert f"the run {run_id} is gone" in caplog.text
 
 
 def test_an_update_that_was_killed_leaves_nothing_behind(shop_online, monkeypatch):

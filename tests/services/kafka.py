@@ -16,12 +16,16 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import pytest
 
 from tests.services.certificates import Certificates, make_certificates
 from tests.services.required import require_service
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient, NewTopic
 
 VERSION = "4.4.0"
 PINS = Path(__file__).with_name("kafka.sha256")  # as `sha256sum -c` reads it: hash, path in the repository
@@ -201,10 +205,24 @@ def make_topic(broker: Broker, partitions: int = 1, name: str = "", **config: st
     settings = {key.replace("_", "."): value for key, value in config.items()}
     new = NewTopic(name, num_partitions=partitions, replication_factor=1, config=settings)
     admin = AdminClient(broker.config)  # must outlive its futures
-    admin.create_topics([new])[name].result(30)
+    if not any(_created(admin, new) for _ in range(3)):  # just hung or killed, it may lose a request
+        raise TimeoutError(f"the broker does not create the topic {name}")
     while name not in admin.list_topics(timeout=30).topics:  # the broker hears of it from its controller
         time.sleep(0.01)
     return name
+
+
+def _created(admin: AdminClient, topic: NewTopic) -> bool:
+    from confluent_kafka import KafkaError, KafkaException
+
+    try:
+        admin.create_topics([topic])[topic.topic].result(40)
+    except TimeoutError:
+        return False
+    except KafkaException as refusal:
+        if refusal.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise
+    return True
 
 
 def find_java() -> Path:

@@ -8,6 +8,7 @@ champion's training began with a delta: no weight holds them, so its run says wh
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,6 +30,8 @@ BASE = "lastaisle.online_base"
 UNTIL = "lastaisle.online_until"
 SHOPPERS = "lastaisle.online_shoppers"  # tag of a training: the run whose shoppers its updates begin with
 ARTIFACT = "online/delta.npz"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -149,13 +152,24 @@ def _begun(
     recommender: Recommender, champion: Champion, stored: StoredDelta | None, registry: ModelStore
 ) -> OnlineDelta:
     """Return the stored delta of a champion, or its first, with the shoppers that its training names."""
+    from mlflow.exceptions import MlflowException
+
     from models.online import OnlineDelta
 
     delta = OnlineDelta.on(recommender)
     if stored:
         delta.load(_file(registry, stored.run_id))
     elif before := registry.tags(champion.run_id).get(SHOPPERS):
-        delta.load_shoppers(_file(registry, before))
+        try:
+            delta.load_shoppers(_file(registry, before))
+        except MlflowException as error:  # `mlflow gc` takes away what was deleted
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            logger.warning(
+                "the run %s is gone, whose shoppers the updates of version %s were to begin with",
+                before,
+                champion.version,
+            )
     return delta
 
 

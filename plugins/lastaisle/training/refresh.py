@@ -159,7 +159,7 @@ def refresh_sessions(plan: TrainingPlan, lake: Lake) -> RefreshRead:
             f"(left out: {dict(read.left_out)}; one half judges)"
         )
     seed = int(plan.options["seed"])
-    found = cluster(log, abandoned, np.ones(len(log), bool), seed)
+    found = cluster(log, abandoned, seed)
     learned = np.concatenate([np.flatnonzero(abandoned), found.similar])
     rest = np.setdiff1d(np.arange(len(log)), learned)
     wanted = min(len(rest), max(LEAST_REPLAYED, round(REPLAYED * len(learned))))

@@ -36,20 +36,17 @@ class Clusters:
         return int(self.of_abandoned.max(initial=-1)) + 1
 
 
-def cluster(
-    log: SessionLog, abandoned: NDArray[np.bool_], candidates: NDArray[np.bool_], seed: int
-) -> Clusters:
-    """Cluster the abandoned sessions, and find the candidates that are like those of a cluster.
+def cluster(log: SessionLog, abandoned: NDArray[np.bool_], seed: int) -> Clusters:
+    """Cluster the abandoned sessions, and find the others that are like those of a cluster.
 
     Sessions are compared by latent semantic analysis of their items (Deerwester et al. 1990: TF-IDF, then a
     truncated SVD), so that two which share no item, but items that others have together, are alike; and by
-    k-means. This asks nothing of the champion, so any architecture can be refreshed. A candidate belongs to
-    the cluster of the nearest centre, if it is as near to it as three in four of the cluster's own.
+    k-means. This asks nothing of the champion, so any architecture can be refreshed. Another session belongs
+    to the cluster of the nearest centre, if it is as near to it as three in four of the cluster's own.
 
     Args:
         log: sessions; what they have in common with each other is learned on all.
         abandoned: bool [n_sessions], those that are clustered.
-        candidates: bool [n_sessions], those that may be like them; abandoned ones never are.
         seed: of SVD and k-means.
     """
     import numpy as np
@@ -64,7 +61,7 @@ def cluster(
     centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
     inside = (own * centres[labels]).sum(axis=1)
     reach = np.array([np.quantile(inside[labels == each], 0.25) for each in range(wanted)])
-    others = np.flatnonzero(candidates & ~abandoned)
+    others = np.flatnonzero(~abandoned)
     cosines = vectors[others] @ centres.T
     nearest = cosines.argmax(axis=1)
     alike = cosines[np.arange(len(others)), nearest]
