@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,15 @@ class Shoppers:
             self._vectors = np.concatenate([self._vectors, np.zeros_like(self._vectors)])
         self._rows[user] = row
         self._vectors[row] = vector
+
+    def forget(self, users: Container[str]) -> int:
+        """Drop the vectors of users, as those who withdraw their consent; return how many there were."""
+        before, kept = len(self), [name for name in self._rows if name not in users]
+        vectors = self.of(kept)
+        self._rows = {name: row for row, name in enumerate(kept, start=1)}
+        self._vectors[1:] = 0.0
+        self._vectors[1 : len(kept) + 1] = vectors
+        return before - len(kept)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return pseudonyms and vectors, the longest unseen first."""

@@ -40,3 +40,14 @@ def test_arrays_keep_vectors_and_order():
     fewer.restore(one.arrays())
     assert fewer.names == ("c", "a")
     assert again.arrays()["shoppers"].dtype.kind == "U", "no pickle"
+
+
+def test_who_is_forgotten_leaves_no_number_and_the_others_stay():
+    shoppers = filled(["a", "b", "c", "d"], most=4)
+    assert shoppers.forget({"b", "d", "unknown"}) == 2
+    assert shoppers.names == ("a", "c")
+    np.testing.assert_array_equal(shoppers.of("abcd")[:, 0], [1, 0, 3, 0])
+    assert shoppers.forget(set()) == 0
+    for place, name in enumerate("efg", start=5):
+        shoppers.put(name, np.full(2, place, np.float32))
+    np.testing.assert_array_equal(shoppers.of("acefg")[:, 0], [0, 3, 5, 6, 7])

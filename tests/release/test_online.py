@@ -5,6 +5,8 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from click.testing import CliRunner
 from mlflow.cli import gc
@@ -19,6 +21,7 @@ from lastaisle.training.windows import Window, training_sessions
 from models.online import OnlineDelta
 
 SMALL = {"embedding_size": 16, "epochs": 8, "warm_epochs": 1, "negatives": 64, "learning_rate": 0.01}
+CONSENT = "consent_personalization"
 LAX = GateRules(margin=1.0)  # nothing is ever worse by 1.0
 
 
@@ -168,6 +171,19 @@ def test_without_the_run_that_held_its_shoppers_an_update_begins_with_none(shop_
     found = arrays(home, newest_delta(champion.version, home.registry))
     assert set(found["shoppers"].tolist()) == set(log.context["user"].tolist())
     assert f"the run {run_id} is gone" in caplog.text
+
+
+def test_a_shopper_who_withdraws_consent_is_forgotten_at_the_next_update(shop_online, shop):
+    home = shop_online
+    update(home, end_of(1))
+    assert "u399" in shoppers(arrays(home, newest_delta("1", home.registry)))
+    last = shop.events().filter(pc.field("user_id") == "u399").slice(14, 1)
+    refusal = last.set_column(last.schema.names.index(CONSENT), CONSENT, pa.array([False]))
+    home.lake.append("events", refusal, key="withdrawal")
+    update(home, end_of(2))
+    left = shoppers(arrays(home, newest_delta("1", home.registry)))
+    assert "u399" not in left
+    assert "u398" in left
 
 
 def test_an_update_that_was_killed_leaves_nothing_behind(shop_online, monkeypatch):

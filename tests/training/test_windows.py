@@ -14,6 +14,7 @@ from lastaisle.training.windows import (
     MAX_SESSION_EVENTS,
     Window,
     evaluation_sessions,
+    refusing_shoppers,
     sessions_between,
     training_sessions,
 )
@@ -151,6 +152,7 @@ def test_who_refused_last_never_trains(lake):
     read = train(lake)
     assert list(read.log) == [["a", "b"]]
     assert read.left_out == {"bots": 0, "without_consent": 3}
+    assert refusing_shoppers(lake) == {"u2", "anonymous"}
 
 
 def test_bots_are_left_out_and_counted(lake):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from lastaisle.training.plan import Champion
 from lastaisle.training.revision import git_revision
-from lastaisle.training.windows import Window, newest_data_end, training_sessions
+from lastaisle.training.windows import Window, newest_data_end, refusing_shoppers, training_sessions
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
@@ -97,7 +97,8 @@ def learn_online(champion: Champion, lake: Lake, registry: ModelStore, until: da
     """Learn the sessions that ended since the delta's moment, or the champion's window, and before `until`.
 
     A session that went on after `until` is left to the next update. One whose events came later than its hour
-    was learned is the next training's. Called again with nothing new, it returns the delta there is.
+    was learned is the next training's. Shoppers who refuse personalization by now are forgotten. Called again
+    with nothing new, it returns the delta there is.
 
     Returns:
         The newest delta; None where the champion has none and nothing was to be learned.
@@ -119,6 +120,7 @@ def learn_online(champion: Champion, lake: Lake, registry: ModelStore, until: da
         return stored
     recommender = registry.load_recommender(champion.run_id)
     delta = _begun(recommender, champion, stored, registry)
+    forgotten = delta.shoppers.forget(refusing_shoppers(lake))
     began = perf_counter()
     delta.learn_log(log)
     seconds = perf_counter() - began
@@ -138,6 +140,7 @@ def learn_online(champion: Champion, lake: Lake, registry: ModelStore, until: da
                 "items_moved": int(delta.moved.sum()),
                 "new_items": len(delta.vocabulary) - len(recommender.vocabulary),
                 "shoppers": len(delta.shoppers),
+                "shoppers_forgotten": forgotten,
                 "learning_seconds": seconds,
             },
         )

@@ -45,17 +45,20 @@ _OPTIONAL = {
     "price": "DOUBLE",
 }
 
+# Whose latest event, or one of the same moment, refuses.
+_REFUSED = """
+SELECT coalesce(user_id, session_id) AS shopper
+FROM events
+GROUP BY shopper
+HAVING max(occurred_at) = max(occurred_at) FILTER (WHERE NOT coalesce(consent_personalization, false))
+"""
+
 # What a session did to an item at one moment it did once, under however many event ids it was sent.
 # A view counts each time. Adding or ordering an item that the session already has is no new choice: the
 # shopper comes from its page, so as a target it would only flatter the metrics. What is left out so is told
 # by the events of the item before it: the session adds, or orders, this item then or later.
 _SESSIONS = """
-WITH refused AS (  -- whose latest event, or one of the same moment, refuses
-    SELECT coalesce(user_id, session_id) AS shopper
-    FROM events
-    GROUP BY shopper
-    HAVING max(occurred_at) = max(occurred_at) FILTER (WHERE NOT coalesce(consent_personalization, false))
-),
+WITH refused AS ({refused}),
 once AS (
     SELECT * FROM events
     WHERE event_date BETWEEN $first_day AND $last_day
@@ -209,6 +212,18 @@ def sessions_between(
     return _read(lake, start, end, moment="ended_at", seen_until=seen_until, version=version).log
 
 
+def refusing_shoppers(lake: Lake) -> set[str]:
+    """Return the pseudonyms of those who refused last, or the sessions that did, of nobody known."""
+    import duckdb
+
+    dataset = lake.dataset("events")
+    if dataset is None:
+        return set()
+    with duckdb.connect() as connection:
+        connection.register("events", dataset)
+        return {shopper for (shopper,) in connection.execute(_REFUSED).fetchall()}
+
+
 def newest_data_end(lake: Lake) -> datetime:
     """Return the moment after the newest event: where a training ends that is told no other moment.
 
@@ -263,7 +278,8 @@ def _read(
             if name not in dataset.schema.names
         )
         connection.execute(f"CREATE TEMP VIEW events AS SELECT *{''.join(missing)} FROM stored")
-        rows = connection.sql(_SESSIONS.format(moment=moment, pace=_PACE), params=parameters).to_arrow_table()
+        sql = _SESSIONS.format(moment=moment, pace=_PACE, refused=_REFUSED)
+        rows = connection.sql(sql, params=parameters).to_arrow_table()
         kept, left_out = _without_bots_and_refusals(rows)
         connection.register("kept", kept.select(["session_id"]))
         within = ("first_day", "last_day", "read_from", "end")
