@@ -74,7 +74,7 @@ class Shop:
         plan = plan_window(self.lake, self.settings, midnight_after(day), kind, champion)
         run_id = train_candidate(plan, self.lake, self.registry)
         report = evaluate_candidate(run_id, self.lake, self.registry)
-        rules = GateRules(max_churn=self.settings.max_churn)
+        rules = GateRules.of(self.settings)
         return report, release_candidate(run_id, self.lake, self.registry, actor="benchmark", rules=rules)
 
     def recall(self, run_id: str, clean: Any) -> float:

@@ -71,6 +71,7 @@ class Settings:
         drift_cooldown_hours: drift starts no full training so soon after it has started one.
         max_churn: the gate refuses a warm start whose lists of 20 differ from the champion's in a greater
             share than this; trainings from scratch, which are asked for so that lists change, are not judged.
+        max_quarantined: the gate refuses a candidate of whose newest rows a greater share lies in quarantine.
         abandoned_after_minutes: a checkout that was begun and brought no order for so long is abandoned, by
             the time of the newest event.
         control_topic: Kafka topic for control messages, as kafka://shop/lastaisle-control, which are told of
@@ -121,6 +122,7 @@ class Settings:
     drift_false_alarms: float = 0.001
     drift_cooldown_hours: float = 72.0
     max_churn: float = 0.7
+    max_quarantined: float = 0.2
     abandoned_after_minutes: float = 30.0
     control_topic: str = ""
     refresh_min_sessions: int = 20

@@ -167,7 +167,7 @@ def release_candidate(trained: str) -> dict[str, Any]:
     # Returns what is stored, unless the champion moved since: then it judges against the new one.
     evaluate(trained, lake, registry)
     actor = actor_of(get_current_context()["dag_run"])
-    rules = GateRules(max_churn=settings.max_churn)
+    rules = GateRules.of(settings)
     decision = release(trained, lake, registry, actor=actor, rules=rules)
     version = registry.version_for_run(trained)
     log.info("Version %s %s: %s", version, "promoted" if decision.promote else "refused", decision.reasons)

@@ -98,3 +98,16 @@ def test_reasons_carry_the_numbers_and_survive_json():
     assert "[-0.0700, -0.0300]" in reason
     assert "champion (version 3)" in reason
     assert Decision.from_json(decision.to_json()) == decision
+
+
+@pytest.mark.parametrize(("share", "promoted"), [(None, True), (0.0, True), (0.2, True), (0.2001, False)])
+def test_what_is_left_of_a_broken_feed_moves_no_champion(share, promoted):
+    decision = decide(candidate(), CHAMPION, quarantined=share)
+    assert broken(decision) == ([] if promoted else ["sound_feed"])
+    assert decide(candidate(), CHAMPION, GateRules(max_quarantined=1.0), share).promote
+
+
+def test_a_first_candidate_has_no_champion_to_spare():
+    first = candidate()
+    without = dataclasses.replace(first.overall, against={"popularity": first.overall.against["popularity"]})
+    assert decide(Evaluation("candidate", without), None, quarantined=0.9).promote

@@ -190,7 +190,7 @@ def release(
     from lastaisle.training.refresh import finish_refresh
 
     settings, tables, registry = open_stores(lake)
-    rules = GateRules(max_churn=settings.max_churn)
+    rules = GateRules.of(settings)
     decision = release_candidate(run_id, tables, registry, actor=actor or None, rules=rules)
     finish_refresh(tables, plan_of(run_id, registry))
     show({**json.loads(decision.to_json()), "aliases": registry.aliases()}, report)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lastaisle.release.churn import churn_of
+from lastaisle.release.feed import quarantined_share
 from lastaisle.release.gate import GateRules
 from lastaisle.release.ledger import Ledger
 from lastaisle.release.measure import measure, slices_of
@@ -123,7 +125,15 @@ def _evaluate(
         paired_level=rules.level,
         models=models,
         left_out=read.left_out,
+        quarantined=quarantined_share(lake, _new_since(plan, registry), plan.holdout_end, version),
     )
+
+
+def _new_since(plan: TrainingPlan, registry: Registry) -> datetime:
+    """Return since when what a training learns is new: to its model, if it goes on from one."""
+    if plan.warm_start_version is None:
+        return plan.window.start
+    return max(plan.window.start, registry.champion(plan.warm_start_version).window_end)
 
 
 def _baselines(plan: TrainingPlan, log: SessionLog) -> dict[str, Recommender]:
@@ -154,6 +164,8 @@ def _log(report: EvaluationReport, registry: Registry) -> None:
         }
     if report.churn is not None:
         metrics[CHURN] = report.churn.value
+    if report.quarantined is not None:
+        metrics["quarantined_share"] = report.quarantined
     registry.log_metrics(report.run_id, metrics)
     registry.client.log_figure(report.run_id, comparison(report), "plots/comparison.png")
     registry.client.log_figure(report.run_id, slice_bars(report), "plots/slices.png")

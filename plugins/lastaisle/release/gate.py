@@ -6,8 +6,12 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lastaisle.release.report import CHURN, Evaluation, Scores
+
+if TYPE_CHECKING:
+    from lastaisle.config import Settings
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class GateRules:
         coverage_floor: the candidate's coverage has to reach this share of the champion's.
         max_churn: no warm start may change a greater share of the champion's lists of 20 (mean over targets);
             None = it is not judged, as of trainings from scratch, which are asked for so that lists change.
+        max_quarantined: of the rows that its newest sessions came with, no greater share may lie in
+            quarantine: what is left of a broken feed is not what shoppers did, however well it is foreseen.
     """
 
     metric: str = "recall@20"
@@ -44,6 +50,12 @@ class GateRules:
     coverage_metric: str = "coverage@20"
     coverage_floor: float = 0.7
     max_churn: float | None = 0.7
+    max_quarantined: float = 0.2
+
+    @classmethod
+    def of(cls, settings: Settings) -> GateRules:
+        """Return the rules of an installation."""
+        return cls(max_churn=settings.max_churn, max_quarantined=settings.max_quarantined)
 
 
 @dataclass(frozen=True)
@@ -89,11 +101,22 @@ class Decision:
         return cls(data["promote"], tuple(Check(**check) for check in data["checks"]))
 
 
-def decide(candidate: Evaluation, champion: Evaluation | None, rules: GateRules | None = None) -> Decision:
+def decide(
+    candidate: Evaluation,
+    champion: Evaluation | None,
+    rules: GateRules | None = None,
+    quarantined: float | None = None,
+) -> Decision:
     """Decide whether the candidate becomes champion.
 
     Both were measured on the same targets. Without a champion the candidate has only to beat the popularity
     baseline, on enough targets.
+
+    Args:
+        candidate: its evaluation.
+        champion: the champion's; None without one.
+        rules: default those of GateRules.
+        quarantined: share of the rows in quarantine (lastaisle.release.feed); None = not known, not judged.
     """
     rules = rules or GateRules()
     checks = [_beats_popularity(candidate, rules)]
@@ -102,6 +125,7 @@ def decide(candidate: Evaluation, champion: Evaluation | None, rules: GateRules 
         checks.extend(_slices(candidate, champion, rules))
         checks.append(_covers(candidate, champion, rules))
         checks.extend(_changes_little(candidate, champion, rules))
+        checks.extend(_sound_feed(quarantined, rules))
     checks.append(_enough_targets(candidate, rules))
     return Decision(all(check.passed for check in checks), tuple(checks))
 
@@ -187,6 +211,19 @@ def _changes_little(candidate: Evaluation, champion: Evaluation, rules: GateRule
         f"The lists of {_label(candidate)} {verdict} those of {_label(champion)}: of 20 items "
         f"{20 * churn.value:.1f} are others ({CHURN} {churn.value:.4f}, {rules.level:.0%} interval "
         f"[{churn.low:.4f}, {churn.high:.4f}]), where at most {rules.max_churn:.4f} may change.",
+    )
+
+
+def _sound_feed(quarantined: float | None, rules: GateRules) -> Iterator[Check]:
+    """Check that what was learned is not the rest of a broken feed."""
+    if quarantined is None:
+        return
+    passed = quarantined <= rules.max_quarantined
+    yield Check(
+        "sound_feed",
+        passed,
+        f"{quarantined:.1%} of the rows that the newest sessions came with lie in quarantine, where at most "
+        f"{rules.max_quarantined:.1%} may.",
     )
 
 

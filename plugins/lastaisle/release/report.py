@@ -107,6 +107,8 @@ class EvaluationReport:
         paired_level: level of the intervals of paired differences; the others are at 95 %.
         models: part (candidate, champion, popularity, cooccurrence) to its evaluation.
         left_out: reason (bots, without_consent) to the number of sessions of that time that do not evaluate.
+        quarantined: of the rows that came with what is new to the candidate, up to `evaluated_to`, the share
+            in quarantine; None where no batch tells, and in reports of old.
     """
 
     run_id: str
@@ -119,6 +121,7 @@ class EvaluationReport:
     paired_level: float
     models: Mapping[str, Evaluation]
     left_out: Mapping[str, int] = field(default_factory=dict)
+    quarantined: float | None = None
 
     @property
     def candidate(self) -> Evaluation:
