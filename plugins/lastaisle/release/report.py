@@ -108,7 +108,7 @@ class EvaluationReport:
         models: part (candidate, champion, popularity, cooccurrence) to its evaluation.
         left_out: reason (bots, without_consent) to the number of sessions of that time that do not evaluate.
         quarantined: of the rows that came with what is new to the candidate, up to `evaluated_to`, the share
-            in quarantine; None where no batch tells, and in reports of old.
+            in quarantine, on the worst day; None where no batch tells, and in reports of old.
     """
 
     run_id: str
