@@ -71,7 +71,8 @@ class Settings:
         drift_cooldown_hours: drift starts no full training so soon after it has started one.
         max_churn: the gate refuses a warm start whose lists of 20 differ from the champion's in a greater
             share than this; trainings from scratch, which are asked for so that lists change, are not judged.
-        max_quarantined: the gate refuses a candidate of whose newest rows a greater share lies in quarantine.
+        max_quarantined: the gate refuses a candidate if a greater share than this lies in quarantine of the
+            rows that the sessions came with which judge it.
         abandoned_after_minutes: a checkout that was begun and brought no order for so long is abandoned, by
             the time of the newest event.
         control_topic: Kafka topic for control messages, as kafka://shop/lastaisle-control, which are told of

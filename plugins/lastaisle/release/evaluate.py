@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lastaisle.release.churn import churn_of
@@ -125,15 +124,8 @@ def _evaluate(
         paired_level=rules.level,
         models=models,
         left_out=read.left_out,
-        quarantined=quarantined_share(lake, _new_since(plan, registry), plan.holdout_end, version),
+        quarantined=quarantined_share(lake, plan.window.end, plan.holdout_end, version),
     )
-
-
-def _new_since(plan: TrainingPlan, registry: Registry) -> datetime:
-    """Return since when what a training learns is new: to its model, if it goes on from one."""
-    if plan.warm_start_version is None:
-        return plan.window.start
-    return max(plan.window.start, registry.champion(plan.warm_start_version).window_end)
 
 
 def _baselines(plan: TrainingPlan, log: SessionLog) -> dict[str, Recommender]:

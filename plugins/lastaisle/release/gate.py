@@ -37,7 +37,7 @@ class GateRules:
         coverage_floor: the candidate's coverage has to reach this share of the champion's.
         max_churn: no warm start may change a greater share of the champion's lists of 20 (mean over targets);
             None = it is not judged, as of trainings from scratch, which are asked for so that lists change.
-        max_quarantined: of the rows that its newest sessions came with, no greater share may lie in
+        max_quarantined: of the rows that the evaluation sessions came with, no greater share may lie in
             quarantine: what is left of a broken feed is not what shoppers did, however well it is foreseen.
     """
 
@@ -215,15 +215,15 @@ def _changes_little(candidate: Evaluation, champion: Evaluation, rules: GateRule
 
 
 def _sound_feed(quarantined: float | None, rules: GateRules) -> Iterator[Check]:
-    """Check that what was learned is not the rest of a broken feed."""
+    """Check that what judges is not the rest of a broken feed."""
     if quarantined is None:
         return
     passed = quarantined <= rules.max_quarantined
     yield Check(
         "sound_feed",
         passed,
-        f"{quarantined:.1%} of the rows that the newest sessions came with lie in quarantine, where at most "
-        f"{rules.max_quarantined:.1%} may.",
+        f"{quarantined:.1%} of the rows that the evaluation sessions came with lie in quarantine, where at "
+        f"most {rules.max_quarantined:.1%} may.",
     )
 
 

@@ -107,8 +107,8 @@ class EvaluationReport:
         paired_level: level of the intervals of paired differences; the others are at 95 %.
         models: part (candidate, champion, popularity, cooccurrence) to its evaluation.
         left_out: reason (bots, without_consent) to the number of sessions of that time that do not evaluate.
-        quarantined: of the rows that came with what is new to the candidate, up to `evaluated_to`, the share
-            in quarantine, on the worst day; None where no batch tells, and in reports of old.
+        quarantined: share of the rows in quarantine, of those that came with these sessions; None where no
+            batch tells, and in reports of old.
     """
 
     run_id: str
