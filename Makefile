@@ -42,7 +42,7 @@ up: setup  ## Start Airflow and MLflow on 127.0.0.1, without the demo's work
 	@$(BIN)/python -m lastaisle_airflow.services
 
 test: setup  ## Run all tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 faults: setup  ## Let every fault strike at every step of ingestion, and print the matrix (four minutes)
 	@$(BIN)/python -m tests.faults.matrix

@@ -20,7 +20,7 @@ from lastaisle.training.online import ARTIFACT, SHOPPERS, finished_until, newest
 from lastaisle.training.windows import Window, training_sessions
 from models.online import OnlineDelta
 
-SMALL = {"embedding_size": 16, "epochs": 8, "warm_epochs": 1, "negatives": 64, "learning_rate": 0.01}
+SMALL = {"embedding_size": 16, "epochs": 3, "warm_epochs": 1, "negatives": 64, "learning_rate": 0.01}
 CONSENT = "consent_personalization"
 LAX = GateRules(margin=1.0)  # nothing is ever worse by 1.0
 

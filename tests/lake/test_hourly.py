@@ -1,4 +1,4 @@
-"""A month of hourly batches, maintained every day, beside the same month left alone."""
+"""Ten days of hourly batches, maintained every day, beside the same ones left alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from lastaisle.lake import Lake
 from lastaisle.lake.maintenance import MaintenancePolicy, maintain
 
-START, HOURS = datetime(2025, 1, 1, tzinfo=UTC), 720
+START, HOURS = datetime(2025, 1, 1, tzinfo=UTC), 240
 POLICY = MaintenancePolicy()
 SCHEMA = pa.schema(
     [("event_id", pa.int64()), ("event_date", pa.date32()), ("ingested_at", pa.timestamp("us", "UTC"))]
