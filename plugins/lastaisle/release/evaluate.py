@@ -109,7 +109,8 @@ def _evaluate(
     slices = slices_of(examples, trained_on)
     if plan.kind == "refresh":
         abandoned = abandoned_in(log, lake, plan)[examples.session]
-        slices |= {"abandoned": abandoned} if abandoned.any() else {}
+        if abandoned.any():
+            slices["abandoned"] = abandoned
     models = measure(rankings, slices, rules.level, churn)
     if champion is not None:
         models["champion"] = dataclasses.replace(models["champion"], version=champion)

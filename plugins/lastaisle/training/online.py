@@ -120,7 +120,7 @@ def learn_online(champion: Champion, lake: Lake, registry: ModelStore, until: da
         return stored
     recommender = registry.load_recommender(champion.run_id)
     delta = _begun(recommender, champion, stored, registry)
-    forgotten = delta.shoppers.forget(refusing_shoppers(lake))
+    forgotten = delta.shoppers.forget(refusing_shoppers(lake)) if len(delta.shoppers) else 0
     began = perf_counter()
     delta.learn_log(log)
     seconds = perf_counter() - began

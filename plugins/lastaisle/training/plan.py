@@ -131,19 +131,18 @@ def plan_window(
     if data_end.tzinfo is None:
         raise LastaisleError(f"data_end should carry its time zone, received {data_end.isoformat()}")
     data_end = data_end.astimezone(UTC)
-    incremental = kind == "incremental"
     end = data_end - timedelta(hours=settings.holdout_hours)
-    hours, half_life, replay_hours = _lengths(settings, incremental)
+    hours, half_life, replay_hours = _lengths(settings, kind)
     window = Window(end - timedelta(hours=hours), end, half_life)
-    learned = champion if incremental else None
+    learned = champion if kind == "incremental" else None
     architecture, chosen, warm = choose_learner(architecture, options or {}, settings, learned)
     parts = [settings.model_name, architecture, repr(window), data_end.isoformat(), json.dumps(chosen)]
     parts += [f"replay {replay_hours:g}"] if replay_hours else []
     run_key = _run_key(kind, data_end, [*parts, *_contents(lake, window, data_end)])
-    if incremental and champion and champion.window_end >= end and champion.run_key != run_key:
+    if learned and learned.window_end >= end and learned.run_key != run_key:
         raise StalePlanError(
-            f"the window of {run_key} ends at {end.isoformat()}, but champion version {champion.version} has "
-            f"learned up to {champion.window_end.isoformat()} (by {champion.run_key}): to learn again from "
+            f"the window of {run_key} ends at {end.isoformat()}, but champion version {learned.version} has "
+            f"learned up to {learned.window_end.isoformat()} (by {learned.run_key}): to learn again from "
             "corrected data, run a full training"
         )
     return TrainingPlan(
@@ -160,9 +159,9 @@ def plan_window(
     )
 
 
-def _lengths(settings: Settings, incremental: bool) -> tuple[float, float, float]:
+def _lengths(settings: Settings, kind: str) -> tuple[float, float, float]:
     """Return the hours of the window, of its half-life, and of what is replayed from before it."""
-    if incremental:
+    if kind == "incremental":
         return settings.window_hours, settings.half_life_hours, settings.replay_hours
     return settings.full_window_hours, settings.full_half_life_hours, 0.0
 
