@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
 
 TIMEOUT_SECONDS = 30.0
+ANSWER_SECONDS = 10.0  # for one answer of a cluster that was reached
 _CHANGES_OF_LEADER = (
     "LEADER_NOT_AVAILABLE",
     "NOT_LEADER_FOR_PARTITION",
@@ -83,7 +85,12 @@ class RangeRead:
     def _require_same_topic(self) -> None:
         """Check last that it is the planned topic: ids never come back, so it was the same all along."""
         span = self.span
-        found = {(marks.cluster, marks.topic_id) for marks in _identify(self._connection, [span.topic])}
+        found = {
+            (marks.cluster, marks.topic_id)
+            for marks in _ask(
+                self._connection, TIMEOUT_SECONDS, lambda asking: asking.partitions([span.topic])
+            )
+        }
         if found != {(span.cluster, span.topic_id)}:
             raise KafkaSourceError(
                 f"topic {span.topic} is no longer the one that was planned ({span.topic_id} of cluster"
@@ -112,68 +119,52 @@ def read_range(
 def watermarks(
     connection: KafkaConnection, topics: Sequence[str], *, timeout: float = TIMEOUT_SECONDS
 ) -> list[Watermarks]:
-    """Ask what the brokers hold of every partition of some topics; again while one changes its leader.
+    """Ask what the brokers hold of every partition of some topics.
 
     Raises:
         KafkaSourceError: the cluster cannot be reached or refuses, or a topic is not there.
     """
+    return _ask(connection, timeout, lambda asking: asking.watermarks(topics))
+
+
+def _ask(
+    connection: KafkaConnection, timeout: float, question: Callable[[_Asking], list[Watermarks]]
+) -> list[Watermarks]:
+    """Ask until there is an answer, each time by a new client: an old one may wait for a broker in vain."""
     deadline = time.monotonic() + timeout
     while True:
         try:
-            return _watermarks(connection, topics, timeout)
+            with _Asking(connection, deadline) as asking:
+                return question(asking)
         except KafkaSourceError as error:
-            if not _is_change_of_leader(error.__cause__) or time.monotonic() > deadline:
+            if not _passes(error.__cause__) or time.monotonic() > deadline:
                 raise
         time.sleep(0.1)
 
 
-def _is_change_of_leader(error: BaseException | None) -> bool:
-    """Tell whether a partition is between two leaders, as for a moment after a broker started again."""
+def _passes(error: BaseException | None) -> bool:
+    """Tell whether an error is of a moment, as after a broker hung or started again.
+
+    No answer came, although the cluster was reached, or a partition is between two leaders.
+    """
     from confluent_kafka import KafkaException
 
-    return isinstance(error, KafkaException) and error.args[0].name() in _CHANGES_OF_LEADER
-
-
-def _watermarks(connection: KafkaConnection, topics: Sequence[str], timeout: float) -> list[Watermarks]:
-    from confluent_kafka import IsolationLevel, TopicPartition
-    from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
-
-    with _Asking(connection, timeout) as asking:
-        found = asking.partitions(topics)
-        places = [TopicPartition(one.topic, one.partition) for one in found]
-        specs = (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
-        lows, ends = (
-            asking.admin.list_offsets(
-                dict.fromkeys(places, spec),
-                isolation_level=IsolationLevel.READ_COMMITTED,
-                request_timeout=timeout,
-            )
-            for spec in specs
-        )
-        return [
-            Watermarks(
-                one.cluster,
-                one.topic,
-                one.topic_id,
-                one.partition,
-                lows[place].result(timeout).offset,
-                ends[place].result(timeout).offset,
-            )
-            for one, place in zip(found, places, strict=True)
-        ]
-
-
-def _identify(connection: KafkaConnection, topics: Sequence[str]) -> list[Watermarks]:
-    with _Asking(connection, TIMEOUT_SECONDS) as asking:
-        return asking.partitions(topics)
+    if isinstance(error, KafkaException):
+        return error.args[0].name() in _CHANGES_OF_LEADER
+    return isinstance(error, TimeoutError)
 
 
 class _Asking:
-    """A client for questions, whose errors say what is wrong with the cluster or the connection."""
+    """A client for questions, whose errors say what is wrong with the cluster or the connection.
 
-    def __init__(self, connection: KafkaConnection, timeout: float) -> None:
+    Args:
+        connection: how to reach the cluster.
+        deadline: when to give up, by the monotonic clock; on one answer of a reached cluster sooner.
+    """
+
+    def __init__(self, connection: KafkaConnection, deadline: float) -> None:
         self.connection = connection
-        self.timeout = timeout
+        self.deadline = deadline
         self.trouble = Trouble()
         self.admin: AdminClient
 
@@ -194,11 +185,33 @@ class _Asking:
             why = self.trouble.text or (error.args[0] if error.args else "no answer in time")
             raise KafkaSourceError(f"cannot ask {self.connection!r}: {why}") from error
 
+    def watermarks(self, topics: Sequence[str]) -> list[Watermarks]:
+        """Return the partitions of some topics with what they hold."""
+        from confluent_kafka import IsolationLevel, TopicPartition
+        from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
+
+        found = self.partitions(topics)
+        places = [TopicPartition(one.topic, one.partition) for one in found]
+        specs = (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        patience = self._patience()
+        lows, ends = (
+            self.admin.list_offsets(
+                dict.fromkeys(places, spec),
+                isolation_level=IsolationLevel.READ_COMMITTED,
+                request_timeout=patience,
+            )
+            for spec in specs
+        )
+        return [
+            replace(one, low=lows[place].result(patience).offset, end=ends[place].result(patience).offset)
+            for one, place in zip(found, places, strict=True)
+        ]
+
     def partitions(self, topics: Sequence[str]) -> list[Watermarks]:
         """Return the partitions of some topics, without their watermarks."""
         from confluent_kafka import TopicCollection
 
-        cluster = self.admin.list_topics(timeout=self.timeout)
+        cluster = self.admin.list_topics(timeout=self._left())
         missing = [topic for topic in topics if topic not in cluster.topics]
         if missing:
             known = sorted(name for name in cluster.topics if not name.startswith("__"))
@@ -206,13 +219,20 @@ class _Asking:
                 f"no topic {', '.join(missing)} on {self.connection.servers}; there are"
                 f" {', '.join(known[:20]) or 'none'}{' and more' if len(known) > 20 else ''}"
             )
-        answers = self.admin.describe_topics(TopicCollection(list(topics)), request_timeout=self.timeout)
-        described = [(topic, answers[topic].result(self.timeout)) for topic in topics]
+        patience = self._patience()
+        answers = self.admin.describe_topics(TopicCollection(list(topics)), request_timeout=patience)
+        described = [(topic, answers[topic].result(patience)) for topic in topics]
         return [
             Watermarks(str(cluster.cluster_id), topic, _url_safe(str(told.topic_id)), partition.id, 0, 0)
             for topic, told in described
             for partition in sorted(told.partitions, key=lambda one: one.id)
         ]
+
+    def _left(self) -> float:
+        return max(0.1, self.deadline - time.monotonic())
+
+    def _patience(self) -> float:
+        return min(ANSWER_SECONDS, self._left())
 
 
 def _url_safe(topic_id: str) -> str:
