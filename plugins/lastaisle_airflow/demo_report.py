@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 from rich.table import Table
 
+from lastaisle.lake.workspace import open_tables
+
 if TYPE_CHECKING:
     from lastaisle.lake import Lake
     from lastaisle.release.ledger import Move
@@ -48,10 +50,7 @@ class DayRow:
 
 def count_day(lake: Lake, day: str) -> tuple[int, int]:
     """Return the number of sessions of a day, and of items first seen on it."""
-    import duckdb
-
-    with duckdb.connect() as connection:
-        connection.register("events", lake.dataset("events"))
+    with open_tables(events=lake.dataset("events")) as connection:
         row = connection.execute(_DAYS, {"day": day}).fetchone()
     assert row is not None  # an aggregate always gives one row
     return int(row[0]), int(row[1])
@@ -59,10 +58,7 @@ def count_day(lake: Lake, day: str) -> tuple[int, int]:
 
 def sample_session(lake: Lake, day: str) -> list[str]:
     """Return the items of one shopper's session on a day, oldest first: three to five different ones."""
-    import duckdb
-
-    with duckdb.connect() as connection:
-        connection.register("events", lake.dataset("events"))
+    with open_tables(events=lake.dataset("events")) as connection:
         row = connection.execute(
             "SELECT list(item_id ORDER BY occurred_at, sequence) FROM events "
             "WHERE event_date = $day AND event_type = 'item_viewed' GROUP BY session_id "

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from lastaisle.errors import SourceError
+from lastaisle.lake.workspace import open_tables
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -87,8 +88,6 @@ def split_by_day(source: str, name: str, landing: Path) -> list[date]:
 
 def _dated_lines(file: SourceFile, name: str) -> Iterator[tuple[date, list[str]]]:
     """Yield runs of lines of one day, in the order of the file."""
-    import duckdb
-
     from data_contracts.contract import load_contract
     from lastaisle.ingest.files import read_lines
     from lastaisle.ingest.sources import adapter
@@ -99,8 +98,7 @@ def _dated_lines(file: SourceFile, name: str) -> Iterator[tuple[date, list[str]]
     query = f"{day_of_row} FROM ({rows}) GROUP BY source_row ORDER BY source_row"
     waiting: list[str] = []  # lines before the first that has a time
     current: date | None = None
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with open_tables() as connection:
         for batch in read_lines(file, chosen.header):
             days = dict(connection.register("batch", _table(batch)).execute(query).fetchall())
             runs: list[tuple[date, list[str]]] = []

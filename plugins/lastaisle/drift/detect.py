@@ -28,6 +28,7 @@ from lastaisle.drift.thresholds import Rule
 from lastaisle.drift.versions import version_scores
 from lastaisle.drift.words import describe, describe_price_level, describe_weekday
 from lastaisle.errors import NotEnoughDataError
+from lastaisle.lake.workspace import open_tables
 from lastaisle.training.windows import evaluation_sessions
 
 if TYPE_CHECKING:
@@ -204,8 +205,6 @@ def _contents(lake: Lake, day: date, versions: Versions | None) -> str:
 
     Events that come late, or are erased, make another one; compaction does not.
     """
-    import duckdb
-
     events = lake.dataset("events")
     if events is None:
         raise NotEnoughDataError(f"the lake {lake.url} has no table 'events': ingest some logs first")
@@ -215,8 +214,7 @@ def _contents(lake: Lake, day: date, versions: Versions | None) -> str:
         f"SELECT event_date, {batch} AS batch, count(*) FROM events "
         "WHERE event_date BETWEEN $first AND $last GROUP BY ALL ORDER BY ALL"
     )
-    with duckdb.connect() as connection:
-        connection.register("events", events)
+    with open_tables(events=events) as connection:
         parts = [str(row) for row in connection.execute(query, reach).fetchall()]
     if versions is not None:
         parts.append(f"{versions.pair} {versions.champion}")

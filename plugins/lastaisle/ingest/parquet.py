@@ -8,6 +8,7 @@ from typing import IO
 import pyarrow as pa
 
 from lastaisle.errors import SourceError
+from lastaisle.lake.workspace import open_tables
 
 ROWS_AT_ONCE = 32_768
 
@@ -19,11 +20,9 @@ def parquet_lines(stream: IO[bytes], url: str) -> Iterator[pa.StringArray]:
         SourceError: it has no columns.
         pyarrow.ArrowInvalid: it is no Parquet file.
     """
-    import duckdb
     import pyarrow.parquet as pq
 
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with open_tables() as connection:
         for batch in pq.ParquetFile(stream).iter_batches(batch_size=ROWS_AT_ONCE):
             rows = pa.Table.from_batches([batch])
             if not rows.num_columns:

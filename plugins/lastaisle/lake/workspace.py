@@ -1,11 +1,11 @@
-"""A scratch DuckDB database with bounded memory, which is gone afterwards."""
+"""Scratch databases of DuckDB, which are gone afterwards."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -36,3 +36,19 @@ def open_workspace(memory_limit: str = MEMORY_LIMIT) -> Iterator[DuckDBPyConnect
             yield connection
         finally:
             connection.close()
+
+
+@contextmanager
+def open_tables(**tables: Any) -> Iterator[DuckDBPyConnection]:
+    """Open DuckDB in UTC over some tables, for a question or two; never before a fork.
+
+    Args:
+        **tables: Arrow tables and data sets, by the names under which SQL finds them.
+    """
+    import duckdb
+
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        for name, table in tables.items():
+            connection.register(name, table)
+        yield connection

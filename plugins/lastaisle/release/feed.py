@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lastaisle.lake.tables import BATCHES, EVENTS
+from lastaisle.lake.workspace import open_tables
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
@@ -42,15 +43,10 @@ def quarantined_share(lake: Lake, start: datetime, end: datetime, version: int |
     Returns:
         A share from 0 to 1; None where no batch tells.
     """
-    import duckdb
-
     tables = {EVENTS: lake.dataset(EVENTS, version), BATCHES: lake.dataset(BATCHES)}
     if None in tables.values():
         return None
     within = {"start": start, "end": end, "first_day": start.date(), "last_day": end.date()}
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        for name, table in tables.items():
-            connection.register(name, table)
+    with open_tables(**tables) as connection:
         row = connection.execute(_SHARE, within).fetchone()
     return None if row is None or row[0] is None else float(row[0])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake.lake import LakeConflictError
 from lastaisle.lake.tables import ABANDONMENTS, ABANDONMENTS_SCHEMA
+from lastaisle.lake.workspace import open_tables
 from lastaisle.training.windows import SESSION_REACH, newest_data_end
 
 if TYPE_CHECKING:
@@ -192,8 +193,6 @@ def _recent(lake: Lake) -> list[dict[str, Any]]:
 
 def _new(lake: Lake, settings: Settings, version: int | None) -> pa.Table:
     """Find the abandoned sessions that the table lacks at a version."""
-    import duckdb
-
     until = newest_data_end(lake)
     asked = {
         "since": until - REACH,
@@ -203,11 +202,9 @@ def _new(lake: Lake, settings: Settings, version: int | None) -> pa.Table:
         "last_day": until.date(),
     }
     known = None if version is None else lake.scan(ABANDONMENTS, ["session_id"], version=version)
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.register("events", lake.dataset("events"))
-        empty = ABANDONMENTS_SCHEMA.empty_table().select(["session_id"])
-        connection.register("known", empty if known is None else known)
+    if known is None:
+        known = ABANDONMENTS_SCHEMA.empty_table().select(["session_id"])
+    with open_tables(events=lake.dataset("events"), known=known) as connection:
         return connection.sql(_CHECKOUTS, params=asked).to_arrow_table()
 
 

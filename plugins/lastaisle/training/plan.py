@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from lastaisle.errors import LastaisleError, NotEnoughDataError
+from lastaisle.lake.workspace import open_tables
 from lastaisle.training.windows import SESSION_REACH, Window
 
 if TYPE_CHECKING:
@@ -187,8 +188,6 @@ def _contents(lake: Lake, window: Window, data_end: datetime) -> list[str]:
     Compaction, which writes the same rows into other files, does not; nor does what comes to the older hours
     that a warm start replays a few sessions of.
     """
-    import duckdb
-
     events = lake.dataset("events")
     if events is None:
         raise NotEnoughDataError(f"the lake {lake.url} has no table 'events': ingest some logs first")
@@ -199,9 +198,7 @@ def _contents(lake: Lake, window: Window, data_end: datetime) -> list[str]:
     )
     reach: dict[str, Any] = {"first_day": (window.start - SESSION_REACH).date(), "last_day": data_end.date()}
     reach["data_end"] = data_end
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.register("events", events)
+    with open_tables(events=events) as connection:
         return [f"{day} {batch} {rows}" for day, batch, rows in connection.execute(counts, reach).fetchall()]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from lastaisle.lake.workspace import open_tables
 from lastaisle.training.windows import Window, training_sessions
 
 if TYPE_CHECKING:
@@ -99,17 +100,13 @@ def mini_batch(
 
 def _sessions_about(lake: Lake, window: Window, version: int | None) -> int:
     """Return how many sessions have events in a window, give or take a few per cent."""
-    import duckdb
-
     counted = (
         "SELECT approx_count_distinct(session_id) FROM events WHERE item_id IS NOT NULL "
         "AND event_date BETWEEN $first_day AND $last_day AND occurred_at >= $start AND occurred_at < $end"
     )
     within: dict[str, Any] = {"start": window.start, "end": window.end}
     within |= {"first_day": window.start.date(), "last_day": window.end.date()}
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.register("events", lake.dataset("events", version))
+    with open_tables(events=lake.dataset("events", version)) as connection:
         row = connection.execute(counted, within).fetchone()
     assert row is not None  # an aggregate always gives one row
     return int(row[0])

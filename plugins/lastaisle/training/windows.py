@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lastaisle.errors import NotEnoughDataError
+from lastaisle.lake.workspace import open_tables
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -214,13 +215,10 @@ def sessions_between(
 
 def refusing_shoppers(lake: Lake) -> set[str]:
     """Return the pseudonyms of those who refused last, or the sessions that did, of nobody known."""
-    import duckdb
-
     dataset = lake.dataset("events")
     if dataset is None:
         return set()
-    with duckdb.connect() as connection:
-        connection.register("events", dataset)
+    with open_tables(events=dataset) as connection:
         return {shopper for (shopper,) in connection.execute(_REFUSED).fetchall()}
 
 
@@ -252,7 +250,6 @@ def _read(
     sample: tuple[float, int] = ALL,
     with_ids: bool = False,
 ) -> SessionsRead:
-    import duckdb
 
     read_from = start - SESSION_REACH
     parameters = {
@@ -269,9 +266,7 @@ def _read(
     dataset = lake.dataset("events", version)
     if dataset is None:
         raise NotEnoughDataError(f"the lake {lake.url} has no table 'events': ingest some logs first")
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.register("stored", dataset)
+    with open_tables(stored=dataset) as connection:
         missing = (
             f", NULL::{kind} AS {name}"
             for name, kind in _OPTIONAL.items()
