@@ -19,7 +19,7 @@ from tests.services.s3 import running_s3
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "docker" / "kubernetes" / "pod_template.yaml"
-DAYS = 3
+DAYS = 2
 
 
 @pytest.fixture(scope="module")

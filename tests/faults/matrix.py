@@ -106,7 +106,7 @@ def cells(*, kafka: bool) -> Iterator[tuple[Row, str]]:
 def running_broker() -> Iterator[Broker]:
     """Run a broker for as long as it is needed."""
     with tempfile.TemporaryDirectory(prefix="lastaisle-kafka-") as folder:
-        broker = Broker(Path(folder)).start()
+        broker = Broker(Path(folder), short_lived=True).start()
         try:
             yield broker
         finally:

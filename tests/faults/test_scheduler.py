@@ -16,7 +16,7 @@ from tests.services.airflow import Airflow, free_port, running_airflow
 
 pytestmark = [pytest.mark.scheduler, pytest.mark.slow, pytest.mark.timeout(900)]
 
-DAYS = 6
+DAYS = 4
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from lastaisle.config import SettingsError
+from lastaisle.ingest.kafka.connection import KafkaConnection
 from lastaisle.ingest.kafka.control import control_topic, read_control, send_control
 from lastaisle.ingest.kafka.errors import KafkaSourceError
 from lastaisle.training.abandonment import Burst
@@ -27,7 +28,8 @@ def test_a_message_is_there_once_when_sending_returns(broker, connection):
     assert values == [{"event": "checkouts_abandoned", "sessions": 3}]
 
 
-def test_a_topic_that_is_not_there_is_told(connection):
+def test_a_topic_that_is_not_there_is_told(broker):
+    connection = KafkaConnection(broker.config | {"topic.metadata.propagation.max.ms": 500})
     with pytest.raises(KafkaSourceError, match="no-such-topic"):
         send_control(connection, "no-such-topic", {"sessions": 1})
 

@@ -75,11 +75,29 @@ def rollback(
     if not reason.strip():
         raise RegistryError("a rollback needs a reason, received an empty one: say why, for the ledger")
     ledger = Ledger(lake, registry.model_name)
-    actor = actor or getpass.getuser()
     if not dry_run:
         done = _finished(ledger, registry, to_version, reason.strip(), request_id)
         if done is not None:
             return _report(ledger, done, dry_run=False, moved=True)
+    told = {"reason": reason.strip(), "actor": actor or getpass.getuser()}
+    move = _planned(ledger, registry, to_version, request_id, **told)
+    moves = move.to_version != move.from_version
+    if moves and not dry_run:
+        ledger.write(move)
+        settle(lake, registry)
+    return _report(ledger, move, dry_run=dry_run, moved=moves and not dry_run)
+
+
+def _planned(
+    ledger: Ledger,
+    registry: Registry,
+    to_version: str | None,
+    request_id: str | None,
+    *,
+    reason: str,
+    actor: str,
+) -> Move:
+    """Return the move that would be made, from the champion to the version asked for or the one before."""
     standing = ledger.standing()
     target = to_version or standing.previous
     if target is None:
@@ -93,7 +111,7 @@ def rollback(
             f"version {target} of {registry.model_name} is version {tags[BASE]} with online updates, "
             f"which are dropped when the champion moves: name version {tags[BASE]}"
         )
-    move = Move(
+    return Move(
         move_id=f"rollback/{request_id or uuid.uuid4()}",
         moved_at=datetime.now(UTC),
         actor=actor,
@@ -102,15 +120,10 @@ def rollback(
         alias="champion",
         from_version=standing.champion,
         to_version=target,
-        reason=reason.strip(),
+        reason=reason,
         run_id=run_id,
         run_key=tags[RUN_KEY],
     )
-    moves = target != standing.champion
-    if moves and not dry_run:
-        ledger.write(move)
-        settle(lake, registry)
-    return _report(ledger, move, dry_run=dry_run, moved=moves and not dry_run)
 
 
 def _finished(

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake.workspace import open_tables
+from lastaisle.training.session_log import to_log
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from numpy.typing import NDArray
 
     from lastaisle.lake.lake import Lake
     from models.sequences import SessionLog
@@ -23,7 +23,7 @@ SESSION_REACH = timedelta(hours=24)  # how far before a window its sessions may 
 HISTORY = timedelta(days=30)  # how far back a shopper counts as returning
 ALL = (1.0, 0)  # the share of the sessions that is read, and a seed: which they are, the names' hashes say
 
-# The columns of a log, by their names there; `user_id` holds pseudonyms.
+# The columns of a log's sessions, by their names there; `user_id` holds pseudonyms.
 _SESSION_COLUMNS = {
     "user": "user_id",
     "device_type": "device_type",
@@ -32,8 +32,6 @@ _SESSION_COLUMNS = {
     "started_at": "started_at",
     "returning": "returning",
 }
-_EVENT_COLUMNS = ("event_type", "dwell_ms", "occurred_at", "price", "added", "purchased")
-_ITEM_COLUMNS = ("category", "brand", "price")
 
 # What a shop's contract may leave out: then it reads as unknown.
 _OPTIONAL = {
@@ -158,8 +156,8 @@ class SessionsRead:
     """Sessions of a stretch of time, and how many were left out.
 
     Attributes:
-        log: the sessions, by their end, with the columns of _SESSION_COLUMNS, _EVENT_COLUMNS and
-            _ITEM_COLUMNS. Beside them `added` and `purchased` tell of each event whether the session adds, or
+        log: the sessions, by their end, with the columns of _SESSION_COLUMNS, EVENT_COLUMNS and
+            ITEM_COLUMNS. Beside them `added` and `purchased` tell of each event whether the session adds, or
             orders, its item then or later; they are what targets are weighed by, never input of a model.
         left_out: reason (bots, without_consent) to the number of sessions.
     """
@@ -250,7 +248,6 @@ def _read(
     sample: tuple[float, int] = ALL,
     with_ids: bool = False,
 ) -> SessionsRead:
-
     read_from = start - SESSION_REACH
     parameters = {
         "start": start,
@@ -281,7 +278,7 @@ def _read(
         asked = {name: parameters[name] for name in within}
         items = connection.sql(_ITEMS, params=asked).to_arrow_table()
     named = {"session": "session_id"} if with_ids else {}
-    return SessionsRead(_to_log(kept, items, _SESSION_COLUMNS | named), left_out)
+    return SessionsRead(to_log(kept, items, _SESSION_COLUMNS | named), left_out)
 
 
 def _without_bots_and_refusals(rows: pa.Table) -> tuple[pa.Table, dict[str, int]]:
@@ -296,48 +293,3 @@ def _without_bots_and_refusals(rows: pa.Table) -> tuple[pa.Table, dict[str, int]
         "without_consent": pc.sum(refused).as_py() or 0,
     }
     return rows.filter(pc.invert(pc.or_(bots, refused))).combine_chunks(), left_out
-
-
-def _to_log(kept: pa.Table, features: pa.Table, columns: Mapping[str, str]) -> SessionLog:
-    """Turn one row a session, and one an item, into a session log with these columns of sessions."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from models.sequences import SessionLog
-
-    if kept.num_rows == 0:
-        return SessionLog.from_lists([])
-    lists = pa.concat_arrays(kept["events"].chunks)
-    lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
-    events = pa.Table.from_struct_array(lists.flatten())
-    encoded = pc.dictionary_encode(events["item_id"].combine_chunks())
-    features = features.take(pc.index_in(encoded.dictionary, features["item_id"].combine_chunks()))
-    return SessionLog(
-        items=encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        catalogue=_column(encoded.dictionary),
-        ended_at=_column(kept["ended_at"]),
-        context={name: _column(kept[source]) for name, source in columns.items()},
-        event_context={name: _column(events[name]) for name in _EVENT_COLUMNS},
-        item_features={name: _column(features[name]) for name in _ITEM_COLUMNS},
-    )
-
-
-def _column(column: Any) -> NDArray[Any]:
-    """Return a column as NumPy has it: truth values, float64 (times in seconds) with NaN, or str and None."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if pa.types.is_timestamp(column.type):
-        column = pc.divide(column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).cast(pa.float64()), 1e6)
-    if pa.types.is_boolean(column.type):
-        return column.to_numpy(zero_copy_only=False).astype(bool)
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    # Each text once in memory, however many events have it; the last of them, None, is that of a null.
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    encoded = pc.dictionary_encode(array)
-    values = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
-    return values[encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
