@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import Future
 
 import pytest
 from confluent_kafka import Producer, TopicPartition
@@ -230,6 +231,21 @@ def test_a_broker_that_hangs_gives_a_clear_error_in_time(broker, topic, send, co
     finally:
         broker.thaw()
     assert len(lines(read_range(connection, span))) == 10
+
+
+def test_a_lost_question_is_asked_again_by_a_new_client(topic, send, connection, monkeypatch):
+    send(topic, events(10))
+    describe, clients = AdminClient.describe_topics, []
+
+    def lose_the_first(client, *args, **options):
+        clients.append(client)
+        return {topic: Future()} if len(clients) == 1 else describe(client, *args, **options)
+
+    monkeypatch.setattr(AdminClient, "describe_topics", lose_the_first)
+    monkeypatch.setattr("lastaisle.ingest.kafka.client.ANSWER_SECONDS", 0.5)
+    (marks,) = watermarks(connection, [topic])
+    assert marks.end == 10
+    assert clients[0] is not clients[1]
 
 
 def test_a_read_goes_on_when_the_broker_is_killed_and_comes_back(broker, topic, send, connection):
