@@ -36,10 +36,10 @@ $(READY): requirements.txt pyproject.toml
 	@touch $@
 
 demo: setup  ## Run the main job on a real scheduler, seven days; leaves Airflow and MLflow up until Ctrl-C
-	@$(BIN)/python -m lastaisle_airflow.demo --days $(DAYS) $(if $(LOGS),--logs "$(LOGS)") $(if $(FORMAT),--format $(FORMAT))
+	@$(BIN)/python -m lastaisle_airflow.local.demo --days $(DAYS) $(if $(LOGS),--logs "$(LOGS)") $(if $(FORMAT),--format $(FORMAT))
 
 up: setup  ## Start Airflow and MLflow on 127.0.0.1, without the demo's work
-	@$(BIN)/python -m lastaisle_airflow.services
+	@$(BIN)/python -m lastaisle_airflow.local.services
 
 test: setup  ## Run all tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -25,10 +25,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lastaisle.config import Settings
+from lastaisle.settings import Settings
 from lastaisle.simulate import DayOfLogs, ShopOptions, simulate
-from lastaisle_airflow.airflow_api import AirflowApi, AirflowApiError, Run, ticks
-from lastaisle_airflow.services import HOST, Services, running
+from lastaisle_airflow.local.airflow_api import AirflowApi, AirflowApiError, Run, ticks
+from lastaisle_airflow.local.services import HOST, Services, running
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE, CONTROL = "clicks", "lastaisle-control"
@@ -46,11 +46,14 @@ def before(day: DayOfLogs, hour: int) -> list[str]:
 
 def first_champion(settings: Settings, days: list[DayOfLogs]) -> None:
     """Ingest whole days, and release what a training learned from them, by the pipeline's own steps."""
+    from lastaisle.evaluation.evaluate import evaluate_candidate
     from lastaisle.ingest.run import ingest
     from lastaisle.lake import Lake
     from lastaisle.privacy.keys import PseudonymKeys
-    from lastaisle.release import Registry, evaluate_candidate, release_candidate
-    from lastaisle.training import plan_window, train_candidate
+    from lastaisle.registry.plan import plan_window
+    from lastaisle.registry.registry import Registry
+    from lastaisle.release.release import release_candidate
+    from lastaisle.training.train import train_candidate
 
     lake, registry = Lake(settings.lake), Registry(settings)
     keys = PseudonymKeys.load_or_create(settings.key_file, lake_url=settings.lake)
@@ -102,7 +105,7 @@ def refreshed(services: Services, api: AirflowApi, timeout: float = 400.0) -> Ru
 def moments(settings: Settings, api: AirflowApi, run: Run) -> dict[str, datetime]:
     """Return when each step was over, by Airflow's records, the lake's and the ledger's."""
     from lastaisle.lake import Lake
-    from lastaisle.release import Ledger
+    from lastaisle.registry.ledger import Ledger
 
     lake = Lake(settings.lake)
     (ingested,) = api.runs("ingest_sessions")

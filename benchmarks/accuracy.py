@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from lastaisle.benchmark import benchmark_accuracy
+from lastaisle.evaluation.benchmark import benchmark_accuracy
 from models.recommender import MODEL_NAMES
 
 SPLITS = ("diginetica", "yoochoose64")

@@ -21,13 +21,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from lastaisle.release.churn import churn_of
-from lastaisle.replay import Period, read_periods
+from lastaisle.evaluation.churn import churn_of
+from lastaisle.replay.replay import Period, read_periods
 from lastaisle.training.warm_start import newest_with_replay
-from models.ranking import rank_targets
+from models.data.sequences import Examples, SessionLog, next_item_examples
+from models.evaluation.ranking import rank_targets
+from models.options import TrainingOptions
 from models.recommender import Recommender, create
-from models.sequences import Examples, SessionLog, next_item_examples
-from models.training import TrainingOptions
 
 
 def churn_between(first: Recommender, second: Recommender, examples: Examples) -> float:

@@ -23,10 +23,10 @@ from rich.console import Console
 from rich.table import Table
 
 from lastaisle.simulate import ShopOptions, simulate
-from models.ranking import rank_targets, summarize
+from models.data.sequences import Examples, SessionLog, next_item_examples
+from models.evaluation.ranking import rank_targets, summarize
+from models.options import TrainingOptions
 from models.recommender import create
-from models.sequences import Examples, SessionLog, next_item_examples
-from models.training import TrainingOptions
 from simulator_realism import LONGEST, sound
 
 SHOP = ShopOptions(

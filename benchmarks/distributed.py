@@ -25,7 +25,7 @@ WORKERS, RESAMPLES = 2, 500
 
 def split(source: str) -> tuple[Any, Any]:
     """Return the sessions to train on, and those to test on."""
-    from lastaisle.benchmark import read_sessions
+    from lastaisle.evaluation.benchmark import read_sessions
 
     if source:
         log = read_sessions(source)
@@ -45,11 +45,11 @@ def work(source: str, output: str) -> None:
     # Before any other use of TensorFlow: it sets up the workers' connections.
     shared = "TF_CONFIG" in os.environ
     strategy = tf.distribute.MultiWorkerMirroredStrategy() if shared else None
-    from models.distributed import distribute
-    from models.ranking import rank_targets
+    from models.data.sequences import next_item_examples
+    from models.evaluation.ranking import rank_targets
     from models.recommender import create
-    from models.sequence_model import SequenceModel
-    from models.sequences import next_item_examples
+    from models.sequential.distributed import distribute
+    from models.sequential.sequence_model import SequenceModel
 
     train, test = split(source)
     model = create("attention")

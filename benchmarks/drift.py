@@ -3,9 +3,9 @@
     python benchmarks/drift.py [--sessions 3000] [--warm-up 56] [--quiet 50]
 
 Simulates a shop whose tastes, popularity and catalogue move a little every day, fills a lake with its events
-and asks `lastaisle.drift.detect` day by day: how many of the quiet days raise an alarm? Then each break is
-injected into one day after them, and the days until an alarm are counted. Prints a table, and last a JSON
-line; `--chart FILE` draws what the category break looks like.
+and asks `lastaisle.monitor.drift.detect` day by day: how many of the quiet days raise an alarm? Then each
+break is injected into one day after them, and the days until an alarm are counted. Prints a table, and last a
+JSON line; `--chart FILE` draws what the category break looks like.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from lastaisle.config import Settings
-from lastaisle.drift.detect import detect
-from lastaisle.drift.report import DriftReport, draw
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import DRIFT
+from lastaisle.monitor.drift.detect import detect
+from lastaisle.monitor.drift.report import DriftReport, draw
+from lastaisle.settings import Settings
 from lastaisle.simulate import ShopOptions
 from lastaisle.simulate.affinity import affinity_of
 from lastaisle.simulate.catalogue import CATEGORIES, Catalogue, open_catalogue

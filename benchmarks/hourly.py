@@ -22,10 +22,10 @@ from lastaisle.cli.terminal import read_values
 from lastaisle.ingest.run import ingest
 from lastaisle.lake import Lake
 from lastaisle.privacy.keys import PseudonymKeys
-from lastaisle.replay import Period, replay
-from lastaisle.replay_chart import draw, tabulate
-from lastaisle.training import sessions_between
-from models.training import TrainingOptions
+from lastaisle.replay.chart import draw, tabulate
+from lastaisle.replay.replay import Period, replay
+from lastaisle.sessions.windows import sessions_between
+from models.options import TrainingOptions
 
 
 def simulated(events: int, hours: int) -> list[Period]:

@@ -20,8 +20,8 @@ from typing import Any
 
 from rich.console import Console
 
-from lastaisle.replay import read_periods, replay
-from lastaisle.replay_chart import draw, tabulate
+from lastaisle.replay.chart import draw, tabulate
+from lastaisle.replay.replay import read_periods, replay
 
 LOGS = {
     "yoochoose-week": ("yoochoose", "yoochoose-week.tsv"),

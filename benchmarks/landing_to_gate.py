@@ -28,10 +28,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lastaisle.config import Settings
+from lastaisle.settings import Settings
 from lastaisle.simulate import ShopOptions, simulate
-from lastaisle_airflow.airflow_api import AirflowApi, Run, ticks
-from lastaisle_airflow.services import HOST, Services, running
+from lastaisle_airflow.local.airflow_api import AirflowApi, Run, ticks
+from lastaisle_airflow.local.services import HOST, Services, running
 
 LANDING_HOUR = 16  # the busiest of the simulated day
 DAGS = ("ingest_sessions", "retrain_incremental")
@@ -43,8 +43,8 @@ PATH += tuple(
 # A task's process is forked from the scheduler's and has what that one has; then it reads its DAG's file.
 FORKED = "import airflow.cli.commands.scheduler_command, airflow.jobs.scheduler_job_runner, "
 FORKED += "airflow.sdk.execution_time.task_runner, airflow.utils.db, fastapi"
-_INGESTION = "import airflow.providers.standard.decorators.python, lastaisle_airflow.ingestion"
-_LEARNING = "import airflow.providers.standard.decorators.python, lastaisle_airflow.learning"
+_INGESTION = "import airflow.providers.standard.decorators.python, lastaisle_airflow.tasks.ingestion"
+_LEARNING = "import airflow.providers.standard.decorators.python, lastaisle_airflow.tasks.learning"
 _MLFLOW = "duckdb, lastaisle.lake, lastaisle.release, mlflow, mlflow.store.tracking.sqlalchemy_store"
 _PLOTS = "data_contracts.contract, matplotlib.figure, matplotlib.backends.backend_agg"
 IMPORTS = {
@@ -53,7 +53,9 @@ IMPORTS = {
     "anonymize_shard": f"{_INGESTION}, duckdb, lastaisle.privacy.anonymize",
     "announce": _INGESTION,
     "plan_window": f"{_LEARNING}, {_MLFLOW}, models.recommender",
-    "train_and_evaluate": f"{_LEARNING}, {_MLFLOW}, {_PLOTS}, models.online_model, models.attention",
+    "train_and_evaluate": (
+        f"{_LEARNING}, {_MLFLOW}, {_PLOTS}, models.online.model, models.sequential.attention"
+    ),
     "release_candidate": f"{_LEARNING}, {_MLFLOW}, {_PLOTS}, markdown_it",
 }
 
@@ -101,11 +103,14 @@ def hours_of_events(folder: Path, events: int, hours: int) -> dict[str, Path]:
 
 def first_champion(settings: Settings, files: Mapping[str, Path]) -> None:
     """Ingest the hours before and release a first champion, by the pipeline's own steps."""
+    from lastaisle.evaluation.evaluate import evaluate_candidate
     from lastaisle.ingest.run import ingest
     from lastaisle.lake import Lake
     from lastaisle.privacy.keys import PseudonymKeys
-    from lastaisle.release import Registry, evaluate_candidate, release_candidate
-    from lastaisle.training import plan_window, train_candidate
+    from lastaisle.registry.plan import plan_window
+    from lastaisle.registry.registry import Registry
+    from lastaisle.release.release import release_candidate
+    from lastaisle.training.train import train_candidate
 
     lake, registry = Lake(settings.lake), Registry(settings)
     keys = PseudonymKeys.load_or_create(settings.key_file, lake_url=settings.lake)

@@ -6,8 +6,8 @@ The attention model learns six days of the simulated shop, once for each choice 
 in full on every target of the seventh day. Shoppers of the simulated shop put what they look at into the cart
 by chance, whatever it is: nothing tells these targets from others, so this shows what is lost by learning
 from few of them, and what weights cost. Where some items are only looked at, weights gain: see
-tests/models/test_objectives.py. Takes about two minutes on two cores. Prints a JSON line a model, and last a
-table.
+tests/models/evaluation/test_objectives.py. Takes about two minutes on two cores. Prints a JSON line a model,
+and last a table.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from rich.table import Table
 from lastaisle.ingest.run import ingest
 from lastaisle.lake import Lake
 from lastaisle.privacy.keys import PseudonymKeys
+from lastaisle.sessions.windows import Window, evaluation_sessions, training_sessions
 from lastaisle.simulate import ShopOptions, write_logs
-from lastaisle.training.windows import Window, evaluation_sessions, training_sessions
 
 if TYPE_CHECKING:
+    from models.data.sequences import Examples, SessionLog
     from models.recommender import Recommender
-    from models.sequences import Examples, SessionLog
 
 SHOP = ShopOptions(days=7)
 TRAINED_FOR = {
@@ -55,8 +55,8 @@ def sessions(home: Path) -> tuple[SessionLog, SessionLog]:
 
 def measure(model: Recommender, examples: Examples) -> dict[str, dict[str, float]]:
     """Return the metrics on each objective's targets, and how many they are."""
-    from models.objectives import objectives_of
-    from models.ranking import rank_targets, summarize
+    from models.evaluation.objectives import objectives_of
+    from models.evaluation.ranking import rank_targets, summarize
 
     ranking = rank_targets(model, examples)
     parts = {"next_item": ranking}
@@ -69,9 +69,9 @@ def measure(model: Recommender, examples: Examples) -> dict[str, dict[str, float
 
 def main() -> None:
     """Train for each choice of objectives and print what each reaches on each kind of target."""
+    from models.data.sequences import next_item_examples
+    from models.options import TrainingOptions
     from models.recommender import create
-    from models.sequences import next_item_examples
-    from models.training import TrainingOptions
 
     with tempfile.TemporaryDirectory() as folder:
         log, later = sessions(Path(folder))

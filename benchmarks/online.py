@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lastaisle.replay import Period
-    from lastaisle.strategies import Start
-    from models.sequences import SessionLog
+    from lastaisle.replay.replay import Period
+    from lastaisle.replay.strategies import Start
+    from models.data.sequences import SessionLog
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 WIDTH = 128
@@ -43,10 +43,10 @@ def sessions_per_second(source: Path, sessions: int) -> dict[str, float]:
     """Learn so many sessions in this process, which must have one thread."""
     import numpy as np
 
-    from lastaisle.replay import read_periods
-    from models.online import OnlineDelta
-    from models.sequences import SessionLog
-    from models.vocabulary import Vocabulary
+    from lastaisle.replay.replay import read_periods
+    from models.data.sequences import SessionLog
+    from models.data.vocabulary import Vocabulary
+    from models.online.delta import OnlineDelta
 
     log = SessionLog.concat([period.log for period in read_periods("yoochoose", str(source))])
     log = log.select(np.arange(sessions) % len(log))
@@ -84,11 +84,11 @@ def on_one_core(source: Path, sessions: int) -> dict[str, float]:
 
 def of_returning_shoppers(seed: int) -> dict[str, float]:
     """Replay a simulated shop by online updates with and without shoppers, and measure those who returned."""
-    from lastaisle.replay import Period, read_periods
+    from lastaisle.replay.replay import Period, read_periods
+    from lastaisle.replay.strategies import Start
     from lastaisle.simulate import ShopOptions, write_logs
-    from lastaisle.strategies import Start
-    from models.sequences import SessionLog
-    from models.training import TrainingOptions
+    from models.data.sequences import SessionLog
+    from models.options import TrainingOptions
 
     shop = ShopOptions(seed=seed, days=DAYS, sessions_per_day=800, items=1000, new_items_per_day=6)
     with tempfile.TemporaryDirectory(prefix="lastaisle-online-") as folder:
@@ -115,8 +115,8 @@ def _recalls(
     """Return recall@20 of the first and of later items, of shoppers who came in a period before."""
     import numpy as np
 
-    from lastaisle.strategies import Online
-    from models.sequences import Examples, SessionLog
+    from lastaisle.replay.strategies import Online
+    from models.data.sequences import Examples, SessionLog
 
     strategy, known, ranks, places = Online(start), set[str](), [], []
     for at, (last, following) in enumerate(pairwise(periods), start=1):
@@ -161,8 +161,8 @@ def main() -> None:
         return
     from rich.console import Console
 
-    from lastaisle.replay import read_periods, replay
-    from lastaisle.replay_chart import draw, tabulate
+    from lastaisle.replay.chart import draw, tabulate
+    from lastaisle.replay.replay import read_periods, replay
 
     speed = on_one_core(source, given.sessions)
     report = replay(read_periods("yoochoose", str(source)), ("frozen", "incremental", "online"))

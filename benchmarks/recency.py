@@ -19,7 +19,7 @@ from time import perf_counter
 from rich.console import Console
 from rich.table import Table
 
-from lastaisle.benchmark import read_sessions
+from lastaisle.evaluation.benchmark import read_sessions
 
 HALF_LIVES = (None, 0.25, 0.1)
 TAIL = 0.1
@@ -28,10 +28,10 @@ METRICS = ("hit_rate@20", "mrr@20")
 
 def main() -> None:
     """Measure each half-life on each folder that is there."""
-    from models.ranking import rank_targets, summarize
+    from models.data.sequences import next_item_examples
+    from models.evaluation.ranking import rank_targets, summarize
+    from models.options import TrainingOptions
     from models.recommender import create
-    from models.sequences import next_item_examples
-    from models.training import TrainingOptions
 
     data = Path(os.environ.get("LASTAISLE_DATA", "../shared/data"))
     table = Table(

@@ -20,15 +20,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lastaisle.config import Settings
+from lastaisle.evaluation.evaluate import evaluate_candidate
 from lastaisle.ingest.run import ingest
 from lastaisle.lake import Lake
 from lastaisle.privacy.keys import PseudonymKeys
-from lastaisle.release import Registry, current_champion, evaluate_candidate, release_candidate
+from lastaisle.registry.plan import TrainingPlan, plan_window
+from lastaisle.registry.registry import Registry
+from lastaisle.release.release import current_champion, release_candidate
+from lastaisle.sessions.abandonment import keep_new
+from lastaisle.settings import Settings
 from lastaisle.simulate import DayOfLogs, ShopOptions, simulate
-from lastaisle.training import TrainingPlan, plan_window, train_candidate
-from lastaisle.training.abandonment import keep_new
 from lastaisle.training.refresh import plan_refresh
+from lastaisle.training.train import train_candidate
 
 DAYS = 3  # that the first champion learns; the next one brings the launch
 

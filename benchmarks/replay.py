@@ -19,12 +19,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lastaisle.replay import Period, read_periods, replay
-from lastaisle.replay_chart import draw, tabulate
+from lastaisle.replay.chart import draw, tabulate
+from lastaisle.replay.replay import Period, read_periods, replay
 from lastaisle.simulate import ShopOptions, write_logs
 from lastaisle.simulate.breaks import break_days
-from models.sequences import SessionLog
-from models.training import TrainingOptions
+from models.data.sequences import SessionLog
+from models.options import TrainingOptions
 
 START = date(2025, 9, 15)  # towards winter, when the seasons change most
 SESSIONS, ITEMS = 300, 600

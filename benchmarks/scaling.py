@@ -25,10 +25,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from lastaisle.memory import peak_rss_mib
+from lastaisle.telemetry.memory import peak_rss_mib
 
 if TYPE_CHECKING:
-    from models.sequences import SessionLog
+    from models.data.sequences import SessionLog
 
 SIZES = (10_000, 100_000, 1_000_000)
 FIXED = 100_000  # items while sessions grow, and sessions while items grow
@@ -48,7 +48,7 @@ def sessions_of(n_items: int, n_sessions: int, seed: int = 1) -> SessionLog:
 
     Those of one item stand first; they have nothing to predict.
     """
-    from models.sequences import SessionLog
+    from models.data.sequences import SessionLog
 
     generator = np.random.default_rng(seed)
     popularity = np.cumsum(1.0 / np.arange(1, n_items + 1))
@@ -77,11 +77,11 @@ def sessions_of(n_items: int, n_sessions: int, seed: int = 1) -> SessionLog:
 
 def train(model: str, n_items: int, n_sessions: int, folder: Path) -> dict[str, float]:
     """Train one epoch, rank, and export into the folder."""
-    from models.packaging import export_artifact
-    from models.ranking import rank_targets, summarize
+    from models.data.sequences import next_item_examples
+    from models.evaluation.ranking import rank_targets, summarize
+    from models.options import TrainingOptions
     from models.recommender import create
-    from models.sequences import next_item_examples
-    from models.training import TrainingOptions
+    from models.serving.packaging import export_artifact
 
     log = sessions_of(n_items, n_sessions)
     recommender = create(model, TrainingOptions(epochs=1, half_life=None))
@@ -107,7 +107,7 @@ def serve(folder: Path) -> dict[str, float]:
     """Answer one session after the other with what `train` exported; the median time of an answer."""
     import pandas as pd
 
-    from models.checkout_recommender import CheckoutRecommender
+    from models.serving.checkout_recommender import CheckoutRecommender
 
     service = CheckoutRecommender()
     files = {"scorer": str(folder / "scorer"), "vocabulary": str(folder / "vocabulary.json")}

@@ -22,14 +22,14 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
-from lastaisle.benchmark import read_pairs, read_sessions
-from models.batches import Batch, Batches
-from models.objectives import target_weights
-from models.ranking import rank_targets
+from lastaisle.evaluation.benchmark import read_pairs, read_sessions
+from models.data.batches import Batch, Batches
+from models.evaluation.objectives import target_weights
+from models.evaluation.ranking import rank_targets
+from models.options import TrainingOptions, session_weights
 from models.recommender import create
-from models.sequence_model import SequenceModel, sampling_shares
-from models.trainer import Trainer
-from models.training import TrainingOptions, session_weights
+from models.sequential.sequence_model import SequenceModel, sampling_shares
+from models.sequential.trainer import Trainer
 
 REPEATS, SIDE, STEPS = 3, 2048, 50
 

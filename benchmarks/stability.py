@@ -25,25 +25,22 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from lastaisle.config import Settings
+from lastaisle.evaluation.evaluate import evaluate_candidate
+from lastaisle.evaluation.report import EvaluationReport
 from lastaisle.ingest.run import ingest
 from lastaisle.lake import Lake
 from lastaisle.privacy.keys import PseudonymKeys
-from lastaisle.release import (
-    Decision,
-    EvaluationReport,
-    GateRules,
-    Registry,
-    current_champion,
-    evaluate_candidate,
-    release_candidate,
-)
+from lastaisle.registry.plan import plan_window
+from lastaisle.registry.registry import Registry
+from lastaisle.release.gate import Decision, GateRules
+from lastaisle.release.release import current_champion, release_candidate
+from lastaisle.sessions.windows import evaluation_sessions
+from lastaisle.settings import Settings
 from lastaisle.simulate import DayOfLogs, ShopOptions, simulate
 from lastaisle.simulate.bad_days import BAD_DAYS
-from lastaisle.training import plan_window, train_candidate
-from lastaisle.training.windows import evaluation_sessions
-from models.ranking import rank_targets, summarize
-from models.sequences import next_item_examples
+from lastaisle.training.train import train_candidate
+from models.data.sequences import next_item_examples
+from models.evaluation.ranking import rank_targets, summarize
 
 QUIET, LEARNED = 6, 2  # days before the bad one; how many of them train
 COUNTS, MODELS = ("quarantined", "duplicates", "left_out"), ("before", "candidate", "after")

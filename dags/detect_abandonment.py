@@ -24,10 +24,10 @@ from typing import Any
 
 from airflow.sdk import dag, task
 
-from lastaisle.config import Settings
-from lastaisle_airflow.defaults import DEFAULT_ARGS
-from lastaisle_airflow.drifting import TriggerWithNote
-from lastaisle_airflow.refreshing import looking
+from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS
+from lastaisle_airflow.tasks.drifting import TriggerWithNote
+from lastaisle_airflow.tasks.refreshing import looking
 
 SETTINGS = Settings.from_env()
 
@@ -46,7 +46,7 @@ def detect_abandonment() -> None:
 
     @task
     def detect_abandoned() -> dict[str, Any]:
-        from lastaisle_airflow.refreshing import detect
+        from lastaisle_airflow.tasks.refreshing import detect
 
         return detect()
 

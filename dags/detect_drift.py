@@ -27,11 +27,11 @@ from typing import Any
 
 from airflow.sdk import chain, dag, get_current_context, task
 
-from lastaisle.config import Settings
-from lastaisle_airflow.assets import DRIFT, EVENTS
-from lastaisle_airflow.defaults import DEFAULT_ARGS, TRAINING_POOL
-from lastaisle_airflow.drifting import TriggerWithNote
-from lastaisle_airflow.partitions import by_day
+from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.assets import DRIFT, EVENTS
+from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS, TRAINING_POOL
+from lastaisle_airflow.runtime.partitions import by_day
+from lastaisle_airflow.tasks.drifting import TriggerWithNote
 
 
 @dag(
@@ -49,19 +49,19 @@ def detect_drift() -> None:
     # It ranks with the champion: TensorFlow takes all cores.
     @task(pool=TRAINING_POOL)
     def measure_drift() -> dict[str, Any]:
-        from lastaisle_airflow.drifting import measure
+        from lastaisle_airflow.tasks.drifting import measure
 
         return measure(get_current_context())
 
     @task(outlets=[DRIFT])
     def announce_drift(found: dict[str, Any], *, outlet_events: Any = None) -> None:
-        from lastaisle_airflow.drifting import require_alarm
+        from lastaisle_airflow.tasks.drifting import require_alarm
 
         outlet_events[DRIFT].extra = require_alarm(found)
 
     @task
     def decide_on_training(found: dict[str, Any]) -> str:
-        from lastaisle_airflow.drifting import require_retrain
+        from lastaisle_airflow.tasks.drifting import require_retrain
 
         return require_retrain(found)
 

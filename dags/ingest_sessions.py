@@ -37,10 +37,10 @@ from typing import Any
 
 from airflow.sdk import TriggerRule, dag, get_current_context, task
 
-from lastaisle.config import Settings
-from lastaisle_airflow.assets import ARRIVALS, BACKLOG, EVENTS, LATE_EVENTS
-from lastaisle_airflow.defaults import DEFAULT_ARGS, INGEST_POOL
-from lastaisle_airflow.partitions import schedule
+from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.assets import ARRIVALS, BACKLOG, EVENTS, LATE_EVENTS
+from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS, INGEST_POOL
+from lastaisle_airflow.runtime.partitions import schedule
 
 SETTINGS = Settings.from_env()
 
@@ -59,26 +59,26 @@ def ingest_sessions() -> None:
 
     @task
     def plan_batches() -> list[list[dict[str, Any]]]:
-        from lastaisle_airflow.ingestion import plan_batches as plan
+        from lastaisle_airflow.tasks.ingestion import plan_batches as plan
 
         return plan(get_current_context())
 
     @task(map_index_template="{{ source_name }}")
     def ingest_batches(chain: list[dict[str, Any]]) -> dict[str, Any]:
-        from lastaisle_airflow.ingestion import ingest, name_of
+        from lastaisle_airflow.tasks.ingestion import ingest, name_of
 
         get_current_context()["source_name"] = name_of(chain)
         return ingest(chain)
 
     @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, outlets=[ARRIVALS])
     def anonymize_shard(shard: int, reports: Any) -> dict[str, Any]:
-        from lastaisle_airflow.ingestion import anonymize
+        from lastaisle_airflow.tasks.ingestion import anonymize
 
         return anonymize(shard, reports)
 
     @task(outlets=[EVENTS])
     def announce(summary: Any, *, outlet_events: Any = None) -> None:
-        from lastaisle_airflow.ingestion import announced
+        from lastaisle_airflow.tasks.ingestion import announced
 
         said = announced(summary, get_current_context())
         outlet_events[EVENTS].add_partitions(said["partitions"])
@@ -86,7 +86,7 @@ def ingest_sessions() -> None:
 
     @task(outlets=[LATE_EVENTS])
     def announce_late(summary: Any, *, outlet_events: Any = None) -> None:
-        from lastaisle_airflow.ingestion import announced_late
+        from lastaisle_airflow.tasks.ingestion import announced_late
 
         said = announced_late(summary, get_current_context())
         outlet_events[LATE_EVENTS].add_partitions(said["partitions"])
@@ -94,13 +94,13 @@ def ingest_sessions() -> None:
 
     @task(outlets=[BACKLOG])
     def go_on() -> None:
-        from lastaisle_airflow.ingestion import require_backlog
+        from lastaisle_airflow.tasks.ingestion import require_backlog
 
         require_backlog(get_current_context())
 
     @task(trigger_rule=TriggerRule.NONE_SKIPPED, retries=0)
     def check_sources(chains: Any, summary: Any) -> None:
-        from lastaisle_airflow.ingestion import check_all_taken_in, gaps_of
+        from lastaisle_airflow.tasks.ingestion import check_all_taken_in, gaps_of
 
         check_all_taken_in(chains, summary, gaps_of(get_current_context()))
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from airflow.sdk import CronTriggerTimetable, Param, dag, get_current_context, task
 
-from lastaisle_airflow.defaults import DEFAULT_ARGS, MAINTENANCE_POOL
+from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS, MAINTENANCE_POOL
 
 PARAMS = {"dry_run": Param(False, type="boolean", description="Only say what would change.")}
 
@@ -44,13 +44,13 @@ def maintain_tables() -> None:
 
     @task
     def list_tables() -> list[str]:
-        from lastaisle_airflow.maintenance import tables
+        from lastaisle_airflow.tasks.maintenance import tables
 
         return tables()
 
     @task(map_index_template="{{ table_name }}")
     def maintain_table(table: str) -> dict[str, Any]:
-        from lastaisle_airflow.maintenance import maintain
+        from lastaisle_airflow.tasks.maintenance import maintain
 
         context = get_current_context()
         context["table_name"] = table

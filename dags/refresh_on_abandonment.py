@@ -29,12 +29,12 @@ from typing import Any
 
 from airflow.sdk import chain, dag, task
 
-from lastaisle.config import Settings
-from lastaisle_airflow.assets import abandoned_checkouts
-from lastaisle_airflow.deadlines import refresh_deadline
-from lastaisle_airflow.defaults import DEFAULT_ARGS
-from lastaisle_airflow.learning import announce_champion, release_candidate, train_and_evaluate
-from lastaisle_airflow.links import link_to_mlflow
+from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.assets import abandoned_checkouts
+from lastaisle_airflow.runtime.deadlines import refresh_deadline
+from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS
+from lastaisle_airflow.runtime.links import link_to_mlflow
+from lastaisle_airflow.tasks.learning import announce_champion, release_candidate, train_and_evaluate
 
 SETTINGS = Settings.from_env()
 
@@ -54,13 +54,13 @@ def refresh_on_abandonment() -> None:
 
     @task
     def plan_refresh() -> dict[str, Any]:
-        from lastaisle_airflow.refreshing import plan
+        from lastaisle_airflow.tasks.refreshing import plan
 
         return plan()
 
     @task
     def finish_refresh(planned: dict[str, Any]) -> None:
-        from lastaisle_airflow.refreshing import finish
+        from lastaisle_airflow.tasks.refreshing import finish
 
         finish(planned)
 

@@ -25,9 +25,9 @@ from typing import Any
 
 from airflow.sdk import CronTriggerTimetable, Param, chain, dag, get_current_context, task
 
-from lastaisle_airflow.defaults import DEFAULT_ARGS
-from lastaisle_airflow.learning import announce_champion, release_candidate, train_and_evaluate
-from lastaisle_airflow.links import link_to_mlflow
+from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS
+from lastaisle_airflow.runtime.links import link_to_mlflow
+from lastaisle_airflow.tasks.learning import announce_champion, release_candidate, train_and_evaluate
 
 
 def _optional(kind: str, description: str, **limits: Any) -> Param:
@@ -63,7 +63,7 @@ def retrain_full() -> None:
 
     @task
     def plan_window() -> dict[str, Any]:
-        from lastaisle_airflow.learning import given_params, plan
+        from lastaisle_airflow.tasks.learning import given_params, plan
 
         return plan("full", **given_params(get_current_context()["params"]))
 

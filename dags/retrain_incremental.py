@@ -37,13 +37,13 @@ from typing import Any
 
 from airflow.sdk import chain, dag, get_current_context, task
 
-from lastaisle.config import Settings
-from lastaisle_airflow.assets import EVENTS
-from lastaisle_airflow.defaults import DEFAULT_ARGS
-from lastaisle_airflow.drifting import TriggerWithNote
-from lastaisle_airflow.learning import announce_champion, release_candidate, train_and_evaluate
-from lastaisle_airflow.links import link_to_mlflow
-from lastaisle_airflow.partitions import learning, partition_of
+from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.assets import EVENTS
+from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS
+from lastaisle_airflow.runtime.links import link_to_mlflow
+from lastaisle_airflow.runtime.partitions import learning, partition_of
+from lastaisle_airflow.tasks.drifting import TriggerWithNote
+from lastaisle_airflow.tasks.learning import announce_champion, release_candidate, train_and_evaluate
 
 
 @dag(
@@ -60,7 +60,7 @@ def retrain_incremental() -> None:
 
     @task
     def plan_window() -> dict[str, Any]:
-        from lastaisle_airflow.learning import plan_partition
+        from lastaisle_airflow.tasks.learning import plan_partition
 
         return plan_partition(partition_of(get_current_context()))
 
@@ -71,7 +71,7 @@ def retrain_incremental() -> None:
 
     @task
     def fall_back(planned: dict[str, Any], move: dict[str, Any]) -> dict[str, str]:
-        from lastaisle_airflow.learning import require_fallback
+        from lastaisle_airflow.tasks.learning import require_fallback
 
         return require_fallback(planned, move)
 

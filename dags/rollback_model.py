@@ -17,8 +17,8 @@ from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context, task
 
-from lastaisle_airflow.defaults import DEFAULT_ARGS
-from lastaisle_airflow.learning import announce_champion
+from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS
+from lastaisle_airflow.tasks.learning import announce_champion
 
 PARAMS = {
     "to_version": Param(
@@ -50,7 +50,7 @@ def rollback_model() -> None:
     # Outside every pool: an emergency waits for no training.
     @task(execution_timeout=timedelta(minutes=10))
     def move_champion() -> dict[str, Any]:
-        from lastaisle_airflow.learning import roll_back
+        from lastaisle_airflow.tasks.learning import roll_back
 
         context = get_current_context()
         params = context["params"]

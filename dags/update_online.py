@@ -26,8 +26,8 @@ from typing import Any
 
 from airflow.sdk import PartitionedAssetTimetable, dag, get_current_context, task
 
-from lastaisle_airflow.assets import EVENTS
-from lastaisle_airflow.defaults import DEFAULT_ARGS, TRAINING_POOL
+from lastaisle_airflow.runtime.assets import EVENTS
+from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS, TRAINING_POOL
 
 
 @dag(
@@ -47,7 +47,7 @@ def update_online() -> None:
     # replaced meanwhile: the pool has one slot.
     @task(pool=TRAINING_POOL)
     def learn_sessions() -> dict[str, Any]:
-        from lastaisle_airflow.updating import update
+        from lastaisle_airflow.tasks.updating import update
 
         return update(get_current_context())
 

@@ -12,23 +12,23 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.sequences import Context, SessionLog
-from models.training import OBJECTIVE_WEIGHTS, Progress, TrainingOptions, TrainingReport
-from models.vocabulary import Vocabulary
+from models.data.sequences import Context, SessionLog
+from models.data.vocabulary import Vocabulary
+from models.options import OBJECTIVE_WEIGHTS, Progress, TrainingOptions, TrainingReport
 
 FORMAT = 1
 # Model name to "module:Class"; imported when a model is made, since most need TensorFlow.
 _MODULES: dict[str, str] = {
-    "attention": "models.attention:Attention",
-    "gru": "models.gru:GRU",
-    "transformer": "models.transformer:Transformer",
-    "hybrid": "models.hybrid:Hybrid",
-    "neighbours": "models.neighbours:Neighbours",
-    "factorization": "models.factorization:Factorization",
-    "ncf": "models.ncf:NCF",
-    "ensemble": "models.ensemble:Ensemble",
-    "popularity": "models.baselines:Popularity",
-    "cooccurrence": "models.baselines:Cooccurrence",
+    "attention": "models.sequential.attention:Attention",
+    "gru": "models.sequential.gru:GRU",
+    "transformer": "models.sequential.transformer:Transformer",
+    "hybrid": "models.sequential.hybrid:Hybrid",
+    "neighbours": "models.counting.neighbours:Neighbours",
+    "factorization": "models.factors.factorization:Factorization",
+    "ncf": "models.factors.ncf:NCF",
+    "ensemble": "models.blend.ensemble:Ensemble",
+    "popularity": "models.counting.baselines:Popularity",
+    "cooccurrence": "models.counting.baselines:Cooccurrence",
 }
 MODEL_NAMES = tuple(_MODULES)
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from models.options import TrainingOptions
 from models.recommender import ModelError
-from models.training import TrainingOptions
 
 
 @dataclass(frozen=True)

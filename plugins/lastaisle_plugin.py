@@ -2,9 +2,9 @@
 
 from airflow.plugins_manager import AirflowPlugin
 
-from lastaisle.config import Settings
-from lastaisle_airflow.deadlines import AbandonmentNoticed
-from lastaisle_airflow.links import MlflowRunLink
+from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.deadlines import AbandonmentNoticed
+from lastaisle_airflow.runtime.links import MlflowRunLink
 
 
 class LastaislePlugin(AirflowPlugin):

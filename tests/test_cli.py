@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from lastaisle import cli
 from lastaisle.cli.options import REFUSED
 from lastaisle.cli.terminal import open_replay_runs, read_values
-from lastaisle.config import Settings
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.ingest.changes import SchemaChangeError
 from lastaisle.release.online import OnlineReport
+from lastaisle.settings import Settings
 from models.recommender import MODEL_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -165,7 +165,7 @@ def test_a_refused_candidate_exits_with_its_own_code(monkeypatch):
 
     monkeypatch.setattr("lastaisle.cli.learning.open_stores", lambda lake: (Settings(), None, NoRegistry()))
     monkeypatch.setattr("lastaisle.release.release.release_candidate", lambda *_, **__: Refusal())
-    monkeypatch.setattr("lastaisle.release.evaluate.plan_of", lambda run_id, _: f"plan of {run_id}")
+    monkeypatch.setattr("lastaisle.evaluation.evaluate.plan_of", lambda run_id, _: f"plan of {run_id}")
     finished = []
     monkeypatch.setattr("lastaisle.training.refresh.finish_refresh", lambda _, plan: finished.append(plan))
     ended = CliRunner().invoke(cli.app, ["release", "--run-id", "r1"])

@@ -48,7 +48,7 @@ def produce(config: dict[str, str], topic: str, events: int, first: int = 0, rat
     """Write events to a topic, as fast as it goes or so many a second."""
     import duckdb
 
-    from lastaisle.ingest.kafka.connection import KafkaConnection
+    from lastaisle.kafka.connection import KafkaConnection
 
     producer = KafkaConnection(config).producer(defaults={"linger.ms": 20})
     began, at_once = time.perf_counter(), 1_000 if rate else PRODUCE_AT_ONCE
@@ -99,9 +99,9 @@ def drain_settings(config: dict[str, str], folder: Path) -> Any:
     """Return how topics are drained into a lake below the folder."""
     from data_contracts.contract import load_contract
     from lastaisle.ingest.batch import Ingestion
-    from lastaisle.ingest.kafka.connection import KafkaConnection
     from lastaisle.ingest.kafka.drain import Drain
     from lastaisle.ingest.sources import adapter
+    from lastaisle.kafka.connection import KafkaConnection
     from lastaisle.lake import Lake
     from lastaisle.privacy.keys import PseudonymKeys
 

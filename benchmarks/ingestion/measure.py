@@ -30,7 +30,7 @@ def import_first() -> float:
 
 def measured(events: int, seconds: float) -> dict[str, Any]:
     """Return rate, time and the most memory that this process held."""
-    from lastaisle.memory import peak_rss_mib
+    from lastaisle.telemetry.memory import peak_rss_mib
 
     return {
         "events": events,
@@ -54,7 +54,7 @@ class Stages(logging.Handler):
 
 def listen() -> Stages:
     """Let the stages tell how long they take."""
-    told = logging.getLogger("lastaisle.stages")
+    told = logging.getLogger("lastaisle.telemetry.stages")
     told.setLevel(logging.DEBUG)
     told.propagate = False
     stages = Stages()

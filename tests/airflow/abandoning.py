@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from lastaisle.config import Settings
 from lastaisle.lake import Lake
-from lastaisle.release import Registry
-from lastaisle_airflow.airflow_api import Run
+from lastaisle.registry.registry import Registry
+from lastaisle.settings import Settings
+from lastaisle_airflow.local.airflow_api import Run
 from tests.services.airflow import Airflow
 
 ITEMS = 40
@@ -46,10 +46,12 @@ def left_session(name: str, number: int) -> list[bytes]:
 
 def first_champion(home: Path) -> None:
     """Take in two days of history, and release what a training learned from them, by the pipeline's steps."""
+    from lastaisle.evaluation.evaluate import evaluate_candidate
     from lastaisle.ingest.run import ingest
     from lastaisle.privacy.keys import PseudonymKeys
-    from lastaisle.release import evaluate_candidate, release_candidate
-    from lastaisle.training import plan_window, train_candidate
+    from lastaisle.registry.plan import plan_window
+    from lastaisle.release.release import release_candidate
+    from lastaisle.training.train import train_candidate
 
     settings = Settings(home=home)
     lake, registry = Lake(settings.lake), Registry(settings)

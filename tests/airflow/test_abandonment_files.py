@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from lastaisle.training.abandonment import waiting
+from lastaisle.sessions.abandonment import waiting
 from lastaisle.training.refresh import REFRESHED
 from tests.airflow.abandoning import NOW, REFRESH, first_champion, left_session, misses, over, trained
 from tests.services.airflow import running_airflow

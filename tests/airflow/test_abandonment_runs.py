@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lastaisle.ingest.kafka.connection import KafkaConnection
-from lastaisle.ingest.kafka.control import send_control
-from lastaisle.release import Registry
-from lastaisle.release.evaluate import plan_of
-from lastaisle.training.abandonment import waiting
+from lastaisle.evaluation.evaluate import plan_of
+from lastaisle.kafka.connection import KafkaConnection
+from lastaisle.kafka.control import send_control
+from lastaisle.registry.registry import Registry
+from lastaisle.sessions.abandonment import waiting
 from lastaisle.training.refresh import REFRESHED
 from tests.airflow.abandoning import REFRESH, first_champion, left_session, misses, over, trained
 from tests.services.airflow import running_airflow

@@ -184,7 +184,7 @@ def test_a_pod_may_nothing_and_holds_nothing_of_its_node(pod):
 def test_every_setting_of_the_config_map_is_one_that_exists():
     import yaml
 
-    from lastaisle.config import Settings
+    from lastaisle.settings import Settings
 
     known = {f"LASTAISLE_{name.upper()}" for name in Settings.__dataclass_fields__}
     (settings,) = yaml.safe_load_all((TEMPLATE.parent / "config_map.yaml").read_text())

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from lastaisle.config import Settings
 from lastaisle.ingest.files import SourceFile
-from lastaisle_airflow import files, ingestion
+from lastaisle.settings import Settings
+from lastaisle_airflow.tasks import files, ingestion
 
 EVENT = {"event_type": "page_viewed", "session_id": "s1"}
 

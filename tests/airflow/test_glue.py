@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from lastaisle.config import Settings, SettingsError
 from lastaisle.errors import SourceError
-from lastaisle_airflow import defaults, drifting, ingestion, learning, links, partitions, updating
-from lastaisle_airflow.airflow_api import Run, seconds_of
-from lastaisle_airflow.assets import EVENTS
+from lastaisle.settings import Settings, SettingsError
+from lastaisle_airflow.local.airflow_api import Run, seconds_of
+from lastaisle_airflow.runtime import defaults, links, partitions
+from lastaisle_airflow.runtime.assets import EVENTS
+from lastaisle_airflow.tasks import drifting, ingestion, learning, updating
 from models.recommender import ModelError
 
 

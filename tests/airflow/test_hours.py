@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lastaisle.release.evaluate import plan_of
-from lastaisle.release.registry import Registry
+from lastaisle.evaluation.evaluate import plan_of
+from lastaisle.registry.registry import Registry
 from tests.services.airflow import running_airflow
 
 pytestmark = [pytest.mark.scheduler, pytest.mark.slow, pytest.mark.timeout(900)]

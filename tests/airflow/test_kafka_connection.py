@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lastaisle.errors import SourceError
-from lastaisle_airflow.kafka import kafka_connection
+from lastaisle_airflow.runtime.kafka import kafka_connection
 
 
 def test_the_extra_of_an_airflow_connection_holds_the_settings(monkeypatch):

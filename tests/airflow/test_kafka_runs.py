@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lastaisle.ingest.kafka.connection import KafkaConnection
-from lastaisle_airflow.airflow_api import AirflowApiError
+from lastaisle.kafka.connection import KafkaConnection
+from lastaisle_airflow.local.airflow_api import AirflowApiError
 from tests.services.airflow import running_airflow
 from tests.services.kafka import make_topic
 

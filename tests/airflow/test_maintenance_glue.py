@@ -5,7 +5,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from lastaisle.lake import Lake
-from lastaisle_airflow import maintenance
+from lastaisle_airflow.tasks import maintenance
 
 
 @pytest.fixture

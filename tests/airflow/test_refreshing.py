@@ -10,14 +10,15 @@ import pytest
 from airflow.sdk import PartitionedAssetTimetable
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from lastaisle.config import Settings
 from lastaisle.errors import NotEnoughDataError
-from lastaisle.training import TrainingPlan, Window
-from lastaisle.training.abandonment import Burst
+from lastaisle.registry.plan import TrainingPlan
+from lastaisle.sessions.abandonment import Burst
+from lastaisle.sessions.windows import Window
+from lastaisle.settings import Settings
 from lastaisle.training.refresh import NothingToRefreshError
-from lastaisle_airflow import learning, refreshing
-from lastaisle_airflow.assets import ARRIVALS, EVENTS, abandoned_checkouts
-from lastaisle_airflow.deadlines import first_noticed, refresh_deadline, report_miss
+from lastaisle_airflow.runtime.assets import ARRIVALS, EVENTS, abandoned_checkouts
+from lastaisle_airflow.runtime.deadlines import first_noticed, refresh_deadline, report_miss
+from lastaisle_airflow.tasks import learning, refreshing
 
 NOON = datetime(2025, 10, 9, 12, tzinfo=UTC)
 
@@ -32,8 +33,8 @@ def told(monkeypatch, tmp_path):
     monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path))
     monkeypatch.setenv("LASTAISLE_CONTROL_TOPIC", "kafka://shop/control")
     sent = []
-    monkeypatch.setattr("lastaisle_airflow.kafka.kafka_connection", lambda name: f"connection {name}")
-    monkeypatch.setattr("lastaisle.ingest.kafka.control.send_control", lambda *given: sent.append(given))
+    monkeypatch.setattr("lastaisle_airflow.runtime.kafka.kafka_connection", lambda name: f"connection {name}")
+    monkeypatch.setattr("lastaisle.kafka.control.send_control", lambda *given: sent.append(given))
     return sent
 
 
@@ -43,7 +44,7 @@ def notice(monkeypatch, found):
             send(found)
         return found
 
-    monkeypatch.setattr("lastaisle.training.abandonment.detect", look)
+    monkeypatch.setattr("lastaisle.sessions.abandonment.detect", look)
 
 
 def test_a_burst_is_told_as_it_is(monkeypatch, told):
@@ -74,7 +75,7 @@ def test_abandonments_of_which_nothing_can_be_learned_wait_no_longer(monkeypatch
         raise NotEnoughDataError("all of them refuse")
 
     monkeypatch.setattr("lastaisle.training.train.train_candidate", refuse)
-    monkeypatch.setattr("lastaisle.release.registry.Registry", lambda settings: None)
+    monkeypatch.setattr("lastaisle.registry.registry.Registry", lambda settings: None)
     finished = []
     monkeypatch.setattr(
         "lastaisle.training.refresh.finish_refresh", lambda lake, plan: finished.extend(plan.bursts)
@@ -123,7 +124,7 @@ def test_only_a_control_topic_is_watched():
     assert abandoned_checkouts(Settings()).watchers == []
     (watcher,) = abandoned_checkouts(Settings(control_topic="kafka://shop/control")).watchers
     path, given = watcher.trigger.serialize()
-    assert path == "lastaisle_airflow.watching.ControlTrigger"
+    assert path == "lastaisle_airflow.runtime.watching.ControlTrigger"
     assert (given["topics"], given["kafka_config_id"]) == (["control"], "shop")
 
 
@@ -143,7 +144,9 @@ def test_the_watcher_passes_over_what_is_not_for_it():
 
 def test_the_triggerer_loads_nothing_heavy():
     heavy = ("tensorflow", "mlflow", "pandas", "duckdb", "deltalake", "pyarrow")
-    program = f"import sys, lastaisle_airflow.watching; print([m for m in {heavy} if m in sys.modules])"
+    program = (
+        f"import sys, lastaisle_airflow.runtime.watching; print([m for m in {heavy} if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
@@ -168,7 +171,7 @@ def test_what_cannot_have_been_counts_from_the_run(wrong):
     ],
 )
 def test_the_callback_runs_where_the_executor_can_run_it(monkeypatch, executor, kind):
-    monkeypatch.setattr("lastaisle_airflow.deadlines.conf.get", lambda *_: executor)
+    monkeypatch.setattr("lastaisle_airflow.runtime.deadlines.conf.get", lambda *_: executor)
     alert = refresh_deadline(Settings(refresh_deadline_minutes=7))
     assert type(alert.callback).__name__ == kind
     assert alert.interval == timedelta(minutes=7)

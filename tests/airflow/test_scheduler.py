@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lastaisle.config import Settings
+from lastaisle.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 DAYS = ["2025-10-01", "2025-10-02"]
@@ -36,7 +36,7 @@ def run_demo(home):
         "LASTAISLE_MLFLOW_PORT": str(free_port()),
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")]),
     }
-    command = [sys.executable, "-m", "lastaisle_airflow.demo", "--days", "2", "--no-serve"]
+    command = [sys.executable, "-m", "lastaisle_airflow.local.demo", "--days", "2", "--no-serve"]
     done = subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
@@ -93,8 +93,8 @@ def test_the_second_day_was_warm_started_from_the_first(lake):
 
 
 def test_the_starved_candidate_was_refused_and_the_champion_moved_back(home, lake):
-    from lastaisle.release.ledger import Ledger
-    from lastaisle.release.registry import Registry
+    from lastaisle.registry.ledger import Ledger
+    from lastaisle.registry.registry import Registry
 
     settings = Settings(home=home)
     moves = Ledger(lake, settings.model_name).moves()

@@ -10,9 +10,9 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from lastaisle.config import Settings
-from lastaisle_airflow import services
-from lastaisle_airflow.services import PortTakenError, Service, ServiceError, Services
+from lastaisle.settings import Settings
+from lastaisle_airflow.local import services
+from lastaisle_airflow.local.services import PortTakenError, Service, ServiceError, Services
 
 
 @pytest.fixture

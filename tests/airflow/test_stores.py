@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from lastaisle.config import Settings, SettingsError
 from lastaisle.errors import SourceError
 from lastaisle.ingest.run import ingest
 from lastaisle.lake.opening import open_lake as open_plain_lake
 from lastaisle.privacy.keys import PseudonymKeys
-from lastaisle_airflow.stores import open_lake, source_options
+from lastaisle.settings import Settings, SettingsError
+from lastaisle_airflow.runtime.stores import open_lake, source_options
 
 SECRETS = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ALLOW_HTTP")
 EVENT = {

@@ -10,8 +10,8 @@ from collections import defaultdict
 import pytest
 
 from lastaisle.ingest.kafka.client import read_range, watermarks
-from lastaisle.ingest.kafka.connection import KafkaConnection
 from lastaisle.ingest.kafka.ranges import plan
+from lastaisle.kafka.connection import KafkaConnection
 from tests.services.kafka import make_topic
 
 

@@ -57,4 +57,4 @@ def test_airflow_does_not_execute_the_packages_under_plugins(parsed):
     ]
     bare = {path.stem for path in ours} - sys.stdlib_module_names - {"__init__", "__main__"}
     assert bare & set(parsed["modules"]) == set()
-    assert "lastaisle_airflow.links" in parsed["modules"], "by their full names they are importable"
+    assert "lastaisle_airflow.runtime.links" in parsed["modules"], "by their full names they are importable"

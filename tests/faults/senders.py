@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Lock
 
-from lastaisle.ingest.kafka.connection import KafkaConnection
+from lastaisle.kafka.connection import KafkaConnection
 from tests.faults.traffic import BEGIN, STEP, Message, Sent
 from tests.faults.worlds import Sender
 

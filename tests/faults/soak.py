@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from lastaisle.ingest.kafka.client import watermarks
-from lastaisle.ingest.kafka.connection import KafkaConnection
 from lastaisle.ingest.options import IngestOptions
+from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.lake import Lake
 from tests.faults.reconcile import UnreconciledError, reconcile
 from tests.faults.senders import (

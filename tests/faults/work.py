@@ -16,12 +16,12 @@ from typing import Protocol
 from data_contracts.contract import load_contract
 from lastaisle.ingest.batch import Ingestion
 from lastaisle.ingest.kafka.avro import AvroSchemas
-from lastaisle.ingest.kafka.connection import KafkaConnection
 from lastaisle.ingest.kafka.drain import Drain, drain
 from lastaisle.ingest.kafka.payloads import Decoder
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.run import ingest
 from lastaisle.ingest.sources import adapter
+from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.lake import Lake
 from lastaisle.lake.maintenance import maintain, tables_of
 from lastaisle.privacy.anonymize import anonymize_shard

@@ -11,12 +11,12 @@ from pathlib import Path
 from lastaisle.ingest.batch import Ingestion
 from lastaisle.ingest.files import list_files
 from lastaisle.ingest.kafka.client import watermarks
-from lastaisle.ingest.kafka.connection import KafkaConnection
 from lastaisle.ingest.kafka.messages import RangeMessages
 from lastaisle.ingest.kafka.ranges import plan
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.run import ingest_file
 from lastaisle.ingest.sources import adapter
+from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.lake import Lake
 from lastaisle.privacy.keys import PseudonymKeys
 from tests.faults.boundaries import BOUNDARIES, OF_FILES, OF_SHARDS

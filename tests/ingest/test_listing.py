@@ -12,10 +12,10 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from lastaisle.config import Settings
 from lastaisle.errors import SourceError
 from lastaisle.ingest.files import SourceFile
 from lastaisle.ingest.listing import look, new_files, places
+from lastaisle.settings import Settings
 
 HOUR = timedelta(hours=1)
 

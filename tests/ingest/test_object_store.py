@@ -13,13 +13,13 @@ import textwrap
 import boto3
 import pytest
 
-from lastaisle.config import Settings
 from lastaisle.ingest.files import SourceFile
 from lastaisle.ingest.listing import new_files
 from lastaisle.ingest.run import ingest
 from lastaisle.lake import Lake
 from lastaisle.privacy.keys import PseudonymKeys
-from lastaisle_airflow.partitions import source_of
+from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.partitions import source_of
 
 
 def test_logs_are_ingested_from_a_bucket_into_a_lake_in_a_bucket(s3, tmp_path):

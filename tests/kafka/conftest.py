@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from lastaisle.ingest.kafka.client import RangeRead, read_range, watermarks
-from lastaisle.ingest.kafka.connection import KafkaConnection
 from lastaisle.ingest.kafka.payloads import Decoder
 from lastaisle.ingest.kafka.ranges import plan
+from lastaisle.kafka.connection import KafkaConnection
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import time
 import pytest
 
 from lastaisle.ingest.kafka.client import read_range, watermarks
-from lastaisle.ingest.kafka.connection import KafkaConnection
 from lastaisle.ingest.kafka.dead_letters import send_dead_letters
-from lastaisle.ingest.kafka.errors import KafkaSourceError
 from lastaisle.ingest.kafka.ranges import plan
+from lastaisle.kafka.connection import KafkaConnection
+from lastaisle.kafka.errors import KafkaSourceError
 
 
 def test_tls_and_login_serve_every_kind_of_client(broker, topic, send):

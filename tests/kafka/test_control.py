@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lastaisle.config import SettingsError
-from lastaisle.ingest.kafka.connection import KafkaConnection
-from lastaisle.ingest.kafka.control import control_topic, read_control, send_control
-from lastaisle.ingest.kafka.errors import KafkaSourceError
-from lastaisle.training.abandonment import Burst
+from lastaisle.kafka.connection import KafkaConnection
+from lastaisle.kafka.control import control_topic, read_control, send_control
+from lastaisle.kafka.errors import KafkaSourceError
+from lastaisle.sessions.abandonment import Burst
+from lastaisle.settings import SettingsError
 from tests.services.kafka import make_topic
 
 

@@ -9,8 +9,8 @@ from confluent_kafka import Consumer, TopicPartition
 
 from lastaisle.ingest.kafka.client import read_range, watermarks
 from lastaisle.ingest.kafka.dead_letters import ID, send_dead_letters
-from lastaisle.ingest.kafka.errors import KafkaSourceError
 from lastaisle.ingest.kafka.ranges import plan
+from lastaisle.kafka.errors import KafkaSourceError
 from tests.services.kafka import make_topic
 
 POISON = b'{"caf\xe9": 1}'

@@ -10,10 +10,10 @@ from confluent_kafka import TopicPartition
 
 from data_contracts.contract import load_contract
 from lastaisle.ingest.batch import Ingestion
-from lastaisle.ingest.kafka.connection import KafkaConnection
 from lastaisle.ingest.kafka.drain import Drain, drain, plan_topics
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.sources import adapter
+from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.lake import Lake
 from lastaisle.privacy.keys import PseudonymKeys
 from tests.services.kafka import make_topic
@@ -99,7 +99,7 @@ def test_what_was_deleted_before_it_was_read_is_told_once(draining, topic, send,
 
 def test_dead_letters_that_cannot_be_sent_hold_the_batch_back(draining, topic, send, monkeypatch):
     from lastaisle.ingest.kafka import drain as module
-    from lastaisle.ingest.kafka.errors import KafkaSourceError
+    from lastaisle.kafka.errors import KafkaSourceError
 
     def refuse(*_: object) -> None:
         raise KafkaSourceError("no room")

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from lastaisle.ingest.kafka.avro import AvroSchemas
 from lastaisle.ingest.kafka.client import read_range, watermarks
-from lastaisle.ingest.kafka.errors import KafkaSourceError
 from lastaisle.ingest.kafka.payloads import Decoder
 from lastaisle.ingest.kafka.ranges import plan
+from lastaisle.kafka.errors import KafkaSourceError
 
 CLICK = {
     "type": "record",

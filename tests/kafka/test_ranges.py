@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lastaisle.ingest.kafka.address import KafkaSource, is_kafka, parse_source
-from lastaisle.ingest.kafka.errors import KafkaSourceError, OffsetsWentBackError
 from lastaisle.ingest.kafka.ranges import Watermarks, plan, range_key, share
+from lastaisle.kafka.address import KafkaSource, is_kafka, parse_source
+from lastaisle.kafka.errors import KafkaSourceError, OffsetsWentBackError
 
 
 def marks(partition: int = 0, low: int = 0, end: int = 100, topic_id: str = "id-1") -> Watermarks:

@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 import keeping
 from keeping import NOW, POLICY, TABLE, age, fill, rows, values
 
-from lastaisle.config import Settings, SettingsError
 from lastaisle.lake import Lake
 from lastaisle.lake.maintenance import MaintenanceError, MaintenancePolicy, maintain, tables_of
+from lastaisle.settings import Settings, SettingsError
 
 KEPT = list(range(10, 40))
 

@@ -6,11 +6,11 @@ import sys
 import numpy as np
 import pytest
 
-from models import ranking
-from models.ranking import rank_targets, summarize
+from models.data.sequences import Examples, SessionLog, next_item_examples
+from models.evaluation import ranking
+from models.evaluation.ranking import rank_targets, summarize
+from models.options import OptionsError, TrainingOptions
 from models.recommender import ModelError, best, create, load
-from models.sequences import Examples, SessionLog, next_item_examples
-from models.training import OptionsError, TrainingOptions
 
 LOG = SessionLog.from_lists([["a", "b", "c"], ["a", "b"], ["a", "d"], ["e"]])
 
@@ -157,7 +157,10 @@ def test_a_model_that_diverged_is_not_ranked():
 
 def test_a_model_is_imported_without_keras():
     """It would double the time that each task spends on importing TensorFlow."""
-    program = "import sys, models.attention; print({'keras', 'sklearn', 'matplotlib'} & set(sys.modules))"
+    program = (
+        "import sys, models.sequential.attention; "
+        "print({'keras', 'sklearn', 'matplotlib'} & set(sys.modules))"
+    )
     environment = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True

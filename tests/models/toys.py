@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.sequences import SessionLog
+from models.data.sequences import SessionLog
 
 
 def rings(n_sessions, seed, n_items=40, prefix=""):

@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from lastaisle.config import Settings
+from lastaisle.evaluation.evaluate import evaluate_candidate
 from lastaisle.lake import Lake
-from lastaisle.release import Registry, current_champion, evaluate_candidate, release_candidate
-from lastaisle.training import plan_window, train_candidate
+from lastaisle.registry.plan import plan_window
+from lastaisle.registry.registry import Registry
+from lastaisle.release.release import current_champion, release_candidate
+from lastaisle.settings import Settings
+from lastaisle.training.train import train_candidate
 
 FIRST_DAY = datetime(2025, 10, 6, tzinfo=UTC)
 ITEMS = 60
@@ -63,21 +66,21 @@ def events(days=3, sessions=400, seed=1):
 
 
 def package(recommender, folder):
-    """Stand in for models.packaging.package."""
-    import models.packaging
+    """Stand in for models.serving.packaging.package."""
+    import models.serving.packaging
 
     return {
         "python_model": str(Path(__file__).with_name("light_model.py")),
-        "signature": models.packaging.signature(),
+        "signature": models.serving.packaging.signature(),
         "pip_requirements": ["mlflow"],
     }
 
 
 def pack_lightly(setattr_):
     """Replace the packing of models, through monkeypatch.setattr or setattr."""
-    import models.packaging
+    import models.serving.packaging
 
-    setattr_(models.packaging, "package", package)
+    setattr_(models.serving.packaging, "package", package)
 
 
 class Installation:

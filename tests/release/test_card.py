@@ -15,13 +15,12 @@ import pytest
 from rich.console import Console
 
 from lastaisle.cli.learning import _by_objective
-from lastaisle.release import GateRules
-from lastaisle.release.card import model_card
-from lastaisle.release.card_facts import Facts, escape
-from lastaisle.release.card_page import MARKDOWN, PAGE, TAG, card_page
-from lastaisle.release.evaluate import plan_of, stored_report
-from lastaisle.release.gate import Decision, decide
-from lastaisle.release.report import EvaluationReport
+from lastaisle.evaluation.evaluate import plan_of, stored_report
+from lastaisle.evaluation.report import EvaluationReport
+from lastaisle.release.card.card import model_card
+from lastaisle.release.card.facts import Facts, escape
+from lastaisle.release.card.page import MARKDOWN, PAGE, TAG, card_page
+from lastaisle.release.gate import Decision, GateRules, decide
 
 SECTIONS = [
     *("Model details", "Intended use", "Data", "Metrics", "Slices", "Limits", "Privacy", "How to use"),

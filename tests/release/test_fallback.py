@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from lastaisle.registry.ledger import PROMOTE, REFUSE, REGISTER, ROLLBACK, Move
 from lastaisle.release.fallback import full_training_due, refused_in_a_row
-from lastaisle.release.ledger import PROMOTE, REFUSE, REGISTER, ROLLBACK, Move
 
 
 def move(action, version, kind="incremental"):

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
+from lastaisle.evaluation.report import Estimate, Evaluation, Scores
 from lastaisle.release.gate import Decision, GateRules, decide
-from lastaisle.release.report import Estimate, Evaluation, Scores
 
 
 def exactly(value):

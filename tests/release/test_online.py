@@ -12,13 +12,14 @@ from click.testing import CliRunner
 from mlflow.cli import gc
 
 from lastaisle.errors import RegistryError
-from lastaisle.release import GateRules, current_champion, rollback
+from lastaisle.registry.registry import Registry
+from lastaisle.release.gate import GateRules
 from lastaisle.release.online import update_online
-from lastaisle.release.registry import Registry
-from lastaisle.release.release import settle
+from lastaisle.release.release import current_champion, settle
+from lastaisle.release.rollback import rollback
+from lastaisle.sessions.windows import Window, training_sessions
 from lastaisle.training.online import ARTIFACT, SHOPPERS, finished_until, newest_delta, with_delta
-from lastaisle.training.windows import Window, training_sessions
-from models.online import OnlineDelta
+from models.online.delta import OnlineDelta
 
 SMALL = {"embedding_size": 16, "epochs": 3, "warm_epochs": 1, "negatives": 64, "learning_rate": 0.01}
 CONSENT = "consent_personalization"

@@ -5,13 +5,15 @@ from datetime import timedelta
 import pyarrow as pa
 import pytest
 
-from lastaisle.config import Settings
 from lastaisle.errors import NotEnoughDataError
-from lastaisle.release import Ledger, current_champion
+from lastaisle.evaluation.evaluate import evaluate_candidate, plan_of
+from lastaisle.registry.ledger import Ledger
+from lastaisle.registry.plan import StalePlanError, TrainingPlan
 from lastaisle.release.correction import plan_correction
-from lastaisle.release.evaluate import evaluate_candidate, plan_of
-from lastaisle.training import StalePlanError, TrainingPlan, train_candidate
-from lastaisle.training.abandonment import keep_new, waiting
+from lastaisle.release.release import current_champion
+from lastaisle.sessions.abandonment import keep_new, waiting
+from lastaisle.sessions.windows import Window, training_sessions
+from lastaisle.settings import Settings
 from lastaisle.training.refresh import (
     REACH,
     REFRESHED,
@@ -21,7 +23,7 @@ from lastaisle.training.refresh import (
     plan_refresh,
     refresh_sessions,
 )
-from lastaisle.training.windows import Window, training_sessions
+from lastaisle.training.train import train_candidate
 
 from .made_up_shop import FIRST_DAY, events
 

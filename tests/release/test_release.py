@@ -8,14 +8,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from lastaisle.config import SettingsError
 from lastaisle.errors import NotEnoughDataError, RegistryError
-from lastaisle.release import GateRules, Ledger, NotEvaluatedError, current_champion, rollback
+from lastaisle.evaluation.evaluate import plan_of
+from lastaisle.registry.ledger import Ledger
+from lastaisle.registry.plan import StalePlanError, TrainingPlan, plan_window
 from lastaisle.release.correction import plan_correction
-from lastaisle.release.evaluate import plan_of
-from lastaisle.training import StalePlanError, TrainingPlan, plan_window, train_candidate
+from lastaisle.release.gate import GateRules
+from lastaisle.release.release import NotEvaluatedError, current_champion
+from lastaisle.release.rollback import rollback
+from lastaisle.settings import SettingsError
+from lastaisle.training.train import train_candidate
+from models.options import TrainingOptions
 from models.recommender import ModelError
-from models.training import TrainingOptions
 
 STRICT = GateRules(margin=-1.0)  # nothing is ever better by 1.0, so it refuses all but a first candidate
 
@@ -76,7 +80,7 @@ def test_everything_twice_changes_nothing(home):
 
 def test_a_run_tells_what_made_it(home, monkeypatch):
     monkeypatch.setenv("LASTAISLE_GIT_REVISION", "abc123")
-    from lastaisle.training.revision import git_revision
+    from lastaisle.registry.revision import git_revision
 
     git_revision.cache_clear()
     run_id = home.train(1)

@@ -17,10 +17,10 @@ from unittest import mock
 
 import psutil
 
-from lastaisle.config import Settings
 from lastaisle.lake import Lake
-from lastaisle_airflow.airflow_api import AirflowApi, AirflowApiError, Run, ticks
-from lastaisle_airflow.services import environment
+from lastaisle.settings import Settings
+from lastaisle_airflow.local.airflow_api import AirflowApi, AirflowApiError, Run, ticks
+from lastaisle_airflow.local.services import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -108,7 +108,7 @@ def running_airflow(
     home.mkdir(parents=True, exist_ok=True)
     with (home / "services.log").open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "lastaisle_airflow.services"],
+            [sys.executable, "-m", "lastaisle_airflow.local.services"],
             env=complete,
             cwd=home,
             stdin=subprocess.DEVNULL,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lastaisle.training.similar import cluster, described, draw
-from models.sequences import SessionLog
+from models.data.sequences import SessionLog
 
 SHELF = 12
 

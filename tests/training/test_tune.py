@@ -13,29 +13,29 @@ import pytest
 from typer.testing import CliRunner
 
 from lastaisle import cli
-from lastaisle.benchmark import read_sessions
 from lastaisle.cli.terminal import read_values
-from lastaisle.config import Settings
 from lastaisle.errors import NotEnoughDataError
-from lastaisle.release import Registry
+from lastaisle.evaluation.benchmark import read_sessions
+from lastaisle.registry.registry import Registry
+from lastaisle.settings import Settings
 from lastaisle.training.study import PARENT_TAG, TRIAL_TAG, TuningError
 from lastaisle.training.tune import Search, tune
+from models.data.sequences import SessionLog
+from models.options import TrainingOptions
 from models.recommender import MODEL_NAMES, ModelError
 from models.search_space import SEARCH_SPACES, Between, search_space
-from models.sequences import SessionLog
-from models.training import TrainingOptions
 
 KILLED_IN_THE_THIRD_TRIAL = """
 import os, signal, sys
-import models.ranking
+import models.evaluation.ranking
 from lastaisle import cli
-rank, calls = models.ranking.rank_targets, []
+rank, calls = models.evaluation.ranking.rank_targets, []
 def killed(*arguments):
     calls.append(1)
     if len(calls) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return rank(*arguments)
-models.ranking.rank_targets = killed
+models.evaluation.ranking.rank_targets = killed
 sys.argv[0] = "lastaisle"
 cli.main()
 """
@@ -117,7 +117,7 @@ def test_the_best_of_all_trials_is_found_and_logged(store, home):
 
 
 def test_only_the_newest_sessions_judge_and_none_of_them_trains(store, home, monkeypatch):
-    from models.baselines import Popularity
+    from models.counting.baselines import Popularity
 
     seen = {}
     fit = Popularity.fit
@@ -203,7 +203,7 @@ def test_time_ends_a_tuning_after_one_trial_or_more(store, home):
 def test_a_trial_that_diverges_is_judged_as_nothing(store, home, monkeypatch):
     import dataclasses
 
-    from models.baselines import Cooccurrence
+    from models.counting.baselines import Cooccurrence
 
     fit = Cooccurrence.fit
 
@@ -217,7 +217,7 @@ def test_a_trial_that_diverges_is_judged_as_nothing(store, home, monkeypatch):
 def test_a_trial_that_fails_ends_the_tuning_and_counts_for_nothing(store, home, monkeypatch):
     log = SessionLog.from_lists(sessions())
     with monkeypatch.context() as patch:
-        patch.setattr("models.ranking.rank_targets", lambda *_: 1 / 0)
+        patch.setattr("models.evaluation.ranking.rank_targets", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             tune(log, search(study="mine"), store, home)
     done = tune(log, search(study="mine", trials=1), store, home)

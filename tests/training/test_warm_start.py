@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from lastaisle.lake import Lake
-from lastaisle.training.plan import TrainingPlan
+from lastaisle.registry.plan import TrainingPlan
+from lastaisle.sessions.windows import Window, training_sessions
 from lastaisle.training.warm_start import REPLAY, mini_batch
-from lastaisle.training.windows import Window, training_sessions
 
 END = datetime(2025, 10, 31, tzinfo=UTC)
 LEARNED = END - timedelta(hours=24)

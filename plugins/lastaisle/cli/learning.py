@@ -26,9 +26,9 @@ from lastaisle.cli.terminal import (
 )
 
 if TYPE_CHECKING:
-    from lastaisle.config import Settings
-    from lastaisle.release.report import EvaluationReport
-    from models.sequences import SessionLog
+    from lastaisle.evaluation.report import EvaluationReport
+    from lastaisle.settings import Settings
+    from models.data.sequences import SessionLog
 
 
 def train(
@@ -50,12 +50,12 @@ def train(
 
     A refresh learns from the abandoned checkouts that wait for one, and from sessions like theirs.
     """
+    from lastaisle.registry.plan import plan_window
     from lastaisle.release.release import current_champion
-    from lastaisle.training.plan import plan_window
+    from lastaisle.sessions.windows import newest_data_end
     from lastaisle.training.refresh import plan_refresh
     from lastaisle.training.train import train_candidate
-    from lastaisle.training.windows import newest_data_end
-    from models.training import TrainingOptions
+    from models.options import TrainingOptions
 
     values = read_values(hyperparameters)
     settings, tables, registry = open_stores(lake)
@@ -98,7 +98,7 @@ def tune(
     """Search hyperparameters on a tail of the training sessions; those given with --set stay as they are."""
     from lastaisle.training.tune import Search
     from lastaisle.training.tune import tune as run
-    from models.training import TrainingOptions
+    from models.options import TrainingOptions
 
     values = read_values(hyperparameters)
     settings = read_settings(lake)
@@ -132,9 +132,9 @@ def _tuning_sessions(
     settings: Settings, train_file: Path | None, data_end: datetime | None
 ) -> tuple[SessionLog, float | None]:
     """Read a split's train part, or the window that a full training would read, with its half-life."""
-    from lastaisle.benchmark import read_sessions
+    from lastaisle.evaluation.benchmark import read_sessions
     from lastaisle.lake.opening import open_lake
-    from lastaisle.training.windows import Window, newest_data_end, training_sessions
+    from lastaisle.sessions.windows import Window, newest_data_end, training_sessions
 
     if train_file is not None:
         return read_sessions(train_file), None
@@ -148,7 +148,7 @@ def _tuning_sessions(
 
 def evaluate(run_id: RunId, lake: LakeUrl = "", report: Report = None) -> None:
     """Measure a candidate beside champion and baselines on the hours after its window."""
-    from lastaisle.release.evaluate import evaluate_candidate
+    from lastaisle.evaluation.evaluate import evaluate_candidate
 
     _, tables, registry = open_stores(lake)
     with bar("Evaluating") as progress:
@@ -184,7 +184,7 @@ def release(
     report: Report = None,
 ) -> None:
     """Register an evaluated candidate, and make it champion if the gate agrees."""
-    from lastaisle.release.evaluate import plan_of
+    from lastaisle.evaluation.evaluate import plan_of
     from lastaisle.release.gate import GateRules
     from lastaisle.release.release import release_candidate
     from lastaisle.training.refresh import finish_refresh
@@ -258,11 +258,11 @@ def replay(
     report: Report = None,
 ) -> None:
     """Replay history period by period: is learning every day worth it, and what does it cost?"""
-    from lastaisle.replay import read_periods
-    from lastaisle.replay import replay as run
-    from lastaisle.replay_chart import draw, tabulate
-    from lastaisle.replay_log import log_replay
-    from models.training import TrainingOptions
+    from lastaisle.replay.chart import draw, tabulate
+    from lastaisle.replay.log import log_replay
+    from lastaisle.replay.replay import read_periods
+    from lastaisle.replay.replay import replay as run
+    from models.options import TrainingOptions
 
     options = TrainingOptions.from_dict(read_values(hyperparameters))
     with bar("Reading") as progress:
@@ -289,7 +289,7 @@ def accuracy(
     report: Report = None,
 ) -> None:
     """Train on a split, rank every test target among all items, print the metrics."""
-    from lastaisle.benchmark import benchmark_accuracy
+    from lastaisle.evaluation.benchmark import benchmark_accuracy
 
     with bar("Training") as progress:
         done = benchmark_accuracy(train_file, test_file, model, read_values(hyperparameters), progress)

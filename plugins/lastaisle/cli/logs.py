@@ -40,9 +40,9 @@ def ingest(
 
     Of a kafka:// source, whose settings LASTAISLE_KAFKA holds, all that waits now is taken in.
     """
-    from lastaisle.ingest.kafka.address import is_kafka
     from lastaisle.ingest.options import IngestOptions
     from lastaisle.ingest.run import ingest as run
+    from lastaisle.kafka.address import is_kafka
     from lastaisle.lake.opening import open_lake
     from lastaisle.privacy.keys import PseudonymKeys
 
@@ -78,11 +78,11 @@ def lag(
 
     LASTAISLE_KAFKA holds the cluster's settings.
     """
-    from lastaisle.ingest.kafka.address import parse_source
     from lastaisle.ingest.kafka.client import watermarks
-    from lastaisle.ingest.kafka.connection import KafkaConnection
     from lastaisle.ingest.kafka.lag import measure_lag
     from lastaisle.ingest.kafka.progress import committed_offsets
+    from lastaisle.kafka.address import parse_source
+    from lastaisle.kafka.connection import KafkaConnection
     from lastaisle.lake.opening import open_lake
 
     settings = read_settings(lake)
@@ -111,11 +111,11 @@ def _drain(
 ) -> IngestReport:
     from data_contracts.contract import load_contract
     from lastaisle.ingest.batch import Ingestion
-    from lastaisle.ingest.kafka.address import parse_source
-    from lastaisle.ingest.kafka.connection import KafkaConnection
     from lastaisle.ingest.kafka.drain import Drain, drain
     from lastaisle.ingest.kafka.payloads import Decoder
     from lastaisle.ingest.sources import adapter
+    from lastaisle.kafka.address import parse_source
+    from lastaisle.kafka.connection import KafkaConnection
     from lastaisle.lake.tables import EVENTS, RAW_EVENTS
 
     topics = parse_source(source).topics

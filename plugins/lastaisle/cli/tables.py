@@ -13,7 +13,7 @@ from lastaisle.cli.options import BREAKING, DRIFTED, UNMARKED, LakeUrl, Report
 from lastaisle.cli.terminal import bar, console, errors, open_stores, read_settings, write
 
 if TYPE_CHECKING:
-    from lastaisle.drift.report import DriftReport
+    from lastaisle.monitor.drift.report import DriftReport
 
 
 def maintain(
@@ -66,10 +66,10 @@ def drift(
 
     Exits with 0 if nothing did, 13 if something did.
     """
-    from lastaisle.drift.detect import detect
-    from lastaisle.drift.report import draw
     from lastaisle.lake.tables import DRIFT
-    from lastaisle.release.serving import serving_versions
+    from lastaisle.monitor.drift.detect import detect
+    from lastaisle.monitor.drift.report import draw
+    from lastaisle.monitor.drift.serving import serving_versions
 
     settings, tables, registry = open_stores(lake)
     with bar("Measuring"):
@@ -90,10 +90,10 @@ def abandonment(lake: LakeUrl = "", report: Report = None) -> None:
     Told, as one message without persons or sessions, is LASTAISLE_CONTROL_TOPIC, where it is set (with
     LASTAISLE_KAFKA). Exits with 0, also when nothing is new.
     """
-    from lastaisle.ingest.kafka.connection import KafkaConnection
-    from lastaisle.ingest.kafka.control import control_topic, send_control
+    from lastaisle.kafka.connection import KafkaConnection
+    from lastaisle.kafka.control import control_topic, send_control
     from lastaisle.lake.opening import open_lake
-    from lastaisle.training.abandonment import Burst, detect
+    from lastaisle.sessions.abandonment import Burst, detect
 
     settings = read_settings(lake)
     address = settings.control_topic

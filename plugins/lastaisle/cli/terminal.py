@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from lastaisle.config import Settings
+from lastaisle.settings import Settings
 
 if TYPE_CHECKING:
     from lastaisle.lake import Lake
-    from lastaisle.release.registry import Registry
+    from lastaisle.registry.registry import Registry
 
 console = Console()
 errors = Console(stderr=True)
@@ -33,7 +33,7 @@ def read_settings(lake: str = "") -> Settings:
 def open_stores(lake: str) -> tuple[Settings, Lake, Registry]:
     """Read the settings; open the lake and the registry."""
     from lastaisle.lake.opening import open_lake
-    from lastaisle.release.registry import Registry
+    from lastaisle.registry.registry import Registry
 
     settings = read_settings(lake)
     return settings, open_lake(settings), Registry(settings)
@@ -50,7 +50,7 @@ def open_replay_runs(settings: Settings) -> Registry:
 
 
 def _open_experiment(settings: Settings, name: str) -> Registry:
-    from lastaisle.release.registry import Registry
+    from lastaisle.registry.registry import Registry
 
     return Registry(replace(settings, experiment=f"{settings.experiment}-{name}"))
 

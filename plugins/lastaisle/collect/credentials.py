@@ -7,7 +7,7 @@ import binascii
 import hmac
 from dataclasses import dataclass, field
 
-from lastaisle.config import Settings, SettingsError
+from lastaisle.settings import Settings, SettingsError
 
 
 @dataclass(frozen=True)

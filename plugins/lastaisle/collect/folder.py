@@ -14,7 +14,7 @@ from threading import Condition, Thread
 from lastaisle.collect.calls import Call
 from lastaisle.collect.landing import LandingFile, make_folder, recover
 from lastaisle.collect.refusal import BusyError, StorageError
-from lastaisle.config import Settings, SettingsError
+from lastaisle.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from lastaisle.collect.calls import Call
 from lastaisle.collect.refusal import BusyError, StorageError
-from lastaisle.config import Settings, SettingsError
-from lastaisle.ingest.kafka.address import parse_source
-from lastaisle.ingest.kafka.connection import KafkaConnection
+from lastaisle.kafka.address import parse_source
+from lastaisle.kafka.connection import KafkaConnection
+from lastaisle.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from confluent_kafka import Producer

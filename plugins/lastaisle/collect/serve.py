@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lastaisle.collect.credentials import Credentials
 from lastaisle.collect.sink import Sink
-from lastaisle.config import Settings
+from lastaisle.settings import Settings
 
 SHUTDOWN_SECONDS = 20
 

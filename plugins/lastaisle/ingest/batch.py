@@ -26,7 +26,7 @@ from lastaisle.lake.tables import BATCHES, BATCHES_SCHEMA, QUARANTINE, RAW_EVENT
 from lastaisle.lake.workspace import open_workspace
 from lastaisle.privacy.anonymize import anonymize_batch, anonymize_taken
 from lastaisle.privacy.keys import PseudonymKeys
-from lastaisle.stages import stage
+from lastaisle.telemetry.stages import stage
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 20

@@ -23,8 +23,8 @@ from lastaisle.ingest.slices import Slice, Slices
 from lastaisle.ingest.sources import Adapter, adapter
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import BATCHES, EVENTS, RAW_EVENTS
-from lastaisle.memory import peak_rss_mib
 from lastaisle.privacy.keys import PseudonymKeys
+from lastaisle.telemetry.memory import peak_rss_mib
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 5

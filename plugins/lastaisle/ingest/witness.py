@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from data_contracts.contract import Contract
 from lastaisle.errors import LastaisleError
 from lastaisle.ingest.staging import Staging
-from lastaisle.stages import stage
+from lastaisle.telemetry.stages import stage
 
 
 class DisagreementError(LastaisleError):

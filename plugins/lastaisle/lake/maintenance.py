@@ -26,12 +26,12 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable, WriterProperties
 from deltalake.exceptions import CommitFailedError
 
-from lastaisle.config import Settings, SettingsError
 from lastaisle.errors import LastaisleError
 from lastaisle.lake.lake import ATTEMPTS, Lake, LakeConflictError, VersionGoneError
 from lastaisle.lake.query import Query
 from lastaisle.lake.tables import ALL_TABLES, QUARANTINE, RAW_EVENTS, TRAINING_RUNS
 from lastaisle.lake.workspace import open_workspace
+from lastaisle.settings import Settings, SettingsError
 
 T = TypeVar("T")
 #: Tables whose rows expire, as they hold what the shop sent: raw identifiers and all.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from lastaisle.config import Settings, SettingsError
 from lastaisle.lake.lake import Lake
+from lastaisle.settings import Settings, SettingsError
 
 
 def open_lake(settings: Settings) -> Lake:

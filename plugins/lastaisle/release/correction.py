@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lastaisle.release.evaluate import plan_of
+from lastaisle.evaluation.evaluate import plan_of
+from lastaisle.registry.plan import StalePlanError, TrainingPlan, plan_window
 from lastaisle.release.release import current_champion
-from lastaisle.training.plan import StalePlanError, TrainingPlan, plan_window
 
 if TYPE_CHECKING:
-    from lastaisle.config import Settings
     from lastaisle.lake.lake import Lake
-    from lastaisle.release.registry import Registry
+    from lastaisle.registry.registry import Registry
+    from lastaisle.settings import Settings
 
 
 def plan_correction(lake: Lake, settings: Settings, registry: Registry) -> TrainingPlan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lastaisle.release.ledger import PROMOTE, REFUSE, ROLLBACK, Move
+from lastaisle.registry.ledger import PROMOTE, REFUSE, ROLLBACK, Move
 
 REFUSALS = 2
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lastaisle.release.report import CHURN, Evaluation, Scores
+from lastaisle.evaluation.report import CHURN, Evaluation, Scores
 
 if TYPE_CHECKING:
-    from lastaisle.config import Settings
+    from lastaisle.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def decide(
         candidate: its evaluation.
         champion: the champion's; None without one.
         rules: default those of GateRules.
-        quarantined: share of the rows in quarantine (lastaisle.release.feed); None = not known, not judged.
+        quarantined: share of the rows in quarantine (see evaluation/feed.py); None = not known, not judged.
     """
     rules = rules or GateRules()
     checks = [_beats_popularity(candidate, rules)]

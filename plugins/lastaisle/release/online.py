@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from lastaisle.registry.plan import Champion
 from lastaisle.training.online import BASE, UNTIL, StoredDelta, learn_online
-from lastaisle.training.plan import Champion
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
-    from lastaisle.release.registry import Registry
+    from lastaisle.registry.registry import Registry
 
 ALIAS = "online"
 KEPT = 2  # versions of a champion's updates: that of the alias, and the one before it

@@ -9,17 +9,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lastaisle.errors import LastaisleError
-from lastaisle.release.card_page import log_card
-from lastaisle.release.evaluate import plan_of, stored_report
+from lastaisle.evaluation.evaluate import plan_of, stored_report
+from lastaisle.registry.ledger import PROMOTE, REFUSE, REGISTER, Ledger, Move
+from lastaisle.release.card.page import log_card
 from lastaisle.release.gate import Decision, GateRules, decide
-from lastaisle.release.ledger import PROMOTE, REFUSE, REGISTER, Ledger, Move
 from lastaisle.release.online import online_alias
 
 if TYPE_CHECKING:
+    from lastaisle.evaluation.report import EvaluationReport
     from lastaisle.lake.lake import Lake
-    from lastaisle.release.registry import Registry
-    from lastaisle.release.report import EvaluationReport
-    from lastaisle.training.plan import Champion
+    from lastaisle.registry.plan import Champion
+    from lastaisle.registry.registry import Registry
 
 DECISION = "release/decision.json"
 

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lastaisle.errors import RegistryError
-from lastaisle.release.ledger import ROLLBACK, Ledger, Move
-from lastaisle.release.registry import RUN_KEY
+from lastaisle.registry.ledger import ROLLBACK, Ledger, Move
+from lastaisle.registry.registry import RUN_KEY
 from lastaisle.release.release import settle
 from lastaisle.training.online import BASE
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
-    from lastaisle.release.registry import Registry
+    from lastaisle.registry.registry import Registry
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Online updates of the champion: learn the sessions that ended since, and keep what moved as an MLflow run.
 
-A run holds the arrays of the delta (models.online) and, as a tag, the moment up to which it has learned: both
+A run holds the arrays of the delta (models/online) and, as a tag, the moment up to which it has learned: both
 count when the run is finished, so whatever is killed when, no session is lost or learned twice. A delta
 belongs to one version; another champion starts without one. Only shoppers' vectors go on, where the
 champion's training began with a delta: no weight holds them, so its run says whose they are (SHOPPERS).
@@ -16,14 +16,14 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from lastaisle.training.plan import Champion
-from lastaisle.training.revision import git_revision
-from lastaisle.training.windows import Window, newest_data_end, refusing_shoppers, training_sessions
+from lastaisle.registry.plan import Champion
+from lastaisle.registry.revision import git_revision
+from lastaisle.sessions.windows import Window, newest_data_end, refusing_shoppers, training_sessions
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
     from lastaisle.training.train import ModelStore
-    from models.online import OnlineDelta
+    from models.online.delta import OnlineDelta
     from models.recommender import Recommender
 
 BASE = "lastaisle.online_base"
@@ -81,8 +81,8 @@ def with_delta(champion: Champion, registry: ModelStore, until: datetime) -> tup
         The model; and the run whose shoppers its updates are to begin with: that of the folded updates, or
         of those that the champion itself goes on from; None if there is neither.
     """
-    from models.online import OnlineDelta
-    from models.online_model import folded
+    from models.online.delta import OnlineDelta
+    from models.online.model import folded
 
     recommender = registry.load_recommender(champion.run_id)
     stored = newest_delta(champion.version, registry, until)
@@ -107,7 +107,7 @@ def learn_online(champion: Champion, lake: Lake, registry: ModelStore, until: da
         ModelError: a champion of an architecture that has no table of embeddings.
         NotEnoughDataError: the lake has no events.
     """
-    from models.online_model import OnlineModel
+    from models.online.model import OnlineModel
 
     run_key = _run_key(champion.version)
     registry.discard_unfinished(run_key)
@@ -157,7 +157,7 @@ def _begun(
     """Return the stored delta of a champion, or its first, with the shoppers that its training names."""
     from mlflow.exceptions import MlflowException
 
-    from models.online import OnlineDelta
+    from models.online.delta import OnlineDelta
 
     delta = OnlineDelta.on(recommender)
     if stored:

@@ -15,27 +15,27 @@ from typing import TYPE_CHECKING, Any
 
 from lastaisle.errors import LastaisleError, NotEnoughDataError
 from lastaisle.lake.tables import TRAINING_RUNS
-from lastaisle.training.abandonment import Burst, mark, sessions_of, waiting
-from lastaisle.training.plan import Champion, TrainingPlan, choose_learner
-from lastaisle.training.similar import cluster, described
-from lastaisle.training.windows import (
+from lastaisle.registry.plan import Champion, TrainingPlan, choose_learner
+from lastaisle.sessions.abandonment import Burst, mark, sessions_of, waiting
+from lastaisle.sessions.windows import (
     SessionsRead,
     Window,
     evaluation_sessions,
     newest_data_end,
     training_sessions,
 )
+from lastaisle.training.similar import cluster, described
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lastaisle.config import Settings
     from lastaisle.lake.lake import Lake
-    from models.sequences import SessionLog
+    from lastaisle.settings import Settings
+    from models.data.sequences import SessionLog
 
-REFRESHED = "refreshed"  # the step that is done for each burst once; see lastaisle.training.abandonment
-REACH = 0.3  # how far an item may move on the unit sphere; see models.training.TrainingOptions.trust_region
+REFRESHED = "refreshed"  # the step that is done for each burst once; see lastaisle.sessions.abandonment
+REACH = 0.3  # how far an item may move on the unit sphere; see models.options.TrainingOptions.trust_region
 # Sessions of other kinds, for each that is targeted, and the rate as a share of a warm start's. In
 # benchmarks/refresh.py (seeds 7 and 8) these gained 3 and 5 points of recall@20, and 0 and 3 on abandoned
 # sessions; on seed 7 a quarter of a session at the full rate lost 2.5 and 5.

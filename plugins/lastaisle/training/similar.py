@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from models.sequences import SessionLog
+    from models.data.sequences import SessionLog
 
 TOPICS = 64  # numbers that a session's items are boiled down to
 MOST_CLUSTERS = 12

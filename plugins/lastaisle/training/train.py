@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake.tables import TRAINING_RUNS
+from lastaisle.registry.plan import Champion, TrainingPlan
+from lastaisle.registry.revision import git_revision
+from lastaisle.sessions.windows import SessionsRead, training_sessions
 from lastaisle.training.online import SHOPPERS, with_delta
-from lastaisle.training.plan import Champion, TrainingPlan
 from lastaisle.training.refresh import RefreshRead, refresh_sessions
-from lastaisle.training.revision import git_revision
 from lastaisle.training.similar import draw
 from lastaisle.training.warm_start import mini_batch
-from lastaisle.training.windows import SessionsRead, training_sessions
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
+    from models.data.sequences import SessionLog
+    from models.options import Progress, TrainingReport
     from models.recommender import Recommender
-    from models.sequences import SessionLog
-    from models.training import Progress, TrainingReport
 
 MIN_SESSIONS = 100  # with two items or more; fewer teach a model little but noise
 
@@ -155,9 +155,9 @@ def _train(
 ) -> Trained:
     import numpy as np
 
+    from models.data.sequences import decay_weights
+    from models.options import TrainingOptions
     from models.recommender import create
-    from models.sequences import decay_weights
-    from models.training import TrainingOptions
 
     options = TrainingOptions.from_dict(plan.options)
     if plan.warm_start_version is None:

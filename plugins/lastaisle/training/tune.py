@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from optuna import Study
 
-    from models.sequences import Examples, SessionLog
-    from models.training import Progress, TrainingOptions
+    from models.data.sequences import Examples, SessionLog
+    from models.options import Progress, TrainingOptions
 
 METRIC = "mrr@20+recall@20"
 MIN_TARGETS = 100  # of the tail; on fewer, chance alone picks the best
@@ -58,7 +58,7 @@ class Search:
         model: one of models.search_space.SEARCH_SPACES.
         options: where the search begins, and the values of what is not searched.
         fixed: names of hyperparameters that keep their values in `options`.
-        metric: what is to be high: a metric of models/metrics.py with its k, or a sum of some ("a@20+b@20").
+        metric: what is to be high: a metric of models/evaluation with its k, or a sum of some ("a@20+b@20").
         trials: finished trials that the study has in the end, those of earlier calls included.
         minutes: no trial begins after so many; None = all of them. The first always does.
         tail: share of the sessions, the newest, that judge.
@@ -153,7 +153,7 @@ def _metrics(metric: str) -> list[str]:
     """Return the metrics of a sum of them."""
     import numpy as np
 
-    from models.metrics import per_example
+    from models.evaluation.metrics import per_example
 
     names = [part.strip() for part in metric.split("+")]
     for name in names:
@@ -179,7 +179,7 @@ def _split(log: SessionLog, search: Search) -> _Work:
     """Cut the newest sessions off, to judge by."""
     import numpy as np
 
-    from models.sequences import decay_weights, next_item_examples
+    from models.data.sequences import decay_weights, next_item_examples
 
     log = log.select(np.argsort(log.ended_at, kind="stable"))
     cut = len(log) - round(search.tail * len(log))
@@ -269,8 +269,8 @@ def _judge(
     work: _Work, options: TrainingOptions, names: list[str], progress: Progress | None
 ) -> dict[str, float]:
     """Train from scratch, and rank the targets of the tail."""
-    from models.metrics import per_example
-    from models.ranking import rank_targets
+    from models.evaluation.metrics import per_example
+    from models.evaluation.ranking import rank_targets
     from models.recommender import create
 
     recommender = create(work.search.model, options)

@@ -7,15 +7,15 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lastaisle.lake.workspace import open_tables
-from lastaisle.training.windows import Window, training_sessions
+from lastaisle.sessions.windows import Window, training_sessions
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from lastaisle.lake.lake import Lake
-    from lastaisle.training.plan import TrainingPlan
-    from models.sequences import SessionLog
+    from lastaisle.registry.plan import TrainingPlan
+    from models.data.sequences import SessionLog
 
 REPLAY = 0.25  # older sessions replayed, as a share of the new ones
 
@@ -81,7 +81,7 @@ def mini_batch(
     """
     import numpy as np
 
-    from models.sequences import SessionLog, decay_weights
+    from models.data.sequences import SessionLog, decay_weights
 
     since = max(plan.window.start, learned_until)
     new = log.select(log.ended_at >= since.timestamp())

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lastaisle.ingest.kafka.errors import KafkaSourceError
+from lastaisle.kafka.errors import KafkaSourceError
 
 VARIABLE = "LASTAISLE_AVRO_SCHEMAS"
 CONFLUENT = b"\x00"  # then four bytes of the schema's id

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from lastaisle.ingest.files import LINES
-from lastaisle.ingest.kafka.connection import KafkaConnection, Trouble
-from lastaisle.ingest.kafka.errors import KafkaSourceError
 from lastaisle.ingest.kafka.messages import STALL_SECONDS, RangeMessages
 from lastaisle.ingest.kafka.payloads import Decoder
 from lastaisle.ingest.kafka.ranges import Gap, OffsetRange, Watermarks
+from lastaisle.kafka.connection import KafkaConnection, Trouble
+from lastaisle.kafka.errors import KafkaSourceError
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from lastaisle.ingest.files import PAYLOAD_BYTES
-from lastaisle.ingest.kafka.connection import KafkaConnection
-from lastaisle.ingest.kafka.errors import KafkaSourceError
 from lastaisle.ingest.kafka.messages import ASK, STALL_SECONDS, RangeMessages
 from lastaisle.ingest.kafka.ranges import OffsetRange
+from lastaisle.kafka.connection import KafkaConnection
+from lastaisle.kafka.errors import KafkaSourceError
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message, Producer

@@ -13,16 +13,16 @@ import pyarrow.compute as pc
 
 from lastaisle.ingest.batch import Batch, Ingestion, OvertakenError, read_batch, take_in
 from lastaisle.ingest.kafka.client import read_range
-from lastaisle.ingest.kafka.connection import KafkaConnection
 from lastaisle.ingest.kafka.dead_letters import send_dead_letters
 from lastaisle.ingest.kafka.payloads import Decoder
 from lastaisle.ingest.kafka.progress import plan_run
 from lastaisle.ingest.kafka.ranges import Gap, OffsetRange, Plan, range_key
 from lastaisle.ingest.report import BatchReport, IngestReport
+from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import BATCHES, GAPS, GAPS_SCHEMA, QUARANTINE
-from lastaisle.memory import peak_rss_mib
 from lastaisle.privacy.anonymize import anonymize_pending
+from lastaisle.telemetry.memory import peak_rss_mib
 
 alerts = logging.getLogger("lastaisle.alerts")
 ATTEMPTS = 5

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from lastaisle.ingest.kafka.client import TIMEOUT_SECONDS, watermarks
-from lastaisle.ingest.kafka.connection import KafkaConnection
-from lastaisle.ingest.kafka.errors import KafkaSourceError
 from lastaisle.ingest.kafka.ranges import Watermarks
+from lastaisle.kafka.connection import KafkaConnection
+from lastaisle.kafka.errors import KafkaSourceError
 
 LAG_SCHEMA = pa.schema(
     [

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from lastaisle.ingest.kafka.connection import KafkaConnection, Trouble
-from lastaisle.ingest.kafka.errors import KafkaSourceError, OffsetsWentBackError
 from lastaisle.ingest.kafka.ranges import Gap, OffsetRange
+from lastaisle.kafka.connection import KafkaConnection, Trouble
+from lastaisle.kafka.errors import KafkaSourceError, OffsetsWentBackError
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, Message, TopicPartition

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from lastaisle.ingest.kafka.client import watermarks
-from lastaisle.ingest.kafka.connection import KafkaConnection
 from lastaisle.ingest.kafka.ranges import Plan, Watermarks, plan, range_key
+from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import BATCHES, QUARANTINE
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lastaisle.ingest.kafka.errors import OffsetsWentBackError
+from lastaisle.kafka.errors import OffsetsWentBackError
 
 
 @dataclass(frozen=True, order=True)

@@ -1,0 +1,1 @@
+"""Models that combine other models: the ensemble."""

@@ -1,0 +1,1 @@
+"""Models that count: popularity, co-occurrence, and session neighbours."""

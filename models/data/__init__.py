@@ -1,0 +1,1 @@
+"""Sessions as arrays: the vocabulary, sequences, batches, and context features."""

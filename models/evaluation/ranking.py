@@ -1,0 +1,90 @@
+"""Full ranking: where each example's target stands among all items, no sampled negatives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.data.sequences import Context, Examples
+from models.evaluation.metrics import summarize_ranks
+from models.options import Progress
+from models.recommender import Recommender
+
+SCORES_AT_ONCE = 1 << 25  # 128 MiB of float32: products of fewer rows took a quarter longer a row
+AT_A_TIME = 2  # chunks: while the scores of one are multiplied on all cores, the other is ranked on one
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The outcome of a full ranking.
+
+    Attributes:
+        ranks: int32 [n], from 1; 0 = the model does not know the target: a miss.
+        top: int32 [n, k], the first k items of each example, as the model's vocabulary indices.
+        session: int32 [n], each example's session, for bootstrap intervals.
+        n_items: items ranked.
+    """
+
+    ranks: NDArray[np.int32]
+    top: NDArray[np.int32]
+    session: NDArray[np.int32]
+    n_items: int
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(self.ranks)
+
+    def select(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Ranking:
+        """Keep these examples, e.g. those of a slice."""
+        return Ranking(self.ranks[rows], self.top[rows], self.session[rows], self.n_items)
+
+
+def rank_targets(
+    model: Recommender, examples: Examples, k: int = 20, progress: Progress | None = None
+) -> Ranking:
+    """Rank every example's target among all items of the model.
+
+    Equal scores rank by vocabulary index, the lower first, so that a rank agrees with the list shown. A
+    prefix without a known item is ranked by popularity, as `recommend` does, unless the model knows the
+    session by its context. Memory is bounded: examples are taken in chunks, by length, AT_A_TIME of them at a
+    time.
+    """
+    encoded = examples.encode(model.vocabulary)
+    n_items = len(model.vocabulary)
+    ranks = np.zeros(len(examples), np.int32)
+    top = np.zeros((len(examples), min(k, n_items)), np.int32)
+    is_known = encoded.end > encoded.start
+    is_known |= model.knows(Context(encoded.session_columns), len(examples))
+    known = np.flatnonzero(is_known)
+    order = known[np.argsort((encoded.end - encoded.start)[known], kind="stable")]
+    chunk = max(1, min(1024, SCORES_AT_ONCE // max(1, n_items)))
+
+    def rank(rows: NDArray[np.intp]) -> int:
+        prefixes = encoded.prefixes(rows, model.options.max_length)
+        context = encoded.context(rows, model.options.max_length)
+        ranks[rows], top[rows] = model.rank(prefixes, encoded.targets[rows], k, context)
+        return len(rows)
+
+    chunks = [order[at : at + chunk] for at in range(0, len(order), chunk)]
+    done = sum(map(rank, chunks[:1]))  # alone: a model may first have to make its scorer
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        for ranked in pool.map(rank, chunks[1:]):
+            done += ranked
+            if progress:
+                progress(done / len(order), "ranking")
+    empty = np.flatnonzero(~is_known)
+    if len(empty):
+        popular = model.vocabulary.popular(n_items)
+        place = np.zeros(model.vocabulary.size, np.int32)
+        place[popular] = np.arange(1, n_items + 1)
+        ranks[empty], top[empty] = place[encoded.targets[empty]], popular[:k]
+    return Ranking(ranks, top, examples.session, n_items)
+
+
+def summarize(ranking: Ranking, ks: Sequence[int] = (1, 5, 10, 20)) -> dict[str, float]:
+    """Return every metric at every k: {"recall@20": …, "coverage@20": …}; see `metrics.py` beside."""
+    return summarize_ranks(ranking.ranks, ranking.top, ranking.n_items, ks)

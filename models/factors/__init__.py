@@ -1,0 +1,1 @@
+"""Models that factorize: matrix factorization and NCF."""

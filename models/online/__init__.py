@@ -1,0 +1,1 @@
+"""Online updates: changes of a champion's embeddings between two trainings."""

@@ -1,0 +1,1 @@
+"""Models that read a session as a sequence: attention, GRU, Transformer, and hybrid."""

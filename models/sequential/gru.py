@@ -1,0 +1,85 @@
+"""GRU4Rec: a gated recurrent unit reads the session item by item (Hidasi et al. 2016, 2018)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from models.layers.encoder import Dropout, Encoder, glorot, linear, variables
+from models.options import TrainingOptions
+from models.sequential.sequence_model import SequenceModel
+
+
+class GRUEncoder(tf.Module):
+    """Stacked gated recurrent units over the items' embeddings; see `Encoder`.
+
+    The embeddings are constrained: what is read and what is scored is one table (Hidasi & Karatzoglou 2018).
+    The state is projected and normalized, so that it is scored by cosine as every sequence model's is.
+    """
+
+    def __init__(self, size: int, max_length: int, layers: int, seed: int) -> None:
+        super().__init__()
+        self.size = size
+        self.max_length = max_length
+        self.layers = layers
+        generator = np.random.default_rng(seed)
+        initial = {}
+        for layer in range(layers):
+            initial[f"{layer}/input"] = np.concatenate([glorot(generator, size, size) for _ in range(3)], 1)
+            initial[f"{layer}/state"] = np.concatenate([_orthogonal(generator, size) for _ in range(3)], 1)
+            initial[f"{layer}/input_bias"] = np.zeros(3 * size)
+            initial[f"{layer}/state_bias"] = np.zeros(3 * size)
+        initial["project"] = glorot(generator, size, size)
+        self.weights = variables(initial)
+
+    def __call__(
+        self, items: tf.Tensor, known: tf.Tensor, dropout: float = 0.0, seed: tf.Tensor | int = 0
+    ) -> tf.Tensor:
+        """Encode every position of every session; see `Encoder`."""
+        drop = Dropout(dropout, seed)
+        hidden = tf.transpose(items * math.sqrt(self.size), (1, 0, 2))  # by steps: [length, b, size]
+        known = tf.transpose(known)[:, :, None]
+        for layer in range(self.layers):
+            hidden = self._layer(layer, drop(hidden), known)
+        states = linear(tf.transpose(drop(hidden), (1, 0, 2)), self.weights["project"])
+        return tf.math.l2_normalize(states, -1, epsilon=1e-12)
+
+    def _layer(self, layer: int, inputs: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
+        """Return one layer's state after every step, [length, b, size]; a padded step leaves it as it was.
+
+        The inputs of all steps are multiplied at once, so a step is left with one product: that of the
+        state. The reset gate acts after that product, not before it (as in cuDNN), which makes it one.
+        """
+        weights = self.weights
+        from_inputs = linear(inputs, weights[f"{layer}/input"]) + weights[f"{layer}/input_bias"]
+        by_state, state_bias = weights[f"{layer}/state"].value(), weights[f"{layer}/state_bias"].value()
+
+        def step(state: tf.Tensor, given: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+            from_input, read = given
+            from_state = tf.matmul(state, by_state) + state_bias
+            size = 2 * self.size
+            gates = tf.sigmoid(from_input[:, :size] + from_state[:, :size])
+            reset, keep = tf.split(gates, 2, axis=1)
+            proposed = tf.tanh(from_input[:, size:] + reset * from_state[:, size:])
+            return tf.where(read, proposed + keep * (state - proposed), state)
+
+        return tf.scan(step, (from_inputs, known), tf.zeros_like(inputs[0]))
+
+
+class GRU(SequenceModel):
+    """GRU4Rec with constrained embeddings; see `GRUEncoder`."""
+
+    name = "gru"
+
+    def make_encoder(self, options: TrainingOptions) -> Encoder:
+        """Make an untrained encoder."""
+        return GRUEncoder(options.embedding_size, options.max_length, options.layers, options.seed)
+
+
+def _orthogonal(generator: np.random.Generator, size: int) -> NDArray[np.float64]:
+    """Draw an orthogonal matrix: it neither shrinks nor blows up a state that passes it again and again."""
+    q, r = np.linalg.qr(generator.standard_normal((size, size)))
+    return q * np.sign(np.diag(r))

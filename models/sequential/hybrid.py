@@ -1,0 +1,225 @@
+"""The hybrid: towers for the shopper and the basket and the session's encoder, trained together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from models.data.batches import Batches
+from models.data.features import Bound, FeatureReader, Features
+from models.data.sequences import Context, SessionLog
+from models.layers.encoder import Dropout, Encoder
+from models.options import TrainingOptions
+from models.sequential.attention import Attention
+from models.sequential.hybrid_encoder import HybridEncoder
+from models.sequential.scorer import Scorer
+from models.sequential.trainer import Trainer
+
+WANTED = {
+    "sessions": ("user", "device_type", "country", "region", "started_at"),
+    "events": ("event_type", "dwell_ms", "price"),
+    "items": ("category", "brand", "price"),
+}
+KNOWN_FROM = 2  # sessions of a user who gets a row: one session is told nothing by its own user
+LEAST_COUNT = 1e-3  # of an item that was never seen: it can be drawn as a negative, hardly ever
+
+
+class HybridScorer(Scorer):
+    """Scores every item for sessions and their context; what is exported.
+
+    Attributes:
+        score_in_context: from prefixes and raw columns, by name, to {"scores": float32 [b, size]}. Strings:
+            "" = unknown; numbers, float64: NaN = unknown. Of sessions [b], of events [b, length].
+    """
+
+    def __init__(
+        self, table: tf.Tensor, encoder: Encoder, temperature: float, features: Mapping[str, Features]
+    ) -> None:
+        super().__init__(table, encoder, temperature)
+        self._sessions, self._events = (FeatureReader(features[kind]) for kind in ("sessions", "events"))
+        specs = {"prefixes": tf.TensorSpec((None, None), tf.int32, name="prefixes")}
+        for kind, shape in (("sessions", (None,)), ("events", (None, None))):
+            for name, dtype in features[kind].columns.items():
+                specs[name] = tf.TensorSpec(shape, dtype, name=name)
+        self.score_in_context = tf.function(self._in_context, autograph=False).get_concrete_function(**specs)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32, name="prefixes")])
+    def score(self, prefixes: tf.Tensor) -> tf.Tensor:
+        """Score as `Scorer.score` does; the context is unknown."""
+        return self._in_context(prefixes)["scores"]
+
+    def _in_context(self, prefixes: tf.Tensor, **columns: tf.Tensor) -> dict[str, tf.Tensor]:
+        shape = tf.shape(prefixes)
+        inputs = self._sessions(columns, shape[:1]) | self._events(columns, shape)
+        return {"scores": self._score(prefixes, **inputs)}
+
+
+class HybridTrainer(Trainer):
+    """A trainer whose items are more than their rows of the table."""
+
+    encoder: HybridEncoder
+
+    def __init__(
+        self,
+        table: NDArray[np.float32],
+        encoder: HybridEncoder,
+        options: TrainingOptions,
+        features: Mapping[str, Features],
+        items: Mapping[str, NDArray[Any]],
+    ) -> None:
+        inputs = features["sessions"].specs(None) | features["events"].specs(None, None)
+        super().__init__(table, encoder, options, inputs)
+        self._items = {name: tf.constant(values) for name, values in items.items()}
+
+    def embeddings(self) -> tf.Tensor:
+        """Return what every item is scored by, [size, d]."""
+        return self._of(tf.range(tf.shape(self.table)[0]), self.table, Dropout(0.0, 0))
+
+    def _embedded(self, rows: tf.Tensor, table_rows: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        return self._of(rows, table_rows, Dropout(self.options.dropout, seed + 2))
+
+    def _of(self, rows: tf.Tensor, own: tf.Tensor, drop: Dropout) -> tf.Tensor:
+        items = {name: tf.gather(values, rows) for name, values in self._items.items()}
+        return self.encoder.embedded(own, items.pop("seen"), items, drop)
+
+
+class Hybrid(Attention):
+    """The attention model's encoder, with context, basket and item features; see `HybridEncoder`.
+
+    What a log tells of sessions, events and items when the model is trained from scratch decides what the
+    model reads from then on; see WANTED. Items of a catalogue that have features join the vocabulary without
+    an event.
+    """
+
+    name = "hybrid"
+
+    def __init__(self, options: TrainingOptions | None = None) -> None:
+        super().__init__(options)
+        self._features = {kind: Features() for kind in WANTED}
+        self._items: dict[str, NDArray[Any]] = {"seen": np.zeros(1, np.float32)}
+
+    def make_encoder(self, options: TrainingOptions) -> Encoder:
+        """Make an untrained encoder for the features there are."""
+        session = super().make_encoder(options)
+        return HybridEncoder(session, options.embedding_size, self._features, options.seed)
+
+    def _grown_encoder(self, old: Encoder) -> Encoder:
+        """Return an encoder with a row for every name: old rows unmoved."""
+        encoder = self.make_encoder(self.options)
+        for name, weight in encoder.weights.items():
+            grown = weight.numpy()
+            known = old.weights[name].numpy()
+            grown[tuple(map(slice, known.shape))] = known
+            weight.assign(grown)
+        return encoder
+
+    def _retire(self, log: SessionLog, trainer: Trainer) -> None:
+        """Keep all items: what the catalogue describes may be recommended unseen."""
+
+    def _make_trainer(self, table: NDArray[np.float32], encoder: Encoder) -> Trainer:
+        assert isinstance(encoder, HybridEncoder)
+        return HybridTrainer(table, encoder, self.options, self._features, self._items)
+
+    def _make_scorer(self, trainer: Trainer) -> Scorer:
+        temperature = self.options.temperature
+        return HybridScorer(trainer.embeddings(), trainer.encoder, temperature, self._features)
+
+    def _batches(self, log: SessionLog, weights: NDArray[np.float32]) -> Batches:
+        return Batches(
+            log,
+            weights,
+            self.vocabulary,
+            self.options.max_length,
+            of_sessions=_read(self._features["sessions"], log.context, len(log)),
+            of_events=_read(self._features["events"], log.event_context, log.n_events),
+        )
+
+    def _read_counts(self, log: SessionLog, weights: NDArray[np.float32]) -> None:
+        """Grow vocabulary and features, also by catalogue items that nobody has seen, and count."""
+        super()._read_counts(log, weights)
+        self._read_features(log)
+        described = _read(self._features["items"], log.item_features, len(log.catalogue))
+        self.vocabulary = self.vocabulary.grow(log.catalogue[_any_known(described, len(log.catalogue))])
+        self.vocabulary = self.vocabulary.with_counts(
+            np.concatenate([[0.0], np.maximum(self.vocabulary.counts[1:], LEAST_COUNT)])
+        )
+        place = self.vocabulary.encode(log.catalogue)
+        seen = np.bincount(log.items, minlength=len(log.catalogue)).astype(np.float32)
+        self._items = {
+            name: _grown(self._items.get(name), values, self.vocabulary.size)
+            for name, values in (described | {"seen": seen}).items()
+        }
+        self._items["seen"][place] += seen
+        for name, values in described.items():
+            known = _any_known({name: values}, len(values)) & (place > 0)
+            self._items[name][place[known]] = values[known]
+
+    def _read_features(self, log: SessionLog) -> None:
+        """Learn the features of a log, or on a warm start the names that are new."""
+        columns = {"sessions": log.context, "events": log.event_context, "items": log.item_features}
+        bounds = {"user": Bound(self.options.users, KNOWN_FROM)}
+        for kind, features in self._features.items():
+            if self._trainer:
+                self._features[kind] = features.grown(columns[kind], bounds)
+            else:
+                self._features[kind] = Features.learn(columns[kind], WANTED[kind], bounds)
+        if not self._trainer:
+            self._items = {}
+
+    def scores(self, prefixes: NDArray[np.int32], context: Context | None = None) -> NDArray[np.float32]:
+        """Score every item as `SequenceModel.scores` does, for the sessions' context."""
+        scorer, context = self.scorer(), context or Context()
+        assert isinstance(scorer, HybridScorer)
+        columns = self._features["sessions"].raw(context.sessions, len(prefixes))
+        columns |= self._features["events"].raw(context.events, *prefixes.shape)
+        scores = scorer.score_in_context(prefixes=tf.constant(prefixes), **columns)["scores"].numpy()
+        scores[:, 0] = -np.inf
+        return scores
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return weights, optimizer slots, and what is known of features and items."""
+        features = {f"features/{kind}": features.to_array() for kind, features in self._features.items()}
+        items = {f"items/{name}": values for name, values in self._items.items()}
+        return super().arrays() | features | items
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Take over what `arrays` gave."""
+        self._features = {kind: Features.from_array(arrays[f"features/{kind}"]) for kind in WANTED}
+        self._items = {
+            name.removeprefix("items/"): values for name, values in arrays.items() if name[:6] == "items/"
+        }
+        super().restore(arrays)
+
+    def export_scorer(self, directory: Path) -> None:
+        """Write a SavedModel: `score`, `max_length`, and the signature `in_context` with raw columns."""
+        scorer = self.scorer()
+        assert isinstance(scorer, HybridScorer)
+        signatures = {"serving_default": scorer.score, "in_context": scorer.score_in_context}
+        tf.saved_model.save(scorer, str(directory), signatures=signatures)
+
+
+def _read(features: Features, columns: Mapping[str, NDArray[Any]], n: int) -> dict[str, NDArray[Any]]:
+    """Encode columns of n values, at once."""
+    found = FeatureReader(features)(features.raw(columns, n), tf.constant([n]))
+    return {name: values.numpy() for name, values in found.items()}
+
+
+def _any_known(encoded: Mapping[str, NDArray[Any]], n: int) -> NDArray[np.bool_]:
+    """Tell of which of n things any feature is known: its row, or the flag of a number, is not 0."""
+    known = np.zeros(n, bool)
+    for values in encoded.values():
+        known |= (values if values.ndim == 1 else values[:, -1]) > 0
+    return known
+
+
+def _grown(old: NDArray[Any] | None, like: NDArray[Any], size: int) -> NDArray[Any]:
+    """Return values of `size` items, those there were, then zeros: unknown."""
+    grown = np.zeros((size, *like.shape[1:]), like.dtype)
+    if old is not None:
+        grown[: len(old)] = old
+    return grown

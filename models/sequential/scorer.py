@@ -1,0 +1,46 @@
+"""What a trained sequence model exports: it scores every item by its cosine with a session's state."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from models.layers.encoder import Encoder
+
+PADDED_SCORE = -1e9
+
+
+class Scorer(tf.Module):
+    """Scores every item for the last position of sessions; what is exported.
+
+    Attributes:
+        max_length: the last items of a session that it reads.
+        encoder: reads sessions.
+    """
+
+    def __init__(self, table: tf.Tensor, encoder: Encoder, temperature: float) -> None:
+        super().__init__()
+        self.max_length = tf.Variable(encoder.max_length, trainable=False)
+        self.encoder = encoder
+        self._temperature = temperature
+        normalized = tf.math.l2_normalize(table, -1)
+        padding = tf.one_hot(0, tf.shape(table)[0])[:, None] * PADDED_SCORE
+        self._items = tf.Variable(tf.concat([normalized, padding], 1), trainable=False)  # [size, d + 1]
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32, name="prefixes")])
+    def score(self, prefixes: tf.Tensor) -> tf.Tensor:
+        """Score every item: int32 [b, length], left-padded with 0, to float32 [b, size]."""
+        return self._score(prefixes)
+
+    def _score(self, prefixes: tf.Tensor, **inputs: tf.Tensor) -> tf.Tensor:
+        """Score every item, by what else the encoder reads too."""
+        return self._scores_of(self._states(prefixes, **inputs))
+
+    def _states(self, prefixes: tf.Tensor, **inputs: tf.Tensor) -> tf.Tensor:
+        """Return the sessions' states at their last position, [b, d]."""
+        embedded = tf.gather(self._items, prefixes)[:, :, :-1]
+        return self.encoder(embedded, prefixes > 0, **inputs)[:, -1]
+
+    def _scores_of(self, states: tf.Tensor) -> tf.Tensor:
+        last = states / self._temperature
+        last = tf.concat([last, tf.ones((tf.shape(last)[0], 1))], 1)
+        return tf.matmul(last, self._items, transpose_b=True)

@@ -1,0 +1,1 @@
+"""The artifact that services load, and how it is packed."""

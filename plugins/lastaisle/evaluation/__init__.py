@@ -1,0 +1,1 @@
+"""Evaluation of a candidate beside the champion and the baselines."""

@@ -1,0 +1,150 @@
+"""Measure models on the same targets: metrics with intervals, paired differences, slices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lastaisle.evaluation.report import CHURN, Estimate, Evaluation, Scores
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from models.data.sequences import Examples, SessionLog
+    from models.evaluation.ranking import Ranking
+
+KS = (1, 5, 10, 20)
+BY_RANK = ("precision", "recall", "hit_rate", "mrr", "ndcg")
+RANK_METRICS = tuple(f"{name}@{k}" for name in BY_RANK for k in KS)
+COMPARED = ("recall@20", "mrr@20")  # on slices, and in paired differences
+LEVEL = 0.95  # of the intervals, but for those of paired differences, whose level the gate sets
+SEED = 0  # of the bootstrap: the same rankings give the same intervals
+LONG_PREFIX = 5  # items seen before the target: from here on a session is long
+COLD_COUNT = 10  # an item with fewer events in the window is cold
+
+
+def measure(
+    rankings: Mapping[str, Ranking],
+    slices: Mapping[str, Any],
+    level: float,
+    churn: NDArray[np.float64] | None = None,
+) -> dict[str, Evaluation]:
+    """Measure every model, overall and on each slice; the candidate against each other model, paired.
+
+    Args:
+        rankings: part (candidate, champion, …) to its ranking of the same examples.
+        slices: name to a boolean mask over the examples.
+        level: level of the intervals of paired differences.
+        churn: [n_examples], the share of the champion's list that the candidate's does not have; None
+            without a champion.
+    """
+    overall = _scores(rankings, RANK_METRICS, level, churn)
+    parts = {
+        part: _scores({name: ranking.select(rows) for name, ranking in rankings.items()}, COMPARED, level)
+        for part, rows in slices.items()
+    }
+    return {
+        name: Evaluation(name, overall[name], {part: scores[name] for part, scores in parts.items()})
+        for name in rankings
+    }
+
+
+def _scores(
+    rankings: Mapping[str, Ranking],
+    names: tuple[str, ...],
+    level: float,
+    churn: NDArray[np.float64] | None = None,
+) -> dict[str, Scores]:
+    """Measure every model on the examples that all rankings share."""
+    import numpy as np
+
+    from models.evaluation.metrics import per_example, resampled_means
+
+    values = {
+        (part, name): per_example(name, ranking.ranks) for part, ranking in rankings.items() for name in names
+    }
+    differences = {
+        (other, name): values["candidate", name] - values[other, name]
+        for other in rankings
+        if other != "candidate"
+        for name in COMPARED
+    }
+    if churn is not None:
+        differences["champion", CHURN] = churn
+    columns = np.stack([*values.values(), *differences.values()], axis=1)
+    targets = len(columns)
+    means = columns.mean(axis=0) if targets else np.zeros(columns.shape[1])
+    drawn = means[None, :]
+    if targets:
+        drawn = resampled_means(columns, next(iter(rankings.values())).session, seed=SEED)
+    estimates = dict(zip(values, _estimates(means, drawn, LEVEL), strict=False))
+    paired = dict(zip(differences, _estimates(means, drawn, level)[len(values) :], strict=True))
+    against: dict[str, dict[str, Estimate]] = {}
+    for (other, name), estimate in paired.items():
+        against.setdefault(other, {})[name] = estimate
+    return {
+        part: Scores(
+            targets,
+            {name: estimates[part, name] for name in names}
+            | (_coverage(ranking) if names is RANK_METRICS else {}),
+            against if part == "candidate" else {},
+        )
+        for part, ranking in rankings.items()
+    }
+
+
+def _estimates(means: NDArray[np.float64], drawn: NDArray[np.float64], level: float) -> list[Estimate]:
+    """Give each column's mean its percentile interval.
+
+    To 12 digits: sums of another order differ in the last ones, which could put a mean that never varies
+    outside its own interval.
+    """
+    import numpy as np
+
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    columns = np.round([means, low, high], 12).T
+    return [Estimate(*map(float, ends)) for ends in columns]
+
+
+def _coverage(ranking: Ranking) -> dict[str, Estimate]:
+    """Return coverage at every k; it has no interval, since a resample shows fewer items than all do."""
+    from models.evaluation.metrics import coverage_at_k
+
+    shares = {f"coverage@{k}": coverage_at_k(ranking.top, k, ranking.n_items) for k in KS}
+    return {name: Estimate(share, share, share) for name, share in shares.items()}
+
+
+def slices_of(examples: Examples, trained_on: SessionLog) -> dict[str, NDArray[np.bool_]]:
+    """Cut the examples into slices.
+
+    first_time and returning by the shopper; short and long by the items seen before the target (long: from
+    5 on); cold_items by a target that the candidate's window has fewer than 10 times, or never; next_cart and
+    next_purchase by a target that its session adds to the cart, or buys. Where no shopper of the log returns,
+    as where none is known, that pair of slices is left out.
+
+    Args:
+        examples: the evaluation targets.
+        trained_on: the candidate's window.
+
+    Returns:
+        name to bool [n_examples]; only slices that have a target.
+    """
+    import numpy as np
+
+    from models.evaluation.objectives import objectives_of
+
+    long = examples.position >= LONG_PREFIX
+    events = np.bincount(trained_on.items, minlength=len(trained_on.catalogue))
+    counts = dict(zip(trained_on.catalogue, events, strict=True))
+    cuts = {
+        "short_sessions": ~long,
+        "long_sessions": long,
+        "cold_items": np.array([counts.get(item, 0) < COLD_COUNT for item in examples.targets], bool),
+    }
+    returning = examples.log.context.get("returning")
+    if returning is not None and returning.any():
+        cuts["returning"] = returning[examples.session]
+        cuts["first_time"] = ~cuts["returning"]
+    cuts |= objectives_of(examples)
+    return {name: rows for name, rows in cuts.items() if rows.any()}

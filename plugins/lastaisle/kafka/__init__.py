@@ -1,0 +1,1 @@
+"""Kafka clusters: addresses, connections, and control messages."""

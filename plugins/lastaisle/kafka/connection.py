@@ -1,0 +1,145 @@
+"""How to reach a cluster: librdkafka's own settings, and the three kinds of client made from them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from lastaisle.kafka.errors import KafkaSourceError
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer, KafkaError, Producer
+    from confluent_kafka.admin import AdminClient
+
+log = logging.getLogger(__name__)
+
+VARIABLE = "LASTAISLE_KAFKA"
+_SHOWN = ("bootstrap.servers", "security.protocol", "sasl.mechanism", "sasl.mechanisms", "client.id")
+
+#: What makes a read exact whatever the connection says: offsets come from the tables alone.
+_EXACT = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "enable.partition.eof": True,
+    "isolation.level": "read_committed",
+    "auto.offset.reset": "error",
+}
+#: What makes it fast in bounded memory. The back-off, 1 s by default, is how long a full queue waits.
+_FAST = {
+    "fetch.message.max.bytes": 4 << 20,
+    "fetch.wait.max.ms": 100,
+    "fetch.queue.backoff.ms": 10,
+    "queued.max.messages.kbytes": 32 << 10,
+    "queued.min.messages": 1_000_000,
+}
+#: What makes a delivery certain and free of duplicates of the client's own making.
+_SAFE = {"enable.idempotence": True, "acks": "all"}
+#: Leaves it to the brokers what is too large, and bounds what waits for them.
+_LARGE = {"message.max.bytes": 1_000_000_000, "queue.buffering.max.kbytes": 64 << 10}
+
+
+class Trouble:
+    """What a client's own thread complained of, which its answers do not tell.
+
+    Attributes:
+        text: the last complaint that says more than that no broker is there.
+        refused: whether a login was refused, which trying again does not mend.
+    """
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.refused = False
+
+    def note(self, error: KafkaError) -> None:
+        """Remember a complaint; made for librdkafka's error_cb."""
+        if not self.text or error.code() != error._ALL_BROKERS_DOWN:
+            self.text = error.str()
+        self.refused = self.refused or error.code() == error._AUTHENTICATION
+
+
+class KafkaConnection:
+    """The settings of one cluster.
+
+    Args:
+        config: as librdkafka has them: bootstrap.servers, security.protocol, sasl.*, ssl.* and any other.
+            What must hold for exact reads (no committed offsets, read_committed) is set over them.
+
+    Raises:
+        KafkaSourceError: bootstrap.servers is missing.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config: dict[str, Any] = {name: _text(value) for name, value in config.items()}
+        if not self._config.get("bootstrap.servers"):
+            raise KafkaSourceError(
+                "a Kafka connection needs bootstrap.servers (host:port[,host:port...]),"
+                f" received settings for {sorted(self._config) or 'nothing'}"
+            )
+
+    def __repr__(self) -> str:
+        shown = {name: self._config[name] for name in _SHOWN if name in self._config}
+        return f"KafkaConnection({shown})"
+
+    @property
+    def servers(self) -> str:
+        """The brokers to ask first."""
+        return str(self._config["bootstrap.servers"])
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> KafkaConnection:
+        """Read the settings from LASTAISLE_KAFKA, a JSON object.
+
+        Raises:
+            KafkaSourceError: the variable is missing or holds no JSON object; its value is never shown.
+        """
+        text = (os.environ if environ is None else environ).get(VARIABLE, "")
+        try:
+            config = json.loads(text or "null")
+        except json.JSONDecodeError as error:
+            raise KafkaSourceError(f"{VARIABLE} is no JSON: {error.msg} at {error.pos}") from None
+        if not isinstance(config, dict):
+            raise KafkaSourceError(
+                f"{VARIABLE} should be a JSON object of librdkafka settings, such as"
+                f' {{"bootstrap.servers": "localhost:9092"}}, received {type(config).__name__}'
+            )
+        return cls(config)
+
+    def admin(self, trouble: Trouble | None = None) -> AdminClient:
+        """Make a client that asks about topics; keep it for as long as its answers are awaited."""
+        from confluent_kafka.admin import AdminClient
+
+        unwanted = ("group.id", "enable.", "isolation.", "auto.", "fetch.", "queued.", "acks", "max.poll.")
+        settings = {key: value for key, value in self._config.items() if not key.startswith(unwanted)}
+        return AdminClient(settings | ({"error_cb": trouble.note} if trouble else {}), logger=log)
+
+    def consumer(self, trouble: Trouble | None = None) -> Consumer:
+        """Make a client that reads and leaves no trace in any consumer group."""
+        from confluent_kafka import Consumer
+
+        settings = {"group.id": "lastaisle"} | _FAST | self._config | _EXACT
+        return Consumer(settings | ({"error_cb": trouble.note} if trouble else {}), logger=log)
+
+    def producer(
+        self,
+        on_error: Callable[[KafkaError], None] | None = None,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> Producer:
+        """Make a client that writes, each message once and on all replicas.
+
+        Args:
+            on_error: told of errors that concern no single message.
+            defaults: settings for what the connection does not say.
+        """
+        from confluent_kafka import Producer
+
+        unwanted = ("group.id", "enable.auto", "isolation.", "auto.", "fetch.", "queued.", "max.poll.")
+        settings = {key: value for key, value in self._config.items() if not key.startswith(unwanted)}
+        heard = {"error_cb": on_error} if on_error else {}
+        return Producer({**_LARGE, **(defaults or {}), **settings, **_SAFE, **heard}, logger=log)
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,82 @@
+"""Control messages: a word to whoever starts runs, not data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from lastaisle.kafka.address import parse_source
+from lastaisle.kafka.connection import KafkaConnection
+from lastaisle.kafka.errors import KafkaSourceError
+from lastaisle.settings import SettingsError
+
+DELIVERY_SECONDS = 30
+CHECKOUTS_ABANDONED = "checkouts_abandoned"
+
+
+def control_topic(address: str) -> tuple[str, str]:
+    """Return the connection and the topic of an address such as kafka://shop/lastaisle-control.
+
+    Raises:
+        KafkaSourceError: it is no such address.
+        SettingsError: it names several topics.
+    """
+    source = parse_source(address)
+    if len(source.topics) != 1:
+        raise SettingsError(f"LASTAISLE_CONTROL_TOPIC should name one topic, received {address!r}")
+    return source.name, source.topics[0]
+
+
+def send_control(connection: KafkaConnection, topic: str, message: Mapping[str, Any]) -> None:
+    """Send one message, and return when all replicas in sync have it; the client sends none twice.
+
+    Raises:
+        KafkaSourceError: they did not take it in time.
+    """
+    from confluent_kafka import KafkaException
+
+    failed: list[str] = []
+    producer = connection.producer(defaults={"delivery.timeout.ms": DELIVERY_SECONDS * 1000})
+    try:
+        producer.produce(
+            topic,
+            json.dumps(message).encode(),
+            on_delivery=lambda error, _: failed.append(error.str()) if error else None,
+        )
+        left = producer.flush(DELIVERY_SECONDS + 5)
+    except (BufferError, KafkaException) as error:
+        raise KafkaSourceError(f"Kafka takes no message for topic {topic!r}: {error}") from error
+    if failed or left:
+        why = failed[0] if failed else "no answer in time"
+        raise KafkaSourceError(f"{connection.servers} did not take the message for topic {topic!r}: {why}")
+
+
+def read_control(value: object) -> dict[str, Any] | None:
+    """Return how many checkouts a message says were abandoned, and when that was noticed.
+
+    Args:
+        value: the message as it came; anybody may have written it.
+
+    Returns:
+        `sessions` and `noticed_at`, a moment in UTC as text, and nothing else that it may hold; None if it
+        tells of no abandoned checkouts.
+    """
+    try:
+        said = json.loads(value) if isinstance(value, bytes | str) else None
+        if not isinstance(said, dict) or said["event"] != CHECKOUTS_ABANDONED:
+            return None
+        return {"sessions": int(said["sessions"]), "noticed_at": moment(said["noticed_at"]).isoformat()}
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
+        return None
+
+
+def moment(text: str) -> datetime:
+    """Return the moment (UTC) that an ISO 8601 text names; without a zone it is UTC.
+
+    Raises:
+        ValueError: it names none.
+    """
+    found = datetime.fromisoformat(text)
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)

@@ -1,0 +1,1 @@
+"""Monitoring of what serves: drift and abandoned checkouts."""

@@ -1,0 +1,226 @@
+"""Counts of visits by day, feature, segment and bin: all that the scores of distributions need.
+
+A visit counts once for each bin that it has, however many of its events do: events of one visit are much
+alike, and would be noise on a day of few visits. Counts add up, so a reference of seven days is a sum, and
+no event is read twice for two comparisons. Bins are therefore fixed: a bin of prices is an eighth of an
+octave wide (9 %), one of dwell times half an octave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lastaisle.errors import NotEnoughDataError
+from lastaisle.sessions.windows import MAX_SESSION_EVENTS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lastaisle.lake.lake import Lake
+
+#: A shopper who came on one of so many days before is returning; the same for every day that is counted.
+RETURNING_DAYS = 7
+PRICE_BINS, DWELL_BINS, LENGTH_BINS = 8, 2, 4  # an octave
+#: The bin of ordered features for values that are missing: a feed that breaks is a drift too.
+MISSING = -999
+#: The bin of sessions that are too long for a shopper's.
+CRAWLER = 999
+#: Two series with items as bins, that together hold prices: the logarithm times the visits, and the visits.
+LOG_PRICE, PRICED = "log_price", "priced"
+
+_COLUMNS = {
+    **dict.fromkeys(("session_id", "user_id", "item_id", "event_type", "device_type", "country"), "VARCHAR"),
+    **dict.fromkeys(("category", "brand"), "VARCHAR"),
+    "occurred_at": "TIMESTAMPTZ",
+    "event_date": "DATE",
+    "price": "DOUBLE",
+    "dwell_ms": "BIGINT",
+}
+
+_BASE = """
+CREATE TEMP TABLE visited AS
+WITH visits AS (
+    SELECT user_id, event_date, event_date - lag(event_date) OVER (
+        PARTITION BY user_id ORDER BY event_date) <= $returning_days AS returned
+    FROM (SELECT DISTINCT user_id, event_date FROM read WHERE user_id IS NOT NULL)
+)
+SELECT read.event_date AS day, session_id, item_id, event_type, category, occurred_at,
+    coalesce(device_type, 'unknown') AS device,
+    CASE WHEN user_id IS NOT NULL THEN if(coalesce(returned, false), 'returning', 'new') END AS shopper,
+    coalesce(country, 'unknown') AS country,
+    hour(occurred_at) AS hour,
+    coalesce(category, 'unknown') AS shelf,
+    coalesce(brand, 'unknown') AS brand, price,
+    count(*) OVER (PARTITION BY read.event_date, session_id) AS n_events,
+    coalesce(floor({price_bins} * log2(greatest(price, 0.01))), {missing})::INT AS price_bin,
+    coalesce(floor({dwell_bins} * log2(1 + dwell_ms)), {missing})::INT AS dwell_bin
+FROM read LEFT JOIN visits USING (user_id, event_date)
+WHERE read.event_date >= $first
+"""
+
+# One crawler looks at more items than a hundred shoppers, and would rule whatever day it comes on. No model
+# learns from it either, so its events count only as one (very long) session.
+_SHOPPERS = "CREATE TEMP VIEW base AS SELECT * FROM visited WHERE n_events <= {longest}"
+
+_SESSIONS = """
+CREATE TEMP TABLE sessions AS
+SELECT day, any_value(device) AS device, any_value(shopper) AS shopper,
+    CASE WHEN count(*) > {longest} THEN {crawler} WHEN count(item_id) <= 10 THEN count(item_id)
+        ELSE floor({length_bins} * log2(count(item_id))) END::INT AS length_bin
+FROM visited GROUP BY day, session_id HAVING count(item_id) > 0
+"""
+
+#: Feature to the table, the column of its bins, and which rows have it.
+_SEGMENTED = {
+    "event_type": ("base", "event_type", "true"),
+    "country": ("base", "country", "true"),
+    "hour": ("base", "hour", "true"),
+    "category": ("base", "shelf", "item_id IS NOT NULL"),
+    "brand": ("base", "brand", "item_id IS NOT NULL"),
+    "price": ("base", "price_bin", "event_type = 'item_viewed'"),
+    "dwell": ("base", "dwell_bin", "event_type = 'item_viewed'"),
+    "session_length": ("sessions", "length_bin", "true"),
+}
+
+_VISITS = "count(DISTINCT session_id)"
+_NUMBER = {"base": _VISITS, "sessions": "count(*)"}
+
+_BY_SEGMENT = """
+SELECT day, '{feature}' AS feature, CASE
+        WHEN grouping(device) = 0 THEN 'device=' || device
+        WHEN grouping(shopper) = 0 THEN 'shopper=' || shopper
+        ELSE 'all' END AS segment,
+    {bin}::VARCHAR AS bin, {n} AS n
+FROM {table} WHERE {rows}
+GROUP BY GROUPING SETS ((day, {bin}), (day, {bin}, device), (day, {bin}, shopper))
+HAVING segment IS NOT NULL
+"""
+
+_OTHERS = f"""
+SELECT day, 'device_type' AS feature, 'all' AS segment, device AS bin, {_VISITS} AS n FROM base GROUP BY ALL
+UNION ALL
+SELECT day, 'shopper', 'all', shopper, {_VISITS} FROM base WHERE shopper IS NOT NULL GROUP BY ALL
+UNION ALL
+SELECT day, 'items', 'all', item_id, {_VISITS} FROM base WHERE item_id IS NOT NULL GROUP BY ALL
+UNION ALL
+SELECT day, unnest(['{LOG_PRICE}', '{PRICED}']), segment, item_id, unnest([log_price * n, n::DOUBLE])
+FROM (
+    SELECT day, unnest(['all', 'category=' || shelf]) AS segment, item_id, n, log_price
+    FROM (
+        SELECT day, shelf, item_id, {_VISITS} AS n, avg(ln(price)) AS log_price
+        FROM base WHERE event_type = 'item_viewed' AND price > 0 GROUP BY ALL
+    )
+)
+UNION ALL
+SELECT day, 'repeated', 'all', unnest(['first', 'again']), unnest([count(*), sum(n - 1)::BIGINT])
+FROM (SELECT day, count(*) AS n FROM base GROUP BY day, session_id, item_id, event_type, occurred_at)
+GROUP BY day
+"""
+
+
+@dataclass(frozen=True)
+class Series:
+    """How many visits had each bin of one feature in one segment on each day.
+
+    Attributes:
+        bins: object [n_bins], texts.
+        counts: float64 [n_days, n_bins].
+    """
+
+    bins: NDArray[np.object_]
+    counts: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The counts of some days.
+
+    Attributes:
+        days: every day from the first to the last, also those without events.
+        series: (feature, segment) to its counts.
+    """
+
+    days: tuple[date, ...]
+    series: Mapping[tuple[str, str], Series]
+
+    def row(self, day: date) -> int:
+        """Return the row of a day; -1 if it was not counted."""
+        row = (day - self.days[0]).days
+        return row if 0 <= row < len(self.days) else -1
+
+    @property
+    def totals(self) -> NDArray[np.float64]:
+        """Visits of each day that looked at an item, float64 [n_days]."""
+        found = self.series.get(("session_length", "all"))
+        return np.zeros(len(self.days)) if found is None else found.counts.sum(axis=1)
+
+
+def count_events(lake: Lake, first: date, last: date) -> Counts:
+    """Count the events of the table `events` from the first to the last day, both included.
+
+    Raises:
+        NotEnoughDataError: there is no such table.
+    """
+    from lastaisle.lake.workspace import open_workspace
+
+    dataset = lake.dataset("events")
+    if dataset is None:
+        raise NotEnoughDataError(f"the lake {lake.url} has no table 'events': ingest some logs first")
+    there = set(dataset.schema.names)
+    columns = ", ".join(
+        name if name in there else f"NULL::{kind} AS {name}" for name, kind in _COLUMNS.items()
+    )
+    widths = {"price_bins": PRICE_BINS, "dwell_bins": DWELL_BINS, "missing": MISSING}
+    parts = [
+        _BY_SEGMENT.format(feature=feature, table=table, bin=column, rows=rows, n=_NUMBER[table])
+        for feature, (table, column, rows) in _SEGMENTED.items()
+    ]
+    with open_workspace() as connection:
+        connection.register("events", dataset)
+        since = first - timedelta(days=RETURNING_DAYS)
+        # As literals: a table macro or a view cannot hold parameters.
+        connection.execute(
+            f"CREATE TEMP VIEW read AS SELECT {columns} FROM events "
+            f"WHERE event_date BETWEEN DATE '{since}' AND DATE '{last}'"
+        )
+        connection.execute(_BASE.format(**widths), {"first": first, "returning_days": RETURNING_DAYS})
+        connection.execute(_SHOPPERS.format(longest=MAX_SESSION_EVENTS))
+        lengths = {"longest": MAX_SESSION_EVENTS, "crawler": CRAWLER, "length_bins": LENGTH_BINS}
+        connection.execute(_SESSIONS.format(**lengths))
+        rows = connection.sql(" UNION ALL ".join([*parts, _OTHERS])).to_arrow_table()
+    return arranged(rows, first, last)
+
+
+def arranged(rows: pa.Table, first: date, last: date) -> Counts:
+    """Arrange rows of day, feature, segment, bin and n as one matrix a series."""
+    days = tuple(first + timedelta(days=number) for number in range((last - first).days + 1))
+    columns: dict[str, Any] = {
+        name: np.array(rows[name].to_pylist(), dtype=object) for name in ("feature", "segment", "bin")
+    }
+    at = np.array([(day - first).days for day in rows["day"].to_pylist()], dtype=np.int64)
+    n = rows["n"].to_numpy().astype(np.float64)
+    keys = np.array(
+        [
+            f"{feature}\n{segment}"
+            for feature, segment in zip(columns["feature"], columns["segment"], strict=True)
+        ],
+        dtype=object,
+    )
+    series: dict[tuple[str, str], Series] = {}
+    names, of = np.unique(keys.astype(str), return_inverse=True)
+    order = np.argsort(of, kind="stable")
+    for name, mine in zip(
+        names, np.split(order, np.searchsorted(of[order], np.arange(1, len(names)))), strict=False
+    ):
+        bins, position = np.unique(columns["bin"][mine].astype(str), return_inverse=True)
+        counts = np.zeros((len(days), len(bins)))
+        np.add.at(counts, (at[mine], position), n[mine])
+        feature, _, segment = str(name).partition("\n")
+        series[feature, segment] = Series(bins.astype(object), counts)
+    return Counts(days, series)

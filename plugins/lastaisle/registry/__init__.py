@@ -1,0 +1,1 @@
+"""Versions: MLflow runs, training plans, and the ledger of every move."""

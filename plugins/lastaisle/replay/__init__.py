@@ -1,0 +1,1 @@
+"""Replay of a log, day by day, with several training strategies."""

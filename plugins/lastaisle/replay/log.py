@@ -1,0 +1,45 @@
+"""A replay as an MLflow run: its metrics over the periods, its report and its chart."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lastaisle.registry.revision import git_revision
+from lastaisle.replay.chart import draw
+
+if TYPE_CHECKING:
+    from lastaisle.registry.registry import Registry
+
+
+def log_replay(report: Mapping[str, Any], params: Mapping[str, Any], registry: Registry) -> str:
+    """Log a replay's report; return the run's id.
+
+    Each strategy's metrics are logged with the period's number as step, and their means as `mean_…`.
+
+    Args:
+        report: what `lastaisle.replay.replay.replay` returned.
+        params: what was replayed, and how.
+        registry: where MLflow is; its experiment is the replays'.
+    """
+    from lastaisle.registry.registry import metric_name
+
+    with registry.run("replay", {"lastaisle.git_revision": git_revision()}) as run_id:
+        registry.log_params(run_id, params)
+        for step, period in enumerate(report["periods"], start=1):
+            for strategy, metrics in period["strategies"].items():
+                for name, value in metrics.items():
+                    registry.client.log_metric(run_id, f"{strategy}/{metric_name(name)}", value, step=step)
+        means = {
+            f"{strategy}/mean_{name}" if name != "train_seconds" else f"{strategy}/total_{name}": value
+            for strategy, metrics in report["summary"].items()
+            for name, value in metrics.items()
+        }
+        registry.log_metrics(run_id, means)
+        registry.client.log_dict(run_id, dict(report), "replay.json")
+        with tempfile.TemporaryDirectory() as folder:
+            draw(report, Path(folder) / "replay.png")
+            registry.client.log_artifact(run_id, str(Path(folder) / "replay.png"))
+    return run_id

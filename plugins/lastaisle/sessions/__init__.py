@@ -1,0 +1,1 @@
+"""Sessions and windows of sessions, made from the table `events`."""

@@ -1,0 +1,67 @@
+"""Sessions as DuckDB returns them, turned into the arrays that models learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from models.data.sequences import SessionLog
+
+EVENT_COLUMNS = ("event_type", "dwell_ms", "occurred_at", "price", "added", "purchased")
+ITEM_COLUMNS = ("category", "brand", "price")
+
+
+def to_log(kept: pa.Table, features: pa.Table, columns: Mapping[str, str]) -> SessionLog:
+    """Turn sessions into a log.
+
+    Args:
+        kept: one row a session: `session_id`, `ended_at`, the source of each of `columns`, and `events`, a
+            list of structs of `item_id` and EVENT_COLUMNS.
+        features: one row an item: `item_id` and ITEM_COLUMNS.
+        columns: what the log says of each session, by its name there to that in `kept`.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from models.data.sequences import SessionLog
+
+    if kept.num_rows == 0:
+        return SessionLog.from_lists([])
+    lists = pa.concat_arrays(kept["events"].chunks)
+    lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
+    events = pa.Table.from_struct_array(lists.flatten())
+    encoded = pc.dictionary_encode(events["item_id"].combine_chunks())
+    features = features.take(pc.index_in(encoded.dictionary, features["item_id"].combine_chunks()))
+    return SessionLog(
+        items=encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        catalogue=_column(encoded.dictionary),
+        ended_at=_column(kept["ended_at"]),
+        context={name: _column(kept[source]) for name, source in columns.items()},
+        event_context={name: _column(events[name]) for name in EVENT_COLUMNS},
+        item_features={name: _column(features[name]) for name in ITEM_COLUMNS},
+    )
+
+
+def _column(column: Any) -> NDArray[Any]:
+    """Return a column as NumPy has it: truth values, float64 (times in seconds) with NaN, or str and None."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_timestamp(column.type):
+        column = pc.divide(column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).cast(pa.float64()), 1e6)
+    if pa.types.is_boolean(column.type):
+        return column.to_numpy(zero_copy_only=False).astype(bool)
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    # Each text once in memory, however many events have it; the last of them, None, is that of a null.
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    encoded = pc.dictionary_encode(array)
+    values = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
+    return values[encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)]

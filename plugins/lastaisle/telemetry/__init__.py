@@ -1,0 +1,1 @@
+"""Measurements of the running process: time and memory."""

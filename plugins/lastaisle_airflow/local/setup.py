@@ -1,0 +1,38 @@
+"""Make Airflow ready for our DAGs: `python -m lastaisle_airflow.local.setup`."""
+
+from __future__ import annotations
+
+from lastaisle_airflow.runtime.defaults import INGEST_POOL, MAINTENANCE_POOL, TRAINING_POOL
+
+POOLS = {
+    INGEST_POOL: (3, "Files ingested at once: each needs one core and some hundred MiB."),
+    MAINTENANCE_POOL: (1, "Compaction takes all cores and some GiB: one table at a time."),
+    TRAINING_POOL: (1, "TensorFlow takes all cores: one training or evaluation at a time."),
+}
+
+
+def create_pools() -> None:
+    """Create the pools; where they exist, leave the number of slots that someone chose."""
+    from airflow.models.pool import Pool
+
+    for name, (slots, description) in POOLS.items():
+        if Pool.get_pool(name) is None:
+            Pool.create_or_update_pool(name, slots, description, include_deferred=False)
+
+
+def main() -> None:
+    """Write airflow.cfg where there is none, bring the database to this Airflow's schema, create the pools.
+
+    The file holds the secret by which tasks and API server know each other. Airflow's own commands would each
+    write one of their own if they were the first and started together, and then refuse each other's tasks.
+    """
+    from airflow.configuration import write_default_airflow_configuration_if_needed
+    from airflow.utils.db import initdb
+
+    write_default_airflow_configuration_if_needed()
+    initdb()
+    create_pools()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the DAGs share: assets, partitions, stores, deadlines, links, and defaults."""

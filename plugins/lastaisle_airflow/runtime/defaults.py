@@ -1,0 +1,53 @@
+"""What all our tasks share: owner, tries, time limits, and whom a failure tells."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from lastaisle_airflow.runtime.links import run_page, trained_run
+
+log = logging.getLogger("lastaisle.alerts")
+
+INGEST_POOL = "ingest"
+TRAINING_POOL = "training"
+MAINTENANCE_POOL = "maintenance"
+
+
+def failure_report(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Say which run and task failed, at which try, and where its log and its MLflow run are."""
+    task_instance, run = context["ti"], context["dag_run"]
+    return {
+        "dag": task_instance.dag_id,
+        "run": task_instance.run_id,
+        "partition": run.partition_key,
+        "task": task_instance.task_id,
+        "map_index": task_instance.map_index,
+        "try": task_instance.try_number,
+        "tries": task_instance.max_tries + 1,
+        "error": f"{type(context.get('exception')).__name__}: {context.get('exception')}",
+        "log": task_instance.log_url,
+        "mlflow_run": run_page(trained_run(task_instance)),
+    }
+
+
+def report_failure(context: Mapping[str, Any]) -> None:
+    """Log one line of JSON that an alerting rule can match and a person can follow."""
+    report = failure_report(context)
+    log.error("Task %s of run %s failed: %s", report["task"], report["run"], json.dumps(report))
+
+
+DEFAULT_ARGS: dict[str, Any] = {
+    "owner": "data-engineering",
+    "retries": 2,
+    "retry_delay": timedelta(seconds=20),
+    "retry_exponential_backoff": 3.0,
+    "max_retry_delay": timedelta(minutes=10),
+    "execution_timeout": timedelta(minutes=30),
+    "on_failure_callback": report_failure,
+    "on_retry_callback": report_failure,
+}
+"""Tries again after 20 s and 1 min, so that a database that restarts costs no run."""

@@ -1,0 +1,54 @@
+"""Links from a task in Airflow to the run in MLflow that it made or judged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import BaseOperator, BaseOperatorLink, XComArg
+from airflow.sdk.execution_time.xcom import XCom
+
+from lastaisle.settings import Settings
+
+TRAIN_TASK = "train_and_evaluate"
+TRAINED_RUN = "mlflow_run"
+
+
+def note_trained_run(task_instance: Any, run_id: str) -> None:
+    """Let the links of a DAG run lead to its MLflow run from now on, whatever becomes of the evaluation."""
+    task_instance.xcom_push(key=TRAINED_RUN, value=run_id)
+
+
+def trained_run(task_instance: Any) -> str | None:
+    """Return the id of the MLflow run that this DAG run trained, or None while there is none."""
+    return XCom.get_one(
+        key=TRAINED_RUN,
+        dag_id=task_instance.dag_id,
+        task_id=TRAIN_TASK,
+        run_id=task_instance.run_id,
+    )
+
+
+def run_page(run_id: str | None) -> str:
+    """Return the address of a run's page, or of MLflow's first page where no run is known."""
+    base = Settings.from_env().mlflow_ui
+    return f"{base}/#/runs/{run_id}" if run_id else base
+
+
+class MlflowRunLink(BaseOperatorLink):
+    """The button on a task that opens its MLflow run."""
+
+    @property
+    def name(self) -> str:
+        """Name the button."""
+        return "MLflow run"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
+        """Return the address; the task itself asks, when it ends, and Airflow keeps the answer."""
+        return run_page(trained_run(ti_key))
+
+
+def link_to_mlflow(*steps: XComArg) -> None:
+    """Give the tasks behind these results the button."""
+    for step in steps:
+        for operator, _ in step.iter_references():
+            operator.operator_extra_links = (MlflowRunLink(),)

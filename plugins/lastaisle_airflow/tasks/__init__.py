@@ -1,0 +1,1 @@
+"""The tasks of the DAGs, one file a family of DAGs."""

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.data.features import Bound, FeatureReader, Features
+
+WANTED = ("device_type", "country", "dwell_ms", "price", "started_at")
+COLUMNS = {
+    "device_type": np.array(["mobile", "desktop", "mobile", None, ""], dtype=object),
+    "price": np.array([0.0, np.e - 1, np.nan, np.nan, np.nan]),
+    "country": np.array([None] * 5, dtype=object),
+    "dwell_ms": np.full(5, np.nan),
+    "ignored": np.arange(5),
+}
+
+
+def read(features, columns, *shape):
+    found = FeatureReader(features)(features.raw(columns, *shape), tf.constant(shape))
+    return {name: values.numpy() for name, values in found.items()}
+
+
+def test_names_have_rows_by_frequency_and_row_0_is_the_unknown():
+    features = Features.learn(COLUMNS, WANTED)
+    assert features.names == {"device_type": ("mobile", "desktop")}
+    assert features.rows == {"device_type": 3}
+    assert read(features, COLUMNS, 5)["device_type"].tolist() == [1, 2, 1, 0, 0]
+    others = np.array([["tablet", "desktop"], [None, 3.5]], dtype=object)
+    assert read(features, {"device_type": others}, 2, 2)["device_type"].tolist() == [[0, 2], [0, 0]]
+
+
+def test_columns_without_a_value_are_no_features_and_missing_ones_are_unknown():
+    features = Features.learn(COLUMNS, WANTED)
+    assert set(features.columns) == {"device_type", "price"}
+    found = read(features, {}, 2)
+    assert found["device_type"].tolist() == [0, 0]
+    assert found["price"].tolist() == [[0, 0], [0, 0]]
+    assert not Features.learn({}, WANTED).columns
+
+
+def test_numbers_are_normalized_after_the_logarithm_and_say_whether_they_are_known():
+    features = Features.learn(COLUMNS, WANTED)
+    assert features.numbers["price"] == pytest.approx((0.5, 0.5))
+    price = np.array([0.0, np.e - 1, np.nan, np.inf, -4.0])
+    expected = [[-1, 1], [1, 1], [0, 0], [0, 0], [-1, 1]]
+    np.testing.assert_allclose(read(features, {"price": price}, 5)["price"], expected, atol=1e-6)
+    same = Features.learn({"price": np.full(3, 7.0)}, WANTED)
+    assert read(same, {"price": np.full(1, 7.0)}, 1)["price"].tolist() == [[0, 1]]
+
+
+def test_times_become_hour_and_weekday_from_monday():
+    moments = ["1970-01-01T00:00", "2024-02-29T23:59:59", "2024-03-03T05:00", "1969-12-28T07:00"]
+    seconds = np.array([np.datetime64(one).astype("datetime64[s]").astype(float) for one in moments])
+    features = Features.learn({"started_at": seconds}, WANTED)
+    found = read(features, {"started_at": np.append(seconds, np.nan)}, 5)
+    assert found["hour"].tolist() == [1, 24, 6, 8, 0]
+    assert found["weekday"].tolist() == [4, 4, 7, 7, 0]
+    assert features.rows == {"hour": 25, "weekday": 8}
+
+
+def test_names_are_bounded_by_number_and_frequency():
+    column = np.array(["a"] * 3 + ["b"] * 3 + ["c"] * 2 + ["d"], dtype=object)
+    learn = lambda bound: Features.learn({"user": column}, ["user"], {"user": bound}).names.get("user")  # noqa: E731
+    assert learn(Bound(most=10, least=1)) == ("a", "b", "c", "d")
+    assert learn(Bound(most=10, least=2)) == ("a", "b", "c")
+    assert learn(Bound(most=1, least=2)) == ("a",)
+    assert learn(Bound(most=0)) is None
+
+
+def test_growing_keeps_old_rows_and_all_statistics():
+    features = Features.learn(COLUMNS, WANTED)
+    later = {
+        "device_type": np.array(["tv", "watch", "watch", "desktop"], dtype=object),
+        "price": np.array([100.0] * 4),
+        "country": np.array(["DE"] * 4, dtype=object),
+    }
+    grown = features.grown(later)
+    assert grown.names == {"device_type": ("mobile", "desktop", "watch", "tv")}
+    assert grown.numbers == features.numbers
+    assert features.grown(later, {"device_type": Bound(most=3)}).names["device_type"][2:] == ("watch",)
+    assert features.grown({}) == features
+
+
+def test_they_travel_as_json():
+    features = Features.learn(COLUMNS | {"started_at": np.zeros(5)}, WANTED)
+    array = features.to_array()
+    assert array.dtype.kind == "U"
+    assert Features.from_array(array) == features
+    assert Features.from_array(Features().to_array()) == Features()

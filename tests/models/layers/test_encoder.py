@@ -1,0 +1,17 @@
+import numpy as np
+import tensorflow as tf
+
+from models.layers.encoder import linear
+
+
+def test_linear_is_the_product_and_so_is_its_gradient():
+    values, weight = tf.random.stateless_normal((3, 4, 5), (1, 2)), tf.random.stateless_normal((5, 6), (3, 4))
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([values, weight])
+        ours, plain = linear(values, weight), values @ weight
+    assert ours.shape == (3, 4, 6)
+    np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-6)
+    for found, expected in zip(
+        tape.gradient(ours, (values, weight)), tape.gradient(plain, (values, weight)), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,237 @@
+"""Drift in a small lake: found, said, kept once, and followed by one training."""
+
+import json
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from typer.testing import CliRunner
+
+from lastaisle import cli
+from lastaisle.cli.options import DRIFTED
+from lastaisle.errors import NotEnoughDataError
+from lastaisle.lake import Lake
+from lastaisle.monitor.drift.counts import count_events
+from lastaisle.monitor.drift.detect import Versions, detect
+from lastaisle.settings import Settings
+from models.data.sequences import SessionLog
+from models.recommender import create
+
+FIRST = date(2025, 9, 1)
+DAYS, VISITS = 26, 500
+LAST = FIRST + timedelta(days=DAYS - 1)
+SHELVES = np.array(["books", "shoes", "toys", "lamps"])
+SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("session_id", "user_id", "item_id", "event_type")),
+        ("occurred_at", pa.timestamp("us", "UTC")),
+        *((name, pa.string()) for name in ("device_type", "country", "category", "brand", "batch_id")),
+        ("price", pa.float64()),
+        ("dwell_ms", pa.int64()),
+        ("sequence", pa.int64()),
+        ("consent_personalization", pa.bool_()),
+        ("event_date", pa.date32()),
+    ]
+)
+
+
+def day_of_events(day, prices=1.0, shoes=0.25, batch=None):
+    """Return a day's events: visits of one to four views, each of one shelf's items."""
+    generator = np.random.default_rng(day.toordinal())
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    rows = []
+    rest = (1 - shoes) / 3
+    for visit in range(VISITS):
+        shelf = int(generator.choice(4, p=[rest, shoes, rest, rest]))
+        begin = midnight + timedelta(seconds=int(generator.integers(80_000)))
+        device = str(generator.choice(["mobile", "desktop"]))
+        for step in range(int(generator.integers(1, 5))):
+            item = shelf * 10 + int(generator.integers(10))
+            rows.append(
+                {
+                    "session_id": f"{day}-{visit}",
+                    "user_id": f"u{generator.integers(2000)}" if step == 0 else None,
+                    "item_id": f"i{item}",
+                    "event_type": "item_viewed",
+                    "occurred_at": begin + timedelta(seconds=60 * step),
+                    "device_type": device,
+                    "country": "AT",
+                    "category": str(SHELVES[shelf]),
+                    "brand": f"b{item % 5}",
+                    "batch_id": batch or str(day),
+                    "price": (10.0 + 3 * item) * (prices if shelf == 1 else 1.0),
+                    "dwell_ms": int(generator.lognormal(10, 1)),
+                    "sequence": step,
+                    "consent_personalization": True,
+                    "event_date": day,
+                }
+            )
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory):
+    """A lake with quiet days, measured."""
+    home = tmp_path_factory.mktemp("drift")
+    lake, settings = Lake(home / "lake"), Settings(home=home)
+    days = [FIRST + timedelta(days=number) for number in range(DAYS - 1)]
+    lake.append("events", pa.concat_tables([day_of_events(day) for day in days]), key="quiet")
+    report = detect(lake, settings, days[-1])
+    assert report.alarms == ()
+    return lake
+
+
+@pytest.fixture
+def lake(quiet, tmp_path):
+    import shutil
+
+    shutil.copytree(quiet.url, tmp_path / "home" / "lake")
+    return Lake(tmp_path / "home" / "lake")
+
+
+def look(lake, day=LAST, **settings):
+    return detect(lake, Settings(home=lake.url.rpartition("/")[0], **settings), day)
+
+
+def test_a_quiet_day_raises_no_alarm_and_has_limits_from_the_first_time_on(lake):
+    lake.append("events", day_of_events(LAST), key="last")
+    report = look(lake)
+    assert report.alarms == ()
+    assert not report.retrain
+    assert all(each.limit is not None for each in report.findings)
+    found = {(each.feature, each.segment) for each in report.findings}
+    assert {("category", "device=mobile"), ("price_level", "category=shoes"), ("weekday", "all")} <= found
+    assert {feature for feature, _ in found} >= {"hour", "dwell", "session_length", "items", "new_items"}
+
+
+def test_dearer_shoes_are_found_said_and_start_a_training(lake):
+    lake.append("events", day_of_events(LAST, prices=1.3), key="last")
+    report = look(lake)
+    assert report.retrain
+    first = report.alarms[0]
+    assert (first.feature, first.segment) == ("price_level", "category=shoes")
+    assert first.words == "prices of category shoes rose by 30 %: change 0.3, limit 0.02"
+    assert first.words in report.words
+    assert json.loads(report.to_json())["alarmed"] == len(report.alarms)
+
+
+def test_a_category_whose_share_doubles_is_found(lake):
+    lake.append("events", day_of_events(LAST, shoes=0.5), key="last")
+    report = look(lake)
+    assert {"category"} <= {each.feature for each in report.alarms}
+    assert "category shoes" in report.words
+
+
+def test_an_hour_that_came_twice_is_found(lake):
+    events = day_of_events(LAST)
+    again = events.filter(pc.equal(pc.hour(events["occurred_at"]), 9))
+    lake.append("events", pa.concat_tables([events, again]), key="last")
+    assert look(lake).alarms[0].feature == "repeated"
+
+
+def test_one_crawler_is_one_long_session_and_no_more(lake):
+    events = day_of_events(LAST)
+    view = events.slice(0, 1).to_pylist()[0]
+    views = [{**view, "session_id": "crawler", "item_id": f"x{number}"} for number in range(300)]
+    crawler = pa.Table.from_pylist(views, schema=SCHEMA)
+    lake.append("events", pa.concat_tables([events, crawler]), key="last")
+    assert look(lake).alarms == ()
+    counts = count_events(lake, LAST, LAST)
+    assert counts.series["session_length", "all"].counts.sum() == VISITS + 1
+    assert "x1" not in counts.series["items", "all"].bins
+
+
+def test_asked_again_it_answers_the_same_and_writes_nothing(lake):
+    lake.append("events", day_of_events(LAST, prices=1.3), key="last")
+    first = look(lake)
+    version = lake.version("drift")
+    assert look(lake) == first
+    assert lake.version("drift") == version
+
+
+def test_the_next_day_waits_for_the_cool_down_and_the_last_one_may_start_again(lake):
+    for number in range(3):
+        day = LAST + timedelta(days=number)
+        lake.append("events", day_of_events(day, prices=1.3), key=str(day))
+    said = [look(lake, LAST + timedelta(days=number), drift_cooldown_hours=48) for number in range(3)]
+    assert all(report.alarms for report in said)
+    assert [report.retrain for report in said] == [True, False, True]
+    assert f"drift on {LAST} started one" in said[1].reason
+
+
+def test_a_day_ingested_anew_is_measured_anew_but_starts_no_second_training(lake):
+    lake.append("events", day_of_events(LAST, prices=1.3), key="last")
+    assert look(lake).retrain
+    late = day_of_events(LAST, prices=1.3, batch="late").slice(0, 5)
+    lake.append("events", late, key="late")
+    report = look(lake)
+    assert report.alarms
+    assert not report.retrain
+
+
+def test_the_first_days_of_a_shop_cannot_be_compared(tmp_path):
+    lake = Lake(tmp_path / "lake")
+    with pytest.raises(NotEnoughDataError, match="no table 'events'"):
+        look(lake)
+    lake.append("events", day_of_events(FIRST), key="first")
+    with pytest.raises(NotEnoughDataError, match="0 of the 7 days before have any"):
+        look(lake, FIRST)
+
+
+def test_a_shopper_of_the_week_before_returns(tmp_path):
+    lake = Lake(tmp_path / "lake")
+    rows = [
+        {"session_id": str(day), "user_id": user, "item_id": "a", "event_type": "item_viewed"}
+        | {"occurred_at": datetime(2025, 9, day, tzinfo=UTC), "event_date": date(2025, 9, day)}
+        for day, user in ((1, "u"), (8, "u"), (16, "u"), (16, None))
+    ]
+    lake.append("events", pa.Table.from_pylist(rows, schema=SCHEMA), key="rows")
+    found = count_events(lake, date(2025, 9, 8), date(2025, 9, 16)).series["shopper", "all"]
+    assert dict(zip(found.bins, found.counts[[0, -1]].T.tolist(), strict=True)) == {
+        "new": [0, 1],
+        "returning": [1, 0],
+    }
+
+
+def test_the_command_prints_what_drifted_draws_it_and_exits_with_13(lake, monkeypatch, tmp_path):
+    monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path / "home"))
+    lake.append("events", day_of_events(LAST, prices=1.3), key="last")
+    chart, report = tmp_path / "drift.png", tmp_path / "drift.json"
+    arguments = [
+        "drift",
+        "--day",
+        LAST.isoformat(),
+        "--no-model",
+        "--chart",
+        str(chart),
+        "--report",
+        str(report),
+    ]
+    ended = CliRunner().invoke(cli.app, arguments, env={"COLUMNS": "200"})
+    assert ended.exit_code == DRIFTED, ended.output
+    assert "prices of category shoes rose by 30 %" in ended.output
+    assert json.loads(report.read_text())["retrain"] is True
+    assert chart.read_bytes().startswith(b"\x89PNG")
+
+
+def test_champion_and_previous_version_are_looked_at_once_a_pair_and_their_hits_every_day(lake):
+    for number in range(2):
+        lake.append("events", day_of_events(LAST + timedelta(days=number)), key=str(number))
+    models = []
+    for sessions in ([["i1", "i2"], ["i2", "i3"]], [["i1", "i2"], ["i2", "i4"]]):
+        models.append(create("cooccurrence"))
+        models[-1].fit(SessionLog.from_lists(sessions))
+    versions = Versions("2", models[1], "1", models[0])
+    settings = Settings(home=lake.url.rpartition("/")[0])
+    found = [detect(lake, settings, LAST + timedelta(days=number), versions) for number in range(2)]
+    about = [{each.feature for each in report.findings} for report in found]
+    assert {"predictions", "recommended_popularity", "hit_rate"} <= about[0]
+    assert about[1] & {"predictions", "recommended_popularity", "hit_rate"} == {"hit_rate"}
+    assert found[0].model_version == "2"
+    rows = lake.scan("drift").to_pylist()
+    assert {row["model_version"] for row in rows if row["feature"] == "predictions"} == {"1→2"}
+    streams = [row["hits"] for row in rows if row["feature"] == "hit_rate"]
+    assert all(100 < len(stream) <= VISITS for stream in streams)
+    assert detect(lake, settings, LAST, versions).findings == found[0].findings

@@ -1,0 +1,71 @@
+"""The ledger: which versions hold which place after which moves."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from lastaisle.lake import Lake
+from lastaisle.registry.ledger import Ledger, LedgerConflictError, Move, standing
+
+
+def move(action, from_version, to_version, move_id="m", alias=None):
+    return Move(
+        move_id=move_id,
+        moved_at=datetime(2025, 10, 9, tzinfo=UTC),
+        actor="tester",
+        action=action,
+        model_name="checkout-recommender",
+        alias=alias or ("challenger" if action == "register" else "champion"),
+        from_version=from_version,
+        to_version=to_version,
+        reason="because",
+        run_id="r",
+        run_key="k",
+    )
+
+
+def promoted(*versions):
+    return [move("promote", None, version) for version in versions]
+
+
+@pytest.mark.parametrize(
+    ("moves", "champion", "previous"),
+    [
+        ([], None, None),
+        (promoted("1"), "1", None),
+        (promoted("1", "2", "3"), "3", "2"),
+        ([*promoted("1", "2"), move("refuse", "2", "3")], "2", "1"),
+        ([*promoted("1", "2", "3"), move("rollback", "3", "2")], "2", "1"),  # never back to the bad 3
+        ([*promoted("1", "2", "3"), move("rollback", "3", "1")], "1", None),
+        ([*promoted("1", "2"), move("rollback", "2", "1"), *promoted("4")], "4", "1"),
+        ([*promoted("1", "2"), move("rollback", "2", "7")], "7", "1"),  # a version that was refused once
+        ([*promoted("1", "2", "1")], "1", "2"),
+    ],
+)
+def test_standing(moves, champion, previous):
+    result = standing(moves)
+    assert (result.champion, result.previous) == (champion, previous)
+
+
+def test_the_challenger_is_the_version_registered_last():
+    assert (
+        standing([move("register", None, "1"), move("register", "1", "2"), *promoted("1")]).challenger == "2"
+    )
+
+
+def test_a_move_is_written_once_and_read_in_order(tmp_path):
+    ledger = Ledger(Lake(str(tmp_path)), "checkout-recommender")
+    first, second = move("promote", None, "1", "a"), move("promote", "1", "2", "b")
+    assert [ledger.write(entry) for entry in (first, second, first)] == [True, True, False]
+    assert ledger.moves() == (first, second)
+    assert ledger.find("b") == second
+    assert ledger.find("c") is None
+    assert Ledger(Lake(str(tmp_path)), "another").moves() == ()
+
+
+def test_a_move_decided_on_an_old_standing_is_refused(tmp_path):
+    ledger = Ledger(Lake(str(tmp_path)), "checkout-recommender")
+    ledger.write(move("promote", None, "1", "a"))
+    with pytest.raises(LedgerConflictError, match="from version None, but version 1 holds it now"):
+        ledger.write(move("promote", None, "2", "b"))
+    assert ledger.standing().champion == "1"

@@ -1,0 +1,132 @@
+"""Which checkouts count as abandoned, and that each is kept and told once, whatever dies when."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from lastaisle import cli
+from lastaisle.lake import Lake
+from lastaisle.sessions.abandonment import TOLD, detect, keep_new, mark, waiting
+from lastaisle.settings import Settings
+
+NOON = datetime(2025, 10, 9, 12, tzinfo=UTC)
+SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("session_id", "user_id", "item_id", "event_type")),
+        ("occurred_at", pa.timestamp("us", "UTC")),
+        ("event_date", pa.date32()),
+    ]
+)
+BEGUN, LEFT, ORDERED = "checkout_started", "checkout_abandoned", "order_completed"
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return Lake(tmp_path / "lake")
+
+
+def write(lake, *events, key="batch"):
+    rows = []
+    for session, kind, minutes in events:
+        at = NOON + timedelta(minutes=minutes)
+        row = {"session_id": session, "user_id": f"user-of-{session}", "event_type": kind}
+        rows.append({**row, "item_id": "i", "occurred_at": at, "event_date": at.date()})
+    lake.append("events", pa.Table.from_pylist(rows, schema=SCHEMA), key=key)
+
+
+def found(lake):
+    return {row["session_id"]: row["reason"] for row in lake.scan("abandonments").to_pylist()}
+
+
+def test_what_counts_is_the_last_word_of_a_session(lake):
+    write(
+        lake,
+        ("left", BEGUN, 0),
+        ("left", LEFT, 59),
+        ("silent", BEGUN, 10),
+        ("buying", BEGUN, 45),
+        ("bought", BEGUN, 0),
+        ("bought", ORDERED, 3),
+        ("came back", LEFT, 0),
+        ("came back", ORDERED, 20),
+        ("left the second", ORDERED, 1),
+        ("left the second", LEFT, 2),
+        ("looking", "item_viewed", 60),
+    )
+    assert keep_new(lake, Settings()) == 3
+    assert found(lake) == {"left": "abandoned", "silent": "no_order", "left the second": "abandoned"}
+
+
+def test_time_is_told_by_events_and_not_by_the_clock(lake):
+    write(lake, ("slow", BEGUN, 0), ("other", "item_viewed", 29))
+    assert keep_new(lake, Settings()) == 0
+    write(lake, ("other", "item_viewed", 31), key="later")
+    assert keep_new(lake, Settings(abandoned_after_minutes=40)) == 0
+    assert keep_new(lake, Settings()) == 1
+
+
+def test_each_session_is_kept_and_told_once(lake):
+    write(lake, ("a", LEFT, 0), ("b", LEFT, 70))
+    told = []
+    burst = detect(lake, Settings(), send=told.append)
+    assert (burst.sessions, dict(burst.reasons)) == (2, {"abandoned": 2})
+    assert detect(lake, Settings(), send=told.append) is None
+    write(lake, ("a", LEFT, 75), ("c", LEFT, 80), key="more")
+    assert detect(lake, Settings(), send=told.append).sessions == 1
+    assert [each.sessions for each in told] == [2, 1]
+    assert lake.scan("abandonments").num_rows == 3
+
+
+def test_what_could_not_be_told_is_told_by_the_next(lake):
+    write(lake, ("a", LEFT, 0))
+
+    def refuse(burst):
+        raise ConnectionError("no broker")
+
+    with pytest.raises(ConnectionError):
+        detect(lake, Settings(), send=refuse)
+    write(lake, ("b", LEFT, 1), key="more")
+    told = []
+    assert detect(lake, Settings(), send=told.append).sessions == 2, "one message for both bursts"
+    assert len(told[0].names) == 2
+    assert lake.scan("abandonments").num_rows == 2
+
+
+def test_a_message_names_no_person_no_session_and_no_moment(lake):
+    write(lake, ("session-7", LEFT, 3))
+    text = json.dumps(detect(lake, Settings()).to_dict())
+    assert "session-7" not in text and "user-of" not in text
+    said = json.loads(text)
+    assert (said["window_start"], said["window_end"]) == (
+        "2025-10-09T12:00:00+00:00",
+        "2025-10-09T13:00:00+00:00",
+    )
+
+
+def test_a_burst_is_refreshed_once(lake):
+    write(lake, ("a", LEFT, 0), ("b", LEFT, 1))
+    told = detect(lake, Settings())
+    assert waiting(lake, TOLD) is None
+    burst = waiting(lake, "refreshed")
+    assert burst.names == told.names
+    mark(lake, burst.names, "refreshed")
+    mark(lake, burst.names, "refreshed")
+    assert waiting(lake, "refreshed") is None
+
+
+def test_an_empty_lake_has_nothing_to_tell(lake):
+    assert detect(lake, Settings()) is None
+    assert waiting(lake, "refreshed") is None
+
+
+def test_the_command_reports_what_it_found(lake, tmp_path, monkeypatch):
+    write(lake, ("a", LEFT, 0))
+    monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path))
+    report = tmp_path / "report.json"
+    for expected in (1, 0):
+        done = CliRunner().invoke(cli.app, ["abandonment", "--lake", lake.url, "--report", str(report)])
+        assert done.exit_code == 0, done.output
+        assert json.loads(report.read_text())["sessions"] == expected

@@ -1,0 +1,276 @@
+"""Which sessions of a hand-made events table train, and which evaluate."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from lastaisle.errors import NotEnoughDataError
+from lastaisle.lake import Lake
+from lastaisle.sessions.windows import (
+    FAST_SECONDS,
+    FAST_VIEWS,
+    MAX_SESSION_EVENTS,
+    Window,
+    evaluation_sessions,
+    refusing_shoppers,
+    sessions_between,
+    training_sessions,
+)
+
+NOON = datetime(2025, 10, 9, 12, tzinfo=UTC)
+
+
+def event(
+    session,
+    item,
+    minutes,
+    *,
+    kind="item_viewed",
+    user=None,
+    consent=True,
+    sequence=0,
+    device="mobile",
+    **more,
+):
+    at = NOON + timedelta(minutes=minutes)
+    return {
+        "session_id": session,
+        "user_id": user,
+        "item_id": item,
+        "event_type": kind,
+        "occurred_at": at,
+        "sequence": sequence,
+        "device_type": device,
+        "consent_personalization": consent,
+        "event_date": at.date(),
+        **more,
+    }
+
+
+SCHEMA = pa.schema(
+    [
+        ("session_id", pa.string()),
+        ("user_id", pa.string()),
+        ("item_id", pa.string()),
+        ("event_type", pa.string()),
+        ("occurred_at", pa.timestamp("us", "UTC")),
+        ("sequence", pa.int64()),
+        ("device_type", pa.string()),
+        ("consent_personalization", pa.bool_()),
+        ("event_date", pa.date32()),
+    ]
+)
+TOLD = pa.schema(
+    [
+        *SCHEMA,
+        *((name, pa.string()) for name in ("country", "region", "category", "brand")),
+        ("dwell_ms", pa.int64()),
+        ("price", pa.float64()),
+    ]
+)
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return Lake(str(tmp_path / "lake"))
+
+
+def write(lake, *events, key="batch", schema=SCHEMA):
+    lake.append("events", pa.Table.from_pylist(list(events), schema=schema), key=key)
+
+
+def train(lake, start=-60, end=60, seen_until=120):
+    window = Window(NOON + timedelta(minutes=start), NOON + timedelta(minutes=end), half_life_hours=24)
+    return training_sessions(lake, window, NOON + timedelta(minutes=seen_until), None)
+
+
+def test_a_session_trains_where_it_ended_and_evaluates_where_it_started(lake):
+    write(
+        lake,
+        event("before", "a", -90),
+        event("into", "b", -70),
+        event("into", "c", -59),
+        event("inside", "d", 0),
+        event("inside", "e", 1),
+        event("crossing", "f", 50),
+        event("crossing", "g", 61),
+        event("after", "h", 60),
+        event("after", "i", 70),
+        event("later", "j", 120),
+    )
+    assert list(train(lake).log) == [["b", "c"], ["d", "e"]]
+    evaluated = evaluation_sessions(lake, NOON + timedelta(minutes=60), NOON + timedelta(minutes=120), None)
+    assert list(evaluated.log) == [["h", "i"]]
+    assert evaluated.log.ended_at.tolist() == [(NOON + timedelta(minutes=70)).timestamp()]
+
+
+def test_an_evaluation_session_is_read_only_up_to_the_holdouts_end(lake):
+    write(lake, event("s", "a", 10), event("s", "b", 20), event("s", "future", 40))
+    evaluated = evaluation_sessions(lake, NOON, NOON + timedelta(minutes=30), None)
+    assert list(evaluated.log) == [["a", "b"]]
+
+
+def test_events_of_one_second_keep_the_order_of_their_source(lake):
+    write(
+        lake,
+        event("s", "third", 0, sequence=3),
+        event("s", "first", 0, sequence=1),
+        event("s", "second", 0, sequence=2),
+    )
+    assert list(train(lake).log) == [["first", "second", "third"]]
+
+
+def test_adding_and_ordering_what_is_known_are_no_new_choices(lake):
+    write(
+        lake,
+        event("s", "a", 0),
+        event("s", "a", 1),
+        event("s", "a", 2, kind="item_added"),
+        event("s", "b", 3, kind="item_added"),
+        event("s", "c", 4, kind="item_removed"),
+        event("s", "a", 5, kind="order_completed"),
+        event("s", None, 6, kind="page_viewed"),
+    )
+    assert list(train(lake).log) == [["a", "a", "b"]]
+
+
+def test_who_refused_last_never_trains(lake):
+    write(
+        lake,
+        event("kept", "a", 0, user="u1", consent=False),
+        event("kept", "b", 1, user="u1", consent=True),
+        event("gone", "c", 0, user="u2", consent=True),
+        event("gone", "d", 1, user="u2", consent=True),
+        event("anonymous", "e", 2, consent=False),
+        event("half", "f", 3),
+        event("half", "g", 4, user="u2"),
+    )
+    assert list(train(lake).log) == [["c", "d"], ["a", "b"], ["f", "g"]]
+    write(lake, event("next", "z", 5000, user="u2", consent=False), key="withdrawal")
+    read = train(lake)
+    assert list(read.log) == [["a", "b"]]
+    assert read.left_out == {"bots": 0, "without_consent": 3}
+    assert refusing_shoppers(lake) == {"u2", "anonymous"}
+
+
+def test_bots_are_left_out_and_counted(lake):
+    write(
+        lake,
+        *[event("bot", f"i{n}", 0, sequence=n) for n in range(MAX_SESSION_EVENTS + 1)],
+        event("s", "a", 0),
+    )
+    read = train(lake)
+    assert list(read.log) == [["a"]]
+    assert read.left_out["bots"] == 1
+
+
+def test_who_looks_faster_than_a_shopper_can_is_a_bot(lake):
+    def views(session, count, seconds):
+        return [event(session, f"i{n}", n * seconds / 60, sequence=n) for n in range(count)]
+
+    write(
+        lake,
+        *views("crawler", FAST_VIEWS, FAST_SECONDS - 0.1),
+        *views("shopper", FAST_VIEWS, FAST_SECONDS),
+        *views("short", FAST_VIEWS - 1, 0.1),
+        *views("no finer time than a day", FAST_VIEWS, 0),
+        *[event("order", f"i{n}", 30, kind="order_completed", sequence=n) for n in range(FAST_VIEWS + 1)],
+    )
+    read = train(lake)
+    assert read.left_out == {"bots": 1, "without_consent": 0}
+    assert sorted(map(len, read.log)) == [FAST_VIEWS - 1, FAST_VIEWS, FAST_VIEWS, FAST_VIEWS + 1]
+
+
+def test_an_hour_that_came_twice_counts_once(lake):
+    hour = [event("s", "a", 0), event("s", "a", 1, sequence=1), event("s", "b", 2, sequence=2)]
+    write(lake, *hour)
+    write(lake, *hour, key="again")
+    assert list(train(lake).log) == [["a", "a", "b"]]
+
+
+def test_returning_shoppers_were_seen_before_their_session(lake):
+    write(
+        lake,
+        event("old", "a", -2000, user="u1"),
+        event("s1", "b", 0, user="u1", device="desktop"),
+        event("s2", "c", 1, user="u2"),
+        event("s3", "d", 2),
+        event("s4", "e", 3, user="u2", device=None),
+    )
+    log = train(lake).log
+    assert log.context["returning"].tolist() == [True, False, False, True]
+    assert log.context["device_type"].tolist() == ["desktop", "mobile", "mobile", None]
+    assert log.context["user"].tolist() == ["u1", "u2", None, "u2"]
+
+
+def test_what_is_known_beside_the_items_stands_where_they_do(lake):
+    write(
+        lake,
+        event("s1", "b", 0, country=None, region=None, dwell_ms=900, price=2.5, category="shoes"),
+        event("s1", "a", 1, country="DE", region="DE-BE", price=4.0, brand="acme"),
+        event("s2", "b", 2, country="FR", dwell_ms=100, category=None, price=3.0),
+        event("bot", "b", 3, country="FR", category="lies", price=9.0, consent=False),
+        schema=TOLD,
+    )
+    log = train(lake).log
+    assert list(log) == [["b", "a"], ["b"]]
+    assert log.context["country"].tolist() == ["DE", "FR"]
+    assert log.context["region"].tolist() == ["DE-BE", None]
+    assert log.context["started_at"].tolist() == [NOON.timestamp(), NOON.timestamp() + 120]
+    np.testing.assert_array_equal(log.event_context["dwell_ms"], [900.0, np.nan, 100.0])
+    assert log.event_context["price"].tolist() == [2.5, 4.0, 3.0]
+    assert (log.event_context["occurred_at"] - NOON.timestamp()).tolist() == [0.0, 60.0, 120.0]
+    features = {item: place for place, item in enumerate(log.catalogue)}
+    latest = {name: column[[features["a"], features["b"]]] for name, column in log.item_features.items()}
+    assert {name: column.tolist() for name, column in latest.items()} == {
+        "category": [None, "shoes"],
+        "brand": ["acme", None],
+        "price": [4.0, 3.0],
+    }
+
+
+def test_what_the_table_does_not_tell_is_unknown(lake):
+    write(lake, event("s", "a", 0), event("s", "b", 1))
+    log = train(lake).log
+    assert log.context["country"].tolist() == [None]
+    assert np.isnan(log.event_context["dwell_ms"]).all()
+    assert log.item_features["brand"].tolist() == [None, None]
+
+
+def test_a_view_tells_what_its_session_does_with_the_item_later(lake):
+    write(
+        lake,
+        event("s", "a", 0),
+        event("s", "b", 1),
+        event("s", "a", 2, kind="item_added"),
+        event("s", "a", 3),
+        event("s", "c", 4, kind="item_added"),
+        event("s", "c", 5, kind="order_completed"),
+        event("s", "b", 5, kind="order_completed", sequence=1),
+        event("t", "a", 6),
+        event("t", "b", 7, kind="order_completed"),
+    )
+    log = train(lake).log
+    assert list(log) == [["a", "b", "a", "c"], ["a", "b"]]
+    views, added, ordered = "item_viewed", "item_added", "order_completed"
+    assert log.event_context["event_type"].tolist() == [views, views, views, added, views, ordered]
+    assert log.event_context["added"].tolist() == [True, False, False, True, False, False]
+    assert log.event_context["purchased"].tolist() == [False, True, False, True, False, True]
+
+
+def test_a_version_of_the_table_repeats_what_was_read(lake):
+    write(lake, event("s1", "a", 0))
+    versions = lake.versions(["events"])
+    write(lake, event("s2", "b", 0), key="more")
+    start, end = NOON, NOON + timedelta(hours=1)
+    assert list(sessions_between(lake, start, end, versions=versions)) == [["a"]]
+    assert list(sessions_between(lake, start, end)) == [["a"], ["b"]]
+
+
+def test_nothing_to_read(lake):
+    with pytest.raises(NotEnoughDataError, match="no table 'events'"):
+        train(lake)
+    write(lake, event("s", "a", 10_000))
+    assert len(train(lake).log) == 0
