@@ -76,6 +76,7 @@ def test_help_names_every_model():
     assert set(MODEL_NAMES) <= set(re.findall(r"\w+", shown.output))
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("name", MODEL_NAMES)
 def test_every_model_can_be_measured_with_the_same_options(name, tmp_path):
     sessions = [f"i{start % 9} i{(start + 1) % 9} i{(start + 2) % 9}" for start in range(60)]
@@ -225,6 +226,7 @@ def test_simulate_writes_a_folder_a_day(tmp_path):
     assert json.loads((tmp_path / "r.json").read_text())["simulated"] is True
 
 
+@pytest.mark.training
 def test_a_replay_is_reported_drawn_and_logged(tmp_path):
     (tmp_path / "sessions.txt").write_text("".join(f"i{n % 9} i{(n + 1) % 9}\n" for n in range(80)))
     arguments = ["replay", "--source", str(tmp_path / "sessions.txt"), "--format", "sessions"]

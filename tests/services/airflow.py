@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
+from urllib.parse import quote
 
 import psutil
 
@@ -21,6 +26,7 @@ from lastaisle.lake import Lake
 from lastaisle.settings import Settings
 from lastaisle_airflow.local.airflow_api import AirflowApi, AirflowApiError, Run, ticks
 from lastaisle_airflow.local.services import environment
+from tests.services.required import starts_service
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -79,6 +85,34 @@ class Airflow:
         """Pause a DAG, or let it go on."""
         self.api.pause(dag_id, paused)
 
+    @contextmanager
+    def fresh(self, *dags: str) -> Iterator[Airflow]:
+        """Give it to a test file: without runs, tables, models and logs, and with these DAGs going on.
+
+        Args:
+            *dags: which DAGs are not paused meanwhile.
+        """
+        self._forget_runs()
+        for folder in ("lake", "mlflow", "landing"):
+            shutil.rmtree(self.home / folder, ignore_errors=True)
+        for folder in ("mlflow", "landing"):
+            (self.home / folder).mkdir()
+        for dag_id in dags:
+            self.pause(dag_id, paused=False)
+        yield self
+        for dag_id in dags:
+            self.pause(dag_id)
+        for dag_id in dags:
+            self.wait_for(f"the last runs of {dag_id}", partial(self._idle, dag_id))
+
+    def _idle(self, dag_id: str) -> bool:
+        return all(run.finished for run in self.api.runs(dag_id))
+
+    def _forget_runs(self) -> None:
+        for dag_id in _dags(self):
+            for run in self.api.runs(dag_id):
+                self.api.delete(f"/dags/{dag_id}/dagRuns/{quote(run.run_id)}")
+
     def states(self, run: Run) -> dict[str, list[str]]:
         """Return the states of a run's task instances, by task."""
         found: dict[str, list[str]] = {}
@@ -94,9 +128,7 @@ class Airflow:
 
 
 @contextmanager
-def running_airflow(
-    home: Path, dags: tuple[str, ...] = ("ingest_sessions",), **given: str
-) -> Iterator[Airflow]:
+def running_airflow(home: Path, dags: tuple[str, ...] = (), **given: str) -> Iterator[Airflow]:
     """Start Airflow, wait until it has read the DAGs, stop it at the end.
 
     Args:
@@ -104,11 +136,13 @@ def running_airflow(
         dags: which DAGs are not paused.
         **given: environment variables.
     """
+    starts_service("Airflow")
     complete = environment_of(home, **given)
     home.mkdir(parents=True, exist_ok=True)
+    prepare_home(Path(complete["AIRFLOW_HOME"]))
     with (home / "services.log").open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "lastaisle_airflow.local.services"],
+            [sys.executable, "-m", "tests.services.airflow_parts"],
             env=complete,
             cwd=home,
             stdin=subprocess.DEVNULL,
@@ -129,6 +163,29 @@ def running_airflow(
         process.wait(90)
 
 
+def prepare_home(home: Path) -> None:
+    """Copy an Airflow folder with a migrated database and the pools, unless the folder has a database."""
+    if (home / "airflow.db").exists():
+        return
+    template = _template()
+    shutil.copytree(template, home, dirs_exist_ok=True)
+    config = home / "airflow.cfg"
+    config.write_text(config.read_text().replace(str(template), str(home)))
+
+
+@cache
+def _template() -> Path:
+    """Make an Airflow folder once a process, as `make up` makes it: the migration takes seconds."""
+    folder = tempfile.TemporaryDirectory(prefix="lastaisle-airflow-template-")
+    atexit.register(folder.cleanup)
+    home = Path(folder.name, "airflow")
+    environment = environment_of(Path(folder.name), AIRFLOW_HOME=str(home))
+    command = [sys.executable, "-m", "lastaisle_airflow.local.setup"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return home
+
+
 def environment_of(home: Path, **given: str) -> dict[str, str]:
     """Return what every process of an Airflow of its own needs, whatever settings this process has."""
     ours = ("LASTAISLE_", "AIRFLOW_", "PYTHONDONTWRITEBYTECODE")
@@ -140,6 +197,7 @@ def environment_of(home: Path, **given: str) -> dict[str, str]:
         "LASTAISLE_MLFLOW_PORT": str(free_port()),
         "AIRFLOW_HOME": str(home / "airflow"),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",  # each test starts what it is about
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
         "PYTHONPATH": os.pathsep.join(paths),
     }
     with mock.patch.dict(os.environ, inherited | defaults | given, clear=True):

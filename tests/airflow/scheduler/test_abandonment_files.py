@@ -6,10 +6,18 @@ import pytest
 
 from lastaisle.sessions.abandonment import waiting
 from lastaisle.training.refresh import REFRESHED
-from tests.airflow.abandoning import NOW, REFRESH, first_champion, left_session, misses, over, trained
+from tests.airflow.scheduler.abandoning import (
+    NOW,
+    REFRESH,
+    first_champion,
+    left_session,
+    misses,
+    over,
+    trained,
+)
 from tests.services.airflow import running_airflow
 
-pytestmark = [pytest.mark.scheduler, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.service, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from lastaisle.kafka.control import send_control
 from lastaisle.registry.registry import Registry
 from lastaisle.sessions.abandonment import waiting
 from lastaisle.training.refresh import REFRESHED
-from tests.airflow.abandoning import REFRESH, first_champion, left_session, misses, over, trained
+from tests.airflow.scheduler.abandoning import REFRESH, first_champion, left_session, misses, over, trained
 from tests.services.airflow import running_airflow
 from tests.services.kafka import make_topic
 
-pytestmark = [pytest.mark.scheduler, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.service, pytest.mark.timeout(900)]
 
 SOURCE, CONTROL = "clicks-to-abandon", "control-of-abandoned"  # others use the same broker
 GARBAGE = [b"\xff\xfe\x00", b"", b"{", b"[1]", b'{"event": "other"}', b'{"event": "checkouts_abandoned"}']

@@ -7,10 +7,10 @@ from lastaisle.ingest.run import ingest
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import BATCHES, EVENTS, QUARANTINE, RAW_EVENTS
 from lastaisle.privacy.keys import PseudonymKeys
-from tests.airflow.history import assert_same_tables, days_of, write_history
+from tests.airflow.scheduler.history import assert_same_tables, days_of, write_history
 from tests.services.airflow import heavy_libraries_of, running_airflow
 
-pytestmark = [pytest.mark.scheduler, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.service, pytest.mark.timeout(1800)]
 
 DAYS = 6
 

@@ -9,7 +9,7 @@ from lastaisle.evaluation.evaluate import plan_of
 from lastaisle.registry.registry import Registry
 from tests.services.airflow import running_airflow
 
-pytestmark = [pytest.mark.scheduler, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.service, pytest.mark.timeout(900)]
 
 DAY = "2025-10-01"
 ITEMS = 40

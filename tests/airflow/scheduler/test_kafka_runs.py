@@ -11,7 +11,7 @@ from lastaisle_airflow.local.airflow_api import AirflowApiError
 from tests.services.airflow import running_airflow
 from tests.services.kafka import make_topic
 
-pytestmark = [pytest.mark.scheduler, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.service, pytest.mark.timeout(900)]
 
 START = datetime(2025, 10, 9, 10, tzinfo=UTC)
 ROWS, RUN_ROWS, BATCH_ROWS = 960, 300, 100

@@ -11,10 +11,10 @@ from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.run import ingest
 from lastaisle.lake import Lake
 from lastaisle.privacy.keys import PseudonymKeys
-from tests.airflow.history import assert_same_tables, days_of, write_history
+from tests.airflow.scheduler.history import assert_same_tables, days_of, write_history
 from tests.services.airflow import Airflow, free_port, running_airflow
 
-pytestmark = [pytest.mark.scheduler, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.service, pytest.mark.timeout(900)]
 
 DAYS = 4
 
