@@ -13,7 +13,14 @@ import signal
 import sys
 from pathlib import Path
 
-import matplotlib.figure  # noqa: F401  imported once, before the forks
+# Imported once, before the forks: else each of 40 processes imports them. Imports start no working thread.
+import duckdb  # noqa: F401
+import git  # noqa: F401
+import matplotlib.figure  # noqa: F401
+import mlflow.store.model_registry.sqlalchemy_store
+import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+import rich.markdown  # noqa: F401
+import tensorflow  # noqa: F401
 from mlflow import MlflowClient
 
 import models.counting.baselines

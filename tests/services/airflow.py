@@ -8,17 +8,17 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
-from urllib.parse import quote
 
 import psutil
 
@@ -29,6 +29,15 @@ from lastaisle_airflow.local.services import environment
 from tests.services.required import starts_service
 
 ROOT = Path(__file__).resolve().parents[2]
+#: Rows of other tables that belong to a run go with it.
+_TABLES_OF_RUNS = (
+    "asset_partition_dag_run",
+    "dag_run",
+    "backfill",
+    "asset_dag_run_queue",
+    "partitioned_asset_key_log",
+    "asset_event",
+)
 
 
 @dataclass
@@ -87,13 +96,13 @@ class Airflow:
 
     @contextmanager
     def fresh(self, *dags: str) -> Iterator[Airflow]:
-        """Give it to a test file: without runs, tables, models and logs, and with these DAGs going on.
+        """Give the running Airflow to a test file, without runs, tables and models of the files before.
 
         Args:
             *dags: which DAGs are not paused meanwhile.
         """
         self._forget_runs()
-        for folder in ("lake", "mlflow", "landing"):
+        for folder in ("lake", "mlflow", "landing", "airflow/logs/executor_callbacks"):
             shutil.rmtree(self.home / folder, ignore_errors=True)
         for folder in ("mlflow", "landing"):
             (self.home / folder).mkdir()
@@ -109,9 +118,12 @@ class Airflow:
         return all(run.finished for run in self.api.runs(dag_id))
 
     def _forget_runs(self) -> None:
-        for dag_id in _dags(self):
-            for run in self.api.runs(dag_id):
-                self.api.delete(f"/dags/{dag_id}/dagRuns/{quote(run.run_id)}")
+        """Delete all runs and events from the database: the API has no call for most of it."""
+        with closing(sqlite3.connect(self.home / "airflow" / "airflow.db", timeout=60)) as database:
+            database.execute("PRAGMA foreign_keys = ON")
+            with database:
+                for table in _TABLES_OF_RUNS:
+                    database.execute(f"DELETE FROM {table}")
 
     def states(self, run: Run) -> dict[str, list[str]]:
         """Return the states of a run's task instances, by task."""
@@ -128,7 +140,9 @@ class Airflow:
 
 
 @contextmanager
-def running_airflow(home: Path, dags: tuple[str, ...] = (), **given: str) -> Iterator[Airflow]:
+def running_airflow(
+    home: Path, dags: tuple[str, ...] = ("ingest_sessions",), **given: str
+) -> Iterator[Airflow]:
     """Start Airflow, wait until it has read the DAGs, stop it at the end.
 
     Args:

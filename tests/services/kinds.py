@@ -29,7 +29,6 @@ LONGEST = (
     "tests/airflow/scheduler/test_abandonment_runs.py",
     "tests/airflow/scheduler/test_backfill.py",
     "tests/airflow/scheduler/test_hours.py",
-    "tests/airflow/scheduler/test_kill.py",
     "tests/airflow/scheduler/test_abandonment_files.py",
     "tests/airflow/scheduler/test_executors.py",
     "tests/faults/test_kafka.py",

@@ -10,6 +10,7 @@ from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.kafka.control import send_control
 from lastaisle.registry.registry import Registry
 from lastaisle.sessions.abandonment import waiting
+from lastaisle.settings import Settings
 from lastaisle.training.refresh import REFRESHED
 from tests.airflow.scheduler.abandoning import REFRESH, first_champion, left_session, misses, over, trained
 from tests.services.airflow import running_airflow
@@ -40,11 +41,12 @@ def abandon(broker, name, sessions):
 @pytest.fixture(scope="module")
 def airflow(broker, tmp_path_factory):
     home = tmp_path_factory.mktemp("airflow")
-    first_champion(home)
+    first_champion(Settings(home=home, architecture="cooccurrence"))
     make_topic(broker, name=SOURCE)
     make_topic(broker, name=CONTROL)
     watched = {"group.id": "lastaisle", "enable.auto.commit": False, "auto.offset.reset": "earliest"}
     given = {
+        "LASTAISLE_ARCHITECTURE": "cooccurrence",
         "LASTAISLE_GX_SAMPLE_ROWS": "0",
         "LASTAISLE_SOURCE": f"kafka://shop/{SOURCE}",
         "LASTAISLE_CONTROL_TOPIC": f"kafka://shop/{CONTROL}",
