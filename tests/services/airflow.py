@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -117,6 +117,11 @@ class Airflow:
     def _idle(self, dag_id: str) -> bool:
         return all(run.finished for run in self.api.runs(dag_id))
 
+    def complete_backfills(self) -> None:
+        """Mark backfills complete whose runs are over. The scheduler does it up to 30 seconds later."""
+        with closing(sqlite3.connect(self.home / "airflow" / "airflow.db", timeout=60)) as database, database:
+            database.execute("UPDATE backfill SET completed_at = updated_at WHERE completed_at IS NULL")
+
     def _forget_runs(self) -> None:
         """Delete all runs and events from the database: the API has no call for most of it."""
         with closing(sqlite3.connect(self.home / "airflow" / "airflow.db", timeout=60)) as database:
@@ -141,7 +146,7 @@ class Airflow:
 
 @contextmanager
 def running_airflow(
-    home: Path, dags: tuple[str, ...] = ("ingest_sessions",), **given: str
+    home: Path, dags: Sequence[str] = ("ingest_sessions",), **given: str
 ) -> Iterator[Airflow]:
     """Start Airflow, wait until it has read the DAGs, stop it at the end.
 

@@ -1,4 +1,4 @@
-"""Many days of history at once give the tables of one day after the other, also if the scheduler is killed."""
+"""Many days at once give the tables of one day after the other, also if the scheduler is killed."""
 
 from contextlib import suppress
 
@@ -74,9 +74,7 @@ def airflow(folder, given):
 def backfill(airflow, days, *options):
     """Run a backfill to its end; return the newest run of each day."""
     period = ("--from-date", days[0], "--to-date", days[-1])
-    airflow.wait_for(
-        "the end of the backfill before", lambda: all(b["completed_at"] for b in backfills(airflow))
-    )
+    airflow.complete_backfills()
     before = {run.run_id for run in airflow.api.runs("ingest_sessions")}
     airflow.command("backfill", "create", "--dag-id", "ingest_sessions", *period, *options)
     airflow.wait_for("the backfill's end", lambda: all_over(airflow, days, before), timeout=1200)
@@ -88,10 +86,6 @@ def all_over(airflow, days, before=frozenset()):
     """Tell whether each day has a run that was not there before, and none goes on."""
     runs = [run for run in airflow.api.runs("ingest_sessions") if run.run_id not in before]
     return {run.partition for run in runs} >= set(days) and all(run.finished for run in runs)
-
-
-def backfills(airflow):
-    return airflow.api.get("/backfills", dag_id="ingest_sessions")["backfills"]
 
 
 @pytest.fixture(scope="module")
@@ -165,9 +159,7 @@ def test_a_backfill_goes_on_where_the_killed_scheduler_left_it(
     airflow, folder, given, filled, one_by_one, orphans
 ):
     days = days_of(DAYS + MORE_DAYS)[DAYS:]
-    airflow.wait_for(
-        "the end of the backfill before", lambda: all(b["completed_at"] for b in backfills(airflow))
-    )
+    airflow.complete_backfills()
     before, rows = airflow.lake.version(RAW_EVENTS), airflow.lake.scan(EVENTS).num_rows
     period = ("--from-date", days[0], "--to-date", days[-1])
     airflow.command("backfill", "create", "--dag-id", "ingest_sessions", *period)
