@@ -75,7 +75,7 @@ def backfill(airflow, days, *options):
     """Run a backfill to its end; return the newest run of each day."""
     period = ("--from-date", days[0], "--to-date", days[-1])
     airflow.complete_backfills()
-    before = {run.run_id for run in airflow.api.runs("ingest_sessions")}
+    before = {(run.run_id, run.start) for run in airflow.api.runs("ingest_sessions")}
     airflow.command("backfill", "create", "--dag-id", "ingest_sessions", *period, *options)
     airflow.wait_for("the backfill's end", lambda: all_over(airflow, days, before), timeout=1200)
     newest = airflow.api.newest_by_partition("ingest_sessions")
@@ -83,8 +83,8 @@ def backfill(airflow, days, *options):
 
 
 def all_over(airflow, days, before=frozenset()):
-    """Tell whether each day has a run that was not there before, and none goes on."""
-    runs = [run for run in airflow.api.runs("ingest_sessions") if run.run_id not in before]
+    """Tell whether each day has a run that began since, and none goes on."""
+    runs = [run for run in airflow.api.runs("ingest_sessions") if (run.run_id, run.start) not in before]
     return {run.partition for run in runs} >= set(days) and all(run.finished for run in runs)
 
 
