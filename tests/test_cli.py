@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,13 @@ EVENT = {
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def store(empty_store, tmp_path):
+    """An empty MLflow database in the home folder, since to create a database takes seconds."""
+    (tmp_path / "home" / "mlflow").mkdir(parents=True)
+    shutil.copy(empty_store, tmp_path / "home" / "mlflow")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -146,7 +154,7 @@ def test_ingest_reports_and_ends_well(tmp_path):
         (("nonsense",), 2, "nonsense"),
     ],
 )
-def test_errors_exit_with_a_code_and_without_a_traceback(arguments, code, words):
+def test_errors_exit_with_a_code_and_without_a_traceback(store, arguments, code, words):
     ended = run(*arguments)
     assert ended.returncode == code, ended.stdout + ended.stderr
     assert words in " ".join(ended.stderr.split())
