@@ -38,6 +38,14 @@ _TABLES_OF_RUNS = (
     "partitioned_asset_key_log",
     "asset_event",
 )
+#: Their rows are made with the database, or once a process.
+_TABLES_THAT_MLFLOW_MAKES = {
+    "alembic_version",
+    "experiments",
+    "experiment_tags",
+    "sqlite_sequence",
+    "workspaces",
+}
 
 
 @dataclass
@@ -102,10 +110,9 @@ class Airflow:
             *dags: which DAGs are not paused meanwhile.
         """
         self._forget_runs()
-        for folder in ("lake", "mlflow", "landing", "airflow/logs/executor_callbacks"):
+        self._forget_models()
+        for folder in ("lake", "landing", "airflow/logs/executor_callbacks"):
             shutil.rmtree(self.home / folder, ignore_errors=True)
-        for folder in ("mlflow", "landing"):
-            (self.home / folder).mkdir()
         for dag_id in dags:
             self.pause(dag_id, paused=False)
         yield self
@@ -124,11 +131,18 @@ class Airflow:
 
     def _forget_runs(self) -> None:
         """Delete all runs and events from the database: the API has no call for most of it."""
-        with closing(sqlite3.connect(self.home / "airflow" / "airflow.db", timeout=60)) as database:
-            database.execute("PRAGMA foreign_keys = ON")
-            with database:
-                for table in _TABLES_OF_RUNS:
-                    database.execute(f"DELETE FROM {table}")
+        _delete_rows(self.home / "airflow" / "airflow.db", _TABLES_OF_RUNS, cascade=True)
+
+    def _forget_models(self) -> None:
+        """Empty MLflow's database. The file stays, since this process keeps it open."""
+        path = self.home / "mlflow" / "mlflow.db"
+        if not path.exists():
+            return
+        with closing(sqlite3.connect(path)) as database:
+            names = {
+                name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            }
+        _delete_rows(path, sorted(names - _TABLES_THAT_MLFLOW_MAKES), cascade=False)
 
     def states(self, run: Run) -> dict[str, list[str]]:
         """Return the states of a run's task instances, by task."""
@@ -228,6 +242,14 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _delete_rows(path: Path, tables: Sequence[str], *, cascade: bool) -> None:
+    with closing(sqlite3.connect(path, timeout=60)) as database:
+        database.execute(f"PRAGMA foreign_keys = {'ON' if cascade else 'OFF'}")
+        with database:
+            for table in tables:
+                database.execute(f"DELETE FROM {table}")
 
 
 def _log_in(airflow: Airflow) -> AirflowApi | None:
