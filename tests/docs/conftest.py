@@ -25,8 +25,8 @@ def made(tmp_path_factory):
     ):
         done = CliRunner().invoke(cli.app, words, env=home)
         assert done.exit_code == 0, done.output
-    (folder / "rees46").mkdir()
-    (folder / "rees46" / "2019-10-01.csv").write_text(REES46)
+    (folder / "rees46" / "logs").mkdir(parents=True)
+    (folder / "rees46" / "logs" / "2019-10-01.csv").write_text(REES46)
     return folder
 
 
