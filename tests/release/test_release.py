@@ -289,7 +289,7 @@ def test_a_release_needs_an_evaluation_against_the_champion_of_now(home):
     home.evaluate(second)
     home.evaluate(third)
     assert home.release(second).promote
-    with pytest.raises(NotEvaluatedError, match="now it is version 2"):
+    with pytest.raises(NotEvaluatedError, match="now version 2"):
         home.release(third)
     home.evaluate(third)
     assert home.release(third, GateRules(margin=1.0)).promote
