@@ -9,7 +9,7 @@ from lastaisle.settings import Settings, SettingsError
 
 
 def open_lake(settings: Settings) -> Lake:
-    """Return the lake, with what delta-rs needs to reach it.
+    """Return the lake, with the options by which delta-rs reaches it.
 
     Raises:
         SettingsError: LASTAISLE_LAKE_OPTIONS is no JSON object of texts; its value is never shown.
@@ -18,7 +18,7 @@ def open_lake(settings: Settings) -> Lake:
 
 
 def lake_options(settings: Settings) -> dict[str, str]:
-    """Read LASTAISLE_LAKE_OPTIONS, see `open_lake`."""
+    """Read LASTAISLE_LAKE_OPTIONS; see `open_lake`."""
     try:
         options = json.loads(settings.lake_options or "{}")
     except json.JSONDecodeError as error:

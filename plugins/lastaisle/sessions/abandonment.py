@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lastaisle.errors import NotEnoughDataError
-from lastaisle.lake.lake import LakeConflictError
+from lastaisle.lake.errors import LakeConflictError
 from lastaisle.lake.tables import ABANDONMENTS, ABANDONMENTS_SCHEMA, EVENTS
 from lastaisle.lake.workspace import open_tables
 from lastaisle.sessions.windows import SESSION_REACH, newest_data_end
