@@ -1,7 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
-from models.layers.encoder import linear
+from models.layers.blocks import linear
 
 
 def test_linear_is_the_product_and_so_is_its_gradient():
