@@ -27,8 +27,9 @@ from rich.table import Table
 
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import DRIFT, EVENTS
+from lastaisle.monitor.drift.chart import draw
 from lastaisle.monitor.drift.detect import detect
-from lastaisle.monitor.drift.report import DriftReport, draw
+from lastaisle.monitor.drift.report import DriftReport
 from lastaisle.settings import Settings
 from lastaisle.simulate import ShopOptions
 from lastaisle.simulate.affinity import affinity_of
@@ -191,12 +192,12 @@ def main() -> None:
             if number >= given.warm_up:
                 report = detect(lake, settings, START + timedelta(days=number))
                 if report.alarms:
-                    alarms[report.day.isoformat()] = report.words
+                    alarms[report.day.isoformat()] = report.summary
         quiet_seconds = time.perf_counter() - began
         for name in BREAKS:
             broken = Lake(_copied(lake, Path(folder) / name.split()[0] / str(len(detected))))
             detected[name], report = until_detected(broken, settings, deepcopy(shop), name)
-            words[name] = report.words
+            words[name] = report.summary
             if given.chart and name.startswith("category"):
                 draw(broken.scan(DRIFT).to_pylist(), given.chart)
     result = {

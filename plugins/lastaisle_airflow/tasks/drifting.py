@@ -50,7 +50,7 @@ def measure(context: Mapping[str, Any]) -> dict[str, Any]:
         report = detect(lake, settings, day, serving_versions(lake, Registry(settings)))
     except NotEnoughDataError as too_few:
         raise AirflowSkipException(str(too_few)) from too_few
-    log.info("%s", report.words)
+    log.info("%s", report.summary)
     found = report.to_dict()
     del found["findings"]
     return found
