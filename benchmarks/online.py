@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lastaisle.replay.replay import Period
-    from lastaisle.replay.strategies import Start
+    from lastaisle.replay.strategies import FirstModel
     from models.data.sequences import SessionLog
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -85,7 +85,7 @@ def on_one_core(source: Path, sessions: int) -> dict[str, float]:
 def of_returning_shoppers(seed: int) -> dict[str, float]:
     """Replay a simulated shop by online updates with and without shoppers, and measure those who returned."""
     from lastaisle.replay.replay import Period, read_periods
-    from lastaisle.replay.strategies import Start
+    from lastaisle.replay.strategies import FirstModel
     from lastaisle.simulate import ShopOptions, write_logs
     from models.data.sequences import SessionLog
     from models.options import TrainingOptions
@@ -96,12 +96,12 @@ def of_returning_shoppers(seed: int) -> dict[str, float]:
         days = read_periods("canonical", folder)
     first = Period("first", SessionLog.concat([day.log for day in days[:FIRST_DAYS]]))
     periods = [first, *days[FIRST_DAYS:]]
-    start = Start("attention", TrainingOptions(embedding_size=64))
+    first_model = FirstModel("attention", TrainingOptions(embedding_size=64))
     nameless = [replace(one, log=replace(one.log, context=_without_user(one.log))) for one in periods]
     names = [one.log.context["user"] for one in periods]
     found: dict[str, float] = {"seed": seed}
     for label, read in (("with", periods), ("without", nameless)):
-        found |= {f"{name}_{label}": value for name, value in _recalls(start, read, names).items()}
+        found |= {f"{name}_{label}": value for name, value in _recalls(first_model, read, names).items()}
     return found
 
 
@@ -110,7 +110,7 @@ def _without_user(log: SessionLog) -> dict[str, NDArray[Any]]:
 
 
 def _recalls(
-    start: Start, periods: Sequence[Period], names: Sequence[NDArray[np.object_]]
+    first_model: FirstModel, periods: Sequence[Period], names: Sequence[NDArray[np.object_]]
 ) -> dict[str, float]:
     """Return recall@20 of the first and of later items, of shoppers who came in a period before."""
     import numpy as np
@@ -118,7 +118,7 @@ def _recalls(
     from lastaisle.replay.strategies import Online
     from models.data.sequences import Examples, SessionLog
 
-    strategy, known, ranks, places = Online(start), set[str](), [], []
+    strategy, known, ranks, places = Online(first_model), set[str](), [], []
     for at, (last, following) in enumerate(pairwise(periods), start=1):
         seen = SessionLog.concat([period.log for period in periods[:at]])
         strategy.learn(seen, last.log)

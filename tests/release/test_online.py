@@ -14,7 +14,7 @@ from lastaisle.errors import RegistryError
 from lastaisle.registry.registry import Registry
 from lastaisle.release.gate import GateRules
 from lastaisle.release.online import update_online
-from lastaisle.release.release import current_champion, settle
+from lastaisle.release.release import current_champion, sync_aliases
 from lastaisle.release.rollback import rollback
 from lastaisle.sessions.windows import Window, training_sessions
 from lastaisle.training.online import ARTIFACT, SHOPPERS, finished_until, newest_delta, with_delta
@@ -203,7 +203,7 @@ def test_an_update_that_was_killed_leaves_nothing_behind(shop_online, monkeypatc
     finished = update(home, end_of(1))
     assert home.registry.aliases()["online"] == finished.version
     assert len(home.registry.finished_runs("online-1")) == 1
-    settle(home.lake, home.registry)
+    sync_aliases(home.lake, home.registry)
     assert home.registry.aliases()["online"] == finished.version
 
 

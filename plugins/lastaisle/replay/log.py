@@ -5,13 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from lastaisle.registry.registry import Registry, metric_name
 from lastaisle.registry.revision import git_revision
 from lastaisle.replay.chart import draw
-
-if TYPE_CHECKING:
-    from lastaisle.registry.registry import Registry
 
 
 def log_replay(report: Mapping[str, Any], params: Mapping[str, Any], registry: Registry) -> str:
@@ -24,8 +22,6 @@ def log_replay(report: Mapping[str, Any], params: Mapping[str, Any], registry: R
         params: the log, the model and the hyperparameters of the replay.
         registry: the MLflow server, with the experiment for replays.
     """
-    from lastaisle.registry.registry import metric_name
-
     with registry.run("replay", {"lastaisle.git_revision": git_revision()}) as run_id:
         registry.log_params(run_id, params)
         for step, period in enumerate(report["periods"], start=1):

@@ -23,7 +23,7 @@ def update(context: Mapping[str, Any]) -> dict[str, Any]:
     """
     from lastaisle.registry.registry import Registry
     from lastaisle.release.online import update_online
-    from lastaisle.release.release import current_champion, settle
+    from lastaisle.release.release import current_champion, sync_aliases
     from lastaisle.training.online import finished_until
     from models.recommender import ModelError
 
@@ -37,6 +37,6 @@ def update(context: Mapping[str, Any]) -> dict[str, Any]:
         report = update_online(champion, lake, registry, finished_until(lake, end))
     except ModelError as cannot:
         raise AirflowSkipException(str(cannot)) from cannot
-    settle(lake, registry)  # the champion may have moved meanwhile
+    sync_aliases(lake, registry)  # the champion may have moved meanwhile
     log.info("%s", report)
     return report.to_dict()

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from lastaisle.evaluation.evaluate import stored_report
-from lastaisle.evaluation.feed import quarantined_share
+from lastaisle.evaluation.quarantine import quarantined_share
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import BATCHES_SCHEMA
 from lastaisle.release.gate import GateRules
