@@ -51,7 +51,7 @@ def detect_abandonment() -> None:
         return detect()
 
     found = detect_abandoned()
-    if not SETTINGS.control_topic:
+    if not SETTINGS.abandonment.control_topic:
         burst = "ti.xcom_pull(task_ids='detect_abandoned')"
         found >> TriggerWithNote(
             task_id="start_refresh",

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from data_contracts.contract import Contract, Field
+from data_contracts.contract import Contract
+from data_contracts.field import Field
 from data_contracts.privacy import literal
 from data_contracts.rules import Rule
 from lastaisle.errors import LastaisleError, ReconciliationError

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from lastaisle.errors import LastaisleError, NotEnoughDataError
+from lastaisle.errors import LastaisleError
+from lastaisle.lake.tables import EVENTS
 from lastaisle.lake.workspace import open_tables
 from lastaisle.sessions.windows import SESSION_REACH, Window
 
@@ -132,12 +133,18 @@ def plan_window(
     if data_end.tzinfo is None:
         raise LastaisleError(f"data_end should carry its time zone, received {data_end.isoformat()}")
     data_end = data_end.astimezone(UTC)
-    end = data_end - timedelta(hours=settings.holdout_hours)
+    end = data_end - timedelta(hours=settings.learning.holdout_hours)
     hours, half_life, replay_hours = _lengths(settings, kind)
     window = Window(end - timedelta(hours=hours), end, half_life)
     learned = champion if kind == "incremental" else None
     architecture, chosen, warm = choose_learner(architecture, options or {}, settings, learned)
-    parts = [settings.model_name, architecture, repr(window), data_end.isoformat(), json.dumps(chosen)]
+    parts = [
+        settings.registry.model_name,
+        architecture,
+        repr(window),
+        data_end.isoformat(),
+        json.dumps(chosen),
+    ]
     parts += [f"replay {replay_hours:g}"] if replay_hours else []
     run_key = _run_key(kind, data_end, [*parts, *_contents(lake, window, data_end)])
     if learned and learned.window_end >= end and learned.run_key != run_key:
@@ -149,11 +156,11 @@ def plan_window(
     return TrainingPlan(
         run_key=run_key,
         kind=cast(Kind, kind),
-        model_name=settings.model_name,
+        model_name=settings.registry.model_name,
         architecture=architecture,
         window=window,
         holdout_end=data_end,
-        lake_versions=lake.versions(["events"]),
+        lake_versions=lake.versions([EVENTS]),
         options=chosen,
         warm_start_version=learned.version if learned and warm else None,
         replay_hours=replay_hours,
@@ -163,8 +170,12 @@ def plan_window(
 def _lengths(settings: Settings, kind: str) -> tuple[float, float, float]:
     """Return the hours of the window, of its half-life, and of what is replayed from before it."""
     if kind == "incremental":
-        return settings.window_hours, settings.half_life_hours, settings.replay_hours
-    return settings.full_window_hours, settings.full_half_life_hours, 0.0
+        return (
+            settings.learning.window_hours,
+            settings.learning.half_life_hours,
+            settings.learning.replay_hours,
+        )
+    return settings.learning.full_window_hours, settings.learning.full_half_life_hours, 0.0
 
 
 def choose_learner(
@@ -174,7 +185,9 @@ def choose_learner(
     from models.options import SHAPE, TrainingOptions
     from models.recommender import checked_name
 
-    architecture = checked_name(asked or (champion.architecture if champion else settings.architecture))
+    architecture = checked_name(
+        asked or (champion.architecture if champion else settings.learning.architecture)
+    )
     shape: dict[str, Any] = {}
     if champion and champion.architecture == architecture:
         shape = {name: champion.options[name] for name in SHAPE}
@@ -188,9 +201,7 @@ def _contents(lake: Lake, window: Window, data_end: datetime) -> list[str]:
     Compaction, which writes the same rows into other files, does not; nor does what comes to the older hours
     that a warm start replays a few sessions of.
     """
-    events = lake.dataset("events")
-    if events is None:
-        raise NotEnoughDataError(f"the lake {lake.url} has no table 'events': ingest some logs first")
+    events = lake.require(EVENTS)
     counts = (
         "SELECT event_date, batch_id, count(*) FROM events "
         "WHERE event_date BETWEEN $first_day AND $last_day AND occurred_at < $data_end "

@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -60,7 +59,7 @@ class Demo:
         self.settings = services.settings
         self.days = days
         self.console = console
-        self.api = AirflowApi(f"http://{HOST}:{self.settings.airflow_port}", *services.login())
+        self.api = AirflowApi(f"http://{HOST}:{self.settings.services.airflow_port}", *services.login())
 
     def wait_for_dags(self) -> None:
         """Wait until the DAG processor has read all DAGs.
@@ -178,11 +177,12 @@ class Demo:
         """Ask the champion from a process that has nothing of this project on its path."""
         from lastaisle.lake import Lake
 
-        name = self.settings.model_name
+        name = self.settings.registry.model_name
         self._say(f"One predict, as any service would: models:/{name}@champion")
-        items = sample_session(Lake(self.settings.lake), self.days[-1])
+        items = sample_session(Lake(self.settings.lake.url), self.days[-1])
         with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-c", _PREDICT, self.settings.mlflow_uri, name, json.dumps(items)]
+            uri = self.settings.registry.mlflow_uri
+            command = [sys.executable, "-c", _PREDICT, uri, name, json.dumps(items)]
             left_out = ("PYTHONPATH", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")  # of another registry
             environment = {
                 key: value for key, value in self.services.environment.items() if key not in left_out
@@ -213,13 +213,13 @@ class Demo:
                 decision = f"{verdict} v{released['version']}"
             elif retrained.state == "success":
                 decision = "skipped: stale"
-        return DayRow(day, *count_day(Lake(self.settings.lake), day), report, decision, work, overhead)
+        return DayRow(day, *count_day(Lake(self.settings.lake.url), day), report, decision, work, overhead)
 
     def _moves(self) -> Any:
         from lastaisle.lake import Lake
         from lastaisle.registry.ledger import Ledger
 
-        return Ledger(Lake(self.settings.lake), self.settings.model_name).moves()
+        return Ledger(Lake(self.settings.lake.url), self.settings.registry.model_name).moves()
 
     def _await_partition(self, dag_id: str, day: str) -> Run:
         for _ in ticks(DAY_TIMEOUT):
@@ -248,18 +248,19 @@ def land(settings: Settings, logs: str, days: int, sessions_per_day: int, consol
     source = (
         logs if "://" in logs else str(Path(logs).resolve()) if logs else f"simulated shop of {days} days"
     )
-    landed = days_landed(landing, source, settings.source_format)
+    landed = days_landed(landing, source, settings.sources.format)
     if landed is None and logs:
         with console.status(f"Splitting {source} by day ..."):
-            landed = split_by_day(source, settings.source_format, landing)
+            landed = split_by_day(source, settings.sources.format, landing)
     elif landed is None:
         from lastaisle.simulate import ShopOptions, write_logs
 
         with console.status("Simulating a shop ..."):
-            write_logs(landing, ShopOptions(seed=settings.seed, days=days, sessions_per_day=sessions_per_day))
+            seed = settings.learning.seed
+            write_logs(landing, ShopOptions(seed=seed, days=days, sessions_per_day=sessions_per_day))
         start = ShopOptions().start
         landed = [start + timedelta(days=number) for number in range(days)]
-    note_landed(landing, source, settings.source_format, landed)
+    note_landed(landing, source, settings.sources.format, landed)
     label = source if logs else f"SIMULATED logs (no real shop): {source}"
     console.print(f"{label}, {landed[0]} to {landed[:days][-1]}", highlight=False)
     return [day.isoformat() for day in landed[:days]]
@@ -285,10 +286,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.width = max(console.width, 120)
     name = (chosen.format if chosen.logs else "") or "canonical"
     home = Path(os.environ.get("LASTAISLE_HOME") or ROOT / ".lastaisle")
-    settings = replace(
-        Settings.from_env(os.environ | {"LASTAISLE_HOME": str(home), "LASTAISLE_SOURCE": ""}),
-        source_format=name,
-    )
+    given = Settings.from_env(os.environ | {"LASTAISLE_HOME": str(home), "LASTAISLE_SOURCE": ""})
+    settings = given.replace(source_format=name)
     started = time.monotonic()
     try:
         days = land(settings, chosen.logs, chosen.days, chosen.sessions, console)

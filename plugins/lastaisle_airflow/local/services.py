@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import IO, NoReturn
@@ -64,7 +64,7 @@ def airflow_home(settings: Settings) -> Path:
 def environment(settings: Settings) -> dict[str, str]:
     """Return the environment of services and tasks: these settings, and Airflow's where not set already."""
     home = airflow_home(settings)
-    base = f"http://{HOST}:{settings.airflow_port}"
+    base = f"http://{HOST}:{settings.services.airflow_port}"
     defaults = {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
@@ -76,7 +76,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{base}/execution/",
         "AIRFLOW__API__BASE_URL": base,
         "AIRFLOW__API__HOST": HOST,
-        "AIRFLOW__API__PORT": str(settings.airflow_port),
+        "AIRFLOW__API__PORT": str(settings.services.airflow_port),
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
@@ -90,7 +90,7 @@ def environment(settings: Settings) -> dict[str, str]:
     }
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     paths = [str(ROOT), str(ROOT / "plugins"), *filter(None, [inherited.get("PYTHONPATH")])]
-    forced = {f"LASTAISLE_{name.upper()}": str(value) for name, value in asdict(settings).items()}
+    forced = settings.to_env()
     forced["PYTHONPATH"] = os.pathsep.join(paths)
     return {**defaults, **inherited, **forced}
 
@@ -98,19 +98,19 @@ def environment(settings: Settings) -> dict[str, str]:
 def services_of(settings: Settings) -> tuple[Service, ...]:
     """List what runs: MLflow's pages and Airflow's parts; a triggerer only where it has a topic to watch."""
     airflow = (sys.executable, "-m", "airflow")
-    store = ("--backend-store-uri", settings.mlflow_uri, "--default-artifact-root", settings.mlflow_artifacts)
-    mlflow = (sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(settings.mlflow_port))
-    api = ("api-server", "--host", HOST, "--port", str(settings.airflow_port), "--workers", "1")
-    base = f"http://{HOST}:{settings.airflow_port}"
+    uri, artifacts = settings.registry.mlflow_uri, settings.registry.mlflow_artifacts
+    store = ("--backend-store-uri", uri, "--default-artifact-root", artifacts)
+    mlflow_port = settings.services.mlflow_port
+    mlflow = (sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(mlflow_port))
+    api = ("api-server", "--host", HOST, "--port", str(settings.services.airflow_port), "--workers", "1")
+    base = f"http://{HOST}:{settings.services.airflow_port}"
     # Its log server would listen on every interface; the API server reads the log files themselves.
     watching = Service("airflow-triggerer", (*airflow, "triggerer", "--skip-serve-logs"))
     return (
-        Service(
-            "mlflow", (*mlflow, "--workers", "1", *store), f"http://{HOST}:{settings.mlflow_port}/health"
-        ),
+        Service("mlflow", (*mlflow, "--workers", "1", *store), f"http://{HOST}:{mlflow_port}/health"),
         Service("airflow-api-server", (*airflow, *api), f"{base}/api/v2/monitor/health"),
         Service("airflow-dag-processor", (*airflow, "dag-processor")),
-        *((watching,) if settings.control_topic else ()),
+        *((watching,) if settings.abandonment.control_topic else ()),
         Service("airflow-scheduler", (*airflow, "scheduler", "--skip-serve-logs")),
     )
 
@@ -163,14 +163,14 @@ class Services:
             ServiceError: a service ended, or did not answer in time; the error ends with its last lines.
         """
         self._stop_leftovers()
-        check_port(self.settings.airflow_port, "LASTAISLE_AIRFLOW_PORT")
-        check_port(self.settings.mlflow_port, "LASTAISLE_MLFLOW_PORT")
+        check_port(self.settings.services.airflow_port, "LASTAISLE_AIRFLOW_PORT")
+        check_port(self.settings.services.mlflow_port, "LASTAISLE_MLFLOW_PORT")
         self._logs.mkdir(parents=True, exist_ok=True)
-        for folder in (airflow_home(self.settings), Path(self.settings.mlflow_artifacts)):
+        for folder in (airflow_home(self.settings), Path(self.settings.registry.mlflow_artifacts)):
             if "://" not in str(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-        if self.settings.mlflow_uri.startswith("sqlite:///"):
-            Path(self.settings.mlflow_uri.removeprefix("sqlite:///")).parent.mkdir(
+        if self.settings.registry.mlflow_uri.startswith("sqlite:///"):
+            Path(self.settings.registry.mlflow_uri.removeprefix("sqlite:///")).parent.mkdir(
                 parents=True, exist_ok=True
             )
         deadline = time.monotonic() + timeout
@@ -298,9 +298,10 @@ def running(settings: Settings) -> Iterator[Services]:
 def addresses(services: Services) -> Mapping[str, str]:
     """Return what to open, and how to log in."""
     user, password = services.login()
+    port = services.settings.services.airflow_port
     return {
-        "Airflow": f"http://{HOST}:{services.settings.airflow_port}  (user {user}, password {password})",
-        "MLflow": services.settings.mlflow_ui,
+        "Airflow": f"http://{HOST}:{port}  (user {user}, password {password})",
+        "MLflow": services.settings.services.mlflow_ui,
         "logs": str(services.settings.home / "logs"),
     }
 

@@ -30,11 +30,11 @@ def abandoned_checkouts(settings: Settings) -> Asset:
     Without a control topic nobody watches, and nothing of Kafka is imported.
     """
     watchers = []
-    if settings.control_topic:
+    if settings.abandonment.control_topic:
         from lastaisle.kafka.control import control_topic
         from lastaisle_airflow.runtime.watching import ControlTrigger
 
-        connection, topic = control_topic(settings.control_topic)
+        connection, topic = control_topic(settings.abandonment.control_topic)
         trigger = ControlTrigger(topics=[topic], kafka_config_id=connection)
         watchers = [AssetWatcher(name="control_topic", trigger=trigger)]
     return Asset(

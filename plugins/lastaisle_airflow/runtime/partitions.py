@@ -41,15 +41,8 @@ CADENCES = {
 
 
 def cadence(settings: Settings) -> Cadence:
-    """Return the cadence that LASTAISLE_PARTITION names.
-
-    Raises:
-        SettingsError: it names none.
-    """
-    if settings.partition not in CADENCES:
-        known = " or ".join(CADENCES)
-        raise SettingsError(f"LASTAISLE_PARTITION should be {known}, received {settings.partition!r}")
-    return CADENCES[settings.partition]
+    """Return the cadence that LASTAISLE_PARTITION names."""
+    return CADENCES[settings.sources.partition]
 
 
 def schedule(settings: Settings) -> Any:
@@ -59,8 +52,8 @@ def schedule(settings: Settings) -> Any:
     """
     from airflow.sdk import AssetOrTimeSchedule, CronPartitionTimetable, CronTriggerTimetable
 
-    if is_kafka(settings.source):
-        timetable = CronTriggerTimetable(settings.drain_cron, timezone="UTC")
+    if is_kafka(settings.sources.address):
+        timetable = CronTriggerTimetable(settings.sources.drain_cron, timezone="UTC")
         return AssetOrTimeSchedule(timetable=timetable, assets=BACKLOG)
     found = cadence(settings)
     return CronPartitionTimetable(found.cron, timezone="UTC", run_offset=-1, key_format=found.key_format)
@@ -82,12 +75,12 @@ def learning(asset: Any, settings: Settings) -> Any:
     """Return when an incremental training runs: for each partition, or for the day of each.
 
     Raises:
-        SettingsError: LASTAISLE_LEARN_EVERY names neither, or asks for hours where whole days are ingested.
+        SettingsError: LASTAISLE_LEARN_EVERY asks for hours where whole days are ingested.
     """
     from airflow.sdk import PartitionedAssetTimetable
 
-    every = settings.learn_every or settings.partition
-    if every == settings.partition:
+    every = settings.learning.every or settings.sources.partition
+    if every == settings.sources.partition:
         return PartitionedAssetTimetable(assets=asset)
     if every != "day":
         raise SettingsError(
@@ -113,7 +106,7 @@ def unfinished(key: str, newest: datetime, settings: Settings) -> str | None:
 
 def keys_of_hours(hours: Iterable[str], settings: Settings) -> list[str]:
     """Return the keys of the partitions in which these hours (2025-10-09T14) lie, the oldest first."""
-    characters = len("2025-10-09" if settings.partition == "day" else "2025-10-09T14")
+    characters = len("2025-10-09" if settings.sources.partition == "day" else "2025-10-09T14")
     return sorted({hour[:characters] for hour in hours})
 
 

@@ -35,7 +35,7 @@ def plan_batches(context: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
         AirflowSkipException: there is nothing (yet), and nothing is wrong.
     """
     settings = Settings.from_env()
-    if is_kafka(settings.source):
+    if is_kafka(settings.sources.address):
         return _plan_ranges(settings, context["ti"])
     look_back = context["dag_run"].run_type != "backfill"
     return [[{"url": url}] for url in files_of(partition_of(context), settings, look_back=look_back)]
@@ -45,9 +45,9 @@ def _plan_ranges(settings: Settings, task_instance: Any) -> list[list[dict[str, 
     from lastaisle.ingest.kafka.drain import plan_topics
     from lastaisle_airflow.runtime.kafka import kafka_connection
 
-    source = parse_source(settings.source)
+    source = parse_source(settings.sources.address)
     connection, lake = kafka_connection(source.name), open_lake(settings)
-    limits = {"max_rows": settings.run_rows, "batch_rows": settings.batch_rows}
+    limits = {"max_rows": settings.sources.run_rows, "batch_rows": settings.ingest.batch_rows}
     plan = plan_topics(connection, source.topics, lake, **limits)
     for app_id, lag in plan.lag.items():
         log.info("Lag of %s: %d messages", app_id, lag)
@@ -90,21 +90,21 @@ def _job(settings: Settings) -> Ingestion:
     from lastaisle.lake.tables import RAW_EVENTS
 
     options = IngestOptions(
-        allowed_lateness=timedelta(minutes=settings.lateness_minutes),
-        gx_sample_rows=settings.gx_sample_rows,
-        batch_rows=settings.batch_rows,
-        shards=settings.shards,
+        allowed_lateness=timedelta(minutes=settings.sources.lateness_minutes),
+        gx_sample_rows=settings.ingest.gx_sample_rows,
+        batch_rows=settings.ingest.batch_rows,
+        shards=settings.ingest.shards,
     )
     contract = load_contract(RAW_EVENTS)
-    return Ingestion(open_lake(settings), adapter(settings.source_format), contract, options)
+    return Ingestion(open_lake(settings), adapter(settings.sources.format), contract, options)
 
 
 def _ingest_file(url: str, settings: Settings, job: Ingestion) -> list[BatchReport]:
     from lastaisle.ingest.files import list_files
     from lastaisle.ingest.run import ingest_file
 
-    (file,) = list_files(url, source_options(settings.source)[1])
-    return ingest_file(file, job, source=f"{settings.source_format} {settings.source}")
+    (file,) = list_files(url, source_options(settings.sources.address)[1])
+    return ingest_file(file, job, source=f"{settings.sources.format} {settings.sources.address}")
 
 
 def _ingest_range(link: Mapping[str, Any], settings: Settings, job: Ingestion) -> list[BatchReport]:
@@ -113,7 +113,7 @@ def _ingest_range(link: Mapping[str, Any], settings: Settings, job: Ingestion) -
     from lastaisle.ingest.kafka.ranges import OffsetRange
     from lastaisle_airflow.runtime.kafka import kafka_connection
 
-    connection = kafka_connection(parse_source(settings.source).name)
+    connection = kafka_connection(parse_source(settings.sources.address).name)
     return ingest_range(OffsetRange(**link), Drain(connection, job, Decoder(job.contract.version)))
 
 
@@ -127,7 +127,7 @@ def anonymize(shard: int, reports: Any) -> dict[str, Any]:
     from lastaisle.privacy.keys import PseudonymKeys
 
     settings = Settings.from_env()
-    keys = PseudonymKeys.load_or_create(settings.key_file, lake_url=settings.lake)
+    keys = PseudonymKeys.load_or_create(settings.privacy.key_file, lake_url=settings.lake.url)
     summary = summarize(reports)
     before = datetime.now(UTC) - ORPHANED
     done = anonymize_shard(shard, open_lake(settings), keys, batch_ids=summary["batches"], and_before=before)
@@ -168,7 +168,7 @@ def announced(summaries: Any, context: Mapping[str, Any]) -> dict[str, Any]:
     """
     settings = Settings.from_env()
     summary = _first(summaries)
-    partitions = _passed(summary, settings) if is_kafka(settings.source) else [partition_of(context)]
+    partitions = _passed(summary, settings) if is_kafka(settings.sources.address) else [partition_of(context)]
     if not partitions:
         raise AirflowSkipException("no partition is complete yet: the watermark has not passed its end")
     return {"partitions": partitions, **{name: summary[name] for name in ("rows", "hours", "chains")}}
@@ -183,7 +183,7 @@ def announced_late(summaries: Any, context: Mapping[str, Any]) -> dict[str, Any]
     settings = Settings.from_env()
     summary = _first(summaries)
     keys = keys_of_hours(summary["hours"], settings)
-    if is_kafka(settings.source):
+    if is_kafka(settings.sources.address):
         before = _watermarks(summary, settings)[0]
         end = None if before is None else completed(None, before, keys[0], settings) if keys else []
         late = [key for key in keys if end and key in end]
@@ -208,8 +208,10 @@ def _watermarks(summary: Mapping[str, Any], settings: Settings) -> tuple[datetim
     from lastaisle.ingest.kafka.drain import source_name
     from lastaisle.ingest.watermark import watermark
 
-    lake, lateness = open_lake(settings), timedelta(minutes=settings.lateness_minutes)
-    names = [source_name(settings.source_format, topic) for topic in parse_source(settings.source).topics]
+    lake, lateness = open_lake(settings), timedelta(minutes=settings.sources.lateness_minutes)
+    names = [
+        source_name(settings.sources.format, topic) for topic in parse_source(settings.sources.address).topics
+    ]
 
     def slowest(without: Sequence[str]) -> datetime | None:
         found = [watermark(lake, name, lateness, without=without) for name in names]

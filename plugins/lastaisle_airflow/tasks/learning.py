@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
@@ -80,7 +79,7 @@ def plan(
     prefix = "full_" if kind == "full" else ""
     lengths = {f"{prefix}window_hours": window_hours, f"{prefix}half_life_hours": half_life_hours}
     given: dict[str, Any] = {name: value for name, value in lengths.items() if value}
-    settings = replace(Settings.from_env(), **given)
+    settings = Settings.from_env().replace(**given)
     lake, registry = open_lake(settings), Registry(settings)
     try:
         try:
@@ -198,7 +197,9 @@ def require_fallback(planned: Mapping[str, Any], move: Mapping[str, Any]) -> dic
     from lastaisle.release.fallback import full_training_due
 
     settings = Settings.from_env()
-    due = full_training_due(Ledger(open_lake(settings), settings.model_name).moves(), str(move["version"]))
+    due = full_training_due(
+        Ledger(open_lake(settings), settings.registry.model_name).moves(), str(move["version"])
+    )
     if due is None:
         raise AirflowSkipException("no second refusal in a row: nothing to fall back from")
     return {"note": due, "data_end": str(planned["holdout_end"])}

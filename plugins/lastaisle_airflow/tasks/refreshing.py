@@ -30,7 +30,7 @@ def looking(settings: Settings) -> Any:
     """
     from airflow.sdk import PartitionedAssetTimetable
 
-    return [ARRIVALS] if is_kafka(settings.source) else PartitionedAssetTimetable(assets=EVENTS)
+    return [ARRIVALS] if is_kafka(settings.sources.address) else PartitionedAssetTimetable(assets=EVENTS)
 
 
 def detect() -> dict[str, Any]:
@@ -57,7 +57,7 @@ def tell(burst: Burst) -> None:
     from lastaisle.kafka.control import control_topic, send_control
     from lastaisle_airflow.runtime.kafka import kafka_connection
 
-    address = Settings.from_env().control_topic
+    address = Settings.from_env().abandonment.control_topic
     if address and not long_past(burst):
         name, topic = control_topic(address)
         send_control(kafka_connection(name), topic, burst.to_dict())

@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import psutil
 import pytest
@@ -17,7 +16,7 @@ from lastaisle_airflow.local.services import PortTakenError, Service, ServiceErr
 
 @pytest.fixture
 def settings(tmp_path):
-    return Settings(home=tmp_path / "home")
+    return Settings.of(home=tmp_path / "home")
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def test_a_taken_port_is_named_with_its_setting_and_holder(settings):
 
 
 def test_everything_listens_on_this_machine_only(settings):
-    watching = replace(settings, control_topic="kafka://shop/control")
+    watching = settings.replace(control_topic="kafka://shop/control")
     found = {service.name: service for service in services.services_of(watching)}
     for service in found.values():
         command = " ".join(service.command)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lastaisle.errors import NotEnoughDataError
+from lastaisle.lake.tables import EVENTS
 from lastaisle.lake.workspace import open_tables
 from lastaisle.monitor.drift.concept import ADWIN, hit_rate_drop, hits
 from lastaisle.monitor.drift.counts import RETURNING_DAYS, Counts, count_events
@@ -64,7 +65,7 @@ class Versions:
 
 def rule_of(settings: Settings) -> Rule:
     """Return how limits are learned, as the settings say."""
-    return Rule(false_alarms=settings.drift_false_alarms, history=settings.drift_history_days)
+    return Rule(false_alarms=settings.drift.false_alarms, history=settings.drift.history_days)
 
 
 def detect(lake: Lake, settings: Settings, day: date, versions: Versions | None = None) -> DriftReport:
@@ -100,7 +101,7 @@ def detect(lake: Lake, settings: Settings, day: date, versions: Versions | None 
     family = len(measured) + len(findings)
     judged = [history.judge(score, family, rule) for score in measured]
     judged += [history.judge(each, family, rule) if isinstance(each, Score) else each for each in findings]
-    report = _report(day, _said(judged, counts, day), history, settings.drift_cooldown_hours)
+    report = _report(day, _said(judged, counts, day), history, settings.drift.cooldown_hours)
     if versions is not None:
         report = dataclasses.replace(report, model_version=versions.champion)
     keep(lake, report, contents, versions=versions.pair if versions else None, hits=stream)
@@ -127,7 +128,7 @@ def _count(lake: Lake, day: date, rule: Rule) -> Counts:
 
 def _days_of(lake: Lake) -> set[date]:
     """Return the days that have events."""
-    table = lake.table("events")
+    table = lake.table(EVENTS)
     partitions = table.partitions() if table else []
     return {date.fromisoformat(str(partition["event_date"])) for partition in partitions}
 
@@ -205,9 +206,7 @@ def _contents(lake: Lake, day: date, versions: Versions | None) -> str:
 
     Events that come late, or are erased, make another one; compaction does not.
     """
-    events = lake.dataset("events")
-    if events is None:
-        raise NotEnoughDataError(f"the lake {lake.url} has no table 'events': ingest some logs first")
+    events = lake.require(EVENTS)
     reach = {"first": day - timedelta(days=REFERENCE_DAYS + RETURNING_DAYS), "last": day}
     batch = "batch_id" if "batch_id" in events.schema.names else "NULL"
     query = (
