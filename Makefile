@@ -73,6 +73,7 @@ lint: setup $(PLATFORMS)  ## Check style, types, imports, docs, contract version
 	@$(BIN)/lint-imports
 	@$(BIN)/deptry . --config .ci/deptry.toml --no-ansi
 	@LASTAISLE=$(BIN)/lastaisle .ci/contracts
+	@$(BUILD_DOCS)
 
 docs: setup  ## Build docs/ into .site, and check its links
 	@$(BUILD_DOCS)
