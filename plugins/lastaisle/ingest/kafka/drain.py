@@ -100,7 +100,7 @@ def plan_topics(
     Args:
         connection: how to reach the cluster.
         topics: their names.
-        lake: where the tables are.
+        lake: holds the tables.
         max_rows: the most offsets of the run.
         batch_rows: the most offsets of a batch.
     """

@@ -41,7 +41,7 @@ def plan_run(
     Args:
         connection: how to reach the cluster.
         topics: the topics.
-        lake: where the tables are.
+        lake: holds the tables.
         max_rows: the most offsets of the run.
         batch_rows: the most offsets of a batch.
 
