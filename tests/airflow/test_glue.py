@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from lastaisle.errors import SourceError
 from lastaisle.settings import Settings, SettingsError
 from lastaisle_airflow.local.airflow_api import Run, seconds_of
-from lastaisle_airflow.runtime import defaults, links, partitions
-from lastaisle_airflow.runtime.assets import EVENTS
-from lastaisle_airflow.tasks import drifting, ingestion, learning, updating
+from lastaisle_airflow.runtime import defaults, links, partitions, schedules
+from lastaisle_airflow.tasks import announcements, drift, ingestion, online_updates, training
 from models.recommender import ModelError
 
 
@@ -65,13 +64,13 @@ def test_the_cadence_is_a_setting(tmp_path):
 
 def test_a_run_without_a_partition_says_how_to_trigger_it():
     with pytest.raises(partitions.PartitionError, match="trigger it with one"):
-        partitions.partition_of({"dag_run": DagRun(partition_key=None)})
+        partitions.partition_of(DagRun(partition_key=None))
 
 
 @pytest.mark.parametrize("wrap", [lambda one: one, lambda one: [one], lambda one: [None, one]])
 def test_one_report_counts_however_airflow_hands_it_over(wrap):
     report = {"batches": ["b"], "rows": 5, "hours": ["2025-10-09T01", "2025-10-08T23"]}
-    assert ingestion.summarize(wrap(report)) == {
+    assert announcements.summarize(wrap(report)) == {
         "chains": 1,
         "batches": ["b"],
         "rows": 5,
@@ -106,28 +105,24 @@ def test_a_partition_of_a_topic_is_complete_when_the_watermark_passed_its_end(tm
 
 
 def test_only_hours_of_earlier_partitions_are_late(monkeypatch):
-    from airflow.sdk.exceptions import AirflowSkipException
-
     monkeypatch.setenv("LASTAISLE_PARTITION", "day")
-    context = {"dag_run": DagRun()}
+    run = DagRun()
     summary = {"chains": 1, "batches": ["b"], "rows": 3, "hours": ["2025-10-08T23", "2025-10-09T01"]}
-    assert ingestion.announced(summary, context)["partitions"] == ["2025-10-09"]
-    assert ingestion.announced_late([summary], context) == {
+    assert announcements.announcement(summary, run)["partitions"] == ["2025-10-09"]
+    assert announcements.late_announcement([summary], run) == {
         "partitions": ["2025-10-08"],
         "hours": ["2025-10-08T23"],
     }
     with pytest.raises(AirflowSkipException):
-        ingestion.announced_late(summary | {"hours": ["2025-10-09T01"]}, context)
+        announcements.late_announcement(summary | {"hours": ["2025-10-09T01"]}, run)
 
 
 def test_empty_params_take_the_settings_and_moments_are_utc():
-    given = learning.given_params({"epochs": 3, "window_hours": None, "data_end": "2025-10-09T12:00:00"})
+    given = training.given_params({"epochs": 3, "window_hours": None, "data_end": "2025-10-09T12:00:00"})
     assert given == {"epochs": 3, "data_end": datetime(2025, 10, 9, 12, tzinfo=UTC)}
 
 
 def test_a_model_that_cannot_be_is_refused_at_once(monkeypatch, tmp_path):
-    from airflow.sdk.exceptions import AirflowFailException
-
     monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path))
     moment = datetime(2025, 10, 9, tzinfo=UTC)
     for wrong, words in (
@@ -136,7 +131,7 @@ def test_a_model_that_cannot_be_is_refused_at_once(monkeypatch, tmp_path):
         ({"hyperparameters": {"loss": "hinge"}}, "loss cannot be 'hinge'"),
     ):
         with pytest.raises(AirflowFailException, match=words):
-            learning.plan("full", data_end=moment, **wrong)
+            training.plan("full", data_end=moment, **wrong)
 
 
 def test_a_failure_says_which_run_and_where_to_look(monkeypatch, caplog):
@@ -190,15 +185,15 @@ def test_time_between_tasks_is_airflows_and_parallel_tasks_count_once():
 
 def test_drift_is_announced_and_trained_for_only_where_it_alarms_and_has_rested():
     found = {"day": "2025-10-09", "alarmed": 2, "words": "prices rose", "retrain": True, "reason": "why"}
-    assert drifting.require_alarm(found)["words"] == "prices rose"
+    assert drift.require_alarm(found)["words"] == "prices rose"
     soon = datetime(2025, 10, 12, 23, tzinfo=UTC)
-    assert drifting.require_retrain(found, soon) == "prices rose"
+    assert drift.require_training(found, soon) == "prices rose"
     with pytest.raises(AirflowSkipException, match="why"):
-        drifting.require_retrain({**found, "retrain": False}, soon)
+        drift.require_training({**found, "retrain": False}, soon)
     with pytest.raises(AirflowSkipException, match="2025-10-09 is more than 3 days past"):
-        drifting.require_retrain(found, soon + timedelta(hours=2))
+        drift.require_training(found, soon + timedelta(hours=2))
     with pytest.raises(AirflowSkipException, match="prices rose"):
-        drifting.require_alarm({**found, "alarmed": 0})
+        drift.require_alarm({**found, "alarmed": 0})
 
 
 def test_a_day_whose_hours_come_one_by_one_is_over_with_its_last():
@@ -214,16 +209,16 @@ def test_a_day_without_events_is_neither_measured_nor_learned(tmp_path, monkeypa
     monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path))
     monkeypatch.setenv("LASTAISLE_PARTITION", "hour")
     with pytest.raises(AirflowSkipException, match="'events'"):
-        drifting.measure({"dag_run": DagRun(partition_key="2025-10-09")})
+        drift.measure_drift.function(dag_run=DagRun(partition_key="2025-10-09"))
     with pytest.raises(AirflowSkipException, match="'events'"):
-        learning.plan_partition("2025-10-09")
+        training.plan_partition("2025-10-09")
 
 
 def test_trainings_follow_partitions_or_their_days():
     from airflow.sdk import StartOfDayMapper
 
     def mapper(**settings):
-        return partitions.learning(EVENTS, Settings(**settings)).default_partition_mapper
+        return schedules.training_schedule(Settings(**settings)).default_partition_mapper
 
     assert "Identity" in type(mapper()).__name__
     assert "Identity" in type(mapper(partition="hour")).__name__
@@ -245,4 +240,4 @@ def test_an_online_update_is_skipped_without_a_champion_that_can_learn(tmp_path,
     monkeypatch.setattr("lastaisle.release.online.update_online", refuse)
     for words in ("no champion", "no table"):
         with pytest.raises(AirflowSkipException, match=words):
-            updating.update({"dag_run": DagRun()})
+            online_updates.learn_sessions.function(dag_run=DagRun())

@@ -18,7 +18,8 @@ from lastaisle.settings import Settings
 from lastaisle.training.refresh import NothingToRefreshError
 from lastaisle_airflow.runtime.assets import ARRIVALS, EVENTS, abandoned_checkouts
 from lastaisle_airflow.runtime.deadlines import first_noticed, refresh_deadline, report_miss
-from lastaisle_airflow.tasks import learning, refreshing
+from lastaisle_airflow.runtime.schedules import abandonment_schedule
+from lastaisle_airflow.tasks import abandonment, refresh, training
 
 NOON = datetime(2025, 10, 9, 12, tzinfo=UTC)
 
@@ -33,8 +34,8 @@ def told(monkeypatch, tmp_path):
     monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path))
     monkeypatch.setenv("LASTAISLE_CONTROL_TOPIC", "kafka://shop/control")
     sent = []
-    monkeypatch.setattr("lastaisle_airflow.runtime.kafka.kafka_connection", lambda name: f"connection {name}")
-    monkeypatch.setattr("lastaisle.kafka.control.send_control", lambda *given: sent.append(given))
+    monkeypatch.setattr(abandonment, "kafka_connection", lambda name: f"connection {name}")
+    monkeypatch.setattr(abandonment, "send_control", lambda *given: sent.append(given))
     return sent
 
 
@@ -50,7 +51,7 @@ def notice(monkeypatch, found):
 def test_a_burst_is_told_as_it_is(monkeypatch, told):
     found = burst(datetime.now(UTC))
     notice(monkeypatch, found)
-    assert refreshing.detect() == found.to_dict()
+    assert abandonment.detect_abandoned.function() == found.to_dict()
     assert told == [("connection shop", "control", found.to_dict())]
 
 
@@ -58,7 +59,7 @@ def test_without_a_topic_the_run_tells(monkeypatch, told):
     monkeypatch.setenv("LASTAISLE_CONTROL_TOPIC", "")
     found = burst(datetime.now(UTC))
     notice(monkeypatch, found)
-    assert refreshing.detect()["bursts"] == ["b1"]
+    assert abandonment.detect_abandoned.function()["bursts"] == ["b1"]
     assert told == []
 
 
@@ -66,7 +67,7 @@ def test_without_a_topic_the_run_tells(monkeypatch, told):
 def test_nothing_new_and_a_backfill_tell_nobody(monkeypatch, told, found, words):
     notice(monkeypatch, found)
     with pytest.raises(AirflowSkipException, match=words):
-        refreshing.detect()
+        abandonment.detect_abandoned.function()
     assert told == []
 
 
@@ -85,13 +86,13 @@ def test_abandonments_of_which_nothing_can_be_learned_wait_no_longer(monkeypatch
         "refresh-v1-b1", "refresh", "shop", "attention", window, NOON, {}, {}, "1", bursts=("b1",)
     )
     with pytest.raises(AirflowFailException, match="all of them refuse"):
-        learning.train_and_evaluate.function(json.loads(plan.to_json()))
+        training.train_and_evaluate.function(json.loads(plan.to_json()))
     assert finished == ["b1"]
 
 
 def test_a_look_follows_each_run_from_a_topic_and_each_partition_of_files():
-    assert refreshing.looking(Settings(source="kafka://shop/clicks")) == [ARRIVALS]
-    timetable = refreshing.looking(Settings())
+    assert abandonment_schedule(Settings(source="kafka://shop/clicks")) == [ARRIVALS]
+    timetable = abandonment_schedule(Settings())
     assert isinstance(timetable, PartitionedAssetTimetable)
     assert timetable.asset_condition == EVENTS
 
@@ -105,7 +106,7 @@ def test_a_refresh_that_must_not_be_skips_with_its_words(monkeypatch, tmp_path):
 
     monkeypatch.setattr("lastaisle.training.refresh.plan_refresh", refuse)
     with pytest.raises(AirflowSkipException, match="3 wait, too few"):
-        refreshing.plan()
+        refresh.plan_refresh.function()
 
 
 def test_a_plan_travels_as_json_to_its_end(monkeypatch, tmp_path):
@@ -116,7 +117,7 @@ def test_a_plan_travels_as_json_to_its_end(monkeypatch, tmp_path):
     monkeypatch.setattr("lastaisle.training.refresh.plan_refresh", lambda *_: plan)
     done = []
     monkeypatch.setattr("lastaisle.training.refresh.finish_refresh", lambda lake, plan: done.append(plan))
-    refreshing.finish(json.loads(json.dumps(refreshing.plan())))
+    refresh.finish_refresh.function(json.loads(json.dumps(refresh.plan_refresh.function())))
     assert [(each.run_key, tuple(each.bursts), each.window) for each in done] == [("k", ("b1", "b2"), window)]
 
 
@@ -124,7 +125,7 @@ def test_only_a_control_topic_is_watched():
     assert abandoned_checkouts(Settings()).watchers == []
     (watcher,) = abandoned_checkouts(Settings(control_topic="kafka://shop/control")).watchers
     path, given = watcher.trigger.serialize()
-    assert path == "lastaisle_airflow.runtime.watching.ControlTrigger"
+    assert path == "lastaisle_airflow.runtime.triggers.ControlTrigger"
     assert (given["topics"], given["kafka_config_id"]) == (["control"], "shop")
 
 
@@ -145,7 +146,7 @@ def test_the_watcher_passes_over_what_is_not_for_it():
 def test_the_triggerer_loads_nothing_heavy():
     heavy = ("tensorflow", "mlflow", "pandas", "duckdb", "deltalake", "pyarrow")
     program = (
-        f"import sys, lastaisle_airflow.runtime.watching; print([m for m in {heavy} if m in sys.modules])"
+        f"import sys, lastaisle_airflow.runtime.triggers; print([m for m in {heavy} if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
