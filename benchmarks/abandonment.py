@@ -57,8 +57,8 @@ def first_champion(settings: Settings, days: list[DayOfLogs]) -> None:
     from lastaisle.release.release import release_candidate
     from lastaisle.training.train import train_candidate
 
-    lake, registry = Lake(settings.lake), Registry(settings)
-    keys = PseudonymKeys.load_or_create(settings.key_file, lake_url=settings.lake)
+    lake, registry = Lake(settings.lake.url), Registry(settings)
+    keys = PseudonymKeys.load_or_create(settings.privacy.key_file, lake_url=settings.lake.url)
     for each in days:
         file = settings.home / f"{each.day.isoformat()}.jsonl"
         file.write_text("".join(f"{line}\n" for line in each.lines))
@@ -117,13 +117,13 @@ def moments(settings: Settings, api: AirflowApi, run: Run) -> dict[str, datetime
     from lastaisle.lake import Lake
     from lastaisle.registry.ledger import Ledger
 
-    lake = Lake(settings.lake)
+    lake = Lake(settings.lake.url)
     (ingested,) = api.runs("ingest_sessions")
     noticed = min(row["noticed_at"] for row in lake.scan("abandonments").to_pylist())
     events = api.get("/assets/events", limit=200, order_by="timestamp")["asset_events"]
     heard = next(each["timestamp"] for each in events if each["name"] == "abandoned_checkouts")
     ends = {task["task_id"]: task["end_date"] for task in api.tasks(run)}
-    moves = {move.action: move.moved_at for move in Ledger(lake, settings.model_name).moves()[-2:]}
+    moves = {move.action: move.moved_at for move in Ledger(lake, settings.registry.model_name).moves()[-2:]}
     tasks = {task["task_id"]: task["end_date"] for task in api.tasks(ingested)}
     registered = moves.pop("register")
     (decided,) = moves.values()
@@ -143,7 +143,7 @@ def moments(settings: Settings, api: AirflowApi, run: Run) -> dict[str, datetime
 def measured(settings: Settings, config: Mapping[str, Any], lines: list[str]) -> dict[str, Any]:
     """Start the services, let the events land, and return the seconds until each step was over."""
     with running(settings) as services:
-        api = AirflowApi(f"http://{HOST}:{settings.airflow_port}", *services.login())
+        api = AirflowApi(f"http://{HOST}:{settings.services.airflow_port}", *services.login())
         made_ready(services, api)
         landed = produce(config, lines)
         api.post("/dags/ingest_sessions/dagRuns", {"logical_date": None, "conf": {}})
@@ -184,7 +184,7 @@ def once(sessions: int, ports: tuple[int, int]) -> dict[str, Any]:
         home, kafka = Path(folder) / "home", Path(folder) / "kafka"
         home.mkdir()
         kafka.mkdir()
-        settings = Settings(
+        settings = Settings.of(
             home=home,
             source=f"kafka://shop/{SOURCE}",
             control_topic=f"kafka://shop/{CONTROL}",

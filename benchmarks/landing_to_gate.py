@@ -115,8 +115,8 @@ def first_champion(settings: Settings, files: Mapping[str, Path]) -> None:
     from lastaisle.release.release import release_candidate
     from lastaisle.training.train import train_candidate
 
-    lake, registry = Lake(settings.lake), Registry(settings)
-    keys = PseudonymKeys.load_or_create(settings.key_file, lake_url=settings.lake)
+    lake, registry = Lake(settings.lake.url), Registry(settings)
+    keys = PseudonymKeys.load_or_create(settings.privacy.key_file, lake_url=settings.lake.url)
     for key, file in files.items():
         end = datetime.fromisoformat(f"{key}:00:00+00:00") + timedelta(hours=1)
         ingest(str(file), "canonical", lake, keys, now=end)
@@ -249,7 +249,7 @@ def tabulated(steps: list[Step], total: Mapping[str, float]) -> Table:
 def measured(settings: Settings, file: Path, key: str) -> tuple[list[Step], Any]:
     """Start the services, let the hour land, and return the steps and the decision."""
     with running(settings) as services:
-        api = AirflowApi(f"http://{HOST}:{settings.airflow_port}", *services.login())
+        api = AirflowApi(f"http://{HOST}:{settings.services.airflow_port}", *services.login())
         wait_until_idle(services, api)
         landed = land(file, settings, key, api)
         runs = decided(services, api, key)
@@ -269,7 +269,7 @@ def main() -> None:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
     with tempfile.TemporaryDirectory(prefix="lastaisle-landing-") as folder:
         home = Path(folder)
-        settings = Settings(
+        settings = Settings.of(
             home=home / "home",
             source=str(home / "landing" / "{hour}"),
             partition="hour",

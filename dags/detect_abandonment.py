@@ -54,7 +54,7 @@ def detect_abandonment() -> None:
     """Detect checkouts that were left without an order, as soon as events came in."""
     detected = detect_abandoned()
     # With a control topic its watcher starts the refresh.
-    if not SETTINGS.control_topic:
+    if not SETTINGS.abandonment.control_topic:
         detected >> TriggerWithNote(
             task_id="start_refresh",
             trigger_dag_id="refresh_on_abandonment",

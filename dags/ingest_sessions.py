@@ -87,7 +87,7 @@ def ingest_sessions() -> None:
     chains = plan_batches()
     reports = ingest_batches.expand(chain=chains)
     # A partition is announced only when its rows are in `events`; one broken source holds back no other.
-    summary = anonymize_shard.partial(reports=reports).expand(shard=list(range(SETTINGS.shards)))
+    summary = anonymize_shard.partial(reports=reports).expand(shard=list(range(SETTINGS.ingest.shards)))
     announce(summary)
     announce_late(summary)
     # Last, so that a broken source makes the run red after the other sources' rows were taken in.

@@ -12,5 +12,7 @@ class LastaislePlugin(AirflowPlugin):
 
     name = "lastaisle"
     operator_extra_links = (MlflowRunLink(),)
-    external_views = ({"name": "MLflow", "href": Settings.from_env().mlflow_ui, "destination": "nav"},)
+    external_views = (
+        {"name": "MLflow", "href": Settings.from_env().services.mlflow_ui, "destination": "nav"},
+    )
     deadline_references = (AbandonmentNoticed,)

@@ -163,7 +163,9 @@ def test_a_refused_candidate_exits_with_its_own_code(monkeypatch):
         def aliases(self) -> dict[str, str]:
             return {"champion": "1"}
 
-    monkeypatch.setattr("lastaisle.cli.learning.open_stores", lambda lake: (Settings(), None, NoRegistry()))
+    monkeypatch.setattr(
+        "lastaisle.cli.learning.open_stores", lambda lake: (Settings.of(), None, NoRegistry())
+    )
     monkeypatch.setattr("lastaisle.release.release.release_candidate", lambda *_, **__: Refusal())
     monkeypatch.setattr("lastaisle.evaluation.evaluate.plan_of", lambda run_id, _: f"plan of {run_id}")
     finished = []
@@ -247,7 +249,7 @@ def test_a_replay_is_reported_drawn_and_logged(tmp_path):
 
 def test_online_reports_what_moved_and_needs_a_champion(tmp_path, monkeypatch):
     champions = ["3", None]
-    monkeypatch.setattr("lastaisle.cli.learning.open_stores", lambda lake: (Settings(), None, None))
+    monkeypatch.setattr("lastaisle.cli.learning.open_stores", lambda lake: (Settings.of(), None, None))
     monkeypatch.setattr("lastaisle.release.release.current_champion", lambda *_: champions.pop(0))
     monkeypatch.setattr("lastaisle.release.release.settle", lambda *_: {})
     monkeypatch.setattr("lastaisle.training.online.finished_until", lambda lake, limit: limit)

@@ -53,14 +53,14 @@ def first_champion(home: Path) -> None:
     from lastaisle.release.release import release_candidate
     from lastaisle.training.train import train_candidate
 
-    settings = Settings(home=home)
-    lake, registry = Lake(settings.lake), Registry(settings)
+    settings = Settings.of(home=home)
+    lake, registry = Lake(settings.lake.url), Registry(settings)
     begin, end = NOW - timedelta(hours=47), NOW - timedelta(minutes=30)
     times = [begin + (end - begin) * number / 900 for number in range(900)]
     lines = [line for number, at in enumerate(times) for line in session(f"past-{number}", at)]
     history = home / "history.jsonl"
     history.write_bytes(b"\n".join(lines) + b"\n")
-    keys = PseudonymKeys.load_or_create(settings.key_file, lake_url=settings.lake)
+    keys = PseudonymKeys.load_or_create(settings.privacy.key_file, lake_url=settings.lake.url)
     ingest(str(history), "canonical", lake, keys, now=NOW)
     run_id = train_candidate(plan_window(lake, settings, end, options={"epochs": 3}), lake, registry)
     evaluate_candidate(run_id, lake, registry)

@@ -101,12 +101,12 @@ def test_a_refresh_in_time_calls_nobody(airflow, refreshed):
 
 
 def test_a_missed_deadline_is_told_counted_from_when_the_abandonment_was_noticed(airflow, broker, refreshed):
-    noticed = datetime.now(UTC) - timedelta(minutes=airflow.settings.refresh_deadline_minutes + 1)
+    noticed = datetime.now(UTC) - timedelta(minutes=airflow.settings.refresh.deadline_minutes + 1)
     message = {"event": "checkouts_abandoned", "sessions": 1, "noticed_at": noticed.isoformat()}
     send_control(KafkaConnection(broker.config), CONTROL, message)
     (told,) = airflow.wait_for("the call", lambda: misses(airflow), timeout=300)
     # Messages that came before may have started a run since, before or after this one's; it had its time.
     later = airflow.api.runs(REFRESH)[len(refreshed) :]
     assert sum(run.run_id in told for run in later) == 1
-    due = noticed + timedelta(minutes=airflow.settings.refresh_deadline_minutes)
+    due = noticed + timedelta(minutes=airflow.settings.refresh.deadline_minutes)
     assert f"{due:%Y-%m-%d %H:%M:%S}" in told

@@ -24,7 +24,7 @@ def settings(tmp_path, monkeypatch):
 
 
 def write(settings: Settings, day: str, name: str, age: float = 60.0) -> str:
-    path = Path(settings.source.replace("{day}", day), name)
+    path = Path(settings.sources.address.replace("{day}", day), name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**EVENT, "event_id": name, "occurred_at": f"{day}T12:00:00Z"}) + "\n")
     os.utime(path, (time.time() - age, time.time() - age))
@@ -34,7 +34,7 @@ def write(settings: Settings, day: str, name: str, age: float = 60.0) -> str:
 def test_a_partition_without_files_is_skipped(settings):
     with pytest.raises(AirflowSkipException, match="2025-10-09"):
         files.files_of("2025-10-09", settings)
-    Path(settings.source.replace("{day}", "2025-10-09")).mkdir(parents=True)
+    Path(settings.sources.address.replace("{day}", "2025-10-09")).mkdir(parents=True)
     with pytest.raises(AirflowSkipException, match="no files at"):
         files.files_of("2025-10-09", settings)
 
@@ -77,4 +77,4 @@ def test_a_file_that_may_still_grow_is_waited_for(settings, monkeypatch):
 
     monkeypatch.setattr(files.time, "sleep", nap)
     assert files.files_of("2025-10-09", settings) == [path]
-    assert naps == [settings.settle_seconds] * 2
+    assert naps == [settings.sources.settle_seconds] * 2

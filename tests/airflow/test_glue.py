@@ -35,7 +35,7 @@ class TaskInstance:
 
 
 def test_a_partition_names_its_interval_and_its_source(tmp_path):
-    settings = Settings(home=tmp_path, source="s3://logs/{day}/hour={hour}/")
+    settings = Settings.of(home=tmp_path, source="s3://logs/{day}/hour={hour}/")
     assert partitions.interval("2025-10-09") == (
         datetime(2025, 10, 9, tzinfo=UTC),
         datetime(2025, 10, 10, tzinfo=UTC),
@@ -45,7 +45,7 @@ def test_a_partition_names_its_interval_and_its_source(tmp_path):
 
 
 def test_a_day_is_named_as_segment_names_it(tmp_path):
-    settings = Settings(home=tmp_path, source="s3://shop/segment-logs/a1B2/{day_ms}")
+    settings = Settings.of(home=tmp_path, source="s3://shop/segment-logs/a1B2/{day_ms}")
     for key in ("2015-05-27", "2015-05-27T23"):
         assert partitions.source_of(key, settings) == "s3://shop/segment-logs/a1B2/1432684800000"
 
@@ -57,9 +57,9 @@ def test_a_key_that_names_no_partition_is_refused_with_its_value(key):
 
 
 def test_the_cadence_is_a_setting(tmp_path):
-    assert partitions.cadence(Settings(home=tmp_path, partition="hour")).cron == "0 * * * *"
+    assert partitions.cadence(Settings.of(home=tmp_path, partition="hour")).cron == "0 * * * *"
     with pytest.raises(SettingsError, match="LASTAISLE_PARTITION should be day or hour, received 'week'"):
-        partitions.cadence(Settings(home=tmp_path, partition="week"))
+        partitions.cadence(Settings.of(home=tmp_path, partition="week"))
 
 
 def test_a_run_without_a_partition_says_how_to_trigger_it():
@@ -91,14 +91,14 @@ def test_what_was_not_taken_in_or_was_lost_makes_the_run_red():
 
 
 def test_a_partition_of_a_topic_is_complete_when_the_watermark_passed_its_end(tmp_path):
-    settings = Settings(home=tmp_path, partition="hour")
+    settings = Settings.of(home=tmp_path, partition="hour")
     before, after = (datetime(2025, 10, 9, hour, 30, tzinfo=UTC) for hour in (11, 14))
     assert partitions.completed(before, after, "", settings) == [
         f"2025-10-09T{hour}" for hour in (11, 12, 13)
     ]
     assert partitions.completed(before, before, "", settings) == []
     assert partitions.completed(None, before, "2025-10-09T10", settings) == ["2025-10-09T10"]
-    assert partitions.keys_of_hours(["2025-10-09T10", "2025-10-08T23"], Settings(home=tmp_path)) == [
+    assert partitions.keys_of_hours(["2025-10-09T10", "2025-10-08T23"], Settings.of(home=tmp_path)) == [
         "2025-10-08",
         "2025-10-09",
     ]
@@ -197,7 +197,7 @@ def test_drift_is_announced_and_trained_for_only_where_it_alarms_and_has_rested(
 
 
 def test_a_day_whose_hours_come_one_by_one_is_over_with_its_last():
-    hours, days = Settings(partition="hour"), Settings()
+    hours, days = Settings.of(partition="hour"), Settings.of()
     newest = datetime(2025, 10, 9, 22, 59, 59, tzinfo=UTC)
     assert "2025-10-09 is not over yet" in partitions.unfinished("2025-10-09", newest, hours)
     assert partitions.unfinished("2025-10-09", newest + timedelta(minutes=1), hours) is None
@@ -218,7 +218,7 @@ def test_trainings_follow_partitions_or_their_days():
     from airflow.sdk import StartOfDayMapper
 
     def mapper(**settings):
-        return schedules.training_schedule(Settings(**settings)).default_partition_mapper
+        return schedules.training_schedule(Settings.of(**settings)).default_partition_mapper
 
     assert "Identity" in type(mapper()).__name__
     assert "Identity" in type(mapper(partition="hour")).__name__

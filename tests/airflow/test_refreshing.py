@@ -91,8 +91,8 @@ def test_abandonments_of_which_nothing_can_be_learned_wait_no_longer(monkeypatch
 
 
 def test_a_look_follows_each_run_from_a_topic_and_each_partition_of_files():
-    assert abandonment_schedule(Settings(source="kafka://shop/clicks")) == [ARRIVALS]
-    timetable = abandonment_schedule(Settings())
+    assert abandonment_schedule(Settings.of(source="kafka://shop/clicks")) == [ARRIVALS]
+    timetable = abandonment_schedule(Settings.of())
     assert isinstance(timetable, PartitionedAssetTimetable)
     assert timetable.asset_condition == EVENTS
 
@@ -122,15 +122,15 @@ def test_a_plan_travels_as_json_to_its_end(monkeypatch, tmp_path):
 
 
 def test_only_a_control_topic_is_watched():
-    assert abandoned_checkouts(Settings()).watchers == []
-    (watcher,) = abandoned_checkouts(Settings(control_topic="kafka://shop/control")).watchers
+    assert abandoned_checkouts(Settings.of()).watchers == []
+    (watcher,) = abandoned_checkouts(Settings.of(control_topic="kafka://shop/control")).watchers
     path, given = watcher.trigger.serialize()
     assert path == "lastaisle_airflow.runtime.triggers.ControlTrigger"
     assert (given["topics"], given["kafka_config_id"]) == (["control"], "shop")
 
 
 def test_the_watcher_passes_over_what_is_not_for_it():
-    (watcher,) = abandoned_checkouts(Settings(control_topic="kafka://shop/control")).watchers
+    (watcher,) = abandoned_checkouts(Settings.of(control_topic="kafka://shop/control")).watchers
     sent = [b"\xff", None, json.dumps(burst(NOON).to_dict()).encode(), b"{", b'{"event": "other"}']
 
     async def stream():
@@ -173,7 +173,7 @@ def test_what_cannot_have_been_counts_from_the_run(wrong):
 )
 def test_the_callback_runs_where_the_executor_can_run_it(monkeypatch, executor, kind):
     monkeypatch.setattr("lastaisle_airflow.runtime.deadlines.conf.get", lambda *_: executor)
-    alert = refresh_deadline(Settings(refresh_deadline_minutes=7))
+    alert = refresh_deadline(Settings.of(refresh_deadline_minutes=7))
     assert type(alert.callback).__name__ == kind
     assert alert.interval == timedelta(minutes=7)
 

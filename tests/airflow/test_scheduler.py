@@ -61,7 +61,7 @@ def output(home):
 def lake(home, output):
     from lastaisle.lake import Lake
 
-    return Lake(Settings(home=home).lake)
+    return Lake(Settings.of(home=home).lake.url)
 
 
 def test_each_partition_is_ingested_once_and_trains_once_in_order(home, output):
@@ -96,8 +96,8 @@ def test_the_starved_candidate_was_refused_and_the_champion_moved_back(home, lak
     from lastaisle.registry.ledger import Ledger
     from lastaisle.registry.registry import Registry
 
-    settings = Settings(home=home)
-    moves = Ledger(lake, settings.model_name).moves()
+    settings = Settings.of(home=home)
+    moves = Ledger(lake, settings.registry.model_name).moves()
     decided = [
         (move.action, move.from_version, move.to_version) for move in moves if move.action != "register"
     ]

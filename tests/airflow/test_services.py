@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import psutil
 import pytest
@@ -20,7 +19,7 @@ from tests.services.airflow import free_port
 
 @pytest.fixture
 def settings(tmp_path):
-    return Settings(home=tmp_path / "home")
+    return Settings.of(home=tmp_path / "home")
 
 
 @pytest.fixture
@@ -52,7 +51,7 @@ def test_a_taken_port_is_named_with_its_setting_and_holder(settings):
 
 
 def test_everything_listens_on_this_machine_only(settings):
-    watching = replace(settings, control_topic="kafka://shop/control")
+    watching = settings.replace(control_topic="kafka://shop/control")
     found = {service.name: service for service in services.services_of(watching)}
     for service in found.values():
         command = " ".join(service.command)
@@ -77,7 +76,7 @@ def test_everything_listens_on_this_machine_only(settings):
     ],
 )
 def test_mlflow_is_started_only_where_no_server_is_named(settings, uri, own):
-    settings = replace(settings, mlflow_uri=uri) if uri else settings
+    settings = settings.replace(mlflow_uri=uri) if uri else settings
     names = {service.name for service in services.services_of(settings)}
     assert ("mlflow" in names) == own
     assert "airflow-scheduler" in names
@@ -87,8 +86,8 @@ def test_the_port_of_mlflow_may_be_taken_where_its_server_is_elsewhere(settings)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        taken = replace(settings, airflow_port=free_port(), mlflow_port=other.getsockname()[1])
-        Services(replace(taken, mlflow_uri="http://mlflow:5000"))._check_ports()
+        taken = settings.replace(airflow_port=free_port(), mlflow_port=other.getsockname()[1])
+        Services(taken.replace(mlflow_uri="http://mlflow:5000"))._check_ports()
         with pytest.raises(PortTakenError, match="LASTAISLE_MLFLOW_PORT"):
             Services(taken)._check_ports()
 

@@ -29,7 +29,7 @@ def test_logs_and_lake_are_reached_through_an_airflow_connection(s3, tmp_path, m
     extra = {"endpoint_url": s3.endpoint, "region_name": "us-east-1"}
     conn = {"conn_type": "aws", "login": "nobody", "password": "secret", "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_SHOP_STORE", json.dumps(conn))
-    settings = Settings(home=tmp_path, lake="s3://shop_store@shop/lake")
+    settings = Settings.of(home=tmp_path, lake="s3://shop_store@shop/lake")
     lake = open_lake(settings)
     assert lake.url == "s3://shop/lake"
     keys = PseudonymKeys.load_or_create(tmp_path / "keys.json", lake_url=lake.url)
@@ -43,7 +43,7 @@ def test_logs_and_lake_are_reached_through_an_airflow_connection(s3, tmp_path, m
 def test_an_address_without_a_connection_is_left_to_the_environment(tmp_path):
     assert source_options("s3://shop/logs") == ("s3://shop/logs", {})
     assert source_options("/var/log/shop@home") == ("/var/log/shop@home", {})
-    settings = Settings(home=tmp_path, lake="s3://shop/lake", lake_options='{"AWS_REGION": "eu-west-1"}')
+    settings = Settings.of(home=tmp_path, lake="s3://shop/lake", lake_options='{"AWS_REGION": "eu-west-1"}')
     assert open_lake(settings).storage_options == {"AWS_REGION": "eu-west-1"}
     assert "eu-west-1" not in repr(settings)
 
@@ -52,7 +52,7 @@ def test_what_the_settings_say_of_the_lake_goes_before_the_connection(tmp_path, 
     pytest.importorskip("airflow.providers.amazon")
     conn = {"conn_type": "aws", "login": "a", "password": "b", "extra": {"region_name": "us-east-1"}}
     monkeypatch.setenv("AIRFLOW_CONN_STORE", json.dumps(conn))
-    settings = Settings(home=tmp_path, lake="s3://store@shop", lake_options='{"AWS_REGION": "eu-west-1"}')
+    settings = Settings.of(home=tmp_path, lake="s3://store@shop", lake_options='{"AWS_REGION": "eu-west-1"}')
     assert open_lake(settings).storage_options == {
         "AWS_ACCESS_KEY_ID": "a",
         "AWS_SECRET_ACCESS_KEY": "b",
@@ -63,7 +63,7 @@ def test_what_the_settings_say_of_the_lake_goes_before_the_connection(tmp_path, 
 @pytest.mark.parametrize("options", ["{", "[]", '{"AWS_ALLOW_HTTP": true}'])
 def test_lake_options_that_are_none_are_refused_without_being_shown(tmp_path, options):
     with pytest.raises(SettingsError, match="LASTAISLE_LAKE_OPTIONS") as refused:
-        open_plain_lake(Settings(home=tmp_path, lake_options=options))
+        open_plain_lake(Settings.of(home=tmp_path, lake_options=options))
     assert options not in str(refused.value)
 
 
@@ -77,7 +77,7 @@ def test_a_google_connection_gives_its_key(tmp_path, monkeypatch):
         "gs://shop/logs",
         {"token": {"type": "service_account"}, "project": "p"},
     )
-    lake = open_lake(Settings(home=tmp_path, lake="gs://g@shop/lake"))
+    lake = open_lake(Settings.of(home=tmp_path, lake="gs://g@shop/lake"))
     assert lake.storage_options == {"google_service_account_key": '{"type": "service_account"}'}
 
 

@@ -87,8 +87,8 @@ class Installation:
     """A home folder and what lies in it."""
 
     def __init__(self, home):
-        self.settings = Settings(home=home)
-        self.lake = Lake(self.settings.lake)
+        self.settings = Settings.of(home=home)
+        self.lake = Lake(self.settings.lake.url)
         self._registry = None
 
     @property
@@ -123,7 +123,7 @@ class Installation:
         """Return what must not depend on where a run was killed: no ids, no times."""
         moves = self.lake.scan("releases").sort_by("entry").to_pylist() if self.lake.table("releases") else []
         rows = self.lake.scan("training_runs").to_pylist() if self.lake.table("training_runs") else []
-        versions = self.registry.client.search_model_versions(f"name = '{self.settings.model_name}'")
+        versions = self.registry.client.search_model_versions(f"name = '{self.settings.registry.model_name}'")
         runs = self.registry.client.search_runs([self.registry.experiment_id])
         timed = {"run_id", "moved_at", "started_at", "finished_at", "train_seconds", "move_id"}
         return {

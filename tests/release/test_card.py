@@ -88,7 +88,7 @@ def test_every_version_has_its_card(released, version, verdict):
     assert f"**{verdict} by the gate.**" in card
     for check in facts.decision.checks:
         assert escape(check.reason) in card
-    entry = released.registry.client.get_model_version(released.settings.model_name, version)
+    entry = released.registry.client.get_model_version(released.settings.registry.model_name, version)
     assert entry.tags[TAG] == f"runs:/{entry.run_id}/{PAGE}"
     recall = facts.report.candidate.overall.metrics["recall@20"]
     assert f"recall@20 {recall.value:.4f} [{recall.low:.4f}, {recall.high:.4f}]" in entry.description

@@ -1,6 +1,5 @@
 """Online updates of a made-up shop's champion: kept once, dropped with the champion, folded into the next."""
 
-import dataclasses
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -33,9 +32,7 @@ def end_of(day):
 @pytest.fixture
 def shop_online(home):
     """A shop whose champion is a small attention model."""
-    home.settings = dataclasses.replace(
-        home.settings, architecture="attention", hyperparameters=json.dumps(SMALL)
-    )
+    home.settings = home.settings.replace(architecture="attention", hyperparameters=json.dumps(SMALL))
     assert home.day(1, LAX, architecture="attention").promote
     return home
 

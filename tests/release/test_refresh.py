@@ -54,7 +54,7 @@ def deserted(home):
 
 
 def planned(deserted, **settings):
-    given = Settings(home=deserted.settings.home, **settings)
+    given = Settings.of(home=deserted.settings.home, **settings)
     return plan_refresh(deserted.lake, given, current_champion(deserted.lake, deserted.registry))
 
 
@@ -120,7 +120,7 @@ def test_a_refresh_changes_nothing_for_the_trainings_that_follow(deserted):
     assert corrected.run_key != below.run_key, "the abandonments came in since"
 
     assert deserted.day(3).promote
-    assert Ledger(deserted.lake, deserted.settings.model_name).moves()[-1].to_version == "3"
+    assert Ledger(deserted.lake, deserted.settings.registry.model_name).moves()[-1].to_version == "3"
 
 
 def test_what_a_plan_says(deserted):

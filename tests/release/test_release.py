@@ -50,7 +50,7 @@ def test_a_shop_from_first_champion_to_rollback(home):
     assert (done.from_version, done.to_version, done.previous, done.moved) == ("2", "1", None, True)
     assert home.registry.aliases() == {"challenger": "3", "champion": "1"}
 
-    moves = Ledger(home.lake, home.settings.model_name).moves()
+    moves = Ledger(home.lake, home.settings.registry.model_name).moves()
     assert [(move.action, move.alias, move.from_version, move.to_version) for move in moves] == [
         ("register", "challenger", None, "1"),
         ("promote", "champion", None, "1"),
@@ -152,7 +152,7 @@ def test_an_hour_ingested_again_is_learned_again_from_where_the_champion_began(h
         early.schema.get_field_index("event_date"), "event_date", pc.cast(early["occurred_at"], pa.date32())
     )
     home.lake.append("events", merely_replayed, key="long ago")
-    for settings in (home.settings, dataclasses.replace(home.settings, replay_hours=24.0)):
+    for settings in (home.settings, home.settings.replace(replay_hours=24.0)):
         with pytest.raises(StalePlanError, match="has learned from all that is there"):
             plan_correction(home.lake, settings, home.registry)
 
@@ -185,7 +185,7 @@ def test_what_comes_after_a_partition_makes_no_other_training_of_it(home, shop):
 
 
 def test_an_incremental_training_goes_on_with_the_champion_and_another_model_begins_anew(home, shop):
-    settings = dataclasses.replace(home.settings, architecture="popularity")
+    settings = home.settings.replace(architecture="popularity")
     first = plan_window(home.lake, settings, shop.end_of(1))
     assert (first.architecture, first.warm_start_version) == ("popularity", None)
     home.day(1)
@@ -212,12 +212,12 @@ def test_an_incremental_training_goes_on_with_the_champion_and_another_model_beg
 
 
 def test_hyperparameters_of_the_settings_are_planned(home, shop):
-    settings = dataclasses.replace(home.settings, hyperparameters='{"layers": 2, "loss": "bpr_max"}')
+    settings = home.settings.replace(hyperparameters='{"layers": 2, "loss": "bpr_max"}')
     plan = plan_window(home.lake, settings, shop.end_of(1), architecture="gru")
     assert (plan.options["layers"], plan.options["loss"], plan.options["seed"]) == (2, "bpr_max", 7)
     for wrong in ("layers=2", "[2]"):
         with pytest.raises(SettingsError, match="LASTAISLE_HYPERPARAMETERS should be a JSON object"):
-            dataclasses.replace(settings, hyperparameters=wrong).training_options()
+            settings.replace(hyperparameters=wrong).training_options()
 
 
 def test_late_rows_make_another_training_and_later_days_do_not(home, shop):
@@ -254,8 +254,8 @@ def test_a_plan_survives_json(home):
 
 
 def test_the_reach_of_the_replay_names_the_training_and_only_incremental_ones_have_it(home, shop):
-    assert home.plan(1).replay_hours == home.settings.replay_hours == 720
-    none = dataclasses.replace(home.settings, replay_hours=0.0)
+    assert home.plan(1).replay_hours == home.settings.learning.replay_hours == 720
+    none = home.settings.replace(replay_hours=0.0)
     keys = {plan_window(home.lake, each, shop.end_of(1)).run_key for each in (home.settings, none)}
     assert len(keys) == 2
     full, other = (plan_window(home.lake, each, shop.end_of(1), "full") for each in (home.settings, none))
@@ -264,7 +264,7 @@ def test_the_reach_of_the_replay_names_the_training_and_only_incremental_ones_ha
 
 
 def test_a_warm_start_replays_what_lies_before_its_window(home, shop):
-    home.settings = dataclasses.replace(home.settings, window_hours=24.0)
+    home.settings = home.settings.replace(window_hours=24.0)
     for day in (1, 2, 3):
         home.day(day)
     run_id = current_champion(home.lake, home.registry).run_id
@@ -274,7 +274,7 @@ def test_a_warm_start_replays_what_lies_before_its_window(home, shop):
 
 
 def test_too_few_sessions_are_refused(home, shop):
-    settings = dataclasses.replace(home.settings, window_hours=1.0)
+    settings = home.settings.replace(window_hours=1.0)
     plan = plan_window(home.lake, settings, shop.end_of(1), architecture="cooccurrence")
     with pytest.raises(NotEnoughDataError, match="17 sessions of two items or more"):
         train_candidate(plan, home.lake, home.registry)
@@ -312,7 +312,7 @@ def test_rollbacks_that_cannot_be(home):
         back(home, reason=" ")
     same = back(home, to_version="1", reason="why not", dry_run=False)
     assert not same.moved
-    assert len(Ledger(home.lake, home.settings.model_name).moves()) == 2
+    assert len(Ledger(home.lake, home.settings.registry.model_name).moves()) == 2
 
 
 def test_one_rollback_request_moves_once(home):
@@ -326,6 +326,6 @@ def test_one_rollback_request_moves_once(home):
 
 
 def test_an_objective_that_the_model_would_ignore_is_refused(home):
-    home.settings = dataclasses.replace(home.settings, hyperparameters='{"objective_cart": 3}')
+    home.settings = home.settings.replace(hyperparameters='{"objective_cart": 3}')
     with pytest.raises(ModelError, match="cooccurrence model learns from all events alike"):
         home.train(1)

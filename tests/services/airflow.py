@@ -46,7 +46,7 @@ class Airflow:
     @property
     def lake(self) -> Lake:
         """The tables that its tasks write."""
-        return Lake(self.settings.lake)
+        return Lake(self.settings.lake.url)
 
     def alive(self) -> None:
         """Make sure that it runs."""
@@ -163,7 +163,7 @@ def _log_in(airflow: Airflow) -> AirflowApi | None:
         return None
     ((user, password),) = json.loads(generated.read_text() or "{}").items() or [("", "")]
     try:
-        return AirflowApi(f"http://127.0.0.1:{airflow.settings.airflow_port}", user, password)
+        return AirflowApi(f"http://127.0.0.1:{airflow.settings.services.airflow_port}", user, password)
     except (AirflowApiError, OSError):
         return None
 

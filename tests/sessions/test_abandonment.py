@@ -56,26 +56,26 @@ def test_what_counts_is_the_last_word_of_a_session(lake):
         ("left the second", LEFT, 2),
         ("looking", "item_viewed", 60),
     )
-    assert keep_new(lake, Settings()) == 3
+    assert keep_new(lake, Settings.of()) == 3
     assert found(lake) == {"left": "abandoned", "silent": "no_order", "left the second": "abandoned"}
 
 
 def test_time_is_told_by_events_and_not_by_the_clock(lake):
     write(lake, ("slow", BEGUN, 0), ("other", "item_viewed", 29))
-    assert keep_new(lake, Settings()) == 0
+    assert keep_new(lake, Settings.of()) == 0
     write(lake, ("other", "item_viewed", 31), key="later")
-    assert keep_new(lake, Settings(abandoned_after_minutes=40)) == 0
-    assert keep_new(lake, Settings()) == 1
+    assert keep_new(lake, Settings.of(abandoned_after_minutes=40)) == 0
+    assert keep_new(lake, Settings.of()) == 1
 
 
 def test_each_session_is_kept_and_told_once(lake):
     write(lake, ("a", LEFT, 0), ("b", LEFT, 70))
     told = []
-    burst = detect(lake, Settings(), send=told.append)
+    burst = detect(lake, Settings.of(), send=told.append)
     assert (burst.sessions, dict(burst.reasons)) == (2, {"abandoned": 2})
-    assert detect(lake, Settings(), send=told.append) is None
+    assert detect(lake, Settings.of(), send=told.append) is None
     write(lake, ("a", LEFT, 75), ("c", LEFT, 80), key="more")
-    assert detect(lake, Settings(), send=told.append).sessions == 1
+    assert detect(lake, Settings.of(), send=told.append).sessions == 1
     assert [each.sessions for each in told] == [2, 1]
     assert lake.scan("abandonments").num_rows == 3
 
@@ -87,17 +87,17 @@ def test_what_could_not_be_told_is_told_by_the_next(lake):
         raise ConnectionError("no broker")
 
     with pytest.raises(ConnectionError):
-        detect(lake, Settings(), send=refuse)
+        detect(lake, Settings.of(), send=refuse)
     write(lake, ("b", LEFT, 1), key="more")
     told = []
-    assert detect(lake, Settings(), send=told.append).sessions == 2, "one message for both bursts"
+    assert detect(lake, Settings.of(), send=told.append).sessions == 2, "one message for both bursts"
     assert len(told[0].names) == 2
     assert lake.scan("abandonments").num_rows == 2
 
 
 def test_a_message_names_no_person_no_session_and_no_moment(lake):
     write(lake, ("session-7", LEFT, 3))
-    text = json.dumps(detect(lake, Settings()).to_dict())
+    text = json.dumps(detect(lake, Settings.of()).to_dict())
     assert "session-7" not in text and "user-of" not in text
     said = json.loads(text)
     assert (said["window_start"], said["window_end"]) == (
@@ -108,7 +108,7 @@ def test_a_message_names_no_person_no_session_and_no_moment(lake):
 
 def test_a_burst_is_refreshed_once(lake):
     write(lake, ("a", LEFT, 0), ("b", LEFT, 1))
-    told = detect(lake, Settings())
+    told = detect(lake, Settings.of())
     assert waiting(lake, TOLD) is None
     burst = waiting(lake, "refreshed")
     assert burst.names == told.names
@@ -118,7 +118,7 @@ def test_a_burst_is_refreshed_once(lake):
 
 
 def test_an_empty_lake_has_nothing_to_tell(lake):
-    assert detect(lake, Settings()) is None
+    assert detect(lake, Settings.of()) is None
     assert waiting(lake, "refreshed") is None
 
 

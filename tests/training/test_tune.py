@@ -58,7 +58,7 @@ def sessions(n=400, seed=1, items=50):
 def empty_store(tmp_path_factory):
     """A fresh MLflow database, since to create one takes seconds."""
     home = tmp_path_factory.mktemp("store")
-    Registry(Settings(home=home)).aliases()
+    Registry(Settings.of(home=home)).aliases()
     return home / "mlflow" / "mlflow.db"
 
 
@@ -79,7 +79,7 @@ def split(tmp_path):
 
 @pytest.fixture
 def store(home):
-    return Registry(Settings(home=home))
+    return Registry(Settings.of(home=home))
 
 
 def search(**options):
@@ -154,7 +154,7 @@ def test_a_killed_tuning_goes_on(store, home, split, tmp_path):
     assert (done["study"], done["finished"], done["tried"], done["failed"]) == ("mine", 4, 2, 1)
     assert [entry["trial"] for entry in done["trials"]] == [0, 1, 3, 4]
     assert [f"{entry['value']:.4f}" for entry in done["trials"][:2]] == values
-    tuning = Registry(Settings(home=home, experiment="lastaisle-tuning"))
+    tuning = Registry(Settings.of(home=home, experiment="lastaisle-tuning"))
     statuses = {number: run.info.status for number, run in nested(tuning, done["run_id"]).items()}
     assert statuses == {0: "FINISHED", 1: "FINISHED", 2: "KILLED", 3: "FINISHED", 4: "FINISHED"}
     printed = ended.output.splitlines()[-1]

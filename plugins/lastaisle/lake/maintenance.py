@@ -83,7 +83,9 @@ class MaintenancePolicy:
     @classmethod
     def from_settings(cls, settings: Settings) -> MaintenancePolicy:
         """Return the policy of an installation."""
-        return cls(keep_raw_days=settings.keep_raw_days, keep_versions_days=settings.keep_versions_days)
+        return cls(
+            keep_raw_days=settings.lake.keep_raw_days, keep_versions_days=settings.lake.keep_versions_days
+        )
 
 
 @dataclass(frozen=True)

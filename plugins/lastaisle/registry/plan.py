@@ -132,12 +132,18 @@ def plan_window(
     if data_end.tzinfo is None:
         raise LastaisleError(f"data_end should carry its time zone, received {data_end.isoformat()}")
     data_end = data_end.astimezone(UTC)
-    end = data_end - timedelta(hours=settings.holdout_hours)
+    end = data_end - timedelta(hours=settings.learning.holdout_hours)
     hours, half_life, replay_hours = _lengths(settings, kind)
     window = Window(end - timedelta(hours=hours), end, half_life)
     learned = champion if kind == "incremental" else None
     architecture, chosen, warm = choose_learner(architecture, options or {}, settings, learned)
-    parts = [settings.model_name, architecture, repr(window), data_end.isoformat(), json.dumps(chosen)]
+    parts = [
+        settings.registry.model_name,
+        architecture,
+        repr(window),
+        data_end.isoformat(),
+        json.dumps(chosen),
+    ]
     parts += [f"replay {replay_hours:g}"] if replay_hours else []
     run_key = _run_key(kind, data_end, [*parts, *_contents(lake, window, data_end)])
     if learned and learned.window_end >= end and learned.run_key != run_key:
@@ -149,7 +155,7 @@ def plan_window(
     return TrainingPlan(
         run_key=run_key,
         kind=cast(Kind, kind),
-        model_name=settings.model_name,
+        model_name=settings.registry.model_name,
         architecture=architecture,
         window=window,
         holdout_end=data_end,
@@ -163,8 +169,12 @@ def plan_window(
 def _lengths(settings: Settings, kind: str) -> tuple[float, float, float]:
     """Return the hours of the window, of its half-life, and of what is replayed from before it."""
     if kind == "incremental":
-        return settings.window_hours, settings.half_life_hours, settings.replay_hours
-    return settings.full_window_hours, settings.full_half_life_hours, 0.0
+        return (
+            settings.learning.window_hours,
+            settings.learning.half_life_hours,
+            settings.learning.replay_hours,
+        )
+    return settings.learning.full_window_hours, settings.learning.full_half_life_hours, 0.0
 
 
 def choose_learner(
@@ -174,7 +184,9 @@ def choose_learner(
     from models.options import SHAPE, TrainingOptions
     from models.recommender import checked_name
 
-    architecture = checked_name(asked or (champion.architecture if champion else settings.architecture))
+    architecture = checked_name(
+        asked or (champion.architecture if champion else settings.learning.architecture)
+    )
     shape: dict[str, Any] = {}
     if champion and champion.architecture == architecture:
         shape = {name: champion.options[name] for name in SHAPE}

@@ -49,10 +49,10 @@ class Registry:
         import mlflow
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # also where it was imported before
-        self.uri = settings.mlflow_uri
-        self.model_name = settings.model_name
-        self._experiment = settings.experiment
-        self._artifacts = settings.mlflow_artifacts
+        self.uri = settings.registry.mlflow_uri
+        self.model_name = settings.registry.model_name
+        self._experiment = settings.registry.experiment
+        self._artifacts = settings.registry.mlflow_artifacts
         if self.uri.startswith("sqlite:///"):
             Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(self.uri)

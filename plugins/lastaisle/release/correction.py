@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lastaisle.evaluation.evaluate import plan_of
@@ -37,7 +36,7 @@ def plan_correction(lake: Lake, settings: Settings, registry: Registry) -> Train
     if plan.kind != "incremental":
         raise StalePlanError(f"champion version {champion.version} is of a {plan.kind} training")
     # With the champion's own reach: where the setting has changed since, that is no change of the events.
-    settings = replace(settings, replay_hours=plan.replay_hours)
+    settings = settings.replace(replay_hours=plan.replay_hours)
     origin = None if plan.warm_start_version is None else registry.champion(plan.warm_start_version)
     again = plan_window(
         lake,

@@ -55,7 +55,7 @@ class GateRules:
     @classmethod
     def of(cls, settings: Settings) -> GateRules:
         """Return the rules of an installation."""
-        return cls(max_churn=settings.max_churn, max_quarantined=settings.max_quarantined)
+        return cls(max_churn=settings.gate.max_churn, max_quarantined=settings.gate.max_quarantined)
 
 
 @dataclass(frozen=True)

@@ -197,7 +197,7 @@ def _new(lake: Lake, settings: Settings, version: int | None) -> pa.Table:
     asked = {
         "since": until - REACH,
         "until": until,
-        "overdue": until - timedelta(minutes=settings.abandoned_after_minutes),
+        "overdue": until - timedelta(minutes=settings.abandonment.after_minutes),
         "first_day": (until - REACH).date(),
         "last_day": until.date(),
     }

@@ -74,8 +74,8 @@ def plan_refresh(lake: Lake, settings: Settings, champion: Champion | None) -> T
     Planned again for the same ones on the same champion, it is the same training.
 
     Raises:
-        NothingToRefreshError: there is no champion, fewer than settings.refresh_min_sessions wait, or the
-            last refresh is not settings.refresh_cooldown_minutes old. They go on waiting.
+        NothingToRefreshError: there is no champion, fewer than settings.refresh.min_sessions wait, or the
+            last refresh is not settings.refresh.cooldown_minutes old. They go on waiting.
     """
     burst = _waiting(lake, settings, champion)
     assert champion is not None, "refused above"
@@ -85,13 +85,13 @@ def plan_refresh(lake: Lake, settings: Settings, champion: Champion | None) -> T
     digest = hashlib.sha256("\n".join(sorted(burst.names)).encode()).hexdigest()[:12]
     run_key = f"refresh-v{champion.version}-{digest}"
     _require_rest(lake, settings, run_key)
-    start = champion.window_end - timedelta(hours=settings.window_hours)
+    start = champion.window_end - timedelta(hours=settings.learning.window_hours)
     return TrainingPlan(
         run_key=run_key,
         kind="refresh",
-        model_name=settings.model_name,
+        model_name=settings.registry.model_name,
         architecture=architecture,
-        window=Window(start, champion.window_end, settings.half_life_hours),
+        window=Window(start, champion.window_end, settings.learning.half_life_hours),
         holdout_end=newest_data_end(lake),
         lake_versions=lake.versions(["events"]),
         options=options,
@@ -103,15 +103,15 @@ def plan_refresh(lake: Lake, settings: Settings, champion: Champion | None) -> T
 def _waiting(lake: Lake, settings: Settings, champion: Champion | None) -> Burst:
     """Return what waits for a refresh, if that is enough."""
     if champion is None:
-        raise NothingToRefreshError(f"{settings.model_name} has no champion to refresh yet")
+        raise NothingToRefreshError(f"{settings.registry.model_name} has no champion to refresh yet")
     try:
         burst = waiting(lake, REFRESHED)
     except NotEnoughDataError as nothing:
         raise NothingToRefreshError(str(nothing)) from nothing
     sessions = 0 if burst is None else burst.sessions
-    if burst is None or sessions < settings.refresh_min_sessions:
+    if burst is None or sessions < settings.refresh.min_sessions:
         raise NothingToRefreshError(
-            f"{sessions} abandoned checkouts wait for a refresh, which needs {settings.refresh_min_sessions} "
+            f"{sessions} abandoned checkouts wait for a refresh, which needs {settings.refresh.min_sessions} "
             "(LASTAISLE_REFRESH_MIN_SESSIONS): they go on waiting"
         )
     return burst
@@ -124,10 +124,10 @@ def _require_rest(lake: Lake, settings: Settings, run_key: str) -> None:
     runs = lake.scan(TRAINING_RUNS, ["kind", "run_key", "finished_at"]).to_pylist()
     others = [run for run in runs if run["kind"] == "refresh" and run["run_key"] != run_key]
     last = max((run["finished_at"] for run in others), default=None)
-    rest = timedelta(minutes=settings.refresh_cooldown_minutes)
+    rest = timedelta(minutes=settings.refresh.cooldown_minutes)
     if last is not None and datetime.now(UTC) - last < rest:
         raise NothingToRefreshError(
-            f"the last refresh ended at {last:%H:%M} UTC, less than {settings.refresh_cooldown_minutes:g} "
+            f"the last refresh ended at {last:%H:%M} UTC, less than {settings.refresh.cooldown_minutes:g} "
             "minutes ago (LASTAISLE_REFRESH_COOLDOWN_MINUTES): abandoned checkouts go on waiting"
         )
 

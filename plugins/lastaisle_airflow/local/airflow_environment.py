@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from pathlib import Path
 
 from lastaisle.settings import Settings
@@ -23,7 +22,7 @@ def environment(settings: Settings) -> dict[str, str]:
     It holds all settings, and Airflow's variables where the user has not set them.
     """
     home = airflow_home(settings)
-    base = f"http://{HOST}:{settings.airflow_port}"
+    base = f"http://{HOST}:{settings.services.airflow_port}"
     defaults = {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
@@ -35,7 +34,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{base}/execution/",
         "AIRFLOW__API__BASE_URL": base,
         "AIRFLOW__API__HOST": HOST,
-        "AIRFLOW__API__PORT": str(settings.airflow_port),
+        "AIRFLOW__API__PORT": str(settings.services.airflow_port),
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
@@ -49,6 +48,6 @@ def environment(settings: Settings) -> dict[str, str]:
     }
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     paths = [str(ROOT), str(ROOT / "plugins"), *filter(None, [inherited.get("PYTHONPATH")])]
-    forced = {f"LASTAISLE_{name.upper()}": str(value) for name, value in asdict(settings).items()}
+    forced = settings.to_env()
     forced["PYTHONPATH"] = os.pathsep.join(paths)
     return {**defaults, **inherited, **forced}

@@ -10,7 +10,6 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -30,18 +29,19 @@ def land(settings: Settings, logs: str, days: int, sessions_per_day: int, consol
     source = (
         logs if "://" in logs else str(Path(logs).resolve()) if logs else f"simulated shop of {days} days"
     )
-    landed = days_landed(landing, source, settings.source_format)
+    landed = days_landed(landing, source, settings.sources.format)
     if landed is None and logs:
         with console.status(f"Splitting {source} by day ..."):
-            landed = split_by_day(source, settings.source_format, landing)
+            landed = split_by_day(source, settings.sources.format, landing)
     elif landed is None:
         from lastaisle.simulate import ShopOptions, write_logs  # only here: most runs read real logs
 
         with console.status("Simulating a shop ..."):
-            write_logs(landing, ShopOptions(seed=settings.seed, days=days, sessions_per_day=sessions_per_day))
+            seed = settings.learning.seed
+            write_logs(landing, ShopOptions(seed=seed, days=days, sessions_per_day=sessions_per_day))
         start = ShopOptions().start
         landed = [start + timedelta(days=number) for number in range(days)]
-    note_landed(landing, source, settings.source_format, landed)
+    note_landed(landing, source, settings.sources.format, landed)
     label = source if logs else f"SIMULATED logs (no real shop): {source}"
     console.print(f"{label}, {landed[0]} to {landed[:days][-1]}", highlight=False)
     return [day.isoformat() for day in landed[:days]]
@@ -67,10 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.width = max(console.width, 120)
     name = (chosen.format if chosen.logs else "") or "canonical"
     home = Path(os.environ.get("LASTAISLE_HOME") or ROOT / ".lastaisle")
-    settings = replace(
-        Settings.from_env(os.environ | {"LASTAISLE_HOME": str(home), "LASTAISLE_SOURCE": ""}),
-        source_format=name,
-    )
+    given = Settings.from_env(os.environ | {"LASTAISLE_HOME": str(home), "LASTAISLE_SOURCE": ""})
+    settings = given.replace(source_format=name)
     started = time.monotonic()
     try:
         days = land(settings, chosen.logs, chosen.days, chosen.sessions, console)

@@ -58,7 +58,7 @@ class DemoSteps:
         self.settings = services.settings
         self.days = days
         self.console = console
-        self.api = AirflowApi(f"http://{HOST}:{self.settings.airflow_port}", *services.login())
+        self.api = AirflowApi(f"http://{HOST}:{self.settings.services.airflow_port}", *services.login())
 
     def wait_for_dags(self) -> None:
         """Wait until the DAG processor has read all DAGs.
@@ -183,11 +183,18 @@ class DemoSteps:
         """Ask the champion for a prediction, in a process without this project on its path."""
         from lastaisle.lake import Lake
 
-        name = self.settings.model_name
+        name = self.settings.registry.model_name
         self._say(f"One predict, as any service would: models:/{name}@champion")
-        items = sample_session(Lake(self.settings.lake), self.days[-1])
+        items = sample_session(Lake(self.settings.lake.url), self.days[-1])
         with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-c", _PREDICT, self.settings.mlflow_uri, name, json.dumps(items)]
+            command = [
+                sys.executable,
+                "-c",
+                _PREDICT,
+                self.settings.registry.mlflow_uri,
+                name,
+                json.dumps(items),
+            ]
             left_out = ("PYTHONPATH", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")  # of another registry
             environment = {
                 key: value for key, value in self.services.environment.items() if key not in left_out
@@ -218,13 +225,13 @@ class DemoSteps:
                 decision = f"{verdict} v{released['version']}"
             elif retrained.state == "success":
                 decision = "skipped: stale"
-        return DayRow(day, *count_day(Lake(self.settings.lake), day), report, decision, work, overhead)
+        return DayRow(day, *count_day(Lake(self.settings.lake.url), day), report, decision, work, overhead)
 
     def _moves(self) -> tuple[Move, ...]:
         from lastaisle.lake import Lake
         from lastaisle.registry.ledger import Ledger
 
-        return Ledger(Lake(self.settings.lake), self.settings.model_name).moves()
+        return Ledger(Lake(self.settings.lake.url), self.settings.registry.model_name).moves()
 
     def _await_partition(self, dag_id: str, day: str) -> Run:
         run: Run | None = None

@@ -52,7 +52,7 @@ class Service:
 
 def has_own_mlflow(settings: Settings) -> bool:
     """Return whether MLflow runs here: LASTAISLE_MLFLOW_URI names a file or a database, and no server."""
-    return not urlsplit(settings.mlflow_uri).scheme.startswith(("http", "databricks"))
+    return not urlsplit(settings.registry.mlflow_uri).scheme.startswith(("http", "databricks"))
 
 
 def services_of(settings: Settings) -> tuple[Service, ...]:
@@ -62,20 +62,22 @@ def services_of(settings: Settings) -> tuple[Service, ...]:
     is no topic to watch.
     """
     airflow = (sys.executable, "-m", "airflow")
-    store = ("--backend-store-uri", settings.mlflow_uri, "--default-artifact-root", settings.mlflow_artifacts)
-    mlflow = (sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(settings.mlflow_port))
-    api = ("api-server", "--host", HOST, "--port", str(settings.airflow_port), "--workers", "1")
-    base = f"http://{HOST}:{settings.airflow_port}"
+    uri, artifacts = settings.registry.mlflow_uri, settings.registry.mlflow_artifacts
+    store = ("--backend-store-uri", uri, "--default-artifact-root", artifacts)
+    mlflow_port = settings.services.mlflow_port
+    mlflow = (sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(mlflow_port))
+    api = ("api-server", "--host", HOST, "--port", str(settings.services.airflow_port), "--workers", "1")
+    base = f"http://{HOST}:{settings.services.airflow_port}"
     # Its log server would listen on every interface; the API server reads the log files themselves.
     triggerer = Service("airflow-triggerer", (*airflow, "triggerer", "--skip-serve-logs"))
     pages = Service(
-        "mlflow", (*mlflow, "--workers", "1", *store), f"http://{HOST}:{settings.mlflow_port}/health"
+        "mlflow", (*mlflow, "--workers", "1", *store), f"http://{HOST}:{settings.services.mlflow_port}/health"
     )
     return (
         *((pages,) if has_own_mlflow(settings) else ()),
         Service("airflow-api-server", (*airflow, *api), f"{base}/api/v2/monitor/health"),
         Service("airflow-dag-processor", (*airflow, "dag-processor")),
-        *((triggerer,) if settings.control_topic else ()),
+        *((triggerer,) if settings.abandonment.control_topic else ()),
         Service("airflow-scheduler", (*airflow, "scheduler", "--skip-serve-logs")),
     )
 
@@ -121,16 +123,16 @@ class Services:
             self._wait_for(mlflow, deadline)
 
     def _check_ports(self) -> None:
-        check_port(self.settings.airflow_port, "LASTAISLE_AIRFLOW_PORT")
+        check_port(self.settings.services.airflow_port, "LASTAISLE_AIRFLOW_PORT")
         if has_own_mlflow(self.settings):
-            check_port(self.settings.mlflow_port, "LASTAISLE_MLFLOW_PORT")
+            check_port(self.settings.services.mlflow_port, "LASTAISLE_MLFLOW_PORT")
 
     def _make_folders(self) -> None:
         self._logs.mkdir(parents=True, exist_ok=True)
-        for folder in (airflow_home(self.settings), Path(self.settings.mlflow_artifacts)):
+        for folder in (airflow_home(self.settings), Path(self.settings.registry.mlflow_artifacts)):
             if "://" not in str(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-        database = self.settings.mlflow_uri
+        database = self.settings.registry.mlflow_uri
         if database.startswith("sqlite:///"):
             Path(database.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
 
@@ -249,9 +251,10 @@ def running(settings: Settings) -> Iterator[Services]:
 def addresses(services: Services) -> Mapping[str, str]:
     """Return the addresses to open, with user and password."""
     user, password = services.login()
+    port = services.settings.services.airflow_port
     return {
-        "Airflow": f"http://{HOST}:{services.settings.airflow_port}  (user {user}, password {password})",
-        "MLflow": services.settings.mlflow_ui,
+        "Airflow": f"http://{HOST}:{port}  (user {user}, password {password})",
+        "MLflow": services.settings.services.mlflow_ui,
         "logs": str(services.settings.home / "logs"),
     }
 

@@ -31,12 +31,12 @@ def abandoned_checkouts(settings: Settings) -> Asset:
     Without a control topic the asset has no watcher, and no Kafka library is imported.
     """
     watchers = []
-    if settings.control_topic:
+    if settings.abandonment.control_topic:
         # Inside the function: the provider imports a Kafka client, which most installations do not need.
         from lastaisle.kafka.control import control_topic
         from lastaisle_airflow.runtime.triggers import ControlTrigger
 
-        connection, topic = control_topic(settings.control_topic)
+        connection, topic = control_topic(settings.abandonment.control_topic)
         trigger = ControlTrigger(topics=[topic], kafka_config_id=connection)
         watchers = [AssetWatcher(name="control_topic", trigger=trigger)]
     return Asset(

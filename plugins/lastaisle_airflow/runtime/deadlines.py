@@ -84,7 +84,7 @@ def refresh_deadline(settings: Settings) -> DeadlineAlert:
     kubernetes = "Kubernetes" in conf.get("core", "executor")
     return DeadlineAlert(
         reference=AbandonmentNoticed(),
-        interval=timedelta(minutes=settings.refresh_deadline_minutes),
+        interval=timedelta(minutes=settings.refresh.deadline_minutes),
         callback=AsyncCallback(report_miss_async) if kubernetes else SyncCallback(report_miss),
     )
 

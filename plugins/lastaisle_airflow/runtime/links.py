@@ -30,7 +30,7 @@ def trained_run(task_instance: Any) -> str | None:
 
 def run_page(run_id: str | None) -> str:
     """Return the address of a run's page, or of MLflow's first page where no run is known."""
-    base = Settings.from_env().mlflow_ui
+    base = Settings.from_env().services.mlflow_ui
     return f"{base}/#/runs/{run_id}" if run_id else base
 
 

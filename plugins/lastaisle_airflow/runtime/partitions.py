@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lastaisle.errors import LastaisleError
-from lastaisle.settings import Settings, SettingsError
+from lastaisle.settings import Settings
 
 
 class PartitionError(LastaisleError):
@@ -39,15 +39,8 @@ CADENCES = {
 
 
 def cadence(settings: Settings) -> Cadence:
-    """Return the cadence that LASTAISLE_PARTITION names.
-
-    Raises:
-        SettingsError: LASTAISLE_PARTITION is neither day nor hour.
-    """
-    if settings.partition not in CADENCES:
-        known = " or ".join(CADENCES)
-        raise SettingsError(f"LASTAISLE_PARTITION should be {known}, received {settings.partition!r}")
-    return CADENCES[settings.partition]
+    """Return the cadence that LASTAISLE_PARTITION names."""
+    return CADENCES[settings.sources.partition]
 
 
 def unfinished(key: str, newest: datetime, settings: Settings) -> str | None:
@@ -68,7 +61,7 @@ def unfinished(key: str, newest: datetime, settings: Settings) -> str | None:
 
 def keys_of_hours(hours: Iterable[str], settings: Settings) -> list[str]:
     """Return the keys of the partitions in which these hours (2025-10-09T14) lie, the oldest first."""
-    characters = len("2025-10-09" if settings.partition == "day" else "2025-10-09T14")
+    characters = len("2025-10-09" if settings.sources.partition == "day" else "2025-10-09T14")
     return sorted({hour[:characters] for hour in hours})
 
 

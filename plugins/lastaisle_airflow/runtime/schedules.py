@@ -24,8 +24,8 @@ def ingestion_schedule(settings: Settings) -> Any:
 
     A run that leaves messages in Kafka announces the backlog, and the next run follows at once.
     """
-    if is_kafka(settings.source):
-        timetable = CronTriggerTimetable(settings.drain_cron, timezone="UTC")
+    if is_kafka(settings.sources.address):
+        timetable = CronTriggerTimetable(settings.sources.drain_cron, timezone="UTC")
         return AssetOrTimeSchedule(timetable=timetable, assets=BACKLOG)
     chosen = cadence(settings)
     return CronPartitionTimetable(chosen.cron, timezone="UTC", run_offset=-1, key_format=chosen.key_format)
@@ -45,11 +45,10 @@ def training_schedule(settings: Settings) -> Any:
     """Return when an incremental training runs: for each partition of events, or for the day of each.
 
     Raises:
-        SettingsError: LASTAISLE_LEARN_EVERY is neither day nor hour, or it is hour where whole days are
-            ingested.
+        SettingsError: LASTAISLE_LEARN_EVERY is hour where whole days are ingested.
     """
-    every = settings.learn_every or settings.partition
-    if every == settings.partition:
+    every = settings.learning.every or settings.sources.partition
+    if every == settings.sources.partition:
         return PartitionedAssetTimetable(assets=EVENTS)
     if every != "day":
         raise SettingsError(
@@ -64,4 +63,4 @@ def abandonment_schedule(settings: Settings) -> Any:
     Runs over files have partitions, and the assets that such runs announce wake only DAGs with partitions
     (Airflow 3.3.2). Runs over a Kafka topic have none, and complete a partition only after its end.
     """
-    return [ARRIVALS] if is_kafka(settings.source) else PartitionedAssetTimetable(assets=EVENTS)
+    return [ARRIVALS] if is_kafka(settings.sources.address) else PartitionedAssetTimetable(assets=EVENTS)

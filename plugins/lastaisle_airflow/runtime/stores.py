@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -50,7 +49,7 @@ def open_lake(settings: Settings) -> Lake:
     """
     from lastaisle.lake import Lake, opening
 
-    plain, scheme, name = _split(settings.lake)
+    plain, scheme, name = _split(settings.lake.url)
     if not name:
         return opening.open_lake(settings)
     extra = _extra(name)
@@ -62,7 +61,7 @@ def open_lake(settings: Settings) -> Lake:
         given = _amazon(name)
     else:
         raise SourceError(f"a lake behind a connection is at s3:// or gs://, received {plain}")
-    return Lake(plain, given | opening.lake_options(replace(settings, lake=plain)))
+    return Lake(plain, given | opening.lake_options(settings.replace(lake=plain)))
 
 
 def _split(url: str) -> tuple[str, str, str]:

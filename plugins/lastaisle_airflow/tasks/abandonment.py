@@ -49,7 +49,7 @@ def detect_abandoned() -> dict[str, Any]:
 
 def send_burst(burst: Burst) -> None:
     """Send the control topic one message, if a topic is set and the burst is not long past."""
-    address = Settings.from_env().control_topic
+    address = Settings.from_env().abandonment.control_topic
     if address and not is_long_past(burst):
         name, topic = control_topic(address)
         send_control(kafka_connection(name), topic, burst.to_dict())

@@ -48,7 +48,7 @@ def announcement(summaries: Any, dag_run: Any) -> dict[str, Any]:
     """
     settings = Settings.from_env()
     summary = run_summary(summaries)
-    if is_kafka(settings.source):
+    if is_kafka(settings.sources.address):
         partitions = _passed_partitions(summary, settings)
     else:
         partitions = [partition_of(dag_run)]
@@ -66,7 +66,7 @@ def late_announcement(summaries: Any, dag_run: Any) -> dict[str, Any]:
     settings = Settings.from_env()
     summary = run_summary(summaries)
     keys = keys_of_hours(summary["hours"], settings)
-    if is_kafka(settings.source):
+    if is_kafka(settings.sources.address):
         late = _announced_before(keys, summary, settings)
     else:
         late = [key for key in keys if key < partition_of(dag_run)]
@@ -97,8 +97,10 @@ def _watermarks(summary: Mapping[str, Any], settings: Settings) -> tuple[datetim
     from lastaisle.ingest.kafka.drain import source_name
     from lastaisle.ingest.watermark import watermark
 
-    lake, lateness = open_lake(settings), timedelta(minutes=settings.lateness_minutes)
-    names = [source_name(settings.source_format, topic) for topic in parse_source(settings.source).topics]
+    lake, lateness = open_lake(settings), timedelta(minutes=settings.sources.lateness_minutes)
+    names = [
+        source_name(settings.sources.format, topic) for topic in parse_source(settings.sources.address).topics
+    ]
 
     def slowest(without: Sequence[str]) -> datetime | None:
         watermarks = [watermark(lake, name, lateness, without=without) for name in names]

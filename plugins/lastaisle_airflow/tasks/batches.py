@@ -46,13 +46,13 @@ def plan_topic_ranges(settings: Settings) -> TopicPlan:
     """Plan which messages of the source's topics this run takes in."""
     from lastaisle.ingest.kafka.drain import plan_topics
 
-    source = parse_source(settings.source)
+    source = parse_source(settings.sources.address)
     plan = plan_topics(
         kafka_connection(source.name),
         source.topics,
         open_lake(settings),
-        max_rows=settings.run_rows,
-        batch_rows=settings.batch_rows,
+        max_rows=settings.sources.run_rows,
+        batch_rows=settings.ingest.batch_rows,
     )
     for app_id, lag in plan.lag.items():
         log.info("Lag of %s: %d messages", app_id, lag)
@@ -96,21 +96,21 @@ def _ingestion(settings: Settings) -> Ingestion:
     from lastaisle.lake.tables import RAW_EVENTS
 
     options = IngestOptions(
-        allowed_lateness=timedelta(minutes=settings.lateness_minutes),
-        gx_sample_rows=settings.gx_sample_rows,
-        batch_rows=settings.batch_rows,
-        shards=settings.shards,
+        allowed_lateness=timedelta(minutes=settings.sources.lateness_minutes),
+        gx_sample_rows=settings.ingest.gx_sample_rows,
+        batch_rows=settings.ingest.batch_rows,
+        shards=settings.ingest.shards,
     )
     contract = load_contract(RAW_EVENTS)
-    return Ingestion(open_lake(settings), adapter(settings.source_format), contract, options)
+    return Ingestion(open_lake(settings), adapter(settings.sources.format), contract, options)
 
 
 def _ingest_file(url: str, settings: Settings, ingestion: Ingestion) -> list[BatchReport]:
     from lastaisle.ingest.files import list_files
     from lastaisle.ingest.run import ingest_file
 
-    (file,) = list_files(url, source_options(settings.source)[1])
-    return ingest_file(file, ingestion, source=f"{settings.source_format} {settings.source}")
+    (file,) = list_files(url, source_options(settings.sources.address)[1])
+    return ingest_file(file, ingestion, source=f"{settings.sources.format} {settings.sources.address}")
 
 
 def _ingest_range(link: Mapping[str, Any], settings: Settings, ingestion: Ingestion) -> list[BatchReport]:
@@ -118,7 +118,7 @@ def _ingest_range(link: Mapping[str, Any], settings: Settings, ingestion: Ingest
     from lastaisle.ingest.kafka.payloads import Decoder
     from lastaisle.ingest.kafka.ranges import OffsetRange
 
-    connection = kafka_connection(parse_source(settings.source).name)
+    connection = kafka_connection(parse_source(settings.sources.address).name)
     drain = Drain(connection, ingestion, Decoder(ingestion.contract.version))
     return ingest_range(OffsetRange(**link), drain)
 

@@ -36,7 +36,7 @@ def files_of(key: str, settings: Settings, *, look_back: bool = False) -> list[s
     """
     late = _late(key, settings) if look_back else []
     try:
-        return [*late, *_settled(source_of(key, settings), settings.settle_seconds)]
+        return [*late, *_settled(source_of(key, settings), settings.sources.settle_seconds)]
     except SourceError as nothing:
         if late:
             return late
@@ -63,7 +63,7 @@ def _late(key: str, settings: Settings) -> list[str]:
     """Return the files in the places of earlier partitions that no run has taken in yet."""
     from lastaisle.ingest.listing import new_files, places
 
-    start, lookback = interval(key)[0], timedelta(hours=settings.lookback_hours)
+    start, lookback = interval(key)[0], timedelta(hours=settings.sources.lookback_hours)
     before = places(settings.source_at, start - HOUR, lookback - HOUR) if lookback >= HOUR else []
     sources = [source_options(place) for place in before if place != settings.source_at(start)]
     if not sources:
@@ -72,9 +72,9 @@ def _late(key: str, settings: Settings) -> list[str]:
         found = new_files(
             [plain for plain, _ in sources],
             open_lake(settings),
-            format_name=settings.source_format,
+            format_name=settings.sources.format,
             options=sources[0][1],
-            settle=timedelta(seconds=settings.settle_seconds),
+            settle=timedelta(seconds=settings.sources.settle_seconds),
         )
     except SourceError as nothing:
         log.info("Nothing was uploaded late: %s", nothing)

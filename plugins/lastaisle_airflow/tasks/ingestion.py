@@ -37,14 +37,14 @@ def plan_batches(*, dag_run: Any = None, ti: Any = None) -> list[list[dict[str, 
         AirflowSkipException: there is nothing to take in yet, and nothing is wrong.
     """
     settings = Settings.from_env()
-    if not is_kafka(settings.source):
+    if not is_kafka(settings.sources.address):
         look_back = dag_run.run_type != "backfill"
         return [[{"url": url}] for url in files_of(partition_of(dag_run), settings, look_back=look_back)]
     plan = plan_topic_ranges(settings)
     ti.xcom_push(key="left", value=plan.left)
     ti.xcom_push(key="gaps", value=plan.gaps)
     if not plan.chains:
-        raise AirflowSkipException(f"no messages wait in {settings.source}")
+        raise AirflowSkipException(f"no messages wait in {settings.sources.address}")
     return plan.chains
 
 
@@ -65,7 +65,7 @@ def anonymize_shard(shard: int, reports: Any) -> dict[str, Any]:
     from lastaisle.privacy.keys import PseudonymKeys
 
     settings = Settings.from_env()
-    keys = PseudonymKeys.load_or_create(settings.key_file, lake_url=settings.lake)
+    keys = PseudonymKeys.load_or_create(settings.privacy.key_file, lake_url=settings.lake.url)
     summary = summarize(reports)
     before = datetime.now(UTC) - ABANDONED_BATCH_AGE
     done = anonymize(shard, open_lake(settings), keys, batch_ids=summary["batches"], and_before=before)

@@ -38,7 +38,7 @@ def learn_sessions(*, dag_run: Any = None) -> dict[str, Any]:
     lake, registry = open_lake(settings), Registry(settings)
     champion = current_champion(lake, registry)
     if champion is None:
-        raise AirflowSkipException(f"{settings.model_name} has no champion to update yet")
+        raise AirflowSkipException(f"{settings.registry.model_name} has no champion to update yet")
     try:
         report = update_online(champion, lake, registry, finished_until(lake, end))
     except ModelError as cannot_learn:

@@ -65,7 +65,9 @@ def fall_back(planned: dict[str, Any], move: dict[str, Any]) -> dict[str, str]:
     from lastaisle.release.fallback import full_training_due
 
     settings = Settings.from_env()
-    reason = full_training_due(Ledger(open_lake(settings), settings.model_name).moves(), str(move["version"]))
+    reason = full_training_due(
+        Ledger(open_lake(settings), settings.registry.model_name).moves(), str(move["version"])
+    )
     if reason is None:
         raise AirflowSkipException("no second refusal in a row: no full training starts")
     return {"note": reason, "data_end": str(planned["holdout_end"])}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
@@ -134,9 +133,9 @@ def plan(
     from models.options import OptionsError
     from models.recommender import ModelError
 
-    settings = _with_lengths(Settings.from_env(), kind, window_hours, half_life_hours)
-    lake, registry = open_lake(settings), Registry(settings)
     try:
+        settings = _with_lengths(Settings.from_env(), kind, window_hours, half_life_hours)
+        lake, registry = open_lake(settings), Registry(settings)
         try:
             training_plan = plan_window(
                 lake,
@@ -165,4 +164,4 @@ def _with_lengths(
     prefix = "full_" if kind == "full" else ""
     lengths = {f"{prefix}window_hours": window_hours, f"{prefix}half_life_hours": half_life_hours}
     given: dict[str, Any] = {name: value for name, value in lengths.items() if value}
-    return replace(settings, **given)
+    return settings.replace(**given)
