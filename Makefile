@@ -14,12 +14,12 @@ export AIRFLOW_HOME ?= $(LASTAISLE_HOME)/airflow
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test faults soak lint format bench lock clean
+.PHONY: help setup demo up test test-fast faults soak lint format bench lock clean
 
 help:  ## Show this help
 	@echo "Lastaisle: session logs in, registered checkout recommendation models out."
 	@echo
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 	@echo
 	@echo "Real logs:  make demo LOGS=clicks.tsv FORMAT=yoochoose    (formats: $(BIN)/lastaisle ingest --help)"
 
@@ -41,8 +41,11 @@ demo: setup  ## Run the main job on a real scheduler, seven days; leaves Airflow
 up: setup  ## Start Airflow and MLflow on 127.0.0.1, without the demo's work
 	@$(BIN)/python -m lastaisle_airflow.local.services
 
-test: setup  ## Run all tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: setup  ## Run all tests, with real services (under 12 minutes on two idle cores)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
+test-fast: setup  ## Run the tests that start no service and train no model (under 2 minutes)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --fast
 
 faults: setup  ## Let every fault strike at every step of ingestion, and print the matrix (four minutes)
 	@$(BIN)/python -m tests.faults.matrix

@@ -11,6 +11,8 @@ from lastaisle.lake import Lake
 from lastaisle.lake.tables import BATCHES_SCHEMA
 from lastaisle.release.gate import GateRules
 
+pytestmark = pytest.mark.training
+
 LAX = GateRules(margin=1.0, max_churn=None)  # the shop's items are too few for lists that stay
 
 

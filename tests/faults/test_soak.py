@@ -7,7 +7,6 @@ import pytest
 from tests.faults.soak import Soak
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_every_row_is_accounted_for_after_a_minute_of_mixed_traffic_and_kills(broker, tmp_path):
     report = Soak(tmp_path, broker, rate=100).run(1)

@@ -260,7 +260,6 @@ def test_a_line_that_the_adapter_swallows_stops_the_batch(shop, monkeypatch):
     assert shop.lake.version("raw_events") is None
 
 
-@pytest.mark.slow
 def test_great_expectations_witnesses_clean_and_broken_rows(shop):
     lines = [
         shop.event(1),
@@ -273,7 +272,6 @@ def test_great_expectations_witnesses_clean_and_broken_rows(shop):
     assert shop.rows("batches")[0]["gx_success"] is True
 
 
-@pytest.mark.slow
 def test_a_witness_who_disagrees_stops_the_batch(shop):
     contract = load_contract("raw_events")
     lenient = replace(contract.rule("price_in_range"), predicate="true")

@@ -30,6 +30,7 @@ def test_half_life_lets_the_latest_lead():
     assert model.recommend([["x"]], k=1)[0] == [["new"]]
 
 
+@pytest.mark.training
 def test_cooccurrence_counts_nearer_followers_more_and_falls_back_to_popularity():
     model = create("cooccurrence", TrainingOptions(half_life=None))
     model.fit(LOG)
@@ -39,6 +40,7 @@ def test_cooccurrence_counts_nearer_followers_more_and_falls_back_to_popularity(
     assert ids[1] == ["a", "b", "c"]
 
 
+@pytest.mark.training
 def test_cooccurrence_counts_an_item_that_comes_again():
     model = create("cooccurrence", TrainingOptions(half_life=None))
     model.fit(SessionLog.from_lists([["a", "a", "b"], ["c", "b"]]))
@@ -47,6 +49,7 @@ def test_cooccurrence_counts_an_item_that_comes_again():
     assert scores[0] == pytest.approx([1.5, 1.0])
 
 
+@pytest.mark.training
 def test_cooccurrence_warm_start_equals_counting_at_once():
     options = TrainingOptions(half_life=None, memory=1.0)
     whole, parts = create("cooccurrence", options), create("cooccurrence", options)
@@ -57,6 +60,7 @@ def test_cooccurrence_warm_start_equals_counting_at_once():
     assert np.allclose(whole.scores(prefixes), parts.scores(prefixes))
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("name", ["popularity", "cooccurrence"])
 def test_saved_and_loaded_it_recommends_the_same(name, tmp_path):
     model = create(name)
@@ -65,6 +69,7 @@ def test_saved_and_loaded_it_recommends_the_same(name, tmp_path):
     assert load(tmp_path).recommend([["a"], [], ["z"]]) == model.recommend([["a"], [], ["z"]])
 
 
+@pytest.mark.training
 def test_empty_and_unknown_sessions_get_the_popular_items_and_seen_ones_can_be_left_out():
     model = create("cooccurrence", TrainingOptions(half_life=None))
     model.fit(LOG)
@@ -75,6 +80,7 @@ def test_empty_and_unknown_sessions_get_the_popular_items_and_seen_ones_can_be_l
     assert len(model.recommend([["a"]], k=50)[0][0]) == 5
 
 
+@pytest.mark.training
 def test_what_is_in_the_cart_can_be_left_out():
     model = create("cooccurrence")
     model.fit(SessionLog.from_lists([["a", "b", "c", "d"]] * 3))
@@ -92,6 +98,7 @@ def test_ranks_agree_with_the_lists_also_in_ties():
         assert found.top[row, found.ranks[row] - 1] == target
 
 
+@pytest.mark.training
 def test_ranks_do_not_depend_on_the_chunks_nor_on_their_threads(monkeypatch):
     model = create("cooccurrence", TrainingOptions(half_life=None))
     generator = np.random.default_rng(1)
@@ -111,6 +118,7 @@ def test_ranks_do_not_depend_on_the_chunks_nor_on_their_threads(monkeypatch):
     assert told[-1] == 1.0
 
 
+@pytest.mark.training
 def test_unknown_targets_miss_and_unknown_prefixes_are_ranked_by_popularity():
     model = create("cooccurrence", TrainingOptions(half_life=None))
     model.fit(LOG)

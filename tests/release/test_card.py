@@ -22,6 +22,8 @@ from lastaisle.release.card.facts import Facts, escape
 from lastaisle.release.card.page import MARKDOWN, PAGE, TAG, card_page
 from lastaisle.release.gate import Decision, GateRules, decide
 
+pytestmark = pytest.mark.training
+
 SECTIONS = [
     *("Model details", "Intended use", "Data", "Metrics", "Slices", "Limits", "Privacy", "How to use"),
 ]

@@ -20,6 +20,8 @@ from lastaisle.sessions.windows import Window, training_sessions
 from lastaisle.training.online import ARTIFACT, SHOPPERS, finished_until, newest_delta, with_delta
 from models.online.delta import OnlineDelta
 
+pytestmark = pytest.mark.training
+
 SMALL = {"embedding_size": 16, "epochs": 3, "warm_epochs": 1, "negatives": 64, "learning_rate": 0.01}
 CONSENT = "consent_personalization"
 LAX = GateRules(margin=1.0)  # nothing is ever worse by 1.0

@@ -21,6 +21,8 @@ from lastaisle.training.train import train_candidate
 from models.options import TrainingOptions
 from models.recommender import ModelError
 
+pytestmark = pytest.mark.training
+
 STRICT = GateRules(margin=-1.0)  # nothing is ever better by 1.0, so it refuses all but a first candidate
 
 

@@ -25,6 +25,8 @@ from models.options import TrainingOptions
 from models.recommender import MODEL_NAMES, ModelError
 from models.search_space import SEARCH_SPACES, Between, search_space
 
+pytestmark = pytest.mark.training
+
 KILLED_IN_THE_THIRD_TRIAL = """
 import os, signal, sys
 import models.evaluation.ranking

@@ -13,6 +13,8 @@ from models.recommender import ModelError, create, load
 from models.serving.packaging import package
 from tests.models.toys import rings
 
+pytestmark = pytest.mark.training
+
 SMALL = TrainingOptions(
     embedding_size=16, epochs=4, negatives=32, learning_rate=0.01, members="attention+neighbours+cooccurrence"
 )

@@ -11,6 +11,8 @@ from models.recommender import ModelError, create, load
 from models.serving.packaging import export_artifact
 from tests.models.toys import rings
 
+pytestmark = pytest.mark.training
+
 PLAIN = TrainingOptions(half_life=None)
 FEW = SessionLog.from_lists([["a", "b", "c"], ["a", "d"], ["e", "b", "f"]])
 

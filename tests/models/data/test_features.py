@@ -4,6 +4,8 @@ import tensorflow as tf
 
 from models.data.features import Bound, FeatureReader, Features
 
+pytestmark = pytest.mark.training
+
 WANTED = ("device_type", "country", "dwell_ms", "price", "started_at")
 COLUMNS = {
     "device_type": np.array(["mobile", "desktop", "mobile", None, ""], dtype=object),

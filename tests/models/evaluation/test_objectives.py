@@ -12,6 +12,8 @@ from models.evaluation.objectives import objectives_of, target_weights
 from models.options import OptionsError, TrainingOptions
 from models.recommender import ModelError, create
 
+pytestmark = pytest.mark.training
+
 SMALL = TrainingOptions(
     embedding_size=16, epochs=12, batch_size=128, negatives=20, learning_rate=0.02, half_life=None
 )

@@ -9,6 +9,8 @@ from models.recommender import ModelError, create, load
 from models.serving.packaging import export_artifact
 from tests.models.toys import rings
 
+pytestmark = pytest.mark.training
+
 SMALL = TrainingOptions(embedding_size=16, epochs=8, warm_epochs=2, half_life=None)
 BY_HAND = SMALL.but(embedding_size=1, confidence=10.0, regularization=0.02)
 

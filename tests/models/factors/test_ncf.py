@@ -10,6 +10,8 @@ from models.recommender import ModelError, create, load
 from models.serving.packaging import export_artifact
 from tests.models.toys import rings
 
+pytestmark = pytest.mark.training
+
 SMALL = TrainingOptions(
     embedding_size=16,
     epochs=8,

@@ -1,7 +1,10 @@
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from models.layers.encoder import linear
+
+pytestmark = pytest.mark.training
 
 
 def test_linear_is_the_product_and_so_is_its_gradient():

@@ -5,6 +5,8 @@ import tensorflow as tf
 from models.layers.losses import LOSSES, REGULARIZATION, SampledItems, bpr_max, sampled_softmax
 from models.options import LOSS_NAMES
 
+pytestmark = pytest.mark.training
+
 TEMPERATURE = 0.1
 
 

@@ -9,6 +9,8 @@ from models.layers.warm_start import SNAPSHOTS, WeightAverage, held_back
 from models.options import TrainingOptions
 from models.recommender import create
 
+pytestmark = pytest.mark.training
+
 OPTIONS = TrainingOptions(
     embedding_size=16, epochs=2, warm_epochs=2, negatives=32, warm_negatives=32, max_length=5, half_life=None
 )

@@ -13,6 +13,8 @@ from models.recommender import ModelError, create, load
 from models.serving.packaging import package
 from tests.models.toys import rings
 
+pytestmark = pytest.mark.training
+
 OPTIONS = TrainingOptions(embedding_size=16, epochs=2, batch_size=64, negatives=64)
 
 

@@ -10,6 +10,8 @@ from models.options import TrainingOptions
 from models.recommender import ModelError, create, load
 from tests.models.toys import rings
 
+pytestmark = pytest.mark.training
+
 SMALL = TrainingOptions(
     embedding_size=16, epochs=6, batch_size=128, negatives=40, learning_rate=0.02, warm_epochs=2, max_length=8
 )

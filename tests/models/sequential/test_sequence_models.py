@@ -11,6 +11,8 @@ from models.recommender import ModelError, create, load
 from models.sequential.sequence_model import sampling_shares
 from tests.models.toys import rings
 
+pytestmark = pytest.mark.training
+
 NAMES = ("attention", "gru", "transformer")
 SMALL = TrainingOptions(
     embedding_size=16, epochs=8, batch_size=128, negatives=40, learning_rate=0.02, warm_epochs=2, max_length=8

@@ -7,6 +7,8 @@ from models.recommender import create
 from models.serving.packaging import package
 from tests.models.sequential.test_hybrid import SMALL, shop
 
+pytestmark = pytest.mark.training
+
 
 @pytest.fixture(scope="module")
 def recommender():

@@ -12,6 +12,8 @@ from models.options import TrainingOptions
 from models.recommender import ModelError, create
 from models.serving.packaging import package, requirements
 
+pytestmark = pytest.mark.training
+
 SERVICE = """
 import json, sys
 import models

@@ -216,6 +216,7 @@ def test_the_command_prints_what_drifted_draws_it_and_exits_with_13(lake, monkey
     assert chart.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.training
 def test_champion_and_previous_version_are_looked_at_once_a_pair_and_their_hits_every_day(lake):
     for number in range(2):
         lake.append("events", day_of_events(LAST + timedelta(days=number)), key=str(number))

@@ -13,10 +13,10 @@ import pytest
 
 from lastaisle.settings import Settings
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 DAYS = ["2025-10-01", "2025-10-02"]
 
-pytestmark = [pytest.mark.scheduler, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.service, pytest.mark.timeout(1800)]
 
 
 def free_port():

@@ -12,12 +12,12 @@ from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.run import ingest
 from lastaisle.lake import Lake
 from lastaisle.privacy.keys import PseudonymKeys
-from tests.airflow.history import assert_same_tables, days_of, write_history
+from tests.airflow.scheduler.history import assert_same_tables, days_of, write_history
 from tests.services.airflow import heavy_libraries_of, running_airflow
 from tests.services.redis import running_redis
 from tests.services.s3 import running_s3
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TEMPLATE = ROOT / "docker" / "kubernetes" / "pod_template.yaml"
 DAYS = 2
 
@@ -107,8 +107,7 @@ def runs(celery):
     return airflow.wait_for("all days", over, timeout=600)
 
 
-@pytest.mark.scheduler
-@pytest.mark.slow
+@pytest.mark.service
 @pytest.mark.timeout(900)
 class TestCelery:
     def test_two_workers_share_the_work_and_the_tables_are_the_same(self, celery, runs, expected):

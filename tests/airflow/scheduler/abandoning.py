@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from lastaisle.lake import Lake
 from lastaisle.registry.registry import Registry
@@ -44,7 +43,7 @@ def left_session(name: str, number: int) -> list[bytes]:
     return session(name, begin, "checkout_started", "checkout_abandoned")
 
 
-def first_champion(home: Path) -> None:
+def first_champion(settings: Settings) -> None:
     """Take in two days of history, and release what a training learned from them, by the pipeline's steps."""
     from lastaisle.evaluation.evaluate import evaluate_candidate
     from lastaisle.ingest.run import ingest
@@ -53,16 +52,15 @@ def first_champion(home: Path) -> None:
     from lastaisle.release.release import release_candidate
     from lastaisle.training.train import train_candidate
 
-    settings = Settings.of(home=home)
     lake, registry = Lake(settings.lake.url), Registry(settings)
     begin, end = NOW - timedelta(hours=47), NOW - timedelta(minutes=30)
     times = [begin + (end - begin) * number / 900 for number in range(900)]
     lines = [line for number, at in enumerate(times) for line in session(f"past-{number}", at)]
-    history = home / "history.jsonl"
+    history = settings.home / "history.jsonl"
     history.write_bytes(b"\n".join(lines) + b"\n")
     keys = PseudonymKeys.load_or_create(settings.privacy.key_file, lake_url=settings.lake.url)
     ingest(str(history), "canonical", lake, keys, now=NOW)
-    run_id = train_candidate(plan_window(lake, settings, end, options={"epochs": 3}), lake, registry)
+    run_id = train_candidate(plan_window(lake, settings, end), lake, registry)
     evaluate_candidate(run_id, lake, registry)
     assert release_candidate(run_id, lake, registry, actor="test").promote
 

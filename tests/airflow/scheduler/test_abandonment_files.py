@@ -6,35 +6,35 @@ import pytest
 
 from lastaisle.sessions.abandonment import waiting
 from lastaisle.training.refresh import REFRESHED
-from tests.airflow.abandoning import NOW, REFRESH, first_champion, left_session, misses, over, trained
-from tests.services.airflow import running_airflow
+from tests.airflow.scheduler.abandoning import (
+    NOW,
+    REFRESH,
+    first_champion,
+    left_session,
+    misses,
+    over,
+    trained,
+)
 
-pytestmark = [pytest.mark.scheduler, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.service, pytest.mark.xdist_group("hourly"), pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
-def airflow(tmp_path_factory):
+def airflow(hourly_airflow):
     """An Airflow over files, without a control topic, whose refreshes have three seconds."""
-    home = tmp_path_factory.mktemp("files")
-    first_champion(home)
-    given = {
-        "LASTAISLE_GX_SAMPLE_ROWS": "0",
-        "LASTAISLE_SETTLE_SECONDS": "0",
-        "LASTAISLE_SOURCE": str(home / "landing" / "{day}"),
-        "LASTAISLE_REFRESH_DEADLINE_MINUTES": "0.05",
-    }
-    with running_airflow(home, ("ingest_sessions", "detect_abandonment", REFRESH), **given) as started:
+    with hourly_airflow.fresh("ingest_sessions", "detect_abandonment", REFRESH) as started:
+        first_champion(started.settings)
         yield started
 
 
 def test_a_partition_of_files_starts_the_refresh_once(airflow):
-    day = f"{NOW:%Y-%m-%d}"
-    folder = airflow.home / "landing" / day
+    hour = f"{NOW - timedelta(minutes=10):%Y-%m-%dT%H}"
+    folder = airflow.home / "landing" / hour
     folder.mkdir(parents=True)
     lines = [line for number in range(25) for line in left_session(f"left-{number}", number)]
     (folder / "events.jsonl").write_bytes(b"\n".join(lines) + b"\n")
     for times in (1, 2):
-        airflow.api.post("/dags/ingest_sessions/dagRuns", {"partition_key": day, "logical_date": None})
+        airflow.api.post("/dags/ingest_sessions/dagRuns", {"partition_key": hour, "logical_date": None})
         looks = over(airflow, "detect_abandonment", times)
     assert [airflow.states(run)["start_refresh"] for run in looks] == [["success"], ["skipped"]]
     (run,) = over(airflow, REFRESH, 1)

@@ -8,14 +8,13 @@ import pytest
 
 from lastaisle.kafka.connection import KafkaConnection
 from lastaisle_airflow.local.airflow_api import AirflowApiError
-from tests.services.airflow import running_airflow
-from tests.services.kafka import make_topic
+from tests.airflow.scheduler.topics import CLICKS, make_anew
 
-pytestmark = [pytest.mark.scheduler, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kafka-airflow"), pytest.mark.timeout(900)]
 
 START = datetime(2025, 10, 9, 10, tzinfo=UTC)
-ROWS, RUN_ROWS, BATCH_ROWS = 960, 300, 100
-TOPIC = "clicks"
+ROWS, BATCH_ROWS = 960, 100
+TOPIC = CLICKS
 
 
 def event(number, occurred_at):
@@ -81,23 +80,10 @@ def announced(airflow, asset):
 
 
 @pytest.fixture(scope="module")
-def airflow(broker, tmp_path_factory):
-    make_topic(broker, partitions=2, name=TOPIC)
+def airflow(broker, kafka_airflow):
+    make_anew(broker, TOPIC, partitions=2)
     send(broker, 0, [START + timedelta(seconds=15 * number) for number in range(ROWS)])
-    just_over = datetime.now(UTC) - timedelta(minutes=3)  # begins one run by the clock, and no other today
-    given = {
-        "LASTAISLE_GX_SAMPLE_ROWS": "0",
-        "LASTAISLE_SOURCE": f"kafka://shop/{TOPIC}",
-        "LASTAISLE_RUN_ROWS": str(RUN_ROWS),
-        "LASTAISLE_BATCH_ROWS": str(BATCH_ROWS),
-        "LASTAISLE_SHARDS": "2",
-        "LASTAISLE_PARTITION": "hour",
-        "LASTAISLE_LATENESS_MINUTES": "30",
-        "LASTAISLE_DRAIN_CRON": f"{just_over:%M %H} * * *",
-        "AIRFLOW_CONN_SHOP": json.dumps({"conn_type": "kafka", "extra": broker.config}),
-    }
-    dags = ("ingest_sessions", "retrain_incremental")
-    with running_airflow(tmp_path_factory.mktemp("airflow"), dags, **given) as started:
+    with kafka_airflow.fresh("ingest_sessions", "retrain_incremental") as started:
         yield started
 
 

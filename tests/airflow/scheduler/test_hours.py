@@ -7,9 +7,8 @@ import pytest
 
 from lastaisle.evaluation.evaluate import plan_of
 from lastaisle.registry.registry import Registry
-from tests.services.airflow import running_airflow
 
-pytestmark = [pytest.mark.scheduler, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.service, pytest.mark.xdist_group("hourly"), pytest.mark.timeout(900)]
 
 DAY = "2025-10-01"
 ITEMS = 40
@@ -40,17 +39,8 @@ def land(folder, hour, sessions, name="first"):
 
 
 @pytest.fixture(scope="module")
-def airflow(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hours")
-    given = {
-        "LASTAISLE_PARTITION": "hour",
-        "LASTAISLE_LEARN_EVERY": "day",
-        "LASTAISLE_ARCHITECTURE": "cooccurrence",
-        "LASTAISLE_SETTLE_SECONDS": "0",
-        "LASTAISLE_GX_SAMPLE_ROWS": "0",
-        "LASTAISLE_SOURCE": str(folder / "landing" / "{hour}"),
-    }
-    with running_airflow(folder / "home", ("ingest_sessions", "retrain_incremental"), **given) as started:
+def airflow(hourly_airflow):
+    with hourly_airflow.fresh("ingest_sessions", "retrain_incremental") as started:
         yield started
 
 
@@ -78,7 +68,7 @@ def trainings(airflow, count):
 
 
 def test_a_day_is_learned_with_its_last_hour_and_again_with_an_hour_that_comes_again(airflow):
-    folder = airflow.home.parent
+    folder = airflow.home
     land(folder, "12", 300)
     ingest(airflow, "12")
     (early,) = trainings(airflow, 1)

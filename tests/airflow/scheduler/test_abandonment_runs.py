@@ -11,13 +11,12 @@ from lastaisle.kafka.control import send_control
 from lastaisle.registry.registry import Registry
 from lastaisle.sessions.abandonment import waiting
 from lastaisle.training.refresh import REFRESHED
-from tests.airflow.abandoning import REFRESH, first_champion, left_session, misses, over, trained
-from tests.services.airflow import running_airflow
-from tests.services.kafka import make_topic
+from tests.airflow.scheduler.abandoning import REFRESH, first_champion, left_session, misses, over, trained
+from tests.airflow.scheduler.topics import CLICKS, CONTROL, make_anew
 
-pytestmark = [pytest.mark.scheduler, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kafka-airflow"), pytest.mark.timeout(900)]
 
-SOURCE, CONTROL = "clicks-to-abandon", "control-of-abandoned"  # others use the same broker
+SOURCE = CLICKS
 GARBAGE = [b"\xff\xfe\x00", b"", b"{", b"[1]", b'{"event": "other"}', b'{"event": "checkouts_abandoned"}']
 
 
@@ -38,22 +37,10 @@ def abandon(broker, name, sessions):
 
 
 @pytest.fixture(scope="module")
-def airflow(broker, tmp_path_factory):
-    home = tmp_path_factory.mktemp("airflow")
-    first_champion(home)
-    make_topic(broker, name=SOURCE)
-    make_topic(broker, name=CONTROL)
-    watched = {"group.id": "lastaisle", "enable.auto.commit": False, "auto.offset.reset": "earliest"}
-    given = {
-        "LASTAISLE_GX_SAMPLE_ROWS": "0",
-        "LASTAISLE_SOURCE": f"kafka://shop/{SOURCE}",
-        "LASTAISLE_CONTROL_TOPIC": f"kafka://shop/{CONTROL}",
-        "LASTAISLE_SHARDS": "2",
-        "LASTAISLE_DRAIN_CRON": "0 0 1 1 *",  # each test lets ingestion run when it wants to
-        "AIRFLOW_CONN_SHOP": json.dumps({"conn_type": "kafka", "extra": broker.config | watched}),
-    }
-    dags = ("ingest_sessions", "detect_abandonment", REFRESH)
-    with running_airflow(home, dags, **given) as started:
+def airflow(broker, kafka_airflow):
+    make_anew(broker, SOURCE)
+    with kafka_airflow.fresh("ingest_sessions", "detect_abandonment", REFRESH) as started:
+        first_champion(started.settings)
         yield started
 
 

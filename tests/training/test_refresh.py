@@ -24,8 +24,9 @@ from lastaisle.training.refresh import (
     refresh_sessions,
 )
 from lastaisle.training.train import train_candidate
+from tests.shops.made_up_shop import FIRST_DAY, events
 
-from .made_up_shop import FIRST_DAY, events
+pytestmark = pytest.mark.training
 
 LAST_HOURS = FIRST_DAY + timedelta(days=1, hours=16)  # the champion of the second day has learned up to here
 
