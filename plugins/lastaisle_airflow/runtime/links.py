@@ -20,12 +20,13 @@ def note_trained_run(task_instance: Any, run_id: str) -> None:
 
 def trained_run(task_instance: Any) -> str | None:
     """Return the id of the MLflow run that this DAG run trained, or None while there is none."""
-    return XCom.get_one(
+    run_id: str | None = XCom.get_one(
         key=TRAINED_RUN,
         dag_id=task_instance.dag_id,
         task_id=TRAIN_TASK,
         run_id=task_instance.run_id,
     )
+    return run_id
 
 
 def run_page(run_id: str | None) -> str:
