@@ -48,8 +48,8 @@ def work(source: str, output: str) -> None:
     from models.data.sequences import next_item_examples
     from models.evaluation.ranking import rank_targets
     from models.recommender import create
+    from models.sequential.base import SequenceModel
     from models.sequential.distributed import distribute
-    from models.sequential.sequence_model import SequenceModel
 
     train, test = split(source)
     model = create("attention")

@@ -81,7 +81,7 @@ def train(model: str, n_items: int, n_sessions: int, folder: Path) -> dict[str, 
     from models.evaluation.ranking import rank_targets, summarize
     from models.options import TrainingOptions
     from models.recommender import create
-    from models.serving.packaging import export_artifact
+    from models.serving.export import export_artifact
 
     log = sessions_of(n_items, n_sessions)
     recommender = create(model, TrainingOptions(epochs=1, half_life=None))

@@ -28,7 +28,7 @@ from models.evaluation.objectives import target_weights
 from models.evaluation.ranking import rank_targets
 from models.options import TrainingOptions, session_weights
 from models.recommender import create
-from models.sequential.sequence_model import SequenceModel, sampling_shares
+from models.sequential.base import SequenceModel, sampling_shares
 from models.sequential.trainer import Trainer
 
 REPEATS, SIDE, STEPS = 3, 2048, 50

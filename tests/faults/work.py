@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from data_contracts.contract import load_contract
-from lastaisle.ingest.batch import Ingestion
+from lastaisle.ingest.job import Ingestion
 from lastaisle.ingest.kafka.avro import AvroSchemas
 from lastaisle.ingest.kafka.drain import Drain, drain
 from lastaisle.ingest.kafka.payloads import Decoder

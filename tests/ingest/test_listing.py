@@ -14,7 +14,7 @@ import pytest
 
 from lastaisle.errors import SourceError
 from lastaisle.ingest.files import SourceFile
-from lastaisle.ingest.listing import look, new_files, places
+from lastaisle.ingest.listing import list_source, new_files, places
 from lastaisle.settings import Settings
 
 HOUR = timedelta(hours=1)
@@ -179,8 +179,8 @@ def test_a_file_of_which_only_the_first_batches_were_taken_in_is_not_known(shop,
 def test_another_format_reads_a_file_anew(shop):
     path = shop.write([shop.event(1)])
     shop.ingest(path)
-    assert look(path, shop.lake, format_name="canonical").new == []
-    assert names(look(path, shop.lake, format_name="segment").new) == ["log.jsonl"]
+    assert list_source(path, shop.lake, format_name="canonical").new == []
+    assert names(list_source(path, shop.lake, format_name="segment").new) == ["log.jsonl"]
 
 
 def test_unfinished_uploads_are_passed_over(shop):

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts.contract import load_contract
-from lastaisle.ingest.batch import Ingestion
 from lastaisle.ingest.files import list_files
+from lastaisle.ingest.job import Ingestion
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.run import ingest, ingest_file
 from lastaisle.ingest.sources import adapter

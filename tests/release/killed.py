@@ -23,7 +23,7 @@ import rich.markdown  # noqa: F401
 import tensorflow  # noqa: F401
 from mlflow import MlflowClient
 
-import models.counting.baselines
+import models.counting.popularity
 from lastaisle.lake import Lake
 from lastaisle.registry.registry import Registry
 from lastaisle.release.rollback import rollback
@@ -32,7 +32,7 @@ from tests.shops.made_up_shop import Installation
 
 # name → (class, method, "before" or "after", text that the arguments hold, which such call)
 BOUNDARIES = {
-    "training has begun": (models.counting.baselines._Counter, "warm_start", "before", "", 1),
+    "training has begun": (models.counting.popularity.CountingModel, "_learn", "before", "", 1),
     "model is logged, run is open": (Registry, "log_model", "after", "", 1),
     "run is finished, its row is missing": (Lake, "append", "before", "training_run/", 1),
     "metrics of the evaluation are logged, its report is missing": (

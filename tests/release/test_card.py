@@ -18,8 +18,9 @@ from lastaisle.cli.learning import _by_objective
 from lastaisle.evaluation.evaluate import plan_of, stored_report
 from lastaisle.evaluation.report import EvaluationReport
 from lastaisle.release.card.card import model_card
-from lastaisle.release.card.facts import Facts, escape
+from lastaisle.release.card.facts import Facts
 from lastaisle.release.card.page import MARKDOWN, PAGE, TAG, card_page
+from lastaisle.release.card.text import escape
 from lastaisle.release.gate import Decision, GateRules, decide
 
 pytestmark = pytest.mark.training

@@ -66,21 +66,21 @@ def events(days=3, sessions=400, seed=1):
 
 
 def package(recommender, folder):
-    """Stand in for models.serving.packaging.package."""
-    import models.serving.packaging
+    """Stand in for models.serving.export.package."""
+    import models.serving.export
 
     return {
         "python_model": str(Path(__file__).with_name("light_model.py")),
-        "signature": models.serving.packaging.signature(),
+        "signature": models.serving.export.signature(),
         "pip_requirements": ["mlflow"],
     }
 
 
 def pack_lightly(setattr_):
     """Replace the packing of models, through monkeypatch.setattr or setattr."""
-    import models.serving.packaging
+    import models.serving.export
 
-    setattr_(models.serving.packaging, "package", package)
+    setattr_(models.serving.export, "package", package)
 
 
 class Installation:

@@ -119,7 +119,7 @@ def test_the_best_of_all_trials_is_found_and_logged(store, home):
 
 
 def test_only_the_newest_sessions_judge_and_none_of_them_trains(store, home, monkeypatch):
-    from models.counting.baselines import Popularity
+    from models.counting.popularity import Popularity
 
     seen = {}
     fit = Popularity.fit
@@ -205,7 +205,7 @@ def test_time_ends_a_tuning_after_one_trial_or_more(store, home):
 def test_a_trial_that_diverges_is_judged_as_nothing(store, home, monkeypatch):
     import dataclasses
 
-    from models.counting.baselines import Cooccurrence
+    from models.counting.cooccurrence import Cooccurrence
 
     fit = Cooccurrence.fit
 

@@ -10,6 +10,7 @@ from lastaisle.evaluation.feed import quarantined_share
 from lastaisle.evaluation.measure import measure, slices_of
 from lastaisle.evaluation.plots import comparison, slice_bars
 from lastaisle.evaluation.report import CHURN, EvaluationReport
+from lastaisle.lake.tables import EVENTS
 from lastaisle.registry.ledger import Ledger
 from lastaisle.registry.plan import TrainingPlan
 from lastaisle.registry.registry import PLAN
@@ -89,7 +90,7 @@ def _evaluate(
     from models.data.sequences import next_item_examples
     from models.evaluation.ranking import rank_targets
 
-    version = plan.lake_versions.get("events")
+    version = plan.lake_versions.get(EVENTS)
     if plan.kind == "refresh":
         read = judging_sessions(plan, lake)
     else:

@@ -2,98 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from data_contracts.contract import Contract
+from lastaisle.ingest.batch_rows import batch_row, read_batch
 from lastaisle.ingest.changes import refuse_changed_fields, unknown_fields
+from lastaisle.ingest.gx_check import check_sample
+from lastaisle.ingest.job import Batch, Ingestion, OvertakenError
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.report import BatchReport
-from lastaisle.ingest.sources import Adapter
 from lastaisle.ingest.staging import CLEAN, Staging
 from lastaisle.ingest.watermark import watermark
-from lastaisle.ingest.witness import ask_great_expectations
 from lastaisle.lake import Lake, LakeConflictError
-from lastaisle.lake.tables import BATCHES, BATCHES_SCHEMA, QUARANTINE, RAW_EVENTS
+from lastaisle.lake.tables import BATCHES, QUARANTINE, RAW_EVENTS
 from lastaisle.lake.workspace import open_workspace
 from lastaisle.privacy.anonymize import anonymize_batch, anonymize_taken
-from lastaisle.privacy.keys import PseudonymKeys
 from lastaisle.telemetry.stages import stage
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_COUNTS = ("rows_in", "rows_clean", "rows_quarantined", "rows_duplicate", "rows_late")
-
-
-class OvertakenError(LakeConflictError):
-    """Another run of the same batch, which began at another time, committed first: its clock decides.
-
-    Attributes:
-        now: the other's time.
-    """
-
-    def __init__(self, batch: Batch, now: datetime) -> None:
-        super().__init__(
-            f"{batch.source_file}: another run of batch {batch.batch_id} began at {now}; read it again"
-        )
-        self.now = now
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What one batch takes in.
-
-    Attributes:
-        batch_id: 16 hex characters that follow from the content, so that the same rows again are the same
-            batch.
-        source: whose batches are alike: a topic, or the logs of one format in one place.
-        source_file: where its rows lie, as the tables name it.
-        format: name of the adapter.
-        part: its place among the batches of a file, from 0.
-        offsets: keys with stamps that the commits carry besides the batch's own, see `Lake.append`.
-        plan: the same for the batch's first commit only, which says that it has begun; who planned otherwise
-            is overtaken.
-    """
-
-    batch_id: str
-    source: str
-    source_file: str
-    format: str
-    part: int = 0
-    offsets: Mapping[str, int] = field(default_factory=dict)
-    plan: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Ingestion:
-    """What all batches of an ingestion share.
-
-    Attributes:
-        lake: where the tables are.
-        form: the adapter.
-        contract: that of raw_events.
-        options: see there.
-        keys: for the pseudonyms; without them the rows wait in raw_events for `anonymize_pending`.
-        events_contract: what the rows of `events` must satisfy; the packaged one by default.
-        now: the time of ingestion, aware; the clock's by default.
-    """
-
-    lake: Lake
-    form: Adapter
-    contract: Contract
-    options: IngestOptions = field(default_factory=IngestOptions)
-    keys: PseudonymKeys | None = None
-    events_contract: Contract | None = None
-    now: datetime | None = None
+__all__ = ["Batch", "Ingestion", "OvertakenError", "finish_batch", "read_batch", "take_in"]
 
 
 def take_in(
@@ -158,13 +92,6 @@ def take_in(
     return report
 
 
-def read_batch(lake: Lake, batch_id: str) -> BatchReport | None:
-    """Return the report of a batch that was committed to the table batches, else None."""
-    if not lake.has(BATCHES, batch_id):
-        return None
-    return _from_row(lake.scan(BATCHES, where=pc.field("batch_id") == batch_id).to_pylist()[0])
-
-
 def finish_batch(batch: Batch, job: Ingestion) -> BatchReport | None:
     """Say of a batch that it was taken in before, and finish what is left of it, without its lines.
 
@@ -182,7 +109,7 @@ def _judge(staging: Staging, batch: Batch, job: Ingestion) -> BatchReport:
         if not job.options.accept_schema_change:
             refuse_changed_fields(job.lake, batch, job.contract, fields)
         unknown = _find_unknown(staging, batch, job)
-    gx_success = ask_great_expectations(staging, job.options.gx_sample_rows, batch.source_file)
+    gx_success = check_sample(staging, job.options.gx_sample_rows, batch.source_file)
     return BatchReport(
         batch.batch_id,
         batch.source_file,
@@ -265,7 +192,7 @@ def _commit(
             if attempt == ATTEMPTS - 1:
                 raise
             continue
-        row = _to_row(report, batch, job, staging.now, datetime.now(UTC) - started)
+        row = batch_row(report, batch, job, staging.now, datetime.now(UTC) - started)
         lake.append(BATCHES, row, key=batch_id, stamp=stamp, also=batch.offsets)
         return report
     raise AssertionError("unreachable: the last attempt returns or raises")
@@ -286,42 +213,6 @@ def _count(
         warnings_by_rule=staging.count_warnings(),
         hours=staging.hours(),
         newest=staging.newest(),
-    )
-
-
-def _to_row(report: BatchReport, batch: Batch, job: Ingestion, now: datetime, took: timedelta) -> pa.Table:
-    row = {name: getattr(report, name) for name in _COUNTS} | {
-        "batch_id": report.batch_id,
-        "source": batch.source,
-        "source_file": report.source_file,
-        "part": batch.part,
-        "format": report.format,
-        "quarantined_by_rule": json.dumps(report.quarantined_by_rule, sort_keys=True),
-        "fields": json.dumps(report.fields, sort_keys=True),
-        "change_accepted": job.options.accept_schema_change,
-        "hours": list(report.hours),
-        "newest": report.newest,
-        "shards": job.options.shards if job.keys is None else 1,
-        "gx_success": report.gx_success,
-        "contract_version": job.contract.version,
-        "started_at": now,
-        "finished_at": now + took,
-    }
-    return pa.Table.from_pylist([row], schema=BATCHES_SCHEMA)
-
-
-def _from_row(row: Mapping[str, Any]) -> BatchReport:
-    return BatchReport(
-        row["batch_id"],
-        row["source_file"],
-        row["format"],
-        **{name: row[name] for name in _COUNTS},
-        quarantined_by_rule=json.loads(row["quarantined_by_rule"]),
-        gx_success=row["gx_success"],
-        part=row["part"] or 0,
-        hours=tuple(row["hours"] or ()),
-        newest=row["newest"],
-        fields=json.loads(row["fields"] or "{}"),
     )
 
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
 from data_contracts.contract import Contract
 from lastaisle.errors import LastaisleError
+from lastaisle.ingest.job import Batch
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import BATCHES
-
-if TYPE_CHECKING:
-    from lastaisle.ingest.batch import Batch
 
 BATCHES_BEFORE = 20
 ENOUGH_ROWS = 100

@@ -42,11 +42,11 @@ class Listing:
 
 
 def new_files(source: str | Sequence[str], lake: Lake, **given: Any) -> list[SourceFile]:
-    """Return the files that are to be taken in; takes what `look` takes."""
-    return look(source, lake, **given).new
+    """Return the files that are to be taken in; with the arguments of `list_source`."""
+    return list_source(source, lake, **given).new
 
 
-def look(
+def list_source(
     source: str | Sequence[str],
     lake: Lake,
     *,
@@ -92,7 +92,7 @@ def places(at: Callable[[datetime], str], until: datetime, lookback: timedelta) 
     return list(dict.fromkeys(at(until - timedelta(hours=hour)) for hour in hours))
 
 
-def remember(lake: Lake, file: SourceFile, format_name: str, batches: Sequence[BatchReport]) -> None:
+def record_file(lake: Lake, file: SourceFile, format_name: str, batches: Sequence[BatchReport]) -> None:
     """Note that all batches of a file were taken in, so that it need not be opened again as it is."""
     if not file.state:
         return
@@ -109,7 +109,7 @@ def remember(lake: Lake, file: SourceFile, format_name: str, batches: Sequence[B
     lake.append(FILES, pa.Table.from_pylist([row], schema=FILES_SCHEMA), key=key)
 
 
-def recall(lake: Lake, file: SourceFile, format_name: str) -> list[str]:
+def recorded_batches(lake: Lake, file: SourceFile, format_name: str) -> list[str]:
     """Return the ids of the batches of a file that was taken in as it is; none if it was not."""
     same = (pc.field("url") == file.url) & (pc.field("format") == format_name)
     if not file.state or not lake.table(FILES):

@@ -14,9 +14,10 @@ import pyarrow.compute as pc
 
 from data_contracts.contract import Contract, load_contract
 from lastaisle.errors import SourceError
-from lastaisle.ingest.batch import Batch, Ingestion, OvertakenError, finish_batch, take_in
+from lastaisle.ingest.batch import finish_batch, take_in
 from lastaisle.ingest.files import FileChangedError, SourceFile, read_lines
-from lastaisle.ingest.listing import Listing, look, recall, remember
+from lastaisle.ingest.job import Batch, Ingestion, OvertakenError
+from lastaisle.ingest.listing import Listing, list_source, record_file, recorded_batches
 from lastaisle.ingest.options import IngestOptions, Progress
 from lastaisle.ingest.report import BatchReport, IngestReport
 from lastaisle.ingest.slices import Slice, Slices
@@ -77,7 +78,7 @@ def ingest(
         now,
     )
     report = IngestReport()
-    listing = look(
+    listing = list_source(
         *(source, lake), format_name=format_name, options=source_options, settle=settle, anonymized=True
     )
     _take_in_listing(listing, job, f"{format_name} {source}", report, progress)
@@ -147,7 +148,7 @@ def _finish_known(file: SourceFile, job: Ingestion, source: str) -> list[BatchRe
     """Return the reports of a file that was taken in as it is, without opening it; none of another."""
     reports = [
         finish_batch(Batch(batch_id, source, file.url, job.form.name, part), job)
-        for part, batch_id in enumerate(recall(job.lake, file, job.form.name))
+        for part, batch_id in enumerate(recorded_batches(job.lake, file, job.form.name))
     ]
     found = [report for report in reports if report is not None]
     return found if len(found) == len(reports) else []
@@ -165,7 +166,7 @@ def _take_in_slices(
 
         batch = describe(known[part]) if part < len(known) else describe
         reports.append(take_in(lines, batch, job, before_commit=file.refuse_changed))
-    remember(job.lake, file, job.form.name, reports)
+    record_file(job.lake, file, job.form.name, reports)
     return reports
 
 

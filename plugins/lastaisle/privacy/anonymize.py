@@ -15,6 +15,7 @@ from data_contracts.contract import Contract, load_contract
 from data_contracts.privacy import literal
 from lastaisle.errors import LastaisleError
 from lastaisle.lake import Lake, LakeConflictError
+from lastaisle.lake.retries import retry_conflicts
 from lastaisle.lake.tables import BATCHES, EVENTS, RAW_EVENTS
 from lastaisle.lake.workspace import MEMORY_LIMIT, open_workspace
 from lastaisle.privacy.anonymizer import Anonymizer
@@ -319,12 +320,7 @@ def rotate_pseudonyms(
     """
     contract = contract or load_contract(RAW_EVENTS)
     events_contract = events_contract or load_contract(EVENTS)
-    for _ in range(ATTEMPTS - 1):
-        try:
-            return _rotate(lake, keys, contract, events_contract, memory_limit)
-        except LakeConflictError:
-            continue
-    return _rotate(lake, keys, contract, events_contract, memory_limit)
+    return retry_conflicts(ATTEMPTS)(_rotate, lake, keys, contract, events_contract, memory_limit)
 
 
 def _rotate(

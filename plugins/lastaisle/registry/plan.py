@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from lastaisle.errors import LastaisleError, NotEnoughDataError
+from lastaisle.errors import LastaisleError
+from lastaisle.lake.tables import EVENTS
 from lastaisle.lake.workspace import open_tables
 from lastaisle.sessions.windows import SESSION_REACH, Window
 
@@ -159,7 +160,7 @@ def plan_window(
         architecture=architecture,
         window=window,
         holdout_end=data_end,
-        lake_versions=lake.versions(["events"]),
+        lake_versions=lake.versions([EVENTS]),
         options=chosen,
         warm_start_version=learned.version if learned and warm else None,
         replay_hours=replay_hours,
@@ -200,9 +201,7 @@ def _contents(lake: Lake, window: Window, data_end: datetime) -> list[str]:
     Compaction, which writes the same rows into other files, does not; nor does what comes to the older hours
     that a warm start replays a few sessions of.
     """
-    events = lake.dataset("events")
-    if events is None:
-        raise NotEnoughDataError(f"the lake {lake.url} has no table 'events': ingest some logs first")
+    events = lake.require(EVENTS)
     counts = (
         "SELECT event_date, batch_id, count(*) FROM events "
         "WHERE event_date BETWEEN $first_day AND $last_day AND occurred_at < $data_end "

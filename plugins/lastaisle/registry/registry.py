@@ -178,7 +178,7 @@ class Registry:
         """Log the model that services pull, alone, under the active run."""
         import mlflow
 
-        from models.serving.packaging import package
+        from models.serving.export import package
 
         mlflow.pyfunc.log_model(name=MODEL, **package(recommender, folder / MODEL))
 

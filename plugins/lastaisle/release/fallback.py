@@ -1,4 +1,4 @@
-"""When warm starts no longer lead anywhere: a full training instead."""
+"""Decide when a full training is due, because the gate keeps refusing warm starts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ REFUSALS = 2
 
 
 def refused_in_a_row(moves: Iterable[Move]) -> tuple[Move, ...]:
-    """Return the refusals of incremental candidates since champion moved last, oldest first."""
+    """Return the refusals of incremental candidates since the champion last moved, oldest first."""
     streak: list[Move] = []
     for move in moves:
         if move.action in (PROMOTE, ROLLBACK):
@@ -21,14 +21,14 @@ def refused_in_a_row(moves: Iterable[Move]) -> tuple[Move, ...]:
 
 
 def full_training_due(moves: Iterable[Move], version: str) -> str | None:
-    """Say why a full training is due after this version was decided on; None = it is not.
+    """Return why a full training is due after the decision on this version; None = no training is due.
 
-    It is due once in a streak, with its second refusal: if the full training is refused too, a third warm
-    start tells nothing new, and people should look.
+    A full training is due once in a row of refusals, after the second refusal. If the gate refuses the full
+    training too, a third warm start shows nothing new, and people should look into it.
 
     Args:
-        moves: the ledger's, oldest first.
-        version: the candidate's.
+        moves: all moves of the ledger, oldest first.
+        version: the candidate's version.
     """
     streak = refused_in_a_row(moves)
     if len(streak) < REFUSALS or streak[REFUSALS - 1].to_version != version:

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lastaisle.errors import NotEnoughDataError
-from lastaisle.lake.lake import LakeConflictError
-from lastaisle.lake.tables import ABANDONMENTS, ABANDONMENTS_SCHEMA
+from lastaisle.lake.errors import LakeConflictError
+from lastaisle.lake.tables import ABANDONMENTS, ABANDONMENTS_SCHEMA, EVENTS
 from lastaisle.lake.workspace import open_tables
 from lastaisle.sessions.windows import SESSION_REACH, newest_data_end
 
@@ -204,7 +204,7 @@ def _new(lake: Lake, settings: Settings, version: int | None) -> pa.Table:
     known = None if version is None else lake.scan(ABANDONMENTS, ["session_id"], version=version)
     if known is None:
         known = ABANDONMENTS_SCHEMA.empty_table().select(["session_id"])
-    with open_tables(events=lake.dataset("events"), known=known) as connection:
+    with open_tables(events=lake.dataset(EVENTS), known=known) as connection:
         return connection.sql(_CHECKOUTS, params=asked).to_arrow_table()
 
 

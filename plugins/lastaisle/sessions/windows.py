@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lastaisle.errors import NotEnoughDataError
+from lastaisle.lake.tables import EVENTS
 from lastaisle.lake.workspace import open_tables
 from lastaisle.sessions.session_log import to_log
 
@@ -206,14 +207,14 @@ def sessions_between(
         end: the moment after the last, UTC.
         versions: table versions to read, for a repeatable result; default the newest.
     """
-    version = (versions or {}).get("events")
+    version = (versions or {}).get(EVENTS)
     seen_until = end + SESSION_REACH
     return _read(lake, start, end, moment="ended_at", seen_until=seen_until, version=version).log
 
 
 def refusing_shoppers(lake: Lake) -> set[str]:
     """Return the pseudonyms of those who refused last, or the sessions that did, of nobody known."""
-    dataset = lake.dataset("events")
+    dataset = lake.dataset(EVENTS)
     if dataset is None:
         return set()
     with open_tables(events=dataset) as connection:
@@ -228,12 +229,12 @@ def newest_data_end(lake: Lake) -> datetime:
     """
     import pyarrow.compute as pc
 
-    table = lake.table("events")
+    table = lake.table(EVENTS)
     days = [partition["event_date"] for partition in table.partitions()] if table else []
     if not days:
         raise NotEnoughDataError(f"the table 'events' of {lake.url} is empty: ingest some logs first")
     newest_day = pc.field("event_date") == datetime.fromisoformat(str(max(days))).date()
-    newest = pc.max(lake.scan("events", ["occurred_at"], newest_day)["occurred_at"]).as_py()
+    newest = pc.max(lake.scan(EVENTS, ["occurred_at"], newest_day)["occurred_at"]).as_py()
     return newest.replace(tzinfo=UTC) + timedelta(seconds=1)
 
 
@@ -260,9 +261,7 @@ def _read(
         "share": sample[0],
         "seed": sample[1],
     }
-    dataset = lake.dataset("events", version)
-    if dataset is None:
-        raise NotEnoughDataError(f"the lake {lake.url} has no table 'events': ingest some logs first")
+    dataset = lake.require(EVENTS, version)
     with open_tables(stored=dataset) as connection:
         missing = (
             f", NULL::{kind} AS {name}"

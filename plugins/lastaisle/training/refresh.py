@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lastaisle.errors import LastaisleError, NotEnoughDataError
-from lastaisle.lake.tables import TRAINING_RUNS
+from lastaisle.lake.tables import EVENTS, TRAINING_RUNS
 from lastaisle.registry.plan import Champion, TrainingPlan, choose_learner
 from lastaisle.sessions.abandonment import Burst, mark, sessions_of, waiting
 from lastaisle.sessions.windows import (
@@ -93,7 +93,7 @@ def plan_refresh(lake: Lake, settings: Settings, champion: Champion | None) -> T
         architecture=architecture,
         window=Window(start, champion.window_end, settings.learning.half_life_hours),
         holdout_end=newest_data_end(lake),
-        lake_versions=lake.versions(["events"]),
+        lake_versions=lake.versions([EVENTS]),
         options=options,
         warm_start_version=champion.version,
         bursts=burst.names,
@@ -148,7 +148,7 @@ def refresh_sessions(plan: TrainingPlan, lake: Lake) -> RefreshRead:
     import numpy as np
 
     reach = Window(plan.window.start, plan.holdout_end, plan.window.half_life_hours)
-    version = plan.lake_versions.get("events")
+    version = plan.lake_versions.get(EVENTS)
     read = training_sessions(lake, reach, plan.holdout_end, version, with_ids=True)
     fresh = read.log.ended_at >= plan.window.end.timestamp()
     log = read.log.select(~(fresh & judges(read.log))) if len(read.log) else read.log
@@ -170,7 +170,7 @@ def refresh_sessions(plan: TrainingPlan, lake: Lake) -> RefreshRead:
 
 def judging_sessions(plan: TrainingPlan, lake: Lake) -> SessionsRead:
     """Read the half of the sessions since the champion's window that a refresh does not learn from."""
-    version = plan.lake_versions.get("events")
+    version = plan.lake_versions.get(EVENTS)
     read = evaluation_sessions(lake, plan.window.end, plan.holdout_end, version, with_ids=True)
     if not len(read.log):
         return read

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lastaisle.errors import NotEnoughDataError
-from lastaisle.lake.tables import TRAINING_RUNS
+from lastaisle.lake.tables import EVENTS, TRAINING_RUNS
 from lastaisle.registry.plan import Champion, TrainingPlan
 from lastaisle.registry.revision import git_revision
 from lastaisle.sessions.windows import SessionsRead, training_sessions
@@ -143,7 +143,7 @@ def _sessions(plan: TrainingPlan, lake: Lake) -> SessionsRead:
     """Read the sessions that a training learns from."""
     if plan.kind == "refresh":
         return refresh_sessions(plan, lake)
-    return training_sessions(lake, plan.window, plan.holdout_end, plan.lake_versions.get("events"))
+    return training_sessions(lake, plan.window, plan.holdout_end, plan.lake_versions.get(EVENTS))
 
 
 def _train(

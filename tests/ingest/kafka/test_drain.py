@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from data_contracts.contract import load_contract
-from lastaisle.ingest.batch import Ingestion
+from lastaisle.ingest.job import Ingestion
 from lastaisle.ingest.kafka.drain import Drain, drain, plan_topics
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.sources import adapter

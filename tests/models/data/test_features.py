@@ -2,11 +2,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from data_contracts.features import Feature
 from models.data.features import Bound, FeatureReader, Features
 
 pytestmark = pytest.mark.training
 
-WANTED = ("device_type", "country", "dwell_ms", "price", "started_at")
+WANTED = (
+    Feature("session", "device_type", "device_type", "category", "VARCHAR", False),
+    Feature("session", "country", "country", "category", "VARCHAR", False),
+    Feature("event", "dwell_ms", "dwell_ms", "number", "BIGINT", False),
+    Feature("event", "price", "price", "number", "DOUBLE", False),
+    Feature("session", "started_at", "occurred_at", "time", "TIMESTAMP", True),
+)
 COLUMNS = {
     "device_type": np.array(["mobile", "desktop", "mobile", None, ""], dtype=object),
     "price": np.array([0.0, np.e - 1, np.nan, np.nan, np.nan]),
@@ -14,6 +21,9 @@ COLUMNS = {
     "dwell_ms": np.full(5, np.nan),
     "ignored": np.arange(5),
 }
+
+
+USER = Feature("session", "user", "user_id", "category", "VARCHAR", False)
 
 
 def read(features, columns, *shape):
@@ -61,11 +71,11 @@ def test_times_become_hour_and_weekday_from_monday():
 
 def test_names_are_bounded_by_number_and_frequency():
     column = np.array(["a"] * 3 + ["b"] * 3 + ["c"] * 2 + ["d"], dtype=object)
-    learn = lambda bound: Features.learn({"user": column}, ["user"], {"user": bound}).names.get("user")  # noqa: E731
-    assert learn(Bound(most=10, least=1)) == ("a", "b", "c", "d")
-    assert learn(Bound(most=10, least=2)) == ("a", "b", "c")
-    assert learn(Bound(most=1, least=2)) == ("a",)
-    assert learn(Bound(most=0)) is None
+    learn = lambda bound: Features.learn({"user": column}, [USER], {"user": bound}).names.get("user")  # noqa: E731
+    assert learn(Bound(max_names=10, min_count=1)) == ("a", "b", "c", "d")
+    assert learn(Bound(max_names=10, min_count=2)) == ("a", "b", "c")
+    assert learn(Bound(max_names=1, min_count=2)) == ("a",)
+    assert learn(Bound(max_names=0)) is None
 
 
 def test_growing_keeps_old_rows_and_all_statistics():
@@ -78,7 +88,7 @@ def test_growing_keeps_old_rows_and_all_statistics():
     grown = features.grown(later)
     assert grown.names == {"device_type": ("mobile", "desktop", "watch", "tv")}
     assert grown.numbers == features.numbers
-    assert features.grown(later, {"device_type": Bound(most=3)}).names["device_type"][2:] == ("watch",)
+    assert features.grown(later, {"device_type": Bound(max_names=3)}).names["device_type"][2:] == ("watch",)
     assert features.grown({}) == features
 
 

@@ -6,7 +6,7 @@ from models.data.sequences import Context, SessionLog, next_item_examples
 from models.evaluation.ranking import rank_targets, summarize
 from models.options import TrainingOptions
 from models.recommender import ModelError, create, load
-from models.serving.packaging import export_artifact
+from models.serving.export import export_artifact
 from tests.models.toys import rings
 
 pytestmark = pytest.mark.training

@@ -4,10 +4,10 @@ import tensorflow as tf
 
 from models.data.sequences import Context, SessionLog, next_item_examples
 from models.evaluation.ranking import rank_targets, summarize
-from models.factors.towers import Towers
+from models.factors.neumf import NeuMF
 from models.options import TrainingOptions
 from models.recommender import ModelError, create, load
-from models.serving.packaging import export_artifact
+from models.serving.export import export_artifact
 from tests.models.toys import rings
 
 pytestmark = pytest.mark.training
@@ -49,29 +49,29 @@ def of(*users):
 
 
 def test_scores_are_those_of_the_formula_by_hand():
-    towers = Towers(SMALL.but(embedding_size=2, temperature=0.5))
-    weights = {name: value.numpy() for name, value in towers.weights.items()}
+    network = NeuMF(SMALL.but(embedding_size=2, temperature=0.5))
+    weights = {name: value.numpy() for name, value in network.weights.items()}
     generator = np.random.default_rng(1)
-    for name, variable in towers.weights.items():
+    for name, variable in network.weights.items():
         weights[name] = generator.standard_normal(variable.shape).astype(np.float32)
         variable.assign(weights[name])
     rows = generator.standard_normal((5, 34)).astype(np.float32)
     user = generator.standard_normal(34).astype(np.float32)
     items = rows.copy()
     items[:, :2] /= np.linalg.norm(rows[:, :2], axis=1, keepdims=True)
-    # the session 3, 1: what lies one back counts by the second lag, the latest by the first
+    # The session is 3, 1: the item before the last has the second lag's weight, the last item the first's.
     shares = np.exp(weights["lag"][[1, 0]])
     state = (shares / shares.sum()) @ items[[3, 1]] @ weights["session"] + user
     factors = state[:2] / np.linalg.norm(state[:2]) * weights["product"] / 0.5
     wide = np.maximum(state[2:] + weights["wide_bias"] + items[:, 2:], 0)
     narrow = np.maximum(wide @ weights["narrow"] + weights["narrow_bias"], 0)
     expected = items[:, :2] @ factors + (narrow @ weights["out"])[:, 0]
-    normal = towers.normalized(tf.constant(rows))
+    normal = network.normalized(tf.constant(rows))
     embedded, known = tf.gather(normal, [[0, 3, 1]]), tf.constant([[False, True, True]])
-    states = towers.states(embedded, known, user[None])[:, -1]
-    for scores in (towers.crossed(states, normal)[0], towers.each(states, normal)[0]):
+    states = network.states(embedded, known, user[None])[:, -1]
+    for scores in (network.score_all_pairs(states, normal)[0], network.score_by_state(states, normal)[0]):
         np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(towers.paired(states, normal[4:]), expected[4:], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(network.score_pairs(states, normal[4:]), expected[4:], rtol=1e-4, atol=1e-4)
 
 
 def test_it_beats_popularity_by_far_and_a_warm_start_learns_new_items_and_keeps_the_old():

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from models.data.sequences import SessionLog
-from models.layers.warm_start import SNAPSHOTS, WeightAverage, held_back
+from models.layers.warm_start import MAX_SNAPSHOTS, WeightAverage, limit_moves
 from models.options import TrainingOptions
 from models.recommender import create
 
@@ -40,8 +40,8 @@ def test_an_average_is_that_of_the_last_steps():
     for step in range(40):
         value.assign([float(step)])
         average.after(step)
-    average.take()
-    kept = 39 - np.linspace(0, 10, SNAPSHOTS, endpoint=False).astype(int)
+    average.assign()
+    kept = 39 - np.linspace(0, 10, MAX_SNAPSHOTS, endpoint=False).astype(int)
     assert value.numpy() == pytest.approx([kept.mean()])
     assert kept.min() >= 30
 
@@ -50,19 +50,19 @@ def test_no_average_leaves_the_last_step():
     value = tf.Variable([3.0])
     average = WeightAverage([value], steps=10, share=0.0)
     average.after(9)
-    average.take()
+    average.assign()
     assert value.numpy() == [3.0]
 
 
-def test_rows_are_held_back_on_the_arc_that_they_took():
+def test_rows_that_moved_too_far_are_placed_on_the_arc_of_their_move():
     before = np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]], np.float32)
     after = np.array([[0.0, 3.0], [1.0, 0.1], [0.0, 5.0]], np.float32)
-    held, far = held_back(before, after, 0.5)
+    limited, far = limit_moves(before, after, 0.5)
     assert far == 1
-    assert held[1:] == pytest.approx(after[1:])
-    assert np.linalg.norm(held[0]) == pytest.approx(3.0)
-    assert np.linalg.norm(held[0] / 3.0 - before[0]) == pytest.approx(0.5, abs=1e-6)
-    assert held[0, 1] > 0, "towards where it went"
+    assert limited[1:] == pytest.approx(after[1:])
+    assert np.linalg.norm(limited[0]) == pytest.approx(3.0)
+    assert np.linalg.norm(limited[0] / 3.0 - before[0]) == pytest.approx(0.5, abs=1e-6)
+    assert limited[0, 1] > 0, "towards where it went"
 
 
 def test_a_trust_region_bounds_every_known_item_and_no_new_one():

@@ -10,7 +10,7 @@ from models.online.delta import LEARNS_ONLINE, OnlineDelta, OnlineOptions
 from models.online.model import OnlineModel, folded
 from models.options import TrainingOptions
 from models.recommender import ModelError, create, load
-from models.serving.packaging import package
+from models.serving.export import package
 from tests.models.toys import rings
 
 pytestmark = pytest.mark.training

@@ -5,8 +5,8 @@ import numpy as np
 from models.online.shoppers import Shoppers
 
 
-def filled(names, most=3):
-    shoppers = Shoppers(2, most)
+def filled(names, max_shoppers=3):
+    shoppers = Shoppers(2, max_shoppers)
     for place, name in enumerate(names, start=1):
         shoppers.put(name, np.full(2, place, np.float32))
     return shoppers
@@ -22,7 +22,7 @@ def test_the_longest_unseen_leaves_first():
 
 def test_many_more_than_there_is_room_for_at_first_keep_their_vectors():
     names = [f"u{number}" for number in range(300)]
-    shoppers = filled(names, most=200)
+    shoppers = filled(names, max_shoppers=200)
     assert len(shoppers) == 200
     np.testing.assert_array_equal(shoppers.of(names)[:, 0], [0] * 100 + list(range(101, 301)))
 
@@ -43,7 +43,7 @@ def test_arrays_keep_vectors_and_order():
 
 
 def test_who_is_forgotten_leaves_no_number_and_the_others_stay():
-    shoppers = filled(["a", "b", "c", "d"], most=4)
+    shoppers = filled(["a", "b", "c", "d"], max_shoppers=4)
     assert shoppers.forget({"b", "d", "unknown"}) == 2
     assert shoppers.names == ("a", "c")
     np.testing.assert_array_equal(shoppers.of("abcd")[:, 0], [1, 0, 3, 0])

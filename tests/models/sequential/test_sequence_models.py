@@ -8,7 +8,7 @@ from models.data.vocabulary import Vocabulary
 from models.evaluation.ranking import rank_targets, summarize
 from models.options import TrainingOptions
 from models.recommender import ModelError, create, load
-from models.sequential.sequence_model import sampling_shares
+from models.sequential.base import sampling_shares
 from tests.models.toys import rings
 
 pytestmark = pytest.mark.training

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from lastaisle.ingest.files import LINES
 from lastaisle.ingest.kafka.messages import STALL_SECONDS, RangeMessages
@@ -130,28 +131,35 @@ def watermarks(
 def _ask(
     connection: KafkaConnection, timeout: float, question: Callable[[_Asking], list[Watermarks]]
 ) -> list[Watermarks]:
-    """Ask until there is an answer, each time by a new client: an old one may wait for a broker in vain."""
+    """Ask until there is an answer, each time with a new client: an old one may wait for a broker in vain."""
     deadline = time.monotonic() + timeout
-    while True:
-        try:
-            with _Asking(connection, deadline) as asking:
-                return question(asking)
-        except KafkaSourceError as error:
-            if not _passes(error.__cause__) or time.monotonic() > deadline:
-                raise
-        time.sleep(0.1)
+
+    def ask() -> list[Watermarks]:
+        with _Asking(connection, deadline) as asking:
+            return question(asking)
+
+    retrying = Retrying(
+        retry=retry_if_exception(_is_momentary),
+        stop=stop_after_delay(timeout),
+        wait=wait_fixed(0.1),
+        reraise=True,
+    )
+    return retrying(ask)
 
 
-def _passes(error: BaseException | None) -> bool:
-    """Tell whether an error is of a moment, as after a broker hung or started again.
+def _is_momentary(error: BaseException) -> bool:
+    """Tell whether an error passes by itself, as after a broker hung or started again.
 
     No answer came, although the cluster was reached, or a partition is between two leaders.
     """
     from confluent_kafka import KafkaException
 
-    if isinstance(error, KafkaException):
-        return error.args[0].name() in _CHANGES_OF_LEADER
-    return isinstance(error, TimeoutError)
+    if not isinstance(error, KafkaSourceError):
+        return False
+    cause = error.__cause__
+    if isinstance(cause, KafkaException):
+        return cause.args[0].name() in _CHANGES_OF_LEADER
+    return isinstance(cause, TimeoutError)
 
 
 class _Asking:

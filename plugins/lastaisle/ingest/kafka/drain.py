@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lastaisle.ingest.batch import Batch, Ingestion, OvertakenError, read_batch, take_in
+from lastaisle.ingest.batch import take_in
+from lastaisle.ingest.batch_rows import read_batch
+from lastaisle.ingest.job import Batch, Ingestion, OvertakenError
 from lastaisle.ingest.kafka.client import read_range
 from lastaisle.ingest.kafka.dead_letters import send_dead_letters
 from lastaisle.ingest.kafka.payloads import Decoder

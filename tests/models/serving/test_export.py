@@ -10,7 +10,7 @@ import pytest
 from models.data.sequences import SessionLog
 from models.options import TrainingOptions
 from models.recommender import ModelError, create
-from models.serving.packaging import package, requirements
+from models.serving.export import package, requirements
 
 pytestmark = pytest.mark.training
 

@@ -4,7 +4,7 @@ import pytest
 
 from models.data.sequences import Context
 from models.recommender import create
-from models.serving.packaging import package
+from models.serving.export import package
 from tests.models.sequential.test_hybrid import SMALL, shop
 
 pytestmark = pytest.mark.training

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.layers.encoder import linear
+from models.layers.blocks import linear
 
 pytestmark = pytest.mark.training
 

@@ -1,4 +1,4 @@
-"""Pack a trained model for the registry: a TensorFlow SavedModel, a JSON vocabulary and one code file."""
+"""Export a trained model for the registry: a TensorFlow SavedModel, a JSON vocabulary and one code file."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from data_contracts.features import context_features
 from models.recommender import Recommender
 
-CONTEXT = (
-    "user", "device_type", "country", "region", "started_at",
-    "event_type", "dwell_ms", "price",
-)  # fmt: skip
+CONTEXT = context_features("session") + context_features("event")
 CODE = Path(__file__).with_name("checkout_recommender.py")
 
 
 def export_artifact(model: Recommender, directory: Path) -> dict[str, str]:
-    """Write what the pyfunc reads into the folder; return the paths by artifact name.
+    """Write the files that the pyfunc reads into the folder; return the paths by artifact name.
 
     Raises:
-        ModelError: a model that has no SavedModel of its own, or is not trained.
+        ModelError: a model that cannot be served, or is not trained.
     """
     directory.mkdir(parents=True, exist_ok=True)
     model.export_scorer(directory / "scorer")
@@ -28,7 +26,7 @@ def export_artifact(model: Recommender, directory: Path) -> dict[str, str]:
 
 
 def requirements() -> list[str]:
-    """Return what the packed model needs, pinned to the versions it was made with."""
+    """Return the packages that the packed model needs, pinned to the versions installed here."""
     names = ["mlflow", "numpy", "pandas", _tensorflow()]
     return [f"{name}=={version(name)}" for name in names]
 
@@ -47,8 +45,8 @@ def _tensorflow() -> str:
 def signature() -> Any:
     """Return the MLflow signature of the packed model: its columns and its params.
 
-    It is the same for every model, so that a service need not change with the model. Context columns may be
-    missing and have gaps, which only columns of any type may.
+    The signature is the same for every model, so that a service need not change with the model. Context
+    columns may be missing and may have gaps. MLflow allows gaps only in columns of any type.
     """
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
@@ -58,7 +56,7 @@ def signature() -> Any:
             [
                 ColSpec(Array(DataType.string), "items"),
                 ColSpec(Array(DataType.string), "cart", required=False),
-                *(ColSpec(AnyType(), name, required=False) for name in CONTEXT),
+                *(ColSpec(AnyType(), feature.name, required=False) for feature in CONTEXT),
             ]
         ),
         outputs=Schema([ColSpec(Array(DataType.string), "items"), ColSpec(Array(DataType.double), "scores")]),
@@ -79,8 +77,8 @@ def package(model: Recommender, directory: Path) -> dict[str, Any]:
     Example: mlflow.pyfunc.log_model(name="model", **package(model, folder), registered_model_name=...)
 
     Args:
-        model: trained.
-        directory: folder that the files go to; needed until the model is logged.
+        model: the trained model.
+        directory: the folder for the files; it is needed until the model is logged.
     """
     import pandas as pd
 

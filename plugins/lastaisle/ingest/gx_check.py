@@ -1,4 +1,4 @@
-"""Great Expectations as an independent witness of the compiled rules, on a sample of every batch."""
+"""The Great Expectations check: it judges a sample of every batch independently of the compiled rules."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ class DisagreementError(LastaisleError):
     exit_code = 10
 
 
-def ask_great_expectations(staging: Staging, rows: int, where: str) -> bool | None:
-    """Judge a sample of the batch, clean and broken rows alike, and compare rule by rule.
+def check_sample(staging: Staging, rows: int, where: str) -> bool | None:
+    """Judge a sample of the batch, clean and broken rows alike, and compare the counts of each rule.
 
     Args:
-        staging: holds the rows and what the compiled rules found.
-        rows: at most so many; 0 asks nothing.
+        staging: holds the rows and the verdicts of the compiled rules.
+        rows: the most rows of the sample; 0 checks nothing.
         where: the file, for the error.
 
     Returns:
-        True; None if there was nothing to ask.
+        True; None if there was no row to check.
 
     Raises:
-        DisagreementError: the two disagree, naming the rules and both counts; nothing was committed.
+        DisagreementError: Great Expectations and the compiled rules disagree. The error names the rules and
+            both counts; nothing was committed.
     """
     if rows <= 0:
         return None
