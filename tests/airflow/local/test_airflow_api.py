@@ -2,11 +2,12 @@
 
 import json
 import threading
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from lastaisle_airflow.local.airflow_api import AirflowApi, AirflowApiError, Run
+from lastaisle_airflow.local.airflow_api import AirflowApi, AirflowApiError, Run, seconds_of
 from lastaisle_airflow.local.polling import wait_until
 
 RUN = {"dag_run_id": "manual__1", "partition_key": None, "start_date": None, "end_date": None, "conf": {}}
@@ -84,3 +85,15 @@ def test_waiting_ends_with_the_first_true_result_an_error_or_the_time():
     assert wait_until(lambda: None, timeout=0) is None
     with pytest.raises(ZeroDivisionError):
         wait_until(lambda: 1 / 0, timeout=60)
+
+
+def test_parallel_tasks_count_once_and_the_rest_is_overhead():
+    def at(second):
+        return datetime(2025, 10, 9, 0, 0, second, tzinfo=UTC)
+
+    def task(start, end):
+        return {"start_date": at(start).isoformat(), "end_date": at(end).isoformat(), "state": "success"}
+
+    run = Run("d", "r", None, "success", at(0), at(30))
+    waiting = {"start_date": None, "end_date": None, "state": "skipped"}
+    assert seconds_of([task(12, 20), task(2, 10), task(4, 8), task(6, 11), waiting], run) == (17.0, 13.0)
