@@ -30,8 +30,10 @@ from rich.table import Table
 
 from lastaisle.settings import Settings
 from lastaisle.simulate import ShopOptions, simulate
-from lastaisle_airflow.local.airflow_api import AirflowApi, Run, ticks
-from lastaisle_airflow.local.services import HOST, Services, running
+from lastaisle_airflow.local.airflow_api import AirflowApi, Run
+from lastaisle_airflow.local.airflow_environment import HOST
+from lastaisle_airflow.local.polling import wait_until
+from lastaisle_airflow.local.services import Services, running
 
 LANDING_HOUR = 16  # the busiest of the simulated day
 DAGS = ("ingest_sessions", "retrain_incremental")
@@ -44,7 +46,8 @@ PATH += tuple(
 FORKED = "import airflow.cli.commands.scheduler_command, airflow.jobs.scheduler_job_runner, "
 FORKED += "airflow.sdk.execution_time.task_runner, airflow.utils.db, fastapi"
 _INGESTION = "import airflow.providers.standard.decorators.python, lastaisle_airflow.tasks.ingestion"
-_LEARNING = "import airflow.providers.standard.decorators.python, lastaisle_airflow.tasks.learning"
+_LEARNING = "import airflow.providers.standard.decorators.python, "
+_LEARNING += "lastaisle_airflow.tasks.training, lastaisle_airflow.tasks.release"
 _MLFLOW = "duckdb, lastaisle.lake, lastaisle.release, mlflow, mlflow.store.tracking.sqlalchemy_store"
 _PLOTS = "data_contracts.contract, matplotlib.figure, matplotlib.backends.backend_agg"
 IMPORTS = {
@@ -124,13 +127,15 @@ def first_champion(settings: Settings, files: Mapping[str, Path]) -> None:
 
 
 def wait_until_idle(services: Services, api: AirflowApi) -> None:
-    """Wait until the DAGs are known and no run is under way."""
-    for _ in ticks(180):
+    """Wait until Airflow has read the DAGs and no run is under way."""
+
+    def idle() -> bool:
         services.check()
         known = {each["dag_id"] for each in api.get("/dags", limit=100)["dags"]}
-        if set(DAGS) <= known and all(run.finished for name in DAGS for run in api.runs(name)):
-            return
-    raise RuntimeError("Airflow did not come to rest")
+        return set(DAGS) <= known and all(run.finished for name in DAGS for run in api.runs(name))
+
+    if not wait_until(idle, timeout=180):
+        raise RuntimeError("runs of Airflow were still under way after 180 s")
 
 
 def land(file: Path, settings: Settings, key: str, api: AirflowApi) -> datetime:
@@ -145,14 +150,20 @@ def land(file: Path, settings: Settings, key: str, api: AirflowApi) -> datetime:
 
 def decided(services: Services, api: AirflowApi, key: str, timeout: float = 400.0) -> dict[str, Run]:
     """Wait for the partition's training to be over; return its runs."""
-    for _ in ticks(timeout, pause=0.5):
+
+    def finished() -> dict[str, Run] | None:
         services.check()
         found = {name: run for name in DAGS if (run := api.newest_by_partition(name).get(key))}
         failed = [name for name, run in found.items() if run.state == "failed"]
         assert not failed, f"failed: {failed}"
         if len(found) == len(DAGS) and found["retrain_incremental"].finished:
             return found
-    raise RuntimeError(f"no decision within {timeout:.0f} s")
+        return None
+
+    runs = wait_until(finished, timeout, pause=0.5)
+    if runs is None:
+        raise RuntimeError(f"no decision within {timeout:.0f} s")
+    return runs
 
 
 def import_seconds(services: Services) -> dict[str, float]:

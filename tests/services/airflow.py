@@ -24,8 +24,9 @@ import psutil
 
 from lastaisle.lake import Lake
 from lastaisle.settings import Settings
-from lastaisle_airflow.local.airflow_api import AirflowApi, AirflowApiError, Run, ticks
-from lastaisle_airflow.local.services import environment
+from lastaisle_airflow.local.airflow_api import AirflowApi, AirflowApiError, Run
+from lastaisle_airflow.local.airflow_environment import environment
+from lastaisle_airflow.local.polling import wait_until
 from tests.services.required import starts_service
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,11 +77,14 @@ class Airflow:
 
     def wait_for(self, what: str, ready: Callable[[], Any], timeout: float = 120) -> Any:
         """Return what `ready` gives as soon as that is true."""
-        for _ in ticks(timeout):
+
+        def ready_and_alive() -> Any:
             self.alive()
             with suppress(TimeoutError):  # a busy machine answers late
-                if found := ready():
-                    return found
+                return ready()
+
+        if found := wait_until(ready_and_alive, timeout):
+            return found
         raise AssertionError(f"not within {timeout:.0f} s: {what}; logs in {self.home}")
 
     def command(self, *arguments: str) -> str:
