@@ -23,9 +23,6 @@ def command_environment(settings: Settings) -> dict[str, str]:
     """
     uri = settings.registry.mlflow_uri
     tracking = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_REGISTRY_URI": uri}
-        "MLFLOW_TRACKING_URI": settings.registry.mlflow_uri,
-        "MLFLOW_REGISTRY_URI": settings.registry.mlflow_uri,
-    }
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {**tracking, **environment(settings), "PATH": path}
 
