@@ -51,14 +51,17 @@ def test_lastaisle_looks_into_the_services_folder(installed, tmp_path):
 
 def test_mlflow_reads_the_services_store(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    variables = command_environment(Settings(home=tmp_path))
+    variables = command_environment(Settings.from_env({"LASTAISLE_HOME": str(tmp_path)}))
     assert variables["MLFLOW_TRACKING_URI"] == f"sqlite:///{tmp_path}/mlflow/mlflow.db"
     assert variables["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
 
 
 def test_a_variable_that_is_set_already_is_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.shop:5000")
-    assert command_environment(Settings(home=tmp_path))["MLFLOW_TRACKING_URI"] == "http://mlflow.shop:5000"
+    assert (
+        command_environment(Settings.from_env({"LASTAISLE_HOME": str(tmp_path)}))["MLFLOW_TRACKING_URI"]
+        == "http://mlflow.shop:5000"
+    )
 
 
 def program(path, text):
