@@ -1,4 +1,7 @@
-"""A contract as a Great Expectations suite, and the short report of a check of a data frame."""
+"""A contract as a Great Expectations suite, and the short report of a check of a data frame.
+
+Great Expectations and pandas take seconds to import, so the functions import them at their first call.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from data_contracts.contract import Contract
 from data_contracts.errors import ContractError
@@ -108,7 +112,6 @@ def frame_from_arrow(table: pa.Table) -> pd.DataFrame:
     missing values.
     """
     import pandas as pd
-    import pyarrow.compute as pc
 
     for position, column in enumerate(table.schema):
         if pa.types.is_floating(column.type):

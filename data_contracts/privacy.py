@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -88,8 +89,6 @@ def hmac_pads(key: bytes) -> tuple[bytes, bytes]:
     Raises:
         ValueError: the key is empty.
     """
-    import hashlib
-
     if not key:
         raise ValueError("the pseudonym key is empty")
     block = (hashlib.sha256(key).digest() if len(key) > 64 else key).ljust(64, b"\0")

@@ -104,7 +104,7 @@ def refuse_broken_sql(path: Path, table: str, fields: Sequence[Field], rules: Se
     Raises:
         ContractError: DuckDB refuses the SQL, for example because of its regular expression.
     """
-    import duckdb
+    import duckdb  # here, so that reading a contract's fields and features needs no DuckDB
 
     queries = {f"rule {rule.name}": rule.predicate for rule in rules if not rule.reference}
     for field in fields:

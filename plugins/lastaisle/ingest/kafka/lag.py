@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 import pyarrow as pa
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaException, TopicPartition
 
 from lastaisle.ingest.kafka.client import TIMEOUT_SECONDS, watermarks
 from lastaisle.ingest.kafka.ranges import Watermarks
@@ -104,8 +105,6 @@ def _timestamps(
     connection: KafkaConnection, positions: Mapping[Watermarks, int], timeout: float
 ) -> dict[Watermarks, float]:
     """Return the timestamp of the first message from each position on, in seconds since 1970."""
-    from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaException, TopicPartition
-
     places = {(marks.topic, marks.partition): marks for marks in positions}
     found: dict[Watermarks, float] = {}
     consumer = connection.consumer()
