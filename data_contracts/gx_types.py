@@ -104,10 +104,11 @@ class ColumnPairValuesCompare(ColumnPairMapMetricProvider):  # type: ignore[misc
         tolerance_seconds: int,
         **_: Any,
     ) -> pd.Series:
+        compare: Callable[[Any, Any], pd.Series] = _COMPARISONS[operator]
         if not tolerance_seconds:
-            return _COMPARISONS[operator](column_A, column_B)
+            return compare(column_A, column_B)
         signed = tolerance_seconds if operator.startswith("<") else -tolerance_seconds
-        return _COMPARISONS[operator](column_A - column_B, pd.Timedelta(seconds=signed))
+        return compare(column_A - column_B, pd.Timedelta(seconds=signed))
 
 
 class ExpectColumnPairValuesToCompare(ColumnPairMapExpectation):  # type: ignore[misc]

@@ -56,7 +56,8 @@ class SourceFile:
 
     def open(self) -> IO[bytes]:
         """Open the file for reading bytes."""
-        return fsspec.open(self.url, "rb", **self.options).open()
+        stream: IO[bytes] = fsspec.open(self.url, "rb", **self.options).open()
+        return stream
 
     def refuse_changed(self) -> None:
         """Refuse a file that changed since it was listed.

@@ -216,7 +216,8 @@ def _refuse_expiring_keys(table: DeltaTable, name: str) -> None:
 
 
 def _sizes(table: DeltaTable) -> list[int]:
-    return pa.table(table.get_add_actions(flatten=True))["size_bytes"].to_pylist()
+    sizes: list[int] = pa.table(table.get_add_actions(flatten=True))["size_bytes"].to_pylist()
+    return sizes
 
 
 def _keep_log(lake: Lake, name: str, days: int) -> None:
