@@ -301,5 +301,5 @@ def _type(field: Field) -> str:
 
 
 def _semver(version: str) -> tuple[int, int, int] | None:
-    found = re.fullmatch(r"([0-9]+)\.([0-9]+)\.([0-9]+)", version)
-    return (int(found[1]), int(found[2]), int(found[3])) if found else None
+    match = re.fullmatch(r"([0-9]+)\.([0-9]+)\.([0-9]+)", version)
+    return (int(match[1]), int(match[2]), int(match[3])) if match else None

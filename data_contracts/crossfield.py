@@ -173,10 +173,10 @@ def _between(column: str, operator: str, bound: Any) -> dict[str, Any]:
 def _tolerance(text: Any, left: Field) -> int:
     if text is None:
         return 0
-    found = re.fullmatch(r"([0-9]+) (second|minute|hour|day)s?", str(text))
-    if not found or left.logical_type != "timestamp":
+    match = re.fullmatch(r"([0-9]+) (second|minute|hour|day)s?", str(text))
+    if not match or left.logical_type != "timestamp":
         raise ValueError(f"tolerance is a time, as `5 minutes`, between timestamps; received {text!r}")
-    return int(found[1]) * _SECONDS[found[2]]
+    return int(match[1]) * _SECONDS[match[2]]
 
 
 def _known(name: Any, known: dict[str, Field]) -> Field:

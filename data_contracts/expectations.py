@@ -80,9 +80,9 @@ class ValidationReport:
         Raises:
             KeyError: the rule was not evaluated.
         """
-        for found in self.outcomes:
-            if found.name == name:
-                return found
+        for outcome in self.outcomes:
+            if outcome.name == name:
+                return outcome
         raise KeyError(f"{self.contract}: no rule {name!r} was evaluated")
 
 
@@ -173,21 +173,21 @@ def validate_frame(
 
 def _configurations(contract: Contract) -> list[dict[str, Any]]:
     names = [field.name for field in contract.fields]
-    found: list[dict[str, Any]] = [
+    configurations: list[dict[str, Any]] = [
         _own("columns_exist", "expect_table_columns_to_match_set", column_set=names, exact_match=False)
     ]
     for field in contract.fields:
-        found += _field_configurations(field)
+        configurations += _field_configurations(field)
     for rule in contract.rules:
         kwargs = dict(rule.expectation["kwargs"])
         if "row_condition" in rule.expectation:
             kwargs |= {"row_condition": rule.expectation["row_condition"]}
-        found.append(
+        configurations.append(
             {"type": rule.expectation["type"], "kwargs": kwargs, "rule": rule.name, "severity": rule.severity}
         )
     for given in contract.expectations:
-        found.append({"severity": "error", "kwargs": {}, **given, "rule": given["meta"]["rule"]})
-    return found
+        configurations.append({"severity": "error", "kwargs": {}, **given, "rule": given["meta"]["rule"]})
+    return configurations
 
 
 def _field_configurations(field: Field) -> list[dict[str, Any]]:
@@ -241,15 +241,15 @@ def _batch(frame: pd.DataFrame) -> Any:
 def _outcome(result: Any) -> RuleOutcome:
     meta = result.expectation_config.meta
     problem = _problem(result.exception_info or {})
-    found = result.result or {}
+    details = result.result or {}
     examples = tuple(
-        str(value)[:MAX_EXAMPLE_CHARACTERS] for value in found.get("partial_unexpected_list") or ()
+        str(value)[:MAX_EXAMPLE_CHARACTERS] for value in details.get("partial_unexpected_list") or ()
     )
     return RuleOutcome(
         name=meta["rule"],
         severity=meta["severity"],
         passed=bool(result.success),
-        unexpected_count=int(found.get("unexpected_count") or 0),
+        unexpected_count=int(details.get("unexpected_count") or 0),
         examples=examples[:MAX_EXAMPLES],
         problem=problem[:300],
     )
@@ -270,8 +270,8 @@ def _now_parameters(expectation: Mapping[str, Any]) -> list[str]:
 
 def _moment(parameter: str, now: datetime) -> str:
     """Return the time of a parameter such as now_plus_300s."""
-    found = re.fullmatch(r"now_(plus|minus)_([0-9]+)s", parameter)
-    if not found:
+    match = re.fullmatch(r"now_(plus|minus)_([0-9]+)s", parameter)
+    if not match:
         raise ValueError(f"no such parameter: {parameter}")
-    shift = timedelta(seconds=int(found[2]))
-    return (now + shift if found[1] == "plus" else now - shift).isoformat()
+    shift = timedelta(seconds=int(match[2]))
+    return (now + shift if match[1] == "plus" else now - shift).isoformat()

@@ -60,8 +60,8 @@ def _range_is_wider(old: dict[str, Any], new: dict[str, Any]) -> bool:
 def _ordered(bound: Any) -> Any:
     """Return a bound in a form that can be compared: a moment, a number, or a tuple of seconds from now."""
     if isinstance(bound, dict):
-        found = re.fullmatch(r"now_(plus|minus)_([0-9]+)s", bound["$PARAMETER"])
-        return (int(found[2]) * (1 if found[1] == "plus" else -1),) if found else (bound["$PARAMETER"],)
+        match = re.fullmatch(r"now_(plus|minus)_([0-9]+)s", bound["$PARAMETER"])
+        return (int(match[2]) * (1 if match[1] == "plus" else -1),) if match else (bound["$PARAMETER"],)
     if isinstance(bound, str):
         return datetime.fromisoformat(bound) if "T" in bound else date.fromisoformat(bound)
     return float(bound)

@@ -86,7 +86,7 @@ def compile_expectations(path: Path, table: SchemaObject) -> tuple[dict[str, Any
     Raises:
         ContractError: a configuration has no type.
     """
-    found = []
+    expectations = []
     for quality in table.quality or []:
         if quality.engine != "greatExpectations":
             continue
@@ -94,8 +94,8 @@ def compile_expectations(path: Path, table: SchemaObject) -> tuple[dict[str, Any
         if not isinstance(given, dict) or not str(given.get("type", "")).startswith("expect_"):
             where = f"schema.{table.name}.quality.{quality.name}.implementation"
             raise ContractError(path, where, f"should have a type as expect_..., received {given!r}")
-        found.append({**given, "meta": {"rule": quality.name or given["type"]}})
-    return tuple(found)
+        expectations.append({**given, "meta": {"rule": quality.name or given["type"]}})
+    return tuple(expectations)
 
 
 def refuse_broken_sql(path: Path, table: str, fields: Sequence[Field], rules: Sequence[Rule]) -> None:

@@ -143,8 +143,8 @@ class Staging:
 
     def newest(self) -> datetime | None:
         """Return the latest occurred_at of the clean rows."""
-        found = self.connection.sql(f"SELECT max(occurred_at) AS newest FROM {CLEAN}").to_arrow_table()
-        newest: datetime | None = found["newest"][0].as_py()
+        table = self.connection.sql(f"SELECT max(occurred_at) AS newest FROM {CLEAN}").to_arrow_table()
+        newest: datetime | None = table["newest"][0].as_py()
         return newest
 
     def count_fields(self) -> dict[str, int]:
@@ -152,15 +152,15 @@ class Staging:
         fields = self.contract.fields
         rules = ", ".join(f"'{name}'" for name, _ in row_tests(self.contract))
         counts = ", ".join(f"count({name})" for name in self.names)
-        found = self.connection.execute(
+        row = self.connection.execute(
             f"SELECT coalesce(count_if(rules IS NULL OR list_has_any(rules, [{rules}])), 0), {counts} "
             "FROM staged"
         ).fetchall()[0]
         broken = self.count_by_rule()
-        present = dict(zip((field.name for field in fields), found[1:], strict=True))
+        present = dict(zip((field.name for field in fields), row[1:], strict=True))
         wrong = {field.name: broken[field.type_rule] for field in fields if field.type_rule in broken}
         return {
-            "rows": found[0],
+            "rows": row[0],
             **{name: count + wrong.get(name, 0) for name, count in present.items()},
             **{f"{name}_broken": count for name, count in wrong.items()},
         }

@@ -106,11 +106,11 @@ class AvroSchemas:
     @cached_property
     def _by_fingerprint(self) -> dict[bytes, str]:
         """The names of the schemas, by the little-endian Rabin fingerprint of their canonical form."""
-        found = {}
+        names = {}
         for path in sorted(self.folder.glob("*.avsc")) if self.folder else []:
             canonical = to_parsing_canonical_form(_parse(path))
-            found[bytes.fromhex(fingerprint(canonical, "CRC-64-AVRO"))] = path.stem
-        return found
+            names[bytes.fromhex(fingerprint(canonical, "CRC-64-AVRO"))] = path.stem
+        return names
 
 
 def _parse(path: Path) -> Any:

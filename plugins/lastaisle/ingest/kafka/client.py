@@ -83,13 +83,13 @@ class RangeRead:
     def _require_same_topic(self) -> None:
         """Check that it is the planned topic. Ids are never used again, so one check at the end suffices."""
         span = self.span
-        found = {
+        topics = {
             (marks.cluster, marks.topic_id)
             for marks in _ask(
                 self._connection, TIMEOUT_SECONDS, lambda asking: asking.partitions([span.topic])
             )
         }
-        if found != {(span.cluster, span.topic_id)}:
+        if topics != {(span.cluster, span.topic_id)}:
             raise KafkaSourceError(
                 f"topic {span.topic} is no longer the one that was planned ({span.topic_id} of cluster"
                 f" {span.cluster}): the topic was created again meanwhile. Nothing of this range was ingested"
@@ -186,8 +186,8 @@ class _Asking:
 
     def watermarks(self, topics: Sequence[str]) -> list[Watermarks]:
         """Return the partitions of some topics with their watermarks."""
-        found = self.partitions(topics)
-        places = [TopicPartition(one.topic, one.partition) for one in found]
+        partitions = self.partitions(topics)
+        places = [TopicPartition(one.topic, one.partition) for one in partitions]
         specs = (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
         patience = self._patience()
         lows, ends = (
@@ -200,7 +200,7 @@ class _Asking:
         )
         return [
             replace(one, low=lows[place].result(patience).offset, end=ends[place].result(patience).offset)
-            for one, place in zip(found, places, strict=True)
+            for one, place in zip(partitions, places, strict=True)
         ]
 
     def partitions(self, topics: Sequence[str]) -> list[Watermarks]:
