@@ -12,7 +12,7 @@ from lastaisle.evaluation.plots import comparison, slice_bars
 from lastaisle.evaluation.report import CHURN, EvaluationReport
 from lastaisle.registry.ledger import Ledger
 from lastaisle.registry.plan import TrainingPlan
-from lastaisle.registry.registry import PLAN
+from lastaisle.registry.tags import PLAN
 from lastaisle.release.gate import GateRules
 from lastaisle.sessions.windows import evaluation_sessions, training_sessions
 from lastaisle.training.refresh import abandoned_in, judging_sessions
@@ -160,6 +160,6 @@ def _log(report: EvaluationReport, registry: Registry) -> None:
     if report.quarantined is not None:
         metrics["quarantined_share"] = report.quarantined
     registry.log_metrics(report.run_id, metrics)
-    registry.client.log_figure(report.run_id, comparison(report), "plots/comparison.png")
-    registry.client.log_figure(report.run_id, slice_bars(report), "plots/slices.png")
-    registry.client.log_text(report.run_id, report.to_json(), REPORT)
+    registry.log_figure(report.run_id, comparison(report), "plots/comparison.png")
+    registry.log_figure(report.run_id, slice_bars(report), "plots/slices.png")
+    registry.log_text(report.run_id, report.to_json(), REPORT)

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 
 from lastaisle.registry.plan import Champion
 from lastaisle.registry.revision import git_revision
+from lastaisle.registry.runs import MissingArtifactError
 from lastaisle.sessions.windows import Window, newest_data_end, refusing_shoppers, training_sessions
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
-    from lastaisle.training.train import ModelStore
+    from lastaisle.registry.registry import Registry
     from models.online.delta import OnlineDelta
     from models.recommender import Recommender
 
@@ -63,7 +64,7 @@ def finished_until(lake: Lake, limit: datetime | None = None) -> datetime:
     return (newest if limit is None else min(newest, limit)) - SESSION_GAP
 
 
-def newest_delta(version: str, registry: ModelStore, until: datetime | None = None) -> StoredDelta | None:
+def newest_delta(version: str, registry: Registry, until: datetime | None = None) -> StoredDelta | None:
     """Return the newest delta of a version that has learned nothing after `until`; None if there is none."""
     runs = registry.finished_runs(_run_key(version))
     found = [StoredDelta(run_id, datetime.fromisoformat(tags[UNTIL])) for run_id, tags in runs.items()]
@@ -71,7 +72,7 @@ def newest_delta(version: str, registry: ModelStore, until: datetime | None = No
     return max(found, key=lambda delta: delta.until, default=None)
 
 
-def with_delta(champion: Champion, registry: ModelStore, until: datetime) -> tuple[Recommender, str | None]:
+def with_delta(champion: Champion, registry: Registry, until: datetime) -> tuple[Recommender, str | None]:
     """Load a champion with its online updates folded in, for a training to go on from.
 
     Updates that learned from sessions after `until`, the end of the training's window, are left out: a
@@ -93,7 +94,7 @@ def with_delta(champion: Champion, registry: ModelStore, until: datetime) -> tup
     return folded(recommender, delta), stored.run_id
 
 
-def learn_online(champion: Champion, lake: Lake, registry: ModelStore, until: datetime) -> StoredDelta | None:
+def learn_online(champion: Champion, lake: Lake, registry: Registry, until: datetime) -> StoredDelta | None:
     """Learn the sessions that ended since the delta's moment, or the champion's window, and before `until`.
 
     A session that went on after `until` is left to the next update. One whose events came later than its hour
@@ -146,17 +147,15 @@ def learn_online(champion: Champion, lake: Lake, registry: ModelStore, until: da
         )
         file = Path(folder) / Path(ARTIFACT).name
         delta.save(file)
-        registry.client.log_artifact(run_id, str(file), Path(ARTIFACT).parent.name)
+        registry.log_file(run_id, file, Path(ARTIFACT).parent.name)
         registry.log_packed(OnlineModel(recommender, delta), Path(folder))
     return StoredDelta(run_id, until)
 
 
 def _begun(
-    recommender: Recommender, champion: Champion, stored: StoredDelta | None, registry: ModelStore
+    recommender: Recommender, champion: Champion, stored: StoredDelta | None, registry: Registry
 ) -> OnlineDelta:
     """Return the stored delta of a champion, or its first, with the shoppers that its training names."""
-    from mlflow.exceptions import MlflowException
-
     from models.online.delta import OnlineDelta
 
     delta = OnlineDelta.on(recommender)
@@ -165,9 +164,7 @@ def _begun(
     elif before := registry.tags(champion.run_id).get(SHOPPERS):
         try:
             delta.load_shoppers(_file(registry, before))
-        except MlflowException as error:  # `mlflow gc` takes away what was deleted
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
+        except MissingArtifactError:  # `mlflow gc` takes away deleted runs
             logger.warning(
                 "the run %s is gone, whose shoppers the updates of version %s were to begin with",
                 before,
@@ -180,5 +177,5 @@ def _run_key(version: str) -> str:
     return f"online-{version}"
 
 
-def _file(registry: ModelStore, run_id: str) -> Path:
-    return Path(registry.client.download_artifacts(run_id, ARTIFACT))
+def _file(registry: Registry, run_id: str) -> Path:
+    return registry.download(run_id, ARTIFACT)

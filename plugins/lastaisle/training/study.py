@@ -7,13 +7,16 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from lastaisle.errors import LastaisleError
+from lastaisle.registry.runs import FINISHED, KILLED, RUNNING
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.trial import FrozenTrial
+
+    from lastaisle.registry.registry import Registry
 
 STUDY_TAG, TRIAL_TAG, PARENT_TAG = "lastaisle.study", "lastaisle.trial", "mlflow.parentRunId"
 
@@ -22,22 +25,6 @@ class TuningError(LastaisleError):
     """A search that cannot be, or another one under the same name."""
 
     exit_code = 2
-
-
-class RunStore(Protocol):
-    """What a tuning needs of the registry."""
-
-    client: Any
-
-    @property
-    def experiment_id(self) -> str:
-        """Return the experiment's id."""
-
-    def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
-        """Log hyperparameters."""
-
-    def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
-        """Log metrics."""
 
 
 @contextmanager
@@ -88,33 +75,26 @@ def finished_trials(study: Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 
-def parent_run(name: str, about: Mapping[str, Any], store: RunStore) -> str:
+def parent_run(name: str, about: Mapping[str, Any], registry: Registry) -> str:
     """Return the study's run in MLflow, which is made once."""
-    found = store.client.search_runs(
-        [store.experiment_id], f"tags.`{STUDY_TAG}` = '{name}' and tags.`{TRIAL_TAG}` = 'all'"
-    )
-    if found:
-        store.client.update_run(found[0].info.run_id, status="RUNNING")
-        return str(found[0].info.run_id)
-    run = store.client.create_run(
-        store.experiment_id,
-        run_name=f"tune {name}",
-        tags={STUDY_TAG: name, TRIAL_TAG: "all", "lastaisle.about": json.dumps(about)},
-    )
-    return str(run.info.run_id)
+    tags = {STUDY_TAG: name, TRIAL_TAG: "all"}
+    earlier = registry.find_runs(tags)
+    if earlier:
+        registry.resume_run(earlier[0].run_id)
+        return earlier[0].run_id
+    return registry.begin_run(f"tune {name}", {**tags, "lastaisle.about": json.dumps(about)})
 
 
-def end_open_trials(study: Study, parent: str, store: RunStore) -> None:
+def end_open_trials(study: Study, parent: str, registry: Registry) -> None:
     """End what a killed process left open: its trial does not count, and its run says so."""
     from optuna.trial import TrialState
 
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
     finished = {str(trial.number) for trial in finished_trials(study)}
-    for run in store.client.search_runs([store.experiment_id], f"tags.`{PARENT_TAG}` = '{parent}'"):
-        if run.info.status == "RUNNING":
-            done = run.data.tags[TRIAL_TAG] in finished
-            store.client.set_terminated(run.info.run_id, "FINISHED" if done else "KILLED")
+    for run in registry.find_runs({PARENT_TAG: parent}):
+        if run.status == RUNNING:
+            registry.end_run(run.run_id, FINISHED if run.tags[TRIAL_TAG] in finished else KILLED)
 
 
 def suggest(trial: Trial, name: str, found: Any) -> Any:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake.tables import TRAINING_RUNS
-from lastaisle.registry.plan import Champion, TrainingPlan
+from lastaisle.registry.plan import TrainingPlan
 from lastaisle.registry.revision import git_revision
 from lastaisle.sessions.windows import SessionsRead, training_sessions
 from lastaisle.training.online import SHOPPERS, with_delta
@@ -23,56 +22,12 @@ from lastaisle.training.warm_start import mini_batch
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
+    from lastaisle.registry.registry import Registry
     from models.data.sequences import SessionLog
     from models.options import Progress, TrainingReport
     from models.recommender import Recommender
 
 MIN_SESSIONS = 100  # with two items or more; fewer teach a model little but noise
-
-
-class ModelStore(Protocol):
-    """What training needs of the registry."""
-
-    client: Any
-
-    def run(self, name: str, tags: Mapping[str, str]) -> AbstractContextManager[str]:
-        """Open a run."""
-
-    def finished_run(self, run_key: str) -> str | None:
-        """Return the finished run of a training."""
-
-    def finished_runs(self, run_key: str) -> dict[str, dict[str, str]]:
-        """Return the tags of the finished runs of a name, by run id."""
-
-    def discard_unfinished(self, run_key: str) -> None:
-        """Delete the runs of a training that died midway."""
-
-    def tags(self, run_id: str) -> dict[str, str]:
-        """Return a run's tags."""
-
-    def metrics(self, run_id: str) -> dict[str, float]:
-        """Return a run's metrics."""
-
-    def times(self, run_id: str) -> tuple[int, int]:
-        """Return when a run started and ended, in milliseconds."""
-
-    def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
-        """Log metrics."""
-
-    def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
-        """Log hyperparameters."""
-
-    def log_model(self, run_id: str, recommender: Recommender, folder: Path) -> None:
-        """Log the trained model."""
-
-    def log_packed(self, recommender: Recommender, folder: Path) -> None:
-        """Log the model that services pull, alone."""
-
-    def champion(self, version: str) -> Champion:
-        """Describe a version."""
-
-    def load_recommender(self, run_id: str) -> Recommender:
-        """Load the trained model of a run."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +54,7 @@ class Trained:
 def train_candidate(
     plan: TrainingPlan,
     lake: Lake,
-    registry: ModelStore,
+    registry: Registry,
     progress: Progress | None = None,
 ) -> str:
     """Train what the plan says and return the MLflow run.
@@ -117,7 +72,7 @@ def train_candidate(
     return run_id
 
 
-def _run(plan: TrainingPlan, lake: Lake, registry: ModelStore, progress: Progress | None) -> str:
+def _run(plan: TrainingPlan, lake: Lake, registry: Registry, progress: Progress | None) -> str:
     """Train inside one MLflow run, which is finished only when everything is logged."""
     read = _sessions(plan, lake)
     sessions = int((read.log.lengths >= 2).sum())
@@ -132,7 +87,7 @@ def _run(plan: TrainingPlan, lake: Lake, registry: ModelStore, progress: Progres
         trained = _train(plan, read, lake, registry, progress)
         _log(registry, run_id, trained)
         if trained.shoppers:
-            registry.client.set_tag(run_id, SHOPPERS, trained.shoppers)
+            registry.set_tag(run_id, SHOPPERS, trained.shoppers)
         if isinstance(read, RefreshRead):
             _log_refresh(registry, run_id, read)
         registry.log_model(run_id, trained.recommender, Path(folder))
@@ -150,7 +105,7 @@ def _train(
     plan: TrainingPlan,
     read: SessionsRead,
     lake: Lake,
-    registry: ModelStore,
+    registry: Registry,
     progress: Progress | None,
 ) -> Trained:
     import numpy as np
@@ -197,7 +152,7 @@ def _tags(plan: TrainingPlan) -> dict[str, str]:
     }
 
 
-def _log(registry: ModelStore, run_id: str, trained: Trained) -> None:
+def _log(registry: Registry, run_id: str, trained: Trained) -> None:
     """Log what the training measured, and its loss curve."""
     report = trained.report
     registry.log_metrics(
@@ -216,17 +171,17 @@ def _log(registry: ModelStore, run_id: str, trained: Trained) -> None:
         },
     )
     for epoch, loss in enumerate(report.losses, start=1):
-        registry.client.log_metric(run_id, "loss", loss, step=epoch)
+        registry.log_metrics(run_id, {"loss": loss}, epoch)
     if report.losses:
-        registry.client.log_figure(run_id, loss_curve(report.losses), "plots/loss.png")
+        registry.log_figure(run_id, loss_curve(report.losses), "plots/loss.png")
 
 
-def _log_refresh(registry: ModelStore, run_id: str, read: RefreshRead) -> None:
+def _log_refresh(registry: Registry, run_id: str, read: RefreshRead) -> None:
     """Log for which clusters of sessions a refresh is."""
     clusters = list(read.clusters)
     registry.log_metrics(run_id, read.metrics())
-    registry.client.log_dict(run_id, {"clusters": clusters}, "refresh/clusters.json")
-    registry.client.log_figure(run_id, draw(clusters), "plots/clusters.png")
+    registry.log_json(run_id, {"clusters": clusters}, "refresh/clusters.json")
+    registry.log_figure(run_id, draw(clusters), "plots/clusters.png")
 
 
 def loss_curve(losses: tuple[float, ...]) -> Any:
@@ -242,7 +197,7 @@ def loss_curve(losses: tuple[float, ...]) -> Any:
     return figure
 
 
-def _row(registry: ModelStore, run_id: str) -> Any:
+def _row(registry: Registry, run_id: str) -> Any:
     """Build the row of training_runs from the finished run, so that it is the same whenever it is written."""
     import pyarrow as pa
 

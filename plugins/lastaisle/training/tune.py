@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lastaisle.errors import NotEnoughDataError
+from lastaisle.registry.runs import FAILED
 from lastaisle.training.study import (
     PARENT_TAG,
     STUDY_TAG,
     TRIAL_TAG,
-    RunStore,
     TuningError,
     database,
     end_open_trials,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from optuna import Study
 
+    from lastaisle.registry.registry import Registry
     from models.data.sequences import Examples, SessionLog
     from models.options import Progress, TrainingOptions
 
@@ -99,7 +100,7 @@ class _Work:
 def tune(
     log: SessionLog,
     search: Search,
-    store: RunStore,
+    registry: Registry,
     home: Path,
     *,
     progress: Progress | None = None,
@@ -113,7 +114,7 @@ def tune(
     Args:
         log: sessions of the training part, oldest first.
         search: what is searched.
-        store: MLflow; the study is a run there, each trial a nested one.
+        registry: MLflow; the study is a run there, each trial a nested one.
         home: folder of the studies' database and locks.
         progress: told from time to time.
         told: called with each trial that is finished: trial, value, best, seconds, options, metrics.
@@ -134,18 +135,18 @@ def tune(
     home.mkdir(parents=True, exist_ok=True)
     with hold_alone(home / f"{name}.lock", name):
         study = open_study(name, about, home, search.options.seed)
-        parent = parent_run(name, about, store)
-        end_open_trials(study, parent, store)
+        parent = parent_run(name, about, registry)
+        end_open_trials(study, parent, registry)
         began, tried = time.monotonic(), 0
         while (done := len(finished_trials(study))) < search.trials and (
             tried == 0 or search.minutes is None or time.monotonic() - began < 60 * search.minutes
         ):
             share = _within(progress, done, search.trials)
-            result = _try(study, space, work, names, parent=parent, store=store, progress=share)
+            result = _try(study, space, work, names, parent=parent, registry=registry, progress=share)
             tried += 1
             if told:
                 told({**result, "best": study.best_value})
-        store.client.set_terminated(parent, "FINISHED")
+        registry.end_run(parent)
         return _report(study, work, parent=parent, home=home, tried=tried)
 
 
@@ -223,7 +224,7 @@ def _try(
     names: list[str],
     *,
     parent: str,
-    store: RunStore,
+    registry: Registry,
     progress: Progress | None,
 ) -> dict[str, Any]:
     """Run one trial; it counts once the study's database has its value."""
@@ -238,23 +239,22 @@ def _try(
     options = work.search.options.but(**chosen)
     name = study.study_name
     tags = {PARENT_TAG: parent, STUDY_TAG: name, TRIAL_TAG: str(trial.number)}
-    run = store.client.create_run(store.experiment_id, run_name=f"{name} {trial.number}", tags=tags)
-    run_id = str(run.info.run_id)
+    run_id = registry.begin_run(f"{name} {trial.number}", tags)
     try:
-        store.log_params(run_id, options.to_dict())
+        registry.log_params(run_id, options.to_dict())
         began = time.perf_counter()
         metrics = _judge(work, options, names, progress)
         seconds = time.perf_counter() - began
         value = sum(metrics[name] for name in names)
-        store.log_metrics(run_id, {**metrics, "objective": value, "seconds": seconds})
+        registry.log_metrics(run_id, {**metrics, "objective": value, "seconds": seconds})
     except BaseException:
         study.tell(trial, state=TrialState.FAIL)
-        store.client.set_terminated(run_id, "FAILED")
+        registry.end_run(run_id, FAILED)
         raise
     trial.set_user_attr("metrics", metrics)
     study.tell(trial, value)
-    store.client.log_metric(parent, "best", study.best_value, step=trial.number)
-    store.client.set_terminated(run_id, "FINISHED")
+    registry.log_metrics(parent, {"best": study.best_value}, trial.number)
+    registry.end_run(run_id)
     gc.collect()  # a trained model holds itself in a circle
     return {
         "trial": trial.number,
