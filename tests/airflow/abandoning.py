@@ -49,8 +49,8 @@ def first_champion(home: Path) -> None:
     from lastaisle.evaluation.evaluate import evaluate_candidate
     from lastaisle.ingest.run import ingest
     from lastaisle.privacy.keys import PseudonymKeys
-    from lastaisle.registry.plan import plan_window
     from lastaisle.release.release import release_candidate
+    from lastaisle.training.planning import plan_window
     from lastaisle.training.train import train_candidate
 
     settings = Settings(home=home)

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.registry.plan import TrainingPlan
-from lastaisle.sessions.abandonment import Burst
+from lastaisle.sessions.abandonments import Burst
 from lastaisle.sessions.windows import Window
 from lastaisle.settings import Settings
 from lastaisle.training.refresh import NothingToRefreshError
@@ -44,7 +44,7 @@ def notice(monkeypatch, found):
             send(found)
         return found
 
-    monkeypatch.setattr("lastaisle.sessions.abandonment.detect", look)
+    monkeypatch.setattr("lastaisle.monitor.abandonment.detect", look)
 
 
 def test_a_burst_is_told_as_it_is(monkeypatch, told):

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 CHURN = "churn@20"
+PAIRED_LEVEL = 0.8  # of the intervals of differences between two models, on which the gate decides
 
 
 @dataclass(frozen=True)

@@ -42,14 +42,14 @@ class Registry(Runs):
         self.model_name = settings.model_name
 
     def log_model(self, run_id: str, recommender: Recommender, folder: Path) -> None:
-        """Log what a warm start needs, and the model that services pull, under the active run."""
+        """Log the state that a warm start needs, and the model that services pull, under the active run."""
         state = folder / STATE
         recommender.save(state)
         self.client.log_artifacts(run_id, str(state), STATE)
         self.log_packed(recommender, folder)
 
     def log_packed(self, recommender: Recommender, folder: Path) -> None:
-        """Log the model that services pull, alone, under the active run."""
+        """Log only the model that services pull, under the active run."""
         mlflow.pyfunc.log_model(name=MODEL, **packaging.package(recommender, folder / MODEL))
 
     def load_recommender(self, run_id: str) -> Recommender:
@@ -86,7 +86,7 @@ class Registry(Runs):
         return str(created.version)
 
     def set_version_tags(self, version: str, tags: Mapping[str, str]) -> None:
-        """Set tags of a version; ones that it has keep their newest value."""
+        """Set tags of a version; a tag that it has already gets the new value."""
         for name, value in tags.items():
             self.client.set_model_version_tag(self.model_name, version, name, value)
 
@@ -129,7 +129,7 @@ class Registry(Runs):
         return {alias: str(version) for alias, version in model.aliases.items()}
 
     def set_aliases(self, wanted: Mapping[str, str | None]) -> dict[str, str | None]:
-        """Move aliases to these versions, None = take it away; return those that had to move."""
+        """Move aliases to these versions (None = remove the alias); return the aliases that moved."""
         held = self.aliases()
         moved = {alias: version for alias, version in wanted.items() if held.get(alias) != version}
         for alias, version in moved.items():
@@ -143,5 +143,7 @@ class Registry(Runs):
         """Describe a version that serves."""
         run_id = self.run_of(version)
         plan = TrainingPlan.from_json(self.tags(run_id)[PLAN])
-        options = TrainingOptions.from_dict(plan.options).to_dict()  # some may be younger than the run
+        options = TrainingOptions.from_dict(
+            plan.options
+        ).to_dict()  # adds options that are newer than the run
         return Champion(version, run_id, plan.run_key, plan.window.end, plan.architecture, options)

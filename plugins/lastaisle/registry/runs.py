@@ -15,6 +15,7 @@ from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 
 from lastaisle.errors import RegistryError
+from lastaisle.registry.errors import MissingArtifactError
 from lastaisle.registry.tags import RUN_KEY
 
 if TYPE_CHECKING:
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from lastaisle.settings import Settings
 
 FINISHED, FAILED, KILLED, RUNNING = "FINISHED", "FAILED", "KILLED", "RUNNING"
-
-
-class MissingArtifactError(RegistryError):
-    """An artifact that is not there, as after `mlflow gc` took away a deleted run."""
 
 
 @dataclass(frozen=True)

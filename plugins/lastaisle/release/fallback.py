@@ -1,30 +1,38 @@
-"""When warm starts no longer lead anywhere: a full training instead."""
+"""A full training becomes due when the gate refuses warm starts in a row."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from lastaisle.registry.ledger import PROMOTE, REFUSE, ROLLBACK, Move
+from lastaisle.registry.plan import kind_of
+from lastaisle.training.kinds import KINDS
 
 REFUSALS = 2
 
 
 def refused_in_a_row(moves: Iterable[Move]) -> tuple[Move, ...]:
-    """Return the refusals of incremental candidates since champion moved last, oldest first."""
+    """Return the refusals of incremental candidates since the champion last moved, oldest first."""
     streak: list[Move] = []
     for move in moves:
         if move.action in (PROMOTE, ROLLBACK):
             streak.clear()
-        elif move.action == REFUSE and move.run_key.startswith("incremental-"):
+        elif move.action == REFUSE and _falls_back(move.run_key):
             streak.append(move)
     return tuple(streak)
 
 
-def full_training_due(moves: Iterable[Move], version: str) -> str | None:
-    """Say why a full training is due after this version was decided on; None = it is not.
+def _falls_back(run_key: str) -> bool:
+    """Tell whether a refused candidate of this training counts towards a full training."""
+    kind = KINDS.get(kind_of(run_key))
+    return kind is not None and kind.falls_back
 
-    It is due once in a streak, with its second refusal: if the full training is refused too, a third warm
-    start tells nothing new, and people should look.
+
+def full_training_due(moves: Iterable[Move], version: str) -> str | None:
+    """Say why a full training is due after the decision on this version; None = it is not due.
+
+    A full training is due once in a streak, at the second refusal. If the full training is refused too, a
+    third warm start adds no information, and people should look.
 
     Args:
         moves: the ledger's, oldest first.

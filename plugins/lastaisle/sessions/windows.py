@@ -7,21 +7,22 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake.workspace import open_tables
 from lastaisle.sessions.session_log import to_log
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from lastaisle.lake.lake import Lake
     from models.data.sequences import SessionLog
 
-MAX_SESSION_EVENTS = 200  # longer ones are bots: the longest real sessions of public logs stay below
-FAST_VIEWS, FAST_SECONDS = 10, 3.0  # views of a session; no shopper takes less for each, on the mean
+MAX_SESSION_EVENTS = 200  # longer sessions are bots: the longest real sessions of public logs are shorter
+FAST_VIEWS, FAST_SECONDS = 10, 3.0  # a session of so many views with less time a view, on the mean, is a bot
 SESSION_REACH = timedelta(hours=24)  # how far before a window its sessions may have begun
 HISTORY = timedelta(days=30)  # how far back a shopper counts as returning
-ALL = (1.0, 0)  # the share of the sessions that is read, and a seed: which they are, the names' hashes say
+ALL = (1.0, 0)  # share of the sessions that is read, and the seed of the hash of names that chooses them
 
 # The columns of a log's sessions, by their names there; `user_id` holds pseudonyms.
 _SESSION_COLUMNS = {
@@ -33,7 +34,7 @@ _SESSION_COLUMNS = {
     "returning": "returning",
 }
 
-# What a shop's contract may leave out: then it reads as unknown.
+# Columns that a shop's contract may leave out; their values then read as unknown.
 _OPTIONAL = {
     "device_type": "VARCHAR",
     "country": "VARCHAR",
@@ -44,7 +45,7 @@ _OPTIONAL = {
     "price": "DOUBLE",
 }
 
-# Whose latest event, or one of the same moment, refuses.
+# Shoppers whose most recent event refuses consent are left out; ties refuse.
 _REFUSED = """
 SELECT coalesce(user_id, session_id) AS shopper
 FROM events
@@ -52,10 +53,11 @@ GROUP BY shopper
 HAVING max(occurred_at) = max(occurred_at) FILTER (WHERE NOT coalesce(consent_personalization, false))
 """
 
-# What a session did to an item at one moment it did once, under however many event ids it was sent.
-# A view counts each time. Adding or ordering an item that the session already has is no new choice: the
-# shopper comes from its page, so as a target it would only flatter the metrics. What is left out so is told
-# by the events of the item before it: the session adds, or orders, this item then or later.
+# An event of a session, item, type and moment counts once, however many event ids it was sent under.
+# Each view counts. Adding or ordering an item that the session has already seen is no new choice: the shopper
+# comes from the item's page, so as a target the event would only raise the metrics. The earlier events of the
+# item carry this information instead: `added` and `purchased` say whether the session adds, or orders, the
+# item then or later.
 _SESSIONS = """
 WITH refused AS ({refused}),
 once AS (
@@ -113,7 +115,7 @@ FROM asked LEFT JOIN first_seen USING (user_id)
 ORDER BY ended_at, session_id
 """
 
-# Of each item the latest that is known, told by sessions that are kept.
+# The newest known features of each item, from sessions that are kept.
 _ITEMS = """
 SELECT item_id,
     arg_max(category, (occurred_at, sequence)) AS category,
@@ -127,7 +129,7 @@ GROUP BY item_id
 """
 
 
-# Of sessions with so many views; none where all have one moment, since the log tells no finer time then.
+# The pace of sessions with enough views; NULL where all views have one moment: the log's time is coarse.
 _PACE = f"""
 CASE WHEN count(*) FILTER (WHERE event_type = 'item_viewed') >= {FAST_VIEWS} THEN nullif(
     epoch(max(occurred_at) FILTER (WHERE event_type = 'item_viewed')
@@ -157,8 +159,8 @@ class SessionsRead:
 
     Attributes:
         log: the sessions, by their end, with the columns of _SESSION_COLUMNS, EVENT_COLUMNS and
-            ITEM_COLUMNS. Beside them `added` and `purchased` tell of each event whether the session adds, or
-            orders, its item then or later; they are what targets are weighed by, never input of a model.
+            ITEM_COLUMNS. The event columns `added` and `purchased` say whether the session adds, or orders,
+            the event's item then or later. They weigh targets and are never input of a model.
         left_out: reason (bots, without_consent) to the number of sessions.
     """
 
@@ -177,9 +179,16 @@ def training_sessions(
 ) -> SessionsRead:
     """Read the sessions that ended inside the window, judged by the events before `seen_until`.
 
-    One that goes on after the window's end is left to a later run, so none is cut and none is both trained
-    on and evaluated with. Of a `sample`, a share and a seed, no others are ever put together. `with_ids` adds
-    their ids, as the column `session`.
+    A session that goes on after the window's end is left to a later run. So no session is cut, and no session
+    both trains and evaluates.
+
+    Args:
+        lake: where `events` is.
+        window: the hours.
+        seen_until: the moment before which events count.
+        version: version of `events`; None = the newest.
+        sample: share of the sessions to read, and a seed; the other sessions are never put together.
+        with_ids: adds the ids of the sessions, as the column `session`.
     """
     until: dict[str, Any] = {"seen_until": seen_until, "version": version, "sample": sample}
     return _read(lake, window.start, window.end, moment="ended_at", with_ids=with_ids, **until)
@@ -188,9 +197,9 @@ def training_sessions(
 def evaluation_sessions(
     lake: Lake, start: datetime, end: datetime, version: int | None, *, with_ids: bool = False
 ) -> SessionsRead:
-    """Read the sessions that started inside [start, end), as far as they went before `end`.
+    """Read the sessions that started inside [start, end), with their events before `end`.
 
-    `with_ids` adds their ids, as the column `session`.
+    `with_ids` adds the ids of the sessions, as the column `session`.
     """
     return _read(lake, start, end, moment="started_at", seen_until=end, version=version, with_ids=with_ids)
 
@@ -212,7 +221,7 @@ def sessions_between(
 
 
 def refusing_shoppers(lake: Lake) -> set[str]:
-    """Return the pseudonyms of those who refused last, or the sessions that did, of nobody known."""
+    """Return the shoppers whose most recent event refuses: pseudonyms, or session ids of unknown shoppers."""
     dataset = lake.dataset("events")
     if dataset is None:
         return set()
@@ -221,13 +230,11 @@ def refusing_shoppers(lake: Lake) -> set[str]:
 
 
 def newest_data_end(lake: Lake) -> datetime:
-    """Return the moment after the newest event: where a training ends that is told no other moment.
+    """Return the moment after the newest event, at which a training ends by default.
 
     Raises:
         NotEnoughDataError: there are no events yet.
     """
-    import pyarrow.compute as pc
-
     table = lake.table("events")
     days = [partition["event_date"] for partition in table.partitions()] if table else []
     if not days:
@@ -275,16 +282,14 @@ def _read(
         kept, left_out = _without_bots_and_refusals(rows)
         connection.register("kept", kept.select(["session_id"]))
         within = ("first_day", "last_day", "read_from", "end")
-        asked = {name: parameters[name] for name in within}
-        items = connection.sql(_ITEMS, params=asked).to_arrow_table()
-    named = {"session": "session_id"} if with_ids else {}
-    return SessionsRead(to_log(kept, items, _SESSION_COLUMNS | named), left_out)
+        item_parameters = {name: parameters[name] for name in within}
+        items = connection.sql(_ITEMS, params=item_parameters).to_arrow_table()
+    ids = {"session": "session_id"} if with_ids else {}
+    return SessionsRead(to_log(kept, items, _SESSION_COLUMNS | ids), left_out)
 
 
 def _without_bots_and_refusals(rows: pa.Table) -> tuple[pa.Table, dict[str, int]]:
     """Keep the sessions (one a row) that may be learned from; count the others by reason."""
-    import pyarrow.compute as pc
-
     too_fast = pc.fill_null(pc.less(rows["seconds_a_view"], FAST_SECONDS), False)
     bots = pc.or_(pc.greater(rows["n_events"], MAX_SESSION_EVENTS), too_fast)
     refused = rows["refused"]

@@ -17,7 +17,7 @@ from lastaisle_airflow.runtime.stores import open_lake
 from lastaisle_airflow.tasks.drifting import PAST
 
 if TYPE_CHECKING:
-    from lastaisle.sessions.abandonment import Burst
+    from lastaisle.sessions.abandonments import Burst
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def detect() -> dict[str, Any]:
         AirflowSkipException: there are none, or none for which it is not too late: a backfill starts no
             refresh.
     """
-    from lastaisle.sessions.abandonment import detect as look
+    from lastaisle.monitor.abandonment import detect as look
 
     settings = Settings.from_env()
     burst = look(open_lake(settings), settings, send=tell)
