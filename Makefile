@@ -64,7 +64,7 @@ bench: setup  ## Run the benchmarks behind README's figures
 	@for script in $(filter-out benchmarks/soak.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 lock: setup  ## Make requirements.txt anew from requirements.in
-	@$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 requirements.in -o requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 $(UPGRADE) requirements.in -o requirements.txt
 
 clean:  ## Remove the demo's data (.lastaisle) and the environment
 	rm -rf .lastaisle $(VENV)

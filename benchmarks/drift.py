@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lastaisle.lake import Lake
-from lastaisle.lake.tables import DRIFT
+from lastaisle.lake.tables import DRIFT, EVENTS
 from lastaisle.monitor.drift.detect import detect
 from lastaisle.monitor.drift.report import DriftReport, draw
 from lastaisle.settings import Settings
@@ -160,7 +160,7 @@ def until_detected(lake: Lake, settings: Settings, shop: Shop, name: str) -> tup
     """Append broken days; return after how many an alarm came (0: not within 3), and its report."""
     for number in range(3):
         day = shop.options.days + number
-        lake.append("events", shop.next(day, name, first=not number), key=f"{name}/{number}")
+        lake.append(EVENTS, shop.next(day, name, first=not number), key=f"{name}/{number}")
         report = detect(lake, settings, shop.options.start + timedelta(days=day))
         if report.alarms:
             return number + 1, report
@@ -187,7 +187,7 @@ def main() -> None:
         lake, settings = Lake(Path(folder) / "lake"), Settings(home=Path(folder))
         shop = Shop.opened(options)
         for number in range(days):
-            lake.append("events", shop.next(number), key=str(number))
+            lake.append(EVENTS, shop.next(number), key=str(number))
             if number >= given.warm_up:
                 report = detect(lake, settings, START + timedelta(days=number))
                 if report.alarms:

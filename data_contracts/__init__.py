@@ -7,6 +7,7 @@ wants another field or another rule edits the YAML; no code changes. From it the
 * rules, each as DuckDB SQL and for GX           `Contract.rules`
 * a Great Expectations suite                     `expectations.gx_suite(contract)`
 * a privacy policy, each entry as DuckDB SQL     `Contract.privacy_policy()`
+* the context features that models learn from    `Contract.features`, `context_features()`
 
 What the compiler cannot enforce, it refuses: an unknown option, type, classification or field name ends in a
 `ContractError` with the file, the place inside it and the reason, never in a rule silently left out.
@@ -42,6 +43,8 @@ To add a rule across fields, add it under the table's `quality`:
         when: {event_type: [order_completed]}  # optional
         require: order_id                      # or require_any, allow, compare: see crossfield.py
 
+To let models learn from a column, list it under the contract's custom property `features`: see features.py.
+
 An entry with `engine: greatExpectations` goes into the suite as it is: for what concerns the whole table.
 
     >>> contract = load_contract("raw_events")
@@ -53,9 +56,21 @@ An entry with `engine: greatExpectations` goes into the suite as it is: for what
 
 from __future__ import annotations
 
-from data_contracts.contract import Contract, Field, load_contract
+from data_contracts.contract import Contract, load_contract
 from data_contracts.errors import ContractError
+from data_contracts.features import Feature, context_features
+from data_contracts.field import Field
 from data_contracts.privacy import Treatment, hmac_pads
 from data_contracts.rules import Rule
 
-__all__ = ["Contract", "ContractError", "Field", "Rule", "Treatment", "hmac_pads", "load_contract"]
+__all__ = [
+    "Contract",
+    "ContractError",
+    "Feature",
+    "Field",
+    "Rule",
+    "Treatment",
+    "context_features",
+    "hmac_pads",
+    "load_contract",
+]

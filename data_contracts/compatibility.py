@@ -8,9 +8,10 @@ meaning, or if a value becomes less private:
 * a field newly required without a default, or newly unique; a default changed or removed
 * a rule added or tightened, or not provably looser (another pattern); a warning that became an error
 * privacy: a treatment that lets more through, a classification that is less sensitive
+* a context feature removed, or read from another column or as another kind
 
 It is an **addition** if all that was accepted still is: an optional field, wider bounds, a loosened or
-removed rule, a new warning, more privacy. Anything else is **documentation**.
+removed rule, a new warning, more privacy, a new context feature. Anything else is **documentation**.
 
 A breaking change needs the next major version, an addition the next minor one (https://semver.org).
 
@@ -28,8 +29,10 @@ from typing import Any, Literal
 
 from open_data_contract_standard.model import OpenDataContractStandard
 
-from data_contracts.contract import Contract, Field
+from data_contracts.contract import Contract
 from data_contracts.document import read_document
+from data_contracts.features import Feature
+from data_contracts.field import Field
 from data_contracts.loosening import is_looser
 from data_contracts.privacy import TRUNCATIONS, Treatment
 from data_contracts.rules import Rule
@@ -116,7 +119,12 @@ class Comparison:
 
 def compare(old: Contract, new: Contract) -> Comparison:
     """List what changed from one version of a contract to another."""
-    changes = [*_table_changes(old, new), *_field_changes(old, new), *_rule_changes(old, new)]
+    changes = [
+        *_table_changes(old, new),
+        *_field_changes(old, new),
+        *_rule_changes(old, new),
+        *_feature_changes(old, new),
+    ]
     order = ("breaking", "addition", "documentation")
     changes.sort(key=lambda change: order.index(change.level))
     return Comparison(new.name, old.version, new.version, tuple(changes))
@@ -245,6 +253,28 @@ def _changes_of_rule(old: Rule, new: Rule) -> Iterator[Change]:
     else:
         why = "rows that passed may be refused from now on"
         yield Change(old.name, "rule tightened, or not known to be looser", "breaking", was, now, why)
+
+
+def _feature_changes(old: Contract, new: Contract) -> Iterator[Change]:
+    before, after = (
+        {(each.subject, each.name): each for each in contract.features} for contract in (old, new)
+    )
+    for key in dict.fromkeys([*before, *after]):
+        was, now = before.get(key), after.get(key)
+        where = f"feature {key[1]} of {key[0]}"
+        if was is None and now is not None:
+            why = "models trained from now on read it"
+            yield Change(where, "feature added", "addition", None, _source(now), why)
+        elif was is not None and now is None:
+            why = "models trained from now on ignore it, and the packed model no longer names it"
+            yield Change(where, "feature removed", "breaking", _source(was), None, why)
+        elif was is not None and now is not None and _source(was) != _source(now):
+            why = "models that are trained already read it as it was"
+            yield Change(where, "feature changed", "breaking", _source(was), _source(now), why)
+
+
+def _source(feature: Feature) -> str:
+    return f"{feature.kind} ({feature.column})"
 
 
 def _came_or_went(old: Any, new: Any) -> tuple[str, Level]:

@@ -2,64 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
-from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject, SchemaProperty
 
-from data_contracts.document import custom_values, find_contract, read_document
-from data_contracts.errors import ContractError
-from data_contracts.privacy import Treatment, parse_treatment, quote
-from data_contracts.types import accepts, column_type, parse_sql
-
-if TYPE_CHECKING:
-    from data_contracts.rules import Rule
-
-_FIELD_OPTIONS = ("default", "jsonPath", "treatment")
-_CONTRACT_OPTIONS = ("treatments",)
-
-
-@dataclass(frozen=True)
-class Field:
-    """One column.
-
-    Attributes:
-        name: column name.
-        logical_type: the ODCS type: string, integer, number, boolean, timestamp or date.
-        arrow_type: its type in Arrow and Delta.
-        sql_type: its type in DuckDB.
-        required: whether the column must hold a value in every row.
-        unique: whether no value may come twice.
-        classification: how sensitive it is; `treatments` in the contract says what follows from it.
-        description: what it means.
-        default: value of an absent field, or None.
-        json_path: where one line of canonical JSON has it.
-        treatment: what anonymize does to it.
-    """
-
-    name: str
-    logical_type: str
-    arrow_type: pa.DataType
-    sql_type: str
-    required: bool
-    unique: bool
-    classification: str
-    description: str
-    default: Any | None
-    json_path: str
-    treatment: Treatment
-
-    @property
-    def type_rule(self) -> str:
-        """Name of the rule that text broke when it cannot become this type."""
-        return f"{self.name}_is_{self.logical_type}"
-
-    def parse_sql(self, column: str | None = None) -> str:
-        """Return DuckDB SQL that turns a text column into this type, NULL where the text does not have it."""
-        return parse_sql(quote(column or self.name), self.logical_type, self.sql_type)
+from data_contracts.document import find_contract, only_table, read_document
+from data_contracts.features import Feature, compile_features
+from data_contracts.field import Field, compile_fields, compile_treatments
+from data_contracts.privacy import Treatment
+from data_contracts.rules import Rule, compile_expectations, compile_rules, refuse_broken_sql
 
 
 @dataclass(frozen=True)
@@ -73,6 +26,7 @@ class Contract:
         fields: in the order of the YAML.
         rules: all that a typed row must satisfy (types and uniqueness are checked elsewhere).
         expectations: further Great Expectations configurations, for the table as a whole.
+        features: the columns that models may learn from, in the order of the YAML.
     """
 
     name: str
@@ -81,6 +35,7 @@ class Contract:
     fields: tuple[Field, ...]
     rules: tuple[Rule, ...]
     expectations: tuple[dict[str, Any], ...] = ()
+    features: tuple[Feature, ...] = ()
 
     def field(self, name: str) -> Field:
         """Return a field by its name.
@@ -121,104 +76,12 @@ def load_contract(name_or_path: str | Path) -> Contract:
     Raises:
         ContractError: a contract that is itself wrong, with file, place and reason.
     """
-    from data_contracts.rules import compile_expectations, compile_rules, refuse_broken_sql
-
     path = find_contract(name_or_path)
     document = read_document(path)
-    table = _only_table(path, document)
-    fields = _fields(path, document, table)
+    table = only_table(path, document)
+    fields = compile_fields(path, table, compile_treatments(path, document))
+    features = compile_features(path, document, fields)
     rules = compile_rules(path, table, fields)
     refuse_broken_sql(path, str(table.name), fields, rules)
     expectations = compile_expectations(path, table)
-    return Contract(str(table.name), str(document.version), path, fields, rules, expectations)
-
-
-def _only_table(path: Path, document: OpenDataContractStandard) -> SchemaObject:
-    tables = document.schema_ or []
-    if len(tables) != 1:
-        raise ContractError(path, "schema", f"should hold exactly one table, received {len(tables)}")
-    if tables[0].relationships:
-        where = f"schema.{tables[0].name}.relationships"
-        raise ContractError(path, where, "put a relationship on the property it starts from")
-    return tables[0]
-
-
-def _fields(path: Path, document: OpenDataContractStandard, table: SchemaObject) -> tuple[Field, ...]:
-    treatments = _treatments(path, document)
-    fields: list[Field] = []
-    for entry in table.properties or []:
-        where = f"schema.{table.name}.properties.{entry.name}"
-        if any(entry.name == field.name for field in fields):
-            raise ContractError(path, where, f"the field {entry.name!r} stands twice")
-        try:
-            fields.append(_field(entry, treatments))
-        except ValueError as error:
-            raise ContractError(path, where, str(error)) from error
-    if not fields:
-        raise ContractError(path, f"schema.{table.name}.properties", "should name at least one field")
-    return tuple(fields)
-
-
-def _treatments(path: Path, document: OpenDataContractStandard) -> dict[str, Treatment]:
-    values = custom_values(document.customProperties)
-    where = "customProperties.treatments"
-    unknown = set(values) - set(_CONTRACT_OPTIONS)
-    if unknown:
-        raise ContractError(path, "customProperties", f"unknown property {', '.join(sorted(unknown))}")
-    treatments = values.get("treatments")
-    if not isinstance(treatments, dict):
-        raise ContractError(
-            path, where, f"should map each classification to a treatment, received {treatments!r}"
-        )
-    try:
-        return {str(name): parse_treatment(value) for name, value in treatments.items()}
-    except ValueError as error:
-        raise ContractError(path, where, str(error)) from error
-
-
-def _field(entry: SchemaProperty, treatments: dict[str, Treatment]) -> Field:
-    name = str(entry.name)
-    if not (name.isascii() and name.isidentifier() and name == name.lower()):
-        raise ValueError(f"a field name is lower_snake_case, received {name!r}")
-    arrow_type, sql_type = column_type(entry.logicalType, entry.logicalTypeOptions or {})
-    custom = custom_values(entry.customProperties)
-    unknown = set(custom) - set(_FIELD_OPTIONS)
-    if unknown:
-        raise ValueError(f"customProperties: unknown property {', '.join(sorted(unknown))}")
-    if entry.enum:
-        raise ValueError("enum belongs to ODCS 3.2: list the values under quality, as arguments.validValues")
-    json_path = custom.get("jsonPath", f"$.{name}")
-    if not re.fullmatch(r"\$(\.[A-Za-z_][A-Za-z0-9_]*)+", str(json_path)):
-        raise ValueError(
-            f"customProperties.jsonPath should look like $.consent.analytics, received {json_path!r}"
-        )
-    default = custom.get("default")
-    if default is not None and not accepts(str(entry.logicalType), default):
-        raise ValueError(f"customProperties.default: {default!r} is no {entry.logicalType}")
-    return Field(
-        name=name,
-        logical_type=str(entry.logicalType),
-        arrow_type=arrow_type,
-        sql_type=sql_type,
-        required=bool(entry.required or entry.primaryKey),
-        unique=bool(entry.unique or entry.primaryKey),
-        classification=str(entry.classification),
-        description=" ".join((entry.description or "").split()),
-        default=default,
-        json_path=json_path,
-        treatment=_treatment(entry, custom, treatments),
-    )
-
-
-def _treatment(entry: SchemaProperty, custom: dict[str, Any], treatments: dict[str, Treatment]) -> Treatment:
-    if entry.classification not in treatments:
-        known = ", ".join(treatments)
-        raise ValueError(f"classification should be one of {known}; received {entry.classification!r}")
-    treatment = (
-        parse_treatment(custom["treatment"]) if "treatment" in custom else treatments[entry.classification]
-    )
-    needed = "timestamp" if "truncate" in treatment.options else "string"
-    if treatment.action in ("coarsen", "pseudonymize") and entry.logicalType != needed:
-        how = ", ".join(treatment.options) or treatment.action
-        raise ValueError(f"treatment: {how} needs a {needed}, this field is a {entry.logicalType}")
-    return treatment
+    return Contract(str(table.name), str(document.version), path, fields, rules, expectations, features)

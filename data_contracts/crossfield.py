@@ -14,15 +14,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from open_data_contract_standard.model import DataQuality
 
+from data_contracts.field import Field
 from data_contracts.privacy import literal, quote
 from data_contracts.types import ORDERED_TYPES, accepts
-
-if TYPE_CHECKING:
-    from data_contracts.contract import Field
 
 NOW = "$now"
 OPERATORS = ("<", "<=", ">", ">=")

@@ -11,7 +11,7 @@ from typing import Any
 
 import jsonschema
 import yaml
-from open_data_contract_standard.model import CustomProperty, OpenDataContractStandard
+from open_data_contract_standard.model import CustomProperty, OpenDataContractStandard, SchemaObject
 
 from data_contracts.errors import ContractError
 
@@ -88,6 +88,21 @@ def read_document(path: Path) -> OpenDataContractStandard:
             path, "apiVersion", f"should be {API_VERSION}, received {document['apiVersion']!r}"
         )
     return OpenDataContractStandard.model_validate(document)
+
+
+def only_table(path: Path, document: OpenDataContractStandard) -> SchemaObject:
+    """Return the table of a contract.
+
+    Raises:
+        ContractError: a contract of no table or of several, or a relationship of the table as a whole.
+    """
+    tables = document.schema_ or []
+    if len(tables) != 1:
+        raise ContractError(path, "schema", f"should hold exactly one table, received {len(tables)}")
+    if tables[0].relationships:
+        where = f"schema.{tables[0].name}.relationships"
+        raise ContractError(path, where, "put a relationship on the property it starts from")
+    return tables[0]
 
 
 def locate(document: Any, steps: Iterable[str | int]) -> str:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from data_contracts.contract import Contract, Field
+from data_contracts.contract import Contract
 from data_contracts.errors import ContractError
+from data_contracts.field import Field
 
 if TYPE_CHECKING:
     import great_expectations as gx

@@ -7,18 +7,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from open_data_contract_standard.model import DataQuality, Relationship, SchemaObject, SchemaProperty
 
 from data_contracts.crossfield import cross_field_rule
 from data_contracts.document import custom_values
 from data_contracts.errors import ContractError
+from data_contracts.field import Field
 from data_contracts.privacy import literal, quote
 from data_contracts.types import ORDERED_TYPES, accepts
-
-if TYPE_CHECKING:
-    from data_contracts.contract import Field
 
 Severity = Literal["error", "warning"]
 _LISTED_TYPES = ("string", "integer")

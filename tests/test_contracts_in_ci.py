@@ -15,7 +15,7 @@ CONTRACT = "data_contracts/events.odcs.yaml"
 
 
 BREAK = ("maximum: 100000}", "maximum: 10}")
-MAJOR = ("version: 1.0.0", "version: 2.0.0")
+MAJOR = ("version: 1.1.0", "version: 2.0.0")
 
 
 def git(folder: Path, *arguments: str) -> None:

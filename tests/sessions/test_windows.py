@@ -8,9 +8,9 @@ import pytest
 
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake import Lake
+from lastaisle.sessions.session_query import FAST_VIEWS
 from lastaisle.sessions.windows import (
     FAST_SECONDS,
-    FAST_VIEWS,
     MAX_SESSION_EVENTS,
     Window,
     evaluation_sessions,

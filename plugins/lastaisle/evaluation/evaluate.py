@@ -11,6 +11,7 @@ from lastaisle.evaluation.feed import quarantined_share
 from lastaisle.evaluation.measure import measure, slices_of
 from lastaisle.evaluation.plots import comparison, slice_bars
 from lastaisle.evaluation.report import CHURN, PAIRED_LEVEL, Evaluation, EvaluationReport
+from lastaisle.lake.tables import EVENTS
 from lastaisle.registry.ledger import Ledger
 from lastaisle.registry.plan import TrainingPlan
 from lastaisle.registry.tags import PLAN
@@ -100,7 +101,7 @@ def _evaluate(
     level: float,
     progress: Progress | None,
 ) -> EvaluationReport:
-    kind, version = kind_for(plan), plan.lake_versions.get("events")
+    kind, version = kind_for(plan), plan.lake_versions.get(EVENTS)
     read = kind.judging_sessions(plan, lake)
     trained_on = training_sessions(lake, plan.window, plan.holdout_end, version).log
     examples = next_item_examples(read.log)

@@ -18,7 +18,7 @@ from deltalake import CommitProperties, DeltaTable, WriterProperties, write_delt
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-from lastaisle.errors import LastaisleError
+from lastaisle.errors import LastaisleError, NotEnoughDataError
 from lastaisle.lake.commits import commit_properties_of, files_of, widen
 from lastaisle.lake.query import Query, discard
 from lastaisle.lake.tables import PARTITIONS
@@ -101,6 +101,17 @@ class Lake:
         # Arrow reads local files itself: delta-rs's threads, called from Arrow's, sometimes abort at exit.
         files = pa_fs.SubTreeFileSystem(self.table_url(name), pa_fs.LocalFileSystem())
         return table.to_pyarrow_dataset(filesystem=files)
+
+    def require(self, name: str, version: int | None = None) -> ds.Dataset:
+        """Open a table as an Arrow dataset, as `dataset` does, and refuse a lake without it.
+
+        Raises:
+            NotEnoughDataError: the table was never written.
+        """
+        dataset = self.dataset(name, version)
+        if dataset is None:
+            raise NotEnoughDataError(f"the lake {self.url} has no table {name!r}: ingest some logs first")
+        return dataset
 
     def scan(
         self,

@@ -12,7 +12,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake.lake import LakeConflictError
-from lastaisle.lake.tables import ABANDONMENTS, ABANDONMENTS_SCHEMA
+from lastaisle.lake.tables import ABANDONMENTS, ABANDONMENTS_SCHEMA, EVENTS
 from lastaisle.lake.workspace import open_tables
 from lastaisle.sessions.abandonments import LOOKBACK, NOTIFIED, Burst, mark_done, pending_burst
 from lastaisle.sessions.windows import newest_data_end
@@ -116,7 +116,7 @@ def _unrecorded(lake: Lake, settings: Settings, version: int | None) -> pa.Table
     known = None if version is None else lake.scan(ABANDONMENTS, ["session_id"], version=version)
     if known is None:
         known = ABANDONMENTS_SCHEMA.empty_table().select(["session_id"])
-    with open_tables(events=lake.dataset("events"), known=known) as connection:
+    with open_tables(events=lake.dataset(EVENTS), known=known) as connection:
         return connection.sql(_CHECKOUTS, params=parameters).to_arrow_table()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lastaisle.errors import NotEnoughDataError, SourceError
+from lastaisle.lake.tables import EVENTS
 from lastaisle.replay.strategies import Start, make_strategies, strategies_of
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def days_of(lake: Lake) -> list[Period]:
     """Cut the events of a lake into UTC days, by the end of their sessions, without days of few sessions."""
     from lastaisle.sessions.windows import sessions_between
 
-    table = lake.table("events")
+    table = lake.table(EVENTS)
     if table is None:
         raise NotEnoughDataError(f"the lake {lake.url} has no table 'events': nothing was ingested")
     days = sorted({str(partition["event_date"]) for partition in table.partitions()})

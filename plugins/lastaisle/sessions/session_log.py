@@ -9,13 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lastaisle.sessions.session_query import EVENT_COLUMNS, ITEM_COLUMNS
 from models.data.sequences import SessionLog
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-EVENT_COLUMNS = ("event_type", "dwell_ms", "occurred_at", "price", "added", "purchased")
-ITEM_COLUMNS = ("category", "brand", "price")
 
 
 def to_log(kept: pa.Table, features: pa.Table, columns: Mapping[str, str]) -> SessionLog:
@@ -50,11 +48,12 @@ def _column(column: Any) -> NDArray[Any]:
     if pa.types.is_timestamp(column.type):
         column = pc.divide(column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).cast(pa.float64()), 1e6)
     if pa.types.is_boolean(column.type):
-        return column.to_numpy(zero_copy_only=False).astype(bool)
+        return np.asarray(column.to_numpy(zero_copy_only=False), bool)
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
     # Each text stands in memory once, however many events have it; the last value, None, stands for null.
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     encoded = pc.dictionary_encode(array)
-    values = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
-    return values[encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
+    values: NDArray[Any] = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
+    places: NDArray[np.int64] = np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False))
+    return values[places]

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from lastaisle.errors import LastaisleError, NotEnoughDataError
+from lastaisle.errors import LastaisleError
+from lastaisle.lake.tables import EVENTS
 from lastaisle.lake.workspace import open_tables
 from lastaisle.registry.plan import Champion, TrainingPlan
 from lastaisle.sessions.windows import SESSION_REACH, Window
@@ -83,7 +84,7 @@ def plan_window(
         architecture=architecture,
         window=window,
         holdout_end=data_end,
-        lake_versions=lake.versions(["events"]),
+        lake_versions=lake.versions([EVENTS]),
         options=chosen,
         warm_start_version=base.version if base and fits else None,
         replay_hours=lengths.replay_hours,
@@ -119,9 +120,7 @@ def _row_counts(lake: Lake, window: Window, data_end: datetime) -> list[str]:
     Compaction writes the same rows into other files and changes no count. Rows of the older hours, of which a
     warm start replays a few sessions, are not counted.
     """
-    events = lake.dataset("events")
-    if events is None:
-        raise NotEnoughDataError(f"the lake {lake.url} has no table 'events': ingest some logs first")
+    events = lake.require(EVENTS)
     counts = (
         "SELECT event_date, batch_id, count(*) FROM events "
         "WHERE event_date BETWEEN $first_day AND $last_day AND occurred_at < $data_end "

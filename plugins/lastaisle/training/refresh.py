@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from lastaisle.errors import LastaisleError, NotEnoughDataError
-from lastaisle.lake.tables import TRAINING_RUNS
+from lastaisle.lake.tables import EVENTS, TRAINING_RUNS
 from lastaisle.registry.plan import Champion, TrainingPlan
 from lastaisle.sessions.abandonments import REFRESHED, Burst, mark_done, pending_burst
 from lastaisle.sessions.windows import Window, newest_data_end
@@ -52,7 +52,7 @@ def plan_refresh(lake: Lake, settings: Settings, champion: Champion | None) -> T
         architecture=architecture,
         window=Window(start, champion.window_end, settings.half_life_hours),
         holdout_end=newest_data_end(lake),
-        lake_versions=lake.versions(["events"]),
+        lake_versions=lake.versions([EVENTS]),
         options=Refresh.bounded(options),
         warm_start_version=champion.version,
         bursts=burst.names,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lastaisle.lake.tables import EVENTS
 from lastaisle.lake.workspace import open_tables
 from lastaisle.sessions.windows import Window, training_sessions
 from models.data.sequences import SessionLog, decay_weights
@@ -82,7 +83,7 @@ def mini_batch(
     new = log.select(log.ended_at >= since.timestamp())
     reach = timedelta(hours=plan.replay_hours)
     older = replace(plan.window, start=plan.window.start - reach, end=since)
-    version = plan.lake_versions.get("events")
+    version = plan.lake_versions.get(EVENTS)
     share = min(1.0, REPLAY * len(new) / max(1, _sessions_about(lake, older, version)))
     replayed = training_sessions(lake, older, plan.holdout_end, version, (share, seed)).log
     fading = decay_weights(new.ended_at, plan.window.end.timestamp(), plan.window.half_life_hours * 3600)
@@ -101,7 +102,7 @@ def _sessions_about(lake: Lake, window: Window, version: int | None) -> int:
     )
     within: dict[str, Any] = {"start": window.start, "end": window.end}
     within |= {"first_day": window.start.date(), "last_day": window.end.date()}
-    with open_tables(events=lake.dataset("events", version)) as connection:
+    with open_tables(events=lake.dataset(EVENTS, version)) as connection:
         row = connection.execute(query, within).fetchone()
     assert row is not None  # an aggregate always gives one row
     return int(row[0])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 from rich.table import Table
 
+from lastaisle.lake.tables import EVENTS
 from lastaisle.lake.workspace import open_tables
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class DayRow:
 
 def count_day(lake: Lake, day: str) -> tuple[int, int]:
     """Return the number of sessions of a day, and of items first seen on it."""
-    with open_tables(events=lake.dataset("events")) as connection:
+    with open_tables(events=lake.dataset(EVENTS)) as connection:
         row = connection.execute(_DAYS, {"day": day}).fetchone()
     assert row is not None  # an aggregate always gives one row
     return int(row[0]), int(row[1])
@@ -58,7 +59,7 @@ def count_day(lake: Lake, day: str) -> tuple[int, int]:
 
 def sample_session(lake: Lake, day: str) -> list[str]:
     """Return the items of one shopper's session on a day, oldest first: three to five different ones."""
-    with open_tables(events=lake.dataset("events")) as connection:
+    with open_tables(events=lake.dataset(EVENTS)) as connection:
         row = connection.execute(
             "SELECT list(item_id ORDER BY occurred_at, sequence) FROM events "
             "WHERE event_date = $day AND event_type = 'item_viewed' GROUP BY session_id "

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lastaisle.errors import NotEnoughDataError
+from lastaisle.lake.tables import EVENTS
 from lastaisle.sessions.windows import MAX_SESSION_EVENTS
 
 if TYPE_CHECKING:
@@ -169,9 +169,7 @@ def count_events(lake: Lake, first: date, last: date) -> Counts:
     """
     from lastaisle.lake.workspace import open_workspace
 
-    dataset = lake.dataset("events")
-    if dataset is None:
-        raise NotEnoughDataError(f"the lake {lake.url} has no table 'events': ingest some logs first")
+    dataset = lake.require(EVENTS)
     there = set(dataset.schema.names)
     columns = ", ".join(
         name if name in there else f"NULL::{kind} AS {name}" for name, kind in _COLUMNS.items()
@@ -182,7 +180,7 @@ def count_events(lake: Lake, first: date, last: date) -> Counts:
         for feature, (table, column, rows) in _SEGMENTED.items()
     ]
     with open_workspace() as connection:
-        connection.register("events", dataset)
+        connection.register(EVENTS, dataset)
         since = first - timedelta(days=RETURNING_DAYS)
         # As literals: a table macro or a view cannot hold parameters.
         connection.execute(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lastaisle.errors import NotEnoughDataError
+from lastaisle.lake.tables import EVENTS
 from lastaisle.lake.workspace import open_tables
 from lastaisle.monitor.drift.concept import ADWIN, hit_rate_drop, hits
 from lastaisle.monitor.drift.counts import RETURNING_DAYS, Counts, count_events
@@ -127,7 +128,7 @@ def _count(lake: Lake, day: date, rule: Rule) -> Counts:
 
 def _days_of(lake: Lake) -> set[date]:
     """Return the days that have events."""
-    table = lake.table("events")
+    table = lake.table(EVENTS)
     partitions = table.partitions() if table else []
     return {date.fromisoformat(str(partition["event_date"])) for partition in partitions}
 
@@ -205,9 +206,7 @@ def _contents(lake: Lake, day: date, versions: Versions | None) -> str:
 
     Events that come late, or are erased, make another one; compaction does not.
     """
-    events = lake.dataset("events")
-    if events is None:
-        raise NotEnoughDataError(f"the lake {lake.url} has no table 'events': ingest some logs first")
+    events = lake.require(EVENTS)
     reach = {"first": day - timedelta(days=REFERENCE_DAYS + RETURNING_DAYS), "last": day}
     batch = "batch_id" if "batch_id" in events.schema.names else "NULL"
     query = (

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
+from lastaisle.lake.tables import EVENTS
 from lastaisle.registry.plan import Kind, TrainingPlan
 from lastaisle.sessions.windows import SessionsRead, evaluation_sessions, training_sessions
 from models.data.sequences import decay_weights
@@ -97,7 +98,7 @@ class TrainingKind(ABC, Generic[ReadT]):
 
     def judging_sessions(self, plan: TrainingPlan, lake: Lake) -> SessionsRead:
         """Read the sessions that judge a candidate: those that started after the window."""
-        version = plan.lake_versions.get("events")
+        version = plan.lake_versions.get(EVENTS)
         return evaluation_sessions(lake, plan.window.end, plan.holdout_end, version)
 
     def judging_slices(self, plan: TrainingPlan, lake: Lake, log: SessionLog) -> dict[str, NDArray[np.bool_]]:
@@ -123,7 +124,7 @@ class WindowKind(TrainingKind[SessionsRead]):
 
     def read(self, plan: TrainingPlan, lake: Lake) -> SessionsRead:
         """Read the sessions that ended in the window."""
-        return training_sessions(lake, plan.window, plan.holdout_end, plan.lake_versions.get("events"))
+        return training_sessions(lake, plan.window, plan.holdout_end, plan.lake_versions.get(EVENTS))
 
 
 def learn_from_scratch(plan: TrainingPlan, read: SessionsRead, progress: Progress | None) -> Trained:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lastaisle.errors import NotEnoughDataError
+from lastaisle.lake.tables import EVENTS
 from lastaisle.sessions.abandonments import sessions_of_bursts
 from lastaisle.sessions.windows import SessionsRead, Window, evaluation_sessions, training_sessions
 from lastaisle.training.kinds.kind import Trained, TrainingKind
@@ -86,7 +87,7 @@ class Refresh(TrainingKind[RefreshRead]):
                 shoppers refuse consent.
         """
         reach = Window(plan.window.start, plan.holdout_end, plan.window.half_life_hours)
-        version = plan.lake_versions.get("events")
+        version = plan.lake_versions.get(EVENTS)
         read = training_sessions(lake, reach, plan.holdout_end, version, with_ids=True)
         fresh = read.log.ended_at >= plan.window.end.timestamp()
         log = read.log.select(~(fresh & in_judging_half(read.log))) if len(read.log) else read.log
@@ -127,7 +128,7 @@ class Refresh(TrainingKind[RefreshRead]):
 
     def judging_sessions(self, plan: TrainingPlan, lake: Lake) -> SessionsRead:
         """Read the half of the sessions since the champion's window that a refresh does not learn from."""
-        version = plan.lake_versions.get("events")
+        version = plan.lake_versions.get(EVENTS)
         read = evaluation_sessions(lake, plan.window.end, plan.holdout_end, version, with_ids=True)
         if not len(read.log):
             return read

@@ -1,0 +1,132 @@
+"""The context features: the columns, beside the items themselves, that models may learn from.
+
+A contract lists them under the custom property `features`. The sessions that are read, the models and the
+signature of the packed model all take their columns from this list, in the order of the YAML.
+
+    customProperties:
+      - property: features
+        value:
+          - {of: session, name: user, column: user_id, kind: category}
+          - {of: event, name: dwell_ms, kind: number}
+
+`of` is session, event or item. `kind` is category (text with a limited set of values), number or time.
+`column` is the column of the table; the default is the name of the feature.
+
+    >>> [feature.name for feature in context_features("item")]
+    ['category', 'brand', 'price']
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+from open_data_contract_standard.model import OpenDataContractStandard
+
+from data_contracts.document import custom_values, find_contract, only_table, read_document
+from data_contracts.errors import ContractError
+from data_contracts.field import Field, compile_fields, compile_treatments
+
+Subject = Literal["session", "event", "item"]
+Kind = Literal["category", "number", "time"]
+_Word = TypeVar("_Word", bound=str)
+SUBJECTS: tuple[Subject, ...] = get_args(Subject)
+_KEYS = ("of", "name", "column", "kind")
+#: The logical types that a feature of each kind can be read from.
+_TYPES: dict[Kind, tuple[str, ...]] = {
+    "category": ("string",),
+    "number": ("integer", "number"),
+    "time": ("timestamp",),
+}
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One context feature.
+
+    Attributes:
+        subject: the session, the event or the item that the feature describes.
+        name: the name by which models and services know it.
+        column: the column of the table that holds it.
+        kind: category, number or time.
+        sql_type: the type of the column in DuckDB.
+        required: whether every row of the table holds a value in the column.
+    """
+
+    subject: Subject
+    name: str
+    column: str
+    kind: Kind
+    sql_type: str
+    required: bool
+
+
+@cache
+def context_features(subject: Subject | None = None) -> tuple[Feature, ...]:
+    """Return the features of the packaged contract `events`, in the order of the YAML.
+
+    This reads only the YAML: it neither compiles the rules nor imports DuckDB.
+
+    Args:
+        subject: return only the features of sessions, of events or of items; all by default.
+
+    Raises:
+        ContractError: a contract that is itself wrong.
+    """
+    path = find_contract("events")
+    document = read_document(path)
+    fields = compile_fields(path, only_table(path, document), compile_treatments(path, document))
+    features = compile_features(path, document, fields)
+    return tuple(feature for feature in features if subject in (None, feature.subject))
+
+
+def compile_features(
+    path: Path, document: OpenDataContractStandard, fields: Sequence[Field]
+) -> tuple[Feature, ...]:
+    """Compile the custom property `features`; a contract without it has no features.
+
+    Raises:
+        ContractError: an entry that names no column, has an unknown key or kind, or stands twice.
+    """
+    entries = custom_values(document.customProperties).get("features", [])
+    where = "customProperties.features"
+    if not isinstance(entries, list):
+        raise ContractError(path, where, f"should be a list of features, received {entries!r}")
+    columns = {field.name: field for field in fields}
+    features: list[Feature] = []
+    for entry in entries:
+        try:
+            feature = _feature(entry, columns)
+        except ValueError as error:
+            raise ContractError(path, where, str(error)) from error
+        if any((feature.subject, feature.name) == (known.subject, known.name) for known in features):
+            raise ContractError(
+                path, where, f"the feature {feature.name!r} of {feature.subject} stands twice"
+            )
+        features.append(feature)
+    return tuple(features)
+
+
+def _feature(entry: Any, columns: dict[str, Field]) -> Feature:
+    if not isinstance(entry, dict) or not {"of", "name", "kind"} <= set(entry) <= set(_KEYS):
+        raise ValueError(f"a feature has of, name, kind and perhaps column; received {entry!r}")
+    name = str(entry["name"])
+    subject, kind = _one_of(SUBJECTS, "of", entry["of"]), _one_of(tuple(_TYPES), "kind", entry["kind"])
+    column = str(entry.get("column", name))
+    if column not in columns:
+        raise ValueError(f"{name}: no field is called {column!r}; there are {', '.join(columns)}")
+    field = columns[column]
+    if field.logical_type not in _TYPES[kind]:
+        fitting = " or ".join(_TYPES[kind])
+        raise ValueError(f"{name}: a {kind} is read from a {fitting}; {column} is a {field.logical_type}")
+    return Feature(subject, name, column, kind, field.sql_type, field.required)
+
+
+def _one_of(allowed: tuple[_Word, ...], key: str, received: Any) -> _Word:
+    for word in allowed:
+        if word == received:
+            return word
+    raise ValueError(f"{key} should be one of {', '.join(allowed)}; received {received!r}")

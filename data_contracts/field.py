@@ -1,0 +1,157 @@
+"""One field of a contract: its type, its default, and how sensitive it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject, SchemaProperty
+
+from data_contracts.document import custom_values
+from data_contracts.errors import ContractError
+from data_contracts.privacy import Treatment, parse_treatment, quote
+from data_contracts.types import accepts, column_type, parse_sql
+
+_FIELD_OPTIONS = ("default", "jsonPath", "treatment")
+_CONTRACT_OPTIONS = ("treatments", "features")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One column.
+
+    Attributes:
+        name: column name.
+        logical_type: the ODCS type: string, integer, number, boolean, timestamp or date.
+        arrow_type: its type in Arrow and Delta.
+        sql_type: its type in DuckDB.
+        required: whether the column must hold a value in every row.
+        unique: whether no value may come twice.
+        classification: how sensitive it is; `treatments` in the contract says what follows from it.
+        description: what it means.
+        default: value of an absent field, or None.
+        json_path: where one line of canonical JSON has it.
+        treatment: what anonymize does to it.
+    """
+
+    name: str
+    logical_type: str
+    arrow_type: pa.DataType
+    sql_type: str
+    required: bool
+    unique: bool
+    classification: str
+    description: str
+    default: Any | None
+    json_path: str
+    treatment: Treatment
+
+    @property
+    def type_rule(self) -> str:
+        """Name of the rule that text broke when it cannot become this type."""
+        return f"{self.name}_is_{self.logical_type}"
+
+    def parse_sql(self, column: str | None = None) -> str:
+        """Return DuckDB SQL that turns a text column into this type, NULL where the text does not have it."""
+        return parse_sql(quote(column or self.name), self.logical_type, self.sql_type)
+
+
+def compile_treatments(path: Path, document: OpenDataContractStandard) -> dict[str, Treatment]:
+    """Return the treatment of each classification of a contract.
+
+    Raises:
+        ContractError: an unknown custom property of the contract, or a treatment that is none.
+    """
+    values = custom_values(document.customProperties)
+    where = "customProperties.treatments"
+    unknown = set(values) - set(_CONTRACT_OPTIONS)
+    if unknown:
+        raise ContractError(path, "customProperties", f"unknown property {', '.join(sorted(unknown))}")
+    treatments = values.get("treatments")
+    if not isinstance(treatments, dict):
+        raise ContractError(
+            path, where, f"should map each classification to a treatment, received {treatments!r}"
+        )
+    try:
+        return {str(name): parse_treatment(value) for name, value in treatments.items()}
+    except ValueError as error:
+        raise ContractError(path, where, str(error)) from error
+
+
+def compile_fields(path: Path, table: SchemaObject, treatments: Mapping[str, Treatment]) -> tuple[Field, ...]:
+    """Compile the fields of a table, in the order of the YAML.
+
+    Args:
+        path: the YAML file, for error messages.
+        table: the table as the YAML describes it.
+        treatments: the treatment of each classification.
+
+    Raises:
+        ContractError: a field that cannot be compiled, a name that stands twice, or a table without fields.
+    """
+    fields: list[Field] = []
+    for entry in table.properties or []:
+        where = f"schema.{table.name}.properties.{entry.name}"
+        if any(entry.name == field.name for field in fields):
+            raise ContractError(path, where, f"the field {entry.name!r} stands twice")
+        try:
+            fields.append(_field(entry, treatments))
+        except ValueError as error:
+            raise ContractError(path, where, str(error)) from error
+    if not fields:
+        raise ContractError(path, f"schema.{table.name}.properties", "should name at least one field")
+    return tuple(fields)
+
+
+def _field(entry: SchemaProperty, treatments: Mapping[str, Treatment]) -> Field:
+    name = str(entry.name)
+    if not (name.isascii() and name.isidentifier() and name == name.lower()):
+        raise ValueError(f"a field name is lower_snake_case, received {name!r}")
+    arrow_type, sql_type = column_type(entry.logicalType, entry.logicalTypeOptions or {})
+    custom = custom_values(entry.customProperties)
+    unknown = set(custom) - set(_FIELD_OPTIONS)
+    if unknown:
+        raise ValueError(f"customProperties: unknown property {', '.join(sorted(unknown))}")
+    if entry.enum:
+        raise ValueError("enum belongs to ODCS 3.2: list the values under quality, as arguments.validValues")
+    json_path = custom.get("jsonPath", f"$.{name}")
+    if not re.fullmatch(r"\$(\.[A-Za-z_][A-Za-z0-9_]*)+", str(json_path)):
+        raise ValueError(
+            f"customProperties.jsonPath should look like $.consent.analytics, received {json_path!r}"
+        )
+    default = custom.get("default")
+    if default is not None and not accepts(str(entry.logicalType), default):
+        raise ValueError(f"customProperties.default: {default!r} is no {entry.logicalType}")
+    return Field(
+        name=name,
+        logical_type=str(entry.logicalType),
+        arrow_type=arrow_type,
+        sql_type=sql_type,
+        required=bool(entry.required or entry.primaryKey),
+        unique=bool(entry.unique or entry.primaryKey),
+        classification=str(entry.classification),
+        description=" ".join((entry.description or "").split()),
+        default=default,
+        json_path=json_path,
+        treatment=_treatment(entry, custom, treatments),
+    )
+
+
+def _treatment(
+    entry: SchemaProperty, custom: Mapping[str, Any], treatments: Mapping[str, Treatment]
+) -> Treatment:
+    if entry.classification not in treatments:
+        known = ", ".join(treatments)
+        raise ValueError(f"classification should be one of {known}; received {entry.classification!r}")
+    treatment = (
+        parse_treatment(custom["treatment"]) if "treatment" in custom else treatments[entry.classification]
+    )
+    needed = "timestamp" if "truncate" in treatment.options else "string"
+    if treatment.action in ("coarsen", "pseudonymize") and entry.logicalType != needed:
+        how = ", ".join(treatment.options) or treatment.action
+        raise ValueError(f"treatment: {how} needs a {needed}, this field is a {entry.logicalType}")
+    return treatment
