@@ -27,8 +27,10 @@ from rich.table import Table
 
 from lastaisle.settings import Settings
 from lastaisle.simulate import DayOfLogs, ShopOptions, simulate
-from lastaisle_airflow.local.airflow_api import AirflowApi, AirflowApiError, Run, ticks
-from lastaisle_airflow.local.services import HOST, Services, running
+from lastaisle_airflow.local.airflow_api import AirflowApi, AirflowApiError, Run
+from lastaisle_airflow.local.airflow_environment import HOST
+from lastaisle_airflow.local.polling import wait_until
+from lastaisle_airflow.local.services import Services, running
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE, CONTROL = "clicks", "lastaisle-control"
@@ -55,8 +57,8 @@ def first_champion(settings: Settings, days: list[DayOfLogs]) -> None:
     from lastaisle.training.planning import plan_window
     from lastaisle.training.train import train_candidate
 
-    lake, registry = Lake(settings.lake), Registry(settings)
-    keys = PseudonymKeys.load_or_create(settings.key_file, lake_url=settings.lake)
+    lake, registry = Lake(settings.lake.url), Registry(settings)
+    keys = PseudonymKeys.load_or_create(settings.privacy.key_file, lake_url=settings.lake.url)
     for each in days:
         file = settings.home / f"{each.day.isoformat()}.jsonl"
         file.write_text("".join(f"{line}\n" for line in each.lines))
@@ -80,18 +82,21 @@ def produce(config: Mapping[str, Any], lines: list[str]) -> datetime:
 
 
 def made_ready(services: Services, api: AirflowApi) -> None:
-    """Wait until Airflow has read the DAGs, and let those go on that are part of it."""
-    for _ in ticks(180):
+    """Wait until Airflow has read the DAGs, and unpause the DAGs of this benchmark."""
+
+    def all_read() -> bool:
         services.check()
-        if set(DAGS) <= {each["dag_id"] for each in api.get("/dags", limit=100)["dags"]}:
-            break
+        return set(DAGS) <= {each["dag_id"] for each in api.get("/dags", limit=100)["dags"]}
+
+    wait_until(all_read, timeout=180)
     for name in DAGS:
         api.pause(name, paused=False)
 
 
 def refreshed(services: Services, api: AirflowApi, timeout: float = 400.0) -> Run:
     """Wait for the run that refreshes the champion to be over; return it."""
-    for _ in ticks(timeout, pause=0.5):
+
+    def finished() -> Run | None:
         services.check()
         with suppress(AirflowApiError):  # while a run is queued, Airflow 3.3.2 answers with status 500
             for run in api.runs(REFRESH):
@@ -99,7 +104,12 @@ def refreshed(services: Services, api: AirflowApi, timeout: float = 400.0) -> Ru
                 states = {task["task_id"]: task["state"] for task in api.tasks(run)}
                 if run.finished and states["release_candidate"] == "success":
                     return run
-    raise RuntimeError(f"no refresh within {timeout:.0f} s")
+        return None
+
+    run = wait_until(finished, timeout, pause=0.5)
+    if run is None:
+        raise RuntimeError(f"no refresh within {timeout:.0f} s")
+    return run
 
 
 def moments(settings: Settings, api: AirflowApi, run: Run) -> dict[str, datetime]:
@@ -107,13 +117,13 @@ def moments(settings: Settings, api: AirflowApi, run: Run) -> dict[str, datetime
     from lastaisle.lake import Lake
     from lastaisle.registry.ledger import Ledger
 
-    lake = Lake(settings.lake)
+    lake = Lake(settings.lake.url)
     (ingested,) = api.runs("ingest_sessions")
     noticed = min(row["noticed_at"] for row in lake.scan("abandonments").to_pylist())
     events = api.get("/assets/events", limit=200, order_by="timestamp")["asset_events"]
     heard = next(each["timestamp"] for each in events if each["name"] == "abandoned_checkouts")
     ends = {task["task_id"]: task["end_date"] for task in api.tasks(run)}
-    moves = {move.action: move.moved_at for move in Ledger(lake, settings.model_name).moves()[-2:]}
+    moves = {move.action: move.moved_at for move in Ledger(lake, settings.registry.model_name).moves()[-2:]}
     tasks = {task["task_id"]: task["end_date"] for task in api.tasks(ingested)}
     registered = moves.pop("register")
     (decided,) = moves.values()
@@ -133,7 +143,7 @@ def moments(settings: Settings, api: AirflowApi, run: Run) -> dict[str, datetime
 def measured(settings: Settings, config: Mapping[str, Any], lines: list[str]) -> dict[str, Any]:
     """Start the services, let the events land, and return the seconds until each step was over."""
     with running(settings) as services:
-        api = AirflowApi(f"http://{HOST}:{settings.airflow_port}", *services.login())
+        api = AirflowApi(f"http://{HOST}:{settings.services.airflow_port}", *services.login())
         made_ready(services, api)
         landed = produce(config, lines)
         api.post("/dags/ingest_sessions/dagRuns", {"logical_date": None, "conf": {}})
@@ -174,7 +184,7 @@ def once(sessions: int, ports: tuple[int, int]) -> dict[str, Any]:
         home, kafka = Path(folder) / "home", Path(folder) / "kafka"
         home.mkdir()
         kafka.mkdir()
-        settings = Settings(
+        settings = Settings.of(
             home=home,
             source=f"kafka://shop/{SOURCE}",
             control_topic=f"kafka://shop/{CONTROL}",

@@ -184,7 +184,7 @@ def main() -> None:
     detected: dict[str, int] = {}
     words: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="lastaisle-drift-") as folder:
-        lake, settings = Lake(Path(folder) / "lake"), Settings(home=Path(folder))
+        lake, settings = Lake(Path(folder) / "lake"), Settings.of(home=Path(folder))
         shop = Shop.opened(options)
         for number in range(days):
             lake.append(EVENTS, shop.next(number), key=str(number))

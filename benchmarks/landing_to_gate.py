@@ -30,8 +30,10 @@ from rich.table import Table
 
 from lastaisle.settings import Settings
 from lastaisle.simulate import ShopOptions, simulate
-from lastaisle_airflow.local.airflow_api import AirflowApi, Run, ticks
-from lastaisle_airflow.local.services import HOST, Services, running
+from lastaisle_airflow.local.airflow_api import AirflowApi, Run
+from lastaisle_airflow.local.airflow_environment import HOST
+from lastaisle_airflow.local.polling import wait_until
+from lastaisle_airflow.local.services import Services, running
 
 LANDING_HOUR = 16  # the busiest of the simulated day
 DAGS = ("ingest_sessions", "retrain_incremental")
@@ -44,7 +46,8 @@ PATH += tuple(
 FORKED = "import airflow.cli.commands.scheduler_command, airflow.jobs.scheduler_job_runner, "
 FORKED += "airflow.sdk.execution_time.task_runner, airflow.utils.db, fastapi"
 _INGESTION = "import airflow.providers.standard.decorators.python, lastaisle_airflow.tasks.ingestion"
-_LEARNING = "import airflow.providers.standard.decorators.python, lastaisle_airflow.tasks.learning"
+_LEARNING = "import airflow.providers.standard.decorators.python, "
+_LEARNING += "lastaisle_airflow.tasks.training, lastaisle_airflow.tasks.release"
 _MLFLOW = "duckdb, lastaisle.lake, lastaisle.release, mlflow, mlflow.store.tracking.sqlalchemy_store"
 _PLOTS = "data_contracts.contract, matplotlib.figure, matplotlib.backends.backend_agg"
 IMPORTS = {
@@ -112,8 +115,8 @@ def first_champion(settings: Settings, files: Mapping[str, Path]) -> None:
     from lastaisle.training.planning import plan_window
     from lastaisle.training.train import train_candidate
 
-    lake, registry = Lake(settings.lake), Registry(settings)
-    keys = PseudonymKeys.load_or_create(settings.key_file, lake_url=settings.lake)
+    lake, registry = Lake(settings.lake.url), Registry(settings)
+    keys = PseudonymKeys.load_or_create(settings.privacy.key_file, lake_url=settings.lake.url)
     for key, file in files.items():
         end = datetime.fromisoformat(f"{key}:00:00+00:00") + timedelta(hours=1)
         ingest(str(file), "canonical", lake, keys, now=end)
@@ -124,13 +127,15 @@ def first_champion(settings: Settings, files: Mapping[str, Path]) -> None:
 
 
 def wait_until_idle(services: Services, api: AirflowApi) -> None:
-    """Wait until the DAGs are known and no run is under way."""
-    for _ in ticks(180):
+    """Wait until Airflow has read the DAGs and no run is under way."""
+
+    def idle() -> bool:
         services.check()
         known = {each["dag_id"] for each in api.get("/dags", limit=100)["dags"]}
-        if set(DAGS) <= known and all(run.finished for name in DAGS for run in api.runs(name)):
-            return
-    raise RuntimeError("Airflow did not come to rest")
+        return set(DAGS) <= known and all(run.finished for name in DAGS for run in api.runs(name))
+
+    if not wait_until(idle, timeout=180):
+        raise RuntimeError("runs of Airflow were still under way after 180 s")
 
 
 def land(file: Path, settings: Settings, key: str, api: AirflowApi) -> datetime:
@@ -145,14 +150,20 @@ def land(file: Path, settings: Settings, key: str, api: AirflowApi) -> datetime:
 
 def decided(services: Services, api: AirflowApi, key: str, timeout: float = 400.0) -> dict[str, Run]:
     """Wait for the partition's training to be over; return its runs."""
-    for _ in ticks(timeout, pause=0.5):
+
+    def finished() -> dict[str, Run] | None:
         services.check()
         found = {name: run for name in DAGS if (run := api.newest_by_partition(name).get(key))}
         failed = [name for name, run in found.items() if run.state == "failed"]
         assert not failed, f"failed: {failed}"
         if len(found) == len(DAGS) and found["retrain_incremental"].finished:
             return found
-    raise RuntimeError(f"no decision within {timeout:.0f} s")
+        return None
+
+    runs = wait_until(finished, timeout, pause=0.5)
+    if runs is None:
+        raise RuntimeError(f"no decision within {timeout:.0f} s")
+    return runs
 
 
 def import_seconds(services: Services) -> dict[str, float]:
@@ -238,7 +249,7 @@ def tabulated(steps: list[Step], total: Mapping[str, float]) -> Table:
 def measured(settings: Settings, file: Path, key: str) -> tuple[list[Step], Any]:
     """Start the services, let the hour land, and return the steps and the decision."""
     with running(settings) as services:
-        api = AirflowApi(f"http://{HOST}:{settings.airflow_port}", *services.login())
+        api = AirflowApi(f"http://{HOST}:{settings.services.airflow_port}", *services.login())
         wait_until_idle(services, api)
         landed = land(file, settings, key, api)
         runs = decided(services, api, key)
@@ -258,7 +269,7 @@ def main() -> None:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
     with tempfile.TemporaryDirectory(prefix="lastaisle-landing-") as folder:
         home = Path(folder)
-        settings = Settings(
+        settings = Settings.of(
             home=home / "home",
             source=str(home / "landing" / "{hour}"),
             partition="hour",

@@ -42,9 +42,9 @@ class Shop:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.settings = Settings(home=folder / "home", refresh_cooldown_minutes=0.0)
-        self.lake, self.registry = Lake(self.settings.lake), Registry(self.settings)
-        self.keys = PseudonymKeys.load_or_create(self.settings.key_file, environ={})
+        self.settings = Settings.of(home=folder / "home", refresh_cooldown_minutes=0.0)
+        self.lake, self.registry = Lake(self.settings.lake.url), Registry(self.settings)
+        self.keys = PseudonymKeys.load_or_create(self.settings.privacy.key_file, environ={})
 
     def receive(self, day: date, lines: list[str], now: datetime) -> None:
         """Ingest a day's lines, or as many as have come until now."""

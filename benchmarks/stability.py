@@ -54,9 +54,9 @@ class Shop:
     settings: Settings
 
     def __post_init__(self) -> None:
-        self.lake = Lake(self.settings.lake)
+        self.lake = Lake(self.settings.lake.url)
         self.registry = Registry(self.settings)
-        self.keys = PseudonymKeys.load_or_create(self.settings.key_file, environ={})
+        self.keys = PseudonymKeys.load_or_create(self.settings.privacy.key_file, environ={})
 
     def receive(self, day: date, lines: list[str]) -> dict[str, Any]:
         """Ingest a day's lines."""
@@ -88,7 +88,7 @@ class Shop:
     def copied(self, to: Path) -> Shop:
         """Copy what this shop knows; models of old stay where they are."""
         shutil.copytree(self.settings.home, to, ignore=shutil.ignore_patterns("artifacts", "landing"))
-        return Shop(Settings(home=to, hyperparameters=self.settings.hyperparameters))
+        return Shop(Settings.of(home=to, hyperparameters=self.settings.learning.hyperparameters))
 
 
 def midnight_after(day: date) -> datetime:
@@ -150,7 +150,7 @@ def again(shop: Shop, later: list[DayOfLogs]) -> int | None:
 
 def clean_sessions(folder: Path, days: list[DayOfLogs]) -> Any:
     """Return the sessions of the day after the bad one."""
-    shop = Shop(Settings(home=folder))
+    shop = Shop(Settings.of(home=folder))
     shop.receive(days[1].day, days[1].lines)
     end = midnight_after(days[1].day)
     return evaluation_sessions(shop.lake, end - timedelta(days=1), end, None).log
@@ -159,7 +159,7 @@ def clean_sessions(folder: Path, days: list[DayOfLogs]) -> Any:
 def rows_of(names: list[str], given: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
     """Yield the churn of quiet days, then what becomes of each bad day."""
     days = list(simulate(ShopOptions(given.seed, days=QUIET + 2, sessions_per_day=given.sessions)))
-    home = Settings(home=folder / "shop", hyperparameters='{"epochs": 3}')
+    home = Settings.of(home=folder / "shop", hyperparameters='{"epochs": 3}')
     shop = Shop(home)
     yield {"churn_of_quiet_days": np.round(quiet_days(shop, days[:QUIET]), 3).tolist()}
     clean = clean_sessions(folder / "clean", days[QUIET:])

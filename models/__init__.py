@@ -1,9 +1,10 @@
-"""The models: vocabulary, sequences, one architecture a file, metrics, and what services load."""
+"""The models: data, architectures, metrics, and the artifact that services load."""
 
 import os
 
-# TensorFlow reads these when it is first imported. Its notes on the processor are no news in each task's log.
-# And Keras, with scikit-learn and pyplot, is half of its import, yet no model here uses it: told that
-# `tf.keras` is the older package, it looks for that one when somebody asks for it, and for none before.
+# TensorFlow reads both variables when it is first imported. The first one hides TensorFlow's notes on the
+# processor, which would stand in the log of every task.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Half of TensorFlow's import time is Keras, scikit-learn and pyplot, which no model here uses. With this
+# variable TensorFlow expects the older Keras package, and loads it only when code reads `tf.keras`.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")

@@ -1,4 +1,4 @@
-"""What every training shares: the options, the report, and how progress is told."""
+"""What all trainings share: the options, what a training reads and returns, its report, and its progress."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from models.data.sequences import SessionLog, decay_weights
 
 Progress = Callable[[float, str], None]
-"""Called as progress(share done from 0 to 1, what is being done)."""
+"""Called as progress(share of the work that is done, from 0 to 1; the current work in words)."""
 
 SHAPE = ("embedding_size", "max_length", "layers")
-"""The hyperparameters that shape a model's weights, which a warm start cannot change."""
+"""Hyperparameters that decide the shape of a sequence model's weights. A warm start cannot change them."""
 
 LOSS_NAMES = ("softmax", "bpr_max")
 
@@ -31,47 +31,51 @@ class OptionsError(ValueError):
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """The hyperparameters; one set of defaults for every shop.
+    """The hyperparameters. Every shop starts from the same defaults.
 
     Attributes:
-        embedding_size: width of the item embeddings and of the session encoder.
-        epochs: passes over the sessions when training from scratch.
-        warm_epochs: passes over the sessions of a warm start.
-        batch_size: targets in a batch, about, and at most: few sessions are cut into more, smaller batches.
-            Batches hold sessions of one length.
-        learning_rate: Adam's, at its peak; it decays by a cosine to nearly nothing.
-        warm_learning_rate: the same for a warm start.
-        warm_negatives: of sequence models, the items sampled for each batch of a warm start, at most; a small
-            catalogue needs fewer.
-        averaging: of sequence models, the share of a warm start's steps, at its end, whose weights are
-            averaged; 0 keeps the last step's. See models.layers.warm_start.WeightAverage.
-        trust_region: of sequence models, how far a warm start may move a known item on the unit sphere on
-            which it is scored, so that for a given state its score changes by no more than this over the
-            temperature; None sets no bound. Items that are new move freely.
-        retire_below: of sequence models, a warm start drops items that it does not read and whose count,
-            which `memory` decays at each, is less; 0 keeps all.
-        dropout: share of values dropped in the encoder and from item embeddings while training.
-        temperature: cosines are divided by it before the softmax; at least 0.02.
-        negatives: items sampled by popularity ** alpha, shared by a batch.
-        alpha: 0 samples all items alike, 1 by popularity.
-        loss: of the sequence models, one of LOSS_NAMES: cross-entropy (softmax) or BPR-max (bpr_max).
-        layers: recurrent layers of gru, blocks of transformer.
-        half_life: share of the sessions after which a session weighs one half, counted from the latest;
-            None = all weigh the same. Only where no weights are given, but neighbours age besides them.
-        max_length: the last items of a session that are read.
-        memory: share of the old counts (popularity, co-occurrence) that a warm start keeps.
-        neighbours: sessions whose items the neighbours model scores.
-        sample: the newest sessions with an item of the current one, among which neighbours are looked for.
-        regularization: of factorization, the weight of the squares of a factor's numbers.
-        confidence: of factorization, how much more an observed item weighs than an unobserved one.
-        members: of ensemble, the names of its models, with + between them.
-        objective_view: what a target counts that its session neither adds to the cart nor buys. Where the
-            log does not tell, all count alike. The objectives' proportions matter, not their sum.
-        objective_cart: what a target counts that its session adds to the cart, then or later. 0, 1, 1 learns
-            what is added next, 1, 1, 1 what comes next.
-        objective_purchase: what a target counts that its session buys, then or later, added or not.
-        users: of hybrid, how many it knows at most: those with the most sessions, each with two or more.
-        seed: of the initial weights, the order of batches and the negatives.
+        embedding_size: the width of the item embeddings and of the session encoder.
+        epochs: passes over the sessions in a training from scratch.
+        warm_epochs: passes over the sessions in a warm start.
+        batch_size: about the largest number of targets in a batch. A log with few sessions is cut into
+            more, smaller batches. The sessions of a batch have nearly the same length.
+        learning_rate: the highest learning rate of Adam. The rate then falls along a cosine to 1 % of it.
+        warm_learning_rate: the highest learning rate of a warm start.
+        warm_negatives: for sequence models, at most how many items are sampled for each batch of a warm
+            start. A small catalogue needs fewer.
+        averaging: for sequence models, the share of a warm start's steps, at its end, whose weights are
+            averaged. 0 keeps the weights of the last step. See models.layers.warm_start.WeightAverage.
+        trust_region: for sequence models, how far a warm start may move a known item on the unit sphere on
+            which the item is scored. For a given state, the score of the item then changes by at most
+            trust_region / temperature. None sets no limit. New items have no limit.
+        retire_below: for sequence models, a warm start drops the items that its log does not contain and
+            whose count, decayed by `memory` at each warm start, is below this. 0 keeps all items.
+        dropout: the share of values that training sets to 0, in the encoder and in the item embeddings.
+        temperature: cosines are divided by it before the softmax. At least 0.02.
+        negatives: how many items are sampled by popularity ** alpha for each batch.
+        alpha: 0 samples all items alike, 1 samples them by popularity.
+        loss: for sequence models, one of LOSS_NAMES: cross-entropy (softmax) or BPR-max (bpr_max).
+        layers: the number of recurrent layers of gru and of blocks of transformer.
+        half_life: the share of the sessions, counted from the latest one, after which a session weighs one
+            half. With None all sessions weigh the same. It is used only where the caller gives no weights;
+            the neighbours model also ages its sessions by it where the caller gives weights.
+        max_length: how many of a session's last items are read.
+        memory: the share of the old counts (popularity, co-occurrence) that a warm start keeps.
+        neighbours: how many sessions the neighbours model takes items from.
+        sample: among how many of the newest sessions that share an item with the current session the
+            neighbours are chosen.
+        regularization: for factorization, the weight of the squared factors in the loss.
+        confidence: for factorization, how many times more an observed item weighs than an unobserved one.
+        members: for ensemble, the names of its models, joined by +.
+        objective_view: the weight of a target that its session neither adds to the cart nor buys. If the log
+            has no such columns, all targets weigh the same. Only the ratio of the three weights matters.
+        objective_cart: the weight of a target that its session adds to the cart, at this event or later. The
+            weights 0, 1, 1 train for the next addition to the cart; 1, 1, 1 train for the next item.
+        objective_purchase: the weight of a target that its session buys, at this event or later, with or
+            without an addition to the cart.
+        users: for hybrid, the largest number of users that have an embedding: the users with the most
+            sessions, each with at least two.
+        seed: decides the initial weights, the order of batches and the negatives.
     """
 
     embedding_size: int = 128
@@ -146,10 +150,10 @@ class TrainingOptions:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainingOptions:
-        """Build options from a mapping, e.g. of a command line or a saved model.
+        """Build options from a mapping, for example from a command line or from a saved model.
 
         Raises:
-            OptionsError: a name that is no hyperparameter, with those that are.
+            OptionsError: a name that is not a hyperparameter; the message lists all hyperparameters.
         """
         names = [field.name for field in fields(cls)]
         unknown = sorted(set(values) - set(names))
@@ -162,8 +166,46 @@ class TrainingOptions:
         return asdict(self)
 
     def but(self, **changes: Any) -> TrainingOptions:
-        """Return the options with some of them changed."""
+        """Return the options with these changes."""
         return replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training, as a model's `_learn` receives it.
+
+    Attributes:
+        log: the sessions.
+        weights: float32 [n_sessions], given by the caller or computed from options.half_life.
+        given_weights: float32 [n_sessions], as the caller gave them, or None.
+        is_warm: whether the model continues from its present state.
+        progress: is told about the progress from time to time.
+    """
+
+    log: SessionLog
+    weights: NDArray[np.float32]
+    given_weights: NDArray[np.float32] | None = None
+    is_warm: bool = False
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a model's `_learn` did, for the report.
+
+    Attributes:
+        epochs: passes over the sessions.
+        steps: optimizer steps.
+        losses: the mean loss of each epoch.
+        targets: the predictions that one epoch trains; None = every event but the first of each session.
+        predictions: the predictions that all epochs train; None = targets times epochs.
+    """
+
+    epochs: int = 1
+    steps: int = 1
+    losses: tuple[float, ...] = ()
+    targets: int | None = None
+    predictions: int | None = None
 
 
 @dataclass(frozen=True)
@@ -171,15 +213,15 @@ class TrainingReport:
     """What one training did.
 
     Attributes:
-        sessions: sessions read.
-        targets: predictions trained on in one epoch.
+        sessions: the number of sessions read.
+        targets: the predictions that one epoch trains.
         steps: optimizer steps.
         epochs: passes over the sessions.
-        items: items in the vocabulary afterwards.
-        new_items: of these, the ones that this training added.
-        seconds: wall clock.
+        items: the number of items in the vocabulary after the training.
+        new_items: how many of them this training added.
+        seconds: wall-clock time.
         targets_per_second: targets times epochs, divided by seconds.
-        losses: mean loss of each epoch.
+        losses: the mean loss of each epoch.
     """
 
     sessions: int
@@ -200,17 +242,17 @@ class TrainingReport:
 def session_weights(
     log: SessionLog, weights: NDArray[np.float32] | None, options: TrainingOptions
 ) -> NDArray[np.float32]:
-    """Return the weights given, or those that options.half_life makes of the sessions' order.
+    """Return the given weights, or else weights by options.half_life and the order of the sessions.
 
     Raises:
-        ValueError: weights that are not one finite, non-negative number a session.
+        ValueError: weights that are not one finite, non-negative number per session.
     """
     if weights is None:
         half_life = options.half_life and options.half_life * max(1, len(log))
         return decay_weights(np.arange(len(log), dtype=np.float64), None, half_life)
     if weights.shape != (len(log),) or not np.all(np.isfinite(weights)) or np.any(weights < 0):
         raise ValueError(
-            f"weights should be one finite number ≥ 0 a session, for {len(log)} sessions; "
+            f"weights should be one finite number ≥ 0 for each of {len(log)} sessions; "
             f"received shape {weights.shape}"
         )
     return weights.astype(np.float32)

@@ -1,4 +1,4 @@
-"""The one interface of all models, and how they are made, saved and loaded by name."""
+"""The interface of all models, and how models are made, saved and loaded by name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from time import perf_counter
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -14,10 +15,20 @@ from numpy.typing import NDArray
 
 from models.data.sequences import Context, SessionLog
 from models.data.vocabulary import Vocabulary
-from models.options import OBJECTIVE_WEIGHTS, Progress, TrainingOptions, TrainingReport
+from models.options import (
+    OBJECTIVE_WEIGHTS,
+    Learned,
+    Progress,
+    Training,
+    TrainingOptions,
+    TrainingReport,
+    session_weights,
+)
+from models.top_k import target_ranks, top_k
 
 FORMAT = 1
-# Model name to "module:Class"; imported when a model is made, since most need TensorFlow.
+# The name of each model, and its "module:Class". The module is imported when a model is made, because most
+# models import TensorFlow, which takes seconds.
 _MODULES: dict[str, str] = {
     "attention": "models.sequential.attention:Attention",
     "gru": "models.sequential.gru:GRU",
@@ -27,14 +38,14 @@ _MODULES: dict[str, str] = {
     "factorization": "models.factors.factorization:Factorization",
     "ncf": "models.factors.ncf:NCF",
     "ensemble": "models.blend.ensemble:Ensemble",
-    "popularity": "models.counting.baselines:Popularity",
-    "cooccurrence": "models.counting.baselines:Cooccurrence",
+    "popularity": "models.counting.popularity:Popularity",
+    "cooccurrence": "models.counting.cooccurrence:Cooccurrence",
 }
 MODEL_NAMES = tuple(_MODULES)
 
 
 class ModelError(ValueError):
-    """A model that does not exist or whose files cannot be read."""
+    """A model that does not exist, cannot be read, or cannot do what was asked."""
 
     exit_code = 2
 
@@ -42,20 +53,23 @@ class ModelError(ValueError):
 class Recommender(ABC):
     """A model that scores every item as the next one of a session.
 
-    Sessions come as prefixes: int32 [b, length], vocabulary indices, oldest first, left-padded with 0.
+    Models read sessions as prefixes: int32 [b, length], vocabulary indices, oldest first, left-padded with 0.
+    `fit` and `warm_start` do what all trainings share, and call `_learn`, which each model implements.
 
     Attributes:
-        name: what the model is called on the command line and in the registry.
-        weighs_targets: whether options.objective_* change what it learns.
-        options: hyperparameters of the latest training; a model that does not weigh targets refuses
-            objectives that differ.
-        vocabulary: items and their indices; empty before the first training.
-        scores_are: what the scores are: the logits of a softmax, shares of a sum, or counts.
+        name: the model's name on the command line and in the registry.
+        scores_are: the kind of the scores: logits of a softmax, shares of a sum, or counts.
+        weighs_targets: whether options.objective_* change what the model learns.
+        fixed_options: the hyperparameters that a warm start cannot change.
+        options: the hyperparameters of the latest training. A model that does not weigh targets refuses
+            options with different objective weights.
+        vocabulary: the items and their indices; empty before the first training.
     """
 
     name: str
     scores_are: ClassVar[Literal["logits", "shares", "counts"]] = "logits"
     weighs_targets: ClassVar[bool] = False
+    fixed_options: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, options: TrainingOptions | None = None) -> None:
         self.options = options or TrainingOptions()
@@ -69,14 +83,19 @@ class Recommender(ABC):
     @options.setter
     def options(self, options: TrainingOptions) -> None:
         if len(set(options.objectives)) > 1 and not self.weighs_targets:
+            weights = ", ".join(f"{weight:g}" for weight in options.objectives)
             raise ModelError(
                 f"the {self.name} model learns from all events alike and cannot have "
-                f"{', '.join(OBJECTIVE_WEIGHTS)} = {', '.join(f'{one:g}' for one in options.objectives)}; "
-                "leave them out, or choose a sequence model"
+                f"{', '.join(OBJECTIVE_WEIGHTS)} = {weights}; "
+                "leave these options out, or choose a sequence model"
             )
         self._options = options
 
-    @abstractmethod
+    @property
+    def is_trained(self) -> bool:
+        """Tell whether the model has learned anything."""
+        return len(self.vocabulary) > 0
+
     def fit(
         self,
         log: SessionLog,
@@ -84,16 +103,23 @@ class Recommender(ABC):
         options: TrainingOptions | None = None,
         progress: Progress | None = None,
     ) -> TrainingReport:
-        """Train from scratch, forgetting what was learned before.
+        """Train from scratch, and forget what the model learned before.
 
         Args:
-            log: sessions, oldest first; one of a single item has nothing to predict, but counts.
-            weights: float32 [n_sessions]; default from options.half_life by the sessions' order.
-            options: hyperparameters from now on; default those the model has.
-            progress: told from time to time.
+            log: the sessions, oldest first. A session of a single item has no target, but its item counts.
+            weights: float32 [n_sessions]; by default computed from options.half_life and the sessions' order.
+            options: the hyperparameters from now on; by default the hyperparameters that the model has.
+            progress: is told about the progress from time to time.
         """
+        began = perf_counter()
+        options = options or self.options
+        self._check_training(options, is_warm=False)
+        training = Training(log, session_weights(log, weights, options), weights, False, progress)
+        self.options = options
+        self.vocabulary = Vocabulary()
+        self._forget()
+        return self._report(training, began)
 
-    @abstractmethod
     def warm_start(
         self,
         log: SessionLog,
@@ -101,7 +127,64 @@ class Recommender(ABC):
         options: TrainingOptions | None = None,
         progress: Progress | None = None,
     ) -> TrainingReport:
-        """Train on from the state the model has; items new in `log` join the vocabulary. As `fit` else."""
+        """Continue training from the present state. New items of `log` join the vocabulary.
+
+        The arguments are those of `fit`.
+
+        Raises:
+            ModelError: options that differ from the present ones in one of `fixed_options`.
+        """
+        began = perf_counter()
+        options = options or self.options
+        self._check_training(options, is_warm=True)
+        training = Training(log, session_weights(log, weights, options), weights, True, progress)
+        self.options = options
+        return self._report(training, began)
+
+    def _report(self, training: Training, began: float) -> TrainingReport:
+        """Learn, and report what was learned in the time since `began`."""
+        before = self.vocabulary
+        learned = self._learn(training)
+        seconds = perf_counter() - began
+        log, targets = training.log, learned.targets
+        if targets is None:
+            targets = int(np.maximum(log.lengths - 1, 0).sum())
+        predictions = targets * learned.epochs if learned.predictions is None else learned.predictions
+        return TrainingReport(
+            sessions=len(log),
+            targets=targets,
+            steps=learned.steps,
+            epochs=learned.epochs,
+            items=len(self.vocabulary),
+            new_items=sum(item not in before for item in self.vocabulary.ids[1:]),
+            seconds=seconds,
+            targets_per_second=predictions / max(seconds, 1e-9),
+            losses=learned.losses,
+        )
+
+    @abstractmethod
+    def _learn(self, training: Training) -> Learned:
+        """Learn from the sessions: from scratch after `_forget`, else from the present state."""
+
+    @abstractmethod
+    def _forget(self) -> None:
+        """Drop everything that was learned, except the vocabulary, which `fit` drops."""
+
+    def _check_training(self, options: TrainingOptions, *, is_warm: bool) -> None:
+        """Make sure that the model can be trained with these options.
+
+        Raises:
+            ModelError: a warm start with options that differ in one of `fixed_options`.
+        """
+        if not is_warm or not self.is_trained:
+            return
+        present = [getattr(self.options, name) for name in self.fixed_options]
+        given = [getattr(options, name) for name in self.fixed_options]
+        if given != present:
+            raise ModelError(
+                f"a warm start cannot change {' or '.join(self.fixed_options)}: the model has {present}, "
+                f"received {given}; train from scratch instead"
+            )
 
     @abstractmethod
     def scores(self, prefixes: NDArray[np.int32], context: Context | None = None) -> NDArray[np.float32]:
@@ -109,66 +192,56 @@ class Recommender(ABC):
 
         Args:
             prefixes: int32 [b, length].
-            context: what is known beside the items; columns that the model has no use for are passed over,
-                and those that it misses count as unknown.
+            context: what is known about the sessions beside their items. The model ignores columns that it
+                does not use. A missing column counts as unknown.
         """
 
-    def knows(self, context: Context, n: int) -> NDArray[np.bool_]:
-        """Tell which of n sessions it can score without an item, by their context; else popularity does."""
+    def known_by_context(self, context: Context, n: int) -> NDArray[np.bool_]:
+        """Tell which of n sessions the model can score by their context alone, without an item.
+
+        Sessions without an item that the model does not know by their context get the popular items.
+        """
         return np.zeros(n, bool)
 
     @abstractmethod
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the state as arrays by name, optimizer included."""
+        """Return the state as arrays by name, including the optimizer's state."""
 
     @abstractmethod
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Take over the state that `arrays` gave; options and vocabulary are set already."""
+        """Take over the state that `arrays` returned. The options and the vocabulary are already set."""
 
-    def _count_items(self, log: SessionLog, weights: NDArray[np.float32]) -> NDArray[np.int32]:
-        """Let new items join the vocabulary and count all items of a log; return each event's item.
+    def _count_items(self, training: Training) -> NDArray[np.int32]:
+        """Add the log's new items to the vocabulary, and count all items of the log.
 
-        Old counts are multiplied by options.memory.
-
-        Args:
-            log: sessions.
-            weights: float32 [n_sessions].
+        Old counts are multiplied by options.memory. An event counts the weight of its session.
 
         Returns:
-            int32 [n_events], vocabulary indices.
+            int32 [n_events], the vocabulary index of each event's item.
         """
+        log = training.log
         self.vocabulary = self.vocabulary.grow(log.ids())
         items = self.vocabulary.encode(log.catalogue)[log.items]
-        added = np.bincount(items, np.repeat(weights, log.lengths), minlength=self.vocabulary.size)
+        added = np.bincount(items, np.repeat(training.weights, log.lengths), minlength=self.vocabulary.size)
         self.vocabulary = self.vocabulary.with_counts(self.options.memory * self.vocabulary.counts + added)
         return items
 
-    def _refuse_change(self, options: TrainingOptions, names: Sequence[str]) -> None:
-        """Make sure that a warm start keeps the options that decide the shape of the state.
-
-        Raises:
-            ModelError: some of them differ from those the model has.
-        """
-        had, asked = ([getattr(one, name) for name in names] for one in (self.options, options))
-        if asked != had:
-            raise ModelError(
-                f"a warm start cannot change {' or '.join(names)}: the model has {had}, "
-                f"received {asked}; train from scratch instead"
-            )
+    def _untrained_error(self) -> ModelError:
+        return ModelError(f"the {self.name} model is not trained yet: call fit or load first")
 
     def scorer(self) -> Any:
-        """Return a tf.Module that scores without the rest of the model; it is exported, or blended.
+        """Return a tf.Module that scores without the rest of the model, for export and for ensembles.
 
         It has `score`, from int32 [b, length] to float32 [b, vocabulary.size], and `max_length`.
 
         Raises:
-            ModelError: a model of a kind that is not served, or not trained yet.
+            ModelError: the model cannot be served, or is not trained yet.
         """
         raise ModelError(f"a {self.name} model is a baseline and cannot be served")
 
     def export_scorer(self, directory: Path) -> None:
-        """Write the scorer as a TensorFlow SavedModel into the folder, for serving without this project."""
-        import tensorflow as tf
+        """Write the scorer into the folder as a TensorFlow SavedModel, which loads without this project."""
+        import tensorflow as tf  # here, so that this module stays light: most callers never export
 
         scorer = self.scorer()
         tf.saved_model.save(scorer, str(directory), signatures={"serving_default": scorer.score})
@@ -182,25 +255,19 @@ class Recommender(ABC):
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Rank the targets among all items.
 
-        Equal scores rank by index, the lower first, in the ranks as in the lists.
+        Items with equal scores rank by index, the lower index first, in the ranks and in the lists.
 
         Returns:
-            ranks int32 [b], from 1, and 0 where the target is 0; and the first k items, int32 [b, k or all].
+            the ranks, int32 [b], from 1, and 0 where the target is 0; and the first k items,
+            int32 [b, k or all].
 
         Raises:
-            ModelError: scores that are not numbers.
+            ModelError: the scores are not numbers.
         """
         scores = self.scores(prefixes, context)
-        if np.isnan(scores).any():  # nothing is above NaN, so every target would rank first
+        if np.isnan(scores).any():  # no score is above NaN, so every target would rank first
             raise ModelError(f"the {self.name} model scores items as NaN: its training diverged")
-        k = min(k, scores.shape[1] - 1)
-        ranks = np.zeros(len(targets), np.int32)
-        for row, target in enumerate(targets):
-            if target:
-                above = np.count_nonzero(scores[row] > scores[row, target])
-                ties = np.count_nonzero(scores[row, 1:target] == scores[row, target])
-                ranks[row] = 1 + above + ties
-        return ranks, best(scores, k)
+        return target_ranks(scores, targets), top_k(scores, min(k, scores.shape[1] - 1))
 
     def recommend(
         self,
@@ -211,19 +278,19 @@ class Recommender(ABC):
     ) -> tuple[list[list[str]], list[list[float]]]:
         """Return the k best items of each session, as ids and scores, best first.
 
-        Unknown ids are left out; a session without a known item gets the popular items, scored by their
-        share of all counts.
+        Unknown ids are ignored. A session without a known item gets the popular items, scored by their share
+        of all counts.
 
         Args:
             sessions: item ids, oldest first.
-            k: how many items, at most.
+            k: the largest number of items.
             exclude_seen: leave out the session's own items.
-            exclude: ids that a session's list leaves out, e.g. those in its cart; one list a session.
+            exclude: for each session the ids that its list leaves out, e.g. the items in its cart.
         """
         ids: list[list[str]] = []
         values: list[list[float]] = []
-        left_out = [()] * len(sessions) if exclude is None else exclude
-        for session, never in zip(sessions, left_out, strict=True):
+        exclusions = [()] * len(sessions) if exclude is None else exclude
+        for session, excluded in zip(sessions, exclusions, strict=True):
             known = self.vocabulary.encode(session)
             known = known[known > 0][-self.options.max_length :]
             if len(known):
@@ -234,8 +301,8 @@ class Recommender(ABC):
                 scores[0] = -np.inf
             if exclude_seen:
                 scores[self.vocabulary.encode(session)] = -np.inf
-            scores[self.vocabulary.encode(never)] = -np.inf
-            top = best(scores[None, :], min(k, len(self.vocabulary)))[0]
+            scores[self.vocabulary.encode(excluded)] = -np.inf
+            top = top_k(scores[None, :], min(k, len(self.vocabulary)))[0]
             top = top[np.isfinite(scores[top])]
             ids.append([str(item) for item in self.vocabulary.decode(top)])
             values.append([float(score) for score in scores[top]])
@@ -250,47 +317,17 @@ class Recommender(ABC):
         np.savez(directory / "state.npz", **self.arrays())  # type: ignore[arg-type]
 
     def read(self, directory: Path) -> None:
-        """Take over the vocabulary and the state that `save` wrote; the options are set already."""
+        """Take over the vocabulary and the state that `save` wrote. The options are already set."""
         self.vocabulary = Vocabulary.load(directory / "vocabulary.json")
         with np.load(directory / "state.npz", allow_pickle=False) as arrays:
             self.restore(dict(arrays))
 
 
-def best(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:
-    """Return the columns of the k highest scores of each row, best first, ties to the lower column.
-
-    Args:
-        scores: float32 [b, size], column 0 = padding, never returned.
-        k: at most size - 1.
-    """
-    if k < 1:
-        return np.zeros((len(scores), 0), np.int32)
-    items = scores[:, 1:]
-    floor = _floor(items, k)
-    top = np.empty((len(scores), k), np.int32)
-    for row, values in enumerate(items):
-        candidates = np.flatnonzero(values >= floor[row])
-        top[row] = 1 + candidates[np.lexsort((candidates, -values[candidates]))[:k]]
-    return top
-
-
-def _floor(items: NDArray[np.float32], k: int) -> NDArray[np.float32]:
-    """Return for each row a value that at least k items reach, and few more than k.
-
-    Of the largest of each of n / 64 groups of items, the k-th: a partition of all would take far longer.
-    """
-    groups = items.shape[1] // 64
-    if groups <= k:
-        return np.partition(items, -k, axis=1)[:, -k]
-    largest = items[:, : groups * 64].reshape(len(items), 64, groups).max(axis=1)
-    return np.partition(largest, -k, axis=1)[:, -k]
-
-
 def checked_name(name: str) -> str:
-    """Return the name of a model that exists.
+    """Return the name if a model has it.
 
     Raises:
-        ModelError: a name that is none of MODEL_NAMES.
+        ModelError: a name that is not in MODEL_NAMES.
     """
     if name not in _MODULES:
         raise ModelError(f"no such model: {name!r}; there are {', '.join(MODEL_NAMES)}")
@@ -299,15 +336,15 @@ def checked_name(name: str) -> str:
 
 def _class_of(name: str) -> type[Recommender]:
     module, _, class_name = _MODULES[checked_name(name)].partition(":")
-    found: type[Recommender] = getattr(import_module(module), class_name)
-    return found
+    model_class: type[Recommender] = getattr(import_module(module), class_name)
+    return model_class
 
 
 def create(name: str = "attention", options: TrainingOptions | None = None) -> Recommender:
     """Make an untrained model by its name.
 
     Raises:
-        ModelError: a name that is none of MODEL_NAMES.
+        ModelError: a name that is not in MODEL_NAMES.
     """
     return _class_of(name)(options)
 
@@ -316,7 +353,7 @@ def load(directory: Path) -> Recommender:
     """Read the model that `save` wrote.
 
     Raises:
-        ModelError: a folder without a model, or one written by a newer format.
+        ModelError: a folder without a model, or a model in another format than this version reads.
     """
     path = directory / "model.json"
     if not path.exists():

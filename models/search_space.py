@@ -1,4 +1,4 @@
-"""Which hyperparameters of each model are searched, and in what range; the others keep their values."""
+"""Which hyperparameters of each model the search varies, and in which range. The others keep their values."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from models.recommender import ModelError
 
 @dataclass(frozen=True)
 class Between:
-    """Numbers from `low` to `high`, both included; whole ones where `low` is whole.
+    """Numbers from `low` to `high`, both included. They are integers if `low` is an integer.
 
     Attributes:
-        low: the least.
-        high: the greatest.
-        log: whether each doubling is as likely as the next, as for rates.
+        low: the least number.
+        high: the greatest number.
+        log: whether the logarithm is drawn uniformly, as for rates.
     """
 
     low: float
@@ -30,7 +30,7 @@ class OneOf:
     """A few values without an order.
 
     Attributes:
-        values: what there is to choose from.
+        values: the possible values.
     """
 
     values: tuple[Any, ...]
@@ -38,7 +38,7 @@ class OneOf:
 
 Range = Between | OneOf
 
-# The defaults of TrainingOptions lie inside every range: a search begins with them.
+# The defaults of TrainingOptions lie inside every range, because a search begins with them.
 _DECAY: dict[str, Range] = {"half_life": OneOf((None, 1.0, 0.5, 0.25, 0.125))}
 _LEARNED: dict[str, Range] = {
     "embedding_size": OneOf((64, 128, 256)),
@@ -82,12 +82,12 @@ SEARCH_SPACES: dict[str, dict[str, Range]] = {
 
 
 def search_space(model: str) -> Mapping[str, Range]:
-    """Return the ranges of a model's hyperparameters, as far as TrainingOptions has them.
+    """Return the ranges of a model's hyperparameters that TrainingOptions has.
 
     Raises:
-        ModelError: a model without a search space, with those that have one.
+        ModelError: a model without a search space; the message lists the models that have one.
     """
     if model not in SEARCH_SPACES:
         raise ModelError(f"no search space for model {model!r}; there are {', '.join(SEARCH_SPACES)}")
     known = {field.name for field in fields(TrainingOptions)}
-    return {name: found for name, found in SEARCH_SPACES[model].items() if name in known}
+    return {name: values for name, values in SEARCH_SPACES[model].items() if name in known}

@@ -1,3 +1,9 @@
-"""Fixtures that tests of several folders share."""
+"""The kinds of tests, and the fixtures that tests of several folders share."""
 
-pytest_plugins = ["tests.services.kafka", "tests.services.s3"]
+pytest_plugins = [
+    "tests.services.kinds",
+    "tests.services.dags",
+    "tests.services.kafka",
+    "tests.services.s3",
+    "tests.shops.fixtures",
+]

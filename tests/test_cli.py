@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,13 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path / "home"))
 
 
+@pytest.fixture
+def store(empty_store, tmp_path):
+    """An empty MLflow database in the home folder, since to create a database takes seconds."""
+    (tmp_path / "home" / "mlflow").mkdir(parents=True)
+    shutil.copy(empty_store, tmp_path / "home" / "mlflow")
+
+
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the real command, for what it prints and the code it exits with."""
     command = [sys.executable, "-m", "lastaisle.cli", *arguments]
@@ -76,6 +84,7 @@ def test_help_names_every_model():
     assert set(MODEL_NAMES) <= set(re.findall(r"\w+", shown.output))
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("name", MODEL_NAMES)
 def test_every_model_can_be_measured_with_the_same_options(name, tmp_path):
     sessions = [f"i{start % 9} i{(start + 1) % 9} i{(start + 2) % 9}" for start in range(60)]
@@ -145,7 +154,7 @@ def test_ingest_reports_and_ends_well(tmp_path):
         (("nonsense",), 2, "nonsense"),
     ],
 )
-def test_errors_exit_with_a_code_and_without_a_traceback(arguments, code, words):
+def test_errors_exit_with_a_code_and_without_a_traceback(store, arguments, code, words):
     ended = run(*arguments)
     assert ended.returncode == code, ended.stdout + ended.stderr
     assert words in " ".join(ended.stderr.split())
@@ -163,7 +172,9 @@ def test_a_refused_candidate_exits_with_its_own_code(monkeypatch):
         def aliases(self) -> dict[str, str]:
             return {"champion": "1"}
 
-    monkeypatch.setattr("lastaisle.cli.learning.open_stores", lambda lake: (Settings(), None, NoRegistry()))
+    monkeypatch.setattr(
+        "lastaisle.cli.learning.open_stores", lambda lake: (Settings.of(), None, NoRegistry())
+    )
     monkeypatch.setattr("lastaisle.release.release.release_candidate", lambda *_, **__: Refusal())
     monkeypatch.setattr("lastaisle.evaluation.evaluate.plan_of", lambda run_id, _: f"plan of {run_id}")
     finished = []
@@ -225,6 +236,7 @@ def test_simulate_writes_a_folder_a_day(tmp_path):
     assert json.loads((tmp_path / "r.json").read_text())["simulated"] is True
 
 
+@pytest.mark.training
 def test_a_replay_is_reported_drawn_and_logged(tmp_path):
     (tmp_path / "sessions.txt").write_text("".join(f"i{n % 9} i{(n + 1) % 9}\n" for n in range(80)))
     arguments = ["replay", "--source", str(tmp_path / "sessions.txt"), "--format", "sessions"]
@@ -247,7 +259,7 @@ def test_a_replay_is_reported_drawn_and_logged(tmp_path):
 
 def test_online_reports_what_moved_and_needs_a_champion(tmp_path, monkeypatch):
     champions = ["3", None]
-    monkeypatch.setattr("lastaisle.cli.learning.open_stores", lambda lake: (Settings(), None, None))
+    monkeypatch.setattr("lastaisle.cli.learning.open_stores", lambda lake: (Settings.of(), None, None))
     monkeypatch.setattr("lastaisle.release.release.current_champion", lambda *_: champions.pop(0))
     monkeypatch.setattr("lastaisle.release.release.settle", lambda *_: {})
     monkeypatch.setattr("lastaisle.training.online.finished_until", lambda lake, limit: limit)

@@ -98,7 +98,7 @@ def drain_topic(config: dict[str, str], topic: str, events: int, folder: Path) -
 def drain_settings(config: dict[str, str], folder: Path) -> Any:
     """Return how topics are drained into a lake below the folder."""
     from data_contracts.contract import load_contract
-    from lastaisle.ingest.batch import Ingestion
+    from lastaisle.ingest.job import Ingestion
     from lastaisle.ingest.kafka.drain import Drain
     from lastaisle.ingest.sources import adapter
     from lastaisle.kafka.connection import KafkaConnection

@@ -1,4 +1,4 @@
-"""Weights of a blend, by the softmax regression of targets on what the members say of candidates."""
+"""The weights of an ensemble, by softmax regression of targets on the members' scores of candidates."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-RIDGE = 1e-3  # draws weights to where they were; matters where members say the same
+RIDGE = 1e-3  # draws the weights to their old values; it decides where members give equal scores
 MAX_STEPS = 50
 TOLERANCE = 1e-4
 PADDED = -1e9
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What members say of some candidates for each example; rows have the target among them.
+class CandidateScores:
+    """The members' log-scores of some candidates for each example. The target is among the candidates.
 
     Attributes:
         values: float32 [n, c, members].
@@ -30,12 +30,14 @@ class Evidence:
     target: NDArray[np.int64]
 
     @classmethod
-    def of(cls, said: NDArray[np.float32], candidates: NDArray[np.int32], targets: NDArray[np.int32]) -> Self:
-        """Keep what is said of candidates, where the target is one of them.
+    def of(
+        cls, log_scores: NDArray[np.float32], candidates: NDArray[np.int32], targets: NDArray[np.int32]
+    ) -> Self:
+        """Keep the scores of the candidates, of the examples whose target is a candidate.
 
         Args:
-            said: float32 [b, size, members].
-            candidates: int32 [b, c], items from 1, which may come more than once.
+            log_scores: float32 [b, size, members].
+            candidates: int32 [b, c], items from 1; an item may occur more than once.
             targets: int32 [b].
         """
         candidates = np.sort(candidates, 1)
@@ -43,12 +45,12 @@ class Evidence:
         known[:, 1:] = candidates[:, 1:] != candidates[:, :-1]
         hit = known & (candidates == targets[:, None])
         rows = np.flatnonzero(hit.any(1))
-        values = np.take_along_axis(said[rows], candidates[rows][:, :, None], 1)
+        values = np.take_along_axis(log_scores[rows], candidates[rows][:, :, None], 1)
         return cls(values, known[rows], hit[rows].argmax(1))
 
     @classmethod
-    def concat(cls, parts: Sequence[Evidence], members: int) -> Self:
-        """Join what was said of several chunks of examples, with as many candidates each."""
+    def concat(cls, parts: Sequence[CandidateScores], members: int) -> Self:
+        """Join the scores of several chunks of examples with the same number of candidates."""
         if not parts:
             return cls(np.zeros((0, 1, members), np.float32), np.zeros((0, 1), bool), np.zeros(0, np.int64))
         return cls(
@@ -58,39 +60,39 @@ class Evidence:
         )
 
 
-def learned_weights(seen: Evidence, start: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the weights, float32 [members], that make the targets likeliest: a convex problem.
+def learned_weights(examples: CandidateScores, start: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the weights, float32 [members], under which the targets are most likely. The problem is convex.
 
-    Newton's method, its steps halved until they gain, on the mean cross-entropy of a softmax over the
-    candidates, with a small ridge to the weights at the start.
+    Newton's method minimizes the mean cross-entropy of a softmax over the candidates, plus a small ridge
+    penalty for the distance from the first weights. A step is halved until it lowers the loss.
     """
     weights = start.astype(np.float64)
-    loss, shares = _cross_entropy(seen, weights, start)
-    told = seen.values[np.arange(len(seen.target)), seen.target]
+    loss, shares = _cross_entropy(examples, weights, start)
+    target_values = examples.values[np.arange(len(examples.target)), examples.target]
     for _ in range(MAX_STEPS):
-        weighted = shares[:, :, None] * seen.values
+        weighted = shares[:, :, None] * examples.values
         mean = weighted.sum(1)
-        gradient = (mean - told).mean(0) + RIDGE * (weights - start)
-        spread = np.tensordot(weighted, seen.values, ((0, 1), (0, 1))) - mean.T @ mean
-        step = np.linalg.solve(spread / len(told) + RIDGE * np.eye(len(weights)), gradient)
+        gradient = (mean - target_values).mean(0) + RIDGE * (weights - start)
+        spread = np.tensordot(weighted, examples.values, ((0, 1), (0, 1))) - mean.T @ mean
+        step = np.linalg.solve(spread / len(target_values) + RIDGE * np.eye(len(weights)), gradient)
         while np.abs(step).max() >= TOLERANCE:
-            reached, shares_there = _cross_entropy(seen, weights - step, start)
-            if reached < loss:
+            next_loss, next_shares = _cross_entropy(examples, weights - step, start)
+            if next_loss < loss:
                 break
             step /= 2
         else:
             break
-        weights, loss, shares = weights - step, reached, shares_there
+        weights, loss, shares = weights - step, next_loss, next_shares
     return weights.astype(np.float32)
 
 
 def _cross_entropy(
-    seen: Evidence, weights: NDArray[np.float64], start: NDArray[np.float32]
+    examples: CandidateScores, weights: NDArray[np.float64], start: NDArray[np.float32]
 ) -> tuple[float, NDArray[np.float64]]:
-    """Return what Newton's method makes small, and the candidates' shares, [n, c]."""
-    scores = np.where(seen.known, seen.values @ weights, PADDED)
+    """Return the loss that Newton's method minimizes, and the candidates' shares, [n, c]."""
+    scores = np.where(examples.known, examples.values @ weights, PADDED)
     shares = np.exp(scores - scores.max(1, keepdims=True))
     shares /= shares.sum(1, keepdims=True)
-    of_targets = shares[np.arange(len(seen.target)), seen.target]
+    target_shares = shares[np.arange(len(examples.target)), examples.target]
     ridge = 0.5 * RIDGE * float(np.sum((weights - start) ** 2))
-    return float(-np.log(np.maximum(of_targets, 1e-30)).mean()) + ridge, shares
+    return float(-np.log(np.maximum(target_shares, 1e-30)).mean()) + ridge, shares

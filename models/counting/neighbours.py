@@ -1,38 +1,38 @@
-"""Session neighbours: what shoppers with alike sessions went to, the near, late and recent counting most."""
+"""Session neighbours: the items of similar sessions, where near, late and recent items count most."""
 
 from __future__ import annotations
 
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from models.counting.baselines import below_matches
-from models.counting.followers import ranges
+from models.counting.popularity import popularity_scores
 from models.counting.session_index import SessionIndex
-from models.data.sequences import Context, SessionLog
+from models.counting.transitions import flat_entries
+from models.data.sequences import Context
 from models.data.vocabulary import Vocabulary
-from models.options import Progress, TrainingOptions, TrainingReport, session_weights
-from models.recommender import ModelError, Recommender
+from models.options import Learned, Training, TrainingOptions
+from models.recommender import Recommender
 
-# Distances decay by e over so many mean lengths of a session. STAN's published settings, in that unit, are
-# 0.25 to 0.5 and 1 to 2 on Diginetica, 0.1 and 0.1 to 0.5 on YooChoose; these do well on both.
+# A weight falls by the factor e over this distance, in mean session lengths. In this unit the settings that
+# STAN's authors published are 0.25 to 0.5 (prefix) and 1 to 2 (neighbour) on Diginetica, and 0.1 and 0.1 to
+# 0.5 on YooChoose. The values here do well on both.
 PREFIX_DECAY = 0.25
 NEIGHBOUR_DECAY = 1.0
-# So many times options.half_life until a session counts half: what shoppers want together lasts longer than
-# what they want most.
+# A session weighs one half after this many times options.half_life: which items shoppers want together
+# changes more slowly than which items they want most.
 HALF_LIVES = 2.0
-ROWS_AT_ONCE = 32  # bounds memory: so many rows times their sessions times these sessions' items
+ROWS_AT_ONCE = 32  # limits memory, which grows as rows times their neighbours times those sessions' items
 CHUNKS_AT_ONCE = 2
 
 
 class NeighbourScorer(tf.Module):
-    """Scores every item for sessions, by the index; what is exported.
+    """Scores every item for sessions, by the index. This module is exported.
 
     Attributes:
-        max_length: the last items of a session that it reads.
+        max_length: how many of a session's last items it reads.
     """
 
     def __init__(self, index: SessionIndex, vocabulary: Vocabulary, options: TrainingOptions) -> None:
@@ -50,7 +50,7 @@ class NeighbourScorer(tf.Module):
             "session_items": index.items,
             "session_positions": index.positions,
             "session_weights": _session_weights(index, options),
-            "unmatched": below_matches(vocabulary.counts),
+            "fallback": popularity_scores(vocabulary.counts),
         }
         self._arrays = {name: tf.Variable(value, trainable=False) for name, value in arrays.items()}
 
@@ -68,29 +68,29 @@ class NeighbourScorer(tf.Module):
 
     def _score(self, prefixes: tf.Tensor) -> tf.Tensor:
         sessions, similarities, last = self._nearest(prefixes)
-        place = tf.where(similarities > 0)  # of the neighbours: row, column
+        place = tf.where(similarities > 0)  # row and column of each neighbour
         neighbours = tf.gather_nd(sessions, place)
-        entries, owner = ranges(self._arrays["session_offsets"], neighbours)
+        entries, owner = flat_entries(self._arrays["session_offsets"], neighbours)
         items = tf.gather(self._arrays["session_items"], entries)
         positions = tf.gather(self._arrays["session_positions"], entries)
-        away = tf.abs(positions - tf.gather(tf.gather_nd(last, place), owner))
+        distance = tf.abs(positions - tf.gather(tf.gather_nd(last, place), owner))
         values = tf.gather(tf.gather_nd(similarities, place), owner)
-        values *= tf.exp(-tf.cast(away, tf.float32) / self._decays[1])
+        values *= tf.exp(-tf.cast(distance, tf.float32) / self._decays[1])
         rows = tf.shape(prefixes)[0]
         cells = tf.gather(place[:, 0], owner) * self._size + tf.cast(items, tf.int64)
         sums = tf.scatter_nd(cells[:, None], values, [tf.cast(rows, tf.int64) * self._size])
         sums = tf.reshape(sums, (rows, self._size))
         shares = tf.math.divide_no_nan(sums, tf.reduce_sum(sums, 1, keepdims=True))
-        return tf.where(shares > 0, shares, self._arrays["unmatched"])
+        return tf.where(shares > 0, shares, self._arrays["fallback"])
 
     def _nearest(self, prefixes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Return the sessions nearest to each row, how near, and where they match it last, each [b, k].
+        """Return each row's nearest sessions, their similarities, and the positions of their last match.
 
-        Columns without a session have a similarity of 0.
+        Each is [b, k]. Columns without a session have a similarity of 0.
         """
         length = tf.shape(prefixes)[1]
-        place = tf.where(_last_of_its_kind(prefixes))  # of the items: row, column
-        entries, owner = ranges(self._arrays["posting_offsets"], tf.gather_nd(prefixes, place))
+        place = tf.where(_is_last_occurrence(prefixes))  # row and column of each item
+        entries, owner = flat_entries(self._arrays["posting_offsets"], tf.gather_nd(prefixes, place))
         row, column = tf.gather(place[:, 0], owner), tf.gather(place[:, 1], owner)
         decay = tf.exp((tf.range(1 - length, 1, dtype=tf.float32)) / self._decays[0])
         session = tf.cast(tf.gather(self._arrays["posting_sessions"], entries), tf.int64)
@@ -102,24 +102,24 @@ class NeighbourScorer(tf.Module):
         last = tf.math.unsorted_segment_max(positions, pair, n_pairs)
         row, session = pairs // self._sessions, tf.cast(pairs % self._sessions, tf.int32)
         similarities *= tf.gather(self._arrays["session_weights"], session)
-        found = (session, similarities, last)
-        dense = [_to_dense(values, row, tf.shape(prefixes)[0]) for values in found]
-        dense = _keep_best(dense, dense[0], self._sample)  # a session's number grows with its time
+        columns = (session, similarities, last)
+        dense = [_to_dense(values, row, tf.shape(prefixes)[0]) for values in columns]
+        dense = _keep_best(dense, dense[0], self._sample)  # newer sessions have higher numbers
         kept = _keep_best(dense, dense[1], self._neighbours)
         return kept[0], kept[1], kept[2]
 
 
 class Neighbours(Recommender):
-    """The items of the sessions nearest to the current one.
+    """Scores the items of the sessions that are most similar to the current one.
 
-    A session in the index is the nearer, the more items it shares with the current one. As in STAN (Garg et
-    al., "Sequence and Time Aware Neighborhood", SIGIR 2019) a shared item counts less the longer ago the
-    current session had it; a session the older it is; and an item of a neighbour the farther it stands from
-    the neighbour's last shared item. Candidates are the newest options.sample sessions with a shared item,
-    neighbours the nearest options.neighbours of these (VMIS-kNN, Kersbergen et al., SIGMOD 2022). Age is the
-    place among the sessions in the index, since times may be unknown; weights that are given multiply its
-    decay. Items that no neighbour has come after all others, by popularity. All events count alike, whatever
-    the objectives.
+    A session in the index is more similar if it shares more items with the current session. As in STAN (Garg
+    et al., "Sequence and Time Aware Neighborhood", SIGIR 2019), three weights decay: that of a shared item by
+    how long ago the current session had it; that of an indexed session by its age; and that of a neighbour's
+    item by its distance from the neighbour's last shared item. The candidates are the newest options.sample
+    sessions with a shared item. The neighbours are the options.neighbours most similar candidates (VMIS-kNN,
+    Kersbergen et al., SIGMOD 2022). The age of a session is its place in the index, since the times may be
+    unknown. Weights that the caller gives multiply the decay by age. Items that no neighbour has rank below
+    all others, by popularity. All events count alike, for every objective.
     """
 
     name = "neighbours"
@@ -130,46 +130,24 @@ class Neighbours(Recommender):
         self._index = SessionIndex.empty()
         self._scorer: NeighbourScorer | None = None
 
-    def fit(
-        self,
-        log: SessionLog,
-        weights: NDArray[np.float32] | None = None,
-        options: TrainingOptions | None = None,
-        progress: Progress | None = None,
-    ) -> TrainingReport:
-        """Index from nothing; see `Recommender.fit`."""
-        self.vocabulary = Vocabulary()
-        self._index = SessionIndex.empty()
-        return self.warm_start(log, weights, options, progress)
+    def _forget(self) -> None:
+        self._index, self._scorer = SessionIndex.empty(), None
 
-    def warm_start(
-        self,
-        log: SessionLog,
-        weights: NDArray[np.float32] | None = None,
-        options: TrainingOptions | None = None,
-        progress: Progress | None = None,
-    ) -> TrainingReport:
-        """Add sessions to the index, and forget those too old now; see `Recommender.warm_start`."""
-        began = perf_counter()
-        self.options = options or self.options
-        before = len(self.vocabulary)
-        items = self._count_items(log, session_weights(log, weights, self.options))
-        given = np.ones(len(log), np.float32) if weights is None else weights.astype(np.float32)
+    def _learn(self, training: Training) -> Learned:
+        """Add the sessions to the index, and drop the sessions that are too old now."""
+        log, given = training.log, training.given_weights
+        items = self._count_items(training)
+        weights = np.ones(len(log), np.float32) if given is None else given.astype(np.float32)
         self._index = self._index.added(
-            log, items, given, max_length=self.options.max_length, sample=self.options.sample
+            log, items, weights, max_length=self.options.max_length, sample=self.options.sample
         )
         self._scorer = None
-        if progress:
-            progress(1.0, f"{len(self._index)} sessions indexed")
-        seconds = perf_counter() - began
-        targets = int(np.maximum(log.lengths - 1, 0).sum())
-        items_now = len(self.vocabulary)
-        return TrainingReport(
-            len(log), targets, 1, 1, items_now, items_now - before, seconds, targets / max(seconds, 1e-9)
-        )
+        if training.progress:
+            training.progress(1.0, f"{len(self._index)} sessions indexed")
+        return Learned()
 
     def scores(self, prefixes: NDArray[np.int32], context: Context | None = None) -> NDArray[np.float32]:
-        """Score each item by the neighbours that have it: its share of what all items get from them."""
+        """Score each item by its share of the sum of what the neighbours give to all items."""
         scores: NDArray[np.float32] = self.scorer().score(prefixes).numpy()
         return scores
 
@@ -183,24 +161,24 @@ class Neighbours(Recommender):
         self._scorer = None
 
     def scorer(self) -> NeighbourScorer:
-        """Return the scorer; the sessions of the index are in it, without times."""
-        if not len(self.vocabulary):
-            raise ModelError("the neighbours model is not trained yet: call fit or load first")
+        """Return the scorer. It contains the sessions of the index, without their times."""
+        if not self.is_trained:
+            raise self._untrained_error()
         if self._scorer is None:
             self._scorer = NeighbourScorer(self._index, self.vocabulary, self.options)
         return self._scorer
 
 
 def _session_weights(index: SessionIndex, options: TrainingOptions) -> NDArray[np.float32]:
-    """Return what each shared item counts in each session: its weight and recency, by the cosine's norm."""
+    """Return the weight of each session: its own weight times its recency, divided by the cosine's norm."""
     age = np.arange(len(index) - 1, -1, -1)
     half_life = HALF_LIVES * (options.half_life or np.inf)
     recency = np.exp2(-age / (half_life * max(1, len(index))))
     return (index.weights * recency / np.sqrt(np.diff(index.offsets))).astype(np.float32)
 
 
-def _last_of_its_kind(prefixes: tf.Tensor) -> tf.Tensor:
-    """Tell which items of each row do not come again later in it: bool [b, length], padding False."""
+def _is_last_occurrence(prefixes: tf.Tensor) -> tf.Tensor:
+    """Tell which items of a row do not occur again later in the row: bool [b, length], padding False."""
     length = tf.shape(prefixes)[1]
     later = tf.range(length)[None, :] > tf.range(length)[:, None]
     again = tf.reduce_any((prefixes[:, :, None] == prefixes[:, None, :]) & later, axis=2)
@@ -208,14 +186,14 @@ def _last_of_its_kind(prefixes: tf.Tensor) -> tf.Tensor:
 
 
 def _to_dense(values: tf.Tensor, rows: tf.Tensor, n_rows: tf.Tensor) -> tf.Tensor:
-    """Lay values, sorted by row, out as [n_rows, most values of a row], padded with 0."""
+    """Arrange values, sorted by row, as [n_rows, the largest number of values in a row], padded with 0."""
     return tf.RaggedTensor.from_value_rowids(
         values, rows, tf.cast(n_rows, tf.int64), validate=False
     ).to_tensor()
 
 
 def _keep_best(columns: list[tf.Tensor], by: tf.Tensor, k: int) -> list[tf.Tensor]:
-    """Keep the columns with the k largest values in `by`, if there are more."""
+    """Keep the columns with the k largest values in `by`, if there are more than k columns."""
     if tf.shape(by)[1] > k:
         best = tf.math.top_k(by, k, sorted=False).indices
         return [tf.gather(values, best, batch_dims=1) for values in columns]

@@ -1,4 +1,4 @@
-"""The newest sessions of every item, as flat arrays that later sessions are added to."""
+"""An index of the newest sessions of every item, as flat arrays. Later sessions are added to it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from models.data.sequences import SessionLog
 
 @dataclass(frozen=True)
 class SessionIndex:
-    """Sessions, oldest first, each one among the `sample` newest of at least one of its items.
+    """Sessions, oldest first. Each session is among the `sample` newest of at least one of its items.
 
-    That is all that scoring looks at (VMIS-kNN: Kersbergen et al., "Serenade", SIGMOD 2022), so memory is
-    bounded by items times sample, and old sessions go as new ones come. Adding a log in parts gives the same
-    index as adding it at once.
+    Scoring reads no other sessions (VMIS-kNN: Kersbergen et al., "Serenade", SIGMOD 2022). Memory is thus
+    limited by items times sample, and new sessions push out old ones. To add a log in parts gives the same
+    index as to add it at once.
 
     Attributes:
         items: int32 [n_entries], the distinct items of session after session, as vocabulary indices, in
-            the order in which they were last seen.
-        positions: int32 [n_entries], where the session had the item last, from 0.
+            the order in which the session last had them.
+        positions: int32 [n_entries], the last position of the item in the session, from 0.
         offsets: int64 [n_sessions + 1]; session s is items[offsets[s]:offsets[s + 1]].
-        lengths: int32 [n_sessions], events of each session, repeats included.
-        weights: float32 [n_sessions], as they were given.
-        ended_at: float64 [n_sessions], as in `SessionLog`, growing.
+        lengths: int32 [n_sessions], the number of events of each session, repeats included.
+        weights: float32 [n_sessions], as the caller gave them.
+        ended_at: float64 [n_sessions], as in `SessionLog`, in ascending order.
     """
 
     items: NDArray[np.int32]
@@ -53,7 +53,7 @@ class SessionIndex:
 
     @property
     def mean_length(self) -> float:
-        """Return the mean events of a session, at least 1: the unit that distances decay by."""
+        """Return the mean number of events of a session, at least 1. It is the unit of the decays."""
         return max(1.0, float(self.lengths.mean())) if len(self) else 1.0
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -64,11 +64,11 @@ class SessionIndex:
         """Return each item's newest sessions.
 
         Args:
-            size: of the vocabulary.
-            sample: sessions an item, at most.
+            size: the size of the vocabulary.
+            sample: the largest number of sessions per item.
 
         Returns:
-            entries int64 [n_postings], sorted by item and then by age, oldest first, as places in `items`;
+            entries int64 [n_postings], places in `items`, sorted by item and then by age, oldest first;
             and offsets int64 [size + 1]: item i has entries[offsets[i]:offsets[i + 1]].
         """
         order = np.argsort(self.items, kind="stable")
@@ -86,29 +86,29 @@ class SessionIndex:
         max_length: int,
         sample: int,
     ) -> SessionIndex:
-        """Return the index with the sessions of a log as well, without those that are too old now.
+        """Return the index with the sessions of a log added, without the sessions that are too old now.
 
-        A session of the log that is there already, ended at the same moment with the same items, is passed
-        over: a warm start may be given old sessions again. Sessions of one event or weight 0 are left out.
+        A session that the index already has, with the same end and the same items, is not added again: a warm
+        start may receive old sessions once more. Sessions with one event or weight 0 are left out.
 
         Args:
             log: sessions.
             items: int32 [n_events], the log's events as vocabulary indices.
             weights: float32 [n_sessions].
-            max_length: the last events of a session that count.
-            sample: newest sessions that an item keeps.
+            max_length: how many of a session's last events count.
+            sample: how many of the newest sessions an item keeps.
         """
         ended_at = log.ended_at
-        if len(self) and np.array_equal(ended_at, np.arange(len(log))):  # no times: newer than all there is
+        if len(self) and np.array_equal(ended_at, np.arange(len(log))):  # unknown times: newest of all
             ended_at = ended_at + self.ended_at[-1] + 1
         new = _read(log, items, weights, ended_at, max_length)
-        joined = _concat([self, new._select(~_known(new, self))])
+        joined = _concat([self, new._select(~_is_indexed(new, self))])
         joined = joined._select(np.argsort(joined.ended_at, kind="stable"))
         entries, _ = joined.postings(int(joined.items.max(initial=0)) + 1, sample)
         return joined._select(np.unique(joined.session_of_entry[entries]))
 
     def _select(self, rows: NDArray[Any]) -> SessionIndex:
-        """Keep these sessions, in the order given."""
+        """Keep these sessions, in this order."""
         chosen = np.arange(len(self))[rows]
         counts = np.diff(self.offsets)[chosen]
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -130,13 +130,13 @@ def _read(
     ended_at: NDArray[np.float64],
     max_length: int,
 ) -> SessionIndex:
-    """Index a log's usable sessions, all of them."""
+    """Index all usable sessions of a log."""
     session = log.session_of_event
     position = np.arange(log.n_events) - np.maximum(log.offsets[:-1], log.offsets[1:] - max_length)[session]
     usable = (log.lengths >= 2) & (weights > 0)
     events = np.flatnonzero(usable[session] & (position >= 0))
     pairs = session[events] * (int(items.max(initial=0)) + 1) + items[events]
-    _, last = np.unique(pairs[::-1], return_index=True)  # of each item of a session, its last event
+    _, last = np.unique(pairs[::-1], return_index=True)  # the last event of each item of a session
     events = events[np.sort(len(events) - 1 - last)]
     offsets = np.concatenate([[0], np.cumsum(np.bincount(session[events], minlength=len(log))[usable])])
     return SessionIndex(
@@ -149,12 +149,12 @@ def _read(
     )
 
 
-def _known(new: SessionIndex, old: SessionIndex) -> NDArray[np.bool_]:
+def _is_indexed(new: SessionIndex, old: SessionIndex) -> NDArray[np.bool_]:
     """Tell which sessions of `new` are in `old`: bool [n_new]."""
     known = np.isin(new.ended_at, old.ended_at)
-    there = {_identity(old, row) for row in np.flatnonzero(np.isin(old.ended_at, new.ended_at[known]))}
+    indexed = {_identity(old, row) for row in np.flatnonzero(np.isin(old.ended_at, new.ended_at[known]))}
     for row in np.flatnonzero(known):
-        known[row] = _identity(new, row) in there
+        known[row] = _identity(new, row) in indexed
     return known
 
 

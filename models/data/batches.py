@@ -1,4 +1,4 @@
-"""Batches of sessions of about one length, in an order that the seed decides."""
+"""Batches of sessions of nearly the same length, in an order that the seed decides."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from models.data.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step reads.
+    """The inputs of one training step.
 
     Attributes:
-        sessions: int32 [b, length], vocabulary indices, left-padded with 0; every item but the first of a
-            session may be a target.
-        weights: float32 [b, length - 1], of the targets; 0 where there is none, or it does not count.
-        negatives: int32 [m], sampled for all of the batch.
-        rows: int64 [b], which sessions of the log they are.
-        inputs: what is known beside the items, by name: [b, …] of sessions; of events, all but the last of a
-            session, [b, length - 1, …], 0 where padded.
+        sessions: int32 [b, length], vocabulary indices, left-padded with 0. Every item of a session except
+            the first may be a target.
+        weights: float32 [b, length - 1], of the targets; 0 = no target, or a target without weight.
+        negatives: int32 [m], sampled for the whole batch.
+        rows: int64 [b], the places of the sessions in the log.
+        inputs: the inputs beside the items, by name. Inputs of sessions are [b, …]. Inputs of events, of all
+            but the last event of a session, are [b, length - 1, …], 0 at padding.
     """
 
     sessions: NDArray[np.int32]
@@ -35,10 +35,10 @@ class Batch:
 
 
 class Batches:
-    """The sessions of a log that have something to predict, cut into batches anew each epoch.
+    """The sessions of a log that have a target, cut into new batches for each epoch.
 
-    Sessions are shuffled, sorted by length and cut where the targets reach the batch size, so a batch is
-    nearly free of padding; then the batches are shuffled.
+    Sessions are shuffled, sorted by length, and cut where the targets reach the batch size, so that a batch
+    has nearly no padding. Then the batches are shuffled.
     """
 
     def __init__(
@@ -48,18 +48,18 @@ class Batches:
         vocabulary: Vocabulary,
         max_length: int,
         *,
-        of_sessions: Mapping[str, NDArray[Any]] | None = None,
-        of_events: Mapping[str, NDArray[Any]] | None = None,
+        session_inputs: Mapping[str, NDArray[Any]] | None = None,
+        event_inputs: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         """Cut a log.
 
         Args:
             log: the sessions.
-            weights: float32 [n_events], what each event counts as a target, its session's weight included.
-            vocabulary: knows all of the log's items.
-            max_length: the last items of a session that are read.
-            of_sessions: what else is known, by name, [n_sessions, …].
-            of_events: the same of events, [n_events, …].
+            weights: float32 [n_events], the weight of each event as a target, times its session's weight.
+            vocabulary: contains all items of the log.
+            max_length: how many of a session's last items are read.
+            session_inputs: other inputs of sessions, by name, [n_sessions, …].
+            event_inputs: other inputs of events, by name, [n_events, …].
         """
         self._items = vocabulary.encode(log.catalogue)[log.items]
         self._end = log.offsets[1:]
@@ -69,27 +69,27 @@ class Batches:
         before = np.concatenate([[0], np.cumsum(weights > 0)])
         self._targets = before[self._end] - before[np.minimum(self._start + 1, self._end)]
         self._usable = np.flatnonzero(self._targets)
-        self._of_sessions, self._of_events = dict(of_sessions or {}), dict(of_events or {})
+        self._session_inputs, self._event_inputs = dict(session_inputs or {}), dict(event_inputs or {})
 
     @property
     def n_targets(self) -> int:
-        """Return the targets of an epoch, those that count."""
+        """Return the number of targets with a weight in one epoch."""
         return int(self._targets.sum())
 
     def n_batches(self, batch_size: int) -> int:
-        """Return the batches of an epoch."""
+        """Return the number of batches in one epoch."""
         return -(-self.n_targets // batch_size)
 
     def epoch(
         self, batch_size: int, negatives: int, popularity: NDArray[np.float64], generator: np.random.Generator
     ) -> Iterator[Batch]:
-        """Yield the batches of one epoch, `n_batches` of them.
+        """Yield the batches of one epoch; their number is `n_batches`.
 
         Args:
-            batch_size: targets in a batch, about.
-            negatives: items sampled for each batch.
-            popularity: float64 [size], cumulative probability of each index to be sampled.
-            generator: decides order and samples.
+            batch_size: about the number of targets in a batch.
+            negatives: how many items are sampled for each batch.
+            popularity: float64 [size], the cumulated probabilities of the indices to be sampled.
+            generator: decides the order and the samples.
         """
         if not len(self._usable):
             return
@@ -109,8 +109,8 @@ class Batches:
         place, known = np.maximum(self._start[rows][:, None] + column, 0), column >= 0
         sessions = np.where(known, self._items[place], 0).astype(np.int32)
         weights = np.where(column > 0, self._weights[place], 0.0)[:, 1:].astype(np.float32)
-        inputs = {name: values[rows] for name, values in self._of_sessions.items()}
-        for name, values in self._of_events.items():
+        inputs = {name: values[rows] for name, values in self._session_inputs.items()}
+        for name, values in self._event_inputs.items():
             inputs[name] = values[place[:, :-1]]
             inputs[name][~known[:, :-1]] = 0
         return Batch(sessions, weights, negatives, rows, inputs)

@@ -1,8 +1,8 @@
-"""Features: from columns of names, numbers and times to what a model reads, in training as in serving.
+"""Context features: they turn columns of names, numbers and times into model inputs.
 
-What they were learned from travels with the model as plain JSON: which name has which row, and the mean and
-deviation of numbers. Raw columns are encoded by TensorFlow alone, so an exported model encodes them itself
-and cannot differ from the training.
+The contract `events` lists the features; see data_contracts.features. The model stores as plain JSON what it
+learned about them: the row of each name, and the mean and standard deviation of numbers. TensorFlow alone
+encodes the raw columns. So an exported model encodes them itself, and cannot differ from the training.
 """
 
 from __future__ import annotations
@@ -17,11 +17,21 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from data_contracts.features import Feature, context_features
+
 Columns = Mapping[str, NDArray[Any]]
 
-NUMBERS = ("dwell_ms", "price")  # read as log1p; negative ones as 0
-TIMES = ("started_at",)  # seconds since the epoch, read as hour of the day and weekday (UTC)
-MOST_NAMES = 1000  # of a column; what is rarer counts as unknown
+FEATURES: Mapping[str, tuple[Feature, ...]] = {
+    "sessions": context_features("session"),
+    "events": context_features("event"),
+    "items": context_features("item"),
+}
+"""The features that the contract lists, by what they describe.
+
+Numbers are read as log1p, negative numbers as 0. Times are seconds since the epoch, read as hour of the day
+and weekday (UTC).
+"""
+MAX_NAMES = 1000  # of a column; rarer names count as unknown
 TIME_ROWS = {"hour": 25, "weekday": 8}
 
 
@@ -30,24 +40,24 @@ class Bound:
     """Which names of a column get a row of their own.
 
     Attributes:
-        most: so many at most, the most frequent.
-        least: occurrences that a name needs.
+        max_names: the largest number of names, of which the most frequent are taken.
+        min_count: how often a name must occur.
     """
 
-    most: int = MOST_NAMES
-    least: int = 1
+    max_names: int = MAX_NAMES
+    min_count: int = 1
 
 
 @dataclass(frozen=True)
 class Features:
-    """What one kind of thing (sessions, events or items) is described by.
+    """The features that a model learned for sessions, events or items.
 
-    A column without any known value is no feature.
+    A column without a known value is not a feature.
 
     Attributes:
-        names: column to its known names; name i has row i + 1, row 0 is for all that is unknown.
-        numbers: column to mean and standard deviation of its known values, on the scale of log1p.
-        times: columns of times.
+        names: each column's known names; name i has row i + 1, and row 0 is for all unknown values.
+        numbers: each column's mean and standard deviation, of the log1p of its known values.
+        times: the columns of times.
     """
 
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -56,36 +66,37 @@ class Features:
 
     @classmethod
     def learn(
-        cls, columns: Columns, wanted: Sequence[str], bounds: Mapping[str, Bound] | None = None
+        cls, columns: Columns, wanted: Sequence[Feature], bounds: Mapping[str, Bound] | None = None
     ) -> Features:
-        """Read names and statistics off those of the wanted columns that are there.
+        """Learn names and statistics from the wanted columns, as far as they exist.
 
         Args:
-            columns: [n] each; None and NaN are unknown.
-            wanted: which to look for.
-            bounds: of columns of names, where other than the usual.
+            columns: [n] each; None and NaN mean unknown.
+            wanted: the features to learn.
+            bounds: for columns of names that need another bound than the default.
         """
         names, numbers, times = {}, {}, []
-        for column in (name for name in wanted if name in columns):
-            if column in NUMBERS or column in TIMES:
-                values = _numbers(columns[column])
-                values = values[np.isfinite(values)]
-                if len(values) and column in TIMES:
-                    times.append(column)
-                elif len(values):
-                    scaled = np.log1p(np.maximum(values, 0.0))
-                    numbers[column] = (float(scaled.mean()), float(scaled.std()) or 1.0)
-            else:
-                found = _frequent((), columns[column], (bounds or {}).get(column, Bound()))
-                if found:
-                    names[column] = found
+        for feature in (feature for feature in wanted if feature.name in columns):
+            column = columns[feature.name]
+            if feature.kind == "category":
+                known = _frequent((), column, (bounds or {}).get(feature.name, Bound()))
+                if known:
+                    names[feature.name] = known
+                continue
+            values = _numbers(column)
+            values = values[np.isfinite(values)]
+            if len(values) and feature.kind == "time":
+                times.append(feature.name)
+            elif len(values):
+                scaled = np.log1p(np.maximum(values, 0.0))
+                numbers[feature.name] = (float(scaled.mean()), float(scaled.std()) or 1.0)
         return cls(names, numbers, tuple(times))
 
     def grown(self, columns: Columns, bounds: Mapping[str, Bound] | None = None) -> Features:
-        """Give new names of the known columns rows after those there are.
+        """Return the features with rows for the new names of the known columns, after the present rows.
 
-        Means and deviations stay: the weights have learned on their scale, and on another the same price
-        would mean another thing to them. A column that is new stays unread, for no weight knows it.
+        Means and deviations do not change, because the weights have learned on their scale. A new column is
+        not read, because no weight belongs to it.
         """
         names = {
             column: _frequent(known, columns[column], (bounds or {}).get(column, Bound()))
@@ -97,24 +108,24 @@ class Features:
 
     @property
     def rows(self) -> dict[str, int]:
-        """Return the rows of each feature that is read as one of so many."""
+        """Return the number of rows of each feature that is read as a row."""
         rows = {column: 1 + len(known) for column, known in self.names.items()}
         return rows | (TIME_ROWS if self.times else {})
 
     @property
     def columns(self) -> dict[str, tf.DType]:
-        """Return the raw columns and what they hold."""
+        """Return the raw columns and their types."""
         strings = dict.fromkeys(self.names, tf.string)
         return strings | dict.fromkeys((*self.numbers, *self.times), tf.float64)
 
     def specs(self, *shape: int | None) -> dict[str, tf.TensorSpec]:
-        """Return what `FeatureReader` makes of columns of this shape."""
+        """Return the specifications of `FeatureReader`'s outputs for columns of this shape."""
         specs = {name: tf.TensorSpec(shape, tf.int32, name=name) for name in self.rows}
         pairs = {name: tf.TensorSpec((*shape, 2), tf.float32, name=name) for name in self.numbers}
         return specs | pairs
 
     def raw(self, columns: Columns, *shape: int) -> dict[str, tf.Tensor]:
-        """Return the columns that are features as tensors of a shape, unknown throughout where missing."""
+        """Return the features' columns as tensors of a shape. A missing column has only unknown values."""
         unknown = np.full(shape, None)
         return {
             name: tf.constant((_strings if kind == tf.string else _numbers)(columns.get(name, unknown)), kind)
@@ -122,7 +133,7 @@ class Features:
         }
 
     def to_array(self) -> NDArray[np.str_]:
-        """Return everything as JSON in an array of one string."""
+        """Return the features as JSON, in an array of one string."""
         return np.array(json.dumps([dict(self.names), dict(self.numbers), self.times]))
 
     @classmethod
@@ -137,7 +148,7 @@ class Features:
 
 
 class FeatureReader(tf.Module):
-    """Encodes raw columns; part of what is exported."""
+    """Encodes raw columns. It is part of exported models."""
 
     def __init__(self, features: Features) -> None:
         super().__init__()
@@ -154,18 +165,18 @@ class FeatureReader(tf.Module):
         }
 
     def __call__(self, columns: Mapping[str, tf.Tensor], shape: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Encode columns; one that is missing is unknown throughout.
+        """Encode columns. A missing column has only unknown values.
 
         Args:
             columns: strings ("" = unknown) or float64 (not finite = unknown), each of `shape`.
             shape: int32 [rank].
 
         Returns:
-            a name or a part of a time: int32 `shape`, the row, 0 = unknown. A number: float32 `shape` + [2],
-            normalized, and 1 where known; 0 and 0 where not.
+            for a name or a part of a time: int32 `shape`, the row, 0 = unknown. For a number: float32
+            `shape` + [2], the normalized number and 1; or 0 and 0 if it is unknown.
         """
         unknown = tf.zeros(shape, tf.int32)
-        found = {
+        encoded = {
             name: table.lookup(columns[name]) if name in columns else unknown
             for name, table in self._tables.items()
         }
@@ -174,14 +185,14 @@ class FeatureReader(tf.Module):
             known = tf.math.is_finite(values)
             scaled = (tf.math.log1p(tf.maximum(tf.where(known, values, 0.0), 0.0)) - mean) / deviation
             pair = tf.stack([tf.where(known, scaled, 0.0), tf.cast(known, tf.float64)], -1)
-            found[name] = tf.cast(pair, tf.float32)
+            encoded[name] = tf.cast(pair, tf.float32)
         for name in self._times:
-            found |= _parts_of_time(columns[name]) if name in columns else dict.fromkeys(TIME_ROWS, unknown)
-        return found
+            encoded |= _parts_of_time(columns[name]) if name in columns else dict.fromkeys(TIME_ROWS, unknown)
+        return encoded
 
 
 def _parts_of_time(seconds: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Return hour of the day and weekday from Monday, both from 1, as int32; 0 where unknown."""
+    """Return the hour of the day and the weekday from Monday, both counted from 1, as int32; 0 = unknown."""
     known = tf.math.is_finite(seconds)
     hours = tf.floor(tf.where(known, seconds, 0.0) / 3600.0)
     hour = tf.math.floormod(hours, 24.0)
@@ -191,22 +202,22 @@ def _parts_of_time(seconds: tf.Tensor) -> dict[str, tf.Tensor]:
 
 
 def _frequent(known: tuple[str, ...], column: NDArray[Any], bound: Bound) -> tuple[str, ...]:
-    """Return the known names and, as far as there is room, the most frequent others; ties by name."""
+    """Return the known names and, up to the bound, the most frequent other names; ties go by name."""
     counts = Counter(column[[isinstance(value, str) and value != "" for value in column]].tolist())
     for name in known:
         counts.pop(name, None)
     new = sorted(
-        (name for name in counts if counts[name] >= bound.least), key=lambda name: (-counts[name], name)
+        (name for name in counts if counts[name] >= bound.min_count), key=lambda name: (-counts[name], name)
     )
-    return (*known, *new[: max(0, bound.most - len(known))])
+    return (*known, *new[: max(0, bound.max_names - len(known))])
 
 
 def _strings(column: NDArray[Any]) -> NDArray[np.object_]:
-    """Return names with "" for what is not a string."""
+    """Return names, with "" for each value that is not a string."""
     flat = [value if isinstance(value, str) else "" for value in column.ravel()]
     return np.array(flat, dtype=object).reshape(column.shape)
 
 
 def _numbers(column: NDArray[Any]) -> NDArray[np.float64]:
-    """Return numbers with NaN for None."""
+    """Return numbers, with NaN for None."""
     return column.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Sessions as flat arrays, and the prefix → target examples made of them."""
+"""Sessions as flat arrays, and the prefix → target examples made from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from models.data.vocabulary import Vocabulary
 
 OUTCOMES = ("added", "purchased")
-"""Columns of events that tell what came of them later, so that no model may see them beside the items."""
+"""Columns of events that tell what happened later. No model may read them as inputs."""
+
+USER = "user"
+"""The column of sessions that holds the shoppers' pseudonyms."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,12 @@ class SessionLog:
         items: int32 [n_events], positions into `catalogue`, session after session.
         offsets: int64 [n_sessions + 1]; session s is items[offsets[s]:offsets[s + 1]].
         catalogue: object [n_catalogue], the item ids as strings.
-        ended_at: float64 [n_sessions], seconds since the epoch; the order 0, 1, 2, … where times are unknown.
-        context: columns with one value a session; e.g. "device_type": object [n_sessions].
-        event_context: columns with one value an event; e.g. "event_type": object [n_events]. Those named in
-            OUTCOMES are bool.
-        item_features: columns with one value an item; e.g. "category": object [n_catalogue]. What is not
-            known is None or NaN, here as in the other columns.
+        ended_at: float64 [n_sessions], seconds since the epoch; if the times are unknown, 0, 1, 2, …
+        context: columns with one value per session; e.g. "device_type": object [n_sessions].
+        event_context: columns with one value per event; e.g. "event_type": object [n_events]. The columns
+            named in OUTCOMES are bool.
+        item_features: columns with one value per item; e.g. "category": object [n_catalogue]. In all columns
+            None and NaN mean unknown.
     """
 
     items: NDArray[np.int32]
@@ -43,7 +46,8 @@ class SessionLog:
     def __post_init__(self) -> None:
         if len(self.offsets) != len(self.ended_at) + 1 or self.offsets[-1] != len(self.items):
             raise ValueError(
-                "a session log needs one offset more than sessions, the last the number of events; received "
+                "a session log needs one more offset than sessions, and the last offset is the number of "
+                "events; received "
                 f"{len(self.offsets)} offsets ending in {self.offsets[-1] if len(self.offsets) else None}, "
                 f"{len(self.ended_at)} sessions, {len(self.items)} events"
             )
@@ -63,7 +67,7 @@ class SessionLog:
         ended_at: Sequence[float] | NDArray[np.float64] | None = None,
         context: Mapping[str, NDArray[Any]] | None = None,
     ) -> SessionLog:
-        """Build a log from lists of item ids; the catalogue is in order of first sight."""
+        """Build a log from lists of item ids. The catalogue has the order in which items first occur."""
         positions: dict[str, int] = {}
         items: list[int] = []
         offsets = [0]
@@ -106,7 +110,7 @@ class SessionLog:
         return np.repeat(np.arange(len(self)), self.lengths)
 
     def select(self, indices: NDArray[Any] | slice) -> SessionLog:
-        """Keep the sessions of these indices (or of this boolean mask or slice), in the order given."""
+        """Keep the sessions with these indices (or of this boolean mask or slice), in this order."""
         chosen = np.arange(len(self))[indices]
         lengths = self.lengths[chosen]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -122,15 +126,15 @@ class SessionLog:
         )
 
     def ids(self) -> NDArray[np.object_]:
-        """Return the ids of the items that occur, in catalogue order (a selection may use few of them)."""
+        """Return the ids of the items that occur, in catalogue order (a selection may have few of them)."""
         return self.catalogue[np.flatnonzero(np.bincount(self.items, minlength=len(self.catalogue)))]
 
     @staticmethod
     def concat(logs: Sequence[SessionLog]) -> SessionLog:
-        """Join logs in the order given, over the union of their catalogues.
+        """Join logs in this order, with the union of their catalogues.
 
-        Columns of sessions and events that not every log has are left out. An item's features are those that
-        the latest log knows.
+        Columns of sessions and events that only some logs have are left out. An item's features come from the
+        latest log that knows them.
         """
         if not logs:
             return SessionLog.from_lists([])
@@ -145,24 +149,24 @@ class SessionLog:
             np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
             catalogue,
             np.concatenate([log.ended_at for log in logs]),
-            _joined([log.context for log in logs]),
-            _joined([log.event_context for log in logs]),
+            _joined_columns([log.context for log in logs]),
+            _joined_columns([log.event_context for log in logs]),
             _latest_features(logs, positions),
         )
 
 
-def _joined(columns: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    """Return the columns that all of several logs have, one log's after the other's."""
-    shared = set.intersection(*(set(one) for one in columns))
-    return {name: np.concatenate([one[name] for one in columns]) for name in sorted(shared)}
+def _joined_columns(logs: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Return the columns that all logs have, the values of one log after those of the other."""
+    shared = set.intersection(*(set(columns) for columns in logs))
+    return {name: np.concatenate([columns[name] for columns in logs]) for name in sorted(shared)}
 
 
 def _latest_features(logs: Sequence[SessionLog], positions: Mapping[str, int]) -> dict[str, NDArray[Any]]:
-    """Return each item's features, as the latest log that knows them has them.
+    """Return each item's features, from the latest log that knows them.
 
     Args:
-        logs: the older first.
-        positions: each item's place in the union of their catalogues.
+        logs: the older logs first.
+        positions: each item's place in the union of the catalogues.
     """
     features: dict[str, NDArray[Any]] = {}
     for log in logs:
@@ -178,33 +182,33 @@ def _latest_features(logs: Sequence[SessionLog], positions: Mapping[str, int]) -
 
 @dataclass(frozen=True)
 class Context:
-    """What is known of sessions beside their items; a model reads the columns it was trained with.
+    """What is known about sessions beside their items. A model reads the columns of its training.
 
     Attributes:
-        sessions: columns with one value a session, [b].
-        events: columns with one value an item of the session, [b, length], left-padded as the items are.
+        sessions: columns with one value per session, [b].
+        events: columns with one value per item of the session, [b, length], left-padded like the items.
     """
 
     sessions: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     events: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def rows(self, rows: slice) -> Context:
-        """Return what is known of some of the sessions."""
+        """Return the context of some of the sessions."""
         sessions = {name: column[rows] for name, column in self.sessions.items()}
         return Context(sessions, {name: column[rows] for name, column in self.events.items()})
 
 
 @dataclass(frozen=True)
 class EncodedExamples:
-    """Examples in a vocabulary's indices, unknown prefix items left out, as models read them.
+    """Examples as models read them: in a vocabulary's indices, without unknown prefix items.
 
     Attributes:
-        items: int32 [n], known items of all sessions, flat.
+        items: int32 [n], the known items of all sessions, flat.
         start: int64 [n_examples], where each prefix starts in `items`.
         end: int64 [n_examples], where it ends (exclusive).
-        targets: int32 [n_examples]; 0 = a target that the vocabulary does not know.
-        session_columns: columns with one value an example, of its session: [n_examples].
-        event_columns: columns with one value an item: [n].
+        targets: int32 [n_examples]; 0 = a target that is not in the vocabulary.
+        session_columns: columns with one value per example, of its session: [n_examples].
+        event_columns: columns with one value per item: [n].
     """
 
     items: NDArray[np.int32]
@@ -217,14 +221,14 @@ class EncodedExamples:
     def prefixes(self, rows: NDArray[Any] | slice, max_length: int) -> NDArray[np.int32]:
         """Return the last `max_length` items of these prefixes, left-padded with 0: int32 [b, length].
 
-        The length is that of the longest prefix asked for, at least 1.
+        The length is that of the longest of these prefixes, at least 1.
         """
         place, known = self._places(rows, max_length)
         padded = self.items[place] if len(self.items) else np.zeros(place.shape)
         return np.where(known, padded, 0).astype(np.int32)
 
     def context(self, rows: NDArray[Any] | slice, max_length: int) -> Context:
-        """Return what is known beside the items of these prefixes; padding has any value."""
+        """Return the context of these prefixes. Padding has any value."""
         place, _ = self._places(rows, max_length)
         return Context(
             {name: column[rows] for name, column in self.session_columns.items()},
@@ -234,7 +238,7 @@ class EncodedExamples:
     def _places(
         self, rows: NDArray[Any] | slice, max_length: int
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Return where in `items` each place of these prefixes is, and whether it is one, [b, length]."""
+        """Return the place in `items` of each position of the prefixes, and False at padding: [b, length]."""
         start = np.maximum(self.start[rows], self.end[rows] - max_length)
         lengths = self.end[rows] - start
         width = max(1, int(lengths.max(initial=0)))
@@ -244,12 +248,12 @@ class EncodedExamples:
 
 @dataclass(frozen=True)
 class Examples:
-    """Prefix → target pairs of a log: the first `position` items of a session lead to the next one.
+    """Prefix → target pairs of a log: the first `position` items of a session are followed by the target.
 
     Attributes:
         log: the sessions.
         session: int32 [n], each example's session.
-        position: int32 [n], the index of its target in that session; its prefix is everything before.
+        position: int32 [n], the index of its target in that session; the prefix is everything before it.
     """
 
     log: SessionLog
@@ -263,7 +267,9 @@ class Examples:
     @property
     def targets(self) -> NDArray[np.object_]:
         """Return the target ids, object [n]."""
-        return self.log.catalogue[self.log.items[self.log.offsets[self.session] + self.position]]
+        events = self.log.offsets[self.session] + self.position
+        targets: NDArray[np.object_] = self.log.catalogue[self.log.items[events]]
+        return targets
 
     def prefix(self, row: int) -> list[str]:
         """Return one example's prefix as item ids."""
@@ -275,7 +281,7 @@ class Examples:
         return Examples(self.log, self.session[rows], self.position[rows])
 
     def encode(self, vocabulary: Vocabulary) -> EncodedExamples:
-        """Translate to a vocabulary's indices, without prefix items that it does not know and OUTCOMES."""
+        """Translate to a vocabulary's indices, without unknown prefix items and OUTCOMES."""
         indices = vocabulary.encode(self.log.catalogue)[self.log.items]
         known = indices > 0
         before = np.concatenate([[0], np.cumsum(known)])
@@ -291,10 +297,10 @@ class Examples:
 
     @classmethod
     def from_pairs(cls, pairs: Iterable[tuple[Sequence[str], str]]) -> Examples:
-        """Build examples from (prefix, target) pairs, as benchmark files hold them.
+        """Build examples from (prefix, target) pairs, as they stand in benchmark files.
 
-        A pair that is the beginning of the pair before it belongs to the same session: the files list a
-        session's pairs from the longest to the shortest.
+        The files list a session's pairs from the longest to the shortest. So a pair that is the beginning of
+        the pair before it belongs to the same session.
         """
         sequences: list[list[str]] = []
         session: list[int] = []
@@ -311,7 +317,7 @@ class Examples:
 
 
 def next_item_examples(log: SessionLog) -> Examples:
-    """Make an example of every position but the first of every session."""
+    """Make an example of every position of every session, except the first."""
     session = log.session_of_event
     position = np.arange(log.n_events) - log.offsets[session]
     keep = position > 0
@@ -324,9 +330,9 @@ def decay_weights(
     """Weigh each session by 0.5 ** (age / half_life), scaled to a mean of 1.
 
     Args:
-        ended_at: float64 [n], end of each session, in any unit.
-        now: the moment that ages are counted to; default the latest end.
-        half_life: age at which a session weighs one half, in the same unit; None = all weigh 1.
+        ended_at: float64 [n], the end of each session, in any unit.
+        now: the moment at which the age is 0; by default the latest end.
+        half_life: the age at which a session weighs one half, in the same unit; None = all weigh 1.
 
     Returns:
         float32 [n].
@@ -340,4 +346,4 @@ def decay_weights(
         return np.ones(len(ended_at), np.float32)
     now = float(np.max(ended_at)) if now is None else now
     weights = np.exp2(-np.maximum(now - ended_at, 0.0) / half_life)
-    return (weights / weights.mean()).astype(np.float32)
+    return np.asarray(weights / weights.mean(), np.float32)

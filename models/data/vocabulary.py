@@ -1,4 +1,4 @@
-"""The vocabulary: which item has which row, growing without moving the rows that are there."""
+"""The vocabulary: the row of each item. New items get new rows, and old rows do not move."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 
 class Vocabulary:
-    """Item ids and their indices; index 0 is padding and stands for every unknown item.
+    """Item ids and their indices. Index 0 is padding and also stands for every unknown item.
 
-    Counts travel along: how often each item was seen in training, decayed as the training was. They give
-    the popularity that negatives are sampled by and the fallback of empty sessions.
+    The vocabulary also has the counts: how often each item was seen in training, with the decay of the
+    training. By these counts negatives are sampled, and popular items are recommended to empty sessions.
 
     Attributes:
         ids: object [size], the item id of each index; ids[0] is "" and never an item.
@@ -34,7 +34,7 @@ class Vocabulary:
 
     @property
     def size(self) -> int:
-        """Return the number of indices: the items and the padding."""
+        """Return the number of indices: all items and the padding."""
         return len(self.ids)
 
     def __len__(self) -> int:
@@ -42,33 +42,34 @@ class Vocabulary:
         return len(self.ids) - 1
 
     def __contains__(self, item: object) -> bool:
-        """Tell whether the item is known."""
+        """Tell whether the vocabulary has the item."""
         return item in self._index
 
     def encode(self, items: Iterable[Any]) -> NDArray[np.int32]:
-        """Return the index of each item, int32 [n]; 0 where unknown."""
+        """Return the index of each item, int32 [n]; 0 = unknown."""
         known = self._index
         return np.fromiter((known.get(item, 0) for item in items), np.int32)
 
     def decode(self, indices: NDArray[Any]) -> NDArray[np.object_]:
         """Return the item id of each index, in the shape of `indices`."""
-        return self.ids[indices]
+        items: NDArray[np.object_] = self.ids[indices]
+        return items
 
     def grow(self, items: Iterable[str]) -> Vocabulary:
-        """Return a vocabulary with the items that were unknown added at the end, with counts of 0."""
+        """Return a vocabulary with the unknown items added at the end, with counts of 0."""
         new = [item for item in dict.fromkeys(items) if item not in self._index]
         return Vocabulary([*self.ids[1:], *new], np.concatenate([self.counts, np.zeros(len(new))]))
 
     def with_counts(self, counts: NDArray[np.float64]) -> Vocabulary:
-        """Return the same items with other counts."""
+        """Return a vocabulary with the same items and other counts."""
         return Vocabulary(self.ids[1:], counts)
 
     def popular(self, k: int) -> NDArray[np.int64]:
-        """Return the indices of the k most frequent items; ties to the earlier index."""
+        """Return the indices of the k items with the highest counts; ties go to the lower index."""
         return 1 + np.argsort(-self.counts[1:], kind="stable")[:k]
 
     def save(self, path: Path) -> None:
-        """Write JSON: {"items": [...], "counts": [...]}, padding left out."""
+        """Write JSON: {"items": [...], "counts": [...]}, without the padding."""
         content = {"items": list(self.ids[1:]), "counts": self.counts[1:].tolist()}
         path.write_text(json.dumps(content), encoding="utf-8")
 

@@ -1,10 +1,10 @@
 """Ranking metrics for predictions with one target each, and their bootstrap intervals.
 
-Every metric takes `ranks`, int [n]: the place of each prediction's target in the full ranking of all items,
-counted from 1; 0 = the target is not among the items at all, always a miss. k is the length of the list.
-The mean of no predictions is 0.0.
+Every metric takes `ranks`, int [n]: the rank of each prediction's target in the full ranking of all items,
+counted from 1. Rank 0 means that the target is not among the items, which is always a miss. k is the length
+of the list. The mean of no predictions is 0.0.
 
-With one target a prediction, recall@k equals hit_rate@k (which some papers print as P@k), and precision@k
+With one target per prediction, recall@k equals hit_rate@k (which some papers print as P@k), and precision@k
 is that divided by k.
 """
 
@@ -29,41 +29,41 @@ def _check(k: int) -> None:
 
 
 def hits(ranks: Ranks, k: int) -> NDArray[np.bool_]:
-    """Tell of each prediction whether its target is among the first k: 1 ≤ rank ≤ k."""
+    """Tell for each prediction whether its target is among the first k: 1 ≤ rank ≤ k."""
     _check(k)
     return (ranks >= 1) & (ranks <= k)
 
 
 def reciprocal_ranks(ranks: Ranks, k: int) -> NDArray[np.float64]:
-    """Return 1 / rank where rank ≤ k, else 0, for each prediction."""
+    """Return for each prediction 1 / rank if rank ≤ k, else 0."""
     return np.where(hits(ranks, k), 1.0 / np.maximum(ranks, 1), 0.0)
 
 
 def discounted_gains(ranks: Ranks, k: int) -> NDArray[np.float64]:
-    """Return 1 / log2(1 + rank) where rank ≤ k, else 0, for each prediction."""
+    """Return for each prediction 1 / log2(1 + rank) if rank ≤ k, else 0."""
     return np.where(hits(ranks, k), 1.0 / np.log2(1.0 + np.maximum(ranks, 1)), 0.0)
 
 
 def precision_at_k(ranks: Ranks, k: int) -> float:
     """Return precision@k: relevant items among the first k, divided by k, averaged over predictions.
 
-    Formula: (1/n) Σ [1 ≤ rank ≤ k] / k. The denominator is k, also where the catalogue has fewer than k
-    items, so with one target it is at most 1/k. No predictions: 0.0.
+    Formula: (1/n) Σ [1 ≤ rank ≤ k] / k. The denominator is k, even if the catalogue has fewer than k
+    items. With one target the metric is at most 1/k. No predictions: 0.0.
     """
     return _mean(hits(ranks, k)) / k
 
 
 def recall_at_k(ranks: Ranks, k: int) -> float:
-    """Return recall@k: relevant items among the first k, divided by all relevant ones, averaged.
+    """Return recall@k: relevant items among the first k, divided by all relevant items, averaged.
 
-    Formula: (1/n) Σ [1 ≤ rank ≤ k] / 1. The denominator is 1, the one target, also for a target that the
-    model does not know (rank 0). No predictions: 0.0.
+    Formula: (1/n) Σ [1 ≤ rank ≤ k] / 1. The denominator is 1, the one target, even if the model does not
+    know the target (rank 0). No predictions: 0.0.
     """
     return _mean(hits(ranks, k))
 
 
 def hit_rate_at_k(ranks: Ranks, k: int) -> float:
-    """Return hit_rate@k: the share of predictions whose first k hold the target.
+    """Return hit_rate@k: the share of predictions whose first k items contain the target.
 
     Formula: (1/n) Σ [1 ≤ rank ≤ k]. The denominator is the number of predictions, unknown targets
     included. No predictions: 0.0.
@@ -72,7 +72,7 @@ def hit_rate_at_k(ranks: Ranks, k: int) -> float:
 
 
 def mrr_at_k(ranks: Ranks, k: int) -> float:
-    """Return mrr@k: the mean of 1/rank, where a rank beyond k counts 0.
+    """Return mrr@k: the mean of 1/rank, where a rank above k counts 0.
 
     Formula: (1/n) Σ [1 ≤ rank ≤ k] / rank. The denominator is the number of predictions, misses included.
     No predictions: 0.0.
@@ -81,7 +81,7 @@ def mrr_at_k(ranks: Ranks, k: int) -> float:
 
 
 def ndcg_at_k(ranks: Ranks, k: int) -> float:
-    """Return ndcg@k: the mean of 1/log2(1 + rank), where a rank beyond k counts 0.
+    """Return ndcg@k: the mean of 1/log2(1 + rank), where a rank above k counts 0.
 
     Formula: DCG / ideal DCG; with one target the ideal is 1/log2(2) = 1. The denominator of the mean is
     the number of predictions. No predictions: 0.0.
@@ -90,15 +90,15 @@ def ndcg_at_k(ranks: Ranks, k: int) -> float:
 
 
 def coverage_at_k(top: NDArray[np.integer[Any]], k: int, n_items: int) -> float:
-    """Return coverage@k: the share of items that stand among the first k of any prediction.
+    """Return coverage@k: the share of the items that are among the first k of at least one prediction.
 
     Formula: |union of each prediction's first k| / n_items. Index 0 (padding) never counts. No predictions
     or no items: 0.0.
 
     Args:
         top: int [n, at least k], each prediction's list, best first, as vocabulary indices.
-        k: how many of each list count.
-        n_items: number of items that could be shown, padding not counted.
+        k: how many items of each list count.
+        n_items: the number of items that could be shown, without padding.
 
     Raises:
         ValueError: lists shorter than k, although there are k items.
@@ -130,10 +130,10 @@ PER_EXAMPLE: dict[str, Callable[[Ranks, int], NDArray[Any]]] = {
 
 
 def per_example(name: str, ranks: Ranks) -> NDArray[np.float64]:
-    """Return a metric's value for each prediction, by its full name, e.g. "recall@20".
+    """Return a metric's value for each prediction, by the metric's full name, e.g. "recall@20".
 
     Raises:
-        ValueError: a name that is none.
+        ValueError: a name that is not a metric.
     """
     metric, _, k = name.partition("@")
     if metric not in PER_EXAMPLE or not k.isdigit():
@@ -144,7 +144,7 @@ def per_example(name: str, ranks: Ranks) -> NDArray[np.float64]:
 def summarize_ranks(
     ranks: Ranks, top: NDArray[np.integer[Any]], n_items: int, ks: Sequence[int] = (1, 5, 10, 20)
 ) -> dict[str, float]:
-    """Return every metric at every k as {"recall@20": …}, coverage included."""
+    """Return every metric at every k, including coverage, as {"recall@20": …}."""
     summary = {f"{name}@{k}": metric(ranks, k) for name, metric in BY_RANK.items() for k in ks}
     return summary | {f"coverage@{k}": coverage_at_k(top, k, n_items) for k in ks}
 
@@ -152,15 +152,15 @@ def summarize_ranks(
 def resampled_means(
     values: NDArray[np.float64], groups: NDArray[Any], *, seed: int = 0, resamples: int = 1000
 ) -> NDArray[np.float64]:
-    """Draw whole groups with replacement and average the examples drawn, again and again.
+    """Draw whole groups with replacement, and average the drawn examples; repeat this `resamples` times.
 
-    Metrics that come together as columns share their draws, which costs little more than one of them.
+    Metrics in several columns share the draws, which costs little more than one metric.
 
     Args:
         values: float [n, m], m values of each example.
         groups: [n], each example's group.
-        seed: of the draws.
-        resamples: number of draws.
+        seed: the seed of the draws.
+        resamples: the number of repetitions.
 
     Returns:
         float64 [resamples, m].
@@ -186,17 +186,17 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Return the percentile interval of the mean of `values`, resampling sessions.
 
-    The examples of one session depend on each other, so sessions are drawn, not examples.
+    The examples of one session depend on each other. So sessions are drawn, not single examples.
 
     Args:
         values: float [n], a metric's value for each example (see `per_example`).
         groups: [n], each example's session.
-        seed: of the resampling.
-        resamples: number of resamples.
-        level: share of resampled means inside the interval.
+        seed: the seed of the resampling.
+        resamples: the number of resamples.
+        level: the share of the resampled means that lie inside the interval.
 
     Returns:
-        (low, high); (0.0, 0.0) for no examples, like the mean itself.
+        (low, high); (0.0, 0.0) without examples, like the mean.
     """
     if len(values) == 0:
         return 0.0, 0.0
@@ -215,13 +215,13 @@ def bootstrap_difference(
     resamples: int = 1000,
     level: float = 0.95,
 ) -> tuple[float, float, float]:
-    """Return mean(a - b) and its percentile interval, paired: both are values of the same examples.
+    """Return mean(a - b) and its percentile interval, paired: a and b are values of the same examples.
 
     Returns:
-        (mean, low, high); zeros for no examples.
+        (mean, low, high); zeros without examples.
 
     Raises:
-        ValueError: unequal lengths.
+        ValueError: a and b have different lengths.
     """
     if len(a) != len(b):
         raise ValueError(f"paired values should be of the same examples, received {len(a)} and {len(b)}")

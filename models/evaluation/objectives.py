@@ -1,8 +1,8 @@
-"""What the next item shall be: any at all, one that goes into the cart, or one that is bought.
+"""The objectives: the next item, the next item added to the cart, and the next item bought.
 
-A log may tell of each event whether its session adds, or orders, that item then or later (`added` and
-`purchased` of SessionLog.event_context). By that a target weighs more or less in training, and evaluation
-looks at each kind of target by itself.
+A log may tell for each event whether its session adds or orders the item, at this event or later (`added` and
+`purchased` of SessionLog.event_context). Training weighs targets by these columns, and evaluation measures
+each kind of target separately.
 """
 
 from __future__ import annotations
@@ -14,46 +14,46 @@ from models.data.sequences import Examples, SessionLog
 from models.options import TrainingOptions
 
 OBJECTIVES = {"next_cart": "added", "next_purchase": "purchased"}
-"""The objectives beside the next item, and the column that tells their targets."""
+"""The objectives beside the next item, and the column that marks their targets."""
 
 
 def target_weights(
     log: SessionLog, weights: NDArray[np.float32], options: TrainingOptions
 ) -> NDArray[np.float32]:
-    """Return what each event counts as a target: its session's weight times its objective's.
+    """Return the weight of each event as a target: the weight of its session times that of its objective.
 
-    One that is bought weighs options.objective_purchase, else one that is added to the cart
-    options.objective_cart, any other options.objective_view, scaled to a mean of 1 over all but the sessions'
-    first events. In a log that tells neither all weigh 1.
+    A target that is bought weighs options.objective_purchase. Any other target that is added to the cart
+    weighs options.objective_cart, and all others weigh options.objective_view. These weights are scaled to a
+    mean of 1 over all events except the first of each session. In a log without both columns all weigh 1.
 
     Args:
-        log: sessions.
+        log: the sessions.
         weights: float32 [n_sessions].
-        options: of the training.
+        options: the options of the training.
 
     Returns:
         float32 [n_events].
     """
     by_event = np.repeat(weights, log.lengths)
-    told = [column for column in OBJECTIVES.values() if column in log.event_context]
-    if not told:
+    marked = [column for column in OBJECTIVES.values() if column in log.event_context]
+    if not marked:
         return by_event
-    counted = np.full(log.n_events, options.objective_view)
+    objective = np.full(log.n_events, options.objective_view)
     for column, weight in zip(OBJECTIVES.values(), options.objectives[1:], strict=True):
-        if column in told:
-            counted[log.event_context[column].astype(bool)] = weight
+        if column in marked:
+            objective[log.event_context[column].astype(bool)] = weight
     is_target = np.ones(log.n_events, bool)
     is_target[log.offsets[:-1][log.lengths > 0]] = False
-    total = counted[is_target].sum()
+    total = objective[is_target].sum()
     scale = np.count_nonzero(is_target) / total if total else 0.0
-    return (by_event * counted * scale).astype(np.float32)
+    return np.asarray(by_event * objective * scale, np.float32)
 
 
 def objectives_of(examples: Examples) -> dict[str, NDArray[np.bool_]]:
-    """Return which examples have a target of each objective beside the next item.
+    """Return for each objective beside the next item which examples have such a target.
 
     Returns:
-        name to bool [n_examples]; only objectives that have a target.
+        each objective's name with bool [n_examples]; only objectives that have a target.
     """
     event = examples.log.offsets[examples.session] + examples.position
     masks = {

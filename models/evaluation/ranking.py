@@ -1,4 +1,4 @@
-"""Full ranking: where each example's target stands among all items, no sampled negatives."""
+"""Full ranking: the rank of each example's target among all items, without sampled negatives."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from models.evaluation.metrics import summarize_ranks
 from models.options import Progress
 from models.recommender import Recommender
 
-SCORES_AT_ONCE = 1 << 25  # 128 MiB of float32: products of fewer rows took a quarter longer a row
-AT_A_TIME = 2  # chunks: while the scores of one are multiplied on all cores, the other is ranked on one
+SCORES_AT_ONCE = 1 << 25  # 128 MiB of float32; with fewer rows the products took a quarter longer per row
+CHUNKS_AT_ONCE = 2  # while one chunk is scored on all cores, the other chunk is ranked on one core
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Ranking:
     """The outcome of a full ranking.
 
     Attributes:
-        ranks: int32 [n], from 1; 0 = the model does not know the target: a miss.
+        ranks: int32 [n], from 1; 0 = the model does not know the target, which is a miss.
         top: int32 [n, k], the first k items of each example, as the model's vocabulary indices.
         session: int32 [n], each example's session, for bootstrap intervals.
-        n_items: items ranked.
+        n_items: the number of items that were ranked.
     """
 
     ranks: NDArray[np.int32]
@@ -39,7 +39,7 @@ class Ranking:
         return len(self.ranks)
 
     def select(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Ranking:
-        """Keep these examples, e.g. those of a slice."""
+        """Keep these examples, e.g. the examples of a slice."""
         return Ranking(self.ranks[rows], self.top[rows], self.session[rows], self.n_items)
 
 
@@ -48,17 +48,17 @@ def rank_targets(
 ) -> Ranking:
     """Rank every example's target among all items of the model.
 
-    Equal scores rank by vocabulary index, the lower first, so that a rank agrees with the list shown. A
-    prefix without a known item is ranked by popularity, as `recommend` does, unless the model knows the
-    session by its context. Memory is bounded: examples are taken in chunks, by length, AT_A_TIME of them at a
-    time.
+    Equal scores rank by vocabulary index, the lower index first, so that a rank agrees with the recommended
+    list. For a prefix without a known item the items are ranked by popularity, as in `recommend`, unless the
+    model knows the session by its context. To limit memory, the examples are sorted by length and ranked in
+    chunks, CHUNKS_AT_ONCE at a time.
     """
     encoded = examples.encode(model.vocabulary)
     n_items = len(model.vocabulary)
     ranks = np.zeros(len(examples), np.int32)
     top = np.zeros((len(examples), min(k, n_items)), np.int32)
     is_known = encoded.end > encoded.start
-    is_known |= model.knows(Context(encoded.session_columns), len(examples))
+    is_known |= model.known_by_context(Context(encoded.session_columns), len(examples))
     known = np.flatnonzero(is_known)
     order = known[np.argsort((encoded.end - encoded.start)[known], kind="stable")]
     chunk = max(1, min(1024, SCORES_AT_ONCE // max(1, n_items)))
@@ -70,8 +70,8 @@ def rank_targets(
         return len(rows)
 
     chunks = [order[at : at + chunk] for at in range(0, len(order), chunk)]
-    done = sum(map(rank, chunks[:1]))  # alone: a model may first have to make its scorer
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
+    done = sum(map(rank, chunks[:1]))  # alone, because a model may first have to make its scorer
+    with ThreadPoolExecutor(CHUNKS_AT_ONCE) as pool:
         for ranked in pool.map(rank, chunks[1:]):
             done += ranked
             if progress:
@@ -86,5 +86,5 @@ def rank_targets(
 
 
 def summarize(ranking: Ranking, ks: Sequence[int] = (1, 5, 10, 20)) -> dict[str, float]:
-    """Return every metric at every k: {"recall@20": …, "coverage@20": …}; see `metrics.py` beside."""
+    """Return every metric at every k: {"recall@20": …, "coverage@20": …}; see models.evaluation.metrics."""
     return summarize_ranks(ranking.ranks, ranking.top, ranking.n_items, ks)

@@ -1,45 +1,43 @@
-"""Matrix factorization: items and known users as vectors, sessions folded in by least squares."""
+"""Matrix factorization: items and known users have factors; sessions are folded in by least squares."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from models.data.sequences import Context, SessionLog
-from models.data.vocabulary import Vocabulary
+from models.data.sequences import USER, Context, SessionLog
 from models.factors.least_squares import Observations, loss, solve
-from models.options import Progress, TrainingOptions, TrainingReport, session_weights
-from models.recommender import ModelError, Recommender
+from models.options import Learned, Progress, Training, TrainingOptions
+from models.recommender import Recommender
 
-PREFIX_DECAY = 0.25  # over so many mean lengths, what an item of the session counts falls by e
+PREFIX_DECAY = 0.25  # over so many mean session lengths the weight of an item falls by the factor e
 PADDED_SCORE = -1e9
-POPULARITY = 1e-6  # far below what the factors say: orders items only where they say nothing
+POPULARITY = 1e-6  # far below the scores of the factors: it orders only items whose factors are 0
 
 
 class FactorScorer(tf.Module):
-    """Scores every item for sessions folded in; what is exported.
+    """Scores every item for sessions that are folded in. This module is exported.
 
-    With Y the item factors and P = unobserved weight · YᵀY + λI, a session with items S of weights C has
-    the factor x = (P + Y_SᵀCY_S)⁻¹Y_SᵀC·1 (Hu, Koren, Volinsky, ICDM 2008), which is
-    P⁻¹Y_Sᵀ(C⁻¹ + Y_S P⁻¹Y_Sᵀ)⁻¹·1: as few equations as the session has items. With P = LLᵀ and Z = YL⁻ᵀ,
-    the scores Yx are Z Z_Sᵀs, where (C⁻¹ + Z_S Z_Sᵀ)s = 1. A known user's factor u takes the place of 0 as
-    what x is without a session: then Yx = Z(Lᵀu + Z_Sᵀs), where (C⁻¹ + Z_S Z_Sᵀ)s = 1 - Y_S u.
+    Let Y be the item factors and P = unobserved weight · YᵀY + λI. A session with items S of weights C has
+    the factor x = (P + Y_SᵀCY_S)⁻¹Y_SᵀC·1 (Hu, Koren, Volinsky, ICDM 2008). This equals
+    P⁻¹Y_Sᵀ(C⁻¹ + Y_S P⁻¹Y_Sᵀ)⁻¹·1, which has only as many equations as the session has items. With P = LLᵀ
+    and Z = YL⁻ᵀ, the scores Yx are Z Z_Sᵀs, where (C⁻¹ + Z_S Z_Sᵀ)s = 1. Without a session, x is 0, or the
+    factor u of a known user. With u, Yx = Z(Lᵀu + Z_Sᵀs), where (C⁻¹ + Z_S Z_Sᵀ)s = 1 - Y_S u.
 
     Attributes:
-        max_length: the last items of a session that it reads.
+        max_length: how many of a session's last items it reads.
     """
 
     def __init__(
-        self, table: NDArray[np.float64], popularity: NDArray[np.float64], length: float, n: int
+        self, table: NDArray[np.float64], popularity: NDArray[np.float64], mean_length: float, max_length: int
     ) -> None:
         super().__init__()
-        self.max_length = tf.Variable(n, trainable=False)
-        self._decay = PREFIX_DECAY * length
+        self.max_length = tf.Variable(max_length, trainable=False)
+        self._decay = PREFIX_DECAY * mean_length
         self._width = table.shape[1]
         last = POPULARITY * popularity[:, None]
         last[0] = PADDED_SCORE
@@ -55,14 +53,15 @@ class FactorScorer(tf.Module):
         input_signature=[tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None), tf.float32)]
     )
     def score_from(self, prefixes: tf.Tensor, before: tf.Tensor) -> tf.Tensor:
-        """Score as `score` does, from the users' Lᵀu, float32 [b, d]; zeros where unknown."""
+        """Score as `score` does, with the users' Lᵀu, float32 [b, d]; zeros for unknown users."""
         known = tf.cast(prefixes > 0, tf.float32)
         factors = tf.gather(self._table, prefixes)[:, :, :-1] * known[:, :, None]
         length = tf.shape(prefixes)[1]
         inverse = tf.exp(tf.range(length - 1, -1, -1, dtype=tf.float32) / self._decay)
         system = tf.matmul(factors, factors, transpose_b=True) + tf.linalg.diag(inverse)
         missing = known - tf.linalg.matvec(factors, before)
-        # Divided by the diagonal's root on both sides: weights far apart would cost float32 its precision.
+        # Both sides are divided by the root of the diagonal. Otherwise very different weights would cost
+        # float32 its precision.
         root = tf.sqrt(tf.linalg.diag_part(system))
         system /= root[:, :, None] * root[:, None, :]
         solved = tf.linalg.solve(system, (missing / root)[:, :, None])[:, :, 0] / root
@@ -76,11 +75,11 @@ class _State:
     """What the model has learned.
 
     Attributes:
-        items: float64 [size, d].
-        users: float64 [n_users, d], of known users.
+        items: float64 [size, d], the item factors.
+        users: float64 [n_users, d], the factors of known users.
         names: the users' pseudonyms and their rows.
-        gram: float64 [d, d], of all rows learned from, users or sessions, decayed as counts are.
-        mean_length: of the sessions, in items.
+        gram: float64 [d, d], the Gram matrix of all users or sessions of the trainings, decayed like counts.
+        mean_length: the mean length of a session, in items.
     """
 
     items: NDArray[np.float64]
@@ -95,63 +94,40 @@ class _State:
 
 
 class Factorization(Recommender):
-    """Implicit matrix factorization by alternating least squares (iALS) of users, or sessions, and items.
+    """Implicit matrix factorization of users (or sessions) and items by alternating least squares (iALS).
 
-    A session's row is its user's where the log's context has `user`, pseudonyms, "" or None = unknown; else
-    it is a row of its own, which is folded in again whenever it is scored. An observed item weighs
-    options.confidence times what an unobserved one does (Hu, Koren, Volinsky, ICDM 2008; on settings see
-    Rendle et al., "Revisiting the Performance of iALS on Item Recommendation Benchmarks", RecSys 2022). A
-    warm start takes what there is as what items and users are unless the new sessions say otherwise: factors
-    are drawn to their old values, not to 0. All events count alike, whatever the objectives.
+    If the log's context has the column `user` (pseudonyms; "" or None = unknown), a session belongs to the
+    row of its user. Other sessions have rows of their own, which are computed again at each scoring. An
+    observed item weighs options.confidence times as much as an unobserved item (Hu, Koren, Volinsky, ICDM
+    2008; on the settings see Rendle et al., "Revisiting the Performance of iALS on Item Recommendation
+    Benchmarks", RecSys 2022). In a warm start the regularization draws the factors to their old values, not
+    to 0. All events count alike, for every objective.
     """
 
     name = "factorization"
+    fixed_options = ("embedding_size",)
 
     def __init__(self, options: TrainingOptions | None = None) -> None:
         super().__init__(options)
         self._state: _State | None = None
         self._scorer: FactorScorer | None = None
 
-    def fit(
-        self,
-        log: SessionLog,
-        weights: NDArray[np.float32] | None = None,
-        options: TrainingOptions | None = None,
-        progress: Progress | None = None,
-    ) -> TrainingReport:
-        """Factorize from random item factors; see `Recommender.fit`."""
-        self.options = options or self.options
-        self.vocabulary = Vocabulary()
-        self._state = None
-        return self._train(log, weights, progress, self.options.epochs)
+    @property
+    def is_trained(self) -> bool:
+        """Tell whether the model has factors."""
+        return self._state is not None
 
-    def warm_start(
-        self,
-        log: SessionLog,
-        weights: NDArray[np.float32] | None = None,
-        options: TrainingOptions | None = None,
-        progress: Progress | None = None,
-    ) -> TrainingReport:
-        """Solve for the users and items of the log again; see `Recommender.warm_start`."""
-        options = options or self.options
-        if self._state:
-            self._refuse_change(options, ("embedding_size",))
-        self.options = options
-        return self._train(log, weights, progress, options.warm_epochs if self._state else options.epochs)
+    def _forget(self) -> None:
+        self._state = self._scorer = None
 
-    def _train(
-        self, log: SessionLog, weights: NDArray[np.float32] | None, progress: Progress | None, epochs: int
-    ) -> TrainingReport:
-        began = perf_counter()
-        weights = session_weights(log, weights, self.options)
-        before = len(self.vocabulary)
-        items = self._count_items(log, weights)
-        by_event = np.repeat(weights, log.lengths).astype(np.float64)
-        losses = self._sweep(log, items, by_event, epochs, progress)
-        seconds = perf_counter() - began
-        targets, now = int(np.maximum(log.lengths - 1, 0).sum()), len(self.vocabulary)
-        rate = targets * epochs / max(seconds, 1e-9)
-        return TrainingReport(len(log), targets, epochs, epochs, now, now - before, seconds, rate, losses)
+    def _learn(self, training: Training) -> Learned:
+        """Solve for users (or sessions) and items in turn; a warm start solves for those of the log."""
+        is_continued = training.is_warm and self.is_trained
+        epochs = self.options.warm_epochs if is_continued else self.options.epochs
+        items = self._count_items(training)
+        weights = np.repeat(training.weights, training.log.lengths).astype(np.float64)
+        losses = self._sweep(training.log, items, weights, epochs, training.progress)
+        return Learned(epochs, steps=epochs, losses=losses)
 
     def _sweep(
         self,
@@ -161,7 +137,7 @@ class Factorization(Recommender):
         epochs: int,
         progress: Progress | None,
     ) -> tuple[float, ...]:
-        """Solve for rows and items in turn; return the mean loss of an observation after each sweep."""
+        """Solve for rows and items in turn; return the mean loss per observation after each sweep."""
         old = self._state or _State.empty(self.options.embedding_size)
         row_of_session, names = _rows(log, old.names)
         seen = Observations.of(row_of_session[log.session_of_event], items, weights)
@@ -194,13 +170,13 @@ class Factorization(Recommender):
     def _precision(
         self, factors: NDArray[np.float64], gram: NDArray[np.float64] | float = 0.0
     ) -> NDArray[np.float64]:
-        """Return what draws the other side to its prior: all of this side, unobserved, and a ridge."""
+        """Return the precision of the other side's prior: the unobserved items (or rows) and a ridge."""
         ridge = self.options.regularization * np.eye(factors.shape[1])
         precision: NDArray[np.float64] = (gram + factors.T @ factors) / self.options.confidence + ridge
         return precision
 
     def _grown(self, old: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the item factors with a row for every item, new ones small and random."""
+        """Return the item factors with a row for every item; new rows are small and random."""
         width = self.options.embedding_size
         generator = np.random.default_rng((self.options.seed, len(old)))
         new = generator.standard_normal((self.vocabulary.size - len(old), width)) * 0.1 / width**0.5
@@ -209,21 +185,21 @@ class Factorization(Recommender):
         return grown
 
     def scores(self, prefixes: NDArray[np.int32], context: Context | None = None) -> NDArray[np.float32]:
-        """Score each item by its factor and the session's, and its user's where the context has `user`."""
+        """Score each item by its factor and the session's; the user's factor counts if the context has it."""
         scorer = self.scorer()
         assert self._state
         before = np.zeros((len(prefixes), self.options.embedding_size), np.float32)
-        users = context.sessions.get("user") if context else None
+        users = context.sessions.get(USER) if context else None
         if users is not None:
             lower = np.linalg.cholesky(self._precision(self._state.items))
-            found = np.array([self._state.names.get(user, -1) for user in users])
-            before[found >= 0] = self._state.users[found[found >= 0]] @ lower
+            rows = np.array([self._state.names.get(user, -1) for user in users])
+            before[rows >= 0] = self._state.users[rows[rows >= 0]] @ lower
         scores: NDArray[np.float32] = scorer.score_from(prefixes, before).numpy()
         scores[:, 0] = -np.inf
         return scores
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return factors, the users' pseudonyms, and what a warm start needs."""
+        """Return the factors, the users' pseudonyms, and the values that a warm start needs."""
         self.scorer()
         assert self._state
         return {
@@ -235,16 +211,16 @@ class Factorization(Recommender):
         }
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Take over what `arrays` gave."""
+        """Take over what `arrays` returned."""
         names = {str(name): row for row, name in enumerate(arrays["names"])}
         mean_length = float(arrays["mean_length"][0])
         self._state = _State(arrays["items"], arrays["users"], names, arrays["gram"], mean_length)
         self._scorer = None
 
     def scorer(self) -> FactorScorer:
-        """Return the scorer; no user is in it: sessions are folded in."""
+        """Return the scorer. It contains no user; it folds sessions in."""
         if self._state is None:
-            raise ModelError("the factorization model is not trained yet: call fit or load first")
+            raise self._untrained_error()
         if self._scorer is None:
             lower = np.linalg.cholesky(self._precision(self._state.items))
             table = np.linalg.solve(lower, self._state.items.T).T
@@ -255,13 +231,13 @@ class Factorization(Recommender):
 
 
 def _rows(log: SessionLog, known: dict[str, int]) -> tuple[NDArray[np.int64], dict[str, int]]:
-    """Return each session's row, int64 [n_sessions], and every known user's.
+    """Return each session's row, int64 [n_sessions], and the row of every known user.
 
-    Users come first; a session of nobody has a row above theirs.
+    Users have the first rows. A session without a user has a row after them.
     """
     names = dict(known)
-    users = log.context.get("user", np.full(len(log), "", dtype=object))
+    users = log.context.get(USER, np.full(len(log), "", dtype=object))
     row = np.array([names.setdefault(str(user), len(names)) if user else -1 for user in users], np.int64)
-    nobody = np.flatnonzero(row < 0)
-    row[nobody] = len(names) + np.arange(len(nobody))
+    without_user = np.flatnonzero(row < 0)
+    row[without_user] = len(names) + np.arange(len(without_user))
     return row, names

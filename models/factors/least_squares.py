@@ -1,8 +1,9 @@
-"""Weighted least squares of many rows at once: one half of a sweep of alternating least squares."""
+"""Weighted least squares for many rows at once: one half of a sweep of alternating least squares."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +13,12 @@ NUMBERS_AT_ONCE = 1 << 22  # 32 MiB of float64
 
 @dataclass(frozen=True)
 class Observations:
-    """Which rows have which columns, and how much that weighs.
+    """A sparse matrix of weights: which rows have which columns, and the weight of each pair.
 
     Attributes:
-        rows: int64 [n], the rows that have something, growing.
+        rows: int64 [n], the rows that have a column, ascending.
         offsets: int64 [n + 1]; rows[r] has columns[offsets[r]:offsets[r + 1]].
-        columns: int64 [n_entries], distinct in a row, growing.
+        columns: int64 [n_entries], distinct within a row, ascending.
         weights: float64 [n_entries], above 0.
     """
 
@@ -28,18 +29,18 @@ class Observations:
 
     @classmethod
     def of(
-        cls, rows: NDArray[np.int64], columns: NDArray[np.integer], weights: NDArray[np.float64]
+        cls, rows: NDArray[np.int64], columns: NDArray[np.integer[Any]], weights: NDArray[np.float64]
     ) -> Observations:
-        """Group by row; weights of the same row and column add up, and those of 0 are left out."""
+        """Group by row. Weights of the same row and column are added; pairs with weight 0 are left out."""
         rows, columns, weights = rows[weights > 0], columns[weights > 0], weights[weights > 0]
         width = int(columns.max(initial=0)) + 1
         pairs, place = np.unique(rows * width + columns, return_inverse=True)
         summed = np.bincount(place, weights, minlength=len(pairs)).astype(np.float64)
-        there, counts = np.unique(pairs // width, return_counts=True)
-        return cls(there, np.concatenate([[0], np.cumsum(counts)]), pairs % width, summed)
+        distinct, counts = np.unique(pairs // width, return_counts=True)
+        return cls(distinct, np.concatenate([[0], np.cumsum(counts)]), pairs % width, summed)
 
     def transposed(self) -> Observations:
-        """Return the same with columns as rows; its columns are places in `rows`."""
+        """Return the transposed matrix. Its columns are places in `rows`."""
         places = np.repeat(np.arange(len(self.rows)), np.diff(self.offsets))
         return Observations.of(self.columns, places, self.weights)
 
@@ -50,14 +51,14 @@ def solve(
     precision: NDArray[np.float64],
     prior: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Return the factor of each row that explains its observations best.
+    """Return for each row the factor that explains its observations best.
 
-    For a row with columns S of weights C, it minimizes Σ_S c (1 - x·y)² + (x - prior)ᵀP(x - prior). With the
-    prior x₀ that is x₀ + P⁻¹Y_Sᵀ(C⁻¹ + Y_S P⁻¹Y_Sᵀ)⁻¹(1 - Y_S x₀), where a row has fewer observations than
-    factors have numbers, and x₀ + (P + Y_SᵀCY_S)⁻¹Y_SᵀC(1 - Y_S x₀) else.
+    For a row with columns S of weights C, the factor x minimizes Σ_S c (1 - x·y)² + (x - x₀)ᵀP(x - x₀), where
+    x₀ is the prior. If a row has at most d observations, the solution is
+    x₀ + P⁻¹Y_Sᵀ(C⁻¹ + Y_S P⁻¹Y_Sᵀ)⁻¹(1 - Y_S x₀), else x₀ + (P + Y_SᵀCY_S)⁻¹Y_SᵀC(1 - Y_S x₀).
 
     Args:
-        seen: n rows.
+        seen: the observations, of n rows.
         factors: float64 [n_columns, d], Y.
         precision: float64 [d, d], P, positive definite.
         prior: float64 [n, d].
@@ -72,7 +73,7 @@ def solve(
     order = np.argsort(counts, kind="stable")
     at = 0
     while at < len(order):
-        # As many rows as fit when padded to the longest; the rows grow, so padding is little.
+        # As many rows as fit when padded to the longest. The rows are sorted by length, so padding is short.
         longest = counts[order[at : at + NUMBERS_AT_ONCE]]
         sizes = np.arange(1, len(longest) + 1) * longest * (longest + 2 * width)
         fit = max(1, int(np.searchsorted(sizes, NUMBERS_AT_ONCE, side="right")))
@@ -94,18 +95,18 @@ def _short(
     pulled: NDArray[np.float64],
     prior: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Solve rows by as many equations as the longest has observations; shorter ones are padded with 0 = s."""
+    """Solve rows with as many equations as the longest row has observations; padding adds s = 0."""
     counts = np.diff(seen.offsets)[chosen]
     place = np.arange(int(counts[-1]))[None, :]
-    there = place < counts[:, None]
-    entries = np.where(there, seen.offsets[chosen][:, None] + place, 0)
+    is_entry = place < counts[:, None]
+    entries = np.where(is_entry, seen.offsets[chosen][:, None] + place, 0)
     columns = seen.columns[entries]
-    y = factors[columns] * there[:, :, None]
-    yp = pulled[columns] * there[:, :, None]
+    y = factors[columns] * is_entry[:, :, None]
+    yp = pulled[columns] * is_entry[:, :, None]
     system = y @ yp.transpose(0, 2, 1)
     diagonal = np.arange(system.shape[1])
-    system[:, diagonal, diagonal] += np.where(there, 1 / seen.weights[entries], 1.0)
-    missing = there - (y @ prior[:, :, None])[:, :, 0]
+    system[:, diagonal, diagonal] += np.where(is_entry, 1 / seen.weights[entries], 1.0)
+    missing = is_entry - (y @ prior[:, :, None])[:, :, 0]
     solved = np.linalg.solve(system, missing[:, :, None])
     return (yp.transpose(0, 2, 1) @ solved)[:, :, 0]
 
@@ -117,7 +118,7 @@ def _long(
     precision: NDArray[np.float64],
     prior: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Solve a row with many observations by as many equations as a factor has numbers."""
+    """Solve a row with many observations with as many equations as a factor has numbers."""
     entries = slice(seen.offsets[row], seen.offsets[row + 1])
     y = factors[seen.columns[entries]]
     weighted = y * seen.weights[entries][:, None]
@@ -126,7 +127,7 @@ def _long(
 
 
 def loss(seen: Observations, rows: NDArray[np.float64], factors: NDArray[np.float64]) -> float:
-    """Return the mean of (1 - x·y)² over the observations, by weight; 0 without any."""
+    """Return the weighted mean of (1 - x·y)² over the observations; 0 without observations."""
     total = 0.0
     owner = np.repeat(np.arange(len(rows)), np.diff(seen.offsets))
     step = max(1, NUMBERS_AT_ONCE // max(1, factors.shape[1]))

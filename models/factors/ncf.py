@@ -1,8 +1,7 @@
-"""Neural matrix factorization: two towers score each item, for the user and the session alike."""
+"""Neural matrix factorization (NCF): it scores each item for the user and the session."""
 
 from __future__ import annotations
 
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -10,92 +9,78 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.data.batches import Batches
-from models.data.sequences import Context, SessionLog
-from models.data.vocabulary import Vocabulary
+from models.data.sequences import USER, Context
 from models.evaluation.objectives import target_weights
-from models.factors.towers import WIDE, Towers, TowerScorer, TowerTrainer
-from models.options import Progress, TrainingOptions, TrainingReport, session_weights
-from models.recommender import ModelError, Recommender
-from models.sequential.sequence_model import SMALLEST_BATCH, STEPS_AN_EPOCH, WARM_UP_STEPS, sampling_shares
+from models.factors.neumf import WIDE, NeuMF, NeuMFScorer, NeuMFTrainer
+from models.options import Learned, Progress, Training, TrainingOptions
+from models.recommender import Recommender
+from models.sequential.base import (
+    MIN_BATCH_SIZE,
+    SEED_STEP,
+    STEPS_PER_EPOCH,
+    WARM_UP_STEPS,
+    sampling_shares,
+)
 
-# The network reads every pair of a target and a negative, which costs WIDE times what a product's number
-# does: of the negatives of other models, this one draws one in so many.
+# The network reads every pair of a target and a negative. A pair costs WIDE times as much as a number of a
+# matrix product. So the model draws only one negative where other models draw this many.
 FEWER_NEGATIVES = 4
 
 
 class NCF(Recommender):
     """Neural matrix factorization (NeuMF: He et al., "Neural Collaborative Filtering", WWW 2017).
 
-    The user's side is a known user, where the log's context has `user` (pseudonyms; "" or None = unknown),
-    and the session so far, so that sessions of nobody are scored too. Other than in the paper, the loss is
-    the cross-entropy among sampled items instead of one of each pair, and the factors are normalized.
+    The user's side is the session so far, and the user, if the log's context has the column `user`
+    (pseudonyms; "" or None = unknown). So sessions without a user are scored too. There are two differences
+    from the paper: the loss is the cross-entropy among sampled items, not of each pair, and the factors are
+    normalized.
     """
 
     name = "ncf"
     weighs_targets = True
+    fixed_options = ("embedding_size", "max_length")
 
     def __init__(self, options: TrainingOptions | None = None) -> None:
         super().__init__(options)
         self._names: dict[str, int] = {}
-        self._trainer: TowerTrainer | None = None
-        self._scorer: TowerScorer | None = None
+        self._trainer: NeuMFTrainer | None = None
+        self._scorer: NeuMFScorer | None = None
 
-    def fit(
-        self,
-        log: SessionLog,
-        weights: NDArray[np.float32] | None = None,
-        options: TrainingOptions | None = None,
-        progress: Progress | None = None,
-    ) -> TrainingReport:
-        """Train from scratch; see `Recommender.fit`."""
-        self.options = options or self.options
-        self.vocabulary, self._names, self._trainer = Vocabulary(), {}, None
-        return self._train(log, weights, progress, self.options.learning_rate, self.options.epochs)
+    @property
+    def is_trained(self) -> bool:
+        """Tell whether the model has weights."""
+        return self._trainer is not None
 
-    def warm_start(
-        self,
-        log: SessionLog,
-        weights: NDArray[np.float32] | None = None,
-        options: TrainingOptions | None = None,
-        progress: Progress | None = None,
-    ) -> TrainingReport:
-        """Train on with the weights and the optimizer state there are; see `Recommender.warm_start`."""
-        options = options or self.options
-        if self._trainer:
-            self._refuse_change(options, ("embedding_size", "max_length"))
-        self.options = options
-        return self._train(log, weights, progress, options.warm_learning_rate, options.warm_epochs)
+    def _forget(self) -> None:
+        self._names, self._trainer, self._scorer = {}, None, None
 
-    def _train(
-        self,
-        log: SessionLog,
-        weights: NDArray[np.float32] | None,
-        progress: Progress | None,
-        rate: float,
-        epochs: int,
-    ) -> TrainingReport:
-        began = perf_counter()
-        weights = session_weights(log, weights, self.options)
-        before = len(self.vocabulary)
-        self._count_items(log, weights)
-        users = self._rows(log.context.get("user", np.full(len(log), None)), grow=True)
+    def _learn(self, training: Training) -> Learned:
+        """Learn by gradient descent; a warm start keeps the weights and the optimizer's state."""
+        log, options = training.log, self.options
+        rate = options.warm_learning_rate if training.is_warm else options.learning_rate
+        epochs = options.warm_epochs if training.is_warm else options.epochs
+        self._count_items(training)
+        users = self._rows(log.context.get(USER, np.full(len(log), None)), grow=True)
         trainer = self._grown_trainer()
         batches = Batches(
-            log, target_weights(log, weights, self.options), self.vocabulary, self.options.max_length
+            log, target_weights(log, training.weights, options), self.vocabulary, options.max_length
         )
-        targets, now = batches.n_targets, len(self.vocabulary)
-        batch_size = min(self.options.batch_size, max(SMALLEST_BATCH, targets // STEPS_AN_EPOCH))
+        batch_size = min(options.batch_size, max(MIN_BATCH_SIZE, batches.n_targets // STEPS_PER_EPOCH))
         losses = self._run_epochs(
-            trainer, batches, users, batch_size=batch_size, rate=rate, epochs=epochs, progress=progress
+            trainer,
+            batches,
+            users,
+            batch_size=batch_size,
+            rate=rate,
+            epochs=epochs,
+            progress=training.progress,
         )
         self._scorer = self._make_scorer(trainer)
-        seconds = perf_counter() - began
-        steps, speed = epochs * batches.n_batches(batch_size), targets * epochs / max(seconds, 1e-9)
-        return TrainingReport(len(log), targets, steps, epochs, now, now - before, seconds, speed, losses)
+        return Learned(epochs, epochs * batches.n_batches(batch_size), losses, batches.n_targets)
 
     def _run_epochs(
         self,
-        trainer: TowerTrainer,
+        trainer: NeuMFTrainer,
         batches: Batches,
         users: NDArray[np.int32],
         *,
@@ -117,31 +102,33 @@ class NCF(Recommender):
         generator = np.random.default_rng((options.seed, first))
         losses, done = [], 0
         for epoch in range(epochs):
-            sums = []
+            batch_losses = []
             for batch in batches.epoch(batch_size, negatives, cumulated, generator):
                 now = np.float32(rate * min(1.0, (done + 1) / WARM_UP_STEPS, 1.01 - done / total))
-                seed = np.int32((options.seed + 7919 * (first + done)) % 2**31)
+                seed = np.int32((options.seed + SEED_STEP * (first + done)) % 2**31)
                 known = np.where(generator.random(len(batch.rows)) < options.dropout, 0, users[batch.rows])
-                sums.append(trainer.step((batch.sessions, known, batch.weights, batch.negatives), now, seed))
+                batch_losses.append(
+                    trainer.step((batch.sessions, known, batch.weights, batch.negatives), now, seed)
+                )
                 done += 1
                 if progress and done % 20 == 0:
                     progress(done / total, f"epoch {epoch + 1} of {epochs}")
-            losses.append(float(np.mean([value.numpy() for value in sums])) if sums else 0.0)
+            losses.append(float(np.mean([loss.numpy() for loss in batch_losses])) if batch_losses else 0.0)
         return tuple(losses)
 
     def _rows(self, users: NDArray[Any], grow: bool = False) -> NDArray[np.int32]:
-        """Return each user's row, int32 [n], 0 where unknown; `grow` gives those never seen one."""
+        """Return each user's row, int32 [n], 0 = unknown. With `grow`, new users get a row."""
         names = self._names
         if grow:
             for user in filter(None, users):
                 names.setdefault(str(user), len(names) + 1)
         return np.fromiter((names.get(str(user), 0) if user else 0 for user in users), np.int32)
 
-    def _grown_trainer(self) -> TowerTrainer:
-        """Return a trainer with a row for every item and user: old rows and slots unmoved.
+    def _grown_trainer(self) -> NeuMFTrainer:
+        """Return a trainer with a row for every item and user; old rows and slots do not change.
 
-        New items' factors are random, all else of a new row is 0: what is scored and learned at first is
-        what the session says.
+        The factors of new items are random, and all other numbers of a new row are 0. So at first only the
+        session decides the scores and the learning.
         """
         options, old = self.options, self._trainer
         width = options.embedding_size + WIDE
@@ -152,9 +139,9 @@ class NCF(Recommender):
         new[:, : options.embedding_size] = generator.standard_normal((len(new), options.embedding_size))
         new /= options.embedding_size**0.5
         new_users = np.zeros((len(self._names) + 1 - len(users), width), np.float32)
-        towers = old.towers if old else Towers(options)
+        network = old.network if old else NeuMF(options)
         items, users = np.concatenate([items, new]), np.concatenate([users, new_users])
-        trainer = TowerTrainer(items, users, towers, options)
+        trainer = NeuMFTrainer(items, users, network, options)
         if old:
             trainer.adam.restore(old.adam.arrays())
             trainer.user_adam.restore(old.user_adam.arrays())
@@ -162,44 +149,44 @@ class NCF(Recommender):
         return trainer
 
     def scores(self, prefixes: NDArray[np.int32], context: Context | None = None) -> NDArray[np.float32]:
-        """Score each item for the session, and for its user where the context has `user`."""
+        """Score each item for the session, and for its user if the context has the column `user`."""
         scorer = self.scorer()
         assert self._trainer
-        users = context.sessions.get("user") if context else None
+        users = context.sessions.get(USER) if context else None
         rows = np.zeros(len(prefixes), np.int32) if users is None else self._rows(users)
         scores: NDArray[np.float32] = scorer.score_for(prefixes, tf.gather(self._trainer.users, rows)).numpy()
         scores[:, 0] = -np.inf
         return scores
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return rows, the users' pseudonyms, weights and optimizer slots."""
+        """Return the rows, the users' pseudonyms, the weights and the optimizer's slots."""
         self.scorer()
         assert self._trainer
         trainer = self._trainer
         arrays = {"items": trainer.items.numpy(), "users": trainer.users.numpy()}
         arrays["names"] = np.array(list(self._names), dtype=np.str_)
-        arrays |= {f"towers/{name}": value.numpy() for name, value in trainer.towers.weights.items()}
+        arrays |= {f"towers/{name}": value.numpy() for name, value in trainer.network.weights.items()}
         arrays |= {f"adam/{name}": value for name, value in trainer.adam.arrays().items()}
         return arrays | {f"user_adam/{name}": value for name, value in trainer.user_adam.arrays().items()}
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Take over what `arrays` gave."""
-        towers = Towers(self.options)
-        for name, variable in towers.weights.items():
+        """Take over what `arrays` returned."""
+        network = NeuMF(self.options)
+        for name, variable in network.weights.items():
             variable.assign(arrays[f"towers/{name}"])
         self._names = {str(name): row for row, name in enumerate(arrays["names"], start=1)}
-        self._trainer = TowerTrainer(arrays["items"], arrays["users"], towers, self.options)
+        self._trainer = NeuMFTrainer(arrays["items"], arrays["users"], network, self.options)
         for adam, prefix in ((self._trainer.adam, "adam/"), (self._trainer.user_adam, "user_adam/")):
-            slots = {name[len(prefix) :]: one for name, one in arrays.items() if name.startswith(prefix)}
+            slots = {name[len(prefix) :]: slot for name, slot in arrays.items() if name.startswith(prefix)}
             adam.restore(slots)
         self._scorer = self._make_scorer(self._trainer)
 
     @staticmethod
-    def _make_scorer(trainer: TowerTrainer) -> TowerScorer:
-        return TowerScorer(trainer.towers, trainer.items, trainer.users[:1])
+    def _make_scorer(trainer: NeuMFTrainer) -> NeuMFScorer:
+        return NeuMFScorer(trainer.network, trainer.items, trainer.users[:1])
 
-    def scorer(self) -> TowerScorer:
-        """Return the scorer: towers and items; no user is in it."""
+    def scorer(self) -> NeuMFScorer:
+        """Return the scorer: the network and the items. It contains no user."""
         if self._scorer is None:
-            raise ModelError("the ncf model is not trained yet: call fit or load first")
+            raise self._untrained_error()
         return self._scorer

@@ -1,4 +1,4 @@
-"""The losses over sampled items, by name in LOSSES: a corrected softmax, and a pairwise one."""
+"""The losses over sampled items, by name in LOSSES: a corrected softmax loss and a pairwise loss."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-REGULARIZATION = 1.0  # of BPR-max, on cosines
+REGULARIZATION = 1.0  # the weight of the squared cosines in BPR-max
 
 
 @dataclass(frozen=True)
 class SampledItems:
-    """The embeddings that one batch reads, each once.
+    """The embeddings that one batch reads, each of them once.
 
     Attributes:
         rows: [r, d], normalized.
-        expected: [r], how often each is expected among the negatives.
-        drawn: [r], how often each is among them.
-        negatives: int32 [m], place of each negative in `rows`.
+        expected: [r], how often each item is expected among the negatives.
+        drawn: [r], how often each item is among the negatives.
+        negatives: int32 [m], the place of each negative in `rows`.
     """
 
     rows: tf.Tensor
@@ -32,14 +32,14 @@ def sampled_softmax(
 ) -> tf.Tensor:
     """Return the cross-entropy of each target among all items, [n].
 
-    The sum over all other items is estimated: a negative that is expected e times among the samples counts
-    1/e of its exponential (logQ: Bengio & Senécal 2008, Yi et al. 2019). What the target itself adds to that
-    estimate is taken out again, so no accidental hit counts. Scores are cosines over a temperature, hence
-    bounded, and no maximum needs to be subtracted.
+    The sum over all other items is estimated. A negative that is expected e times among the samples counts
+    1/e of its exponential (logQ: Bengio & Senécal 2008, Yi et al. 2019). If the target is among the
+    negatives, its part of the estimate is subtracted again. Scores are cosines divided by a temperature, so
+    they are bounded, and no maximum needs to be subtracted.
 
     Args:
         states: [n, d], normalized.
-        targets: int32 [n], place of each target in `items.rows`.
+        targets: int32 [n], the place of each target in `items.rows`.
         items: the embeddings of targets and negatives.
         temperature: cosines are divided by it.
     """
@@ -56,16 +56,16 @@ def sampled_softmax(
 def _sum_of_exponentials(
     states: tf.Tensor, negatives: tf.Tensor, shares: tf.Tensor
 ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, None]]]:
-    """Return Σ_j shares_j · exp(states · negatives_j), [n]: the costly part of a step.
+    """Return Σ_j shares_j · exp(states · negatives_j), [n]. This is the most expensive part of a step.
 
-    The gradient is written out, since it needs the [n, m] exponentials once and no other array of that size.
+    The gradient is written by hand: it needs the [n, m] exponentials, and no other array of that size.
     """
     exponentials = tf.exp(tf.matmul(states, negatives, transpose_b=True))
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, None]:
-        of_states = upstream[:, None] * tf.matmul(exponentials, shares[:, None] * negatives)
-        of_negatives = tf.matmul(exponentials, upstream[:, None] * states, transpose_a=True)
-        return of_states, shares[:, None] * of_negatives, None
+        by_states = upstream[:, None] * tf.matmul(exponentials, shares[:, None] * negatives)
+        by_negatives = tf.matmul(exponentials, upstream[:, None] * states, transpose_a=True)
+        return by_states, shares[:, None] * by_negatives, None
 
     return tf.linalg.matvec(exponentials, shares), gradient
 
@@ -73,15 +73,17 @@ def _sum_of_exponentials(
 def bpr_max(states: tf.Tensor, targets: tf.Tensor, items: SampledItems, temperature: float) -> tf.Tensor:
     """Return BPR-max of each target against the negatives, [n] (Hidasi & Karatzoglou 2018).
 
-    -log Σ_j s_j sigmoid(r - r_j) + REGULARIZATION Σ_j s_j c_j², where r is the target's score, c_j the cosine
-    of negative j, r_j = c_j / temperature its score, and s_j the softmax of the negatives' scores: those that
-    score highest count most. Scores are bounded, so no maximum needs to be subtracted. A negative that is the
-    target itself does not count; where no other is left, the loss is 0.
+    The loss is -log Σ_j s_j sigmoid(r - r_j) + REGULARIZATION Σ_j s_j c_j². Here r is the target's score, c_j
+    is the cosine of negative j, r_j = c_j / temperature is its score, and s_j is the softmax of the scores of
+    the negatives, so that the negatives with the highest scores count most. Scores are bounded, so no maximum
+    needs to be subtracted. A negative that is the target itself does not count. If no other negative is left,
+    the loss is 0.
 
     Args:
         states: [n, d], normalized.
-        targets: int32 [n], place of each target in `items.rows`.
-        items: the embeddings of targets and negatives; how often each was drawn is not corrected for.
+        targets: int32 [n], the place of each target in `items.rows`.
+        items: the embeddings of targets and negatives. The loss does not correct for how often an item was
+            drawn.
         temperature: cosines are divided by it.
     """
     cosine = tf.reduce_sum(states * tf.gather(items.rows, targets), -1, keepdims=True)
@@ -94,9 +96,15 @@ def bpr_max(states: tf.Tensor, targets: tf.Tensor, items: SampledItems, temperat
 def _bpr_max(
     cosine: tf.Tensor, cosines: tf.Tensor, counts: tf.Tensor, temperature: tf.Tensor
 ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, None, None]]]:
-    """Return BPR-max, [n], of the targets' cosines [n, 1] and the negatives' [n, m] that count (1, else 0).
+    """Return BPR-max, [n].
 
-    The gradient is written out, since the one that TensorFlow derives overflows where scores lie far apart.
+    The gradient is written by hand: the one that TensorFlow derives overflows where scores are far apart.
+
+    Args:
+        cosine: [n, 1], of the targets.
+        cosines: [n, m], of the negatives.
+        counts: [n, m], 1 where the negative counts, else 0.
+        temperature: scalar.
     """
     exponentials = tf.exp(cosines / temperature)
     weights = counts * exponentials
@@ -110,9 +118,9 @@ def _bpr_max(
         scale = upstream[:, None] / temperature
         won = pairs / exponentials  # sigmoid(r - r_j)
         slope = REGULARIZATION * (cosines * (cosines + 2.0 * temperature) - penalty)
-        of_cosines = weights / total * (1.0 + slope) - pairs / pairwise * won
-        of_cosine = tf.reduce_sum(pairs * (won - 1.0), -1, keepdims=True) / pairwise
-        return scale * of_cosine, scale * of_cosines, None, None
+        by_cosines = weights / total * (1.0 + slope) - pairs / pairwise * won
+        by_cosine = tf.reduce_sum(pairs * (won - 1.0), -1, keepdims=True) / pairwise
+        return scale * by_cosine, scale * by_cosines, None, None
 
     return loss[:, 0], gradient
 

@@ -1,4 +1,4 @@
-"""Adam that touches only the embedding rows a batch has read, with slots that can be saved and grown."""
+"""Adam that changes only the embedding rows that a batch read. Its slots can be saved and extended."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
 
 class Adam(tf.Module):
-    """Adam (Kingma & Ba 2015) for dense weights, and a lazy form of it for the rows of one big table.
+    """Adam (Kingma & Ba 2015) for dense weights, and lazy Adam for the rows of one large table.
 
-    A row's moments stand still while no batch reads it. Dense Adam would move the row on by its momentum
-    for some ten steps more, at a cost that grows with the items; to come as far, rows take a step that is
-    `row_rate` times as long.
+    The moments of a row do not change while no batch reads the row. Dense Adam would move the row by its
+    momentum for about ten more steps, at a cost that grows with the number of items. To move as far, a step
+    of a row is `row_rate` times as long.
     """
 
     def __init__(self, weights: Mapping[str, tf.Variable], table: tf.Variable, row_rate: float) -> None:
@@ -37,10 +37,10 @@ class Adam(tf.Module):
         """Take one step.
 
         Args:
-            gradients: of each dense weight, by name.
+            gradients: the gradient of each dense weight, by name.
             rows: int32 [r], distinct indices into the table.
             row_gradient: [r, d].
-            rate: learning rate, scalar.
+            rate: the learning rate, a scalar.
         """
         self.steps.assign_add(1.0)
         rate = rate * tf.sqrt(1.0 - BETA_2**self.steps) / (1.0 - BETA_1**self.steps)
@@ -56,25 +56,25 @@ class Adam(tf.Module):
         step = self._row_rate * rate * mean / (tf.sqrt(square) + EPSILON)
         self._table.scatter_sub(tf.IndexedSlices(step, rows))
 
-    def keep_rows(self, rows: NDArray[np.intp], gained: int) -> None:
-        """Keep the slots of some rows of the table, [r], in this order; let so many empty ones follow."""
+    def keep_rows(self, rows: NDArray[np.intp], added: int) -> None:
+        """Keep the slots of the table's rows `rows`, [r], in this order, and append `added` empty slots."""
         for slot in (self.row_mean, self.row_square):
-            slot.assign(np.pad(slot.numpy()[rows], ((0, gained), (0, 0))))
+            slot.assign(np.pad(slot.numpy()[rows], ((0, added), (0, 0))))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return steps and slots by name."""
+        """Return the steps and the slots by name."""
         slots = {"steps": self.steps, "row_mean": self.row_mean, "row_square": self.row_square}
         slots |= {f"mean/{name}": value for name, value in self.mean.items()}
         slots |= {f"square/{name}": value for name, value in self.square.items()}
         return {name: value.numpy() for name, value in slots.items()}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Take over what `arrays` gave; rows gained since then start with empty slots."""
+        """Take over what `arrays` returned. Rows that were added since then start with empty slots."""
         self.steps.assign(arrays["steps"])
         slots = {"row_mean": self.row_mean, "row_square": self.row_square}
         slots |= {f"mean/{name}": slot for name, slot in self.mean.items()}
         slots |= {f"square/{name}": slot for name, slot in self.square.items()}
         for name, slot in slots.items():
             shape = slot.numpy().shape
-            gained = [(0, now - then) for now, then in zip(shape, arrays[name].shape, strict=True)]
-            slot.assign(np.pad(arrays[name], gained))
+            added = [(0, now - saved) for now, saved in zip(shape, arrays[name].shape, strict=True)]
+            slot.assign(np.pad(arrays[name], added))

@@ -1,4 +1,4 @@
-"""What keeps a warm start from throwing a model about: averaged weights, and a bound on how items move."""
+"""What limits the changes of a warm start: averaged weights, and a limit to the moves of items."""
 
 from __future__ import annotations
 
@@ -6,63 +6,66 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-SNAPSHOTS = 8  # at most: each costs a copy of the table
+MAX_SNAPSHOTS = 8  # each snapshot costs a copy of the table
 
 
 class WeightAverage:
-    """The mean of a training's weights at some of its last steps.
+    """The mean of the weights at some of the last steps of a training.
 
     Izmailov et al., Averaging Weights Leads to Wider Optima and Better Generalization (UAI 2018).
 
     Args:
-        variables: what is averaged.
-        steps: of the whole training.
-        share: of these, the last ones that count; 0 averages nothing.
+        variables: the variables to average.
+        steps: the number of steps of the whole training.
+        share: the share of the steps, at the end, from which snapshots are taken; 0 averages nothing.
     """
 
     def __init__(self, variables: list[tf.Variable], steps: int, share: float) -> None:
         self._variables = variables
-        counted = min(SNAPSHOTS, round(share * steps))
-        places = steps - 1 - np.linspace(0, share * steps, counted, endpoint=False).astype(int)
-        self._places = set(places.tolist()) if counted > 1 else set()
+        snapshots = min(MAX_SNAPSHOTS, round(share * steps))
+        at_steps = steps - 1 - np.linspace(0, share * steps, snapshots, endpoint=False).astype(int)
+        self._at_steps = set(at_steps.tolist()) if snapshots > 1 else set()
         self._sums: list[NDArray[np.float32]] = []
 
     def after(self, step: int) -> None:
-        """Count the weights after a step, the first is 0, if it is one of those that count."""
-        if step in self._places:
+        """Take a snapshot after this step if one is due; the first step is 0."""
+        if step in self._at_steps:
             now = [variable.numpy() for variable in self._variables]
             self._sums = [a + b for a, b in zip(self._sums, now, strict=True)] if self._sums else now
 
-    def take(self) -> None:
-        """Give the variables their means."""
+    def assign(self) -> None:
+        """Set the variables to their means."""
         for variable, total in zip(self._variables, self._sums, strict=False):
-            variable.assign(total / np.float32(len(self._places)))
+            variable.assign(total / np.float32(len(self._at_steps)))
 
 
-def held_back(
-    before: NDArray[np.float32], after: NDArray[np.float32], reach: float
+def limit_moves(
+    before: NDArray[np.float32], after: NDArray[np.float32], radius: float
 ) -> tuple[NDArray[np.float32], int]:
-    """Return rows no further than `reach` from where they were on the unit sphere, and how many had been.
+    """Return rows that are at most `radius` from their old place on the unit sphere.
 
-    A row that went further is put on the arc that it took, as far along as the reach goes; its length stays.
-    An item's score is its cosine with a state, over the temperature, so for a given state no score changes by
-    more than reach / temperature.
+    A row that moved further is placed on the arc of its move, at the distance `radius`; its length stays.
+    The score of an item is its cosine with a state, divided by the temperature. For a given state no score
+    then changes by more than radius / temperature.
 
     Args:
         before: float32 [n, d].
         after: float32 [n, d].
-        reach: longest chord, above 0; 2 is the whole sphere.
+        radius: the longest chord, above 0; 2 is the whole sphere.
+
+    Returns:
+        float32 [n, d], and the number of rows that moved too far.
     """
     length = np.linalg.norm(after, axis=1, keepdims=True)
     start = before / np.maximum(np.linalg.norm(before, axis=1, keepdims=True), 1e-12)
     end = after / np.maximum(length, 1e-12)
-    far = np.flatnonzero(np.linalg.norm(end - start, axis=1) > reach)
+    far = np.flatnonzero(np.linalg.norm(end - start, axis=1) > radius)
     if not len(far):
         return after, 0
     cosine = np.sum(start[far] * end[far], 1, keepdims=True)
     across = end[far] - cosine * start[far]
     across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-12)
-    angle = 2 * np.arcsin(min(reach / 2, 1.0))
-    held = after.copy()
-    held[far] = length[far] * (np.cos(angle) * start[far] + np.sin(angle) * across)
-    return held, len(far)
+    angle = 2 * np.arcsin(min(radius / 2, 1.0))
+    limited = after.copy()
+    limited[far] = length[far] * (np.cos(angle) * start[far] + np.sin(angle) * across)
+    return limited, len(far)

@@ -1,1 +1,1 @@
-"""Online updates: changes of a champion's embeddings between two trainings."""
+"""Online updates: changes to a champion's embeddings between two trainings."""

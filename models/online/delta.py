@@ -1,7 +1,8 @@
-"""Online updates: after each session its shopper's and its items' embeddings move, on top of a trained model.
+"""Online updates: after each session, the embeddings of its shopper and its items move.
 
-NumPy alone, one session at a time: a session costs some products of small matrices, no TensorFlow and no
-batch. `models.online.model` scores with what moved, and folds it into the model.
+The delta stores the changes to a trained model. It uses only NumPy and learns one session at a time. A
+session costs a few products of small matrices, without TensorFlow and without batches. `models.online.model`
+scores with the changed embeddings, and folds them into the model.
 """
 
 from __future__ import annotations
@@ -14,33 +15,35 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.sequences import SessionLog
+from models.data.sequences import USER, SessionLog
 from models.data.vocabulary import Vocabulary
 from models.online.shoppers import Shoppers
 from models.recommender import ModelError, Recommender
 
 LEARNS_ONLINE = ("attention", "gru", "transformer")
-"""Models that score items by the cosine of a session's state with one row each of a table."""
+"""Models that score an item by the cosine of a session's state with the item's row of a table."""
 
-LONGEST = 64  # items of a session that are learned from, its last ones
-_DRAWS = 1 << 10  # sessions whose negatives are drawn at once
+MAX_LENGTH = 64  # how many of a session's last items are learned from
+_DRAWS_AT_ONCE = 1 << 10  # the negatives of so many sessions are drawn at once
 
 
 @dataclass(frozen=True)
 class OnlineOptions:
-    """How embeddings move.
+    """How the embeddings move.
 
     Attributes:
-        rate: weight of the current interaction where the model did not expect it at all; the past weighs the
-            rest. 0 learns nothing.
-        context: how far the items before move towards what followed, beside how far that moves towards them.
-        fade: what an item of the state weighs, as a share of what the one after it does.
-        negatives: items sampled by popularity that a session's states are held against.
-        largest_step: how far one session may move an item; all embeddings have a length of 1.
-        user_rate: weight of the current session in its shopper's vector; the past weighs the rest.
-        user_weight: of a shopper's vector, beside the state of the session, in what the session is scored by.
-        users: shoppers that have a vector, at most; the longest unseen leaves first.
-        seed: of the negatives.
+        rate: the weight of the current interaction if the model gave it a probability of 0; the past has the
+            rest of the weight. With 0 nothing is learned.
+        context: how far the items before the next item move towards it, as a multiple of how far the next
+            item moves towards them.
+        fade: the weight of an item in the state, as a share of the weight of the item after it.
+        negatives: how many items are sampled by popularity and compared with a session's states.
+        largest_step: how far one session may move an item. All embeddings have length 1.
+        user_rate: the weight of the current session in its shopper's vector; the past has the rest.
+        user_weight: the weight of a shopper's vector in the scores of a session; the session's state has
+            the weight 1.
+        users: the largest number of shoppers with a vector. The shopper unseen for longest leaves first.
+        seed: the seed of the negatives.
     """
 
     rate: float = 0.1
@@ -70,28 +73,30 @@ class OnlineOptions:
 
 
 class OnlineDelta:
-    """What the items of a trained model have moved by since, and its shoppers, learned session by session.
+    """The changes to a trained model's item embeddings, and the shoppers' vectors.
 
-    Each session is one step of SGD on the sampled softmax of the model's own training, in its space of
-    normalized embeddings. A state is the mean of the items before, the later the heavier. The item that
-    followed moves towards it, to (1 - w) past + w current, w = rate · (1 - p), where p is the probability
-    that the embeddings give that item: what was expected moves nothing. The items of the state move towards
-    what followed, and negatives away. A model's encoder stays as it is.
+    Both are learned session by session. Each session is one step of SGD on the sampled softmax loss of the
+    model's own training, in the space of its normalized embeddings. A state is a weighted mean of the items
+    before a position, in which later items weigh more. The next item moves towards the state, to
+    (1 - w) past + w current, with w = rate · (1 - p). Here p is the probability that the embeddings give to
+    the next item, so an expected item does not move. The items of the state move towards the next item, and
+    the negatives move away. The model's encoder does not change.
 
     An item that the model does not know gets a row from the items beside it, at the first session that has
-    both.
+    both the item and a known item.
 
-    A shopper, where a session's is known, has a vector u that predicts the first item of a session: item v by
-    its share of all events times exp(u·v / temperature). A session moves it by one step of SGD on that, to
-    (1 - w) past + w current, where w is the user rate, current the mean of the session's items less those
-    that u expected, and u is 0 at first. Items move as they do without it.
+    If the shopper of a session is known, the shopper has a vector u, which predicts the first item of a
+    session: the probability of item v is proportional to its share of all events times
+    exp(u·v / temperature). u is 0 at first. A session moves u by one step of SGD on this prediction, to
+    (1 - w) past + w current. Here w is the user rate, and current is the mean of the session's items minus
+    the mean of the items that u expected. The items move as they do without a shopper.
 
     Attributes:
-        options: how embeddings move.
-        shoppers: their vectors.
-        learned: sessions learned so far.
-        moved: bool [size], items whose row is no longer the model's.
-        table: float32 [size, d], the embeddings as they are now, normalized; row 0 is padding.
+        options: how the embeddings move.
+        shoppers: the vectors of the shoppers.
+        learned: the number of sessions learned.
+        moved: bool [size], the items whose row differs from the model's.
+        table: float32 [size, d], the present embeddings, normalized; row 0 is padding.
     """
 
     def __init__(
@@ -108,23 +113,23 @@ class OnlineDelta:
         self._ids: list[str] = [str(item) for item in vocabulary.ids]
         self._index = {item: place for place, item in enumerate(self._ids) if place}
         self.shoppers = Shoppers(table.shape[1], self.options.users)
-        self._rows = normalized(table)  # with room for more
+        self._rows = normalized(table)  # may have spare rows at the end
         self._moved = np.zeros(len(table), bool)
-        self._seen = np.zeros(len(table), np.float64)
+        self._counts = np.zeros(len(table), np.float64)
         shares = vocabulary.counts / max(vocabulary.counts.sum(), 1e-12)
         self._cumulated = np.cumsum(shares)
         self._expected = np.maximum(shares, 1e-9) * self.options.negatives
         self._drawn: tuple[int, NDArray[np.intp]] = (-1, np.zeros((0, 0), np.intp))
-        self._lags = self.options.fade ** np.arange(LONGEST, dtype=np.float32)
-        self._weights = self._weights_of(LONGEST - 1)
-        self._known = (0, vocabulary)
+        self._lags = self.options.fade ** np.arange(MAX_LENGTH, dtype=np.float32)
+        self._weights = self._state_weights(MAX_LENGTH - 1)
+        self._cached_vocabulary = (0, vocabulary)
 
     @classmethod
     def on(cls, recommender: Recommender, options: OnlineOptions | None = None) -> Self:
-        """Return a delta on a trained model that has not moved yet.
+        """Return a delta without changes on a trained model.
 
         Raises:
-            ModelError: a model that is none of LEARNS_ONLINE, or is not trained.
+            ModelError: a model that is not in LEARNS_ONLINE, or is not trained.
         """
         if recommender.name not in LEARNS_ONLINE:
             raise ModelError(
@@ -136,29 +141,32 @@ class OnlineDelta:
 
     @property
     def table(self) -> NDArray[np.float32]:
-        """Return the embeddings of all items as they are now, [size, d]."""
+        """Return the present embeddings of all items, [size, d]."""
         return self._rows[: len(self._ids)]
 
     @property
     def moved(self) -> NDArray[np.bool_]:
-        """Tell which items' rows are no longer the model's, [size]."""
+        """Tell which items' rows differ from the model's, [size]."""
         return self._moved[: len(self._ids)]
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """Return the model's vocabulary with the items that joined, and the events since counted."""
-        if self._known[0] != self.learned:
+        """Return the model's vocabulary with the new items added and the new events counted."""
+        if self._cached_vocabulary[0] != self.learned:
             grown = self._base.grow(self._ids[self._base.size :])
-            self._known = (self.learned, grown.with_counts(grown.counts + self._seen[: grown.size]))
-        return self._known[1]
+            self._cached_vocabulary = (
+                self.learned,
+                grown.with_counts(grown.counts + self._counts[: grown.size]),
+            )
+        return self._cached_vocabulary[1]
 
     def learn(self, session: Sequence[str], user: str | None = None) -> None:
-        """Learn from one finished session: item ids, oldest first, and its shopper's pseudonym."""
+        """Learn from one finished session: its item ids, oldest first, and its shopper's pseudonym."""
         self._learn(np.fromiter((self._index.get(item, 0) for item in session), np.intp), session, user)
 
     def learn_log(self, log: SessionLog) -> None:
-        """Learn from sessions one after the other, in their order; shoppers are the context's `user`."""
-        users = log.context.get("user", np.full(len(log), None))
+        """Learn from sessions one by one, in their order. The context's column `user` names the shoppers."""
+        users = log.context.get(USER, np.full(len(log), None))
         place = np.fromiter((self._index.get(item, 0) for item in log.catalogue), np.intp)
         for start, end, user in zip(log.offsets[:-1].tolist(), log.offsets[1:].tolist(), users, strict=True):
             items = log.items[start:end]
@@ -168,10 +176,10 @@ class OnlineDelta:
                 place[items] = [self._index.get(item, 0) for item in log.catalogue[items]]
 
     def _learn(self, rows: NDArray[np.intp], session: Iterable[str], user: Any) -> None:
-        """Learn from a session whose items have these rows, 0 = none yet."""
+        """Learn from a session whose items have these rows; 0 = no row yet."""
         self.learned += 1
         if not rows.all():
-            rows = self._joined(rows, list(session))
+            rows = self._add_unknown(rows, list(session))
         rows = rows[-len(self._lags) :]
         if isinstance(user, str) and user and len(rows):
             self._learn_shopper(user, rows)
@@ -182,27 +190,27 @@ class OnlineDelta:
         states = weights @ vectors[:-1]
         states /= np.sqrt(np.einsum("td,td->t", states, states))[:, None] + 1e-12
         drawn = self._negatives()
-        away = self._rows[drawn]
+        negatives = self._rows[drawn]
         scores = np.exp(np.einsum("td,td->t", states, vectors[1:]) / self._temperature)
-        others = np.exp(states @ away.T / self._temperature) / self._expected[drawn]
+        others = np.exp(states @ negatives.T / self._temperature) / self._expected[drawn]
         others[:, (drawn[:, None] == rows).any(1)] = 0.0
         total = scores + others.sum(1)
         surprise = options.rate * (1.0 - scores / total)
-        push = np.zeros_like(vectors)
-        push[1:] = surprise[:, None] * (states - vectors[1:])
-        push[:-1] += options.context * (weights.T @ (surprise[:, None] * (vectors[1:] - states)))
-        self._move(drawn, away, -options.rate * ((others / total[:, None]).T @ states))
+        steps = np.zeros_like(vectors)
+        steps[1:] = surprise[:, None] * (states - vectors[1:])
+        steps[:-1] += options.context * (weights.T @ (surprise[:, None] * (vectors[1:] - states)))
+        self._move(drawn, negatives, -options.rate * ((others / total[:, None]).T @ states))
         if len(set(rows.tolist())) < len(rows):
-            places, back = np.unique(rows, return_inverse=True)
-            whole = np.zeros((len(places), vectors.shape[1]), np.float32)
-            np.add.at(whole, back, push)
-            self._move(places, self._rows[places], whole)
+            distinct, place = np.unique(rows, return_inverse=True)
+            summed = np.zeros((len(distinct), vectors.shape[1]), np.float32)
+            np.add.at(summed, place, steps)
+            self._move(distinct, self._rows[distinct], summed)
         else:
-            self._move(rows, vectors, push)
-        self._seen[rows] += 1.0
+            self._move(rows, vectors, steps)
+        self._counts[rows] += 1.0
 
     def _learn_shopper(self, user: str, rows: NDArray[np.intp]) -> None:
-        """Move a shopper's vector towards the items of a session, and away from those expected instead."""
+        """Move a shopper's vector towards the items of a session, and away from the expected items."""
         vector, rate = self.shoppers.of([user])[0], self.options.user_rate
         sampled = self._rows[self._negatives()]
         scores = sampled @ vector / self._temperature
@@ -211,31 +219,35 @@ class OnlineDelta:
         self.shoppers.put(user, (1.0 - rate) * vector + rate * current)
 
     def _move(self, rows: NDArray[np.intp], vectors: NDArray[np.float32], steps: NDArray[np.float32]) -> None:
-        """Move items by steps, each at most the largest, and keep their length of 1."""
+        """Move items by steps of at most options.largest_step, and keep their length of 1."""
         lengths = np.sqrt(np.einsum("rd,rd->r", steps, steps))
         steps = steps * np.minimum(1.0, self.options.largest_step / np.maximum(lengths, 1e-12))[:, None]
-        there = vectors + steps
-        there /= np.sqrt(np.einsum("rd,rd->r", there, there))[:, None]
-        self._rows[rows] = there
+        moved = vectors + steps
+        moved /= np.sqrt(np.einsum("rd,rd->r", moved, moved))[:, None]
+        self._rows[rows] = moved
         self._moved[rows] = True
 
-    def _weights_of(self, longest: int) -> NDArray[np.float32]:
-        """Return how much each item counts in the state at each place, [n, n], rows that add up to 1."""
-        lag = np.arange(longest)[:, None] - np.arange(longest)[None, :]
+    def _state_weights(self, length: int) -> NDArray[np.float32]:
+        """Return the weight of each item in the state at each position, [n, n]; each row has the sum 1."""
+        lag = np.arange(length)[:, None] - np.arange(length)[None, :]
         weights = np.where(lag >= 0, self._lags[np.maximum(lag, 0)], 0.0).astype(np.float32)
-        return weights / weights.sum(1, keepdims=True)
+        return np.asarray(weights / weights.sum(1, keepdims=True), np.float32)
 
     def _negatives(self) -> NDArray[np.intp]:
-        """Return this session's negatives: they follow from the seed and the number of sessions alone."""
-        block, place = divmod(self.learned - 1, _DRAWS)
+        """Return this session's negatives. They follow only from the seed and the number of sessions."""
+        block, place = divmod(self.learned - 1, _DRAWS_AT_ONCE)
         if self._drawn[0] != block:
             generator = np.random.default_rng((self.options.seed, block))
-            draws = generator.random((_DRAWS, self.options.negatives)) * self._cumulated[-1]
+            draws = generator.random((_DRAWS_AT_ONCE, self.options.negatives)) * self._cumulated[-1]
             self._drawn = (block, np.searchsorted(self._cumulated, draws, side="right"))
-        return self._drawn[1][place]
+        drawn: NDArray[np.intp] = self._drawn[1][place]
+        return drawn
 
-    def _joined(self, rows: NDArray[np.intp], session: Sequence[str]) -> NDArray[np.intp]:
-        """Give the items that have no row one, from those beside them; return the rows of those that have."""
+    def _add_unknown(self, rows: NDArray[np.intp], session: Sequence[str]) -> NDArray[np.intp]:
+        """Add a row for each unknown item, from the items beside it; return the rows of the session.
+
+        A session without a known item gets no rows.
+        """
         known = rows > 0
         if not known.any():
             return rows[known]
@@ -243,20 +255,22 @@ class OnlineDelta:
         for item in dict.fromkeys(
             item for item, is_known in zip(session, known, strict=True) if not is_known
         ):
-            here = np.array([each == item for each in session])
-            near = self._lags[np.minimum(np.abs(places[known] - places[here][0]), len(self._lags) - 1)]
-            beside = near @ self._rows[rows[known]] / max(float(near.sum()), 1e-12)
-            rows = np.where(here, self._add(item, beside), rows)
+            is_item = np.array([other == item for other in session])
+            closeness = self._lags[
+                np.minimum(np.abs(places[known] - places[is_item][0]), len(self._lags) - 1)
+            ]
+            mean = closeness @ self._rows[rows[known]] / max(float(closeness.sum()), 1e-12)
+            rows = np.where(is_item, self._add(item, mean), rows)
         return rows
 
     def _add(self, item: str, vector: NDArray[np.float32]) -> int:
-        """Give an item a row; return its index."""
+        """Add a row for an item; return its index."""
         index = len(self._ids)
         if index == len(self._rows):
-            room = max(64, index // 4)
-            self._rows = np.concatenate([self._rows, np.zeros((room, self._rows.shape[1]), np.float32)])
-            self._moved = np.concatenate([self._moved, np.zeros(room, bool)])
-            self._seen = np.concatenate([self._seen, np.zeros(room)])
+            spare = max(64, index // 4)
+            self._rows = np.concatenate([self._rows, np.zeros((spare, self._rows.shape[1]), np.float32)])
+            self._moved = np.concatenate([self._moved, np.zeros(spare, bool)])
+            self._counts = np.concatenate([self._counts, np.zeros(spare)])
         self._ids.append(item)
         self._index[item] = index
         self._rows[index] = vector / max(float(np.linalg.norm(vector)), 1e-12)
@@ -264,39 +278,39 @@ class OnlineDelta:
         return index
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return what moved, and the shoppers, as arrays by name, without pickles."""
+        """Return the changed rows and the shoppers as arrays by name, without pickles."""
         rows = np.flatnonzero(self.moved)
         return {
             "base_size": np.array(self._base.size),
             "learned": np.array(self.learned),
             "rows": rows.astype(np.int32),
             "vectors": self._rows[rows],
-            "seen": self._seen[rows],
+            "seen": self._counts[rows],
             "new_items": np.array(self._ids[self._base.size :], dtype=np.str_),
             **self.shoppers.arrays(),
         }
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Take over what `arrays` gave, on a delta that has not moved yet.
+        """Take over what `arrays` returned, on a delta without changes.
 
         Raises:
-            ModelError: arrays of a delta on another model.
+            ModelError: the arrays belong to a delta on another model.
         """
         if int(arrays["base_size"]) != self._base.size or arrays["vectors"].shape[1:] != self.table.shape[1:]:
             raise ModelError(
-                f"a delta on a model of {int(arrays['base_size']) - 1} items, embedded in "
-                f"{arrays['vectors'].shape[-1]} numbers, cannot go on one of {len(self._base)} items in "
-                f"{self.table.shape[1]}"
+                f"a delta on a model of {int(arrays['base_size']) - 1} items with embeddings of "
+                f"{arrays['vectors'].shape[-1]} numbers does not fit a model of {len(self._base)} items with "
+                f"embeddings of {self.table.shape[1]} numbers"
             )
         for item in arrays["new_items"].tolist():
             self._add(item, np.zeros(self.table.shape[1], np.float32))
         rows = arrays["rows"]
-        self._rows[rows], self._seen[rows], self._moved[rows] = arrays["vectors"], arrays["seen"], True
+        self._rows[rows], self._counts[rows], self._moved[rows] = arrays["vectors"], arrays["seen"], True
         self.learned = int(arrays["learned"])
         self.shoppers.restore(arrays)
 
     def save(self, file: Path) -> None:
-        """Write what moved as one .npz file."""
+        """Write the changed rows and the shoppers as one .npz file."""
         np.savez(file, **self.arrays())  # type: ignore[arg-type]
 
     def load(self, file: Path) -> None:
@@ -305,12 +319,12 @@ class OnlineDelta:
             self.restore(dict(arrays))
 
     def load_shoppers(self, file: Path) -> None:
-        """Take over the shoppers alone of what `save` wrote, on a model that goes on from that delta's."""
+        """Take over only the shoppers that `save` wrote, on a later version of the delta's model."""
         with np.load(file, allow_pickle=False) as arrays:
             self.shoppers.restore(dict(arrays))
 
 
 def normalized(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return vectors [n, d] of length 1; those of length 0 stay."""
+    """Return vectors [n, d] of length 1; vectors of length 0 stay 0."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)

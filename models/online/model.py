@@ -1,4 +1,4 @@
-"""A trained model with an online delta on top: one that scores with it, and one that has taken it in."""
+"""A trained model with an online delta: a model that scores with both, and a model that contains both."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from models.data.sequences import Context, SessionLog
+from models.data.sequences import USER, Context
 from models.data.vocabulary import Vocabulary
 from models.online.delta import OnlineDelta
-from models.online.scorer import OnlineScorer, log_shares, personal
-from models.options import Progress, TrainingOptions, TrainingReport
+from models.online.scorer import OnlineScorer, log_shares, states_with_shoppers
+from models.options import Learned, Training, TrainingOptions
 from models.recommender import ModelError, Recommender, create
+from models.sequential.base import SequenceModel
 from models.sequential.scorer import Scorer
-from models.sequential.sequence_model import SequenceModel
 
 
 class OnlineModel(Recommender):
-    """Scores as the model does, by the embeddings of a delta, which may go on learning meanwhile.
+    """Scores with the model's encoder and the embeddings of a delta. The delta may learn meanwhile.
 
-    A shopper whom the delta knows is scored by the session's state and their vector; without an item, by that
-    and what is popular. The encoder is the model's. To train it on, fold the delta in: see `folded`.
+    For a shopper that the delta knows, the session's state and the shopper's vector score the items. In a
+    session without an item, the vector and the popularity score them. To continue training, fold the delta
+    in: see `folded`.
     """
 
     def __init__(self, base: Recommender, delta: OnlineDelta) -> None:
@@ -32,24 +33,26 @@ class OnlineModel(Recommender):
         self.delta = delta
         self._base = _sequence_model(base)
         encoder, weight = self._base.scorer().encoder, delta.options.user_weight
-        of_shoppers = tf.TensorSpec((None, base.options.embedding_size), tf.float32)
-        of_items = tf.TensorSpec((None, *of_shoppers.shape), tf.float32)
+        shoppers_spec = tf.TensorSpec((None, base.options.embedding_size), tf.float32)
+        items_spec = tf.TensorSpec((None, *shoppers_spec.shape), tf.float32)
         self._encode = tf.function(
-            lambda items, known, shoppers: personal(encoder(items, known)[:, -1], known, shoppers, weight),
-            [of_items, tf.TensorSpec((None, None), tf.bool), of_shoppers],
+            lambda items, known, shoppers: states_with_shoppers(
+                encoder(items, known)[:, -1], known, shoppers, weight
+            ),
+            [items_spec, tf.TensorSpec((None, None), tf.bool), shoppers_spec],
         )
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The delta's vocabulary, as it is now."""
+        """The delta's present vocabulary."""
         return self.delta.vocabulary
 
     @vocabulary.setter
     def vocabulary(self, vocabulary: Vocabulary) -> None:
-        """Pass over what the constructor sets: the delta knows its items."""
+        """Ignore the vocabulary that the base class sets: the delta has the items."""
 
     def scores(self, prefixes: NDArray[np.int32], context: Context | None = None) -> NDArray[np.float32]:
-        """Score every item by its cosine with the session's state, over the temperature."""
+        """Score every item by its cosine with the session's state, divided by the temperature."""
         table, known = self.delta.table, prefixes > 0
         shoppers = self._shoppers(context, len(prefixes))
         states = self._encode(table[prefixes], known, shoppers).numpy()
@@ -58,16 +61,17 @@ class OnlineModel(Recommender):
         scores[:, 0] = -np.inf
         return scores
 
-    def knows(self, context: Context, n: int) -> NDArray[np.bool_]:
-        """Tell which of n sessions are of shoppers that have a vector."""
-        return (self._shoppers(context, n) != 0.0).any(axis=1)
+    def known_by_context(self, context: Context, n: int) -> NDArray[np.bool_]:
+        """Tell which of n sessions have a shopper with a vector."""
+        has_vector: NDArray[np.bool_] = (self._shoppers(context, n) != 0.0).any(axis=1)
+        return has_vector
 
     def _shoppers(self, context: Context | None, n: int) -> NDArray[np.float32]:
-        users = context.sessions.get("user") if context else None
+        users = context.sessions.get(USER) if context else None
         return self.delta.shoppers.of([None] * n if users is None else users)
 
     def scorer(self) -> Scorer:
-        """Return the scorer of the model with the delta folded in, and of the shoppers, if there are any."""
+        """Return the scorer of the model with the delta folded in, with the shoppers if there are any."""
         whole = _sequence_model(folded(self._base, self.delta))
         if not len(self.delta.shoppers):
             return whole.scorer()
@@ -81,24 +85,22 @@ class OnlineModel(Recommender):
         )
 
     def export_scorer(self, directory: Path) -> None:
-        """Write a SavedModel; with shoppers it has the signature `in_context`, which reads `user`."""
+        """Write a SavedModel. With shoppers it has the signature `in_context`, which reads `user`."""
         scorer = self.scorer()
         signatures = {"serving_default": scorer.score}
         if isinstance(scorer, OnlineScorer):
             signatures["in_context"] = scorer.score_in_context
         tf.saved_model.save(scorer, str(directory), signatures=signatures)
 
-    def fit(
-        self,
-        log: SessionLog,
-        weights: NDArray[np.float32] | None = None,
-        options: TrainingOptions | None = None,
-        progress: Progress | None = None,
-    ) -> TrainingReport:
-        """Refuse."""
-        raise ModelError("a model with an online delta is not trained: fold the delta in first")
+    def _check_training(self, options: TrainingOptions, *, is_warm: bool) -> None:
+        """Refuse every training."""
+        raise ModelError("a model with an online delta cannot be trained: fold the delta in first")
 
-    warm_start = fit
+    def _learn(self, training: Training) -> Learned:
+        raise NotImplementedError("_check_training refuses every training")
+
+    def _forget(self) -> None:
+        raise NotImplementedError("_check_training refuses every training")
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the delta's arrays."""
@@ -110,10 +112,10 @@ class OnlineModel(Recommender):
 
 
 def folded(base: Recommender, delta: OnlineDelta) -> Recommender:
-    """Return a model of the base's kind whose rows are the delta's: it can learn on, be saved and served.
+    """Return a model of the base's kind with the delta's rows. It can be trained, saved and served.
 
-    A row keeps the length that it had; that of a new item is the mean of all. Encoder and optimizer are the
-    base's, which itself stays as it is.
+    A row keeps its length. The row of a new item gets the mean length of all rows. Encoder and optimizer are
+    the base's. The base does not change.
     """
     arrays = dict(_sequence_model(base).arrays())
     table = arrays["table"]

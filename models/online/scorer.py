@@ -1,4 +1,4 @@
-"""What a model with online updates exports: a session's state beside the vector of its shopper."""
+"""The exported part of a model with online updates: it reads a session's items and its shopper."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.data.features import FeatureReader, Features
-from models.layers.encoder import Encoder
+from models.data.sequences import USER
+from models.layers.blocks import Encoder
 from models.online.shoppers import Shoppers
 from models.sequential.scorer import Scorer
 
 
 class OnlineScorer(Scorer):
-    """Scores every item for sessions of shoppers who have a vector, or have none.
+    """Scores every item for sessions of shoppers with or without a vector.
 
-    `score` takes every shopper for unknown, and scores as `Scorer.score` does.
+    `score` treats every shopper as unknown, and scores as `Scorer.score` does.
     """
 
     def __init__(
@@ -30,7 +31,7 @@ class OnlineScorer(Scorer):
     ) -> None:
         super().__init__(table, encoder, temperature)
         self._weight = weight
-        self._rows = FeatureReader(Features({"user": shoppers.names}))
+        self._rows = FeatureReader(Features({USER: shoppers.names}))
         vectors = np.concatenate([shoppers.of([None]), shoppers.of(shoppers.names)])
         self._shoppers = tf.Variable(vectors, trainable=False)  # [1 + shoppers, d]
         self._popular = tf.Variable(log_shares(counts), trainable=False)  # [size]
@@ -38,42 +39,47 @@ class OnlineScorer(Scorer):
     @tf.function(
         input_signature=[
             tf.TensorSpec((None, None), tf.int32, name="prefixes"),
-            tf.TensorSpec((None,), tf.string, name="user"),
+            tf.TensorSpec((None,), tf.string, name=USER),
         ]
     )
     def score_in_context(self, prefixes: tf.Tensor, user: tf.Tensor) -> dict[str, tf.Tensor]:
         """Score sessions, int32 [b, length], of shoppers, pseudonyms [b], "" = unknown.
 
         Returns:
-            scores, float32 [b, size]; and known, bool [b]: whether there is an item or a shopper to score by.
+            scores, float32 [b, size]; and known, bool [b]: whether the session has a known item or a known
+            shopper.
         """
         items = prefixes > 0
         is_empty = ~tf.reduce_any(items, -1, keepdims=True)
-        shoppers = tf.gather(self._shoppers, self._rows({"user": user}, tf.shape(user))["user"])
-        scores = self._scores_of(personal(self._states(prefixes), items, shoppers, self._weight))
+        shoppers = tf.gather(self._shoppers, self._rows({USER: user}, tf.shape(user))[USER])
+        scores = self._state_scores(
+            states_with_shoppers(self._states(prefixes), items, shoppers, self._weight)
+        )
         scores += tf.where(is_empty, self._popular, 0.0)
         return {"scores": scores, "known": tf.reduce_any(shoppers != 0.0, -1) | ~is_empty[:, 0]}
 
 
-def personal(states: tf.Tensor, items: tf.Tensor, shoppers: tf.Tensor, weight: float) -> tf.Tensor:
-    """Return what sessions are scored by: states and shoppers' vectors, the vector alone without an item.
+def states_with_shoppers(
+    states: tf.Tensor, items: tf.Tensor, shoppers: tf.Tensor, weight: float
+) -> tf.Tensor:
+    """Return the sum of states and shoppers' vectors, normalized; without an item, the vector alone.
 
     Args:
-        states: [b, d], normalized; anything where there is no item.
-        items: bool [b, length], where there is one.
-        shoppers: [b, d]; zeros where unknown, which leaves a state as it is.
-        weight: of a shopper's vector, beside 1 for the state.
+        states: [b, d], normalized; any value for a session without an item.
+        items: bool [b, length], True where the session has an item.
+        shoppers: [b, d]; zeros for an unknown shopper, with which the state stays the same.
+        weight: the weight of a shopper's vector; the state has the weight 1.
     """
     is_known = tf.reduce_any(shoppers != 0.0, -1, keepdims=True)
     mixed = tf.math.l2_normalize(states + weight * shoppers, -1, epsilon=1e-12)
-    within = tf.where(is_known, mixed, states)
-    return tf.where(tf.reduce_any(items, -1, keepdims=True), within, shoppers)
+    with_items = tf.where(is_known, mixed, states)
+    return tf.where(tf.reduce_any(items, -1, keepdims=True), with_items, shoppers)
 
 
 def log_shares(counts: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the logarithm of each item's share of all events, [size], each counted once more than it was.
+    """Return the logarithm of each item's share of all events, [size]. Each count is increased by 1.
 
-    With a shopper's u·v over the temperature it makes the logits that the vectors are learned with.
+    The shoppers' vectors are learned with logits that are the sum of this logarithm and u·v / temperature.
     """
     logs: NDArray[np.float64] = np.log((counts + 1.0) / (counts[1:] + 1.0).sum())
     return logs.astype(np.float32)

@@ -1,8 +1,8 @@
-"""The same training on several workers: each takes its share of every batch, and gradients are added up.
+"""The training of a sequence model on several workers. Each worker takes its share of every batch.
 
-All workers run the same program on the same log with the same seed, so they make the same batches; their
-weights start alike and take the same steps, so they stay alike, and any of them can save the model.
-TensorFlow reads who the workers are from TF_CONFIG:
+All workers run the same program on the same log with the same seed, so they make the same batches. Their
+weights start with the same values. Every step uses the mean of all workers' gradients, so the weights stay
+equal, and any worker can save the model. TensorFlow reads the addresses of the workers from TF_CONFIG:
 
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     model = create("attention", options)
@@ -20,22 +20,22 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from models.layers.encoder import Encoder
+from models.layers.blocks import Encoder
 from models.layers.optimizer import Adam
 from models.options import TrainingOptions
-from models.sequential.sequence_model import SequenceModel
+from models.sequential.base import SequenceModel
 from models.sequential.trainer import ROW_RATE, Trainer
 
-NEXT_TO_NOTHING = 1e-30
+EMPTY_SHARE = 1e-30  # the weight of a batch in which a worker has no target
 
 
 class SharedAdam(Adam):
-    """Adam that steps by the mean of all workers' gradients; to be called inside `strategy.run`."""
+    """Adam that uses the mean of all workers' gradients. Call it inside `strategy.run`."""
 
     def apply(
         self, gradients: Mapping[str, tf.Tensor], rows: tf.Tensor, row_gradient: tf.Tensor, rate: tf.Tensor
     ) -> None:
-        """Take one step; see `Adam.apply`. Each worker may have read other rows."""
+        """Take one step; see `Adam.apply`. Each worker may have read different rows."""
         context = tf.distribute.get_replica_context()
         workers = context.num_replicas_in_sync
         gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, dict(gradients))
@@ -46,7 +46,7 @@ class SharedAdam(Adam):
 
 
 class SharedTrainer(Trainer):
-    """A trainer that takes its worker's sessions of each batch, and steps as all workers do."""
+    """A trainer that reads its worker's share of each batch, and takes the same step as all workers."""
 
     def __init__(
         self,
@@ -71,15 +71,15 @@ class SharedTrainer(Trainer):
         inputs: dict[str, NDArray[Any]],
         pace: tuple[np.float32, np.int32],
     ) -> tf.Tensor:
-        """Learn from this worker's share of a batch and the others' gradients; return the mean loss of all.
+        """Learn from this worker's share of a batch and the other gradients; return the mean loss of all.
 
-        A worker's loss is a mean over its own targets, so it is weighted by how many of all those are: the
-        step is that of a single worker with the whole batch, but for what dropout leaves out.
+        A worker's loss is a mean over its own targets, so it is weighted by their share of all targets. The
+        step then equals that of a single worker with the whole batch, except for the choices of dropout.
         """
         own = slice(self._worker, None, self._workers)
         share = self._workers * np.count_nonzero(weights[own]) / np.count_nonzero(weights)
-        if not share:  # no target for this worker: take a session, and let it count next to nothing
-            own, share = slice(0, 1), NEXT_TO_NOTHING
+        if not share:  # this worker has no target: it reads one session, with a weight of nearly 0
+            own, share = slice(0, 1), EMPTY_SHARE
         inputs = {name: values[own] for name, values in inputs.items()}
         return self._on_all(sessions[own], weights[own] * np.float32(share), negatives, inputs, pace)
 
@@ -92,11 +92,11 @@ class SharedTrainer(Trainer):
 
 
 def distribute(model: SequenceModel, strategy: tf.distribute.Strategy) -> None:
-    """Let a model train on all workers of a strategy that has one replica a worker.
+    """Let a model train on all workers of a strategy that has one replica per worker.
 
     Raises:
-        ValueError: a strategy with several replicas here, e.g. a worker with several GPUs; or a model that
-            makes a trainer of its own, as hybrid does.
+        ValueError: a strategy with several replicas on this worker, e.g. several GPUs; or a model that makes
+            its own kind of trainer, as hybrid does.
     """
     if type(model)._make_trainer is not SequenceModel._make_trainer:
         raise ValueError(f"the {model.name} model has a trainer of its own, which cannot be shared")

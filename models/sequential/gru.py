@@ -8,16 +8,17 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from models.layers.encoder import Dropout, Encoder, glorot, linear, variables
+from models.layers.blocks import Dropout, Encoder, glorot, linear, variables
 from models.options import TrainingOptions
-from models.sequential.sequence_model import SequenceModel
+from models.sequential.base import SequenceModel
 
 
 class GRUEncoder(tf.Module):
     """Stacked gated recurrent units over the items' embeddings; see `Encoder`.
 
-    The embeddings are constrained: what is read and what is scored is one table (Hidasi & Karatzoglou 2018).
-    The state is projected and normalized, so that it is scored by cosine as every sequence model's is.
+    The embeddings are constrained: one table both enters the encoder and is scored (Hidasi & Karatzoglou
+    2018). The state is projected and normalized, so that it scores items by cosine, as in every sequence
+    model.
     """
 
     def __init__(self, size: int, max_length: int, layers: int, seed: int) -> None:
@@ -40,7 +41,7 @@ class GRUEncoder(tf.Module):
     ) -> tf.Tensor:
         """Encode every position of every session; see `Encoder`."""
         drop = Dropout(dropout, seed)
-        hidden = tf.transpose(items * math.sqrt(self.size), (1, 0, 2))  # by steps: [length, b, size]
+        hidden = tf.transpose(items * math.sqrt(self.size), (1, 0, 2))  # step by step: [length, b, size]
         known = tf.transpose(known)[:, :, None]
         for layer in range(self.layers):
             hidden = self._layer(layer, drop(hidden), known)
@@ -48,23 +49,23 @@ class GRUEncoder(tf.Module):
         return tf.math.l2_normalize(states, -1, epsilon=1e-12)
 
     def _layer(self, layer: int, inputs: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
-        """Return one layer's state after every step, [length, b, size]; a padded step leaves it as it was.
+        """Return one layer's state after every step, [length, b, size]. A padded step does not change it.
 
-        The inputs of all steps are multiplied at once, so a step is left with one product: that of the
-        state. The reset gate acts after that product, not before it (as in cuDNN), which makes it one.
+        The inputs of all steps are multiplied at once, so that each step needs one matrix product, of the
+        state. For this the reset gate acts after the product, not before it, as in cuDNN.
         """
         weights = self.weights
         from_inputs = linear(inputs, weights[f"{layer}/input"]) + weights[f"{layer}/input_bias"]
-        by_state, state_bias = weights[f"{layer}/state"].value(), weights[f"{layer}/state_bias"].value()
+        kernel, bias = weights[f"{layer}/state"].value(), weights[f"{layer}/state_bias"].value()
 
-        def step(state: tf.Tensor, given: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-            from_input, read = given
-            from_state = tf.matmul(state, by_state) + state_bias
+        def step(state: tf.Tensor, inputs_of_step: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+            from_input, is_known = inputs_of_step
+            from_state = tf.matmul(state, kernel) + bias
             size = 2 * self.size
             gates = tf.sigmoid(from_input[:, :size] + from_state[:, :size])
             reset, keep = tf.split(gates, 2, axis=1)
             proposed = tf.tanh(from_input[:, size:] + reset * from_state[:, size:])
-            return tf.where(read, proposed + keep * (state - proposed), state)
+            return tf.where(is_known, proposed + keep * (state - proposed), state)
 
         return tf.scan(step, (from_inputs, known), tf.zeros_like(inputs[0]))
 
@@ -80,6 +81,6 @@ class GRU(SequenceModel):
 
 
 def _orthogonal(generator: np.random.Generator, size: int) -> NDArray[np.float64]:
-    """Draw an orthogonal matrix: it neither shrinks nor blows up a state that passes it again and again."""
+    """Draw an orthogonal matrix: it keeps the length of a state, however often it multiplies the state."""
     q, r = np.linalg.qr(generator.standard_normal((size, size)))
-    return q * np.sign(np.diag(r))
+    return np.asarray(q * np.sign(np.diag(r)))

@@ -1,4 +1,4 @@
-"""The hybrid: towers for the shopper and the basket and the session's encoder, trained together."""
+"""The hybrid model: it reads the shopper, the context and the basket beside the session's items."""
 
 from __future__ import annotations
 
@@ -11,30 +11,26 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.data.batches import Batches
-from models.data.features import Bound, FeatureReader, Features
+from models.data.features import FEATURES, Bound, FeatureReader, Features
 from models.data.sequences import Context, SessionLog
-from models.layers.encoder import Dropout, Encoder
-from models.options import TrainingOptions
+from models.layers.blocks import Dropout, Encoder
+from models.options import Training, TrainingOptions
 from models.sequential.attention import Attention
 from models.sequential.hybrid_encoder import HybridEncoder
 from models.sequential.scorer import Scorer
 from models.sequential.trainer import Trainer
 
-WANTED = {
-    "sessions": ("user", "device_type", "country", "region", "started_at"),
-    "events": ("event_type", "dwell_ms", "price"),
-    "items": ("category", "brand", "price"),
-}
-KNOWN_FROM = 2  # sessions of a user who gets a row: one session is told nothing by its own user
-LEAST_COUNT = 1e-3  # of an item that was never seen: it can be drawn as a negative, hardly ever
+MIN_USER_SESSIONS = 2  # of a user with a row: a user's only session learns nothing from the user's row
+UNSEEN_COUNT = 1e-3  # of an item that was never seen: it is hardly ever drawn as a negative
 
 
 class HybridScorer(Scorer):
-    """Scores every item for sessions and their context; what is exported.
+    """Scores every item for sessions and their context. This module is exported.
 
     Attributes:
-        score_in_context: from prefixes and raw columns, by name, to {"scores": float32 [b, size]}. Strings:
-            "" = unknown; numbers, float64: NaN = unknown. Of sessions [b], of events [b, length].
+        score_in_context: turns prefixes and raw columns, by name, into {"scores": float32 [b, size]}. In
+            columns of strings "" means unknown; in columns of float64 numbers NaN means unknown. Columns of
+            sessions are [b], columns of events are [b, length].
     """
 
     def __init__(
@@ -50,7 +46,7 @@ class HybridScorer(Scorer):
 
     @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32, name="prefixes")])
     def score(self, prefixes: tf.Tensor) -> tf.Tensor:
-        """Score as `Scorer.score` does; the context is unknown."""
+        """Score as `Scorer.score` does, with an unknown context."""
         return self._in_context(prefixes)["scores"]
 
     def _in_context(self, prefixes: tf.Tensor, **columns: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -60,7 +56,7 @@ class HybridScorer(Scorer):
 
 
 class HybridTrainer(Trainer):
-    """A trainer whose items are more than their rows of the table."""
+    """A trainer whose item embeddings also contain the items' features."""
 
     encoder: HybridEncoder
 
@@ -77,13 +73,14 @@ class HybridTrainer(Trainer):
         self._items = {name: tf.constant(values) for name, values in items.items()}
 
     def embeddings(self) -> tf.Tensor:
-        """Return what every item is scored by, [size, d]."""
-        return self._of(tf.range(tf.shape(self.table)[0]), self.table, Dropout(0.0, 0))
+        """Return the embedding that scores each item, [size, d]."""
+        return self._combined(tf.range(tf.shape(self.table)[0]), self.table, Dropout(0.0, 0))
 
     def _embedded(self, rows: tf.Tensor, table_rows: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        return self._of(rows, table_rows, Dropout(self.options.dropout, seed + 2))
+        return self._combined(rows, table_rows, Dropout(self.options.dropout, seed + 2))
 
-    def _of(self, rows: tf.Tensor, own: tf.Tensor, drop: Dropout) -> tf.Tensor:
+    def _combined(self, rows: tf.Tensor, own: tf.Tensor, drop: Dropout) -> tf.Tensor:
+        """Return the embeddings of the items `rows` from their own rows of the table and their features."""
         items = {name: tf.gather(values, rows) for name, values in self._items.items()}
         return self.encoder.embedded(own, items.pop("seen"), items, drop)
 
@@ -91,16 +88,15 @@ class HybridTrainer(Trainer):
 class Hybrid(Attention):
     """The attention model's encoder, with context, basket and item features; see `HybridEncoder`.
 
-    What a log tells of sessions, events and items when the model is trained from scratch decides what the
-    model reads from then on; see WANTED. Items of a catalogue that have features join the vocabulary without
-    an event.
+    The columns that the log of the training from scratch has decide which columns the model reads from then
+    on; see FEATURES. Items of the catalogue that have features join the vocabulary without an event.
     """
 
     name = "hybrid"
 
     def __init__(self, options: TrainingOptions | None = None) -> None:
         super().__init__(options)
-        self._features = {kind: Features() for kind in WANTED}
+        self._features = {kind: Features() for kind in FEATURES}
         self._items: dict[str, NDArray[Any]] = {"seen": np.zeros(1, np.float32)}
 
     def make_encoder(self, options: TrainingOptions) -> Encoder:
@@ -109,7 +105,7 @@ class Hybrid(Attention):
         return HybridEncoder(session, options.embedding_size, self._features, options.seed)
 
     def _grown_encoder(self, old: Encoder) -> Encoder:
-        """Return an encoder with a row for every name: old rows unmoved."""
+        """Return an encoder with a row for every name; the old rows do not change."""
         encoder = self.make_encoder(self.options)
         for name, weight in encoder.weights.items():
             grown = weight.numpy()
@@ -119,7 +115,7 @@ class Hybrid(Attention):
         return encoder
 
     def _retire(self, log: SessionLog, trainer: Trainer) -> None:
-        """Keep all items: what the catalogue describes may be recommended unseen."""
+        """Keep all items: items that the catalogue describes may be recommended without an event."""
 
     def _make_trainer(self, table: NDArray[np.float32], encoder: Encoder) -> Trainer:
         assert isinstance(encoder, HybridEncoder)
@@ -135,23 +131,24 @@ class Hybrid(Attention):
             weights,
             self.vocabulary,
             self.options.max_length,
-            of_sessions=_read(self._features["sessions"], log.context, len(log)),
-            of_events=_read(self._features["events"], log.event_context, log.n_events),
+            session_inputs=_read(self._features["sessions"], log.context, len(log)),
+            event_inputs=_read(self._features["events"], log.event_context, log.n_events),
         )
 
-    def _read_counts(self, log: SessionLog, weights: NDArray[np.float32]) -> None:
-        """Grow vocabulary and features, also by catalogue items that nobody has seen, and count."""
-        super()._read_counts(log, weights)
+    def _read_counts(self, training: Training) -> None:
+        """Add new items and features, also of catalogue items without an event, and count the items."""
+        log = training.log
+        super()._read_counts(training)
         self._read_features(log)
         described = _read(self._features["items"], log.item_features, len(log.catalogue))
         self.vocabulary = self.vocabulary.grow(log.catalogue[_any_known(described, len(log.catalogue))])
         self.vocabulary = self.vocabulary.with_counts(
-            np.concatenate([[0.0], np.maximum(self.vocabulary.counts[1:], LEAST_COUNT)])
+            np.concatenate([[0.0], np.maximum(self.vocabulary.counts[1:], UNSEEN_COUNT)])
         )
         place = self.vocabulary.encode(log.catalogue)
         seen = np.bincount(log.items, minlength=len(log.catalogue)).astype(np.float32)
         self._items = {
-            name: _grown(self._items.get(name), values, self.vocabulary.size)
+            name: _extended(self._items.get(name), values, self.vocabulary.size)
             for name, values in (described | {"seen": seen}).items()
         }
         self._items["seen"][place] += seen
@@ -160,36 +157,37 @@ class Hybrid(Attention):
             self._items[name][place[known]] = values[known]
 
     def _read_features(self, log: SessionLog) -> None:
-        """Learn the features of a log, or on a warm start the names that are new."""
+        """Learn the features of a log, or in a warm start only the new names."""
         columns = {"sessions": log.context, "events": log.event_context, "items": log.item_features}
-        bounds = {"user": Bound(self.options.users, KNOWN_FROM)}
+        bounds = {"user": Bound(self.options.users, MIN_USER_SESSIONS)}
         for kind, features in self._features.items():
             if self._trainer:
                 self._features[kind] = features.grown(columns[kind], bounds)
             else:
-                self._features[kind] = Features.learn(columns[kind], WANTED[kind], bounds)
+                self._features[kind] = Features.learn(columns[kind], FEATURES[kind], bounds)
         if not self._trainer:
             self._items = {}
 
     def scores(self, prefixes: NDArray[np.int32], context: Context | None = None) -> NDArray[np.float32]:
-        """Score every item as `SequenceModel.scores` does, for the sessions' context."""
+        """Score every item as `SequenceModel.scores` does, and read the sessions' context."""
         scorer, context = self.scorer(), context or Context()
         assert isinstance(scorer, HybridScorer)
         columns = self._features["sessions"].raw(context.sessions, len(prefixes))
         columns |= self._features["events"].raw(context.events, *prefixes.shape)
-        scores = scorer.score_in_context(prefixes=tf.constant(prefixes), **columns)["scores"].numpy()
+        scored = scorer.score_in_context(prefixes=tf.constant(prefixes), **columns)
+        scores: NDArray[np.float32] = scored["scores"].numpy()
         scores[:, 0] = -np.inf
         return scores
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return weights, optimizer slots, and what is known of features and items."""
+        """Return the weights, the optimizer's slots, the features, and the feature values of the items."""
         features = {f"features/{kind}": features.to_array() for kind, features in self._features.items()}
         items = {f"items/{name}": values for name, values in self._items.items()}
         return super().arrays() | features | items
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Take over what `arrays` gave."""
-        self._features = {kind: Features.from_array(arrays[f"features/{kind}"]) for kind in WANTED}
+        """Take over what `arrays` returned."""
+        self._features = {kind: Features.from_array(arrays[f"features/{kind}"]) for kind in FEATURES}
         self._items = {
             name.removeprefix("items/"): values for name, values in arrays.items() if name[:6] == "items/"
         }
@@ -204,22 +202,25 @@ class Hybrid(Attention):
 
 
 def _read(features: Features, columns: Mapping[str, NDArray[Any]], n: int) -> dict[str, NDArray[Any]]:
-    """Encode columns of n values, at once."""
-    found = FeatureReader(features)(features.raw(columns, n), tf.constant([n]))
-    return {name: values.numpy() for name, values in found.items()}
+    """Encode columns of n values."""
+    encoded = FeatureReader(features)(features.raw(columns, n), tf.constant([n]))
+    return {name: values.numpy() for name, values in encoded.items()}
 
 
 def _any_known(encoded: Mapping[str, NDArray[Any]], n: int) -> NDArray[np.bool_]:
-    """Tell of which of n things any feature is known: its row, or the flag of a number, is not 0."""
+    """Tell for each of n things whether any of its features is known.
+
+    A feature is known if its row is not 0, or, for a number, if the flag is not 0.
+    """
     known = np.zeros(n, bool)
     for values in encoded.values():
         known |= (values if values.ndim == 1 else values[:, -1]) > 0
     return known
 
 
-def _grown(old: NDArray[Any] | None, like: NDArray[Any], size: int) -> NDArray[Any]:
-    """Return values of `size` items, those there were, then zeros: unknown."""
-    grown = np.zeros((size, *like.shape[1:]), like.dtype)
+def _extended(old: NDArray[Any] | None, like: NDArray[Any], size: int) -> NDArray[Any]:
+    """Return the values of `size` items: the old values, then zeros, which mean unknown."""
+    extended = np.zeros((size, *like.shape[1:]), like.dtype)
     if old is not None:
-        grown[: len(old)] = old
-    return grown
+        extended[: len(old)] = old
+    return extended

@@ -1,20 +1,20 @@
-"""What a trained sequence model exports: it scores every item by its cosine with a session's state."""
+"""The exported part of a sequence model: it scores every item by its cosine with a session's state."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-from models.layers.encoder import Encoder
+from models.layers.blocks import Encoder
 
 PADDED_SCORE = -1e9
 
 
 class Scorer(tf.Module):
-    """Scores every item for the last position of sessions; what is exported.
+    """Scores every item for the last position of sessions. This module is exported.
 
     Attributes:
-        max_length: the last items of a session that it reads.
-        encoder: reads sessions.
+        max_length: how many of a session's last items it reads.
+        encoder: turns a session's items into its state.
     """
 
     def __init__(self, table: tf.Tensor, encoder: Encoder, temperature: float) -> None:
@@ -32,15 +32,16 @@ class Scorer(tf.Module):
         return self._score(prefixes)
 
     def _score(self, prefixes: tf.Tensor, **inputs: tf.Tensor) -> tf.Tensor:
-        """Score every item, by what else the encoder reads too."""
-        return self._scores_of(self._states(prefixes, **inputs))
+        """Score every item; `inputs` are the other inputs of the encoder, by name."""
+        return self._state_scores(self._states(prefixes, **inputs))
 
     def _states(self, prefixes: tf.Tensor, **inputs: tf.Tensor) -> tf.Tensor:
         """Return the sessions' states at their last position, [b, d]."""
         embedded = tf.gather(self._items, prefixes)[:, :, :-1]
         return self.encoder(embedded, prefixes > 0, **inputs)[:, -1]
 
-    def _scores_of(self, states: tf.Tensor) -> tf.Tensor:
+    def _state_scores(self, states: tf.Tensor) -> tf.Tensor:
+        """Score every item, [b, size], by the sessions' states, [b, d]."""
         last = states / self._temperature
         last = tf.concat([last, tf.ones((tf.shape(last)[0], 1))], 1)
         return tf.matmul(last, self._items, transpose_b=True)

@@ -7,13 +7,21 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from models.layers.encoder import Dropout, Encoder, barrier, block, block_weights, normalized, variables
+from models.layers.blocks import (
+    Dropout,
+    Encoder,
+    causal_mask,
+    standardized,
+    transformer_block,
+    transformer_block_weights,
+    variables,
+)
 from models.options import TrainingOptions
-from models.sequential.sequence_model import SequenceModel
+from models.sequential.base import SequenceModel
 
 
 class TransformerEncoder(tf.Module):
-    """Stacked Transformer blocks over the items' embeddings and their learned positions; see `Encoder`.
+    """Stacked Transformer blocks over the items' embeddings and learned position embeddings; see `Encoder`.
 
     Positions count from the first known item, so that neither padding nor later items change a state.
     """
@@ -26,20 +34,22 @@ class TransformerEncoder(tf.Module):
         generator = np.random.default_rng(seed)
         initial = {"positions": generator.standard_normal((max_length, size)) * 0.02, "norm": np.ones(size)}
         for layer in range(layers):
-            initial |= {f"{layer}/{name}": value for name, value in block_weights(generator, size).items()}
+            initial |= {
+                f"{layer}/{name}": value for name, value in transformer_block_weights(generator, size).items()
+            }
         self.weights = variables(initial)
 
     def __call__(
         self, items: tf.Tensor, known: tf.Tensor, dropout: float = 0.0, seed: tf.Tensor | int = 0
     ) -> tf.Tensor:
         """Encode every position of every session; see `Encoder`."""
-        drop, bias = Dropout(dropout, seed), barrier(known)[:, None]
-        place = tf.cumsum(tf.cast(known, tf.int32), axis=1) - 1
-        place = tf.clip_by_value(place, 0, self.max_length - 1)
-        hidden = drop(items * math.sqrt(self.size) + tf.gather(self.weights["positions"], place))
+        drop, bias = Dropout(dropout, seed), causal_mask(known)[:, None]
+        position = tf.cumsum(tf.cast(known, tf.int32), axis=1) - 1
+        position = tf.clip_by_value(position, 0, self.max_length - 1)
+        hidden = drop(items * math.sqrt(self.size) + tf.gather(self.weights["positions"], position))
         for layer in range(self.layers):
-            hidden = block(self._weights_of(layer), hidden, bias, drop)
-        return tf.math.l2_normalize(normalized(hidden) * self.weights["norm"], -1, epsilon=1e-12)
+            hidden = transformer_block(self._weights_of(layer), hidden, bias, drop)
+        return tf.math.l2_normalize(standardized(hidden) * self.weights["norm"], -1, epsilon=1e-12)
 
     def _weights_of(self, layer: int) -> dict[str, tf.Variable]:
         prefix = f"{layer}/"

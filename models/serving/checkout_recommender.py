@@ -1,18 +1,22 @@
-"""The model that services pull: MLflow packs this one file as code beside the scorer and the vocabulary.
+"""The model that services load. MLflow packs this one file as code, with the scorer and the vocabulary.
 
-It imports nothing of this project, so it loads in any environment with the model's own requirements,
-whatever packages the service itself has.
+It imports nothing from this project, so that it loads in any environment that has the model's own
+requirements, whatever other packages the service has.
 
-Input: a DataFrame with `items`, each session's item ids as a list of strings, oldest first, and on request
-`cart`, the ids in its basket. Unknown ids are passed over; a list may be empty. Other columns are allowed,
-and read where the model was trained with them: `user` (a pseudonym, as in the training data), `device_type`,
-`country`, `region`, `started_at` (a time, or seconds since the epoch), and lists with one value an item:
-`event_type`, `dwell_ms`, `price`. Columns and values that are missing are unknown. Params: `k`, how many
-items (default 20); `exclude_seen`, leave out the session's own items (default false); `exclude_cart`, leave
-out those in its basket, so that only what goes with them is shown (default false); `exclude`, ids that no
-row shall get (default none). Output: a DataFrame with `items` and `scores`, lists, best first, one row an
-input row. A session without a known item gets the popular items, scored by their share of all events, unless
-the model knows its shopper: with online updates it then gets what suits that shopper.
+Input: a DataFrame with the column `items`, each session's item ids as a list of strings, oldest first. The
+column `cart` is optional and has the ids in the session's cart. Unknown ids are ignored, and a list may be
+empty. The model's signature lists the context columns, which are optional too; the model reads the columns
+that it was trained with, and the packed scorer names them. Columns of sessions have one value per row: a
+pseudonym as in the training data, a text, or a time (also as seconds since the epoch). Columns of events have
+lists with one value per item. Missing columns and values are unknown.
+
+Params: `k`, the number of items (default 20); `exclude_seen`, leave out the session's own items (default
+false); `exclude_cart`, leave out the items in the cart (default false); `exclude`, ids that no row may get
+(default none).
+
+Output: a DataFrame with the lists `items` and `scores`, best first, one row per input row. A session without
+a known item gets the popular items, scored by their share of all events. With online updates it gets items
+for its shopper instead, if the model knows the shopper.
 """
 
 from __future__ import annotations
@@ -35,15 +39,15 @@ class CheckoutRecommender(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the scorer (a TensorFlow SavedModel) and the vocabulary (JSON)."""
-        import tensorflow as tf
+        import tensorflow as tf  # here, so that packing, which executes this file, does not load TensorFlow
 
         vocabulary = json.loads(Path(context.artifacts["vocabulary"]).read_text(encoding="utf-8"))
         self._scorer = tf.saved_model.load(context.artifacts["scorer"])
         self._max_length = int(self._scorer.max_length)
         self._in_context = self._scorer.signatures.get("in_context")
-        wanted = self._in_context.structured_input_signature[1] if self._in_context else {}
-        self._columns = {name: spec for name, spec in wanted.items() if name != "prefixes"}
-        self._knows_empty = bool(self._in_context) and "known" in self._in_context.structured_outputs
+        inputs = self._in_context.structured_input_signature[1] if self._in_context else {}
+        self._columns = {name: spec for name, spec in inputs.items() if name != "prefixes"}
+        self._scores_by_context = bool(self._in_context) and "known" in self._in_context.structured_outputs
         self._ids = np.array(["", *vocabulary["items"]], dtype=object)
         self._index = {item: index for index, item in enumerate(vocabulary["items"], start=1)}
         counts = np.array([0.0, *vocabulary["counts"]])
@@ -60,20 +64,20 @@ class CheckoutRecommender(PythonModel):
         k = int(options.get("k", 20))
         if k < 1:
             raise ValueError(f"k should be at least 1, received {k}")
-        given = [list(items) if _is_list(items) else [] for items in model_input["items"]]
-        sessions = [self._encode(items) for items in given]
-        columns = self._read(model_input, given)
-        never = self._encode(options.get("exclude"))
+        item_lists = [list(items) if _is_list(items) else [] for items in model_input["items"]]
+        sessions = [self._encode(items) for items in item_lists]
+        columns = self._read(model_input, item_lists)
+        excluded = self._encode(options.get("exclude"))
         carts = self._carts(model_input) if options.get("exclude_cart", False) else [[]] * len(sessions)
         items: list[list[str]] = []
         scores: list[list[float]] = []
         for at in range(0, len(sessions), ROWS_AT_ONCE):
             chunk = sessions[at : at + ROWS_AT_ONCE]
             baskets = carts[at : at + ROWS_AT_ONCE]
-            context = {name: values[at : at + ROWS_AT_ONCE] for name, values in columns.items()}
-            for session, cart, row in zip(chunk, baskets, self._score(chunk, context), strict=True):
+            chunk_columns = {name: values[at : at + ROWS_AT_ONCE] for name, values in columns.items()}
+            for session, cart, row in zip(chunk, baskets, self._score(chunk, chunk_columns), strict=True):
                 row[0] = -np.inf
-                row[never] = -np.inf
+                row[excluded] = -np.inf
                 row[cart] = -np.inf
                 if options.get("exclude_seen", False):
                     row[session] = -np.inf
@@ -89,69 +93,69 @@ class CheckoutRecommender(PythonModel):
         return [self._encode(items) for items in model_input["cart"]]
 
     def _encode(self, items: Any) -> list[int]:
-        """Return the indices of the known items; a missing list (None, NaN) is an empty one."""
+        """Return the indices of the known items; a missing list (None, NaN) counts as empty."""
         if not _is_list(items):
             return []
         return [self._index[item] for item in map(str, items) if item in self._index]
 
-    def _read(self, model_input: pd.DataFrame, given: list[list[Any]]) -> dict[str, list[Any]]:
-        """Return the context columns that the scorer reads, one entry a row; of lists, known items' values.
+    def _read(self, model_input: pd.DataFrame, item_lists: list[list[Any]]) -> dict[str, list[Any]]:
+        """Return the context columns that the scorer reads, one entry per row; lists only for known items.
 
         Raises:
-            ValueError: a list that has not one value an item.
+            ValueError: a list that does not have one value per item.
         """
         columns: dict[str, list[Any]] = {}
         for name, spec in self._columns.items():
-            values = list(model_input[name]) if name in model_input else [None] * len(given)
+            values = list(model_input[name]) if name in model_input else [None] * len(item_lists)
             is_of_items = len(spec.shape) == 2
-            columns[name] = list(map(self._of_known, given, values)) if is_of_items else values
+            columns[name] = list(map(self._values_of_known, item_lists, values)) if is_of_items else values
         return columns
 
-    def _of_known(self, items: list[Any], values: Any) -> list[Any]:
-        """Return the values of the known items, None each where there is no list."""
-        found = list(values) if _is_list(values) else []
-        if found and len(found) != len(items):
+    def _values_of_known(self, items: list[Any], values: Any) -> list[Any]:
+        """Return the values of the known items, or None for each if there is no list."""
+        listed = list(values) if _is_list(values) else []
+        if listed and len(listed) != len(items):
             raise ValueError(
-                f"expected one value an item, received {len(found)} values for {len(items)} items"
+                f"expected one value per item, received {len(listed)} values for {len(items)} items"
             )
-        found = found or [None] * len(items)
-        return [value for item, value in zip(items, found, strict=True) if str(item) in self._index]
+        listed = listed or [None] * len(items)
+        return [value for item, value in zip(items, listed, strict=True) if str(item) in self._index]
 
     def _score(
         self, sessions: list[list[int]], context: Mapping[str, list[Any]]
     ) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Score every item for each session: float32 [rows, size], writable.
 
-        A scorer that may know sessions without an item, by their context, says which it knows.
+        A scorer that can score sessions by their context alone, without an item, returns which it knows.
         """
         scores = np.tile(self._popular, (len(sessions), 1))
-        known = [row for row, session in enumerate(sessions) if session or self._knows_empty]
-        if known:
-            recent = [sessions[row][-self._max_length :] for row in known]
+        rows = [row for row, session in enumerate(sessions) if session or self._scores_by_context]
+        if rows:
+            recent = [sessions[row][-self._max_length :] for row in rows]
             width = max(1, *map(len, recent))
-            prefixes = np.array([[0] * (width - len(one)) + one for one in recent], np.int32)
+            prefixes = np.array([[0] * (width - len(items)) + items for items in recent], np.int32)
             if self._columns:
-                tensors = {name: self._tensor(name, context[name], known, width) for name in self._columns}
-                found = self._in_context(prefixes=_constant(prefixes), **tensors)
-                told = found["known"].numpy() if self._knows_empty else np.ones(len(known), bool)
-                scores[np.array(known)[told]] = found["scores"].numpy()[told]
+                tensors = {name: self._tensor(name, context[name], rows, width) for name in self._columns}
+                scored = self._in_context(prefixes=_constant(prefixes), **tensors)
+                is_known = scored["known"].numpy() if self._scores_by_context else np.ones(len(rows), bool)
+                scores[np.array(rows)[is_known]] = scored["scores"].numpy()[is_known]
             else:
-                scores[known] = self._scorer.score(prefixes).numpy()
+                scores[rows] = self._scorer.score(prefixes).numpy()
         return scores
 
     def _tensor(self, name: str, values: list[Any], rows: list[int], width: int) -> Any:
-        """Return some rows of a column as the scorer reads it; lists are cut and left-padded as items are."""
+        """Return some rows of a column as a tensor. Lists are cut and left-padded like the items."""
         spec = self._columns[name]
         value_of = _name if spec.dtype.name == "string" else _number
         if len(spec.shape) == 1:
             return _constant([value_of(values[row]) for row in rows], spec.dtype)
         recent = [[value_of(value) for value in values[row][-self._max_length :]] for row in rows]
-        padded = [[value_of(None)] * (width - len(one)) + one for one in recent]
+        padded = [[value_of(None)] * (width - len(listed)) + listed for listed in recent]
         return _constant(padded, spec.dtype)
 
 
 def _constant(values: Any, dtype: Any = None) -> Any:
-    import tensorflow as tf
+    import tensorflow as tf  # here for the same reason as in load_context
 
     return tf.constant(values, dtype)
 
@@ -165,7 +169,7 @@ def _name(value: Any) -> str:
 
 
 def _number(value: Any) -> float:
-    """Return a number, or of a time its seconds since the epoch; NaN where there is none."""
+    """Return a number, or a time as seconds since the epoch; NaN for other values."""
     try:
         return float(value.timestamp() if hasattr(value, "timestamp") else value)
     except (TypeError, ValueError):
@@ -173,10 +177,10 @@ def _number(value: Any) -> float:
 
 
 def _best(scores: np.ndarray[Any, np.dtype[np.float32]], k: int) -> np.ndarray[Any, np.dtype[np.intp]]:
-    """Return the indices of the k highest finite scores, best first, ties to the lower index."""
+    """Return the indices of the k highest finite scores, best first; ties go to the lower index."""
     k = min(k, len(scores))
-    least = np.partition(scores, -k)[-k]
-    candidates = np.flatnonzero((scores >= least) & np.isfinite(scores))
+    lowest = np.partition(scores, -k)[-k]
+    candidates = np.flatnonzero((scores >= lowest) & np.isfinite(scores))
     return candidates[np.lexsort((candidates, -scores[candidates]))[:k]]
 
 

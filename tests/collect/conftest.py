@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from tests.services.required import starts_service
+
 WRITE_KEY = "shop-web"
 SECRET = "only segment knows"
 
@@ -50,6 +52,7 @@ class Running:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> Running:
+        starts_service("a collector")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]

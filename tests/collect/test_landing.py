@@ -32,7 +32,7 @@ def make_sink(tmp_path):
     made = []
 
     def make(**options):
-        settings = Settings(home=tmp_path, source=str(tmp_path / "landing" / "{day}"))
+        settings = Settings.of(home=tmp_path, source=str(tmp_path / "landing" / "{day}"))
         made.append(FolderSink(settings, replace(FolderOptions(), **options)))
         made[-1].open()
         return made[-1]
@@ -203,7 +203,7 @@ def test_more_than_fits_into_memory_is_sent_back(make_sink):
 @pytest.mark.parametrize("source", ["s3://shop/{day}", "/logs/*/{day}"])
 def test_only_a_local_folder_can_be_landed_in(tmp_path, source):
     with pytest.raises(SettingsError, match="local folder"):
-        FolderSink(Settings(home=tmp_path, source=source))
+        FolderSink(Settings.of(home=tmp_path, source=source))
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_only_a_local_folder_can_be_landed_in(tmp_path, source):
     ],
 )
 def test_recovery_looks_below_what_all_partitions_share(tmp_path, source, root):
-    assert str(FolderSink(Settings(home=tmp_path, source=source)).root) == root
+    assert str(FolderSink(Settings.of(home=tmp_path, source=source)).root) == root
 
 
 def test_a_sink_that_ended_stores_nothing_and_says_so(make_sink):

@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.services.waiting import wait_until
+
 SECRET = "only segment knows"
 TRACK = {"type": "track", "event": "Cart Viewed", "userId": "u1", "messageId": "m1"}
 KINDS = ["track", "page", "identify", "screen", "group", "alias"]
@@ -192,7 +194,7 @@ def test_sigterm_answers_who_is_waiting_and_publishes_the_file(collector):
                 return None
 
         answers = pool.map(send, range(400))
-        time.sleep(0.2)
+        wait_until("the first event is written", collector.unfinished)
         collector.stop(signal.SIGTERM)
         statuses = list(answers)
     accepted = {str(number) for number, status in enumerate(statuses) if status == 200}

@@ -11,6 +11,7 @@ def split(tmp_path):
     return tmp_path / "train.txt", tmp_path / "test.tsv"
 
 
+@pytest.mark.training
 def test_the_report_has_what_scripts_rely_on(split):
     seen = []
     report = benchmark_accuracy(

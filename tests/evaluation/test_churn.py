@@ -12,6 +12,8 @@ from lastaisle.release.gate import GateRules
 from models.data.vocabulary import Vocabulary
 from models.evaluation.ranking import Ranking
 
+pytestmark = pytest.mark.training
+
 
 def lists(*top):
     top = np.array(top, np.int32)

@@ -11,6 +11,8 @@ from lastaisle.lake import Lake
 from lastaisle.lake.tables import BATCHES_SCHEMA
 from lastaisle.release.gate import GateRules
 
+pytestmark = pytest.mark.training
+
 LAX = GateRules(margin=1.0, max_churn=None)  # the shop's items are too few for lists that stay
 
 
@@ -84,7 +86,7 @@ def test_a_day_that_came_broken_is_refused_and_the_next_one_is_not(shop, empty_s
     assert home.day(1, LAX).promote
     decision = home.day(2, LAX)
     assert [check.name for check in decision.checks if not check.passed] == ["sound_feed"]
-    assert "42.9% of the rows that the evaluation sessions came with lie in quarantine" in decision.reasons[0]
+    assert "42.9% of the rows that came with the evaluation sessions are in quarantine" in decision.reasons[0]
     run_id = home.train(2)
     share = 1500 / 3500
     assert stored_report(run_id, home.registry).quarantined == pytest.approx(share, abs=0.01)

@@ -60,9 +60,9 @@ class Hold:
         def lines_read(load: Callable[..., Any], staging: Any, lines: Iterator[Any], *rest: Any) -> Any:
             return load(staging, self._after_first(lines), *rest)
 
-        def written(write: Callable[..., Any], query: Any, table: Any, folder: str) -> Any:
-            actions = write(query, table, folder)
-            self.meet(f"{_short(Path(folder).name)} file")
+        def written(write: Callable[..., Any], query: Any, folder: Any) -> Any:
+            actions = write(query, folder)
+            self.meet(f"{_short(Path(folder.url).name)} file")
             return actions
 
         _around(Staging, "load", lines_read)

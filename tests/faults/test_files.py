@@ -6,6 +6,8 @@ import pytest
 
 from tests.faults.matrix import Row, cells
 
+pytestmark = pytest.mark.service
+
 
 @pytest.mark.parametrize(
     ("row", "boundary"),

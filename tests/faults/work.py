@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from data_contracts.contract import load_contract
-from lastaisle.ingest.batch import Ingestion
+from lastaisle.ingest.job import Ingestion
 from lastaisle.ingest.kafka.avro import AvroSchemas
 from lastaisle.ingest.kafka.drain import Drain, drain
 from lastaisle.ingest.kafka.payloads import Decoder
@@ -27,6 +27,7 @@ from lastaisle.lake.maintenance import maintain, tables_of
 from lastaisle.privacy.anonymize import anonymize_shard
 from lastaisle.privacy.keys import PseudonymKeys
 from tests.faults.boundaries import Hold
+from tests.services.required import starts_service
 
 BATCH_ROWS = 60
 SHARDS = 2
@@ -133,6 +134,7 @@ class Task:
     def __init__(
         self, work: Work, log: Path, boundary: str = "", turn: int = 1, *, unprivileged: bool = False
     ) -> None:
+        starts_service("a process to kill")
         self.log = log
         self._ours, theirs = _CONTEXT.Pipe()
         self.process: ForkServerProcess = _CONTEXT.Process(

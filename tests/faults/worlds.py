@@ -8,8 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
-from lastaisle.ingest.batch import Ingestion
 from lastaisle.ingest.files import list_files
+from lastaisle.ingest.job import Ingestion
 from lastaisle.ingest.kafka.client import watermarks
 from lastaisle.ingest.kafka.messages import RangeMessages
 from lastaisle.ingest.kafka.ranges import plan

@@ -14,9 +14,9 @@ import pytest
 
 from data_contracts.contract import load_contract
 from lastaisle.errors import ReconciliationError, SourceError
+from lastaisle.ingest.gx_check import DisagreementError
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.staging import Staging
-from lastaisle.ingest.witness import DisagreementError
 
 
 def test_clean_rows_reach_the_events_and_nothing_else(shop):
@@ -260,8 +260,7 @@ def test_a_line_that_the_adapter_swallows_stops_the_batch(shop, monkeypatch):
     assert shop.lake.version("raw_events") is None
 
 
-@pytest.mark.slow
-def test_great_expectations_witnesses_clean_and_broken_rows(shop):
+def test_great_expectations_checks_clean_and_broken_rows(shop):
     lines = [
         shop.event(1),
         shop.event(2, price=-1),
@@ -273,8 +272,7 @@ def test_great_expectations_witnesses_clean_and_broken_rows(shop):
     assert shop.rows("batches")[0]["gx_success"] is True
 
 
-@pytest.mark.slow
-def test_a_witness_who_disagrees_stops_the_batch(shop):
+def test_a_disagreement_with_great_expectations_stops_the_batch(shop):
     contract = load_contract("raw_events")
     lenient = replace(contract.rule("price_in_range"), predicate="true")
     rules = tuple(lenient if rule.name == lenient.name else rule for rule in contract.rules)

@@ -14,7 +14,7 @@ import pytest
 
 from lastaisle.errors import SourceError
 from lastaisle.ingest.files import SourceFile
-from lastaisle.ingest.listing import look, new_files, places
+from lastaisle.ingest.listing import list_source, new_files, places
 from lastaisle.settings import Settings
 
 HOUR = timedelta(hours=1)
@@ -179,8 +179,8 @@ def test_a_file_of_which_only_the_first_batches_were_taken_in_is_not_known(shop,
 def test_another_format_reads_a_file_anew(shop):
     path = shop.write([shop.event(1)])
     shop.ingest(path)
-    assert look(path, shop.lake, format_name="canonical").new == []
-    assert names(look(path, shop.lake, format_name="segment").new) == ["log.jsonl"]
+    assert list_source(path, shop.lake, format_name="canonical").new == []
+    assert names(list_source(path, shop.lake, format_name="segment").new) == ["log.jsonl"]
 
 
 def test_unfinished_uploads_are_passed_over(shop):
@@ -191,7 +191,7 @@ def test_unfinished_uploads_are_passed_over(shop):
 
 
 def test_folders_of_late_uploads_are_looked_into_and_may_be_missing(shop):
-    settings = Settings(home=shop.folder, source=f"{shop.folder}/landing/{{day}}")
+    settings = Settings.of(home=shop.folder, source=f"{shop.folder}/landing/{{day}}")
     until = datetime(2025, 10, 9, 5, tzinfo=UTC)
     folders = places(settings.source_at, until, timedelta(days=2))
     assert [Path(folder).name for folder in folders] == ["2025-10-07", "2025-10-08", "2025-10-09"]
@@ -206,9 +206,9 @@ def test_folders_of_late_uploads_are_looked_into_and_may_be_missing(shop):
 
 def test_the_places_of_hours_and_of_a_fixed_folder():
     until = datetime(2025, 10, 9, 1, 30, tzinfo=UTC)
-    hourly = Settings(source="s3://shop/{hour}").source_at
+    hourly = Settings.of(source="s3://shop/{hour}").source_at
     assert places(hourly, until, HOUR) == ["s3://shop/2025-10-09T00", "s3://shop/2025-10-09T01"]
-    assert places(Settings(source="s3://shop/logs").source_at, until, 48 * HOUR) == ["s3://shop/logs"]
+    assert places(Settings.of(source="s3://shop/logs").source_at, until, 48 * HOUR) == ["s3://shop/logs"]
 
 
 def test_a_store_in_memory_is_listed_too(shop):

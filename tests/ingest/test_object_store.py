@@ -50,7 +50,7 @@ def test_a_day_of_segments_own_files_is_ingested_from_where_segment_puts_them(s3
     s3.pipe(f"{folder}1432684800000/1432710000000.a.gz", packed(range(3), "2015-05-27"))
     s3.pipe(f"{folder}1432684800000/1432713600000.b.gz", packed(range(2, 5), "2015-05-27"))
     s3.pipe(f"{folder}1432771200000/1432796400000.a.gz", packed(range(5, 9), "2015-05-28"))
-    settings = Settings(home=tmp_path, source="s3://shop/segment-logs/a1B2c3/{day_ms}")
+    settings = Settings.of(home=tmp_path, source="s3://shop/segment-logs/a1B2c3/{day_ms}")
     lake = Lake(tmp_path / "lake")
     keys = PseudonymKeys.load_or_create(tmp_path / "keys.json", lake_url=lake.url)
     report = ingest(source_of("2015-05-27", settings), "segment", lake, keys)

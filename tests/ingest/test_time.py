@@ -183,7 +183,6 @@ def tables_in(zone: str, shop, source: str) -> tuple[str, dict[str, list]]:
     return done.stdout, found
 
 
-@pytest.mark.slow
 def test_daylight_saving_changes_nothing(shop):
     source = changing_times(shop)
     told, tables = tables_in("UTC", shop, source)

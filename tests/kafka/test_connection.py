@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 
@@ -42,10 +41,8 @@ def test_a_read_with_a_refused_login_does_not_wait_for_the_stall(broker, topic, 
     send(topic, [b"{}"])
     (span,) = plan(watermarks(connection, [topic]), {}).ranges
     refused = KafkaConnection(broker.secure | {"sasl.password": "wrong"})
-    began = time.monotonic()
     with pytest.raises(KafkaSourceError, match=r"(?i)authentication failed"):
-        list(read_range(refused, span))
-    assert time.monotonic() - began < 10
+        list(read_range(refused, span, stall_seconds=100_000))  # waiting would meet the time limit
 
 
 def test_a_connection_shows_where_to_and_nothing_secret(broker):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
-import pytest
 
 from lastaisle.lake import Lake
 from lastaisle.lake.maintenance import MaintenancePolicy, maintain
@@ -32,7 +31,6 @@ def rows(lake: Lake) -> list[tuple]:
     return list(zip(*(found[name].to_pylist() for name in SCHEMA.names), strict=True))
 
 
-@pytest.mark.slow
 def test_small_files_stay_few_and_rows_the_same(tmp_path):
     kept, left = Lake(tmp_path / "kept"), Lake(tmp_path / "left")
     most = 0

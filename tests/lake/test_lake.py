@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pytest
 
 from lastaisle.lake import Lake, LakeConflictError
-from lastaisle.lake.lake import VersionGoneError
+from lastaisle.lake.errors import VersionGoneError
 
 
 def rows(*values: int) -> pa.Table:

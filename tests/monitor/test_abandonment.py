@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from lastaisle import cli
 from lastaisle.lake import Lake
-from lastaisle.lake.lake import LakeConflictError
+from lastaisle.lake.errors import LakeConflictError
 from lastaisle.monitor.abandonment import ATTEMPTS, detect, record_new
 from lastaisle.sessions.abandonments import NOTIFIED, mark_done, pending_burst
 from lastaisle.settings import Settings
@@ -58,26 +58,26 @@ def test_the_newest_checkout_event_of_a_session_decides(lake):
         ("left the second", LEFT, 2),
         ("looking", "item_viewed", 60),
     )
-    assert record_new(lake, Settings()) == 3
+    assert record_new(lake, Settings.of()) == 3
     assert recorded(lake) == {"left": "abandoned", "silent": "no_order", "left the second": "abandoned"}
 
 
 def test_the_time_is_that_of_the_newest_event_and_not_of_the_clock(lake):
     write(lake, ("slow", BEGUN, 0), ("other", "item_viewed", 29))
-    assert record_new(lake, Settings()) == 0
+    assert record_new(lake, Settings.of()) == 0
     write(lake, ("other", "item_viewed", 31), key="later")
-    assert record_new(lake, Settings(abandoned_after_minutes=40)) == 0
-    assert record_new(lake, Settings()) == 1
+    assert record_new(lake, Settings.of(abandoned_after_minutes=40)) == 0
+    assert record_new(lake, Settings.of()) == 1
 
 
 def test_each_session_is_recorded_and_sent_once(lake):
     write(lake, ("a", LEFT, 0), ("b", LEFT, 70))
     sent = []
-    burst = detect(lake, Settings(), send=sent.append)
+    burst = detect(lake, Settings.of(), send=sent.append)
     assert (burst.sessions, dict(burst.reasons)) == (2, {"abandoned": 2})
-    assert detect(lake, Settings(), send=sent.append) is None
+    assert detect(lake, Settings.of(), send=sent.append) is None
     write(lake, ("a", LEFT, 75), ("c", LEFT, 80), key="more")
-    assert detect(lake, Settings(), send=sent.append).sessions == 1
+    assert detect(lake, Settings.of(), send=sent.append).sessions == 1
     assert [each.sessions for each in sent] == [2, 1]
     assert lake.scan("abandonments").num_rows == 3
 
@@ -89,17 +89,17 @@ def test_a_burst_that_could_not_be_sent_is_sent_by_the_next_call(lake):
         raise ConnectionError("no broker")
 
     with pytest.raises(ConnectionError):
-        detect(lake, Settings(), send=refuse)
+        detect(lake, Settings.of(), send=refuse)
     write(lake, ("b", LEFT, 1), key="more")
     sent = []
-    assert detect(lake, Settings(), send=sent.append).sessions == 2, "one message for both bursts"
+    assert detect(lake, Settings.of(), send=sent.append).sessions == 2, "one message for both bursts"
     assert len(sent[0].names) == 2
     assert lake.scan("abandonments").num_rows == 2
 
 
 def test_a_message_names_no_person_no_session_and_no_moment(lake):
     write(lake, ("session-7", LEFT, 3))
-    text = json.dumps(detect(lake, Settings()).to_dict())
+    text = json.dumps(detect(lake, Settings.of()).to_dict())
     assert "session-7" not in text and "user-of" not in text
     said = json.loads(text)
     assert (said["window_start"], said["window_end"]) == (
@@ -110,7 +110,7 @@ def test_a_message_names_no_person_no_session_and_no_moment(lake):
 
 def test_a_burst_is_refreshed_once(lake):
     write(lake, ("a", LEFT, 0), ("b", LEFT, 1))
-    sent = detect(lake, Settings())
+    sent = detect(lake, Settings.of())
     assert pending_burst(lake, NOTIFIED) is None
     burst = pending_burst(lake, "refreshed")
     assert burst.names == sent.names
@@ -120,7 +120,7 @@ def test_a_burst_is_refreshed_once(lake):
 
 
 def test_an_empty_lake_has_no_abandonments(lake):
-    assert detect(lake, Settings()) is None
+    assert detect(lake, Settings.of()) is None
     assert pending_burst(lake, "refreshed") is None
 
 
@@ -150,7 +150,7 @@ def test_a_conflict_is_tried_again_and_the_fifth_is_raised(lake, monkeypatch):
 
     conflict(ATTEMPTS)
     with pytest.raises(LakeConflictError):
-        record_new(lake, Settings())
+        record_new(lake, Settings.of())
     assert len(calls) == ATTEMPTS
     conflict(ATTEMPTS - 1)
-    assert record_new(lake, Settings()) == 1
+    assert record_new(lake, Settings.of()) == 1

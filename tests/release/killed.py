@@ -1,8 +1,9 @@
 """Run by the kill tests: kill -9 at one boundary after another, then a plain re-run, and compare the states.
 
-Usage: killed.py FOLDER [BOUNDARY...]; writes one JSON line a boundary: whether it was killed there, and the
-state after the re-run. The boundary "none" is never killed. Each step runs in a forked process of its own, so
-that imports are paid once; no thread runs before a fork, since nothing is used before it.
+Usage: python -m tests.release.killed FOLDER [BOUNDARY...]. The script writes one JSON line a boundary:
+whether the process was killed there, and the state after the re-run. No process is killed at "none".
+Each step runs in a forked process of its own, so that imports are paid once. No thread runs before a fork,
+since nothing is used before it.
 """
 
 import json
@@ -12,21 +13,26 @@ import signal
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import made_up_shop
-import matplotlib.figure  # noqa: F401  imported once, before the forks
-from made_up_shop import Installation
+# Imported once, before the forks: else each of 40 processes imports them. Imports start no working thread.
+import duckdb  # noqa: F401
+import git  # noqa: F401
+import matplotlib.figure  # noqa: F401
+import mlflow.store.model_registry.sqlalchemy_store
+import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+import rich.markdown  # noqa: F401
+import tensorflow  # noqa: F401
 from mlflow import MlflowClient
 
-import models.counting.baselines
+import models.counting.popularity
 from lastaisle.lake import Lake
 from lastaisle.registry.registry import Registry
 from lastaisle.release.rollback import rollback
+from tests.shops import made_up_shop
+from tests.shops.made_up_shop import Installation
 
 # name → (class, method, "before" or "after", text that the arguments hold, which such call)
 BOUNDARIES = {
-    "training has begun": (models.counting.baselines._Counter, "warm_start", "before", "", 1),
+    "training has begun": (models.counting.popularity.CountingModel, "_learn", "before", "", 1),
     "model is logged, run is open": (Registry, "log_model", "after", "", 1),
     "run is finished, its row is missing": (Lake, "append", "before", "training_run/", 1),
     "metrics of the evaluation are logged, its report is missing": (

@@ -18,9 +18,12 @@ from lastaisle.cli.learning import _by_objective
 from lastaisle.evaluation.evaluate import plan_of, stored_report
 from lastaisle.evaluation.report import EvaluationReport
 from lastaisle.release.card.card import model_card
-from lastaisle.release.card.facts import Facts, escape
+from lastaisle.release.card.facts import Facts
 from lastaisle.release.card.page import MARKDOWN, PAGE, TAG, card_page
+from lastaisle.release.card.text import escape
 from lastaisle.release.gate import Decision, GateRules, decide
+
+pytestmark = pytest.mark.training
 
 SECTIONS = [
     *("Model details", "Intended use", "Data", "Metrics", "Slices", "Limits", "Privacy", "How to use"),
@@ -88,7 +91,7 @@ def test_every_version_has_its_card(released, version, verdict):
     assert f"**{verdict} by the gate.**" in card
     for check in facts.decision.checks:
         assert escape(check.reason) in card
-    entry = released.registry.client.get_model_version(released.settings.model_name, version)
+    entry = released.registry.client.get_model_version(released.settings.registry.model_name, version)
     assert entry.tags[TAG] == f"runs:/{entry.run_id}/{PAGE}"
     recall = facts.report.candidate.overall.metrics["recall@20"]
     assert f"recall@20 {recall.value:.4f} [{recall.low:.4f}, {recall.high:.4f}]" in entry.description

@@ -54,7 +54,7 @@ def test_the_lower_end_of_the_difference_decides(low, promoted):
 def test_too_few_targets_refuse():
     decision = decide(candidate(targets=199), CHAMPION)
     assert broken(decision) == ["enough_targets"]
-    assert decision.reasons == ("199 evaluation targets are too few to decide on (at least 200).",)
+    assert decision.reasons == ("199 evaluation targets are too few for a decision (at least 200).",)
 
 
 def test_a_candidate_has_to_beat_popularity_beyond_chance():

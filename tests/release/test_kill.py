@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 BOUNDARIES = 12
+ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.slow
+@pytest.mark.service
 @pytest.mark.timeout(900)  # 26 releases
 def test_a_killed_run_ends_where_an_undisturbed_one_does(tmp_path):
-    script = Path(__file__).with_name("killed.py")
     done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path)],
+        [sys.executable, "-m", "tests.release.killed", str(tmp_path)],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         env={**os.environ, "LASTAISLE_GIT_REVISION": "test"},

@@ -1,6 +1,5 @@
 """Online updates of a made-up shop's champion: kept once, dropped with the champion, folded into the next."""
 
-import dataclasses
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -21,6 +20,8 @@ from lastaisle.sessions.windows import Window, training_sessions
 from lastaisle.training.online import ARTIFACT, SHOPPERS, finished_until, load_with_updates, newest_delta
 from models.online.delta import OnlineDelta
 
+pytestmark = pytest.mark.training
+
 SMALL = {"embedding_size": 16, "epochs": 3, "warm_epochs": 1, "negatives": 64, "learning_rate": 0.01}
 CONSENT = "consent_personalization"
 LAX = GateRules(margin=1.0)  # nothing is ever worse by 1.0
@@ -33,9 +34,7 @@ def end_of(day):
 @pytest.fixture
 def shop_online(home):
     """A shop whose champion is a small attention model."""
-    home.settings = dataclasses.replace(
-        home.settings, architecture="attention", hyperparameters=json.dumps(SMALL)
-    )
+    home.settings = home.settings.replace(architecture="attention", hyperparameters=json.dumps(SMALL))
     assert home.day(1, LAX, architecture="attention").promote
     return home
 

@@ -22,6 +22,8 @@ from lastaisle.training.train import train_candidate
 from models.options import TrainingOptions
 from models.recommender import ModelError
 
+pytestmark = pytest.mark.training
+
 STRICT = GateRules(margin=-1.0)  # nothing is ever better by 1.0, so it refuses all but a first candidate
 
 
@@ -51,7 +53,7 @@ def test_a_shop_from_first_champion_to_rollback(home):
     assert (done.from_version, done.to_version, done.previous, done.moved) == ("2", "1", None, True)
     assert home.registry.aliases() == {"challenger": "3", "champion": "1"}
 
-    moves = Ledger(home.lake, home.settings.model_name).moves()
+    moves = Ledger(home.lake, home.settings.registry.model_name).moves()
     assert [(move.action, move.alias, move.from_version, move.to_version) for move in moves] == [
         ("register", "challenger", None, "1"),
         ("promote", "champion", None, "1"),
@@ -64,7 +66,7 @@ def test_a_shop_from_first_champion_to_rollback(home):
     assert {move.actor for move in moves} == {"tester"}
     assert moves[-1].reason == "customers complain"
     assert "not worse" in moves[3].reason
-    with pytest.raises(RegistryError, match="no earlier champion"):
+    with pytest.raises(RegistryError, match="no champion before"):
         back(home, reason="again", dry_run=False)
 
 
@@ -153,7 +155,7 @@ def test_after_an_hour_is_ingested_again_the_champions_training_is_repeated_from
         early.schema.get_field_index("event_date"), "event_date", pc.cast(early["occurred_at"], pa.date32())
     )
     home.lake.append("events", merely_replayed, key="long ago")
-    for settings in (home.settings, dataclasses.replace(home.settings, replay_hours=24.0)):
+    for settings in (home.settings, home.settings.replace(replay_hours=24.0)):
         with pytest.raises(StalePlanError, match="has learned from all that is there"):
             plan_correction(home.lake, settings, home.registry)
 
@@ -186,7 +188,7 @@ def test_rows_after_a_partition_do_not_change_its_training(home, shop):
 
 
 def test_an_incremental_training_starts_from_the_champion_and_another_model_from_scratch(home, shop):
-    settings = dataclasses.replace(home.settings, architecture="popularity")
+    settings = home.settings.replace(architecture="popularity")
     first = plan_window(home.lake, settings, shop.end_of(1))
     assert (first.architecture, first.warm_start_version) == ("popularity", None)
     home.day(1)
@@ -213,12 +215,12 @@ def test_an_incremental_training_starts_from_the_champion_and_another_model_from
 
 
 def test_hyperparameters_of_the_settings_are_planned(home, shop):
-    settings = dataclasses.replace(home.settings, hyperparameters='{"layers": 2, "loss": "bpr_max"}')
+    settings = home.settings.replace(hyperparameters='{"layers": 2, "loss": "bpr_max"}')
     plan = plan_window(home.lake, settings, shop.end_of(1), architecture="gru")
     assert (plan.options["layers"], plan.options["loss"], plan.options["seed"]) == (2, "bpr_max", 7)
     for wrong in ("layers=2", "[2]"):
         with pytest.raises(SettingsError, match="LASTAISLE_HYPERPARAMETERS should be a JSON object"):
-            dataclasses.replace(settings, hyperparameters=wrong).training_options()
+            settings.replace(hyperparameters=wrong).training_options()
 
 
 def test_late_rows_make_another_training_and_later_days_do_not(home, shop):
@@ -255,8 +257,8 @@ def test_a_plan_survives_json(home):
 
 
 def test_replay_hours_are_part_of_the_run_key_of_incremental_trainings_only(home, shop):
-    assert home.plan(1).replay_hours == home.settings.replay_hours == 720
-    none = dataclasses.replace(home.settings, replay_hours=0.0)
+    assert home.plan(1).replay_hours == home.settings.learning.replay_hours == 720
+    none = home.settings.replace(replay_hours=0.0)
     keys = {plan_window(home.lake, each, shop.end_of(1)).run_key for each in (home.settings, none)}
     assert len(keys) == 2
     full, other = (plan_window(home.lake, each, shop.end_of(1), "full") for each in (home.settings, none))
@@ -265,7 +267,7 @@ def test_replay_hours_are_part_of_the_run_key_of_incremental_trainings_only(home
 
 
 def test_a_warm_start_replays_sessions_from_before_its_window(home, shop):
-    home.settings = dataclasses.replace(home.settings, window_hours=24.0)
+    home.settings = home.settings.replace(window_hours=24.0)
     for day in (1, 2, 3):
         home.day(day)
     run_id = current_champion(home.lake, home.registry).run_id
@@ -275,7 +277,7 @@ def test_a_warm_start_replays_sessions_from_before_its_window(home, shop):
 
 
 def test_too_few_sessions_are_refused(home, shop):
-    settings = dataclasses.replace(home.settings, window_hours=1.0)
+    settings = home.settings.replace(window_hours=1.0)
     plan = plan_window(home.lake, settings, shop.end_of(1), architecture="cooccurrence")
     with pytest.raises(NotEnoughDataError, match="17 sessions of two items or more"):
         train_candidate(plan, home.lake, home.registry)
@@ -285,12 +287,12 @@ def test_too_few_sessions_are_refused(home, shop):
 def test_a_release_needs_an_evaluation_against_the_champion_of_now(home):
     home.day(1)
     second, third = home.train(2), home.train(3)
-    with pytest.raises(NotEvaluatedError, match="was not evaluated"):
+    with pytest.raises(NotEvaluatedError, match="has no evaluation"):
         home.release(second)
     home.evaluate(second)
     home.evaluate(third)
     assert home.release(second).promote
-    with pytest.raises(NotEvaluatedError, match="now it is version 2"):
+    with pytest.raises(NotEvaluatedError, match="now version 2"):
         home.release(third)
     home.evaluate(third)
     assert home.release(third, GateRules(margin=1.0)).promote
@@ -313,7 +315,7 @@ def test_impossible_rollbacks_are_refused(home):
         back(home, reason=" ")
     same = back(home, to_version="1", reason="why not", dry_run=False)
     assert not same.moved
-    assert len(Ledger(home.lake, home.settings.model_name).moves()) == 2
+    assert len(Ledger(home.lake, home.settings.registry.model_name).moves()) == 2
 
 
 def test_one_rollback_request_moves_once(home):
@@ -327,6 +329,6 @@ def test_one_rollback_request_moves_once(home):
 
 
 def test_an_objective_that_the_model_would_ignore_is_refused(home):
-    home.settings = dataclasses.replace(home.settings, hyperparameters='{"objective_cart": 3}')
+    home.settings = home.settings.replace(hyperparameters='{"objective_cart": 3}')
     with pytest.raises(ModelError, match="cooccurrence model learns from all events alike"):
         home.train(1)

@@ -11,6 +11,8 @@ from lastaisle.replay.strategies import Online, Start
 from models.data.sequences import Examples, SessionLog, next_item_examples
 from models.options import TrainingOptions
 
+pytestmark = pytest.mark.training
+
 
 def period(number, step, sessions=60, items=30):
     """In this period item n is followed by item n + step."""

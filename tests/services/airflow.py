@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -19,10 +24,29 @@ import psutil
 
 from lastaisle.lake import Lake
 from lastaisle.settings import Settings
-from lastaisle_airflow.local.airflow_api import AirflowApi, AirflowApiError, Run, ticks
-from lastaisle_airflow.local.services import environment
+from lastaisle_airflow.local.airflow_api import AirflowApi, AirflowApiError, Run
+from lastaisle_airflow.local.airflow_environment import environment
+from lastaisle_airflow.local.polling import wait_until
+from tests.services.required import starts_service
 
 ROOT = Path(__file__).resolve().parents[2]
+#: Rows of other tables that belong to a run go with it.
+_TABLES_OF_RUNS = (
+    "asset_partition_dag_run",
+    "dag_run",
+    "backfill",
+    "asset_dag_run_queue",
+    "partitioned_asset_key_log",
+    "asset_event",
+)
+#: Their rows are made with the database, or once a process.
+_TABLES_THAT_MLFLOW_MAKES = {
+    "alembic_version",
+    "experiments",
+    "experiment_tags",
+    "sqlite_sequence",
+    "workspaces",
+}
 
 
 @dataclass
@@ -45,7 +69,7 @@ class Airflow:
     @property
     def lake(self) -> Lake:
         """The tables that its tasks write."""
-        return Lake(self.settings.lake)
+        return Lake(self.settings.lake.url)
 
     def alive(self) -> None:
         """Make sure that it runs."""
@@ -53,11 +77,14 @@ class Airflow:
 
     def wait_for(self, what: str, ready: Callable[[], Any], timeout: float = 120) -> Any:
         """Return what `ready` gives as soon as that is true."""
-        for _ in ticks(timeout):
+
+        def ready_and_alive() -> Any:
             self.alive()
             with suppress(TimeoutError):  # a busy machine answers late
-                if found := ready():
-                    return found
+                return ready()
+
+        if found := wait_until(ready_and_alive, timeout):
+            return found
         raise AssertionError(f"not within {timeout:.0f} s: {what}; logs in {self.home}")
 
     def command(self, *arguments: str) -> str:
@@ -79,6 +106,48 @@ class Airflow:
         """Pause a DAG, or let it go on."""
         self.api.pause(dag_id, paused)
 
+    @contextmanager
+    def fresh(self, *dags: str) -> Iterator[Airflow]:
+        """Give the running Airflow to a test file, without runs, tables and models of the files before.
+
+        Args:
+            *dags: which DAGs are not paused meanwhile.
+        """
+        self._forget_runs()
+        self._forget_models()
+        for folder in ("lake", "landing", "airflow/logs/executor_callbacks"):
+            shutil.rmtree(self.home / folder, ignore_errors=True)
+        for dag_id in dags:
+            self.pause(dag_id, paused=False)
+        yield self
+        for dag_id in dags:
+            self.pause(dag_id)
+        for dag_id in dags:
+            self.wait_for(f"the last runs of {dag_id}", partial(self._idle, dag_id))
+
+    def _idle(self, dag_id: str) -> bool:
+        return all(run.finished for run in self.api.runs(dag_id))
+
+    def complete_backfills(self) -> None:
+        """Mark backfills complete whose runs are over. The scheduler does it up to 30 seconds later."""
+        with closing(sqlite3.connect(self.home / "airflow" / "airflow.db", timeout=60)) as database, database:
+            database.execute("UPDATE backfill SET completed_at = updated_at WHERE completed_at IS NULL")
+
+    def _forget_runs(self) -> None:
+        """Delete all runs and events from the database: the API has no call for most of it."""
+        _delete_rows(self.home / "airflow" / "airflow.db", _TABLES_OF_RUNS, cascade=True)
+
+    def _forget_models(self) -> None:
+        """Empty MLflow's database. The file stays, since this process keeps it open."""
+        path = self.home / "mlflow" / "mlflow.db"
+        if not path.exists():
+            return
+        with closing(sqlite3.connect(path)) as database:
+            names = {
+                name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            }
+        _delete_rows(path, sorted(names - _TABLES_THAT_MLFLOW_MAKES), cascade=False)
+
     def states(self, run: Run) -> dict[str, list[str]]:
         """Return the states of a run's task instances, by task."""
         found: dict[str, list[str]] = {}
@@ -95,7 +164,7 @@ class Airflow:
 
 @contextmanager
 def running_airflow(
-    home: Path, dags: tuple[str, ...] = ("ingest_sessions",), **given: str
+    home: Path, dags: Sequence[str] = ("ingest_sessions",), **given: str
 ) -> Iterator[Airflow]:
     """Start Airflow, wait until it has read the DAGs, stop it at the end.
 
@@ -104,11 +173,13 @@ def running_airflow(
         dags: which DAGs are not paused.
         **given: environment variables.
     """
+    starts_service("Airflow")
     complete = environment_of(home, **given)
     home.mkdir(parents=True, exist_ok=True)
+    prepare_home(Path(complete["AIRFLOW_HOME"]))
     with (home / "services.log").open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "lastaisle_airflow.local.services"],
+            [sys.executable, "-m", "tests.services.airflow_parts"],
             env=complete,
             cwd=home,
             stdin=subprocess.DEVNULL,
@@ -129,6 +200,29 @@ def running_airflow(
         process.wait(90)
 
 
+def prepare_home(home: Path) -> None:
+    """Copy an Airflow folder with a migrated database and the pools, unless the folder has a database."""
+    if (home / "airflow.db").exists():
+        return
+    template = _template()
+    shutil.copytree(template, home, dirs_exist_ok=True)
+    config = home / "airflow.cfg"
+    config.write_text(config.read_text().replace(str(template), str(home)))
+
+
+@cache
+def _template() -> Path:
+    """Make an Airflow folder once a process, as `make up` makes it: the migration takes seconds."""
+    folder = tempfile.TemporaryDirectory(prefix="lastaisle-airflow-template-")
+    atexit.register(folder.cleanup)
+    home = Path(folder.name, "airflow")
+    environment = environment_of(Path(folder.name), AIRFLOW_HOME=str(home))
+    command = [sys.executable, "-m", "lastaisle_airflow.local.setup"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return home
+
+
 def environment_of(home: Path, **given: str) -> dict[str, str]:
     """Return what every process of an Airflow of its own needs, whatever settings this process has."""
     ours = ("LASTAISLE_", "AIRFLOW_", "PYTHONDONTWRITEBYTECODE")
@@ -140,6 +234,7 @@ def environment_of(home: Path, **given: str) -> dict[str, str]:
         "LASTAISLE_MLFLOW_PORT": str(free_port()),
         "AIRFLOW_HOME": str(home / "airflow"),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",  # each test starts what it is about
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
         "PYTHONPATH": os.pathsep.join(paths),
     }
     with mock.patch.dict(os.environ, inherited | defaults | given, clear=True):
@@ -153,13 +248,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _delete_rows(path: Path, tables: Sequence[str], *, cascade: bool) -> None:
+    with closing(sqlite3.connect(path, timeout=60)) as database:
+        database.execute(f"PRAGMA foreign_keys = {'ON' if cascade else 'OFF'}")
+        with database:
+            for table in tables:
+                database.execute(f"DELETE FROM {table}")
+
+
 def _log_in(airflow: Airflow) -> AirflowApi | None:
     generated = airflow.home / "airflow" / "simple_auth_manager_passwords.json.generated"
     if not generated.exists():
         return None
     ((user, password),) = json.loads(generated.read_text() or "{}").items() or [("", "")]
     try:
-        return AirflowApi(f"http://127.0.0.1:{airflow.settings.airflow_port}", user, password)
+        return AirflowApi(f"http://127.0.0.1:{airflow.settings.services.airflow_port}", user, password)
     except (AirflowApiError, OSError):
         return None
 

@@ -13,16 +13,17 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import pytest
 
+from lastaisle.kafka.connection import KafkaConnection
 from tests.services.certificates import Certificates, make_certificates
-from tests.services.required import require_service
+from tests.services.required import require_service, starts_service
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient, NewTopic
@@ -113,6 +114,7 @@ class Broker:
 
     def start(self, timeout: float = 120) -> Broker:
         """Start it and wait until it answers."""
+        starts_service("a Kafka broker")
         command = [*self._command("-Xms256m", "-Xmx768m"), "kafka.Kafka", str(self._properties)]
         with self.log.open("ab") as log:
             self._leash = subprocess.Popen(
@@ -201,6 +203,35 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 def topic(broker: Broker) -> str:
     """The name of a new topic of one partition."""
     return make_topic(broker)
+
+
+@pytest.fixture
+def connection(broker) -> KafkaConnection:
+    return KafkaConnection(broker.config)
+
+
+@pytest.fixture
+def send(broker) -> Callable[..., None]:
+    """send(topic, values, partition=0, headers=None, key=None): each value is bytes, text or None."""
+    from confluent_kafka import Producer
+
+    config = broker.config | {"acks": "all", "linger.ms": 5, "message.max.bytes": 5_000_000}
+
+    def deliver(topic: str, values: Iterable[Any], partition: int = 0, **given: Any) -> None:
+        failed = []
+        producer = Producer(config)
+        for value in values:
+            producer.produce(
+                topic,
+                value,
+                partition=partition,
+                on_delivery=lambda error, _: failed.append(error) if error else None,
+                **given,
+            )
+        assert producer.flush(30) == 0
+        assert failed == []
+
+    return deliver
 
 
 def make_topic(broker: Broker, partitions: int = 1, name: str = "", **config: str) -> str:

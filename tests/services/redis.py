@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.services.required import require_service
+from tests.services.required import require_service, starts_service
 
 
 def find_redis() -> str:
@@ -29,6 +29,7 @@ def find_redis() -> str:
 @contextmanager
 def running_redis(folder: Path) -> Iterator[str]:
     """Start a Redis on 127.0.0.1 that keeps nothing; gives its URL."""
+    starts_service("Redis")
     folder.mkdir(parents=True, exist_ok=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""What a test says when something it needs is not on this machine."""
+"""The rules for services: each is there in CI, and no fast test starts one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,23 @@ from typing import NoReturn
 
 import pytest
 
+_forbidden = False
+
 
 def require_service(reason: str) -> NoReturn:
     """Skip, saying what to install; in CI, where everything is installed, fail."""
     if os.environ.get("CI", "").lower() in {"1", "true"}:
         pytest.fail(f"CI must run this test: {reason}")
     pytest.skip(reason)
+
+
+def forbid_services() -> None:
+    """Let `starts_service` fail in this process from now on."""
+    global _forbidden  # noqa: PLW0603  one switch a process, set once from the command line
+    _forbidden = True
+
+
+def starts_service(name: str) -> None:
+    """Fail if this process runs fast tests only; each function that starts a service calls this first."""
+    if _forbidden:
+        pytest.fail(f"a fast test starts {name}: mark it with pytest.mark.service")

@@ -13,6 +13,8 @@ import fsspec
 import pytest
 import s3fs
 
+from tests.services.required import starts_service
+
 
 @pytest.fixture
 def s3():
@@ -24,6 +26,7 @@ def s3():
 @contextmanager
 def running_s3() -> Iterator[s3fs.S3FileSystem]:
     """Serve S3 with one bucket, `shop`, and let the environment point at it meanwhile."""
+    starts_service("an S3 server")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -25,6 +25,8 @@ from models.options import TrainingOptions
 from models.recommender import MODEL_NAMES, ModelError
 from models.search_space import SEARCH_SPACES, Between, search_space
 
+pytestmark = pytest.mark.training
+
 KILLED_IN_THE_THIRD_TRIAL = """
 import os, signal, sys
 import models.evaluation.ranking
@@ -58,7 +60,7 @@ def sessions(n=400, seed=1, items=50):
 def empty_store(tmp_path_factory):
     """A fresh MLflow database, since to create one takes seconds."""
     home = tmp_path_factory.mktemp("store")
-    Registry(Settings(home=home)).aliases()
+    Registry(Settings.of(home=home)).aliases()
     return home / "mlflow" / "mlflow.db"
 
 
@@ -79,7 +81,7 @@ def split(tmp_path):
 
 @pytest.fixture
 def store(home):
-    return Registry(Settings(home=home))
+    return Registry(Settings.of(home=home))
 
 
 def search(**options):
@@ -119,7 +121,7 @@ def test_the_best_of_all_trials_is_found_and_logged(store, home):
 
 
 def test_only_the_newest_sessions_judge_and_none_of_them_trains(store, home, monkeypatch):
-    from models.counting.baselines import Popularity
+    from models.counting.popularity import Popularity
 
     seen = {}
     fit = Popularity.fit
@@ -156,7 +158,7 @@ def test_a_killed_tuning_goes_on(store, home, split, tmp_path):
     assert (done["study"], done["finished"], done["tried"], done["failed"]) == ("mine", 4, 2, 1)
     assert [entry["trial"] for entry in done["trials"]] == [0, 1, 3, 4]
     assert [f"{entry['value']:.4f}" for entry in done["trials"][:2]] == values
-    tuning = Registry(Settings(home=home, experiment="lastaisle-tuning"))
+    tuning = Registry(Settings.of(home=home, experiment="lastaisle-tuning"))
     statuses = {number: run.info.status for number, run in nested(tuning, done["run_id"]).items()}
     assert statuses == {0: "FINISHED", 1: "FINISHED", 2: "KILLED", 3: "FINISHED", 4: "FINISHED"}
     printed = ended.output.splitlines()[-1]
@@ -205,7 +207,7 @@ def test_time_ends_a_tuning_after_one_trial_or_more(store, home):
 def test_a_trial_that_diverges_has_the_value_zero(store, home, monkeypatch):
     import dataclasses
 
-    from models.counting.baselines import Cooccurrence
+    from models.counting.cooccurrence import Cooccurrence
 
     fit = Cooccurrence.fit
 

@@ -105,7 +105,7 @@ def tune(
     log, half_life_hours = _tuning_sessions(settings, train_file, data_end)
     search = Search(
         model=model,
-        options=TrainingOptions.from_dict({"seed": settings.seed, **values}),
+        options=TrainingOptions.from_dict({"seed": settings.learning.seed, **values}),
         fixed=frozenset(values),
         metric=metric,
         trials=trials,
@@ -140,9 +140,9 @@ def _tuning_sessions(
         return read_sessions(train_file), None
     tables = open_lake(settings)
     seen_until = newest_data_end(tables) if data_end is None else data_end.replace(tzinfo=UTC)
-    end = seen_until - timedelta(hours=settings.holdout_hours)
-    half_life_hours = settings.full_half_life_hours
-    window = Window(end - timedelta(hours=settings.full_window_hours), end, half_life_hours)
+    end = seen_until - timedelta(hours=settings.learning.holdout_hours)
+    half_life_hours = settings.learning.full_half_life_hours
+    window = Window(end - timedelta(hours=settings.learning.full_window_hours), end, half_life_hours)
     return training_sessions(tables, window, seen_until, None).log, half_life_hours
 
 
@@ -237,7 +237,9 @@ def online(
     settings, tables, registry = open_stores(lake)
     champion = current_champion(tables, registry)
     if champion is None:
-        raise NotEnoughDataError(f"{settings.model_name} has no champion to update: train and release one")
+        raise NotEnoughDataError(
+            f"{settings.registry.model_name} has no champion to update: train and release one"
+        )
     moment = finished_until(tables, until and until.replace(tzinfo=UTC))
     with bar("Updating"):
         done = update_online(champion, tables, registry, moment)

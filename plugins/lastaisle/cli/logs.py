@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,10 +47,10 @@ def ingest(
     from lastaisle.privacy.keys import PseudonymKeys
 
     settings = read_settings(lake)
-    keys = PseudonymKeys.load_or_create(settings.key_file, lake_url=settings.lake)
+    keys = PseudonymKeys.load_or_create(settings.privacy.key_file, lake_url=settings.lake.url)
     options = IngestOptions(
-        allowed_lateness=timedelta(minutes=settings.lateness_minutes),
-        batch_rows=settings.batch_rows,
+        allowed_lateness=timedelta(minutes=settings.sources.lateness_minutes),
+        batch_rows=settings.ingest.batch_rows,
         accept_schema_change=accept_schema_change,
     )
     tables = open_lake(settings)
@@ -86,7 +86,7 @@ def lag(
     from lastaisle.lake.opening import open_lake
 
     settings = read_settings(lake)
-    topics = parse_source(source or settings.source).topics
+    topics = parse_source(source or settings.sources.address).topics
     connection = KafkaConnection.from_env()
     committed = committed_offsets(open_lake(settings), watermarks(connection, topics))
     found = measure_lag(connection, topics, committed)
@@ -142,7 +142,7 @@ def collect(
     from lastaisle.collect.serve import serve
 
     settings = read_settings()
-    serve(replace(settings, source=to) if to else settings, host, port)
+    serve(settings.replace(source=to) if to else settings, host, port)
 
 
 def simulate(

@@ -97,7 +97,7 @@ def abandonment(lake: LakeUrl = "", report: Report = None) -> None:
     from lastaisle.sessions.abandonments import Burst
 
     settings = read_settings(lake)
-    address = settings.control_topic
+    address = settings.abandonment.control_topic
 
     def send(burst: Burst) -> None:
         send_control(KafkaConnection.from_env(), control_topic(address)[1], burst.to_dict())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ errors = Console(stderr=True)
 def read_settings(lake: str = "") -> Settings:
     """Read the settings; the lake that is given goes before theirs."""
     settings = Settings.from_env()
-    return replace(settings, lake=lake) if lake else settings
+    return settings.replace(lake=lake) if lake else settings
 
 
 def open_stores(lake: str) -> tuple[Settings, Lake, Registry]:
@@ -52,7 +51,7 @@ def open_replay_runs(settings: Settings) -> Registry:
 def _open_experiment(settings: Settings, name: str) -> Registry:
     from lastaisle.registry.registry import Registry
 
-    return Registry(replace(settings, experiment=f"{settings.experiment}-{name}"))
+    return Registry(settings.replace(experiment=f"{settings.registry.experiment}-{name}"))
 
 
 def tell_trial(trial: Mapping[str, Any]) -> None:

@@ -29,8 +29,9 @@ class Credentials:
         Raises:
             SettingsError: neither is set, so that the collector could not tell who is calling.
         """
-        keys = tuple(key.strip() for key in settings.segment_write_keys.split(",") if key.strip())
-        secret = settings.segment_secret.strip()
+        given = settings.collector.segment_write_keys.get_secret_value()
+        keys = tuple(key.strip() for key in given.split(",") if key.strip())
+        secret = settings.collector.segment_secret.get_secret_value().strip()
         if not keys and not secret:
             raise SettingsError(
                 "the collector has to know who is calling: set LASTAISLE_SEGMENT_WRITE_KEYS (who may send to "

@@ -51,14 +51,15 @@ class FolderSink:
     """
 
     def __init__(self, settings: Settings, options: FolderOptions | None = None) -> None:
-        if "://" in settings.source or any(sign in settings.source for sign in "*?["):
+        source = settings.sources.address
+        if "://" in source or any(sign in source for sign in "*?["):
             raise SettingsError(
                 "the collector writes to a local folder, where it can wait for the disk, or to a Kafka topic "
-                f"(kafka://cluster/topic); received {settings.source!r}: name another with --to"
+                f"(kafka://cluster/topic); received {source!r}: name another with --to"
             )
         self.settings = settings
         self.options = options or FolderOptions()
-        fixed, placeholder, _ = settings.source.partition("{")
+        fixed, placeholder, _ = source.partition("{")
         self.root = (Path(f"{fixed}_").parent if placeholder else Path(fixed)).resolve()
         self.waiting = 0
         self._queue: list[tuple[bytes, asyncio.Future[None]]] = []

@@ -56,9 +56,9 @@ class KafkaSink:
             SettingsError: it names several topics.
             KafkaSourceError: it names none, or LASTAISLE_KAFKA does not say how to reach the cluster.
         """
-        source = parse_source(settings.source)
+        source = parse_source(settings.sources.address)
         if len(source.topics) != 1:
-            raise SettingsError(f"the collector writes to one topic, received {settings.source!r}")
+            raise SettingsError(f"the collector writes to one topic, received {settings.sources.address!r}")
         return cls(KafkaConnection.from_env(), source.topics[0])
 
     def open(self) -> None:

@@ -45,7 +45,7 @@ def sink_of(settings: Settings) -> Sink:
     Raises:
         SettingsError: it names neither.
     """
-    if settings.source.startswith("kafka://"):
+    if settings.sources.address.startswith("kafka://"):
         from lastaisle.collect.kafka import KafkaSink
 
         return KafkaSink.from_settings(settings)

@@ -1,43 +1,39 @@
-"""Measure a model on a public split: one session a line to train on, prefix → target pairs to test on."""
+"""Measure a model on a public split: sessions to train on, and pairs of prefix and target to test on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lastaisle.errors import SourceError
 from lastaisle.telemetry.memory import peak_rss_mib
-
-if TYPE_CHECKING:
-    from models.data.sequences import Examples, SessionLog
-    from models.options import Progress
+from models.data.sequences import Examples, SessionLog
+from models.evaluation.ranking import rank_targets, summarize
+from models.options import Progress, TrainingOptions
+from models.recommender import create
 
 
 def read_sessions(path: Path | str) -> SessionLog:
-    """Read a file of one session of item ids a line, in time order; empty lines are passed over.
+    """Read a file that has one session of item ids a line, in time order. Empty lines are ignored.
 
     Raises:
-        SourceError: a file that cannot be read, or without sessions.
+        SourceError: the file cannot be read, or has no sessions.
     """
-    from models.data.sequences import SessionLog
-
     lines = _lines(path)
     log = SessionLog.from_lists(line.split() for line in lines if line.strip())
     if not len(log):
-        raise SourceError(f"{path} holds no sessions; expected one session of item ids a line")
+        raise SourceError(f"{path} has no sessions: expected one session of item ids a line")
     return log
 
 
 def read_pairs(path: Path | str) -> Examples:
-    """Read a file of one `prefix<TAB>target` a line, ids separated by spaces.
+    """Read a file that has one `prefix<TAB>target` a line, with spaces between the ids.
 
     Raises:
-        SourceError: a file that cannot be read, or a line of another form, with its number.
+        SourceError: the file cannot be read, or a line has another form; the message has its number.
     """
-    from models.data.sequences import Examples
-
     pairs = []
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
@@ -47,7 +43,7 @@ def read_pairs(path: Path | str) -> Examples:
             raise SourceError(f"{path}, line {number}: expected prefix<TAB>target, received {line[:80]!r}")
         pairs.append((prefix.split(), target.strip()))
     if not pairs:
-        raise SourceError(f"{path} holds no prefix<TAB>target pairs")
+        raise SourceError(f"{path} has no prefix<TAB>target pairs")
     return Examples.from_pairs(pairs)
 
 
@@ -60,24 +56,20 @@ def benchmark_accuracy(
 ) -> dict[str, Any]:
     """Train a model on the sessions, rank every test target among all items, and report.
 
-    Items of the test part that the train part never had count as misses.
+    Items of the test part that are not in the train part count as misses.
 
     Args:
         train_path: one session of item ids a line, in time order.
         test_path: one `prefix<TAB>target` a line.
         model: one of models.recommender.MODEL_NAMES.
         options: hyperparameters that differ from the defaults; see models.options.TrainingOptions.
-        progress: told from time to time, first of the training, then of the evaluation.
+        progress: called from time to time, first for the training, then for the evaluation.
 
     Returns:
         model, targets, items, train_seconds, targets_per_second, evaluate_seconds, predictions_per_second,
         peak_rss_mib, training (the training's report), options, and metrics: {"hit_rate@20": …}.
     """
     log, examples = read_sessions(train_path), read_pairs(test_path)
-    from models.evaluation.ranking import rank_targets, summarize
-    from models.options import TrainingOptions
-    from models.recommender import create
-
     recommender = create(model, TrainingOptions.from_dict(options or {}))
     report = recommender.fit(log, progress=progress)
     began = perf_counter()

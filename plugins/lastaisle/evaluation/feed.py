@@ -1,4 +1,4 @@
-"""How sound the feed was that brought a stretch of sessions: which share of its rows lies in quarantine."""
+"""The soundness of a feed: the share of quarantined rows in the batches that brought some sessions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from lastaisle.lake.workspace import open_tables
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
 
-# When a batch's broken rows were, nobody knows: it counts as far as its clean ones lie in that time. Of a
-# file that came again, as mended ones do, the latest batch counts.
+# Broken rows have no reliable time. So the query counts a batch's broken rows in proportion to its clean rows
+# in that time. If a file came again, as repaired files do, only its latest batch counts.
 _SHARE = """
 WITH brought AS (
     SELECT batch_id, count(*) AS events FROM events
@@ -23,25 +23,25 @@ latest AS (
     SELECT * FROM batches
     QUALIFY 1 = row_number() OVER (PARTITION BY source_file, part ORDER BY started_at DESC)
 ),
-told AS (
+counted AS (
     SELECT events, events / rows_clean * rows_quarantined AS broken
     FROM brought JOIN latest USING (batch_id) WHERE rows_clean > 0
 )
-SELECT sum(broken) / sum(events + broken) FROM told
+SELECT sum(broken) / sum(events + broken) FROM counted
 """
 
 
 def quarantined_share(lake: Lake, start: datetime, end: datetime, version: int | None) -> float | None:
-    """Return which share of the rows lies in quarantine, of those that came with the events of [start, end).
+    """Return the share of quarantined rows among the rows that came with the events of [start, end).
 
     Args:
-        lake: where `events` and `batches` are.
+        lake: the lake with the tables `events` and `batches`.
         start: the first moment.
         end: the moment after the last.
-        version: of `events`; None = the newest.
+        version: version of `events`; None = the newest.
 
     Returns:
-        A share from 0 to 1; None where no batch tells.
+        A share from 0 to 1; None if no batch has the counts.
     """
     tables = {EVENTS: lake.dataset(EVENTS, version), BATCHES: lake.dataset(BATCHES)}
     if None in tables.values():

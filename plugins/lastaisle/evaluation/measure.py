@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lastaisle.evaluation.report import CHURN, Estimate, Evaluation, Scores
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from models.data.sequences import Examples, SessionLog
-    from models.evaluation.ranking import Ranking
+from models.data.sequences import Examples, SessionLog
+from models.evaluation.metrics import coverage_at_k, per_example, resampled_means
+from models.evaluation.objectives import objectives_of
+from models.evaluation.ranking import Ranking
 
 KS = (1, 5, 10, 20)
 BY_RANK = ("precision", "recall", "hit_rate", "mrr", "ndcg")
 RANK_METRICS = tuple(f"{name}@{k}" for name in BY_RANK for k in KS)
 COMPARED = ("recall@20", "mrr@20")  # on slices, and in paired differences
-LEVEL = 0.95  # of the intervals, but for those of paired differences, whose level the gate sets
-SEED = 0  # of the bootstrap: the same rankings give the same intervals
-LONG_PREFIX = 5  # items seen before the target: from here on a session is long
+LEVEL = 0.95  # level of all intervals except those of paired differences: the gate sets their level
+SEED = 0  # seed of the bootstrap: the same rankings give the same intervals
+LONG_PREFIX = 5  # a session is long if at least this many items came before the target
 COLD_COUNT = 10  # an item with fewer events in the window is cold
 
 
 def measure(
     rankings: Mapping[str, Ranking],
-    slices: Mapping[str, Any],
+    slices: Mapping[str, NDArray[np.bool_]],
     level: float,
     churn: NDArray[np.float64] | None = None,
 ) -> dict[str, Evaluation]:
@@ -56,11 +55,7 @@ def _scores(
     level: float,
     churn: NDArray[np.float64] | None = None,
 ) -> dict[str, Scores]:
-    """Measure every model on the examples that all rankings share."""
-    import numpy as np
-
-    from models.evaluation.metrics import per_example, resampled_means
-
+    """Measure every model on the same examples."""
     values = {
         (part, name): per_example(name, ranking.ranks) for part, ranking in rankings.items() for name in names
     }
@@ -95,22 +90,18 @@ def _scores(
 
 
 def _estimates(means: NDArray[np.float64], drawn: NDArray[np.float64], level: float) -> list[Estimate]:
-    """Give each column's mean its percentile interval.
+    """Return each column's mean with its percentile interval.
 
-    To 12 digits: sums of another order differ in the last ones, which could put a mean that never varies
-    outside its own interval.
+    All numbers are rounded to 12 digits: the order of a sum changes its last digits, and that could put a
+    mean that never varies outside its own interval.
     """
-    import numpy as np
-
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
     columns = np.round([means, low, high], 12).T
     return [Estimate(*map(float, ends)) for ends in columns]
 
 
 def _coverage(ranking: Ranking) -> dict[str, Estimate]:
-    """Return coverage at every k; it has no interval, since a resample shows fewer items than all do."""
-    from models.evaluation.metrics import coverage_at_k
-
+    """Return coverage at every k, without an interval: a resample shows fewer items than the whole does."""
     shares = {f"coverage@{k}": coverage_at_k(ranking.top, k, ranking.n_items) for k in KS}
     return {name: Estimate(share, share, share) for name, share in shares.items()}
 
@@ -118,22 +109,19 @@ def _coverage(ranking: Ranking) -> dict[str, Estimate]:
 def slices_of(examples: Examples, trained_on: SessionLog) -> dict[str, NDArray[np.bool_]]:
     """Cut the examples into slices.
 
-    first_time and returning by the shopper; short and long by the items seen before the target (long: from
-    5 on); cold_items by a target that the candidate's window has fewer than 10 times, or never; next_cart and
-    next_purchase by a target that its session adds to the cart, or buys. Where no shopper of the log returns,
-    as where none is known, that pair of slices is left out.
+    - short_sessions and long_sessions: by the number of items before the target (long: 5 or more).
+    - cold_items: the candidate's window has the target fewer than 10 times, or never.
+    - first_time and returning: whether the shopper was seen before. Both are left out if no shopper returns,
+      for example because no shopper is known.
+    - next_cart and next_purchase: the session adds the target to the cart, or buys it.
 
     Args:
         examples: the evaluation targets.
         trained_on: the candidate's window.
 
     Returns:
-        name to bool [n_examples]; only slices that have a target.
+        Name to a mask, bool [n_examples]; only slices that have a target.
     """
-    import numpy as np
-
-    from models.evaluation.objectives import objectives_of
-
     long = examples.position >= LONG_PREFIX
     events = np.bincount(trained_on.items, minlength=len(trained_on.catalogue))
     counts = dict(zip(trained_on.catalogue, events, strict=True))

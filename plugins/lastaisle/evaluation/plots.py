@@ -1,19 +1,18 @@
-"""The plots of an evaluation, small enough to be kept with every run."""
+"""The plots of an evaluation. They are small, because every run keeps them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from io import BytesIO
 
-from lastaisle.evaluation.report import Estimate
+from matplotlib.figure import Figure
 
-if TYPE_CHECKING:
-    from lastaisle.evaluation.report import EvaluationReport
+from lastaisle.evaluation.report import Estimate, EvaluationReport
 
 COLOURS = {"candidate": "#1b6ca8", "champion": "#e0a030", "popularity": "#9a9a9a", "cooccurrence": "#c4c4c4"}
 METRICS = ("recall@20", "mrr@20", "ndcg@20", "recall@5")
 
 
-def comparison(report: EvaluationReport) -> Any:
+def comparison(report: EvaluationReport) -> Figure:
     """Draw candidate, champion and baselines side by side, with 95 % intervals."""
     groups = {
         name: [evaluation.overall.metrics[metric] for metric in METRICS]
@@ -22,7 +21,7 @@ def comparison(report: EvaluationReport) -> Any:
     return _bars(list(METRICS), groups, f"{report.targets:,} targets of {report.sessions:,} sessions")
 
 
-def slice_bars(report: EvaluationReport, metric: str = "recall@20") -> Any:
+def slice_bars(report: EvaluationReport, metric: str = "recall@20") -> Figure:
     """Draw one metric of candidate and champion on each slice, with 95 % intervals."""
     parts = [name for name in ("candidate", "champion") if name in report.models]
     slices = list(report.candidate.slices)
@@ -31,18 +30,14 @@ def slice_bars(report: EvaluationReport, metric: str = "recall@20") -> Any:
     return _bars(labels, groups, f"{metric} by slice (targets)")
 
 
-def png(figure: Any) -> bytes:
+def png(figure: Figure) -> bytes:
     """Return a figure as the bytes of a PNG file."""
-    from io import BytesIO
-
     written = BytesIO()
     figure.savefig(written, format="png")
     return written.getvalue()
 
 
-def _bars(labels: list[str], groups: dict[str, list[Estimate]], title: str) -> Any:
-    from matplotlib.figure import Figure
-
+def _bars(labels: list[str], groups: dict[str, list[Estimate]], title: str) -> Figure:
     figure = Figure(figsize=(7, 3.8), dpi=80, layout="tight")
     axes = figure.subplots()
     width = 0.8 / max(1, len(groups))

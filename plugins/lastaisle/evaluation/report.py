@@ -1,4 +1,4 @@
-"""What an evaluation measured, as plain data: the gate reads it, MLflow keeps it as JSON."""
+"""The report of an evaluation, as plain data: the gate reads it, and MLflow keeps it as JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from functools import cache
+
+from pydantic import TypeAdapter
+
+from models.evaluation.objectives import OBJECTIVES
 
 CHURN = "churn@20"
 PAIRED_LEVEL = 0.8  # of the intervals of differences between two models, on which the gate decides
@@ -33,28 +37,16 @@ class Scores:
     """One model on one set of targets.
 
     Attributes:
-        targets: how many next items were to be predicted.
+        targets: number of next items to predict.
         metrics: metric name ("recall@20") to its estimate; coverage has no interval, so low = value = high.
-        against: name of another model to metric name to the paired difference (this model less the other, on
-            the same targets); against the champion also churn@20, the mean share of its lists of 20
-            that this model does not have.
+        against: name of another model to metric name to the paired difference: this model less the other
+            model, on the same targets. Against the champion it also has churn@20: the mean share of the
+            champion's lists of 20 that this model does not have.
     """
 
     targets: int
     metrics: Mapping[str, Estimate]
     against: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Scores:
-        """Read what `dataclasses.asdict` wrote."""
-        return cls(
-            targets=data["targets"],
-            metrics={name: Estimate(**value) for name, value in data["metrics"].items()},
-            against={
-                other: {name: Estimate(**value) for name, value in metrics.items()}
-                for other, metrics in data["against"].items()
-            },
-        )
 
 
 @dataclass(frozen=True)
@@ -62,9 +54,9 @@ class Evaluation:
     """One model on the evaluation sessions.
 
     Attributes:
-        name: its part in the comparison: candidate, champion, popularity or cooccurrence.
-        version: its version in the registry, where it has one.
-        overall: on all targets.
+        name: the role of the model: candidate, champion, popularity or cooccurrence.
+        version: the version of the model in the registry, if it has one.
+        overall: the scores on all targets.
         slices: name of a slice to the scores on its targets.
     """
 
@@ -75,22 +67,10 @@ class Evaluation:
 
     @property
     def objectives(self) -> dict[str, Scores]:
-        """The scores on each objective: the next item of all, and those of which there were targets."""
-        from models.evaluation.objectives import OBJECTIVES
-
+        """The scores on each objective: the next item, and every other objective that had targets."""
         return {"next_item": self.overall} | {
             name: self.slices[name] for name in OBJECTIVES if name in self.slices
         }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
-        """Read what `dataclasses.asdict` wrote."""
-        return cls(
-            name=data["name"],
-            overall=Scores.from_dict(data["overall"]),
-            slices={name: Scores.from_dict(value) for name, value in data["slices"].items()},
-            version=data["version"],
-        )
 
 
 @dataclass(frozen=True)
@@ -99,17 +79,17 @@ class EvaluationReport:
 
     Attributes:
         run_id: MLflow run of the candidate.
-        run_key: the training it came from.
-        evaluated_from: the first moment of the evaluation sessions (the window's end).
-        evaluated_to: the moment after them.
-        sessions: evaluation sessions with at least one target.
-        targets: next items to be predicted.
+        run_key: key of the candidate's training.
+        evaluated_from: first moment of the evaluation sessions (the window's end).
+        evaluated_to: the moment after the evaluation sessions.
+        sessions: number of evaluation sessions with at least one target.
+        targets: number of next items to predict.
         champion_version: version that was champion at that time; None for the first candidate.
-        paired_level: level of the intervals of paired differences; the others are at 95 %.
-        models: part (candidate, champion, popularity, cooccurrence) to its evaluation.
-        left_out: reason (bots, without_consent) to the number of sessions of that time that do not evaluate.
-        quarantined: share of the rows in quarantine, of those that came with these sessions; None where no
-            batch tells, and in reports of old.
+        paired_level: level of the intervals of paired differences; all other intervals are at 95 %.
+        models: role (candidate, champion, popularity, cooccurrence) to the evaluation of the model.
+        left_out: reason (bots, without_consent) to the number of sessions that were left out.
+        quarantined: share of quarantined rows among the rows that came with these sessions; None if no batch
+            has the counts, and in reports of older releases.
     """
 
     run_id: str
@@ -131,12 +111,12 @@ class EvaluationReport:
 
     @property
     def champion(self) -> Evaluation | None:
-        """The champion's evaluation, unless there was none."""
+        """The champion's evaluation; None if there was no champion."""
         return self.models.get("champion")
 
     @property
     def churn(self) -> Estimate | None:
-        """How much of the champion's lists changes; None without a champion, and in reports of old."""
+        """The share of the champion's lists that changes; None without a champion, and in older reports."""
         return self.candidate.overall.against.get("champion", {}).get(CHURN)
 
     def to_json(self) -> str:
@@ -145,9 +125,10 @@ class EvaluationReport:
 
     @classmethod
     def from_json(cls, text: str) -> EvaluationReport:
-        """Read what `to_json` wrote."""
-        data = json.loads(text)
-        data["models"] = {name: Evaluation.from_dict(value) for name, value in data["models"].items()}
-        for name in ("evaluated_from", "evaluated_to"):
-            data[name] = datetime.fromisoformat(data[name])
-        return cls(**data)
+        """Read the JSON that `to_json` wrote."""
+        return _adapter().validate_json(text)
+
+
+@cache
+def _adapter() -> TypeAdapter[EvaluationReport]:
+    return TypeAdapter(EvaluationReport)

@@ -1,99 +1,33 @@
-"""One batch, a bounded slice of a source: staged, judged, deduplicated, then committed exactly once."""
+"""Ingest one batch: stage its rows, judge them by the rules, find duplicates, and commit exactly once."""
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from data_contracts.contract import Contract
+from lastaisle.ingest.batch_rows import batch_row, read_batch
 from lastaisle.ingest.changes import refuse_changed_fields, unknown_fields
+from lastaisle.ingest.gx_check import check_sample
+from lastaisle.ingest.job import Batch, Ingestion, OvertakenError
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.report import BatchReport
-from lastaisle.ingest.sources import Adapter
 from lastaisle.ingest.staging import CLEAN, Staging
 from lastaisle.ingest.watermark import watermark
-from lastaisle.ingest.witness import ask_great_expectations
 from lastaisle.lake import Lake, LakeConflictError
-from lastaisle.lake.tables import BATCHES, BATCHES_SCHEMA, QUARANTINE, RAW_EVENTS
+from lastaisle.lake.tables import BATCHES, QUARANTINE, RAW_EVENTS
 from lastaisle.lake.workspace import open_workspace
 from lastaisle.privacy.anonymize import anonymize_batch, anonymize_taken
-from lastaisle.privacy.keys import PseudonymKeys
 from lastaisle.telemetry.stages import stage
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_COUNTS = ("rows_in", "rows_clean", "rows_quarantined", "rows_duplicate", "rows_late")
-
-
-class OvertakenError(LakeConflictError):
-    """Another run of the same batch, which began at another time, committed first: its clock decides.
-
-    Attributes:
-        now: the other's time.
-    """
-
-    def __init__(self, batch: Batch, now: datetime) -> None:
-        super().__init__(
-            f"{batch.source_file}: another run of batch {batch.batch_id} began at {now}; read it again"
-        )
-        self.now = now
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What one batch takes in.
-
-    Attributes:
-        batch_id: 16 hex characters that follow from the content, so that the same rows again are the same
-            batch.
-        source: whose batches are alike: a topic, or the logs of one format in one place.
-        source_file: where its rows lie, as the tables name it.
-        format: name of the adapter.
-        part: its place among the batches of a file, from 0.
-        offsets: keys with stamps that the commits carry besides the batch's own, see `Lake.append`.
-        plan: the same for the batch's first commit only, which says that it has begun; who planned otherwise
-            is overtaken.
-    """
-
-    batch_id: str
-    source: str
-    source_file: str
-    format: str
-    part: int = 0
-    offsets: Mapping[str, int] = field(default_factory=dict)
-    plan: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Ingestion:
-    """What all batches of an ingestion share.
-
-    Attributes:
-        lake: where the tables are.
-        form: the adapter.
-        contract: that of raw_events.
-        options: see there.
-        keys: for the pseudonyms; without them the rows wait in raw_events for `anonymize_pending`.
-        events_contract: what the rows of `events` must satisfy; the packaged one by default.
-        now: the time of ingestion, aware; the clock's by default.
-    """
-
-    lake: Lake
-    form: Adapter
-    contract: Contract
-    options: IngestOptions = field(default_factory=IngestOptions)
-    keys: PseudonymKeys | None = None
-    events_contract: Contract | None = None
-    now: datetime | None = None
+__all__ = ["Batch", "Ingestion", "OvertakenError", "finish_batch", "read_batch", "take_in"]
 
 
 def take_in(
@@ -102,31 +36,32 @@ def take_in(
     job: Ingestion,
     before_commit: Callable[[], object] | None = None,
 ) -> BatchReport:
-    """Bring one batch into quarantine, raw_events, batches and, where there are keys, events.
+    """Bring one batch into quarantine, raw_events, batches and, if there are keys, events.
 
-    The commits each happen once by the batch's id, in this order: a run that was killed between two of them
-    is simply run again, and takes the first run's `now` for its own, so its rules decide alike.
+    The commits happen in this order, each once by the id of the batch. A run that was killed between two
+    commits is run again. The second run uses the `now` of the first run, so its rules decide alike.
 
     Args:
         lines: record batches of `lastaisle.ingest.files.LINES`; read to their end.
-        batch: what they are; where that follows from the lines, a function that tells when they are read.
-        job: how they are taken in.
+        batch: the description of the batch. If it follows from the lines, a function that returns it once
+            they are read.
+        job: the settings of the ingestion.
         before_commit: called when all lines were read and judged; if it fails, nothing is committed.
 
     Returns:
-        What became of the rows; of rows that were taken in before, that they are all duplicates.
+        The counts of the rows. All rows of a batch that was ingested before count as duplicates.
 
     Raises:
         SourceError: the lines cannot be read.
-        SchemaChangeError: fields vanished or changed their type; nothing was committed.
+        SchemaChangeError: fields disappeared or changed their type; nothing was committed.
         DisagreementError: Great Expectations judges a sample differently; nothing was committed.
-        ReconciliationError: rows that cannot be accounted for; nothing was committed.
+        ReconciliationError: the row counts do not add up; nothing was committed.
         OvertakenError: another run of this batch began before; read the lines again with its `now`.
         LakeConflictError: other writers kept changing raw_events meanwhile.
     """
     known = None if callable(batch) else batch
     if known is not None and (recorded := read_batch(job.lake, known.batch_id)) is not None:
-        for _ in lines:  # to where the next batch begins
+        for _ in lines:  # up to the beginning of the next batch
             pass
         return _skip(recorded, known, job)
     started = datetime.now(UTC)
@@ -158,31 +93,24 @@ def take_in(
     return report
 
 
-def read_batch(lake: Lake, batch_id: str) -> BatchReport | None:
-    """Return the report of a batch that was committed to the table batches, else None."""
-    if not lake.has(BATCHES, batch_id):
-        return None
-    return _from_row(lake.scan(BATCHES, where=pc.field("batch_id") == batch_id).to_pylist()[0])
-
-
 def finish_batch(batch: Batch, job: Ingestion) -> BatchReport | None:
-    """Say of a batch that it was taken in before, and finish what is left of it, without its lines.
+    """Report that a batch was ingested before, and finish its remaining commits, without its lines.
 
     Returns:
-        None if it is not in the table batches.
+        The report; None if the table batches does not hold the batch.
     """
     recorded = read_batch(job.lake, batch.batch_id)
     return None if recorded is None else _skip(recorded, batch, job)
 
 
 def _judge(staging: Staging, batch: Batch, job: Ingestion) -> BatchReport:
-    """Let Great Expectations and the batches before this one judge what was read."""
+    """Compare the rows with earlier batches of the source, and check a sample with Great Expectations."""
     with stage("compare fields with the batches before"):
         fields = staging.count_fields()
         if not job.options.accept_schema_change:
             refuse_changed_fields(job.lake, batch, job.contract, fields)
         unknown = _find_unknown(staging, batch, job)
-    gx_success = ask_great_expectations(staging, job.options.gx_sample_rows, batch.source_file)
+    gx_success = check_sample(staging, job.options.gx_sample_rows, batch.source_file)
     return BatchReport(
         batch.batch_id,
         batch.source_file,
@@ -195,26 +123,26 @@ def _judge(staging: Staging, batch: Batch, job: Ingestion) -> BatchReport:
 
 
 def _find_unknown(staging: Staging, batch: Batch, job: Ingestion) -> dict[str, int]:
-    """Tell of fields that come and have no place to go, so that none is lost unseen."""
+    """Count fields that the contract does not have, and log a warning, since their values are not kept."""
     if job.form.keys is None:
         return {}
     unknown = unknown_fields(staging.first_lines.to_pylist(), job.form.keys(job.contract))
     if unknown:
         log.warning(
-            "%s: the contract %s has no field for %s; what they hold is not kept",
+            "%s: the contract %s has no field for %s; their values are not kept",
             *(batch.source_file, job.contract.path.name, unknown),
         )
     return unknown
 
 
 def _first_now(lake: Lake, batch: Batch) -> datetime | None:
-    """Return the time at which a run of this batch first began to commit; None if none did."""
+    """Return the time of the first run that began to commit this batch; None if no run did."""
     stamp = lake.stamp(QUARANTINE, batch.batch_id)
     return None if stamp is None else _EPOCH + timedelta(microseconds=stamp)
 
 
 def _skip(recorded: BatchReport, batch: Batch, job: Ingestion) -> BatchReport:
-    """Say that a batch was taken in before, and finish it if its run was killed before the last commit."""
+    """Report that a batch was ingested before, and finish it if its run was killed before the last commit."""
     if job.keys is not None:
         anonymize_batch(
             batch.batch_id, job.lake, job.keys, contract=job.contract, events_contract=job.events_contract
@@ -234,7 +162,7 @@ def _skip(recorded: BatchReport, batch: Batch, job: Ingestion) -> BatchReport:
 def _commit(
     staging: Staging, batch: Batch, job: Ingestion, blank: BatchReport, started: datetime
 ) -> BatchReport:
-    """Commit the batch; derive its duplicates again whenever another writer changed raw_events meanwhile."""
+    """Commit the batch; find its duplicates again whenever another writer changed raw_events meanwhile."""
     lake, batch_id, stamp = job.lake, batch.batch_id, _to_stamp(staging.now)
     before = watermark(lake, batch.source, job.options.allowed_lateness)
     for attempt in range(ATTEMPTS):
@@ -265,7 +193,7 @@ def _commit(
             if attempt == ATTEMPTS - 1:
                 raise
             continue
-        row = _to_row(report, batch, job, staging.now, datetime.now(UTC) - started)
+        row = batch_row(report, batch, job, staging.now, datetime.now(UTC) - started)
         lake.append(BATCHES, row, key=batch_id, stamp=stamp, also=batch.offsets)
         return report
     raise AssertionError("unreachable: the last attempt returns or raises")
@@ -274,7 +202,7 @@ def _commit(
 def _count(
     staging: Staging, blank: BatchReport, options: IngestOptions, before: datetime | None
 ) -> BatchReport:
-    """Count each kind of row by a question of its own, so that the sum can fail."""
+    """Count each kind of row with a query of its own, so that a wrong sum is noticed."""
     return replace(
         blank,
         rows_in=staging.count("staged"),
@@ -286,42 +214,6 @@ def _count(
         warnings_by_rule=staging.count_warnings(),
         hours=staging.hours(),
         newest=staging.newest(),
-    )
-
-
-def _to_row(report: BatchReport, batch: Batch, job: Ingestion, now: datetime, took: timedelta) -> pa.Table:
-    row = {name: getattr(report, name) for name in _COUNTS} | {
-        "batch_id": report.batch_id,
-        "source": batch.source,
-        "source_file": report.source_file,
-        "part": batch.part,
-        "format": report.format,
-        "quarantined_by_rule": json.dumps(report.quarantined_by_rule, sort_keys=True),
-        "fields": json.dumps(report.fields, sort_keys=True),
-        "change_accepted": job.options.accept_schema_change,
-        "hours": list(report.hours),
-        "newest": report.newest,
-        "shards": job.options.shards if job.keys is None else 1,
-        "gx_success": report.gx_success,
-        "contract_version": job.contract.version,
-        "started_at": now,
-        "finished_at": now + took,
-    }
-    return pa.Table.from_pylist([row], schema=BATCHES_SCHEMA)
-
-
-def _from_row(row: Mapping[str, Any]) -> BatchReport:
-    return BatchReport(
-        row["batch_id"],
-        row["source_file"],
-        row["format"],
-        **{name: row[name] for name in _COUNTS},
-        quarantined_by_rule=json.loads(row["quarantined_by_rule"]),
-        gx_success=row["gx_success"],
-        part=row["part"] or 0,
-        hours=tuple(row["hours"] or ()),
-        newest=row["newest"],
-        fields=json.loads(row["fields"] or "{}"),
     )
 
 

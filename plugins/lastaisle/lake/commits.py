@@ -1,4 +1,4 @@
-"""What a commit to a Delta table carries besides rows: keys and stamps, files taken out, columns added."""
+"""The other parts of a commit to a Delta table: keys and stamps, removed files, added columns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WRITER = "writer"  # the application id that every append of this project write
 
 
 def files_of(table: DeltaTable, days: Sequence[date]) -> dict[str, RemoveAction]:
-    """Return the files of some days of a table by their paths, each as what removes it."""
+    """Return the actions that remove the files of some days of a table, by the paths of the files."""
     now = int(time.time() * 1000)
     files = pa.table(table.get_add_actions(flatten=True)).to_pylist()
     return {
@@ -34,10 +34,11 @@ def files_of(table: DeltaTable, days: Sequence[date]) -> dict[str, RemoveAction]
 def commit_properties_of(
     stamps: Mapping[str, int], at: int, metadata: Mapping[str, str] | None, *, alone: bool = False
 ) -> CommitProperties:
-    """Return a commit's keys and stamps, and the lock on which a second writer at this version fails.
+    """Return a commit's keys and stamps, and the lock that refuses a second writer at this version.
 
-    What takes files out of a table has to be `alone`: no commit at all may come between. Delta-rs would not
-    notice that a compaction put the same rows into another file meanwhile, and they would be there twice.
+    A commit that removes files has to be `alone`: no other commit may come between reading and committing.
+    Otherwise a compaction could move the same rows into another file meanwhile. Delta-rs would not notice,
+    and the table would hold the rows twice.
     """
     every = {**stamps, _WRITER: at + 1}
     return CommitProperties(
@@ -48,7 +49,7 @@ def commit_properties_of(
 
 
 def widen(table: DeltaTable, schema: pa.Schema) -> None:
-    """Add the columns that a table lacks; another writer who commits meanwhile makes ours fail."""
+    """Add the columns that a table lacks; if another writer commits meanwhile, this commit fails."""
     known = {field.name for field in table.schema().fields}
     missing = [field for field in Schema.from_arrow(schema).fields if field.name not in known]
     if missing:

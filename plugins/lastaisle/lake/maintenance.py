@@ -1,18 +1,16 @@
-"""Keep a table quick to read and no older than it may be, while its writers go on.
+"""Keep a table quick to read, and delete its expired rows, while other processes write to it.
 
-Appends may come at any moment: compaction moves rows without changing any and leaves the optimistic lock of
-`Lake.append` alone, so neither waits for the other, and of two changes that cannot both stand the later one
-is tried again. Each step is one commit, or deletes what nothing refers to; a run that was killed is simply
-run again.
+Appends may come at any moment. Compaction moves rows, changes none, and does not touch the optimistic lock of
+`Lake.append`; so neither waits for the other. If two changes conflict, the later change is tried again. Each
+step is one commit, or deletes files that nothing refers to. A run that was killed is run again.
 
-The tables are not z-ordered: training reads whole days, which are partitions, and no query looks for one
-column's values within a day.
+The tables are not z-ordered: training reads whole days, which are partitions, and no query searches for
+values of a column within a day.
 """
 
 from __future__ import annotations
 
 import json
-import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -27,14 +25,16 @@ from deltalake import DeltaTable, WriterProperties
 from deltalake.exceptions import CommitFailedError
 
 from lastaisle.errors import LastaisleError
-from lastaisle.lake.lake import ATTEMPTS, Lake, LakeConflictError, VersionGoneError
+from lastaisle.lake.errors import LakeConflictError, VersionGoneError
+from lastaisle.lake.lake import Lake
 from lastaisle.lake.query import Query
+from lastaisle.lake.retries import ATTEMPTS, retry_overtaken
 from lastaisle.lake.tables import ALL_TABLES, QUARANTINE, RAW_EVENTS, TRAINING_RUNS
 from lastaisle.lake.workspace import open_workspace
 from lastaisle.settings import Settings, SettingsError
 
 T = TypeVar("T")
-#: Tables whose rows expire, as they hold what the shop sent: raw identifiers and all.
+#: Tables whose rows expire, since they hold the rows of the shop with raw identifiers.
 EXPIRING: Final = (RAW_EVENTS, QUARANTINE)
 _KEYS_EXPIRE = "delta.setTransactionRetentionDuration"
 _LOG_RETENTION = "delta.logRetentionDuration"
@@ -47,18 +47,18 @@ class MaintenanceError(LastaisleError):
 
 @dataclass(frozen=True)
 class MaintenancePolicy:
-    """What maintenance may do.
+    """The limits that maintenance keeps to.
 
     Attributes:
-        target_bytes: about how large a compacted file becomes; a file below half of it is small.
-        small_files: how many small files a partition may keep; one more, and it is compacted.
-        keep_raw_days: rows of raw_events and quarantine that were ingested longer ago are deleted; 0 keeps
-            all. Counted from ingestion, since history that is ingested today is not to vanish tonight. An
-            event that comes again later than that is taken for a new one.
-        keep_versions_days: for how long a table's versions stay listed, and those that a training read stay
-            readable.
-        keep_files_hours: how long a file stays that no version needs any more, and with it every version so
-            young; a week at least, since a slower reader or writer would lose its files.
+        target_bytes: the approximate size of a compacted file. A file of less than half of it is small.
+        small_files: the small files that a partition may keep. A partition with more is compacted.
+        keep_raw_days: the age at which rows of raw_events and quarantine are deleted; 0 keeps all rows. The
+            age counts from ingestion, so that old logs ingested today are not deleted tonight. An event that
+            is sent again after its row was deleted counts as a new event.
+        keep_versions_days: the days for which the versions of a table stay listed, and versions that a
+            training read stay readable.
+        keep_files_hours: the hours for which an unused file stays, and with it every version that young. A
+            week at least, since a slower reader or writer would lose its files.
     """
 
     target_bytes: int = 128 << 20
@@ -83,25 +83,27 @@ class MaintenancePolicy:
     @classmethod
     def from_settings(cls, settings: Settings) -> MaintenancePolicy:
         """Return the policy of an installation."""
-        return cls(keep_raw_days=settings.keep_raw_days, keep_versions_days=settings.keep_versions_days)
+        return cls(
+            keep_raw_days=settings.lake.keep_raw_days, keep_versions_days=settings.lake.keep_versions_days
+        )
 
 
 @dataclass(frozen=True)
 class MaintenanceReport:
-    """What became of one table; of a dry run, what would become of it.
+    """The changes of one table; after a dry run, the changes that a real run would make.
 
     Attributes:
         table: its name.
-        dry_run: whether nothing was changed: what stands after equals what stood before.
+        dry_run: whether nothing was changed; then the values after equal the values before.
         version_before: the newest version at the start.
-        version_after: the newest version at the end, which other writers may have moved as well.
+        version_after: the newest version at the end; other writers may have committed, too.
         files_before: the files of the newest version at the start.
-        files_after: those at the end.
+        files_after: the files of the newest version at the end.
         bytes_before: their size at the start.
         bytes_after: their size at the end.
         partitions_compacted: partitions with too many small files.
         rows_deleted: expired rows.
-        files_deleted: files deleted that no kept version needs.
+        files_deleted: deleted files that no kept version needs.
         seconds: how long it took.
     """
 
@@ -124,7 +126,7 @@ class MaintenanceReport:
 
 
 def tables_of(lake: Lake) -> list[str]:
-    """Return which of the tables were ever written."""
+    """Return the tables that were ever written."""
     return [name for name in ALL_TABLES if lake.version(name) is not None]
 
 
@@ -141,13 +143,13 @@ def maintain(
     Args:
         lake: where the table is.
         name: the table.
-        policy: what may be done; the defaults' by default.
+        policy: the limits; the default limits by default.
         dry_run: change nothing, only count.
-        now: the moment from which ages count, aware; the clock's by default.
+        now: the moment from which ages count, with a time zone; the current time by default.
 
     Raises:
-        MaintenanceError: there is no such table, or it forgets the keys of its appends.
-        LakeConflictError: other writers won every attempt; run it again.
+        MaintenanceError: there is no such table, or the table forgets the keys of its appends.
+        LakeConflictError: other writers won every attempt; run maintenance again.
     """
     policy, now = policy or MaintenancePolicy(), (now or datetime.now(UTC)).astimezone(UTC)
     started, before = time.perf_counter(), _open(lake, name)
@@ -179,10 +181,10 @@ def maintain(
 
 
 def crowded(table: DeltaTable, policy: MaintenancePolicy) -> list[str]:
-    """Return the partitions that hold more small files than the policy lets them.
+    """Return the partitions that hold more small files than the policy allows.
 
     Returns:
-        Values of the table's one partition column; of a table without, one empty text.
+        The values of the partition column; one empty text if the table has no partitions.
     """
     actions = pa.table(table.get_add_actions(flatten=True))
     keys = table.metadata().partition_columns
@@ -218,7 +220,7 @@ def _sizes(table: DeltaTable) -> list[int]:
 
 
 def _keep_log(lake: Lake, name: str, days: int) -> None:
-    """Tell the table, whose writers clean its log too, for how long its entries are kept."""
+    """Set how long the table keeps its log entries, since its writers delete old entries, too."""
 
     def tell(table: DeltaTable) -> None:
         configured = table.metadata().configuration.get(_LOG_RETENTION, f"interval {_DEFAULT_LOG_DAYS} days")
@@ -233,7 +235,7 @@ def _expire_rows(lake: Lake, name: str, policy: MaintenancePolicy, now: datetime
     if name not in EXPIRING or not policy.keep_raw_days:
         return 0
     oldest = (now - timedelta(days=policy.keep_raw_days)).replace(hour=0, minute=0, second=0, microsecond=0)
-    # An event may be some minutes younger than its ingestion; its day spares the files of all later days.
+    # An event may be dated some minutes after its ingestion. Files of later days are not read.
     day = (oldest + timedelta(days=1)).date()
     expired = (pc.field("event_date") <= pa.scalar(day)) & (pc.field("ingested_at") < pa.scalar(oldest))
 
@@ -253,10 +255,10 @@ def _expire_rows(lake: Lake, name: str, policy: MaintenancePolicy, now: datetime
 
 
 def _compact(lake: Lake, name: str, policy: MaintenancePolicy, dry_run: bool) -> int:
-    """Compact the crowded partitions; return how many there were.
+    """Compact the partitions with too many small files; return how many there were.
 
-    Commits once a minute: a killed run keeps what it finished, and an append that has to derive its rows from
-    the newest version is not overtaken day by day.
+    Compaction commits once a minute. So a killed run keeps the days that it finished, and a writer that
+    derives its rows from the newest version is not overtaken with every day.
     """
 
     def compact(table: DeltaTable) -> int:
@@ -281,7 +283,7 @@ def _checkpoint(lake: Lake, name: str) -> None:
 
 
 def _vacuum(lake: Lake, name: str, policy: MaintenancePolicy, now: datetime, dry_run: bool) -> int:
-    """Delete old files that no kept version needs, those that killed writers left among them."""
+    """Delete old files that no kept version needs, including files left by killed writers."""
     since = now - timedelta(days=policy.keep_versions_days)
     deleted = _open(lake, name).vacuum(
         retention_hours=policy.keep_files_hours,
@@ -293,7 +295,7 @@ def _vacuum(lake: Lake, name: str, policy: MaintenancePolicy, now: datetime, dry
 
 
 def _pinned(lake: Lake, name: str, since: datetime) -> list[int]:
-    """Return the versions of a table that trainings read since then, as far as the log still knows them."""
+    """Return the versions that trainings read since then, as far as the table's log still knows them."""
     recent = pc.field("finished_at") >= pa.scalar(since)
     runs = lake.scan(TRAINING_RUNS, ["lake_versions"], recent) if lake.version(TRAINING_RUNS) else None
     read = [] if runs is None else [json.loads(text).get(name) for text in runs["lake_versions"].to_pylist()]
@@ -314,11 +316,6 @@ def _writer_properties() -> WriterProperties:
 
 
 def _again_if_overtaken(lake: Lake, name: str, change: Callable[[DeltaTable], T]) -> T:
-    for attempt in range(ATTEMPTS):
-        try:
-            return change(_open(lake, name))
-        except (CommitFailedError, LakeConflictError):
-            time.sleep(random.uniform(0.01, 0.05) * (attempt + 1))
-    raise LakeConflictError(
-        f"table {name} of {lake.url}: other writers won {ATTEMPTS} attempts; run it again"
-    )
+    lost = f"table {name} of {lake.url}: other writers won {ATTEMPTS} attempts; run it again"
+    retrying = retry_overtaken(lost, CommitFailedError, LakeConflictError)
+    return retrying(lambda: change(_open(lake, name)))

@@ -5,27 +5,15 @@ from __future__ import annotations
 import json
 
 from lastaisle.lake.lake import Lake
-from lastaisle.settings import Settings, SettingsError
+from lastaisle.settings import Settings
 
 
 def open_lake(settings: Settings) -> Lake:
-    """Return the lake, with what delta-rs needs to reach it.
-
-    Raises:
-        SettingsError: LASTAISLE_LAKE_OPTIONS is no JSON object of texts; its value is never shown.
-    """
-    return Lake(settings.lake, lake_options(settings))
+    """Return the lake, with the storage options that delta-rs needs to reach it."""
+    return Lake(settings.lake.url, lake_options(settings))
 
 
 def lake_options(settings: Settings) -> dict[str, str]:
-    """Read LASTAISLE_LAKE_OPTIONS, see `open_lake`."""
-    try:
-        options = json.loads(settings.lake_options or "{}")
-    except json.JSONDecodeError as error:
-        raise SettingsError(f"LASTAISLE_LAKE_OPTIONS is no JSON: {error.msg} at {error.pos}") from None
-    if not isinstance(options, dict) or not all(isinstance(value, str) for value in options.values()):
-        raise SettingsError(
-            "LASTAISLE_LAKE_OPTIONS should be a JSON object of delta-rs' storage options, such as"
-            ' {"AWS_ENDPOINT_URL": "http://127.0.0.1:9000"}, all values texts'
-        )
+    """Return the storage options that LASTAISLE_LAKE_OPTIONS holds."""
+    options: dict[str, str] = json.loads(settings.lake.options.get_secret_value() or "{}")
     return options

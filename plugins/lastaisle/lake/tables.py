@@ -1,4 +1,4 @@
-"""The names of the tables, their partitions, and the columns that the pipeline adds to a contract's."""
+"""The tables: their names, their partitions, and the columns that the pipeline adds to a contract."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ALL_TABLES: Final = (
     *(GAPS, FILES, DRIFT, ABANDONMENTS),
 )
 
-#: Partition columns of the tables that have any: UTC days of event time; in quarantine, of ingestion.
+#: The partition columns of the partitioned tables: the UTC day of the event; in quarantine, of ingestion.
 PARTITIONS: Final[dict[str, list[str]]] = {
     RAW_EVENTS: ["event_date"],
     QUARANTINE: ["event_date"],
@@ -95,7 +95,7 @@ BATCHES_SCHEMA: Final = pa.schema(
     ]
 )
 
-#: Files of which every batch was taken in, as they were then.
+#: The files of which every batch was ingested, with their state at that time.
 FILES_SCHEMA: Final = pa.schema(
     [
         pa.field("url", pa.string()),
@@ -121,8 +121,8 @@ GAPS_SCHEMA: Final = pa.schema(
     ]
 )
 
-#: How far each day lay from the days before it: limits are learned from former scores. One row a day, feature
-#: and segment; a day measured again, since its events changed, has rows with other `contents`.
+#: The distance of each day from the days before it; limits are learned from earlier scores. One row for each
+#: day, feature and segment. A day whose events changed is measured again, with other `contents`.
 DRIFT_SCHEMA: Final = pa.schema(
     [
         pa.field("day", pa.date32()),
@@ -147,7 +147,7 @@ DRIFT_SCHEMA: Final = pa.schema(
     ]
 )
 
-#: Checkouts that were left without an order, one row a session; `burst` names those noticed together.
+#: Checkouts without an order, one row a session; rows that were noticed together share their `burst`.
 ABANDONMENTS_SCHEMA: Final = pa.schema(
     [
         pa.field("session_id", pa.string()),

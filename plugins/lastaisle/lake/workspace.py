@@ -1,4 +1,4 @@
-"""Scratch databases of DuckDB, which are gone afterwards."""
+"""Temporary databases of DuckDB, which are deleted after use."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 MEMORY_LIMIT = "2GB"
-# DuckDB takes views and files for small, and would hash their whole rows: so the right side is hashed.
+# DuckDB estimates views and files as small and would hash their whole rows. With this the right side of a
+# join is hashed.
 JOIN_AS_WRITTEN = "SET disabled_optimizers = 'join_order,build_side_probe_side'"
 JOIN_AS_ESTIMATED = "RESET disabled_optimizers"
 
 
 @contextmanager
 def open_workspace(memory_limit: str = MEMORY_LIMIT) -> Iterator[DuckDBPyConnection]:
-    """Open DuckDB in UTC; what exceeds the memory limit goes to a temporary folder.
+    """Open DuckDB in UTC; data over the memory limit goes to a temporary folder.
 
     Never open one before a fork: DuckDB holds threads.
     """
@@ -30,7 +31,7 @@ def open_workspace(memory_limit: str = MEMORY_LIMIT) -> Iterator[DuckDBPyConnect
         try:
             for name, value in settings.items():
                 connection.execute(f"SET {name} = '{value}'")
-            # Every table here carries the row's number, so the order of insertion is worth nothing.
+            # Every table here holds the number of the row, so the order of insertion does not matter.
             connection.execute("SET preserve_insertion_order = false")
             connection.execute("SET enable_progress_bar = false")
             yield connection
@@ -40,10 +41,10 @@ def open_workspace(memory_limit: str = MEMORY_LIMIT) -> Iterator[DuckDBPyConnect
 
 @contextmanager
 def open_tables(**tables: Any) -> Iterator[DuckDBPyConnection]:
-    """Open DuckDB in UTC over some tables, for a question or two; never before a fork.
+    """Open DuckDB in UTC over some tables, for one or two queries; never before a fork.
 
     Args:
-        **tables: Arrow tables and data sets, by the names under which SQL finds them.
+        **tables: Arrow tables and datasets, by their names in SQL.
     """
     import duckdb
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from lastaisle.errors import NotEnoughDataError
-from lastaisle.lake.lake import LakeConflictError
+from lastaisle.lake.errors import LakeConflictError
 from lastaisle.lake.tables import ABANDONMENTS, ABANDONMENTS_SCHEMA, EVENTS
 from lastaisle.lake.workspace import open_tables
 from lastaisle.sessions.abandonments import LOOKBACK, NOTIFIED, Burst, mark_done, pending_burst
@@ -109,7 +109,7 @@ def _unrecorded(lake: Lake, settings: Settings, version: int | None) -> pa.Table
     parameters = {
         "since": until - LOOKBACK,
         "until": until,
-        "overdue": until - timedelta(minutes=settings.abandoned_after_minutes),
+        "overdue": until - timedelta(minutes=settings.abandonment.after_minutes),
         "first_day": (until - LOOKBACK).date(),
         "last_day": until.date(),
     }

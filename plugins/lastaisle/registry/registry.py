@@ -15,7 +15,7 @@ from lastaisle.registry.runs import Runs
 from lastaisle.registry.tags import PLAN
 from models import recommender as recommenders
 from models.options import TrainingOptions
-from models.serving import packaging
+from models.serving import export
 
 if TYPE_CHECKING:
     from lastaisle.settings import Settings
@@ -39,7 +39,7 @@ class Registry(Runs):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self.model_name = settings.model_name
+        self.model_name = settings.registry.model_name
 
     def log_model(self, run_id: str, recommender: Recommender, folder: Path) -> None:
         """Log the state that a warm start needs, and the model that services pull, under the active run."""
@@ -50,7 +50,7 @@ class Registry(Runs):
 
     def log_packed(self, recommender: Recommender, folder: Path) -> None:
         """Log only the model that services pull, under the active run."""
-        mlflow.pyfunc.log_model(name=MODEL, **packaging.package(recommender, folder / MODEL))
+        mlflow.pyfunc.log_model(name=MODEL, **export.package(recommender, folder / MODEL))
 
     def load_recommender(self, run_id: str) -> Recommender:
         """Load the trained model of a run, able to learn on."""

@@ -54,9 +54,9 @@ class Runs:
 
     def __init__(self, settings: Settings) -> None:
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # also if imported earlier
-        self.uri = settings.mlflow_uri
-        self._experiment = settings.experiment
-        self._artifacts = settings.mlflow_artifacts
+        self.uri = settings.registry.mlflow_uri
+        self._experiment = settings.registry.experiment
+        self._artifacts = settings.registry.mlflow_artifacts
         if self.uri.startswith("sqlite:///"):
             Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(self.uri)

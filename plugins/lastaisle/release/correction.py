@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lastaisle.evaluation.evaluate import plan_of
@@ -39,7 +38,7 @@ def plan_correction(lake: Lake, settings: Settings, registry: Registry) -> Train
     if not kind_for(plan).correctable:
         raise StalePlanError(f"champion version {champion.version} is of a {plan.kind} training")
     # The champion's own replay_hours: a changed setting is no change of the events.
-    settings = replace(settings, replay_hours=plan.replay_hours)
+    settings = settings.replace(replay_hours=plan.replay_hours)
     origin = None if plan.warm_start_version is None else registry.champion(plan.warm_start_version)
     again = plan_window(
         lake,

@@ -1,4 +1,4 @@
-"""A full training becomes due when the gate refuses warm starts in a row."""
+"""Decide when a full training is due, because the gate keeps refusing warm starts."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def _falls_back(run_key: str) -> bool:
 
 
 def full_training_due(moves: Iterable[Move], version: str) -> str | None:
-    """Say why a full training is due after the decision on this version; None = it is not due.
+    """Return why a full training is due after the decision on this version; None = no training is due.
 
-    A full training is due once in a streak, at the second refusal. If the full training is refused too, a
-    third warm start adds no information, and people should look.
+    A full training is due once in a row of refusals, after the second refusal. If the gate refuses the full
+    training too, a third warm start shows nothing new, and people should look into it.
 
     Args:
-        moves: the ledger's, oldest first.
-        version: the candidate's.
+        moves: all moves of the ledger, oldest first.
+        version: the candidate's version.
     """
     streak = refused_in_a_row(moves)
     if len(streak) < REFUSALS or streak[REFUSALS - 1].to_version != version:

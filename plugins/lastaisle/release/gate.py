@@ -1,4 +1,4 @@
-"""The gate: may the candidate serve? A pure function on what the evaluation measured."""
+"""The gate decides whether a candidate may serve: a pure function of the evaluation's scores."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter
+
 from lastaisle.evaluation.report import CHURN, PAIRED_LEVEL, Evaluation, Scores
 
 if TYPE_CHECKING:
@@ -16,29 +18,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GateRules:
-    """When a candidate may replace the champion.
+    """The rules by which a candidate may replace the champion.
 
-    A fresher model that is as good is preferable, since the shop moves on; so the candidate has to be not
-    worse than the champion by more than `margin` (non-inferiority), not better. With 1,000 targets the
-    paired difference in recall@20 has a standard error of about 0.011: scaled from two evaluations on a week
-    of YooChoose clicks, each of a champion and its warm start a day later on some 2,000 targets. At a `level`
-    of 0.8 (one-sided error: 10 %) a normal error of that size and a margin of 0.02 let 7 of 10 equal
-    candidates through and 9 of 10 that are 0.01 better, yet 1 of 10 that are 0.02 worse and 1 of 1,000 that
-    are 0.04 worse. More targets sharpen it both ways.
+    Shops change, so a newer model that is as good as the champion is preferable. The candidate therefore need
+    not be better than the champion; it may be worse by at most `margin` (non-inferiority).
+
+    With 1,000 targets the paired difference in recall@20 has a standard error of about 0.011. This figure is
+    scaled from two evaluations on a week of YooChoose clicks; each compared a champion with its warm start a
+    day later on some 2,000 targets. Assume a normal error of that size, a `level` of 0.8 (one-sided error:
+    10 %) and a margin of 0.02. Then the gate promotes 7 of 10 candidates that equal the champion and 9 of 10
+    that are 0.01 better, but 1 of 10 that are 0.02 worse and 1 of 1,000 that are 0.04 worse. More targets
+    improve both.
 
     Attributes:
-        metric: what is compared.
-        min_targets: fewer evaluation targets decide nothing, so the champion stays.
+        metric: the metric that the gate compares.
+        min_targets: with fewer evaluation targets the champion stays.
         level: level of the paired bootstrap intervals.
         margin: the lower end of the interval of (candidate - champion) has to lie above minus this.
-        slice_min_targets: slices with fewer targets are reported only: chance alone moves them too far.
-        slice_limit: no slice may drop by more than this, with its interval below zero.
-        coverage_metric: how much of the catalogue is ever shown.
+        slice_min_targets: slices with fewer targets are only reported: chance moves them too far.
+        slice_limit: no slice may drop by more than this while its interval lies below zero.
+        coverage_metric: the metric for the share of the catalogue that is ever shown.
         coverage_floor: the candidate's coverage has to reach this share of the champion's.
-        max_churn: no warm start may change a greater share of the champion's lists of 20 (mean over targets);
-            None = it is not judged, as of trainings from scratch, which are asked for so that lists change.
-        max_quarantined: of the rows that the evaluation sessions came with, no greater share may lie in
-            quarantine: what is left of a broken feed is not what shoppers did, however well it is foreseen.
+        max_churn: a warm start may change at most this share of the champion's lists of 20 (mean over
+            targets). None = churn is not judged: people ask for a training from scratch so that lists change.
+        max_quarantined: at most this share of the rows that came with the evaluation sessions may lie in
+            quarantine. The rest of a broken feed does not show what shoppers did, even if it is predicted
+            well.
     """
 
     metric: str = "recall@20"
@@ -55,16 +60,16 @@ class GateRules:
     @classmethod
     def of(cls, settings: Settings) -> GateRules:
         """Return the rules of an installation."""
-        return cls(max_churn=settings.max_churn, max_quarantined=settings.max_quarantined)
+        return cls(max_churn=settings.gate.max_churn, max_quarantined=settings.gate.max_quarantined)
 
 
 @dataclass(frozen=True)
 class Check:
-    """One rule applied.
+    """The outcome of one rule.
 
     Attributes:
-        name: which rule.
-        passed: whether the candidate keeps it.
+        name: name of the rule.
+        passed: whether the candidate keeps the rule.
         reason: a sentence with the numbers.
     """
 
@@ -75,11 +80,11 @@ class Check:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the gate decided, and why.
+    """The decision of the gate, with its reasons.
 
     Attributes:
         promote: whether the candidate becomes champion.
-        checks: every rule that was applied, in order.
+        checks: the outcome of every rule, in order.
     """
 
     promote: bool
@@ -87,7 +92,7 @@ class Decision:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """The sentences that decided: the broken rules of a refusal, all rules of a promotion."""
+        """The sentences behind the decision: the broken rules of a refusal, all rules of a promotion."""
         return tuple(check.reason for check in self.checks if self.promote or not check.passed)
 
     def to_json(self) -> str:
@@ -96,9 +101,8 @@ class Decision:
 
     @classmethod
     def from_json(cls, text: str) -> Decision:
-        """Read what `to_json` wrote."""
-        data = json.loads(text)
-        return cls(data["promote"], tuple(Check(**check) for check in data["checks"]))
+        """Read the JSON that `to_json` wrote."""
+        return TypeAdapter(cls).validate_json(text)
 
 
 def decide(
@@ -109,18 +113,18 @@ def decide(
 ) -> Decision:
     """Decide whether the candidate becomes champion.
 
-    Both were measured on the same targets. Without a champion the candidate has only to beat the popularity
-    baseline, on enough targets.
+    Candidate and champion were measured on the same targets. Without a champion the candidate only has to
+    beat the popularity baseline, on enough targets.
 
     Args:
-        candidate: its evaluation.
-        champion: the champion's; None without one.
-        rules: default those of GateRules.
-        quarantined: share of the rows in quarantine (see evaluation/feed.py); None = not known, not judged.
+        candidate: the candidate's evaluation.
+        champion: the champion's evaluation; None without a champion.
+        rules: the rules; default `GateRules()`.
+        quarantined: share of quarantined rows (see evaluation/feed.py); None = unknown, so not judged.
     """
     rules = rules or GateRules()
     checks = [_beats_popularity(candidate, rules)]
-    if champion is not None:  # what it was held against comes first: readers see the first reason
+    if champion is not None:  # the comparison with the champion comes first: readers see the first reason
         checks.insert(0, _not_worse(candidate, champion, rules))
         checks.extend(_slices(candidate, champion, rules))
         checks.append(_covers(candidate, champion, rules))
@@ -137,7 +141,7 @@ def _enough_targets(candidate: Evaluation, rules: GateRules) -> Check:
     return Check(
         "enough_targets",
         passed,
-        f"{targets:,} evaluation targets are {verdict} to decide on (at least {rules.min_targets:,}).",
+        f"{targets:,} evaluation targets are {verdict} for a decision (at least {rules.min_targets:,}).",
     )
 
 
@@ -149,7 +153,7 @@ def _beats_popularity(candidate: Evaluation, rules: GateRules) -> Check:
         "beats_popularity",
         passed,
         f"{_label(candidate)} {verdict} the popularity baseline in {rules.metric}: "
-        f"{_difference(candidate.overall, 'popularity', rules)}, whose lower end has to lie above 0.",
+        f"{_difference(candidate.overall, 'popularity', rules)}. The lower end has to lie above 0.",
     )
 
 
@@ -163,13 +167,13 @@ def _not_worse(candidate: Evaluation, champion: Evaluation, rules: GateRules) ->
         f"{_label(candidate)} {verdict} {_label(champion)} in {rules.metric} "
         f"({candidate.overall.metrics[rules.metric].value:.4f} against "
         f"{champion.overall.metrics[rules.metric].value:.4f}): "
-        f"{_difference(candidate.overall, 'champion', rules)}, whose lower end has to lie above "
+        f"{_difference(candidate.overall, 'champion', rules)}. The lower end has to lie above "
         f"{-rules.margin:+.4f}.",
     )
 
 
 def _slices(candidate: Evaluation, champion: Evaluation, rules: GateRules) -> Iterator[Check]:
-    """Check each slice with enough targets, so that a good mean hides no group that suffers."""
+    """Check each slice with enough targets, so that a good mean does not hide a group that loses."""
     for name, scores in sorted(candidate.slices.items()):
         if scores.targets < rules.slice_min_targets:
             continue
@@ -180,8 +184,8 @@ def _slices(candidate: Evaluation, champion: Evaluation, rules: GateRules) -> It
             f"slice_{name}",
             passed,
             f"{rules.metric} of slice {name} ({scores.targets:,} targets) {verdict} against "
-            f"{_label(champion)}: {_difference(scores, 'champion', rules)}, where a drop beyond "
-            f"{rules.slice_limit:.4f} with an interval below 0 is refused.",
+            f"{_label(champion)}: {_difference(scores, 'champion', rules)}. The gate refuses a drop of more "
+            f"than {rules.slice_limit:.4f} whose interval lies below 0.",
         )
 
 
@@ -193,13 +197,13 @@ def _covers(candidate: Evaluation, champion: Evaluation, rules: GateRules) -> Ch
     return Check(
         "coverage",
         passed,
-        f"{rules.coverage_metric} of {_label(candidate)} {verdict}: {reached:.4f}, where "
-        f"{rules.coverage_floor:.0%} of {_label(champion)}'s is {floor:.4f}.",
+        f"{rules.coverage_metric} of {_label(candidate)} {verdict}: {reached:.4f}. It has to reach "
+        f"{floor:.4f}, which is {rules.coverage_floor:.0%} of the coverage of {_label(champion)}.",
     )
 
 
 def _changes_little(candidate: Evaluation, champion: Evaluation, rules: GateRules) -> Iterator[Check]:
-    """Check that shoppers do not meet another shop; reports of old measured no churn."""
+    """Check that the recommendations do not change too much at once; older reports have no churn."""
     churn = candidate.overall.against["champion"].get(CHURN)
     if churn is None or rules.max_churn is None:
         return
@@ -208,22 +212,22 @@ def _changes_little(candidate: Evaluation, champion: Evaluation, rules: GateRule
     yield Check(
         "churn",
         passed,
-        f"The lists of {_label(candidate)} {verdict} those of {_label(champion)}: of 20 items "
-        f"{20 * churn.value:.1f} are others ({CHURN} {churn.value:.4f}, {rules.level:.0%} interval "
-        f"[{churn.low:.4f}, {churn.high:.4f}]), where at most {rules.max_churn:.4f} may change.",
+        f"The lists of {_label(candidate)} {verdict} those of {_label(champion)}: "
+        f"{20 * churn.value:.1f} of 20 items differ ({CHURN} {churn.value:.4f}, {rules.level:.0%} interval "
+        f"[{churn.low:.4f}, {churn.high:.4f}]). At most {rules.max_churn:.4f} may change.",
     )
 
 
 def _sound_feed(quarantined: float | None, rules: GateRules) -> Iterator[Check]:
-    """Check that what judges is not the rest of a broken feed."""
+    """Check that the evaluation sessions are not the rest of a broken feed."""
     if quarantined is None:
         return
     passed = quarantined <= rules.max_quarantined
     yield Check(
         "sound_feed",
         passed,
-        f"{quarantined:.1%} of the rows that the evaluation sessions came with lie in quarantine, where at "
-        f"most {rules.max_quarantined:.1%} may.",
+        f"{quarantined:.1%} of the rows that came with the evaluation sessions are in quarantine. At most "
+        f"{rules.max_quarantined:.1%} may be.",
     )
 
 

@@ -1,8 +1,8 @@
-"""Champion and online updates as a version of its own, which services pull by the alias `online`.
+"""The champion with its online updates, as a version that services pull by the alias `online`.
 
-The alias is there from the first update on, and always names something that serves: the champion with what
-has moved since, or, after the champion moved, the champion as it is. No gate judges a delta: it is bounded,
-and lives no longer than its champion.
+The alias exists from the first update on. It names the champion with its online updates; after the champion
+moved, it names the new champion. The gate does not judge online updates: their size is bounded, and they end
+with their champion.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from lastaisle.registry.registry import Registry
 
 ALIAS = "online"
-KEPT = 2  # versions of a champion's updates: that of the alias, and the one before it
+KEPT = 2  # versions with online updates: the version of the alias, and the version before it
 
 
 @dataclass(frozen=True)
 class OnlineReport:
-    """What an online update did.
+    """The outcome of an online update.
 
     Attributes:
-        champion: the version whose embeddings moved.
+        champion: the version whose embeddings the update changes.
         version: the version that the alias `online` names now.
-        until: the end of what was learned from; None where nothing was.
-        sessions: sessions learned since the champion's training.
-        items_moved: items whose embedding is no longer the champion's.
-        new_items: items among them that the champion does not know.
-        sessions_per_second: of the newest learning; 0 where nothing was learned.
-        run_id: the MLflow run that holds the delta; None where there is none.
+        until: end of the sessions that were learned; None if no sessions were learned.
+        sessions: number of sessions learned since the champion's training.
+        items_moved: number of items whose embedding differs from the champion's.
+        new_items: number of these items that the champion does not know.
+        sessions_per_second: speed of the newest update; 0 if no sessions were learned.
+        run_id: the MLflow run that holds the delta; None if there is no delta.
     """
 
     champion: str
@@ -52,12 +52,12 @@ class OnlineReport:
 
 
 def update_online(champion: Champion, lake: Lake, registry: Registry, until: datetime) -> OnlineReport:
-    """Learn the sessions that ended before `until`, and let the alias `online` name the outcome.
+    """Learn the sessions that ended before `until`, and point the alias `online` to the outcome.
 
-    Asked again with nothing new it changes nothing, and finishes what was cut short.
+    A second call without new sessions changes nothing, and finishes an interrupted update.
 
     Raises:
-        ModelError: a champion of an architecture that has no table of embeddings.
+        ModelError: the champion's architecture has no table of embeddings.
         NotEnoughDataError: the lake has no events.
     """
     stored = learn_online(champion, lake, registry, until)
@@ -79,9 +79,9 @@ def update_online(champion: Champion, lake: Lake, registry: Registry, until: dat
 
 
 def online_alias(registry: Registry, champion: str | None) -> dict[str, str | None]:
-    """Return where the alias `online` belongs: where it is, unless that is a delta of another champion.
+    """Return the version that the alias `online` has to name: the present one if it updates the champion.
 
-    Empty where nobody ever asked for an online update.
+    Otherwise the alias has to name the champion. The result is empty if there was never an online update.
     """
     held = registry.aliases().get(ALIAS)
     if held is None:
@@ -91,7 +91,7 @@ def online_alias(registry: Registry, champion: str | None) -> dict[str, str | No
 
 
 def _publish(champion: Champion, stored: StoredDelta, registry: Registry) -> str:
-    """Register the model of a run, name it, and delete the versions that it replaces."""
+    """Register the model of a run, set the alias, and delete the versions that it replaces."""
     tags = {
         "run_key": f"online-{champion.version}",
         "lastaisle.kind": "online",

@@ -1,4 +1,4 @@
-"""Release a candidate: register it, ask the gate, and move the aliases that the ledger says."""
+"""Release a candidate: register it, ask the gate, and set the aliases to what the ledger says."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ logger = logging.getLogger(__name__)
 
 
 class NotEvaluatedError(LastaisleError):
-    """A candidate without an evaluation against the champion of now."""
+    """A candidate has no evaluation against the current champion."""
 
     exit_code = 9
 
 
 def current_champion(lake: Lake, registry: Registry) -> Champion | None:
-    """Return the version that serves, after finishing any move that was cut short."""
+    """Return the version that serves, after finishing any interrupted move."""
     version = settle(lake, registry).get("champion")
     return None if version is None else registry.champion(version)
 
@@ -41,9 +41,9 @@ def current_champion(lake: Lake, registry: Registry) -> Champion | None:
 def settle(lake: Lake, registry: Registry) -> dict[str, str | None]:
     """Set the registry's aliases to what the ledger says, and return them.
 
-    A release that was killed between its row and its aliases is finished by this, and an alias moved by hand
-    is put back: the ledger alone says which version serves. The alias `online`, where there is one, leaves a
-    delta of another champion for the champion.
+    This finishes a release that was killed after it wrote its row and before it set its aliases. It also puts
+    back an alias that was moved by hand: the ledger alone says which version serves. If the alias `online`
+    names online updates of another champion, it moves to the champion.
     """
     wanted = Ledger(lake, registry.model_name).standing().aliases
     if not any(wanted.values()):
@@ -62,13 +62,13 @@ def release_candidate(
     actor: str | None = None,
     rules: GateRules | None = None,
 ) -> Decision:
-    """Register the candidate of a run as challenger, and make it champion if the gate agrees.
+    """Register the candidate of a run as challenger, and make it champion if the gate promotes it.
 
-    Every move stands in the ledger before it is made. Called again for the same training it moves nothing,
-    and returns the decision that was made.
+    The ledger holds every move before the registry makes it. A second call for the same training moves
+    nothing, and returns the same decision.
 
     Raises:
-        NotEvaluatedError: no evaluation, or one against a version that is no longer champion.
+        NotEvaluatedError: the candidate has no evaluation, or was compared with a former champion.
     """
     ledger = Ledger(lake, registry.model_name)
     settle(lake, registry)
@@ -109,17 +109,17 @@ def _report(run_id: str, ledger: Ledger, registry: Registry) -> EvaluationReport
     report = stored_report(run_id, registry)
     champion = ledger.standing().champion
     if report is None:
-        raise NotEvaluatedError(f"run {run_id} was not evaluated: evaluate it before its release")
+        raise NotEvaluatedError(f"run {run_id} has no evaluation: evaluate it before its release")
     if report.champion_version != champion:
         raise NotEvaluatedError(
-            f"run {run_id} was evaluated against version {report.champion_version} as champion, but now it "
-            f"is version {champion}: evaluate it again"
+            f"run {run_id} was evaluated against champion version {report.champion_version}, but now version "
+            f"{champion} is champion: evaluate the run again"
         )
     return report
 
 
 def _register(run_id: str, report: EvaluationReport, actor: str, ledger: Ledger, registry: Registry) -> str:
-    """Register the run's model, once, and write it into the ledger as challenger."""
+    """Register the run's model once, and write it into the ledger as challenger."""
     run_key = report.run_key
     tags = registry.tags(run_id)
     version = registry.register(

@@ -1,4 +1,4 @@
-"""Roll back: make an earlier version champion again, by a reason that the ledger keeps."""
+"""Roll back: make an earlier version champion again. The ledger keeps the reason."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RollbackReport:
-    """What a rollback did, or would do.
+    """The outcome of a rollback, or of its dry run.
 
     Attributes:
         model_name: name of the registered model.
         from_version: the champion before.
         to_version: the champion after.
-        previous: the version that a further rollback would return to; None = there is none.
-        reason: why.
-        actor: who asked for it.
-        dry_run: nothing was moved.
-        moved: whether the champion changed; False also where it was this version already.
+        previous: the version that the next rollback would return to; None = there is none.
+        reason: why people rolled back.
+        actor: the person or the DAG run that asked for the rollback.
+        dry_run: True = nothing was moved.
+        moved: whether the champion changed; False also if the champion was this version already.
     """
 
     model_name: str
@@ -61,26 +61,28 @@ def rollback(
     """Make an earlier version champion again.
 
     Args:
-        lake: where the ledger is.
-        registry: where the versions are.
-        to_version: the version to return to; default the one that served before the champion.
-        reason: why, for the ledger; must not be empty.
-        actor: who asks; default the user of this process.
-        dry_run: only report what would move.
-        request_id: names this request, such as a DAG run: tried again, the same request moves nothing more.
+        lake: the lake that holds the ledger.
+        registry: the registry that holds the versions.
+        to_version: the version to return to; default the version that served before the champion.
+        reason: the reason, for the ledger; must not be empty.
+        actor: the person or DAG run that asks; default the user of this process.
+        dry_run: only report the move.
+        request_id: name of this request, such as a DAG run; the same request moves the champion only once.
 
     Raises:
-        RegistryError: no such version, nothing to return to, a version of online updates, or no reason.
+        RegistryError: the version does not exist or is a version of online updates, there is no earlier
+            champion, or the reason is empty.
     """
     if not reason.strip():
-        raise RegistryError("a rollback needs a reason, received an empty one: say why, for the ledger")
+        raise RegistryError("a rollback needs a reason for the ledger, received an empty text")
     ledger = Ledger(lake, registry.model_name)
     if not dry_run:
-        done = _finished(ledger, registry, to_version, reason.strip(), request_id)
+        done = _finish_interrupted(ledger, registry, to_version, reason.strip(), request_id)
         if done is not None:
             return _report(ledger, done, dry_run=False, moved=True)
-    told = {"reason": reason.strip(), "actor": actor or getpass.getuser()}
-    move = _planned(ledger, registry, to_version, request_id, **told)
+    move = _plan_move(
+        ledger, registry, to_version, request_id, reason=reason.strip(), actor=actor or getpass.getuser()
+    )
     moves = move.to_version != move.from_version
     if moves and not dry_run:
         ledger.write(move)
@@ -88,7 +90,7 @@ def rollback(
     return _report(ledger, move, dry_run=dry_run, moved=moves and not dry_run)
 
 
-def _planned(
+def _plan_move(
     ledger: Ledger,
     registry: Registry,
     to_version: str | None,
@@ -97,19 +99,19 @@ def _planned(
     reason: str,
     actor: str,
 ) -> Move:
-    """Return the move that would be made, from the champion to the version asked for or the one before."""
+    """Return the move from the champion to the requested version, or to the version before the champion."""
     standing = ledger.standing()
     target = to_version or standing.previous
     if target is None:
         raise RegistryError(
-            f"{registry.model_name} has no earlier champion than version {standing.champion}: name a version"
+            f"{registry.model_name} has no champion before version {standing.champion}: name a version"
         )
     run_id = registry.run_of(target)
     tags = registry.tags(run_id)
     if BASE in tags:
         raise RegistryError(
-            f"version {target} of {registry.model_name} is version {tags[BASE]} with online updates, "
-            f"which are dropped when the champion moves: name version {tags[BASE]}"
+            f"version {target} of {registry.model_name} is version {tags[BASE]} with online updates, which "
+            f"end when the champion moves: name version {tags[BASE]}"
         )
     return Move(
         move_id=f"rollback/{request_id or uuid.uuid4()}",
@@ -126,22 +128,22 @@ def _planned(
     )
 
 
-def _finished(
+def _finish_interrupted(
     ledger: Ledger, registry: Registry, to_version: str | None, reason: str, request_id: str | None
 ) -> Move | None:
-    """Finish what was cut short, and return the move if it was this very request.
+    """Finish an interrupted move, and return it if it belongs to this request.
 
-    It is when the ledger has its request_id; or, without one, when the ledger's last row is a rollback of the
-    same reason whose aliases were not all set.
+    With a request_id, the move of that id in the ledger belongs to this request. Without a request_id, the
+    last row of the ledger does if it is a rollback with the same reason whose aliases were not all set.
     """
     moves = ledger.moves()
-    held = registry.aliases()
-    settled = settle(ledger.lake, registry)
+    before = registry.aliases()
+    after = settle(ledger.lake, registry)
     if request_id:
         return ledger.find(f"rollback/{request_id}")
-    cut_short = {alias: version for alias, version in settled.items() if held.get(alias) != version}
+    interrupted = any(before.get(alias) != version for alias, version in after.items())
     last = moves[-1] if moves else None
-    if cut_short and last and last.action == ROLLBACK and last.reason == reason:
+    if interrupted and last and last.action == ROLLBACK and last.reason == reason:
         return last if to_version in (None, last.to_version) else None
     return None
 

@@ -64,11 +64,17 @@ def plan_window(
     data_end = data_end.astimezone(UTC)
     training = WINDOW_KINDS[kind]
     lengths = training.lengths(settings)
-    end = data_end - timedelta(hours=settings.holdout_hours)
+    end = data_end - timedelta(hours=settings.learning.holdout_hours)
     window = Window(end - timedelta(hours=lengths.window_hours), end, lengths.half_life_hours)
     base = champion if training.starts_warm else None
     architecture, chosen, fits = choose_learner(architecture, options or {}, settings, base)
-    parts = [settings.model_name, architecture, repr(window), data_end.isoformat(), json.dumps(chosen)]
+    parts = [
+        settings.registry.model_name,
+        architecture,
+        repr(window),
+        data_end.isoformat(),
+        json.dumps(chosen),
+    ]
     parts += [f"replay {lengths.replay_hours:g}"] if lengths.replay_hours else []
     run_key = _run_key(kind, data_end, [*parts, *_row_counts(lake, window, data_end)])
     if base and base.window_end >= end and base.run_key != run_key:
@@ -80,7 +86,7 @@ def plan_window(
     return TrainingPlan(
         run_key=run_key,
         kind=training.name,
-        model_name=settings.model_name,
+        model_name=settings.registry.model_name,
         architecture=architecture,
         window=window,
         holdout_end=data_end,
@@ -106,7 +112,9 @@ def choose_learner(
         The architecture; all hyperparameters; and whether a warm start from the champion is possible, since
         both have the same architecture and shape.
     """
-    architecture = checked_name(asked or (champion.architecture if champion else settings.architecture))
+    architecture = checked_name(
+        asked or (champion.architecture if champion else settings.learning.architecture)
+    )
     shape: dict[str, Any] = {}
     if champion and champion.architecture == architecture:
         shape = {name: champion.options[name] for name in SHAPE}

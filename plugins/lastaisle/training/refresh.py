@@ -34,23 +34,23 @@ def plan_refresh(lake: Lake, settings: Settings, champion: Champion | None) -> T
     A second plan for the same checkouts on the same champion is the same training.
 
     Raises:
-        NothingToRefreshError: there is no champion, fewer than settings.refresh_min_sessions wait, or the
-            last refresh is not settings.refresh_cooldown_minutes old. They go on waiting.
+        NothingToRefreshError: there is no champion, fewer than settings.refresh.min_sessions wait, or the
+            last refresh is not settings.refresh.cooldown_minutes old. They go on waiting.
     """
     if champion is None:
-        raise NothingToRefreshError(f"{settings.model_name} has no champion to refresh yet")
+        raise NothingToRefreshError(f"{settings.registry.model_name} has no champion to refresh yet")
     burst = _require_burst(lake, settings)
     architecture, options, _ = choose_learner(None, {}, settings, champion)
     digest = hashlib.sha256("\n".join(sorted(burst.names)).encode()).hexdigest()[:12]
     run_key = f"{Refresh.name}-v{champion.version}-{digest}"
     _require_rest(lake, settings, run_key)
-    start = champion.window_end - timedelta(hours=settings.window_hours)
+    start = champion.window_end - timedelta(hours=settings.learning.window_hours)
     return TrainingPlan(
         run_key=run_key,
         kind=Refresh.name,
-        model_name=settings.model_name,
+        model_name=settings.registry.model_name,
         architecture=architecture,
-        window=Window(start, champion.window_end, settings.half_life_hours),
+        window=Window(start, champion.window_end, settings.learning.half_life_hours),
         holdout_end=newest_data_end(lake),
         lake_versions=lake.versions([EVENTS]),
         options=Refresh.bounded(options),
@@ -66,9 +66,9 @@ def _require_burst(lake: Lake, settings: Settings) -> Burst:
     except NotEnoughDataError as error:
         raise NothingToRefreshError(str(error)) from error
     sessions = 0 if burst is None else burst.sessions
-    if burst is None or sessions < settings.refresh_min_sessions:
+    if burst is None or sessions < settings.refresh.min_sessions:
         raise NothingToRefreshError(
-            f"{sessions} abandoned checkouts wait for a refresh, which needs {settings.refresh_min_sessions} "
+            f"{sessions} abandoned checkouts wait for a refresh, which needs {settings.refresh.min_sessions} "
             "(LASTAISLE_REFRESH_MIN_SESSIONS): they go on waiting"
         )
     return burst
@@ -81,10 +81,10 @@ def _require_rest(lake: Lake, settings: Settings, run_key: str) -> None:
     runs = lake.scan(TRAINING_RUNS, ["kind", "run_key", "finished_at"]).to_pylist()
     others = [run for run in runs if run["kind"] == Refresh.name and run["run_key"] != run_key]
     last = max((run["finished_at"] for run in others), default=None)
-    rest = timedelta(minutes=settings.refresh_cooldown_minutes)
+    rest = timedelta(minutes=settings.refresh.cooldown_minutes)
     if last is not None and datetime.now(UTC) - last < rest:
         raise NothingToRefreshError(
-            f"the last refresh ended at {last:%H:%M} UTC, less than {settings.refresh_cooldown_minutes:g} "
+            f"the last refresh ended at {last:%H:%M} UTC, less than {settings.refresh.cooldown_minutes:g} "
             "minutes ago (LASTAISLE_REFRESH_COOLDOWN_MINUTES): abandoned checkouts go on waiting"
         )
 

@@ -1,4 +1,4 @@
-"""Which files a run of `ingest_sessions` takes in."""
+"""Find the files that a run of `ingest_sessions` takes in."""
 
 from __future__ import annotations
 
@@ -13,27 +13,30 @@ from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.partitions import interval, source_of
 from lastaisle_airflow.runtime.stores import open_lake, source_options
 
+# Functions import the pipeline inside: nothing heavy may be loaded before a worker forks.
+
 log = logging.getLogger(__name__)
 HOUR = timedelta(hours=1)
 SETTLE_ATTEMPTS = 6
 
 
 def files_of(key: str, settings: Settings, *, look_back: bool = False) -> list[str]:
-    """Return the addresses of a partition's files, and of those uploaded late into earlier ones.
+    """Return the addresses of a partition's files, and of files uploaded late into earlier partitions.
 
-    Files of its own that were taken in before are among them, so that a run that died can be finished.
+    The partition's own files are listed again after a run took them in, so that a run that died can be
+    finished.
 
     Args:
         key: the partition's key.
-        settings: say where logs lie and how far to look back.
-        look_back: whether to look back at all.
+        settings: settings with the place of the logs and the time to look back.
+        look_back: whether to list files of earlier partitions.
 
     Raises:
-        AirflowSkipException: there are none (yet).
+        AirflowSkipException: there are no files yet.
     """
     late = _late(key, settings) if look_back else []
     try:
-        return [*late, *_settled(source_of(key, settings), settings.settle_seconds)]
+        return [*late, *_settled(source_of(key, settings), settings.sources.settle_seconds)]
     except SourceError as nothing:
         if late:
             return late
@@ -41,7 +44,7 @@ def files_of(key: str, settings: Settings, *, look_back: bool = False) -> list[s
 
 
 def _settled(source: str, settle_seconds: float) -> list[str]:
-    """Return the files at a place, once none of them is likely to grow any more."""
+    """Return the files at a place, as soon as none of them was changed within `settle_seconds`."""
     from lastaisle.ingest.files import list_files
 
     plain, options = source_options(source)
@@ -57,10 +60,10 @@ def _settled(source: str, settle_seconds: float) -> list[str]:
 
 
 def _late(key: str, settings: Settings) -> list[str]:
-    """Return the files in the places of earlier partitions that nobody has taken in yet."""
+    """Return the files in the places of earlier partitions that no run has taken in yet."""
     from lastaisle.ingest.listing import new_files, places
 
-    start, lookback = interval(key)[0], timedelta(hours=settings.lookback_hours)
+    start, lookback = interval(key)[0], timedelta(hours=settings.sources.lookback_hours)
     before = places(settings.source_at, start - HOUR, lookback - HOUR) if lookback >= HOUR else []
     sources = [source_options(place) for place in before if place != settings.source_at(start)]
     if not sources:
@@ -69,9 +72,9 @@ def _late(key: str, settings: Settings) -> list[str]:
         found = new_files(
             [plain for plain, _ in sources],
             open_lake(settings),
-            format_name=settings.source_format,
+            format_name=settings.sources.format,
             options=sources[0][1],
-            settle=timedelta(seconds=settings.settle_seconds),
+            settle=timedelta(seconds=settings.sources.settle_seconds),
         )
     except SourceError as nothing:
         log.info("Nothing was uploaded late: %s", nothing)

@@ -4,14 +4,16 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from models.blend.blending import Evidence, learned_weights
-from models.blend.ensemble import Ensemble, evidence
+from models.blend.blending import CandidateScores, learned_weights
+from models.blend.ensemble import Ensemble, log_scores
 from models.data.sequences import SessionLog, next_item_examples
 from models.evaluation.ranking import rank_targets, summarize
 from models.options import OptionsError, TrainingOptions
 from models.recommender import ModelError, create, load
-from models.serving.packaging import package
+from models.serving.export import package
 from tests.models.toys import rings
+
+pytestmark = pytest.mark.training
 
 SMALL = TrainingOptions(
     embedding_size=16, epochs=4, negatives=32, learning_rate=0.01, members="attention+neighbours+cooccurrence"
@@ -29,33 +31,35 @@ def accuracy(model, log):
     return summarize(rank_targets(model, next_item_examples(log)), (1,))["recall@1"]
 
 
-def test_weights_are_those_that_make_the_targets_likeliest():
+def test_learned_weights_make_the_targets_most_likely():
     generator = np.random.default_rng(3)
     values = generator.standard_normal((4000, 6, 2)).astype(np.float32)
     known = np.ones((4000, 6), bool)
     known[:, 5] = False
     drawn = np.exp(values @ np.array([1.5, 0.0]))[:, :5]
     target = np.array([generator.choice(5, p=row / row.sum()) for row in drawn])
-    learned = learned_weights(Evidence(values, known, target), np.full(2, 0.5, np.float32))
+    learned = learned_weights(CandidateScores(values, known, target), np.full(2, 0.5, np.float32))
     assert learned == pytest.approx([1.5, 0.0], abs=0.1)
 
 
-def test_evidence_keeps_examples_whose_target_is_a_candidate_and_each_item_once():
-    said = np.arange(2 * 4, dtype=np.float32).reshape(2, 4, 1)
-    seen = Evidence.of(said, np.array([[3, 1, 3], [2, 1, 1]], np.int32), np.array([3, 3], np.int32))
-    assert seen.values[0, seen.known[0], 0].tolist() == [1.0, 3.0]
-    assert (len(seen.target), seen.values[0, seen.target[0], 0]) == (1, 3.0)
+def test_candidate_scores_keep_examples_whose_target_is_a_candidate_and_each_item_once():
+    log_scores_given = np.arange(2 * 4, dtype=np.float32).reshape(2, 4, 1)
+    kept = CandidateScores.of(
+        log_scores_given, np.array([[3, 1, 3], [2, 1, 1]], np.int32), np.array([3, 3], np.int32)
+    )
+    assert kept.values[0, kept.known[0], 0].tolist() == [1.0, 3.0]
+    assert (len(kept.target), kept.values[0, kept.target[0], 0]) == (1, 3.0)
 
 
-def test_scores_of_all_kinds_say_log_probabilities():
+def test_scores_of_all_kinds_become_log_probabilities():
     logits = tf.constant([[-np.inf, 2.0, 0.0, 0.0]])
     shares = tf.constant([[-np.inf, 0.5, 0.5, -1.0]])
-    counts = tf.constant([[-np.inf, 3.0, -0.5]])  # of a model that knows an item fewer
-    said = evidence([logits, shares, counts], ["logits", "shares", "counts"])
+    counts = tf.constant([[-np.inf, 3.0, -0.5]])  # of a model that knows one item less
+    logs = log_scores([logits, shares, counts], ["logits", "shares", "counts"])
     total = np.log(np.exp(2) + 2)
-    np.testing.assert_allclose(said[0][0, 1:], [2 - total, -total, -total], rtol=1e-5)
-    np.testing.assert_allclose(said[1][0, 1:], np.log([0.5001, 0.5001, 0.0001]), rtol=1e-5)
-    np.testing.assert_allclose(said[2][0, 1:], [np.log(4), 0.0, 0.0], rtol=1e-5)
+    np.testing.assert_allclose(logs[0][0, 1:], [2 - total, -total, -total], rtol=1e-5)
+    np.testing.assert_allclose(logs[1][0, 1:], np.log([0.5001, 0.5001, 0.0001]), rtol=1e-5)
+    np.testing.assert_allclose(logs[2][0, 1:], [np.log(4), 0.0, 0.0], rtol=1e-5)
 
 
 def test_a_member_that_knows_nothing_gets_little_weight(trained):
@@ -85,7 +89,7 @@ def test_weights_are_learned_before_the_members_have_seen_the_sessions(monkeypat
     assert model.vocabulary.encode(["newest"])[0] > 0
 
 
-def test_saved_loaded_and_packed_it_scores_the_same(trained, tmp_path):
+def test_loaded_and_packed_ensembles_score_the_same(trained, tmp_path):
     model, _ = trained
     model.save(tmp_path / "saved")
     loaded = load(tmp_path / "saved")
@@ -101,7 +105,7 @@ def test_saved_loaded_and_packed_it_scores_the_same(trained, tmp_path):
     np.testing.assert_allclose(loaded.scores(prefixes), model.scores(prefixes), atol=1e-5)
 
 
-def test_versions_of_one_model_are_blended_but_do_not_learn(tmp_path):
+def test_versions_of_one_model_are_blended_but_have_no_warm_start(tmp_path):
     old = create("attention", SMALL)
     old.fit(rings(300, 1))
     old.save(tmp_path)
@@ -122,7 +126,7 @@ def test_versions_of_one_model_are_blended_but_do_not_learn(tmp_path):
         Ensemble.of({"new": new, "other": other}, rings(10, 4))
 
 
-def test_members_that_cannot_be_are_refused():
+def test_wrong_members_are_refused():
     for members, error in (("", OptionsError), ("attention+", OptionsError)):
         with pytest.raises(error, match="members"):
             SMALL.but(members=members)

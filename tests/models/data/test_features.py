@@ -2,9 +2,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from data_contracts.features import Feature
 from models.data.features import Bound, FeatureReader, Features
 
-WANTED = ("device_type", "country", "dwell_ms", "price", "started_at")
+pytestmark = pytest.mark.training
+
+WANTED = (
+    Feature("session", "device_type", "device_type", "category", "VARCHAR", False),
+    Feature("session", "country", "country", "category", "VARCHAR", False),
+    Feature("event", "dwell_ms", "dwell_ms", "number", "BIGINT", False),
+    Feature("event", "price", "price", "number", "DOUBLE", False),
+    Feature("session", "started_at", "occurred_at", "time", "TIMESTAMP", True),
+)
 COLUMNS = {
     "device_type": np.array(["mobile", "desktop", "mobile", None, ""], dtype=object),
     "price": np.array([0.0, np.e - 1, np.nan, np.nan, np.nan]),
@@ -14,12 +23,15 @@ COLUMNS = {
 }
 
 
+USER = Feature("session", "user", "user_id", "category", "VARCHAR", False)
+
+
 def read(features, columns, *shape):
     found = FeatureReader(features)(features.raw(columns, *shape), tf.constant(shape))
     return {name: values.numpy() for name, values in found.items()}
 
 
-def test_names_have_rows_by_frequency_and_row_0_is_the_unknown():
+def test_names_have_rows_by_frequency_and_row_0_is_for_unknown_values():
     features = Features.learn(COLUMNS, WANTED)
     assert features.names == {"device_type": ("mobile", "desktop")}
     assert features.rows == {"device_type": 3}
@@ -28,7 +40,7 @@ def test_names_have_rows_by_frequency_and_row_0_is_the_unknown():
     assert read(features, {"device_type": others}, 2, 2)["device_type"].tolist() == [[0, 2], [0, 0]]
 
 
-def test_columns_without_a_value_are_no_features_and_missing_ones_are_unknown():
+def test_columns_without_a_value_are_no_features_and_missing_columns_are_unknown():
     features = Features.learn(COLUMNS, WANTED)
     assert set(features.columns) == {"device_type", "price"}
     found = read(features, {}, 2)
@@ -37,7 +49,7 @@ def test_columns_without_a_value_are_no_features_and_missing_ones_are_unknown():
     assert not Features.learn({}, WANTED).columns
 
 
-def test_numbers_are_normalized_after_the_logarithm_and_say_whether_they_are_known():
+def test_numbers_are_normalized_after_the_logarithm_with_a_flag_for_known_values():
     features = Features.learn(COLUMNS, WANTED)
     assert features.numbers["price"] == pytest.approx((0.5, 0.5))
     price = np.array([0.0, np.e - 1, np.nan, np.inf, -4.0])
@@ -47,7 +59,7 @@ def test_numbers_are_normalized_after_the_logarithm_and_say_whether_they_are_kno
     assert read(same, {"price": np.full(1, 7.0)}, 1)["price"].tolist() == [[0, 1]]
 
 
-def test_times_become_hour_and_weekday_from_monday():
+def test_times_become_the_hour_and_the_weekday_from_monday():
     moments = ["1970-01-01T00:00", "2024-02-29T23:59:59", "2024-03-03T05:00", "1969-12-28T07:00"]
     seconds = np.array([np.datetime64(one).astype("datetime64[s]").astype(float) for one in moments])
     features = Features.learn({"started_at": seconds}, WANTED)
@@ -57,16 +69,16 @@ def test_times_become_hour_and_weekday_from_monday():
     assert features.rows == {"hour": 25, "weekday": 8}
 
 
-def test_names_are_bounded_by_number_and_frequency():
+def test_names_are_limited_by_number_and_frequency():
     column = np.array(["a"] * 3 + ["b"] * 3 + ["c"] * 2 + ["d"], dtype=object)
-    learn = lambda bound: Features.learn({"user": column}, ["user"], {"user": bound}).names.get("user")  # noqa: E731
-    assert learn(Bound(most=10, least=1)) == ("a", "b", "c", "d")
-    assert learn(Bound(most=10, least=2)) == ("a", "b", "c")
-    assert learn(Bound(most=1, least=2)) == ("a",)
-    assert learn(Bound(most=0)) is None
+    learn = lambda bound: Features.learn({"user": column}, [USER], {"user": bound}).names.get("user")  # noqa: E731
+    assert learn(Bound(max_names=10, min_count=1)) == ("a", "b", "c", "d")
+    assert learn(Bound(max_names=10, min_count=2)) == ("a", "b", "c")
+    assert learn(Bound(max_names=1, min_count=2)) == ("a",)
+    assert learn(Bound(max_names=0)) is None
 
 
-def test_growing_keeps_old_rows_and_all_statistics():
+def test_new_names_change_neither_old_rows_nor_statistics():
     features = Features.learn(COLUMNS, WANTED)
     later = {
         "device_type": np.array(["tv", "watch", "watch", "desktop"], dtype=object),
@@ -76,11 +88,11 @@ def test_growing_keeps_old_rows_and_all_statistics():
     grown = features.grown(later)
     assert grown.names == {"device_type": ("mobile", "desktop", "watch", "tv")}
     assert grown.numbers == features.numbers
-    assert features.grown(later, {"device_type": Bound(most=3)}).names["device_type"][2:] == ("watch",)
+    assert features.grown(later, {"device_type": Bound(max_names=3)}).names["device_type"][2:] == ("watch",)
     assert features.grown({}) == features
 
 
-def test_they_travel_as_json():
+def test_features_are_stored_as_json():
     features = Features.learn(COLUMNS | {"started_at": np.zeros(5)}, WANTED)
     array = features.to_array()
     assert array.dtype.kind == "U"

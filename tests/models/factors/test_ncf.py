@@ -4,11 +4,13 @@ import tensorflow as tf
 
 from models.data.sequences import Context, SessionLog, next_item_examples
 from models.evaluation.ranking import rank_targets, summarize
-from models.factors.towers import Towers
+from models.factors.neumf import NeuMF
 from models.options import TrainingOptions
 from models.recommender import ModelError, create, load
-from models.serving.packaging import export_artifact
+from models.serving.export import export_artifact
 from tests.models.toys import rings
+
+pytestmark = pytest.mark.training
 
 SMALL = TrainingOptions(
     embedding_size=16,
@@ -31,7 +33,7 @@ def recall(model, examples):
 
 
 def tastes(n_users, seed):
-    """Four sessions a user, of three items of the user's own taste out of two, after one that all share."""
+    """Make four sessions per user: one item that all users share, then three items of one of two tastes."""
     generator = np.random.default_rng(seed)
     sessions, users = [], []
     for user in range(n_users):
@@ -46,33 +48,33 @@ def of(*users):
     return Context({"user": np.array(users, dtype=object)})
 
 
-def test_scores_are_those_of_the_formula_by_hand():
-    towers = Towers(SMALL.but(embedding_size=2, temperature=0.5))
-    weights = {name: value.numpy() for name, value in towers.weights.items()}
+def test_scores_equal_the_formula():
+    network = NeuMF(SMALL.but(embedding_size=2, temperature=0.5))
+    weights = {name: value.numpy() for name, value in network.weights.items()}
     generator = np.random.default_rng(1)
-    for name, variable in towers.weights.items():
+    for name, variable in network.weights.items():
         weights[name] = generator.standard_normal(variable.shape).astype(np.float32)
         variable.assign(weights[name])
     rows = generator.standard_normal((5, 34)).astype(np.float32)
     user = generator.standard_normal(34).astype(np.float32)
     items = rows.copy()
     items[:, :2] /= np.linalg.norm(rows[:, :2], axis=1, keepdims=True)
-    # the session 3, 1: what lies one back counts by the second lag, the latest by the first
+    # The session is 3, 1: the item before the last has the second lag's weight, the last item the first's.
     shares = np.exp(weights["lag"][[1, 0]])
     state = (shares / shares.sum()) @ items[[3, 1]] @ weights["session"] + user
     factors = state[:2] / np.linalg.norm(state[:2]) * weights["product"] / 0.5
     wide = np.maximum(state[2:] + weights["wide_bias"] + items[:, 2:], 0)
     narrow = np.maximum(wide @ weights["narrow"] + weights["narrow_bias"], 0)
     expected = items[:, :2] @ factors + (narrow @ weights["out"])[:, 0]
-    normal = towers.normalized(tf.constant(rows))
+    normal = network.normalized(tf.constant(rows))
     embedded, known = tf.gather(normal, [[0, 3, 1]]), tf.constant([[False, True, True]])
-    states = towers.states(embedded, known, user[None])[:, -1]
-    for scores in (towers.crossed(states, normal)[0], towers.each(states, normal)[0]):
+    states = network.states(embedded, known, user[None])[:, -1]
+    for scores in (network.score_all_pairs(states, normal)[0], network.score_by_state(states, normal)[0]):
         np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(towers.paired(states, normal[4:]), expected[4:], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(network.score_pairs(states, normal[4:]), expected[4:], rtol=1e-4, atol=1e-4)
 
 
-def test_it_beats_popularity_by_far_and_a_warm_start_learns_new_items_and_keeps_the_old():
+def test_ncf_beats_popularity_by_far_and_a_warm_start_learns_new_items_and_keeps_old_items():
     examples = next_item_examples(rings(100, 2))
     model, report = trained(rings(400, 1))
     popularity = create("popularity")
@@ -86,7 +88,7 @@ def test_it_beats_popularity_by_far_and_a_warm_start_learns_new_items_and_keeps_
     assert recall(model, examples) > 0.5
 
 
-def test_users_tastes_are_learned_and_told_apart_and_nobody_is_between():
+def test_the_tastes_of_users_are_learned_and_unknown_users_lie_between():
     model, _ = trained(tastes(40, 1), SMALL.but(epochs=12))
     common = np.tile(model.vocabulary.encode(["common"]), (3, 1))
     scores = model.scores(common, of("u0", "u1", None))
@@ -104,7 +106,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not():
     assert not np.allclose(arrays[0]["items"], arrays[2]["items"])
 
 
-def test_saved_loaded_and_exported_it_scores_the_same_and_trains_on_the_same(tmp_path):
+def test_loaded_and_exported_models_score_and_continue_training_the_same(tmp_path):
     model, _ = trained(tastes(20, 4), SMALL.but(epochs=2))
     model.save(tmp_path / "saved")
     loaded = load(tmp_path / "saved")
@@ -128,7 +130,7 @@ def test_saved_loaded_and_exported_it_scores_the_same_and_trains_on_the_same(tmp
     assert model.arrays()["names"].tolist() == [f"u{row}" for row in range(30)]
 
 
-def test_growing_leaves_old_rows_scores_and_slots_as_they_were():
+def test_new_items_do_not_change_old_rows_scores_and_slots():
     model, _ = trained(tastes(10, 6), SMALL.but(epochs=2))
     prefixes = np.array([[0, 0, 1], [5, 6, 5], [1, 2, 3]], np.int32)
     size, users = model.vocabulary.size, of("u0", "u9", None)
@@ -152,7 +154,7 @@ def test_padding_does_not_change_scores():
     np.testing.assert_allclose(narrow, model.scores(np.array([[0, 0, 0, 4, 5]], np.int32)), atol=1e-4)
 
 
-def test_sessions_with_nothing_to_predict_only_add_items():
+def test_sessions_without_a_target_only_add_items():
     model = create("ncf", SMALL)
     report = model.fit(SessionLog.from_lists([["a"], ["b"]]))
     assert (report.targets, report.steps, report.items) == (0, 0, 2)
@@ -161,7 +163,7 @@ def test_sessions_with_nothing_to_predict_only_add_items():
     assert (report.sessions, report.steps, report.items) == (0, 0, 2)
 
 
-def test_what_cannot_be_is_refused():
+def test_untrained_scoring_and_another_embedding_size_are_refused():
     model = create("ncf", SMALL)
     with pytest.raises(ModelError, match="not trained"):
         model.scores(np.array([[1]], np.int32))

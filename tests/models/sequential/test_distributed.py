@@ -11,6 +11,8 @@ from models.options import TrainingOptions
 from models.recommender import create
 from tests.models.toys import rings
 
+pytestmark = pytest.mark.training
+
 OPTIONS = TrainingOptions(
     embedding_size=8, epochs=2, batch_size=64, negatives=20, learning_rate=0.02, max_length=8, dropout=0.0
 )
@@ -40,8 +42,7 @@ def free_ports(n):
     return ports
 
 
-@pytest.mark.slow
-def test_two_workers_learn_the_same_as_one(tmp_path):
+def test_two_workers_learn_the_same_as_one_worker(tmp_path):
     workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
     started = []
     for index in range(2):

@@ -75,7 +75,7 @@ def day_of_events(day, prices=1.0, shoes=0.25, batch=None):
 def quiet(tmp_path_factory):
     """A lake with quiet days, measured."""
     home = tmp_path_factory.mktemp("drift")
-    lake, settings = Lake(home / "lake"), Settings(home=home)
+    lake, settings = Lake(home / "lake"), Settings.of(home=home)
     days = [FIRST + timedelta(days=number) for number in range(DAYS - 1)]
     lake.append("events", pa.concat_tables([day_of_events(day) for day in days]), key="quiet")
     report = detect(lake, settings, days[-1])
@@ -92,7 +92,7 @@ def lake(quiet, tmp_path):
 
 
 def look(lake, day=LAST, **settings):
-    return detect(lake, Settings(home=lake.url.rpartition("/")[0], **settings), day)
+    return detect(lake, Settings.of(home=lake.url.rpartition("/")[0], **settings), day)
 
 
 def test_a_quiet_day_raises_no_alarm_and_has_limits_from_the_first_time_on(lake):
@@ -216,6 +216,7 @@ def test_the_command_prints_what_drifted_draws_it_and_exits_with_13(lake, monkey
     assert chart.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.training
 def test_champion_and_previous_version_are_looked_at_once_a_pair_and_their_hits_every_day(lake):
     for number in range(2):
         lake.append("events", day_of_events(LAST + timedelta(days=number)), key=str(number))
@@ -224,7 +225,7 @@ def test_champion_and_previous_version_are_looked_at_once_a_pair_and_their_hits_
         models.append(create("cooccurrence"))
         models[-1].fit(SessionLog.from_lists(sessions))
     versions = Versions("2", models[1], "1", models[0])
-    settings = Settings(home=lake.url.rpartition("/")[0])
+    settings = Settings.of(home=lake.url.rpartition("/")[0])
     found = [detect(lake, settings, LAST + timedelta(days=number), versions) for number in range(2)]
     about = [{each.feature for each in report.findings} for report in found]
     assert {"predictions", "recommended_popularity", "hit_rate"} <= about[0]

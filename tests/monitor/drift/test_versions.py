@@ -39,6 +39,7 @@ def trained(log):
     return model
 
 
+@pytest.mark.training
 def test_equal_versions_do_not_differ_and_another_shop_makes_others():
     log = shop(1)
     same = {each.feature: each.score for each in version_scores(trained(log), trained(log), log)}
@@ -47,6 +48,7 @@ def test_equal_versions_do_not_differ_and_another_shop_makes_others():
     assert other["predictions"] > 0.4
 
 
+@pytest.mark.training
 def test_hits_are_the_share_of_a_sessions_next_items_that_were_shown():
     model = trained(shop(1))
     assert hits(model, shop(1, 50)).tolist() == [1.0] * 50

@@ -65,7 +65,7 @@ class Versions:
 
 def rule_of(settings: Settings) -> Rule:
     """Return how limits are learned, as the settings say."""
-    return Rule(false_alarms=settings.drift_false_alarms, history=settings.drift_history_days)
+    return Rule(false_alarms=settings.drift.false_alarms, history=settings.drift.history_days)
 
 
 def detect(lake: Lake, settings: Settings, day: date, versions: Versions | None = None) -> DriftReport:
@@ -101,7 +101,7 @@ def detect(lake: Lake, settings: Settings, day: date, versions: Versions | None 
     family = len(measured) + len(findings)
     judged = [history.judge(score, family, rule) for score in measured]
     judged += [history.judge(each, family, rule) if isinstance(each, Score) else each for each in findings]
-    report = _report(day, _said(judged, counts, day), history, settings.drift_cooldown_hours)
+    report = _report(day, _said(judged, counts, day), history, settings.drift.cooldown_hours)
     if versions is not None:
         report = dataclasses.replace(report, model_version=versions.champion)
     keep(lake, report, contents, versions=versions.pair if versions else None, hits=stream)

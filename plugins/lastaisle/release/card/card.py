@@ -1,153 +1,231 @@
-"""The model card of a version: what it is and learned from, how good it is, and where its limits are.
+"""The model card of a version: what it is, what it learned from, how good it is, and where its limits are.
 
 The sections follow Mitchell et al., Model Cards for Model Reporting (FAT* 2019, arXiv:1810.03993), in the
-order in which the owner of a service asks. Every figure comes from what the run, its evaluation and the gate
-recorded; no item, session or shopper is named.
+order in which the owner of a service asks. Every figure comes from the records of the run, its evaluation and
+the gate. The card names no item, session or shopper.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
-from lastaisle.release.card.facts import (
-    Facts,
-    code_span,
-    counted,
-    escape,
-    hours_between,
-    moment_of,
-    percent,
-    shown,
-    table,
-)
-from lastaisle.release.card.limits import limits, privacy
-from lastaisle.release.card.scores import metrics, slices
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
-REASONS = {
+from data_contracts.contract import Contract, load_contract
+from lastaisle.evaluation.measure import COLD_COUNT, COMPARED, KS, LEVEL, LONG_PREFIX
+from lastaisle.evaluation.report import Scores
+from lastaisle.registry.registry import STATE
+from lastaisle.release.card import text
+from lastaisle.release.card.facts import Facts
+from lastaisle.release.card.text import Markdown, code, metric_with_interval, signed, utc, whole
+
+METRICS = ("precision", "recall", "hit_rate", "mrr", "ndcg", "coverage")
+LEFT_OUT = {
     "bots": "for their length or pace, as bots",
     "without_consent": "for want of consent to personalization",
 }
+SLICES = {
+    "short_sessions": f"fewer than {LONG_PREFIX} items came before the target",
+    "long_sessions": f"{LONG_PREFIX} items or more came before the target",
+    "cold_items": f"the target has fewer than {COLD_COUNT} events in the training window, or none",
+    "returning": "the shopper was seen before the session",
+    "first_time": "the shopper was not seen before, or is not known",
+    "next_cart": "the session adds the target to the cart, then or later",
+    "next_purchase": "the session buys the target, then or later",
+}
+TREATMENTS = {
+    "pseudonymize": "replaced by pseudonyms (HMAC-SHA256, cut to 128 bits, with a key outside the lake)",
+    "surrogate": "replaced by their place in the log",
+    "coarsen": "coarsened",
+    "drop": "dropped",
+}
+
+
+@dataclass(frozen=True)
+class Weakest:
+    """The slice with the lowest recall@20.
+
+    Attributes:
+        name: the slice's.
+        share: of all targets, those of the slice.
+        scores: on the slice.
+    """
+
+    name: str
+    share: float
+    scores: Scores
 
 
 def model_card(facts: Facts) -> str:
     """Write the card as Markdown (CommonMark with tables)."""
-    sections = (_details, _use, _data, metrics, slices, limits, privacy, _how_to_use)
-    parts = (f"## {heading}\n\n{body}" for heading, body in (section(facts) for section in sections))
-    return "\n\n".join([f"# {escape(facts.title)}", _summary(facts), *parts]) + "\n"
+    return _environment().get_template("model_card.md.j2").render(_content(facts))
 
 
 def short_description(facts: Facts) -> str:
-    """Write what stands beside the version in the registry: the decision and the metrics that matter."""
+    """Write the text that stands beside the version in the registry: the decision and three metrics."""
     overall = facts.report.candidate.overall
-    figures = ", ".join(f"{name} {shown(overall, name)}" for name in ("recall@20", "mrr@20", "coverage@20"))
+    named = ("recall@20", "mrr@20", "coverage@20")
+    figures = ", ".join(f"{name} {metric_with_interval(overall, name)}" for name in named)
     return (
         f"{facts.verdict.capitalize()}: {' '.join(facts.decision.reasons)}\n\n"
         f"{figures}, on {overall.targets:,} targets."
     )
 
 
-def _summary(facts: Facts) -> str:
-    recall = facts.report.candidate.overall.metrics["recall@20"]
-    rival = facts.report.models[facts.rival]
-    who = f"the champion, version {escape(rival.version)}," if rival.version else "the popularity baseline"
-    hours = hours_between(facts.report.evaluated_from, facts.report.evaluated_to)
-    return (
-        f"**{facts.verdict.capitalize()} by the gate.** Of {facts.report.targets:,} next items in the "
-        f"{hours} after its training window, it had {percent(recall.value)} among its "
-        f"first 20 ({percent(recall.low)} to {percent(recall.high)}); "
-        f"{who} had {percent(rival.overall.metrics['recall@20'].value)}."
+def _environment() -> Environment:
+    """Return an environment that escapes, as Markdown, every value that a template puts out."""
+    environment = Environment(
+        loader=PackageLoader("lastaisle.release.card"),
+        autoescape=False,  # escapes HTML; these templates write Markdown, which `finalize` escapes
+        finalize=text.escape_unless_markdown,
+        keep_trailing_newline=True,
+        lstrip_blocks=True,
+        trim_blocks=True,
+        undefined=StrictUndefined,
     )
+    for function in (
+        text.code,
+        text.hours_between,
+        text.metric_with_interval,
+        text.percent,
+        text.table,
+        text.utc,
+        text.whole,
+        text.with_interval,
+    ):
+        environment.globals[function.__name__] = function
+    return environment
 
 
-def _details(facts: Facts) -> tuple[str, str]:
+def _content(facts: Facts) -> dict[str, Any]:
+    """Return the values that the template of the card reads."""
+    plan, report = facts.plan, facts.report
+    overall, contract = report.candidate.overall, load_contract("raw_events")
+    slices = report.candidate.slices
+    judged = {check.name.removeprefix("slice_") for check in facts.decision.checks}
+    names = {name: f"{name} ({one.version})" if one.version else name for name, one in report.models.items()}
+    replayed_since = plan.window.start - timedelta(hours=plan.replay_hours)
+    return {
+        "facts": facts,
+        "plan": plan,
+        "report": report,
+        "recall": overall.metrics["recall@20"],
+        "coverage": overall.metrics["coverage@20"].value,
+        "rival": facts.rival_evaluation,
+        "level": LEVEL,
+        "details": list(_details(facts)),
+        "sessions": list(_sessions(facts)),
+        "replayed_since": None if plan.warm_start_version is None else replayed_since,
+        "names": names,
+        "lengths": [f"k = {k}" for k in KS],
+        "metrics": [
+            (
+                f"{metric}@20",
+                *(metric_with_interval(one.overall, f"{metric}@20") for one in report.models.values()),
+            )
+            for metric in METRICS
+        ],
+        "metrics_by_length": [
+            (metric, *(metric_with_interval(overall, f"{metric}@{k}") for k in KS)) for metric in METRICS
+        ],
+        "differences": [
+            (names[other], *(signed(by_metric[metric]) for metric in ("recall@20", "mrr@20")))
+            for other, by_metric in overall.against.items()
+        ],
+        **_objectives(facts),
+        "slices": list(_slices(facts, judged)),
+        "slice_meanings": [(name, SLICES.get(name, "see the evaluation report")) for name in sorted(slices)],
+        "weakest": _weakest(slices, overall),
+        "unjudged": sorted(set(slices) - judged) if report.champion is not None else [],
+        "contract": contract,
+        "treatments": _treatments(contract),
+        "state": STATE,
+        "address": Markdown(repr(f"models:/{plan.model_name}/{facts.version}")),
+    }
+
+
+def _details(facts: Facts) -> Iterator[tuple[str, str]]:
+    """Name what the version is and how it was trained."""
     plan, measured = facts.plan, facts.measured
     if plan.warm_start_version is not None:
         how = f"{plan.kind}: from the weights of version {plan.warm_start_version} on"
     else:
         how = f"{plan.kind}: from scratch"
-    work = ", ".join(counted(measured[f"train_{unit}s"], unit) for unit in ("epoch", "step", "second"))
-    rows = [
-        ("Task", "rank all items of a shop as the next one of a session"),
-        ("Architecture", plan.architecture),
-        ("Training", how),
-        ("Trained", f"{moment_of(facts.trained_at)}, {work}"),
-        ("Items known", f"{measured['items']:,.0f}, of which {measured['new_items']:,.0f} were new"),
-        ("Training key", f"`{code_span(plan.run_key)}`"),
-        ("MLflow run", f"`{code_span(facts.report.run_id)}`"),
-        ("Code", f"revision `{code_span(facts.tags.get('lastaisle.git_revision', 'unknown'))}`"),
-        ("Gate", facts.verdict),
-    ]
-    lines = [(name, value if "`" in value else escape(value)) for name, value in rows]
-    options = ", ".join(f"`{code_span(f'{name}={value}')}`" for name, value in plan.options.items())
-    checks = "\n".join(
-        f"- {'kept' if check.passed else '**broken**'}: {escape(check.reason)}"
-        for check in facts.decision.checks
-    )
-    return "Model details", (
-        f"{table(('', ''), lines)}\n\nHyperparameters: {options}.\n\nWhat the gate asked for:\n\n{checks}"
-    )
+    work = ", ".join(text.counted(measured[f"train_{unit}s"], unit) for unit in ("epoch", "step", "second"))
+    yield "Task", "rank all items of a shop as the next item of a session"
+    yield "Architecture", plan.architecture
+    yield "Training", how
+    yield "Trained", f"{utc(facts.trained_at)}, {work}"
+    yield "Items known", f"{whole(measured['items'])}, of which {whole(measured['new_items'])} were new"
+    yield "Training key", code(plan.run_key)
+    yield "MLflow run", code(facts.report.run_id)
+    yield "Code", Markdown(f"revision {code(facts.tags.get('lastaisle.git_revision', 'unknown'))}")
+    yield "Gate", facts.verdict
 
 
-def _use(facts: Facts) -> tuple[str, str]:
-    return "Intended use", (
-        "For the checkout of the shop whose sessions it learned from: given the items that a visitor has "
-        "looked at, put into the basket or ordered in this session, it lists the items likely to come next."
-        "\n\n"
-        "Not meant for other shops, for judging people, or for prices and stock, of which it knows nothing. "
-        "What may not be shown to everyone has to be left out by the service (the parameter `exclude`)."
-    )
-
-
-def _data(facts: Facts) -> tuple[str, str]:
+def _sessions(facts: Facts) -> Iterator[tuple[str, str, str]]:
+    """Count the sessions of training and evaluation: used, and left out with the reason."""
     plan, report, measured = facts.plan, facts.report, facts.measured
-    left_out = {
-        name.removeprefix("left_out_"): n for name, n in measured.items() if name.startswith("left_out_")
-    }
-    reasons = sorted({*left_out, *report.left_out})
+    yield "Sessions that", "ended in the window", "began in the hours after it"
+    yield "From", utc(plan.window.start), utc(report.evaluated_from)
+    yield "To", utc(plan.window.end), utc(report.evaluated_to)
+    yield "Sessions used", whole(measured["train_sessions"]), whole(report.sessions)
+    yield "Targets (next items)", whole(measured["train_targets"]), whole(report.targets)
+    prefix = "left_out_"
+    left_out = {name.removeprefix(prefix): n for name, n in measured.items() if name.startswith(prefix)}
+    for reason in sorted({*left_out, *report.left_out}):
+        judging = whole(report.left_out[reason]) if reason in report.left_out else "not recorded"
+        yield f"Sessions left out {LEFT_OUT.get(reason, reason)}", whole(left_out.get(reason, 0)), judging
+
+
+def _objectives(facts: Facts) -> dict[str, Any]:
+    """Return the scores on each objective, where the evaluation had targets of more than one."""
+    candidate, rival = facts.report.candidate.objectives, facts.rival_evaluation.objectives
+    owners = ("", f"{facts.rival}'s ")
+    header = ["objective", "targets", *(f"{owner}{metric}" for owner in owners for metric in COMPARED)]
     rows = [
-        ("Sessions that", "ended in the window", "began in the hours after it"),
-        ("From", moment_of(plan.window.start), moment_of(report.evaluated_from)),
-        ("To", moment_of(plan.window.end), moment_of(report.evaluated_to)),
-        ("Sessions used", f"{measured['train_sessions']:,.0f}", f"{report.sessions:,}"),
-        ("Targets (next items)", f"{measured['train_targets']:,.0f}", f"{report.targets:,}"),
-        *(
-            (
-                f"Sessions left out {REASONS.get(reason, reason)}",
-                f"{left_out.get(reason, 0):,.0f}",
-                f"{report.left_out[reason]:,}" if reason in report.left_out else "not recorded",
-            )
-            for reason in reasons
-        ),
+        (
+            name,
+            whole(scores.targets),
+            *(metric_with_interval(one, metric) for one in (scores, rival[name]) for metric in COMPARED),
+        )
+        for name, scores in candidate.items()
     ]
-    sources = " and ".join(f"`{code_span(name)}` at version {n}" for name, n in plan.lake_versions.items())
-    since = moment_of(plan.window.start - timedelta(hours=plan.replay_hours))
-    replay = (
-        f" A sample of older sessions, since {since}, was replayed, each with the mean weight of the newer."
-        if plan.warm_start_version is not None
-        else ""
-    )
-    contract = escape(facts.tags.get("lastaisle.contract_version", "unknown"))
-    return "Data", (
-        f"{table(('', 'training', 'evaluation'), [tuple(map(escape, row)) for row in rows])}\n\n"
-        f"Read from the table {sources or '`events`'} under version {contract} of the data contract "
-        "`events`. Views, additions to the basket and orders of one visit are a session; an item added or "
-        "ordered counts once. A session weighs one half when it ended "
-        f"{plan.window.half_life_hours:g} hours before the window's end.{replay}"
-    )
+    return {"objectives_header": header, "objectives": rows if len(rows) > 1 else []}
 
 
-def _how_to_use(facts: Facts) -> tuple[str, str]:
-    name, version = facts.plan.model_name, facts.version
-    code = f"""\
-import mlflow
-import pandas as pd
+def _slices(facts: Facts, judged: set[str]) -> Iterator[tuple[str, ...]]:
+    """Compare candidate and rival on each slice."""
+    rival = facts.rival
+    for name, scores in sorted(facts.report.candidate.slices.items()):
+        yield (
+            name,
+            whole(scores.targets),
+            metric_with_interval(scores, "recall@20"),
+            metric_with_interval(facts.rival_evaluation.slices[name], "recall@20"),
+            signed(scores.against[rival]["recall@20"]),
+            "yes" if name in judged else "no",
+        )
 
-model = mlflow.pyfunc.load_model({f"models:/{name}/{version}"!r})
-sessions = pd.DataFrame({{"items": [["ids of the items", "oldest first"], []]}})
-print(model.predict(sessions, params={{"k": 20, "exclude_seen": True}}))"""
-    return "How to use", (
-        f"```python\n{code}\n```\n\n"
-        "The answer has `items` and `scores`, lists, best first, one row a session. "
-        f"`models:/{code_span(name)}@champion` is the version that serves; it moves only through the gate or "
-        "a rollback."
-    )
+
+def _weakest(slices: Mapping[str, Scores], overall: Scores) -> Weakest | None:
+    """Return the slice with the lowest recall@20; None where no slice is below the mean."""
+    mean = overall.metrics["recall@20"].value
+    recalls = {name: scores.metrics["recall@20"].value for name, scores in slices.items()}
+    name = min(recalls, key=recalls.__getitem__, default=None)
+    if name is None or recalls[name] >= mean:
+        return None
+    return Weakest(name, slices[name].targets / overall.targets, slices[name])
+
+
+def _treatments(contract: Contract) -> list[tuple[Markdown, str]]:
+    """Return the fields of a contract by their treatment before training."""
+    fields: dict[str, list[str]] = {}
+    for field in contract.fields:
+        fields.setdefault(field.treatment.action, []).append(code(field.name))
+    return [
+        (Markdown(", ".join(fields[action])), said) for action, said in TREATMENTS.items() if action in fields
+    ]

@@ -26,7 +26,7 @@ class Full(WindowKind):
 
     def lengths(self, settings: Settings) -> WindowLengths:
         """Return the long window of the settings."""
-        return WindowLengths(settings.full_window_hours, settings.full_half_life_hours)
+        return WindowLengths(settings.learning.full_window_hours, settings.learning.full_half_life_hours)
 
     def learn(
         self,

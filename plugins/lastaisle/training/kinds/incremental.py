@@ -28,7 +28,9 @@ class Incremental(WindowKind):
 
     def lengths(self, settings: Settings) -> WindowLengths:
         """Return the short window of the settings, and the hours before it that are replayed."""
-        return WindowLengths(settings.window_hours, settings.half_life_hours, settings.replay_hours)
+        return WindowLengths(
+            settings.learning.window_hours, settings.learning.half_life_hours, settings.learning.replay_hours
+        )
 
     def learn(
         self,

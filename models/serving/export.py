@@ -1,0 +1,92 @@
+"""Export a trained model for the registry: a TensorFlow SavedModel, a JSON vocabulary and one code file."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.models import ModelSignature
+from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+from data_contracts.features import context_features
+from models.recommender import Recommender
+
+CONTEXT = context_features("session") + context_features("event")
+CODE = Path(__file__).with_name("checkout_recommender.py")
+
+
+def export_artifact(model: Recommender, directory: Path) -> dict[str, str]:
+    """Write the files that the pyfunc reads into the folder; return the paths by artifact name.
+
+    Raises:
+        ModelError: a model that cannot be served, or is not trained.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    model.export_scorer(directory / "scorer")
+    model.vocabulary.save(directory / "vocabulary.json")
+    return {"scorer": str(directory / "scorer"), "vocabulary": str(directory / "vocabulary.json")}
+
+
+def requirements() -> list[str]:
+    """Return the packages that the packed model needs, pinned to the versions installed here."""
+    names = ["mlflow", "numpy", "pandas", _tensorflow()]
+    return [f"{name}=={version(name)}" for name in names]
+
+
+def _tensorflow() -> str:
+    """Return the name under which TensorFlow is installed here."""
+    for name in ("tensorflow-cpu", "tensorflow"):
+        try:
+            version(name)
+        except PackageNotFoundError:
+            continue
+        return name
+    raise PackageNotFoundError("tensorflow-cpu or tensorflow")
+
+
+def signature() -> ModelSignature:
+    """Return the MLflow signature of the packed model: its columns and its params.
+
+    The signature is the same for every model, so that a service need not change with the model. Context
+    columns may be missing and may have gaps. MLflow allows gaps only in columns of any type.
+    """
+    return ModelSignature(
+        inputs=Schema(
+            [
+                ColSpec(Array(DataType.string), "items"),
+                ColSpec(Array(DataType.string), "cart", required=False),
+                *(ColSpec(AnyType(), feature.name, required=False) for feature in CONTEXT),
+            ]
+        ),
+        outputs=Schema([ColSpec(Array(DataType.string), "items"), ColSpec(Array(DataType.double), "scores")]),
+        params=ParamSchema(
+            [
+                ParamSpec("k", DataType.long, 20),
+                ParamSpec("exclude_seen", DataType.boolean, False),
+                ParamSpec("exclude_cart", DataType.boolean, False),
+                ParamSpec("exclude", DataType.string, [], shape=(-1,)),
+            ]
+        ),
+    )
+
+
+def package(model: Recommender, directory: Path) -> dict[str, Any]:
+    """Return the keyword arguments for mlflow.pyfunc.log_model or save_model.
+
+    Example: mlflow.pyfunc.log_model(name="model", **package(model, folder), registered_model_name=...)
+
+    Args:
+        model: the trained model.
+        directory: the folder for the files; it is needed until the model is logged.
+    """
+    few = [str(model.vocabulary.ids[index]) for index in model.vocabulary.popular(2)]
+    return {
+        "python_model": str(CODE),
+        "artifacts": export_artifact(model, directory),
+        "signature": signature(),
+        "input_example": pd.DataFrame({"items": [few, few[:1]]}),
+        "pip_requirements": requirements(),
+        "metadata": {"model": model.name, "items": len(model.vocabulary)},
+    }

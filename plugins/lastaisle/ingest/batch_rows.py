@@ -1,0 +1,62 @@
+"""The row of a batch in the table batches, and the report that the row gives back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lastaisle.ingest.job import Batch, Ingestion
+from lastaisle.ingest.report import BatchReport
+from lastaisle.lake import Lake
+from lastaisle.lake.tables import BATCHES, BATCHES_SCHEMA
+
+_COUNTS = ("rows_in", "rows_clean", "rows_quarantined", "rows_duplicate", "rows_late")
+
+
+def read_batch(lake: Lake, batch_id: str) -> BatchReport | None:
+    """Return the report of a batch that the table batches holds; None for any other batch."""
+    if not lake.has(BATCHES, batch_id):
+        return None
+    return _from_row(lake.scan(BATCHES, where=pc.field("batch_id") == batch_id).to_pylist()[0])
+
+
+def batch_row(report: BatchReport, batch: Batch, job: Ingestion, now: datetime, took: timedelta) -> pa.Table:
+    """Return the row of the table batches for a batch that began at `now` and took so long."""
+    row = {name: getattr(report, name) for name in _COUNTS} | {
+        "batch_id": report.batch_id,
+        "source": batch.source,
+        "source_file": report.source_file,
+        "part": batch.part,
+        "format": report.format,
+        "quarantined_by_rule": json.dumps(report.quarantined_by_rule, sort_keys=True),
+        "fields": json.dumps(report.fields, sort_keys=True),
+        "change_accepted": job.options.accept_schema_change,
+        "hours": list(report.hours),
+        "newest": report.newest,
+        "shards": job.options.shards if job.keys is None else 1,
+        "gx_success": report.gx_success,
+        "contract_version": job.contract.version,
+        "started_at": now,
+        "finished_at": now + took,
+    }
+    return pa.Table.from_pylist([row], schema=BATCHES_SCHEMA)
+
+
+def _from_row(row: Mapping[str, Any]) -> BatchReport:
+    return BatchReport(
+        row["batch_id"],
+        row["source_file"],
+        row["format"],
+        **{name: row[name] for name in _COUNTS},
+        quarantined_by_rule=json.loads(row["quarantined_by_rule"]),
+        gx_success=row["gx_success"],
+        part=row["part"] or 0,
+        hours=tuple(row["hours"] or ()),
+        newest=row["newest"],
+        fields=json.loads(row["fields"] or "{}"),
+    )

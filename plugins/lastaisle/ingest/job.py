@@ -1,0 +1,75 @@
+"""The input of ingestion: one batch of rows, and the settings that all batches of a run share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from data_contracts.contract import Contract
+from lastaisle.ingest.options import IngestOptions
+from lastaisle.ingest.sources import Adapter
+from lastaisle.lake import Lake, LakeConflictError
+from lastaisle.privacy.keys import PseudonymKeys
+
+
+class OvertakenError(LakeConflictError):
+    """Another run of the same batch, which began at another time, committed first: its time decides.
+
+    Attributes:
+        now: the ingestion time of the other run.
+    """
+
+    def __init__(self, batch: Batch, now: datetime) -> None:
+        super().__init__(
+            f"{batch.source_file}: another run of batch {batch.batch_id} began at {now}; read it again"
+        )
+        self.now = now
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One bounded slice of a source.
+
+    Attributes:
+        batch_id: 16 hex characters made from the content. The same rows always give the same id.
+        source: the name shared by batches with the same fields: a topic, or the logs of one format in one
+            place.
+        source_file: the address of the rows, as the tables name it.
+        format: the name of the adapter.
+        part: the position of the batch in its file, from 0.
+        offsets: keys with stamps that the commits carry beside the key of the batch; see `Lake.append`.
+        plan: keys with stamps that only the first commit of the batch carries. That commit says that the
+            batch has begun. A run with another plan for the same batch is overtaken.
+    """
+
+    batch_id: str
+    source: str
+    source_file: str
+    format: str
+    part: int = 0
+    offsets: Mapping[str, int] = field(default_factory=dict)
+    plan: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ingestion:
+    """The settings that all batches of an ingestion share.
+
+    Attributes:
+        lake: holds the tables.
+        form: the adapter.
+        contract: the contract of raw_events.
+        options: see `IngestOptions`.
+        keys: the pseudonym keys. Without keys the rows wait in raw_events for `anonymize_pending`.
+        events_contract: the contract of events; the packaged contract by default.
+        now: the time of ingestion, with a time zone; the current time by default.
+    """
+
+    lake: Lake
+    form: Adapter
+    contract: Contract
+    options: IngestOptions = field(default_factory=IngestOptions)
+    keys: PseudonymKeys | None = None
+    events_contract: Contract | None = None
+    now: datetime | None = None

@@ -1,0 +1,50 @@
+"""The folder of one table, on a local disk or in an object store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+from deltalake.fs import DeltaStorageHandler
+
+_CHUNK_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class TableFolder:
+    """The folder in which a table keeps its files.
+
+    Attributes:
+        url: a path, or an s3:// or gs:// URL.
+        storage_options: the options by which delta-rs reaches an object store.
+    """
+
+    url: str
+    storage_options: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the folder lies on a local disk."""
+        return "://" not in self.url
+
+    def upload(self, path: Path, name: str) -> None:
+        """Copy a local file into an object store, under a name inside the folder."""
+        # The store takes only bytes, and a plain NativeFile gives it buffers. A BufferedOutputStream that is
+        # larger than every chunk gives it bytes.
+        stream = pa.BufferedOutputStream(self._store().open_output_stream(name), 2 * _CHUNK_BYTES)
+        with path.open("rb") as source, stream as target:
+            while chunk := source.read(_CHUNK_BYTES):
+                target.write(chunk)
+
+    def discard(self, names: Iterable[str]) -> None:
+        """Remove files that were written for a commit that did not happen."""
+        for name in names:
+            if self.is_local:
+                (Path(self.url) / name).unlink(missing_ok=True)
+            else:
+                self._store().delete_file(name)
+
+    def _store(self) -> DeltaStorageHandler:
+        return DeltaStorageHandler(self.url, dict(self.storage_options))

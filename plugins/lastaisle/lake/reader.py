@@ -1,0 +1,146 @@
+"""Read the Delta tables of a lake, at the newest version or at an older one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.fs as pa_fs
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from lastaisle.errors import NotEnoughDataError
+from lastaisle.lake.errors import VersionGoneError
+from lastaisle.lake.folder import TableFolder
+
+
+class LakeReader:
+    """The Delta tables under one URL, for reading.
+
+    Nothing is cached: every call reads the newest committed version, so several processes may share a lake.
+
+    Args:
+        url: a local folder, or s3:// or gs://; created with its first table.
+        storage_options: the options by which delta-rs reaches an object store; its environment variables work
+            too.
+    """
+
+    def __init__(self, url: str | Path, storage_options: Mapping[str, str] | None = None) -> None:
+        text = str(url)
+        self.url = text.rstrip("/") if "://" in text else str(Path(text).expanduser().resolve())
+        self.storage_options = dict(storage_options or {})
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r})"
+
+    def table_url(self, name: str) -> str:
+        """Return the path or the URL of a table."""
+        return f"{self.url}/{name}"
+
+    def folder(self, name: str) -> TableFolder:
+        """Return the folder of a table."""
+        return TableFolder(self.table_url(name), self.storage_options)
+
+    def table(self, name: str, version: int | None = None) -> DeltaTable | None:
+        """Open a table, at a version if one is given; None if it was never written.
+
+        Raises:
+            VersionGoneError: there is a table, but its log no longer goes back to that version.
+        """
+        url = self.table_url(name)
+        try:
+            return DeltaTable(url, version=version, storage_options=self.storage_options)
+        except (TableNotFoundError, DeltaError) as error:
+            if version is None and not isinstance(error, TableNotFoundError):
+                raise
+            if version is None or not DeltaTable.is_deltatable(url, self.storage_options):
+                return None
+            raise VersionGoneError(
+                f"table {name} of {self.url} does not have version {version} (any more): maintenance keeps "
+                f"versions for LASTAISLE_KEEP_VERSIONS_DAYS days. {error}"
+            ) from error
+
+    def version(self, name: str) -> int | None:
+        """Return the newest version of a table; None if it was never written."""
+        table = self.table(name)
+        return None if table is None else int(table.version())
+
+    def versions(self, names: Iterable[str]) -> dict[str, int]:
+        """Return the newest version of each table that exists; with it a training window is repeatable."""
+        found = {name: self.version(name) for name in names}
+        return {name: version for name, version in found.items() if version is not None}
+
+    def dataset(self, name: str, version: int | None = None) -> ds.Dataset | None:
+        """Open a table as an Arrow dataset, into which DuckDB pushes its filters; None without a table."""
+        table = self.table(name, version)
+        if table is None:
+            return None
+        if "://" in self.url:
+            return table.to_pyarrow_dataset()
+        # Arrow reads local files itself: delta-rs's threads, called from Arrow's, sometimes abort at exit.
+        files = pa_fs.SubTreeFileSystem(self.table_url(name), pa_fs.LocalFileSystem())
+        return table.to_pyarrow_dataset(filesystem=files)
+
+    def require(self, name: str, version: int | None = None) -> ds.Dataset:
+        """Open a table as an Arrow dataset, as `dataset` does, and refuse a lake without it.
+
+        Raises:
+            NotEnoughDataError: the table was never written.
+        """
+        dataset = self.dataset(name, version)
+        if dataset is None:
+            raise NotEnoughDataError(f"the lake {self.url} has no table {name!r}: ingest some logs first")
+        return dataset
+
+    def scan(
+        self,
+        name: str,
+        columns: Sequence[str] | None = None,
+        where: pc.Expression | None = None,
+        version: int | None = None,
+    ) -> pa.Table:
+        """Read rows of a table into memory.
+
+        Args:
+            name: the table.
+            columns: the columns to read; all by default.
+            where: an Arrow expression; one on `event_date` reads only those days' files.
+            version: the version to read; the newest by default.
+
+        Returns:
+            The rows; a table of no columns and no rows if the table was never written.
+        """
+        dataset = self.dataset(name, version)
+        if dataset is None:
+            return pa.table({})
+        return dataset.to_table(columns=None if columns is None else list(columns), filter=where)
+
+    def reader(
+        self,
+        name: str,
+        columns: Sequence[str] | None = None,
+        where: pc.Expression | None = None,
+        version: int | None = None,
+    ) -> pa.RecordBatchReader | None:
+        """Read like `scan`, but batch by batch in bounded memory; None if the table was never written."""
+        dataset = self.dataset(name, version)
+        if dataset is None:
+            return None
+        return dataset.scanner(columns=None if columns is None else list(columns), filter=where).to_reader()
+
+    def stamp(self, name: str, key: str) -> int | None:
+        """Return the stamp that the append with this key wrote; None if there was no such append."""
+        table = self.table(name)
+        return None if table is None else table.transaction_version(key)
+
+    def has(self, name: str, key: str) -> bool:
+        """Tell whether the append with this key was committed."""
+        return self.stamp(name, key) is not None
+
+    def lacking(self, name: str, keys: Iterable[str]) -> list[str]:
+        """Return the keys whose append was not committed, in their order."""
+        table = self.table(name)
+        return [key for key in keys if table is None or table.transaction_version(key) is None]

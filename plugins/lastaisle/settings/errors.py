@@ -1,0 +1,11 @@
+"""The error of the settings."""
+
+from __future__ import annotations
+
+from lastaisle.errors import LastaisleError
+
+
+class SettingsError(LastaisleError):
+    """An environment variable whose name is unknown, or whose value cannot be used."""
+
+    exit_code = 2

@@ -1,0 +1,347 @@
+"""All settings, section by section."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import SecretStr, field_validator
+
+from lastaisle.settings.fields import Section, json_object, setting
+
+
+class LakeSettings(Section):
+    """The Delta tables: where they are, and for how long their rows and versions stay."""
+
+    url: str = setting(
+        "LAKE",
+        "",
+        "Folder or URL (s3://, gs://) of the Delta tables.",
+        shown_default="the folder lake in LASTAISLE_HOME",
+    )
+    options: SecretStr = setting(
+        "LAKE_OPTIONS",
+        SecretStr(""),
+        "Storage options with which delta-rs reaches a lake in an object store, such as "
+        '{"AWS_ENDPOINT_URL": "http://127.0.0.1:9000"}. Where the variable is empty, delta-rs reads its own '
+        "environment variables.",
+        expected="a JSON object of delta-rs' storage options, all values texts",
+    )
+    keep_raw_days: int = setting(
+        "KEEP_RAW_DAYS",
+        400,
+        "Rows of raw_events and quarantine are deleted this long after their ingestion; 0 keeps all.",
+        unit="days",
+        ge=0,
+    )
+    keep_versions_days: int = setting(
+        "KEEP_VERSIONS_DAYS",
+        30,
+        "The versions of a table that a training read stay readable for this long.",
+        unit="days",
+        ge=7,
+    )
+
+    @field_validator("options")
+    @classmethod
+    def _options_are_a_json_object(cls, options: SecretStr) -> SecretStr:
+        json_object(options.get_secret_value(), of_texts=True)
+        return options
+
+
+class PrivacySettings(Section):
+    """Pseudonyms."""
+
+    key_file: str = setting(
+        "KEY_FILE",
+        "",
+        "File of the pseudonym keys. It never lies inside the lake. LASTAISLE_PSEUDONYM_KEY goes before it.",
+        shown_default="keys/pseudonym.json in LASTAISLE_HOME",
+    )
+
+
+class SourceSettings(Section):
+    """The shop's logs: where they lie or arrive, and when a run reads them."""
+
+    address: str = setting(
+        "SOURCE",
+        "",
+        "The logs of one partition, as a path or URL: {day} becomes 2014-04-01, {hour} becomes 2014-04-01T05 "
+        "and {day_ms} becomes the start of the day in milliseconds since 1970, as Segment names its folders. "
+        "Or Kafka topics: kafka://shop/clicks,orders.",
+        shown_default="landing/{day} in LASTAISLE_HOME",
+    )
+    format: str = setting("SOURCE_FORMAT", "canonical", "Name of the adapter that reads the logs.")
+    partition: Literal["day", "hour"] = setting("PARTITION", "day", "What one run of ingestion covers.")
+    settle_seconds: float = setting(
+        "SETTLE_SECONDS",
+        10.0,
+        "A file that changed less than this ago may still be growing, so a later run reads it.",
+        unit="seconds",
+        ge=0,
+    )
+    lookback_hours: float = setting(
+        "LOOKBACK_HOURS",
+        0.0,
+        "How far back a run looks for files that were uploaded late into the folders of earlier hours or "
+        "days; 0 looks only at its own folder. A backfill never looks back.",
+        unit="hours",
+        ge=0,
+    )
+    drain_cron: str = setting(
+        "DRAIN_CRON",
+        "*/5 * * * *",
+        "When a run of ingestion starts where the source is Kafka. A run that leaves messages behind is "
+        "followed by another one at once.",
+        unit="cron",
+    )
+    run_rows: int = setting(
+        "RUN_ROWS", 5_000_000, "The most messages that one run takes from Kafka.", unit="messages", ge=1
+    )
+    lateness_minutes: float = setting(
+        "LATENESS_MINUTES",
+        60.0,
+        "How long after the newest event of a source an older event may arrive without being late. An hour "
+        "or a day of a Kafka source is complete when this time has passed.",
+        unit="minutes",
+        ge=0,
+    )
+
+
+class IngestSettings(Section):
+    """The way from logs to events: how the work is divided and checked."""
+
+    batch_rows: int = setting(
+        "BATCH_ROWS",
+        2_000_000,
+        "The most rows of a batch. More rows need more memory; fewer rows make more and smaller files.",
+        unit="rows",
+        ge=1,
+    )
+    gx_sample_rows: int = setting(
+        "GX_SAMPLE_ROWS",
+        1000,
+        "How many rows of each batch Great Expectations checks, beside the compiled rules, which check all "
+        "rows; 0 leaves Great Expectations out, which saves each task some seconds.",
+        unit="rows",
+        ge=0,
+    )
+    shards: int = setting(
+        "SHARDS",
+        1,
+        "How many tasks share the way to the table events; each has the users of one remainder of a hash.",
+        unit="tasks",
+        ge=1,
+    )
+
+
+class RegistrySettings(Section):
+    """MLflow: where runs and model versions are kept, and under which names."""
+
+    mlflow_uri: str = setting(
+        "MLFLOW_URI",
+        "",
+        "MLflow's tracking and registry URI.",
+        shown_default="a SQLite file mlflow/mlflow.db in LASTAISLE_HOME",
+    )
+    mlflow_artifacts: str = setting(
+        "MLFLOW_ARTIFACTS",
+        "",
+        "Where a new MLflow experiment keeps its artifacts.",
+        shown_default="mlflow/artifacts in LASTAISLE_HOME",
+    )
+    model_name: str = setting("MODEL_NAME", "checkout-recommender", "Name of the registered model.")
+    experiment: str = setting("EXPERIMENT", "lastaisle", "Name of the MLflow experiment.")
+
+
+class LearningSettings(Section):
+    """What a training reads, and what it learns."""
+
+    window_hours: float = setting(
+        "WINDOW_HOURS", 48.0, "Length of the window of an incremental training.", unit="hours", gt=0
+    )
+    replay_hours: float = setting(
+        "REPLAY_HOURS",
+        720.0,
+        "A warm start also replays older sessions, so that the model does not forget. They come from this "
+        "long before the window; 0 replays sessions of the window alone.",
+        unit="hours",
+        ge=0,
+    )
+    full_window_hours: float = setting(
+        "FULL_WINDOW_HOURS", 720.0, "Length of the window of a full training.", unit="hours", gt=0
+    )
+    holdout_hours: float = setting(
+        "HOLDOUT_HOURS",
+        8.0,
+        "Length of the hours after the window; they evaluate the candidate.",
+        unit="hours",
+        gt=0,
+    )
+    half_life_hours: float = setting(
+        "HALF_LIFE_HOURS",
+        24.0,
+        "A session of this age weighs one half in an incremental training.",
+        unit="hours",
+        gt=0,
+    )
+    full_half_life_hours: float = setting(
+        "FULL_HALF_LIFE_HOURS",
+        168.0,
+        "A session of this age weighs one half in a full training.",
+        unit="hours",
+        gt=0,
+    )
+    every: Literal["", "day", "hour"] = setting(
+        "LEARN_EVERY",
+        "",
+        "What one incremental training covers. Hours may be ingested and days learned; an hour that is "
+        "ingested again then makes its day be learned again.",
+        shown_default="as LASTAISLE_PARTITION",
+    )
+    architecture: str = setting(
+        "ARCHITECTURE",
+        "attention",
+        "Which model a full training learns, and the first training of all; lastaisle benchmark lists the "
+        "names. An incremental training goes on with the architecture of the champion.",
+    )
+    hyperparameters: str = setting(
+        "HYPERPARAMETERS",
+        "",
+        'The hyperparameters that differ from the defaults: {"layers": 2, "alpha": 0.5}.',
+        expected='a JSON object such as {"layers": 2}',
+    )
+    seed: int = setting("SEED", 7, "Seed of every random choice.", ge=0, le=2**32 - 1)
+
+    @field_validator("hyperparameters")
+    @classmethod
+    def _hyperparameters_are_a_json_object(cls, hyperparameters: str) -> str:
+        json_object(hyperparameters)
+        return hyperparameters
+
+
+class GateSettings(Section):
+    """When the gate refuses a candidate."""
+
+    max_churn: float = setting(
+        "MAX_CHURN",
+        0.7,
+        "The gate refuses a warm start whose lists of 20 items differ from the champion's lists in a greater "
+        "share than this. Trainings from scratch are not judged by it: they are meant to change the lists.",
+        unit="share",
+        ge=0,
+        le=1,
+    )
+    max_quarantined: float = setting(
+        "MAX_QUARANTINED",
+        0.2,
+        "The gate refuses a candidate if a greater share than this lies in quarantine, of the rows that "
+        "arrived with the sessions that judge the candidate.",
+        unit="share",
+        ge=0,
+        le=1,
+    )
+
+
+class DriftSettings(Section):
+    """How drift is noticed, and what it starts."""
+
+    history_days: int = setting(
+        "DRIFT_HISTORY_DAYS",
+        56,
+        "The limits of a day's drift are learned from at most this many days before that day.",
+        unit="days",
+        ge=1,
+    )
+    false_alarms: float = setting(
+        "DRIFT_FALSE_ALARMS",
+        0.001,
+        "The chance that a day on which nothing changed raises any alarm of drift.",
+        unit="probability",
+        gt=0,
+        lt=1,
+    )
+    cooldown_hours: float = setting(
+        "DRIFT_COOLDOWN_HOURS",
+        72.0,
+        "Drift starts no full training for this long after it started one.",
+        unit="hours",
+        ge=0,
+    )
+
+
+class AbandonmentSettings(Section):
+    """When a checkout is abandoned, and where that is announced."""
+
+    after_minutes: float = setting(
+        "ABANDONED_AFTER_MINUTES",
+        30.0,
+        "A checkout that was begun and brought no order for this long is abandoned. The newest event is the "
+        "clock.",
+        unit="minutes",
+        gt=0,
+    )
+    control_topic: str = setting(
+        "CONTROL_TOPIC",
+        "",
+        "Kafka topic for control messages, such as kafka://shop/lastaisle-control. Abandoned checkouts are "
+        "announced there; without it they are announced nowhere.",
+    )
+
+
+class RefreshSettings(Section):
+    """When abandoned checkouts refresh the champion."""
+
+    min_sessions: int = setting(
+        "REFRESH_MIN_SESSIONS",
+        20,
+        "The champion is refreshed when at least this many abandoned checkouts wait.",
+        unit="sessions",
+        ge=1,
+    )
+    cooldown_minutes: float = setting(
+        "REFRESH_COOLDOWN_MINUTES",
+        30.0,
+        "The champion is not refreshed again before this time has passed since the last refresh.",
+        unit="minutes",
+        ge=0,
+    )
+    deadline_minutes: float = setting(
+        "REFRESH_DEADLINE_MINUTES",
+        10.0,
+        "Airflow alerts if a refresh is not over this long after the first of its abandoned checkouts was "
+        "noticed.",
+        unit="minutes",
+        gt=0,
+    )
+
+
+class ServiceSettings(Section):
+    """Airflow and MLflow on one machine."""
+
+    airflow_port: int = setting(
+        "AIRFLOW_PORT", 8080, "Port on which Airflow listens on 127.0.0.1.", ge=1, le=65535
+    )
+    mlflow_port: int = setting(
+        "MLFLOW_PORT", 5000, "Port on which MLflow listens on 127.0.0.1.", ge=1, le=65535
+    )
+    mlflow_ui: str = setting(
+        "MLFLOW_UI",
+        "",
+        "Base address of MLflow's pages, for links.",
+        shown_default="LASTAISLE_MLFLOW_URI if it names a server, else http://127.0.0.1:LASTAISLE_MLFLOW_PORT",
+    )
+
+
+class CollectorSettings(Section):
+    """Who may send events to the collector."""
+
+    segment_write_keys: SecretStr = setting(
+        "SEGMENT_WRITE_KEYS",
+        SecretStr(""),
+        "The write keys that may send events to the collector, separated by commas.",
+    )
+    segment_secret: SecretStr = setting(
+        "SEGMENT_SECRET",
+        SecretStr(""),
+        "The shared secret with which Segment signs what it sends to the collector's webhook.",
+    )

@@ -1,0 +1,54 @@
+"""The Airflow that the test files of this folder share, each in turn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.airflow.scheduler.topics import CLICKS, CONTROL
+from tests.services.airflow import Airflow, running_airflow
+from tests.services.kafka import make_topic
+
+
+@pytest.fixture(scope="session")
+def hourly_airflow(tmp_path_factory) -> Iterator[Airflow]:
+    """An Airflow that ingests hours of files and learns days by counting; a refresh has three seconds."""
+    home = tmp_path_factory.mktemp("hourly")
+    given = {
+        "LASTAISLE_PARTITION": "hour",
+        "LASTAISLE_LEARN_EVERY": "day",
+        "LASTAISLE_ARCHITECTURE": "cooccurrence",
+        "LASTAISLE_SETTLE_SECONDS": "0",
+        "LASTAISLE_GX_SAMPLE_ROWS": "0",
+        "LASTAISLE_SOURCE": str(home / "landing" / "{hour}"),
+        "LASTAISLE_REFRESH_DEADLINE_MINUTES": "0.05",
+    }
+    with running_airflow(home, (), **given) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def kafka_airflow(broker, tmp_path_factory) -> Iterator[Airflow]:
+    """An Airflow that drains a topic into hours, two shards each, and watches a control topic."""
+    for topic in (CLICKS, CONTROL):
+        make_topic(broker, name=topic)
+    just_over = datetime.now(UTC) - timedelta(minutes=3)  # begins one run by the clock, and no other today
+    watched = {"group.id": "lastaisle", "enable.auto.commit": False, "auto.offset.reset": "earliest"}
+    given = {
+        "LASTAISLE_ARCHITECTURE": "cooccurrence",
+        "LASTAISLE_GX_SAMPLE_ROWS": "0",
+        "LASTAISLE_SOURCE": f"kafka://shop/{CLICKS}",
+        "LASTAISLE_CONTROL_TOPIC": f"kafka://shop/{CONTROL}",
+        "LASTAISLE_RUN_ROWS": "300",
+        "LASTAISLE_BATCH_ROWS": "100",
+        "LASTAISLE_SHARDS": "2",
+        "LASTAISLE_PARTITION": "hour",
+        "LASTAISLE_LATENESS_MINUTES": "30",
+        "LASTAISLE_DRAIN_CRON": f"{just_over:%M %H} * * *",
+        "AIRFLOW_CONN_SHOP": json.dumps({"conn_type": "kafka", "extra": broker.config | watched}),
+    }
+    with running_airflow(tmp_path_factory.mktemp("kafka-airflow"), (), **given) as started:
+        yield started

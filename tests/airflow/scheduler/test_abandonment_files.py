@@ -1,0 +1,45 @@
+"""Abandoned checkouts without a broker: a partition of files starts the refresh, and a missed one is told."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from lastaisle.sessions.abandonments import REFRESHED, pending_burst
+from tests.airflow.scheduler.abandoning import (
+    NOW,
+    REFRESH,
+    first_champion,
+    left_session,
+    misses,
+    over,
+    trained,
+)
+
+pytestmark = [pytest.mark.service, pytest.mark.xdist_group("hourly"), pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def airflow(hourly_airflow):
+    """An Airflow over files, without a control topic, whose refreshes have three seconds."""
+    with hourly_airflow.fresh("ingest_sessions", "detect_abandonment", REFRESH) as started:
+        first_champion(started.settings)
+        yield started
+
+
+def test_a_partition_of_files_starts_the_refresh_once(airflow):
+    hour = f"{NOW - timedelta(minutes=10):%Y-%m-%dT%H}"
+    folder = airflow.home / "landing" / hour
+    folder.mkdir(parents=True)
+    lines = [line for number in range(25) for line in left_session(f"left-{number}", number)]
+    (folder / "events.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    for times in (1, 2):
+        airflow.api.post("/dags/ingest_sessions/dagRuns", {"partition_key": hour, "logical_date": None})
+        looks = over(airflow, "detect_abandonment", times)
+    assert [airflow.states(run)["start_refresh"] for run in looks] == [["success"], ["skipped"]]
+    (run,) = over(airflow, REFRESH, 1)
+    assert run.run_id.startswith("burst__")
+    assert trained(airflow, [run]) == [run]
+    due = datetime.fromisoformat(run.conf["noticed_at"]) + timedelta(seconds=3)
+    (told,) = airflow.wait_for("the call", lambda: misses(airflow))
+    assert f"{due:%Y-%m-%d %H:%M:%S}" in told, "counted from what its starter said"
+    assert pending_burst(airflow.lake, REFRESHED) is None

@@ -1,0 +1,156 @@
+"""The demo on the real scheduler: two simulated days, a refusal, a rollback, then the same command again."""
+
+import os
+import re
+import socket
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lastaisle.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[3]
+DAYS = ["2025-10-01", "2025-10-02"]
+
+pytestmark = [pytest.mark.service, pytest.mark.timeout(1800)]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def run_demo(home):
+    ours = {
+        name: value for name, value in os.environ.items() if not name.startswith(("LASTAISLE_", "AIRFLOW_"))
+    }
+    environment = {
+        **ours,
+        "LASTAISLE_HOME": str(home),
+        "LASTAISLE_AIRFLOW_PORT": str(free_port()),
+        "LASTAISLE_MLFLOW_PORT": str(free_port()),
+        "LASTAISLE_HYPERPARAMETERS": '{"embedding_size": 32}',  # a real model, which learns in seconds
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")]),
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "lastaisle_airflow.local.demo",
+        "--days",
+        "2",
+        "--sessions",
+        "1500",
+        "--no-serve",
+    ]
+    done = subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def query(home, sql):
+    with sqlite3.connect(home / "airflow" / "airflow.db") as connection:
+        return connection.execute(sql).fetchall()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def output(home):
+    return run_demo(home)
+
+
+@pytest.fixture(scope="module")
+def lake(home, output):
+    from lastaisle.lake import Lake
+
+    return Lake(Settings.of(home=home).lake.url)
+
+
+def test_each_partition_is_ingested_once_and_trains_once_in_order(home, output):
+    for dag_id in ("ingest_sessions", "retrain_incremental"):
+        runs = query(
+            home,
+            "SELECT partition_key, state FROM dag_run "
+            f"WHERE dag_id = '{dag_id}' AND run_type != 'scheduled' ORDER BY start_date",
+        )
+        assert runs == [(day, "success") for day in DAYS], dag_id
+
+
+def test_every_row_is_accounted_for(lake):
+    batches = lake.scan("batches").to_pylist()
+    assert len(batches) == len(DAYS)
+    for batch in batches:
+        assert batch["rows_in"] == batch["rows_clean"] + batch["rows_quarantined"] + batch["rows_duplicate"]
+        assert batch["rows_quarantined"] > 0, "the simulated shop breaks some rows"
+    clean = sum(batch["rows_clean"] for batch in batches)
+    assert lake.scan("raw_events", ["event_id"]).num_rows == clean
+    assert lake.scan("events", ["event_id"]).num_rows == clean
+
+
+def test_the_second_day_was_warm_started_from_the_first(lake):
+    runs = sorted(lake.scan("training_runs").to_pylist(), key=lambda row: row["started_at"])
+    kinds = [row["kind"] for row in runs]
+    assert kinds == ["incremental", "incremental", "full"]
+    assert [row["run_key"].split("-")[1][:8] for row in runs[:2]] == ["20251002", "20251003"]
+
+
+def test_the_starved_candidate_was_refused_and_the_champion_moved_back(home, lake):
+    from lastaisle.registry.ledger import Ledger
+    from lastaisle.registry.registry import Registry
+
+    settings = Settings.of(home=home)
+    moves = Ledger(lake, settings.registry.model_name).moves()
+    decided = [
+        (move.action, move.from_version, move.to_version) for move in moves if move.action != "register"
+    ]
+    assert decided[0] == ("promote", None, "1")
+    assert ("refuse", decided[1][2] if decided[1][0] == "promote" else "1", "3") in decided
+    if decided[1][0] == "promote":  # else there is no previous champion to return to
+        assert decided[-1] == ("rollback", "2", "1")
+        assert moves[-1].reason == "The demo shows a rollback."
+    assert Registry(settings).aliases() == {"challenger": "3", "champion": "1"}
+
+
+def test_tasks_link_to_their_mlflow_run(home, lake):
+    links = query(home, "SELECT task_id, value FROM xcom WHERE key = '_link_MlflowRunLink'")
+    linked = {
+        task: {link.strip('"').rpartition("/")[2] for name, link in links if name == task}
+        for task, _ in links
+    }
+    trained = set(lake.scan("training_runs", ["run_id"])["run_id"].to_pylist())
+    for task in ("train_and_evaluate", "release_candidate"):
+        assert trained <= linked[task]
+
+
+def test_xcom_carries_references_only(home, output):
+    assert query(home, "SELECT max(length(value)) FROM xcom")[0][0] < 8000
+
+
+def test_simulated_logs_are_called_so_and_the_model_answers(output):
+    assert "SIMULATED" in output
+    assert re.search(r"next +\S+ \(\d", output)
+
+
+def test_nothing_is_left_running(home, output):
+    left = [
+        p.info["cmdline"]
+        for p in psutil.process_iter(["cmdline"])
+        if str(home) in " ".join(p.info["cmdline"] or [])
+    ]
+    assert left == []
+
+
+def test_the_same_command_again_changes_nothing(home, lake):
+    before = lake.versions(["raw_events", "events", "training_runs", "releases", "quarantine"])
+    again = run_demo(home)
+    assert lake.versions(list(before)) == before
+    assert again.count("2025-10-0") >= len(DAYS)
+    assert "backfill create" not in again

@@ -1,0 +1,193 @@
+"""The same DAG on other executors: Celery with two workers and a bucket, Kubernetes as far as its pods."""
+
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lastaisle.ingest.options import IngestOptions
+from lastaisle.ingest.run import ingest
+from lastaisle.lake import Lake
+from lastaisle.privacy.keys import PseudonymKeys
+from tests.airflow.scheduler.history import assert_same_tables, days_of, write_history
+from tests.services.airflow import heavy_libraries_of, running_airflow
+from tests.services.redis import running_redis
+from tests.services.s3 import running_s3
+
+ROOT = Path(__file__).resolve().parents[3]
+TEMPLATE = ROOT / "docker" / "kubernetes" / "pod_template.yaml"
+DAYS = 2
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("executors")
+    write_history(folder / "landing", DAYS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(folder):
+    """A bucket with the history, to which the environment leads."""
+    with running_s3() as store:
+        store.put(str(folder / "landing"), "shop/landing", recursive=True)
+        yield store
+
+
+@pytest.fixture(scope="module")
+def expected(folder):
+    """The tables as one process makes them in a folder: those of LocalExecutor, as test_backfill.py shows."""
+    lake = Lake(folder / "lake")
+    keys = PseudonymKeys.load_or_create(folder / "keys.json", environ={})
+    for day in days_of(DAYS):
+        ingest(
+            str(folder / "landing" / day), "canonical", lake, keys, options=IngestOptions(gx_sample_rows=0)
+        )
+    return lake
+
+
+@pytest.fixture(scope="module")
+def celery(folder, store):
+    """Airflow on CeleryExecutor with two workers, which share nothing but Redis, the bucket, and a key."""
+    with ExitStack() as stack:
+        redis = stack.enter_context(running_redis(folder / "redis"))
+        given = {
+            "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+            "AIRFLOW__CELERY__BROKER_URL": redis,
+            "AIRFLOW__CELERY__RESULT_BACKEND": redis,
+            "LASTAISLE_LAKE": "s3://shop/lake",
+            "LASTAISLE_SOURCE": "s3://shop/landing/{day}",
+            "LASTAISLE_SHARDS": "2",
+            "LASTAISLE_KEY_FILE": str(folder / "keys.json"),
+        }
+        airflow = stack.enter_context(running_airflow(folder / "airflow", **given))
+        workers = [stack.enter_context(running_worker(airflow, name)) for name in ("one", "two")]
+        yield airflow, workers
+
+
+class running_worker:  # noqa: N801
+    """A Celery worker of an Airflow, with a prefork pool of two processes."""
+
+    def __init__(self, airflow, name):
+        self.log = airflow.home / f"worker-{name}.log"
+        command = ["celery", "worker", "--concurrency", "2", "--celery-hostname", f"{name}@%h"]
+        with self.log.open("wb") as output:
+            self.process = psutil.Popen(
+                [sys.executable, "-m", "airflow", *command, "--skip-serve-logs", "--without-gossip"],
+                env={**airflow.environment, "PYTHONUNBUFFERED": "1"},
+                cwd=airflow.home,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def runs(celery):
+    airflow, workers = celery
+    airflow.wait_for("both workers", lambda: all(" ready." in one.log.read_text() for one in workers))
+    days = days_of(DAYS)
+    airflow.command(
+        "backfill", "create", "--dag-id", "ingest_sessions", "--from-date", days[0], "--to-date", days[-1]
+    )
+
+    def over():
+        found = [run for run in airflow.api.runs("ingest_sessions") if run.partition in days]
+        return found if len(found) == DAYS and all(run.finished for run in found) else None
+
+    return airflow.wait_for("all days", over, timeout=600)
+
+
+@pytest.mark.service
+@pytest.mark.timeout(900)
+class TestCelery:
+    def test_two_workers_share_the_work_and_the_tables_are_the_same(self, celery, runs, expected):
+        airflow, workers = celery
+        assert {run.state for run in runs} == {"success"}
+        assert_same_tables(airflow.lake, expected)
+        for worker in workers:
+            assert "succeeded in" in worker.log.read_text(), f"{worker.log}: it had no task"
+
+    def test_nothing_is_left_on_the_workers_own_disk(self, celery, runs):
+        airflow, _ = celery
+        assert not (airflow.home / "lake").exists()
+        assert not (airflow.home / "landing").exists()
+
+    def test_no_process_that_forks_tasks_holds_libraries_with_threads(self, celery, runs):
+        airflow, workers = celery
+        for process in (airflow.process.pid, *(worker.process.pid for worker in workers)):
+            assert heavy_libraries_of(process) == {}
+
+
+@pytest.fixture
+def pod():
+    """The pod of a task of ingest_sessions, made as KubernetesExecutor makes it."""
+    from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+
+    return PodGenerator.construct_pod(
+        dag_id="ingest_sessions",
+        task_id="ingest_batches",
+        run_id="backfill__2025-10-09T00:00:00+00:00",
+        map_index=3,
+        try_number=1,
+        date=None,
+        pod_id="ingest-sessions-ingest-batches",
+        kube_image="registry.example/lastaisle:1.2.3",
+        args=["python", "-m", "airflow.sdk.execution_time.execute_workload", "--json-string", "{}"],
+        pod_override_object=None,
+        base_worker_pod=PodGenerator.deserialize_model_file(str(TEMPLATE)),
+        namespace="lastaisle",
+        scheduler_job_id="7",
+        with_mutation_hook=True,
+    )
+
+
+def test_a_pod_runs_our_image_with_settings_and_secrets_of_the_cluster(pod):
+    (container,) = pod.spec.containers
+    assert container.name == "base", "the name by which the executor looks for it"
+    assert container.image == "registry.example/lastaisle:1.2.3"
+    assert container.args[-2:] == ["--json-string", "{}"]
+    assert [source.config_map_ref.name for source in container.env_from if source.config_map_ref] == [
+        "lastaisle"
+    ]
+    assert [source.secret_ref.name for source in container.env_from if source.secret_ref] == ["lastaisle"]
+    secret = ("KEY", "SECRET", "PASSWORD", "SQL_ALCHEMY")
+    assert not [one.name for one in container.env or [] if any(word in one.name for word in secret)]
+    assert pod.metadata.labels["dag_id"] == "ingest_sessions"
+    assert pod.metadata.annotations["map_index"] == "3"
+
+
+def test_a_pod_may_nothing_and_holds_nothing_of_its_node(pod):
+    assert all(volume.host_path is None for volume in pod.spec.volumes)
+    assert not pod.spec.host_network and not pod.spec.host_pid
+    assert pod.spec.automount_service_account_token is False
+    assert pod.spec.security_context.run_as_non_root
+    (container,) = pod.spec.containers
+    assert container.security_context.capabilities.drop == ["ALL"]
+    assert container.security_context.allow_privilege_escalation is False
+    assert container.security_context.read_only_root_filesystem
+    assert container.resources.limits["memory"]
+    writable = {mount.mount_path for mount in container.volume_mounts}
+    assert writable == {"/data", "/tmp"}
+
+
+def test_every_setting_of_the_config_map_is_one_that_exists():
+    import yaml
+
+    from lastaisle.settings import Settings
+
+    known = {f"LASTAISLE_{name.upper()}" for name in Settings.__dataclass_fields__}
+    (settings,) = yaml.safe_load_all((TEMPLATE.parent / "config_map.yaml").read_text())
+    ours = {name for name in settings["data"] if name.startswith("LASTAISLE_")}
+    assert ours <= known
+    local = {name for name in ("LASTAISLE_LAKE", "LASTAISLE_SOURCE") if "://" not in settings["data"][name]}
+    assert not local, "pods share no folder"

@@ -1,0 +1,18 @@
+"""The topics of the Airflow that drains a broker."""
+
+from __future__ import annotations
+
+from tests.services.kafka import Broker, make_topic
+from tests.services.waiting import wait_until
+
+CLICKS, CONTROL = "clicks", "control-of-clicks"  # the names are set before Airflow starts
+
+
+def make_anew(broker: Broker, topic: str, partitions: int = 1) -> None:
+    """Delete a topic, with all its messages, and make it again."""
+    from confluent_kafka.admin import AdminClient
+
+    admin = AdminClient(broker.config)
+    admin.delete_topics([topic])[topic].result(30)
+    wait_until(f"{topic} is gone", lambda: topic not in admin.list_topics(timeout=30).topics)
+    make_topic(broker, partitions, topic)

@@ -1,0 +1,80 @@
+"""Which files a run takes in: its own, once they are complete, and what came late to earlier partitions."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+
+from lastaisle.ingest.files import SourceFile
+from lastaisle.settings import Settings
+from lastaisle_airflow.tasks import batches, files
+
+EVENT = {"event_type": "page_viewed", "session_id": "s1"}
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    given = {"home": tmp_path / "home", "source": f"{tmp_path}/logs/{{day}}", "lookback_hours": 48.0}
+    for name, value in given.items():
+        monkeypatch.setenv(f"LASTAISLE_{name.upper()}", str(value))
+    return Settings.from_env()
+
+
+def write(settings: Settings, day: str, name: str, age: float = 60.0) -> str:
+    path = Path(settings.sources.address.replace("{day}", day), name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**EVENT, "event_id": name, "occurred_at": f"{day}T12:00:00Z"}) + "\n")
+    os.utime(path, (time.time() - age, time.time() - age))
+    return str(path)
+
+
+def test_a_partition_without_files_is_skipped(settings):
+    with pytest.raises(AirflowSkipException, match="2025-10-09"):
+        files.files_of("2025-10-09", settings)
+    Path(settings.sources.address.replace("{day}", "2025-10-09")).mkdir(parents=True)
+    with pytest.raises(AirflowSkipException, match="no files at"):
+        files.files_of("2025-10-09", settings)
+
+
+def test_files_that_came_late_to_earlier_days_are_taken_in_once(settings, monkeypatch):
+    own = write(settings, "2025-10-09", "own.jsonl")
+    early = write(settings, "2025-10-08", "early.jsonl")
+    write(settings, "2025-10-06", "too-old.jsonl")
+    batches.ingest_chain([{"url": early}])
+    late = write(settings, "2025-10-08", "late.jsonl")
+    oldest = write(settings, "2025-10-07", "oldest.jsonl")
+    assert files.files_of("2025-10-09", settings) == [own]
+    assert files.files_of("2025-10-09", settings, look_back=True) == [oldest, late, own]
+    for url in (oldest, late, own):
+        batches.ingest_chain([{"url": url}])
+    assert files.files_of("2025-10-09", settings, look_back=True) == [own]
+
+
+def test_late_files_alone_are_a_reason_to_run(settings):
+    late = write(settings, "2025-10-08", "late.jsonl")
+    assert files.files_of("2025-10-09", settings, look_back=True) == [late]
+
+
+def test_a_file_taken_in_before_tells_the_same_again_without_being_opened(settings, monkeypatch):
+    """A run that died later is cleared, and has to finish what its batches have left."""
+    own = write(settings, "2025-10-09", "own.jsonl")
+    first = batches.ingest_chain([{"url": own}])
+    monkeypatch.setattr(SourceFile, "open", lambda self: pytest.fail("opened in vain"))
+    assert batches.ingest_chain([{"url": own}]) | {"rows": first["rows"]} == first
+
+
+def test_a_file_that_may_still_grow_is_waited_for(settings, monkeypatch):
+    path = write(settings, "2025-10-09", "own.jsonl", age=0)
+    naps = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 2:
+            os.utime(path, (time.time() - 60, time.time() - 60))
+
+    monkeypatch.setattr(files.time, "sleep", nap)
+    assert files.files_of("2025-10-09", settings) == [path]
+    assert naps == [settings.sources.settle_seconds] * 2

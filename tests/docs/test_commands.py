@@ -1,0 +1,276 @@
+"""Every command of README and docs/ is run, or held against the program that would run it.
+
+Quick commands run for real in a folder with a small lake. The others are parsed by the real program's own
+parser: the subcommand and each option exist, required options are there, values have the right type.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import click
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from lastaisle import cli
+from tests.docs.pages import PAGES, ROOT, Command, blocks, code_in_sentences, commands
+
+COMMANDS = commands()
+LASTAISLE = typer.main.get_command(cli.app)
+#: Subcommands that run for real: they need neither a broker nor TensorFlow.
+QUICK = ("simulate", "ingest", "maintain", "abandonment", "contracts")
+#: What a reader makes by a command of the pages.
+MADE_BY_READER = {"docker/.env"}
+#: The commands of the folder bin/.
+PROGRAMS = ("lastaisle", "airflow", "mlflow")
+
+PARSE_FOR_AIRFLOW = """
+import json, sys
+from airflow.cli.cli_parser import get_parser
+for words in json.load(sys.stdin):
+    print(json.dumps(words), flush=True)
+    get_parser().parse_args(words)
+"""
+
+
+def program(command: Command) -> str:
+    """Name the rule for a command: the program, without the folder it is in."""
+    first = command.words[0]
+    if first == "export":
+        return "export"
+    if first.startswith("bin/") and first.removeprefix("bin/") in PROGRAMS:
+        return first.removeprefix("bin/")
+    if first == ".venv/bin/python" and command.words[1].startswith("benchmarks/"):
+        return "benchmark"
+    return first
+
+
+def of(name: str) -> list[Command]:
+    found = [command for command in COMMANDS if program(command) == name]
+    assert found, f"no page has a command of {name}: take its rule out"
+    return found
+
+
+def parse(group: click.Command, words: list[str]) -> list[str]:
+    """Parse as the program itself would, without running anything; return the path of the subcommand."""
+    path: list[str] = []
+    command, arguments, context = group, words, None
+    while True:
+        try:
+            context = command.make_context(command.name, list(arguments), parent=context)
+        except (typer.Exit, click.exceptions.Exit) as left:  # --help
+            assert left.exit_code == 0
+            return path
+        rest = [*getattr(context, "_protected_args", []), *context.args]
+        if not isinstance(command, click.Group) and not hasattr(command, "commands"):
+            assert not rest, f"arguments that nothing reads: {rest}"
+            return path
+        name, command, arguments = command.resolve_command(context, rest)
+        path.append(name)
+
+
+def test_every_command_has_a_rule():
+    ruled = {"lastaisle", "airflow", "mlflow", "make", "curl", "benchmark", "cp", "docker", "export"}
+    assert len(COMMANDS) > 40
+    assert not [str(command) for command in COMMANDS if program(command) not in ruled]
+
+
+@pytest.mark.parametrize("command", of("lastaisle"), ids=str)
+def test_lastaisle_understands(command):
+    parse(LASTAISLE, list(command.words[1:]))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [one for one in of("lastaisle") if one.words[1] in QUICK and "kafka://" not in one.text],
+    ids=str,
+)
+def test_quick_commands_of_lastaisle_run(command, reader, monkeypatch):
+    if "rees46" in command.words:
+        monkeypatch.chdir(reader / "rees46")
+    words = [str(ROOT / word) if word.endswith(".odcs.yaml") else word for word in command.words[1:]]
+    done = CliRunner().invoke(cli.app, words, env=command.variables)
+    assert done.exit_code == 0, done.output
+    if "--report" in words:
+        assert json.loads(Path(words[words.index("--report") + 1]).read_text())["rows_clean"] == 1
+
+
+@pytest.mark.parametrize("command", of("make"), ids=str)
+def test_make_has_the_target(command):
+    done = subprocess.run(
+        ["make", "-n", *command.words[1:]], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_airflow_understands(tmp_path):
+    given = [list(command.words[1:]) for command in of("airflow")]
+    done = subprocess.run(
+        [sys.executable, "-c", PARSE_FOR_AIRFLOW],
+        input=json.dumps(given),
+        env={**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, f"{done.stdout.splitlines()[-1:]}: {done.stderr[-600:]}"
+
+
+@pytest.mark.parametrize("command", of("airflow"), ids=str)
+def test_airflow_knows_the_dag_and_its_parameters(command):
+    words = command.words[1:]
+    dag = None
+    if words[:2] in (("dags", "trigger"), ("dags", "pause"), ("dags", "unpause")):
+        dag = next(word for word in words[2:] if not word.startswith("-"))
+    elif "--dag-id" in words:
+        dag = words[words.index("--dag-id") + 1]
+    if dag is None:
+        return
+    source = (ROOT / "dags" / f"{dag}.py").read_text(encoding="utf-8")
+    if "--conf" in words:
+        for name in json.loads(words[words.index("--conf") + 1]):
+            assert f'"{name}"' in source, f"{dag} has no parameter {name}"
+
+
+@pytest.mark.parametrize("command", of("airflow"), ids=str)
+def test_extras_of_connections_are_json(command):
+    if "--conn-extra" in command.words:
+        extra = json.loads(command.words[command.words.index("--conn-extra") + 1])
+        assert extra["bootstrap.servers"]
+
+
+@pytest.mark.parametrize("command", of("mlflow"), ids=str)
+def test_mlflow_understands(command):
+    from mlflow.cli import cli as mlflow  # a second to import, which the other tests need not wait for
+
+    parse(mlflow, list(command.words[1:]))
+
+
+@pytest.mark.parametrize("command", of("curl"), ids=str)
+def test_mlflow_answers_the_address(command):
+    address = urlsplit(next(word for word in command.words if word.startswith("http")))
+    if address.path == "/invocations":
+        sent = json.loads(command.words[command.words.index("-d") + 1])
+        assert set(sent) == {"dataframe_split", "params"}
+        assert sent["dataframe_split"]["columns"] == ["items"]
+        return
+    from mlflow.server.handlers import get_endpoints
+
+    assert (address.path, "GET") in [
+        (path, method) for path, _, methods in get_endpoints() for method in methods
+    ]
+    assert set(parse_qs(address.query)) == {"name", "alias"}
+
+
+def check_benchmark(script: str, options: list[str]) -> None:
+    source = (ROOT / script).read_text(encoding="utf-8")
+    for option in options:
+        assert not option.startswith("--") or f'"{option}"' in source, f"{script} has no option {option}"
+
+
+@pytest.mark.parametrize("command", of("benchmark"), ids=str)
+def test_benchmarks_have_the_options(command):
+    check_benchmark(command.words[1], list(command.words[2:]))
+
+
+@pytest.mark.parametrize("command", [*of("cp"), *of("docker")], ids=str)
+def test_files_for_docker_exist(command):
+    words = list(command.words)
+    given = words[1] if words[0] == "cp" else words[words.index("-f") + 1]
+    text = (ROOT / given).read_text(encoding="utf-8")
+    for name in command.variables:
+        assert f"${{{name}:" in text, f"{given} does not read {name}"
+    if "--profile" in words:
+        assert f"profiles: [{words[words.index('--profile') + 1]}]" in text
+    if "--scale" in words:
+        assert f"\n  {words[words.index('--scale') + 1].partition('=')[0]}:\n" in text
+
+
+def variables_in_code() -> set[str]:
+    """Return every LASTAISLE_ variable that the code names, or that a setting makes by its name."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "plugins").rglob("*.py"))
+    named = set(re.findall(r"LASTAISLE_[A-Z_]+[A-Z]", text))
+    return named | {
+        f"LASTAISLE_{name.upper()}" for name in re.findall(r"^    ([a-z_]+): ", text, re.MULTILINE)
+    }
+
+
+KNOWN = variables_in_code() | {"LASTAISLE_DATA"}
+
+
+@pytest.mark.parametrize("command", [one for one in COMMANDS if one.variables], ids=str)
+def test_variables_that_a_command_sets_exist(command):
+    ours = {name for name in command.variables if name.startswith("LASTAISLE_")}
+    assert not ours - KNOWN
+    for name in ours & {"LASTAISLE_KAFKA"}:
+        assert json.loads(command.variables[name])["bootstrap.servers"]
+
+
+@pytest.mark.parametrize(("page", "code"), sorted(set(code_in_sentences())), ids=str)
+def test_code_in_a_sentence_names_what_exists(page, code):
+    if "|" in code:  # a list of commands, such as `lastaisle ingest | train`
+        return
+    for name in re.findall(r"LASTAISLE_[A-Z_]+[A-Z]", code):
+        assert name in KNOWN, name
+    words = shlex.split(code.replace("…", ""))
+    if words[0] in ("lastaisle", "bin/lastaisle") and len(words) > 1:
+        check_words_of_lastaisle(words[1:])
+    elif words[0] == "make" and len(words) > 1:
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), code
+    elif words[0].startswith("benchmarks/") and words[0].endswith(".py"):
+        check_benchmark(words[0], words[1:])
+    elif re.fullmatch(r"(dags|plugins|models|docker|benchmarks|tests|data_contracts|docs)/[\w./-]*", code):
+        assert code in MADE_BY_READER or (ROOT / code).exists(), code
+
+
+def check_words_of_lastaisle(words: list[str]) -> None:
+    """Hold a command in a sentence, whose required options may be missing, against the real one."""
+    command: click.Command = LASTAISLE
+    for word in words:
+        if word.startswith("--") and word != "--help":
+            assert word in {
+                name for option in command.params for name in (*option.opts, *option.secondary_opts)
+            }
+        elif hasattr(command, "commands") and not word.startswith("-"):
+            command = command.commands[word]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks_run_or_compile(page, reader, capsys):
+    for block in blocks(page, "python"):
+        ast.parse(block)
+        if ".lastaisle/lake" in block:
+            exec(compile(block, page.name, "exec"), {})
+            assert "rows_quarantined" in capsys.readouterr().out
+        else:
+            assert 'load_model("models:/checkout-recommender@champion")' in block, "no rule for this block"
+
+
+def test_services_ask_for_parameters_that_the_model_has():
+    packed = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "models").rglob("*.py"))
+    for page in PAGES:
+        for names in re.findall(r"params=(\{.*?\})", page.read_text(encoding="utf-8")):
+            for name in ast.literal_eval(names):
+                assert f'options.get("{name}"' in packed
+
+
+def test_the_event_that_logs_shows_is_clean(reader):
+    (event,) = blocks(ROOT / "docs" / "logs.md", "json")
+    Path("event.jsonl").write_text(event)
+    words = ["ingest", "--format", "canonical", "--source", "event.jsonl", "--report", "report.json"]
+    assert CliRunner().invoke(cli.app, words).exit_code == 0
+    assert json.loads(Path("report.json").read_text())["rows_clean"] == 1
+
+
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8")) <= 7000

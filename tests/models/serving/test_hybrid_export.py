@@ -1,0 +1,95 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.data.sequences import Context
+from models.recommender import create
+from models.serving.export import package
+from tests.models.sequential.test_hybrid import SMALL, shop
+
+pytestmark = pytest.mark.training
+
+
+@pytest.fixture(scope="module")
+def recommender():
+    model = create("hybrid", SMALL.but(epochs=2))
+    model.fit(shop(200, 1))
+    return model
+
+
+@pytest.fixture(scope="module")
+def served(recommender, tmp_path_factory):
+    import mlflow
+
+    folder = tmp_path_factory.mktemp("packed")
+    mlflow.pyfunc.save_model(str(folder / "model"), **package(recommender, folder / "files"))
+    return mlflow.pyfunc.load_model(str(folder / "model"))
+
+
+ITEMS = [["i1", "i2"], ["what", "i3"], [], ["i4"]]
+TYPES = [["item_viewed", "item_added"], ["item_added", "item_viewed"], [], None]
+CONTEXT = {
+    "user": ["u1", None, "u2", "nobody"],
+    "device_type": ["mobile", "desktop", "mobile", None],
+    "started_at": [1.7e9, 1.7e9 + 40_000, 1.7e9, None],
+    "event_type": TYPES,
+    "dwell_ms": [[1000, None], [5.0, 2000.0], [], None],
+}
+
+
+def scores(served, **columns):
+    answer = served.predict(pd.DataFrame({"items": ITEMS, **columns}), params={"k": 100})
+    return [
+        dict(zip(ids, values, strict=True))
+        for ids, values in zip(answer["items"], answer["scores"], strict=True)
+    ]
+
+
+def test_the_packed_model_reads_columns_as_the_model_reads_its_context(served, recommender):
+    found = scores(served, **CONTEXT)
+    encode = recommender.vocabulary.encode
+    sessions = {name: np.array(CONTEXT[name], dtype=object) for name in ("user", "device_type")}
+    sessions["started_at"] = np.array(CONTEXT["started_at"], dtype=float)
+    nothing = [None, None]
+    events = {
+        "event_type": np.array([TYPES[0], [None, "item_viewed"], nothing, nothing], dtype=object),
+        "dwell_ms": np.array([[1000, np.nan], [np.nan, 2000], [np.nan] * 2, [np.nan] * 2]),
+    }
+    prefixes = np.array([encode(["i1", "i2"]), [0, *encode(["i3"])], [0, 0], [0, *encode(["i4"])]], np.int32)
+    expected = recommender.scores(prefixes, Context(sessions, events))
+    for row in (0, 1, 3):
+        of_items = dict(zip(recommender.vocabulary.ids, expected[row], strict=True))
+        assert len(found[row]) == len(recommender.vocabulary)
+        for item, score in found[row].items():
+            assert score == pytest.approx(of_items[item], abs=1e-4)
+    popular = recommender.vocabulary.decode(recommender.vocabulary.popular(3))
+    assert list(found[2])[:3] == list(popular)
+
+
+@pytest.mark.parametrize("left_out", ["device_type", "user", "started_at", "event_type", "dwell_ms"])
+def test_every_column_changes_the_scores(served, left_out):
+    whole = scores(served, **CONTEXT)
+    without = scores(served, **{name: values for name, values in CONTEXT.items() if name != left_out})
+    assert any(abs(whole[0][item] - without[0][item]) > 1e-6 for item in whole[0])
+
+
+def test_missing_columns_and_unknown_columns_are_accepted(served, recommender):
+    plain = scores(served)
+    ids, values = recommender.recommend([["i1", "i2"]], k=100)
+    assert list(plain[0]) == ids[0]
+    np.testing.assert_allclose(list(plain[0].values()), values[0], atol=1e-4)
+    assert scores(served, country=["DE"] * 4, weather=["rain"] * 4) == plain
+    gaps = scores(served, device_type=[None, np.nan, "a new one", ""], event_type=[None] * 4)
+    assert [one.keys() for one in gaps] == [one.keys() for one in plain]
+    np.testing.assert_allclose(list(gaps[0].values()), list(plain[0].values()), atol=1e-5)
+
+
+def test_times_may_be_timestamps(served):
+    seconds = scores(served, started_at=[1.7e9] * 4)
+    times = scores(served, started_at=[pd.Timestamp(1.7e9, unit="s", tz="UTC")] * 4)
+    assert times == seconds
+
+
+def test_a_list_with_a_wrong_length_is_refused(served):
+    with pytest.raises(ValueError, match="received 1 values for 2 items"):
+        scores(served, event_type=[["item_viewed"], *TYPES[1:]])

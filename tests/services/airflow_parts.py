@@ -1,0 +1,34 @@
+"""The parts of Airflow that a test needs, without MLflow's pages: `python -m tests.services.airflow_parts`.
+
+The database and the pools are there already, since `prepared_home` copied them. All DAGs are paused until the
+API server answers, so the parts may start at the same time.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from lastaisle_airflow.local import services
+
+
+class Parts(services.Services):
+    """Airflow's parts as child processes, over a folder that is prepared."""
+
+    def start(self, timeout: float = 120.0) -> None:
+        """Start all parts at the same time, and wait until the API server answers."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        parts = {part.name: part for part in services.services_of(self.settings) if part.name != "mlflow"}
+        for part in parts.values():
+            self._spawn(part)
+        self._wait_for(parts["airflow-api-server"], time.monotonic() + timeout)
+
+
+def main() -> int:
+    """Start the parts, and keep them until SIGTERM."""
+    services.Services = Parts  # type: ignore[misc]
+    return services.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""The kinds of tests: with a service, with a real model, and all others, which `--fast` runs.
+
+A test is of kind `service` if it uses one of SERVICE_FIXTURES, or if it is marked so. A test file is of kind
+`training` if it sets `pytestmark`; a single test is if it is marked so. With `--fast`, a test of no kind that
+starts a service or imports TensorFlow fails, and the error names the mark that it needs.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.services.required import forbid_services
+
+#: Each of these fixtures runs processes of its own.
+SERVICE_FIXTURES = frozenset({"airflow", "broker", "celery", "collector", "make_collector", "s3", "standing"})
+LEFT_OUT = ("service", "training")
+#: The files that take longest, the longest first, so that no worker begins one of them when the other ends.
+LONGEST = (
+    "tests/release/test_kill.py",
+    "tests/airflow/scheduler/test_demo.py",
+    "tests/airflow/scheduler/test_kafka_runs.py",
+    "tests/airflow/scheduler/test_abandonment_runs.py",
+    "tests/airflow/scheduler/test_backfill.py",
+    "tests/airflow/scheduler/test_hours.py",
+    "tests/airflow/scheduler/test_abandonment_files.py",
+    "tests/airflow/scheduler/test_executors.py",
+    "tests/faults/test_kafka.py",
+    "tests/faults/test_soak.py",
+)
+_TRAINING_FILE = re.compile(r"^pytestmark\b.*\bmark\.training\b", re.MULTILINE)
+
+
+class TensorFlowForbidden:
+    """Refuses the import of TensorFlow, which takes seconds, in tests that are not marked."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Fail at TensorFlow, and leave every other module to others."""
+        if name == "tensorflow":
+            raise AssertionError("a fast test imports TensorFlow: mark it with pytest.mark.training")
+        return None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --fast."""
+    parser.addoption("--fast", action="store_true", help="leave out tests marked service or training")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let nothing that --fast leaves out begin unseen."""
+    if config.getoption("--fast"):
+        sys.meta_path.insert(0, TensorFlowForbidden())
+        forbid_services()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files that train models, with all that they import at their top."""
+    if not config.getoption("--fast") or not re.fullmatch(r"test_.*\.py", collection_path.name):
+        return None
+    return True if _TRAINING_FILE.search(collection_path.read_text(encoding="utf-8")) else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests by their fixtures, and let the longest files start; with --fast, keep the fast ones.
+
+    The tests of a file stay in one worker, since they share fixtures.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+        if SERVICE_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("service")
+    places = {file: place for place, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+    if config.getoption("--fast"):
+        left_out = [item for item in items if any(item.get_closest_marker(name) for name in LEFT_OUT)]
+        items[:] = [item for item in items if item not in set(left_out)]
+        config.hook.pytest_deselected(items=left_out)

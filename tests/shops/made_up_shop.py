@@ -1,0 +1,146 @@
+"""A made-up shop: three days of sessions in which each item is followed by one of two others.
+
+Used by the release tests, and by the process that the kill tests kill. Models are packed without TensorFlow
+and learn by counting, so that a release takes seconds.
+"""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from lastaisle.evaluation.evaluate import evaluate_candidate
+from lastaisle.lake import Lake
+from lastaisle.registry.registry import Registry
+from lastaisle.release.release import current_champion, release_candidate
+from lastaisle.settings import Settings
+from lastaisle.training.planning import plan_window
+from lastaisle.training.train import train_candidate
+
+FIRST_DAY = datetime(2025, 10, 6, tzinfo=UTC)
+ITEMS = 60
+
+
+def end_of(day):
+    return FIRST_DAY + timedelta(days=day)
+
+
+def events(days=3, sessions=400, seed=1):
+    """Return an events table: session n of a day starts n / sessions of the day after midnight."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for day in range(days):
+        for number in range(sessions):
+            item = int(generator.integers(ITEMS))
+            begin = FIRST_DAY + timedelta(days=day, seconds=86_000 * number / sessions)
+            for step in range(5):
+                at = begin + timedelta(seconds=10 * step)
+                rows.append(
+                    {
+                        "session_id": f"s{day}-{number}",
+                        "user_id": f"u{number}",
+                        "item_id": f"i{item}",
+                        "event_type": "item_viewed",
+                        "occurred_at": at,
+                        "sequence": step,
+                        "device_type": "mobile",
+                        "consent_personalization": True,
+                        "event_date": at.date(),
+                        "batch_id": "made-up",
+                    }
+                )
+                item = (item * 3 + int(generator.integers(2)) + 1) % ITEMS
+    schema = pa.schema(
+        [
+            *((name, pa.string()) for name in ("session_id", "user_id", "item_id", "event_type")),
+            ("occurred_at", pa.timestamp("us", "UTC")),
+            ("sequence", pa.int64()),
+            ("device_type", pa.string()),
+            ("consent_personalization", pa.bool_()),
+            ("event_date", pa.date32()),
+            ("batch_id", pa.string()),
+        ]
+    )
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def package(recommender, folder):
+    """Stand in for models.serving.export.package."""
+    import models.serving.export
+
+    return {
+        "python_model": str(Path(__file__).with_name("light_model.py")),
+        "signature": models.serving.export.signature(),
+        "pip_requirements": ["mlflow"],
+    }
+
+
+def pack_lightly(setattr_):
+    """Replace the packing of models, through monkeypatch.setattr or setattr."""
+    import models.serving.export
+
+    setattr_(models.serving.export, "package", package)
+
+
+class Installation:
+    """A home folder and what lies in it."""
+
+    def __init__(self, home):
+        self.settings = Settings.of(home=home)
+        self.lake = Lake(self.settings.lake.url)
+        self._registry = None
+
+    @property
+    def registry(self):
+        self._registry = self._registry or Registry(self.settings)
+        return self._registry
+
+    def with_events(self, table=None):
+        self.lake.append("events", events() if table is None else table, key="made-up")
+        return self
+
+    def plan(self, day, kind="incremental", architecture="cooccurrence"):
+        champion = current_champion(self.lake, self.registry)
+        return plan_window(self.lake, self.settings, end_of(day), kind, champion, architecture=architecture)
+
+    def train(self, day, **options):
+        return train_candidate(self.plan(day, **options), self.lake, self.registry)
+
+    def evaluate(self, run_id):
+        return evaluate_candidate(run_id, self.lake, self.registry)
+
+    def release(self, run_id, rules=None):
+        return release_candidate(run_id, self.lake, self.registry, actor="tester", rules=rules)
+
+    def day(self, day, rules=None, **options):
+        """Plan, train, evaluate and release one day."""
+        run_id = self.train(day, **options)
+        self.evaluate(run_id)
+        return self.release(run_id, rules)
+
+    def state(self):
+        """Return what must not depend on where a run was killed: no ids, no times."""
+        moves = self.lake.scan("releases").sort_by("entry").to_pylist() if self.lake.table("releases") else []
+        rows = self.lake.scan("training_runs").to_pylist() if self.lake.table("training_runs") else []
+        versions = self.registry.client.search_model_versions(f"name = '{self.settings.registry.model_name}'")
+        runs = self.registry.client.search_runs([self.registry.experiment_id])
+        timed = {"run_id", "moved_at", "started_at", "finished_at", "train_seconds", "move_id"}
+        return {
+            "moves": [{name: value for name, value in move.items() if name not in timed} for move in moves],
+            "training_runs": sorted(
+                ({name: str(value) for name, value in row.items() if name not in timed} for row in rows),
+                key=lambda row: row["run_key"],
+            ),
+            "versions": sorted(
+                (str(v.version), v.tags["run_key"], v.tags.get("lastaisle.decision", "")) for v in versions
+            ),
+            "aliases": self.registry.aliases(),
+            "runs": sorted((run.data.tags["run_key"], run.info.status) for run in runs),
+            "artifacts": sorted(
+                (run.data.tags["run_key"], file.path)
+                for run in runs
+                for folder in (None, "evaluation", "release", "plots", "card")
+                for file in self.registry.client.list_artifacts(run.info.run_id, folder)
+            ),
+        }
