@@ -8,7 +8,7 @@ import pytest
 from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.kafka.control import control_topic, read_control, send_control
 from lastaisle.kafka.errors import KafkaSourceError
-from lastaisle.sessions.abandonment import Burst
+from lastaisle.sessions.abandonments import Burst
 from lastaisle.settings import SettingsError
 from tests.services.kafka import make_topic
 
