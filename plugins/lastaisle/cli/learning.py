@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from lastaisle.cli.options import REFUSED, Hyperparameters, LakeUrl, Model, Report, RunId
+from lastaisle.cli.options import Hyperparameters, LakeUrl, Model, Report, RunId
 from lastaisle.cli.terminal import (
     assignments,
     bar,
@@ -24,6 +24,7 @@ from lastaisle.cli.terminal import (
     tell_trial,
     write,
 )
+from lastaisle.errors import ExitCode
 
 if TYPE_CHECKING:
     from lastaisle.evaluation.report import EvaluationReport
@@ -195,7 +196,7 @@ def release(
     finish_refresh(tables, plan_of(run_id, registry))
     show({**json.loads(decision.to_json()), "aliases": registry.aliases()}, report)
     if not decision.promote:
-        raise typer.Exit(REFUSED)
+        raise typer.Exit(ExitCode.CANDIDATE_REFUSED)
 
 
 def rollback(

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from lastaisle.cli.options import LakeUrl, LogFormat, Report
 from lastaisle.cli.terminal import bar, console, read_settings, show, write
+from lastaisle.errors import ExitCode
 
 if TYPE_CHECKING:
     from lastaisle.ingest.options import IngestOptions
@@ -64,7 +65,7 @@ def ingest(
             ).to_dict()
     show(done, report)
     if done["files_failed"]:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def lag(

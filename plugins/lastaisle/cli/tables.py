@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from lastaisle.cli.options import BREAKING, DRIFTED, UNMARKED, LakeUrl, Report
-from lastaisle.cli.terminal import bar, console, errors, open_stores, read_settings, write
+from lastaisle.cli.options import LakeUrl, Report
+from lastaisle.cli.terminal import bar, console, errors, open_stores, read_settings, where_searched, write
+from lastaisle.errors import ExitCode
 
 if TYPE_CHECKING:
     from lastaisle.monitor.drift.report import DriftReport
@@ -51,6 +52,10 @@ def maintain(
             f"{each.seconds:.1f}",
         )
     console.print(shown)
+    if not done:
+        errors.print(f"the lake {tables.url} has no tables: ingest some logs first", soft_wrap=True)
+        if hint := "" if lake else where_searched():
+            errors.print(hint, markup=False, highlight=False, soft_wrap=True)
 
 
 def drift(
@@ -81,7 +86,7 @@ def drift(
         draw(tables.scan(DRIFT).to_pylist(), chart, day.date())
         console.print(f"chart: {chart}")
     if done.alarms:
-        raise typer.Exit(DRIFTED)
+        raise typer.Exit(ExitCode.DRIFTED)
 
 
 def abandonment(lake: LakeUrl = "", report: Report = None) -> None:
@@ -149,4 +154,4 @@ def diff(
     if problem:
         errors.print(f"error: {problem}", style="red", markup=False, highlight=False)
     if problem or found.breaking:
-        raise typer.Exit(UNMARKED if problem else BREAKING)
+        raise typer.Exit(ExitCode.UNMARKED_CHANGE if problem else ExitCode.BREAKING_CHANGE)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from lastaisle.errors import LastaisleError
+from lastaisle.errors import ExitCode, LastaisleError
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
@@ -24,7 +24,7 @@ REGISTER, PROMOTE, REFUSE, ROLLBACK = "register", "promote", "refuse", "rollback
 class LedgerConflictError(LastaisleError):
     """A move decided on a standing that is no longer so."""
 
-    exit_code = 7
+    exit_code = ExitCode.OVERTAKEN
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from lastaisle.errors import LastaisleError
+from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.lake.tables import EVENTS
 from lastaisle.lake.workspace import open_tables
 from lastaisle.sessions.windows import SESSION_REACH, Window
@@ -25,7 +25,7 @@ Kind = Literal["incremental", "full", "refresh"]
 class StalePlanError(LastaisleError):
     """An incremental training on data that the champion has learned from already."""
 
-    exit_code = 8
+    exit_code = ExitCode.NOTHING_TO_TRAIN
 
 
 @dataclass(frozen=True)

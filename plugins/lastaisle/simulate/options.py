@@ -8,7 +8,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from lastaisle.errors import LastaisleError
+from lastaisle.errors import ExitCode, LastaisleError
 
 LEAST = {"seed": 0, "days": 1, "sessions_per_day": 1, "items": 50, "new_items_per_day": 0}
 SHARES = (
@@ -26,7 +26,7 @@ SHARES = (
 class ShopOptionsError(LastaisleError):
     """An option of the simulated shop that makes no shop."""
 
-    exit_code = 2
+    exit_code = ExitCode.WRONG_REQUEST
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from lastaisle.errors import LastaisleError, NotEnoughDataError
+from lastaisle.errors import ExitCode, LastaisleError, NotEnoughDataError
 from lastaisle.lake.tables import EVENTS, TRAINING_RUNS
 from lastaisle.registry.plan import Champion, TrainingPlan, choose_learner
 from lastaisle.sessions.abandonment import Burst, mark, sessions_of, waiting
@@ -46,7 +46,7 @@ LEAST_REPLAYED = 100  # lest a few of one kind be all that is learned
 class NothingToRefreshError(LastaisleError):
     """No version to refresh, too few abandoned checkouts, or a refresh too soon after the last."""
 
-    exit_code = 8
+    exit_code = ExitCode.NOTHING_TO_TRAIN
 
 
 @dataclass(frozen=True)

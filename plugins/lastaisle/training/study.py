@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lastaisle.errors import LastaisleError
+from lastaisle.errors import ExitCode, LastaisleError
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -21,7 +21,7 @@ STUDY_TAG, TRIAL_TAG, PARENT_TAG = "lastaisle.study", "lastaisle.trial", "mlflow
 class TuningError(LastaisleError):
     """A search that cannot be, or another one under the same name."""
 
-    exit_code = 2
+    exit_code = ExitCode.WRONG_REQUEST
 
 
 class RunStore(Protocol):
