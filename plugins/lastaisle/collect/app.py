@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse, Response
 from lastaisle.collect.body import parse, read_body
 from lastaisle.collect.calls import BATCHES, KINDS, Call, calls_of_request, calls_of_webhook
 from lastaisle.collect.credentials import Credentials, basic_user
-from lastaisle.collect.metrics import Metrics
+from lastaisle.collect.metrics import MEDIA_TYPE, Metrics
 from lastaisle.collect.refusal import BusyError, RefusedError
 from lastaisle.collect.sink import Sink
 
@@ -93,9 +93,7 @@ class Collector:
         """Show the metrics to those who hold a write key or the secret."""
         if not self.credentials.know_reader(basic_user(request.headers.get("authorization", ""))):
             return self._refuse(_unauthorized("give a write key as the user name of Basic authorization"))
-        return PlainTextResponse(
-            self.metrics.render(self.sink.waiting), media_type="text/plain; version=0.0.4"
-        )
+        return Response(self.metrics.render(self.sink.waiting), media_type=MEDIA_TYPE)
 
     async def _take(
         self, endpoint: str, read: Callable[[Request], Awaitable[list[Call]]], request: Request
@@ -145,7 +143,7 @@ class Collector:
         Its Webhooks destination retries 5xx alone, and its clients take 503 with Retry-After as they take
         429: hence 503 also where there is only too much at once.
         """
-        self.metrics.refused[refusal.code] += 1
+        self.metrics.refused(refusal.code)
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if refusal.status == 503 else None
         content = {"success": False, "code": refusal.code, "message": str(refusal)}
         return Response(orjson.dumps(content), refusal.status, headers, "application/json")
