@@ -15,7 +15,8 @@ class Metrics:
     """The counters of one application, in a registry of their own."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second series for each counter, which says only when it began
+        # They would be a second series for each counter, which says only when the counter began.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._accepted = Counter(
             "lastaisle_collect_accepted_total",
