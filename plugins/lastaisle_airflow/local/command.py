@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from lastaisle.errors import LastaisleError
 from lastaisle.settings import Settings
-from lastaisle_airflow.local.services import environment
+from lastaisle_airflow.local.airflow_environment import environment
 
 
 def command_environment(settings: Settings) -> dict[str, str]:
