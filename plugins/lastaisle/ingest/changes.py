@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 import pyarrow.compute as pc
 
 from data_contracts.contract import Contract
-from lastaisle.errors import LastaisleError
+from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.ingest.job import Batch
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import BATCHES
@@ -24,7 +24,7 @@ UNKNOWN_FIELDS = 20
 class SchemaChangeError(LastaisleError):
     """The source changed its fields; nothing was committed."""
 
-    exit_code = 11
+    exit_code = ExitCode.BREAKING_CHANGE
 
 
 def refuse_changed_fields(lake: Lake, batch: Batch, contract: Contract, fields: Mapping[str, int]) -> None:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from data_contracts.contract import Contract
 from data_contracts.expectations import frame_from_arrow, validate_frame
-from lastaisle.errors import LastaisleError
+from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.ingest.staging import Staging
 from lastaisle.telemetry.stages import stage
 
@@ -17,7 +17,7 @@ from lastaisle.telemetry.stages import stage
 class DisagreementError(LastaisleError):
     """Great Expectations and the compiled rules judge the same rows differently: one of them is wrong."""
 
-    exit_code = 10
+    exit_code = ExitCode.CHECKS_DISAGREE
 
 
 def check_sample(staging: Staging, rows: int, where: str) -> bool | None:

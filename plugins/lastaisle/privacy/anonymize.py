@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from data_contracts.contract import Contract, load_contract
 from data_contracts.privacy import literal
-from lastaisle.errors import LastaisleError
+from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.lake import Lake, LakeConflictError
 from lastaisle.lake.tables import BATCHES, EVENTS, RAW_EVENTS
 from lastaisle.lake.workspace import MEMORY_LIMIT, open_workspace
@@ -29,7 +29,7 @@ LOOK_BACK = timedelta(days=7)
 class AnonymizeError(LastaisleError):
     """Rows break the contract of events; nothing was committed."""
 
-    exit_code = 9
+    exit_code = ExitCode.NOT_ANONYMIZED
 
 
 @dataclass(frozen=True)

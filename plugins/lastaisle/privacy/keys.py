@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lastaisle.errors import LastaisleError
+from lastaisle.errors import ExitCode, LastaisleError
 
 ENVIRONMENT = "LASTAISLE_PSEUDONYM_KEY"
 KEY_BYTES = 32
@@ -18,7 +18,7 @@ KEY_BYTES = 32
 class KeyFileError(LastaisleError):
     """A key or a key file cannot be used. The message never contains the key."""
 
-    exit_code = 8
+    exit_code = ExitCode.KEY_UNUSABLE
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from lastaisle.errors import LastaisleError
+from lastaisle.errors import ExitCode, LastaisleError
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
@@ -26,7 +26,7 @@ REGISTER, PROMOTE, REFUSE, ROLLBACK = "register", "promote", "refuse", "rollback
 class LedgerConflictError(LastaisleError):
     """A move that was decided before another move changed the aliases."""
 
-    exit_code = 7
+    exit_code = ExitCode.OVERTAKEN
 
 
 @dataclass(frozen=True)

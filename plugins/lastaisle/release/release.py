@@ -8,7 +8,7 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from lastaisle.errors import LastaisleError
+from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.evaluation.evaluate import plan_of, stored_report
 from lastaisle.registry.ledger import PROMOTE, REFUSE, REGISTER, Ledger, Move
 from lastaisle.release.card.page import log_card
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 class NotEvaluatedError(LastaisleError):
     """A candidate has no evaluation against the current champion."""
 
-    exit_code = 9
+    exit_code = ExitCode.NOT_EVALUATED
 
 
 def current_champion(lake: Lake, registry: Registry) -> Champion | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from lastaisle.errors import LastaisleError
+from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.lake.tables import EVENTS
 from lastaisle.lake.workspace import open_tables
 from lastaisle.registry.plan import Champion, TrainingPlan
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class StalePlanError(LastaisleError):
     """An incremental training on data that the champion has learned from already."""
 
-    exit_code = 8
+    exit_code = ExitCode.NOTHING_TO_TRAIN
 
 
 def plan_window(

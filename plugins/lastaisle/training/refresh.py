@@ -9,7 +9,7 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from lastaisle.errors import LastaisleError, NotEnoughDataError
+from lastaisle.errors import ExitCode, LastaisleError, NotEnoughDataError
 from lastaisle.lake.tables import EVENTS, TRAINING_RUNS
 from lastaisle.registry.plan import Champion, TrainingPlan
 from lastaisle.sessions.abandonments import REFRESHED, Burst, mark_done, pending_burst
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class NothingToRefreshError(LastaisleError):
     """No version to refresh, too few abandoned checkouts, or a refresh too soon after the last."""
 
-    exit_code = 8
+    exit_code = ExitCode.NOTHING_TO_TRAIN
 
 
 def plan_refresh(lake: Lake, settings: Settings, champion: Champion | None) -> TrainingPlan:

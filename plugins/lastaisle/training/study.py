@@ -13,7 +13,7 @@ import optuna
 from optuna import Study, Trial
 from optuna.trial import FrozenTrial, TrialState
 
-from lastaisle.errors import LastaisleError
+from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.registry.runs import FINISHED, KILLED, RUNNING
 from models.search_space import Between, OneOf
 
@@ -26,7 +26,7 @@ STUDY_TAG, TRIAL_TAG, PARENT_TAG = "lastaisle.study", "lastaisle.trial", "mlflow
 class TuningError(LastaisleError):
     """A search that is not possible, or another search under the same name."""
 
-    exit_code = 2
+    exit_code = ExitCode.WRONG_REQUEST
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import httpx
 
-from lastaisle.errors import LastaisleError
+from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle_airflow.local.polling import wait_until
 
 FINISHED = ("success", "failed")
@@ -22,7 +22,7 @@ _LIMITS = httpx.Limits(keepalive_expiry=2.0)
 class AirflowApiError(LastaisleError):
     """Airflow refused a call, or did not do something in time."""
 
-    exit_code = 9
+    exit_code = ExitCode.SERVICE_DOWN
 
 
 @dataclass(frozen=True)

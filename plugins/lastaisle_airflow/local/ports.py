@@ -7,14 +7,14 @@ from contextlib import suppress
 
 import psutil
 
-from lastaisle.errors import LastaisleError
+from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle_airflow.local.airflow_environment import HOST
 
 
 class PortTakenError(LastaisleError):
     """Another process listens on a port."""
 
-    exit_code = 2
+    exit_code = ExitCode.WRONG_REQUEST
 
 
 def check_port(port: int, variable: str) -> None:

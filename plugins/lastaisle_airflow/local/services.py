@@ -19,7 +19,7 @@ import httpx
 import psutil
 from rich.console import Console
 
-from lastaisle.errors import LastaisleError
+from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.settings import Settings
 from lastaisle_airflow.local.airflow_environment import HOST, airflow_home, environment
 from lastaisle_airflow.local.polling import wait_until
@@ -32,7 +32,7 @@ READY_SECONDS = 120.0  # time for all services to answer after the start
 class ServiceError(LastaisleError):
     """A service did not answer in time, or ended."""
 
-    exit_code = 9
+    exit_code = ExitCode.SERVICE_DOWN
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lastaisle.errors import LastaisleError
+from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.settings import Settings
 
 
 class PartitionError(LastaisleError):
     """A run has no partition key, or a key that names neither a day nor an hour."""
 
-    exit_code = 2
+    exit_code = ExitCode.WRONG_REQUEST
 
 
 @dataclass(frozen=True)
