@@ -144,12 +144,11 @@ def _field(entry: SchemaProperty, treatments: Mapping[str, Treatment]) -> Field:
 def _treatment(
     entry: SchemaProperty, custom: Mapping[str, Any], treatments: Mapping[str, Treatment]
 ) -> Treatment:
-    if entry.classification not in treatments:
+    classification = entry.classification or ""
+    if classification not in treatments:
         known = ", ".join(treatments)
         raise ValueError(f"classification should be one of {known}; received {entry.classification!r}")
-    treatment = (
-        parse_treatment(custom["treatment"]) if "treatment" in custom else treatments[entry.classification]
-    )
+    treatment = parse_treatment(custom["treatment"]) if "treatment" in custom else treatments[classification]
     needed = "timestamp" if "truncate" in treatment.options else "string"
     if treatment.action in ("coarsen", "pseudonymize") and entry.logicalType != needed:
         how = ", ".join(treatment.options) or treatment.action

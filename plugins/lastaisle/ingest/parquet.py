@@ -14,11 +14,11 @@ ROWS_AT_ONCE = 32_768
 
 
 def parquet_lines(stream: IO[bytes], url: str) -> Iterator[pa.StringArray]:
-    """Yield the rows as lines of JSON, every plain value as text.
+    """Yield the rows as lines of JSON, with every value that is not nested as text.
 
     Raises:
-        SourceError: it has no columns.
-        pyarrow.ArrowInvalid: it is no Parquet file.
+        SourceError: the file has no columns.
+        pyarrow.ArrowInvalid: the file is no Parquet file.
     """
     import pyarrow.parquet as pq
 

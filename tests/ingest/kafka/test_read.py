@@ -152,7 +152,7 @@ def test_a_topic_made_anew_is_told_from_the_one_that_was_planned(broker, topic, 
     wait_until("the topic is gone", lambda: topic not in admin.list_topics(timeout=10).topics)
     make_topic(broker, name=topic)
     send(topic, events(12))
-    with pytest.raises(KafkaSourceError, match="made anew"):
+    with pytest.raises(KafkaSourceError, match="created again"):
         lines(read_range(connection, span))
     (anew,) = plan(watermarks(connection, [topic]), {span.app_id: 10}).ranges
     assert (anew.start, anew.end) == (0, 12)

@@ -17,7 +17,7 @@ def adapter(name: str) -> Adapter:
     """Return the adapter of a format.
 
     Raises:
-        SourceError: an unknown format, naming those known.
+        SourceError: the format is unknown; the message names the known formats.
     """
     if name not in _ADAPTERS:
         raise SourceError(f"there is no format {name!r}; formats are {', '.join(ADAPTERS)}")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
-from markupsafe import Markup
 
 from lastaisle.evaluation.plots import comparison, png, slice_bars
 from lastaisle.release.card.card import model_card, short_description
@@ -49,7 +48,7 @@ def card_page(title: str, markdown: str, images: Mapping[str, bytes]) -> str:
         undefined=StrictUndefined,
     )
     page = environment.get_template("model_card.html.j2")
-    return page.render(title=title, body=Markup(body))
+    return page.render(title=title, body=body)
 
 
 def log_card(
