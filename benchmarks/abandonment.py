@@ -52,9 +52,9 @@ def first_champion(settings: Settings, days: list[DayOfLogs]) -> None:
     from lastaisle.ingest.run import ingest
     from lastaisle.lake import Lake
     from lastaisle.privacy.keys import PseudonymKeys
-    from lastaisle.registry.plan import plan_window
     from lastaisle.registry.registry import Registry
     from lastaisle.release.release import release_candidate
+    from lastaisle.training.planning import plan_window
     from lastaisle.training.train import train_candidate
 
     lake, registry = Lake(settings.lake.url), Registry(settings)

@@ -50,9 +50,9 @@ def train(
 
     A refresh learns from the abandoned checkouts that wait for one, and from sessions like theirs.
     """
-    from lastaisle.registry.plan import plan_window
     from lastaisle.release.release import current_champion
     from lastaisle.sessions.windows import newest_data_end
+    from lastaisle.training.planning import plan_window
     from lastaisle.training.refresh import plan_refresh
     from lastaisle.training.train import train_candidate
     from models.options import TrainingOptions
@@ -116,7 +116,7 @@ def tune(
     )
     with bar("Tuning") as progress:
         store = open_tuning_runs(settings)
-        done = run(log, search, store, settings.home / "tuning", progress=progress, told=tell_trial)
+        done = run(log, search, store, settings.home / "tuning", progress=progress, on_trial=tell_trial)
     write(done, report)
     table = Table("trial", metric, "options", title=f"{done['study']}: {done['finished']} finished trials")
     for entry in sorted(done["trials"], key=lambda entry: -entry["value"])[:5]:

@@ -93,7 +93,8 @@ def abandonment(lake: LakeUrl = "", report: Report = None) -> None:
     from lastaisle.kafka.connection import KafkaConnection
     from lastaisle.kafka.control import control_topic, send_control
     from lastaisle.lake.opening import open_lake
-    from lastaisle.sessions.abandonment import Burst, detect
+    from lastaisle.monitor.abandonment import detect
+    from lastaisle.sessions.abandonments import Burst
 
     settings = read_settings(lake)
     address = settings.abandonment.control_topic

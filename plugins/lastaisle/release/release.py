@@ -83,7 +83,7 @@ def release_candidate(
     if plan.warm_start_version is None:
         rules = dataclasses.replace(rules, max_churn=None)
     decision = decide(report.candidate, report.champion, rules, report.quarantined)
-    registry.client.log_text(run_id, decision.to_json(), DECISION)
+    registry.log_text(run_id, decision.to_json(), DECISION)
     registry.set_version_tags(version, {"lastaisle.decision": PROMOTE if decision.promote else REFUSE})
     log_card(version, plan, report, decision, registry)
     ledger.write(

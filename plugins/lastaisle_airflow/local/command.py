@@ -21,8 +21,7 @@ def command_environment(settings: Settings) -> dict[str, str]:
 
     PATH begins with this Python's folder, because `mlflow models serve` starts uvicorn by its name.
     """
-    uri = settings.registry.mlflow_uri
-    tracking = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_REGISTRY_URI": uri}
+    tracking = dict.fromkeys(("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"), settings.registry.mlflow_uri)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {**tracking, **environment(settings), "PATH": path}
 

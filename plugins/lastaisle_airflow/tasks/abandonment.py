@@ -16,7 +16,7 @@ from lastaisle_airflow.runtime.kafka import kafka_connection
 from lastaisle_airflow.runtime.stores import open_lake
 
 if TYPE_CHECKING:
-    from lastaisle.sessions.abandonment import Burst
+    from lastaisle.sessions.abandonments import Burst
 
 # The task imports the pipeline inside its function: nothing heavy may be loaded before a worker forks.
 
@@ -34,7 +34,7 @@ def detect_abandoned() -> dict[str, Any]:
         AirflowSkipException: no checkout was abandoned, or the last one so long ago that a backfill must have
             brought it.
     """
-    from lastaisle.sessions.abandonment import detect
+    from lastaisle.monitor.abandonment import detect
 
     settings = Settings.from_env()
     burst = detect(open_lake(settings), settings, send=send_burst)

@@ -125,11 +125,11 @@ def plan(
         AirflowSkipException: the champion has learned from data as late already, and nothing of that data has
             changed since; or there are no events yet.
     """
-    from lastaisle.registry.plan import StalePlanError, plan_window
     from lastaisle.registry.registry import Registry
     from lastaisle.release.correction import plan_correction
     from lastaisle.release.release import current_champion
     from lastaisle.sessions.windows import newest_data_end
+    from lastaisle.training.planning import StalePlanError, plan_window
     from models.options import OptionsError
     from models.recommender import ModelError
 

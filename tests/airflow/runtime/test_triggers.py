@@ -6,7 +6,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
-from lastaisle.sessions.abandonment import Burst
+from lastaisle.sessions.abandonments import Burst
 from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.assets import abandoned_checkouts
 

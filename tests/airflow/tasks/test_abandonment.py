@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from lastaisle.sessions.abandonment import Burst
+from lastaisle.sessions.abandonments import Burst
 from lastaisle_airflow.tasks import abandonment
 
 NOON = datetime(2025, 10, 9, 12, tzinfo=UTC)
@@ -34,7 +34,7 @@ def set_detected(monkeypatch, found):
             send(found)
         return found
 
-    monkeypatch.setattr("lastaisle.sessions.abandonment.detect", look)
+    monkeypatch.setattr("lastaisle.monitor.abandonment.detect", look)
 
 
 def test_a_burst_is_sent_to_the_control_topic(monkeypatch, sent_messages):

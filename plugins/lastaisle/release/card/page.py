@@ -70,8 +70,8 @@ def log_card(
         "../plots/comparison.png": png(comparison(report)),
         "../plots/slices.png": png(slice_bars(report)),
     }
-    registry.client.log_text(run_id, card, MARKDOWN)
-    registry.client.log_text(run_id, card_page(facts.title, card, images), PAGE)
+    registry.log_text(run_id, card, MARKDOWN)
+    registry.log_text(run_id, card_page(facts.title, card, images), PAGE)
     registry.set_version_tags(version, {TAG: f"runs:/{run_id}/{PAGE}"})
     page = f"#/experiments/{registry.experiment_id}/runs/{run_id}/artifacts/{PAGE}"
     registry.describe_version(version, f"{short_description(facts)}\n\n[Model card]({page})")
