@@ -31,7 +31,7 @@ before it. The first 14 days of a shop have no limits and raise no alarm.
 2. **Look** at the scores beside their limits:
 
    ```
-   lastaisle drift --day 2025-10-09 --chart drift.png
+   bin/lastaisle drift --day 2025-10-09 --chart drift.png
    ```
 
 3. **Is the feed broken?** Repeated events, crawlers, missing prices: mend the feed, and ingest the

@@ -25,7 +25,7 @@ without maintenance gets slower every hour. Before you shorten a setting, look w
 bin/airflow dags trigger maintain_tables --conf '{"dry_run": true}'
 ```
 
-or run `lastaisle maintain --dry-run`. The log of each `maintain_table` says which data would be deleted,
+or run `bin/lastaisle maintain --dry-run`. The log of each `maintain_table` says which data would be deleted,
 and nothing changes.
 
 ## When it fails

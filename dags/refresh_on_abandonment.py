@@ -9,7 +9,7 @@ worse.
 ## When it runs
 
 - **With a control topic** (`LASTAISLE_CONTROL_TOPIC`): the triggerer watches the topic. A message from
-  `detect_abandonment` or `lastaisle abandonment` starts a run.
+  `detect_abandonment` or `bin/lastaisle abandonment` starts a run.
 - **Without a control topic:** `detect_abandonment` starts it.
 
 A run takes all sessions that wait. Messages that come meanwhile start one more run, which is skipped if no

@@ -70,9 +70,7 @@ def services_of(settings: Settings) -> tuple[Service, ...]:
     base = f"http://{HOST}:{settings.services.airflow_port}"
     # Its log server would listen on every interface; the API server reads the log files themselves.
     triggerer = Service("airflow-triggerer", (*airflow, "triggerer", "--skip-serve-logs"))
-    pages = Service(
-        "mlflow", (*mlflow, "--workers", "1", *store), f"http://{HOST}:{settings.services.mlflow_port}/health"
-    )
+    pages = Service("mlflow", (*mlflow, "--workers", "1", *store), f"http://{HOST}:{mlflow_port}/health")
     return (
         *((pages,) if has_own_mlflow(settings) else ()),
         Service("airflow-api-server", (*airflow, *api), f"{base}/api/v2/monitor/health"),
@@ -129,9 +127,10 @@ class Services:
 
     def _make_folders(self) -> None:
         self._logs.mkdir(parents=True, exist_ok=True)
-        for folder in (airflow_home(self.settings), Path(self.settings.registry.mlflow_artifacts)):
-            if "://" not in str(folder):
-                folder.mkdir(parents=True, exist_ok=True)
+        airflow_home(self.settings).mkdir(parents=True, exist_ok=True)
+        artifacts = self.settings.registry.mlflow_artifacts
+        if not urlsplit(artifacts).scheme:
+            Path(artifacts).mkdir(parents=True, exist_ok=True)
         database = self.settings.registry.mlflow_uri
         if database.startswith("sqlite:///"):
             Path(database.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)

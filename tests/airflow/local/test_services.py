@@ -92,6 +92,13 @@ def test_the_port_of_mlflow_may_be_taken_where_its_server_is_elsewhere(settings)
             Services(taken)._check_ports()
 
 
+@pytest.mark.parametrize("artifacts", ["s3://shop/mlflow", "mlflow-artifacts:/"])
+def test_no_folder_is_made_for_artifacts_in_a_store(settings, artifacts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Services(settings.replace(mlflow_artifacts=artifacts))._make_folders()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home"]
+
+
 def test_children_get_these_settings_and_byte_code(settings, monkeypatch):
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setenv("AIRFLOW__CORE__PARALLELISM", "2")
