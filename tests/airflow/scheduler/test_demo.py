@@ -34,7 +34,6 @@ def run_demo(home):
         "LASTAISLE_HOME": str(home),
         "LASTAISLE_AIRFLOW_PORT": str(free_port()),
         "LASTAISLE_MLFLOW_PORT": str(free_port()),
-        "LASTAISLE_HYPERPARAMETERS": '{"embedding_size": 32}',  # a real model, which learns in seconds
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")]),
     }
     command = [
