@@ -21,10 +21,8 @@ def command_environment(settings: Settings) -> dict[str, str]:
 
     PATH begins with this Python's folder, because `mlflow models serve` starts uvicorn by its name.
     """
-    tracking = {
-        "MLFLOW_TRACKING_URI": settings.registry.mlflow_uri,
-        "MLFLOW_REGISTRY_URI": settings.registry.mlflow_uri,
-    }
+    uri = settings.registry.mlflow_uri
+    tracking = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_REGISTRY_URI": uri}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {**tracking, **environment(settings), "PATH": path}
 
