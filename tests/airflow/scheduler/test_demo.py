@@ -34,19 +34,9 @@ def run_demo(home):
         "LASTAISLE_HOME": str(home),
         "LASTAISLE_AIRFLOW_PORT": str(free_port()),
         "LASTAISLE_MLFLOW_PORT": str(free_port()),
-        "LASTAISLE_HYPERPARAMETERS": '{"embedding_size": 32}',  # a real model, which learns in seconds
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")]),
     }
-    command = [
-        sys.executable,
-        "-m",
-        "lastaisle_airflow.local.demo",
-        "--days",
-        "2",
-        "--sessions",
-        "1500",
-        "--no-serve",
-    ]
+    command = [sys.executable, "-m", "lastaisle_airflow.local.demo", "--days", "2", "--no-serve"]
     done = subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
@@ -59,6 +59,7 @@ def celery(folder, store):
             "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
             "AIRFLOW__CELERY__BROKER_URL": redis,
             "AIRFLOW__CELERY__RESULT_BACKEND": redis,
+            "LASTAISLE_GX_SAMPLE_ROWS": "0",
             "LASTAISLE_LAKE": "s3://shop/lake",
             "LASTAISLE_SOURCE": "s3://shop/landing/{day}",
             "LASTAISLE_SHARDS": "2",
@@ -88,7 +89,9 @@ class running_worker:  # noqa: N801
         return self
 
     def __exit__(self, *_):
-        self.process.terminate()
+        for process in (*self.process.children(recursive=True), self.process):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self.process.wait(60)
 
 
