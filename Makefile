@@ -1,8 +1,13 @@
-# Everything runs from .venv, which `make setup` builds from the lock; nothing else is needed first but Python 3.11.
-PYTHON ?= python3.11
+# Everything runs from .venv, which `make setup` builds from the lock. Python 3.11, 3.12 or 3.13 is all that it needs.
+# .venv is built with the newest of these that bin/find-python finds, or with PYTHON=/path/to/python3.
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PLATFORMS := $(VENV)/.platforms
+DESCRIBE_PYTHON := -c 'import platform, sys; print(f"Python {platform.python_version()} ({sys._base_executable})")'
+
+BUILD_DOCS := $(BIN)/mkdocs build --quiet --strict
 
 # The demo's own settings: LOGS and FORMAT name real session logs; without them a simulated shop writes seven days.
 LOGS ?=
@@ -14,21 +19,29 @@ export AIRFLOW_HOME ?= $(LASTAISLE_HOME)/airflow
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-fast faults soak lint format bench lock clean
+.PHONY: help setup demo up test test-fast faults soak lint docs platforms format bench lock clean
 
 help:  ## Show this help
 	@echo "Lastaisle: session logs in, registered checkout recommendation models out."
 	@echo
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
 	@echo
 	@echo "Real logs:  make demo LOGS=clicks.tsv FORMAT=yoochoose    (formats: $(BIN)/lastaisle ingest --help)"
 
 setup: $(READY)  ## Build .venv from the lock (about a minute)
+ifneq ($(filter setup,$(MAKECMDGOALS)),)
+	@echo "$(VENV) is ready, with $$($(BIN)/python $(DESCRIBE_PYTHON))"
+	@$(if $(PYTHON),echo "For another Python run: rm -r $(VENV); make setup PYTHON=$(PYTHON)")
+endif
 
 $(READY): requirements.txt pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "Lastaisle needs Python 3.11; set PYTHON=/path/to/python3.11"; exit 1; }
-	@echo "Setting up $(VENV) from requirements.txt ..."
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@if $(BIN)/python --version >/dev/null 2>&1; then \
+	    echo "Bringing $(VENV) to requirements.txt, with its $$($(BIN)/python $(DESCRIBE_PYTHON)) ..."; \
+	else \
+	    python=$$(bin/find-python $(if $(PYTHON),"$(PYTHON)")) || exit 1; \
+	    echo "Setting up $(VENV) from requirements.txt, with $$("$$python" $(DESCRIBE_PYTHON)) ..."; \
+	    "$$python" -m venv --clear $(VENV); \
+	fi
 	@awk '/^uv==/ {p = 1} p {print} p && !/\\$$/ {exit}' requirements.txt > $(VENV)/uv.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.txt
@@ -53,12 +66,24 @@ faults: setup  ## Let every fault strike at every step of ingestion, and print t
 soak: setup  ## Half an hour of mixed traffic and random kills, every row accounted for
 	@$(BIN)/python benchmarks/soak.py
 
-lint: setup  ## Check style, types, import floors, contract versions
+lint: setup $(PLATFORMS)  ## Check style, types, imports, docs, contract versions, and the lock's platforms
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/deptry . --config .ci/deptry.toml --no-ansi
 	@LASTAISLE=$(BIN)/lastaisle .ci/contracts
+	@$(BUILD_DOCS)
+
+docs: setup  ## Build docs/ into .site, and check its links
+	@$(BUILD_DOCS)
+
+platforms: setup  ## Check that the lock installs on Linux (x86-64, ARM) and macOS (ARM), on Python 3.11 to 3.13
+	@UV=$(BIN)/uv .ci/platforms
+
+$(PLATFORMS): requirements.txt .ci/platforms | $(READY)
+	@UV=$(BIN)/uv .ci/platforms
+	@touch $@
 
 format: setup  ## Format the code
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
@@ -66,8 +91,10 @@ format: setup  ## Format the code
 bench: setup  ## Run the benchmarks behind README's figures
 	@for script in $(filter-out benchmarks/soak.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-lock: setup  ## Make requirements.txt anew from requirements.in
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 $(UPGRADE) requirements.in -o requirements.txt
+lock: setup  ## Write requirements.txt anew from requirements.in; newer versions only with UPGRADE=1
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 $(if $(UPGRADE),--upgrade) \
+	    requirements.in -o requirements.txt
+	@UV=$(BIN)/uv .ci/platforms
 
 clean:  ## Remove the demo's data (.lastaisle) and the environment
 	rm -rf .lastaisle $(VENV)

@@ -27,8 +27,10 @@ from rich.table import Table
 
 from lastaisle.settings import Settings
 from lastaisle.simulate import DayOfLogs, ShopOptions, simulate
-from lastaisle_airflow.local.airflow_api import AirflowApi, AirflowApiError, Run, ticks
-from lastaisle_airflow.local.services import HOST, Services, running
+from lastaisle_airflow.local.airflow_api import AirflowApi, AirflowApiError, Run
+from lastaisle_airflow.local.airflow_environment import HOST
+from lastaisle_airflow.local.polling import wait_until
+from lastaisle_airflow.local.services import Services, running
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE, CONTROL = "clicks", "lastaisle-control"
@@ -50,9 +52,9 @@ def first_champion(settings: Settings, days: list[DayOfLogs]) -> None:
     from lastaisle.ingest.run import ingest
     from lastaisle.lake import Lake
     from lastaisle.privacy.keys import PseudonymKeys
-    from lastaisle.registry.plan import plan_window
     from lastaisle.registry.registry import Registry
     from lastaisle.release.release import release_candidate
+    from lastaisle.training.planning import plan_window
     from lastaisle.training.train import train_candidate
 
     lake, registry = Lake(settings.lake.url), Registry(settings)
@@ -80,18 +82,21 @@ def produce(config: Mapping[str, Any], lines: list[str]) -> datetime:
 
 
 def made_ready(services: Services, api: AirflowApi) -> None:
-    """Wait until Airflow has read the DAGs, and let those go on that are part of it."""
-    for _ in ticks(180):
+    """Wait until Airflow has read the DAGs, and unpause the DAGs of this benchmark."""
+
+    def all_read() -> bool:
         services.check()
-        if set(DAGS) <= {each["dag_id"] for each in api.get("/dags", limit=100)["dags"]}:
-            break
+        return set(DAGS) <= {each["dag_id"] for each in api.get("/dags", limit=100)["dags"]}
+
+    wait_until(all_read, timeout=180)
     for name in DAGS:
         api.pause(name, paused=False)
 
 
 def refreshed(services: Services, api: AirflowApi, timeout: float = 400.0) -> Run:
     """Wait for the run that refreshes the champion to be over; return it."""
-    for _ in ticks(timeout, pause=0.5):
+
+    def finished() -> Run | None:
         services.check()
         with suppress(AirflowApiError):  # while a run is queued, Airflow 3.3.2 answers with status 500
             for run in api.runs(REFRESH):
@@ -99,7 +104,12 @@ def refreshed(services: Services, api: AirflowApi, timeout: float = 400.0) -> Ru
                 states = {task["task_id"]: task["state"] for task in api.tasks(run)}
                 if run.finished and states["release_candidate"] == "success":
                     return run
-    raise RuntimeError(f"no refresh within {timeout:.0f} s")
+        return None
+
+    run = wait_until(finished, timeout, pause=0.5)
+    if run is None:
+        raise RuntimeError(f"no refresh within {timeout:.0f} s")
+    return run
 
 
 def moments(settings: Settings, api: AirflowApi, run: Run) -> dict[str, datetime]:

@@ -1,8 +1,8 @@
-"""Accuracy on the public splits: the ensemble, its members alone and popularity, with one set of defaults.
+"""Accuracy on the public splits: the ensemble, its members alone, and popularity, with the defaults.
 
-Trains on each split's train part and ranks every test target among all items of the train part, as
-`lastaisle benchmark accuracy` does. Takes about an hour on two cores; --models NAME … measures fewer. The
-data are not in the project: LASTAISLE_DATA names their folder.
+The script trains on the train part of each split, and ranks every test target among all items of the train
+part, as `lastaisle benchmark accuracy` does. Takes about an hour on two cores; --models NAME … measures fewer
+models. The data are not in the project. LASTAISLE_DATA names their folder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ COLUMNS = ("train_seconds", "targets_per_second", "predictions_per_second", "pea
 
 
 def main() -> None:
-    """Measure each model on each split that is there."""
+    """Measure each model on each split that exists."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--models", nargs="+", choices=MODEL_NAMES, default=MODELS)
     models = parser.parse_args().models

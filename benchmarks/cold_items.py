@@ -1,11 +1,11 @@
-"""Can items that hardly anybody has seen yet be recommended? On a simulated shop, from their features.
+"""Can a model recommend new items, which have few or no events, by their features? On a simulated shop.
 
     python benchmarks/cold_items.py [--seed 7]
 
-Trains on a week of logs and asks for the views of the day after. Some of that day's items were launched on
-it, so no model has seen them; others have fewer than five training events. Random rows: the same hybrid on
-logs without category, brand and price, where an item never seen has the row that it starts with. Attention
-does not know items that it has never seen. Takes about two minutes on two cores. Prints a table, and last a
+The script trains on a week of logs and predicts the views of the day after it. Some items of that day were
+launched on the same day, so no model has seen them. Other items have fewer than five training events. "Random
+rows" is the same hybrid on logs without category, brand and price, where an unseen item keeps its initial
+row. Attention does not know unseen items. Takes about two minutes on two cores. Prints a table, and then a
 JSON line.
 """
 
@@ -37,7 +37,7 @@ FEW = 5
 
 
 def views(lines: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
-    """Return the views of each session, in the order of their times; crawlers are left out."""
+    """Return the views of each session in the order of their times, without crawlers."""
     sessions: dict[str, list[dict[str, Any]]] = {}
     for event in map(sound, lines):
         if event and event["event_type"] == "item_viewed" and "session_id" in event:
@@ -48,7 +48,7 @@ def views(lines: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
 
 
 def log_of(sessions: Sequence[list[dict[str, Any]]]) -> SessionLog:
-    """Return a log with the columns that the lake's sessions have."""
+    """Return a log with the columns of sessions in the lake."""
     firsts = [events[0] for events in sessions]
     flat = [event for events in sessions for event in events]
     log = SessionLog.from_lists([[event["item_id"] for event in events] for events in sessions])
@@ -77,7 +77,7 @@ def _column(events: Iterable[Any], name: str) -> np.ndarray:
 
 
 def split(options: ShopOptions) -> tuple[SessionLog, Examples]:
-    """Return the sessions of all days but the last, and the predictions asked for on that day."""
+    """Return the sessions of all days except the last, and the examples of the last day."""
     days = [list(views(logs.lines).values()) for logs in simulate(options)]
     whole = log_of([session for day in days for session in day])
     cut = len(whole) - len(days[-1])
@@ -85,21 +85,21 @@ def split(options: ShopOptions) -> tuple[SessionLog, Examples]:
 
 
 def without_features(train: SessionLog) -> SessionLog:
-    """Return the log without item features; items never seen get a row by a session of their own."""
+    """Return the log without item features; each unseen item gets a row by a session of its own."""
     unseen = np.setdiff1d(train.catalogue, train.ids())
     alone = SessionLog.from_lists([[item] for item in unseen])
     context = {name: np.full(len(alone), None) for name in train.context}
     context["started_at"] = np.full(len(alone), np.nan)
     events = {name: np.full(alone.n_events, None) for name in train.event_context}
     events |= {name: np.full(alone.n_events, np.nan) for name in ("dwell_ms", "price")}
-    # First, so that they are the oldest: what is learned of recent sessions stays.
+    # They come first, as the oldest sessions, so that they do not change what recent sessions teach.
     alone = replace(alone, context=context, event_context=events)
     return replace(SessionLog.concat([alone, train]), item_features={})
 
 
 def main() -> None:
     """Train the three models, and print the table and the JSON line."""
-    parser = argparse.ArgumentParser(description="Recommending items that hardly anybody has seen yet.")
+    parser = argparse.ArgumentParser(description="Recommending items with few or no events.")
     parser.add_argument("--seed", type=int, default=7)
     seed = parser.parse_args().seed
     train, examples = split(replace(SHOP, seed=seed))

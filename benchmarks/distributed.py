@@ -1,8 +1,9 @@
-"""Do two workers learn as well as one? Two processes on this machine, one training, the same log.
+"""Do two workers learn as well as one worker? Two processes on this machine train one model on the same log.
 
-With a file of sessions as argument (one a line, item ids, in time order) trains on its first nine tenths and
-tests on the last; else on made-up sessions. One worker and two train the same model; each prints recall@20
-with a bootstrap interval over sessions. Takes a minute on made-up sessions.
+The argument is a file of sessions (one session of item ids per line, in time order). Its first nine tenths
+train, the last tenth tests. Without an argument the sessions are artificial. One worker and two workers train
+the same model, and the script prints recall@20 with a bootstrap interval over sessions for each. Takes a
+minute on artificial sessions.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ WORKERS, RESAMPLES = 2, 500
 
 
 def split(source: str) -> tuple[Any, Any]:
-    """Return the sessions to train on, and those to test on."""
+    """Return the training sessions and the test sessions."""
     from lastaisle.evaluation.benchmark import read_sessions
 
     if source:
@@ -39,10 +40,10 @@ def split(source: str) -> tuple[Any, Any]:
 
 
 def work(source: str, output: str) -> None:
-    """Train as one of the workers that TF_CONFIG names, or alone; the first writes what it found."""
+    """Train as one of the workers that TF_CONFIG names, or alone. The first worker writes its figures."""
     import tensorflow as tf
 
-    # Before any other use of TensorFlow: it sets up the workers' connections.
+    # This comes before any other use of TensorFlow, because it sets up the workers' connections.
     shared = "TF_CONFIG" in os.environ
     strategy = tf.distribute.MultiWorkerMirroredStrategy() if shared else None
     from models.data.sequences import next_item_examples
@@ -67,7 +68,7 @@ def work(source: str, output: str) -> None:
 
 
 def interval(hits: np.ndarray, session: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the mean hit, sessions resampled."""
+    """Return the 95 % bootstrap interval of the mean hit; sessions are resampled."""
     _, place = np.unique(session, return_inverse=True)
     sums, counts = np.bincount(place, hits), np.bincount(place)
     drawn = np.random.default_rng(1).integers(0, len(sums), (RESAMPLES, len(sums)))
@@ -76,10 +77,10 @@ def interval(hits: np.ndarray, session: np.ndarray) -> tuple[float, float]:
 
 
 def train_on(n_workers: int, source: str) -> dict[str, float]:
-    """Start the workers, wait for them, and return what the first one found.
+    """Start the workers, wait for them, and return the figures of the first worker.
 
     Raises:
-        SystemExit: a worker failed; it has said why.
+        SystemExit: a worker failed; its output says why.
     """
     with tempfile.TemporaryDirectory() as folder:
         output = str(Path(folder) / "found.json")
@@ -101,7 +102,7 @@ def train_on(n_workers: int, source: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Train with one worker and with two, and print both."""
+    """Train with one worker and with two workers, and print the figures of both."""
     source = sys.argv[1] if len(sys.argv) > 1 else ""
     table = Table("workers", "recall@20", "95 % interval", "train s")
     for n_workers in (1, WORKERS):

@@ -31,8 +31,10 @@ from rich.table import Table
 
 from ingestion.simulated_hours import ingest_hours, write_hours
 from lastaisle.settings import Settings
-from lastaisle_airflow.local.airflow_api import AirflowApi, Run, ticks
-from lastaisle_airflow.local.services import HOST, Services, running
+from lastaisle_airflow.local.airflow_api import AirflowApi, Run
+from lastaisle_airflow.local.airflow_environment import HOST
+from lastaisle_airflow.local.polling import wait_until
+from lastaisle_airflow.local.services import Services, running
 
 DAGS = ("ingest_sessions", "retrain_incremental")
 PATH = (*(f"ingest_sessions.{task}" for task in ("plan_batches", "ingest_batches", "anonymize_shard")),)
@@ -44,7 +46,8 @@ PATH += tuple(
 FORKED = "import airflow.cli.commands.scheduler_command, airflow.jobs.scheduler_job_runner, "
 FORKED += "airflow.sdk.execution_time.task_runner, airflow.utils.db, fastapi"
 _INGESTION = "import airflow.providers.standard.decorators.python, lastaisle_airflow.tasks.ingestion"
-_LEARNING = "import airflow.providers.standard.decorators.python, lastaisle_airflow.tasks.learning"
+_LEARNING = "import airflow.providers.standard.decorators.python, "
+_LEARNING += "lastaisle_airflow.tasks.training, lastaisle_airflow.tasks.release"
 _MLFLOW = "duckdb, lastaisle.lake, lastaisle.release, mlflow, mlflow.store.tracking.sqlalchemy_store"
 _PLOTS = "data_contracts.contract, matplotlib.figure, matplotlib.backends.backend_agg"
 IMPORTS = {
@@ -82,9 +85,9 @@ def first_champion(settings: Settings, files: Mapping[str, Path]) -> None:
     from lastaisle.evaluation.evaluate import evaluate_candidate
     from lastaisle.lake import Lake
     from lastaisle.privacy.keys import PseudonymKeys
-    from lastaisle.registry.plan import plan_window
     from lastaisle.registry.registry import Registry
     from lastaisle.release.release import release_candidate
+    from lastaisle.training.planning import plan_window
     from lastaisle.training.train import train_candidate
 
     lake, registry = Lake(settings.lake.url), Registry(settings)
@@ -97,13 +100,15 @@ def first_champion(settings: Settings, files: Mapping[str, Path]) -> None:
 
 
 def wait_until_idle(services: Services, api: AirflowApi) -> None:
-    """Wait until Airflow knows the DAGs and no run is in progress."""
-    for _ in ticks(180):
+    """Wait until Airflow has read the DAGs and no run is in progress."""
+
+    def idle() -> bool:
         services.check()
         known = {each["dag_id"] for each in api.get("/dags", limit=100)["dags"]}
-        if set(DAGS) <= known and all(run.finished for name in DAGS for run in api.runs(name)):
-            return
-    raise RuntimeError("Airflow still has unfinished runs, or does not know the DAGs, after 180 s")
+        return set(DAGS) <= known and all(run.finished for name in DAGS for run in api.runs(name))
+
+    if not wait_until(idle, timeout=180):
+        raise RuntimeError("Airflow has unfinished runs, or has not read the DAGs, after 180 s")
 
 
 def land(file: Path, settings: Settings, key: str, api: AirflowApi) -> datetime:
@@ -118,14 +123,20 @@ def land(file: Path, settings: Settings, key: str, api: AirflowApi) -> datetime:
 
 def decided(services: Services, api: AirflowApi, key: str, timeout: float = 400.0) -> dict[str, Run]:
     """Wait for the end of the partition's training; return the partition's runs."""
-    for _ in ticks(timeout, pause=0.5):
+
+    def finished() -> dict[str, Run] | None:
         services.check()
         found = {name: run for name in DAGS if (run := api.newest_by_partition(name).get(key))}
         failed = [name for name, run in found.items() if run.state == "failed"]
         assert not failed, f"failed: {failed}"
         if len(found) == len(DAGS) and found["retrain_incremental"].finished:
             return found
-    raise RuntimeError(f"no decision within {timeout:.0f} s")
+        return None
+
+    runs = wait_until(finished, timeout, pause=0.5)
+    if runs is None:
+        raise RuntimeError(f"no decision within {timeout:.0f} s")
+    return runs
 
 
 def import_seconds(services: Services) -> dict[str, float]:

@@ -1,13 +1,13 @@
-"""Next item, next in the cart, next bought: what each objective gains on its own targets, and what it costs.
+"""The objectives next item, next in the cart and next bought: the gain on their own targets, and the cost.
 
     python benchmarks/objectives.py
 
-The attention model learns six days of the simulated shop, once for each choice of objectives, and is ranked
-in full on every target of the seventh day. Shoppers of the simulated shop put what they look at into the cart
-by chance, whatever it is: nothing tells these targets from others, so this shows what is lost by learning
-from few of them, and what weights cost. Where some items are only looked at, weights gain: see
-tests/models/evaluation/test_objectives.py. Takes about two minutes on two cores. Prints a JSON line a model,
-and last a table.
+The attention model learns six days of the simulated shop, once for each choice of objectives. Then it ranks
+every target of the seventh day among all items. Shoppers of the simulated shop put viewed items into the cart
+by chance, so these targets do not differ from other targets. The figures thus show the loss from learning
+with few targets, and the cost of weights. Weights gain where shoppers only view some items: see
+tests/models/evaluation/test_objectives.py. Takes about two minutes on two cores. Prints a JSON line per
+model, and then a table.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ METRICS = ("recall@20", "mrr@20")
 
 
 def sessions(home: Path) -> tuple[SessionLog, SessionLog]:
-    """Simulate a shop, ingest its logs, and return the sessions that train and those that evaluate."""
+    """Simulate a shop, ingest its logs, and return the training sessions and the evaluation sessions."""
     logs = write_logs(home / "logs", SHOP)
     lake, keys = Lake(str(home / "lake")), PseudonymKeys.load_or_create(home / "keys.json", environ={})
     for file in logs.files:
@@ -54,7 +54,7 @@ def sessions(home: Path) -> tuple[SessionLog, SessionLog]:
 
 
 def measure(model: Recommender, examples: Examples) -> dict[str, dict[str, float]]:
-    """Return the metrics on each objective's targets, and how many they are."""
+    """Return the metrics on each objective's targets, and the number of targets."""
     from models.evaluation.objectives import objectives_of
     from models.evaluation.ranking import rank_targets, summarize
 
@@ -68,7 +68,7 @@ def measure(model: Recommender, examples: Examples) -> dict[str, dict[str, float
 
 
 def main() -> None:
-    """Train for each choice of objectives and print what each reaches on each kind of target."""
+    """Train for each choice of objectives, and print its metrics on each kind of target."""
     from models.data.sequences import next_item_examples
     from models.options import TrainingOptions
     from models.recommender import create

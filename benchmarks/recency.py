@@ -1,11 +1,12 @@
-"""What it gains to let sessions fade with age: the attention model with a half-life and without.
+"""The gain from giving old sessions less weight: the attention model with a half-life and without.
 
     python benchmarks/recency.py [FOLDER …]
 
-A folder holds a public split's train_sessions.txt, one session of item ids a line, oldest first; by default
-that of diginetica in LASTAISLE_DATA. Only the train part is read: the last tenth of its sessions judges, the
-others train, so that nothing is chosen by a test part. Half-lives are shares of the sessions that train.
-Takes about ten minutes a split on two cores. Prints a JSON line a training, and last a table.
+A folder has a public split's train_sessions.txt, with one session of item ids per line, oldest first. The
+default is the folder of diginetica in LASTAISLE_DATA. The script reads only the train part, so that no test
+part decides a choice: the last tenth of the sessions evaluates, the others train. Half-lives are shares of
+the training sessions. Takes about ten minutes per split on two cores. Prints a JSON line per training, and
+then a table.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from rich.table import Table
 from lastaisle.evaluation.benchmark import read_sessions
 
 HALF_LIVES = (None, 0.25, 0.1)
-TAIL = 0.1
+EVALUATION_SHARE = 0.1
 METRICS = ("hit_rate@20", "mrr@20")
 
 
 def main() -> None:
-    """Measure each half-life on each folder that is there."""
+    """Measure each half-life on each folder that exists."""
     from models.data.sequences import next_item_examples
     from models.evaluation.ranking import rank_targets, summarize
     from models.options import TrainingOptions
@@ -42,7 +43,7 @@ def main() -> None:
             print(f"skipped: no folder {folder}; set LASTAISLE_DATA", file=sys.stderr)
             continue
         log = read_sessions(folder / "train_sessions.txt")
-        cut = len(log) - max(1, round(TAIL * len(log)))
+        cut = len(log) - max(1, round(EVALUATION_SHARE * len(log)))
         earlier, examples = log.select(slice(0, cut)), next_item_examples(log.select(slice(cut, None)))
         for half_life in HALF_LIVES:
             began = perf_counter()
@@ -51,9 +52,9 @@ def main() -> None:
             seconds = perf_counter() - began
             found = summarize(rank_targets(model, examples), (20,))
             metrics = {name: round(100 * found[name], 2) for name in METRICS}
-            told = {"split": folder.name, "half_life": half_life, **metrics, "train_seconds": round(seconds)}
-            print(json.dumps(told), flush=True)
-            table.add_row(*("none" if value is None else str(value) for value in told.values()))
+            line = {"split": folder.name, "half_life": half_life, **metrics, "train_seconds": round(seconds)}
+            print(json.dumps(line), flush=True)
+            table.add_row(*("none" if value is None else str(value) for value in line.values()))
     Console().print(table)
 
 

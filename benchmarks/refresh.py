@@ -23,13 +23,14 @@ from rich.table import Table
 from lastaisle.evaluation.evaluate import evaluate_candidate
 from lastaisle.ingest.run import ingest
 from lastaisle.lake import Lake
+from lastaisle.monitor.abandonment import record_new
 from lastaisle.privacy.keys import PseudonymKeys
-from lastaisle.registry.plan import TrainingPlan, plan_window
+from lastaisle.registry.plan import TrainingPlan
 from lastaisle.registry.registry import Registry
 from lastaisle.release.release import current_champion, release_candidate
-from lastaisle.sessions.abandonment import keep_new
 from lastaisle.settings import Settings
 from lastaisle.simulate import DayOfLogs, ShopOptions, simulate
+from lastaisle.training.planning import plan_window
 from lastaisle.training.refresh import plan_refresh
 from lastaisle.training.train import train_candidate
 
@@ -94,7 +95,7 @@ def measured(shop: Shop, days: list[DayOfLogs], hours: int) -> dict[str, Any]:
     assert first["promoted"], first
     now = midnight + timedelta(hours=hours)
     shop.receive(last.day, until(last, now), now)
-    abandoned = keep_new(shop.lake, shop.settings)
+    abandoned = record_new(shop.lake, shop.settings)
     plan = plan_refresh(shop.lake, shop.settings, current_champion(shop.lake, shop.registry))
     row = shop.learn(plan)
     metrics = shop.registry.metrics(str(shop.registry.finished_run(plan.run_key)))

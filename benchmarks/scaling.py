@@ -1,9 +1,10 @@
-"""How does cost grow with the catalogue and with the sessions, each from 10 thousand to 1 million?
+"""How does the cost grow with the catalogue and with the sessions, each from 10 thousand to 1 million?
 
-Sessions are made up: popularity as Zipf has it, and a next item that mostly lies near the one before. Every
-point trains one epoch of the default model, ranks 1,000 targets among all items, and serves the exported
-model to one session at a time, training and serving each in a process of its own, so that peak memory is
-its own. All points take about half an hour on two cores; SIZES as arguments choose fewer:
+The sessions are artificial: the popularity follows Zipf's law, and the next item is mostly near the item
+before. For every point the script trains one epoch of the default model, ranks 1,000 targets among all items,
+and serves the exported model, one session at a time. Training and serving run in separate processes, so that
+each has its own peak memory. All points take about half an hour on two cores. SIZES as arguments choose
+fewer:
 
     python benchmarks/scaling.py [--models attention neighbours] [--chart FILE.png] [10000 100000]
 """
@@ -44,9 +45,9 @@ COLUMNS = (
 
 
 def sessions_of(n_items: int, n_sessions: int, seed: int = 1) -> SessionLog:
-    """Make sessions of two to ten items in which every item occurs: those never drawn in sessions of one.
+    """Make sessions of two to ten items. Every item occurs: items never drawn get sessions of one item.
 
-    Those of one item stand first; they have nothing to predict.
+    The sessions of one item come first. They have no target.
     """
     from models.data.sequences import SessionLog
 
@@ -55,8 +56,8 @@ def sessions_of(n_items: int, n_sessions: int, seed: int = 1) -> SessionLog:
     place_of_rank = generator.permutation(n_items)
 
     def draw(size: int) -> np.ndarray:
-        found = np.searchsorted(popularity, generator.random(size) * popularity[-1], side="right")
-        return place_of_rank[np.minimum(found, n_items - 1)]
+        drawn = np.searchsorted(popularity, generator.random(size) * popularity[-1], side="right")
+        return place_of_rank[np.minimum(drawn, n_items - 1)]
 
     steps = np.empty((n_sessions, 10), np.int32)
     steps[:, 0] = draw(n_sessions)
@@ -76,7 +77,7 @@ def sessions_of(n_items: int, n_sessions: int, seed: int = 1) -> SessionLog:
 
 
 def train(model: str, n_items: int, n_sessions: int, folder: Path) -> dict[str, float]:
-    """Train one epoch, rank, and export into the folder."""
+    """Train one epoch, rank the targets, and export the model into the folder."""
     from models.data.sequences import next_item_examples
     from models.evaluation.ranking import rank_targets, summarize
     from models.options import TrainingOptions
@@ -104,7 +105,7 @@ def train(model: str, n_items: int, n_sessions: int, folder: Path) -> dict[str, 
 
 
 def serve(folder: Path) -> dict[str, float]:
-    """Answer one session after the other with what `train` exported; the median time of an answer."""
+    """Answer single sessions with the model that `train` exported; return the median time of an answer."""
     import pandas as pd
 
     from models.serving.checkout_recommender import CheckoutRecommender
@@ -122,7 +123,7 @@ def serve(folder: Path) -> dict[str, float]:
 
 
 def measure(model: str, n_items: int, n_sessions: int) -> dict[str, Any]:
-    """Return one point: training in one process, serving in another."""
+    """Return one point; training and serving run in separate processes."""
     point: dict[str, Any] = {"model": model, "items": n_items, "sessions": n_sessions}
     with tempfile.TemporaryDirectory() as folder:
         for what in (["train", model, str(n_items), str(n_sessions), folder], ["serve", folder]):
@@ -133,7 +134,7 @@ def measure(model: str, n_items: int, n_sessions: int) -> dict[str, Any]:
 
 
 def growth(points: list[dict[str, Any]], what: str) -> str:
-    """Say in a sentence how cost grows from the fewest items, or sessions, to the most."""
+    """Return a sentence on how the cost grows from the fewest items, or sessions, to the most."""
     fixed = {"items": "sessions", "sessions": "items"}[what]
     found = sorted((point for point in points if point[fixed] == FIXED), key=lambda point: point[what])
     first, last = found[0], found[-1]
@@ -147,7 +148,7 @@ def growth(points: list[dict[str, Any]], what: str) -> str:
 
 
 def draw(points: dict[tuple[str, int, int], dict[str, Any]], file: Path) -> None:
-    """Draw time, memory and latency over items, left, and over sessions, right."""
+    """Draw time, memory and latency: over items on the left, over sessions on the right."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 9), dpi=100, layout="constrained")
@@ -177,7 +178,7 @@ def draw(points: dict[tuple[str, int, int], dict[str, Any]], file: Path) -> None
 
 
 def main() -> None:
-    """Measure every point, print each as JSON and all as a table, and draw the chart if asked."""
+    """Measure every point, print each as JSON and all as a table, and draw the chart on request."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sizes", nargs="*", type=int, default=list(SIZES))
     parser.add_argument("--models", nargs="+", default=["attention"])

@@ -1,9 +1,9 @@
-"""How fast does the default model train and rank, and what limits it?
+"""How fast does the default model train and rank, and what limits its speed?
 
-With the folder of a split as argument (default: diginetica's in LASTAISLE_DATA): trains one epoch three
-times and ranks the test targets among all items three times, and prints the medians. Then it takes the step
-apart: its parts are timed alone, and the rate of its products of matrices is set against that of a large
-one (2,048 a side), timed in the same run. Takes about five minutes on two cores.
+The argument is the folder of a split (default: diginetica's in LASTAISLE_DATA). The script trains one epoch
+three times, ranks the test targets among all items three times, and prints the medians. Then it times the
+parts of a training step alone. It compares the rate of the step's matrix products with the rate of one large
+product (2,048 a side) of the same run. Takes about five minutes on two cores.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PACE = (np.float32(1e-6), np.int32(1))  # rate and seed of a step
 
 
 def seconds(work: Callable[[], Any], repeats: int = REPEATS) -> float:
-    """Return the median time of a piece of work, after one untimed run."""
+    """Return the median time of `work`, after one run that is not timed."""
     work()
     taken = []
     for _ in range(repeats):
@@ -48,10 +48,10 @@ def seconds(work: Callable[[], Any], repeats: int = REPEATS) -> float:
 
 
 def flops_of_step(trainer: Trainer, batch: Batch) -> float:
-    """Return the operations in a step's products of matrices: forward, and twice that backward.
+    """Return the operations in the matrix products of a step: forward, and twice as many backward.
 
-    Every square weight of the encoder meets every position, and every target meets every negative. The
-    products inside attention are left out: sessions are short.
+    Every square weight of the encoder multiplies every position, and every target multiplies every negative.
+    The products inside attention are left out, because sessions are short.
     """
     positions = batch.sessions[:, :-1].size
     weights = [value.shape for value in trainer.encoder.weights.values() if min(value.shape) > 8]
@@ -61,7 +61,7 @@ def flops_of_step(trainer: Trainer, batch: Batch) -> float:
 
 
 def parts_of_step(model: SequenceModel, log: Any) -> dict[str, float]:
-    """Return milliseconds a step, whole and by parts, and the rate of its products."""
+    """Return the milliseconds of a step, as a whole and by parts, and the rate of its products."""
     options, trainer = model.options, model._trainer  # the benchmark looks inside on purpose
     assert trainer is not None
     by_event = target_weights(log, session_weights(log, None, options), options)
@@ -101,7 +101,7 @@ def parts_of_step(model: SequenceModel, log: Any) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure, print the figures as JSON, and what a step consists of as a table."""
+    """Measure, and print the figures as JSON and the parts of a step as a table."""
     default = Path(os.environ.get("LASTAISLE_DATA", "../shared/data")) / "diginetica"
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else default
     if not folder.is_dir():

@@ -30,7 +30,6 @@ from lastaisle.evaluation.report import EvaluationReport
 from lastaisle.ingest.run import ingest
 from lastaisle.lake import Lake
 from lastaisle.privacy.keys import PseudonymKeys
-from lastaisle.registry.plan import plan_window
 from lastaisle.registry.registry import Registry
 from lastaisle.release.gate import Decision, GateRules
 from lastaisle.release.release import current_champion, release_candidate
@@ -38,6 +37,7 @@ from lastaisle.sessions.windows import evaluation_sessions
 from lastaisle.settings import Settings
 from lastaisle.simulate import DayOfLogs, ShopOptions, simulate
 from lastaisle.simulate.bad_days import BAD_DAYS
+from lastaisle.training.planning import plan_window
 from lastaisle.training.train import train_candidate
 from models.data.sequences import next_item_examples
 from models.evaluation.ranking import rank_targets, summarize

@@ -1,39 +1,48 @@
-"""Notice checkouts that were left without an order, as soon as events came in.
+"""Detect checkouts that were left without an order, as soon as events came in.
 
-A session counts that sent `checkout_abandoned`, or `checkout_started` and no order for
-`LASTAISLE_ABANDONED_AFTER_MINUTES` (30) by the time of the newest event; each counts once, and stands in the
-table `abandonments`.
+## What it does
 
-**How it is woken:** from Kafka, by the asset `arrivals`, which each run of `ingest_sessions` announces that
-took rows in; from files, by each partition of `events`.
+- A session counts as abandoned if it sent `checkout_abandoned`, or if it sent `checkout_started` and no
+  order for `LASTAISLE_ABANDONED_AFTER_MINUTES` (30) by the time of the newest event.
+- Each session counts once, and is stored in the table `abandonments`.
+- **With a control topic** (`LASTAISLE_CONTROL_TOPIC`) the topic gets one message of counts, whole hours and
+  random ids, without any personal data. A watcher of the topic starts `refresh_on_abandonment`.
+- **Without a control topic** this DAG starts `refresh_on_abandonment` itself.
 
-**Whom it tells:** `LASTAISLE_CONTROL_TOPIC`, where it is set, in one message of counts, whole hours and
-random ids that names nobody; a watcher of that topic starts `refresh_on_abandonment`. Without a control topic
-this DAG starts it.
+## When it runs
 
-**Skipped runs:** no checkout was abandoned since the last look, or the last one more than three days ago: a
-backfill starts no refresh.
+- **Source Kafka:** after the asset `arrivals`, which each run of `ingest_sessions` announces that took rows
+  in.
+- **Source files:** after each partition of `events`.
 
-**Red:** the topic did not take the message. What was noticed is kept, and told by the next run.
+**Skipped runs:** no checkout was abandoned since the last run, or the last one was abandoned more than
+three days ago: a backfill starts no refresh.
 
-**Again:** safe at any time. At worst a message is sent once more, which starts no second training.
+## When it fails
+
+The topic did not accept the message. The abandoned sessions are stored, and the next run sends them.
+
+## Run it again
+
+Safe at any time. At worst a message is sent twice, which starts no second training.
 """
 
 from datetime import timedelta
-from typing import Any
 
-from airflow.sdk import dag, task
+from airflow.sdk import dag
 
 from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS
-from lastaisle_airflow.tasks.drifting import TriggerWithNote
-from lastaisle_airflow.tasks.refreshing import looking
+from lastaisle_airflow.runtime.operators import TriggerWithNote
+from lastaisle_airflow.runtime.schedules import abandonment_schedule
+from lastaisle_airflow.tasks.abandonment import detect_abandoned
 
 SETTINGS = Settings.from_env()
+BURST = "ti.xcom_pull(task_ids='detect_abandoned')"
 
 
 @dag(
-    schedule=looking(SETTINGS),
+    schedule=abandonment_schedule(SETTINGS),
     catchup=False,
     max_active_runs=1,
     default_args={**DEFAULT_ARGS, "owner": "machine-learning"},
@@ -42,23 +51,16 @@ SETTINGS = Settings.from_env()
     tags=["lastaisle", "models"],
 )
 def detect_abandonment() -> None:
-    """Notice checkouts that were left without an order, as soon as events came in."""
-
-    @task
-    def detect_abandoned() -> dict[str, Any]:
-        from lastaisle_airflow.tasks.refreshing import detect
-
-        return detect()
-
-    found = detect_abandoned()
+    """Detect checkouts that were left without an order, as soon as events came in."""
+    detected = detect_abandoned()
+    # With a control topic its watcher starts the refresh.
     if not SETTINGS.abandonment.control_topic:
-        burst = "ti.xcom_pull(task_ids='detect_abandoned')"
-        found >> TriggerWithNote(
+        detected >> TriggerWithNote(
             task_id="start_refresh",
             trigger_dag_id="refresh_on_abandonment",
-            trigger_run_id=f"burst__{{{{ {burst}['bursts'][0] }}}}",
-            conf={"noticed_at": f"{{{{ {burst}['noticed_at'] }}}}"},
-            note=f"{{{{ {burst}['sessions'] }}}} checkouts were abandoned",
+            trigger_run_id=f"burst__{{{{ {BURST}['bursts'][0] }}}}",
+            conf={"noticed_at": f"{{{{ {BURST}['noticed_at'] }}}}"},
+            note=f"{{{{ {BURST}['sessions'] }}}} checkouts were abandoned",
             skip_when_already_exists=True,
         )
 

@@ -1,32 +1,53 @@
-"""Keep the tables quick to read and no older than they may be.
+"""Keep the tables quick to read, and delete rows that are older than allowed.
 
-Every night, one task a table: rows of `raw_events` and `quarantine` that were ingested more than
-`LASTAISLE_KEEP_RAW_DAYS` (400; 0 keeps all) days ago are deleted; days with more than four small files are
-compacted; a checkpoint is written and older log entries are deleted; files are deleted that no version of the
-last week needs, and none that a training of the last `LASTAISLE_KEEP_VERSIONS_DAYS` (30) days read.
+## What it does
 
-**What it can destroy:** what the settings above let expire, nothing else. So it is no dry run by default: a
-table that nobody maintains gets slower with every hour. Before you shorten a setting, look:
-`airflow dags trigger maintain_tables --conf '{"dry_run": true}'`, or `lastaisle maintain --dry-run`; the log
-of each `maintain_table` says what would be deleted, and nothing changes.
+One task for each table:
 
-**Beside other runs:** safe at any time. Ingestion goes on meanwhile, and so does a training, which reads the
-version that it has planned with.
+- Rows of `raw_events` and `quarantine` that were ingested more than `LASTAISLE_KEEP_RAW_DAYS` (400; 0 keeps
+  all) days ago are deleted.
+- Days with more than four small files are compacted.
+- A checkpoint is written, and older log entries are deleted.
+- Files that no version of the last week needs are deleted, except files that a training of the last
+  `LASTAISLE_KEEP_VERSIONS_DAYS` (30) days read.
 
-**Again:** safe at any time, also after a kill; what is done is not done twice. A failed table holds back no
-other; `LakeConflictError` means that other writers won each time: clear the task.
+## When it runs
 
-**Deleted by mistake?** For a week the rows are still in the version before: see `version_before` in the log.
+Every night at 04:30 UTC. It may run beside other DAGs: ingestion goes on meanwhile, and a training reads
+the version with which it was planned.
+
+## Parameters
+
+`dry_run` is off by default: the DAG deletes only data that the settings above let expire, and a table
+without maintenance gets slower every hour. Before you shorten a setting, look which data would be deleted:
+
+```
+bin/airflow dags trigger maintain_tables --conf '{"dry_run": true}'
+```
+
+or run `bin/lastaisle maintain --dry-run`. The log of each `maintain_table` says which data would be deleted,
+and nothing changes.
+
+## When it fails
+
+- A failed table holds back no other table.
+- **`LakeConflictError`:** other writers were faster in each attempt. Clear the task.
+- **Rows deleted by mistake** are still in the version before for a week. The log names it:
+  `version_before`.
+
+## Run it again
+
+Safe at any time, also after a kill. A finished step is not repeated.
 """
 
 from datetime import timedelta
-from typing import Any
 
-from airflow.sdk import CronTriggerTimetable, Param, dag, get_current_context, task
+from airflow.sdk import CronTriggerTimetable, Param, dag
 
 from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS, MAINTENANCE_POOL
+from lastaisle_airflow.tasks.maintenance import list_tables, maintain_table
 
-PARAMS = {"dry_run": Param(False, type="boolean", description="Only say what would change.")}
+PARAMS = {"dry_run": Param(False, type="boolean", description="Only log what would change.")}
 
 
 @dag(
@@ -40,22 +61,7 @@ PARAMS = {"dry_run": Param(False, type="boolean", description="Only say what wou
     tags=["lastaisle", "data"],
 )
 def maintain_tables() -> None:
-    """Keep the tables quick to read and no older than they may be."""
-
-    @task
-    def list_tables() -> list[str]:
-        from lastaisle_airflow.tasks.maintenance import tables
-
-        return tables()
-
-    @task(map_index_template="{{ table_name }}")
-    def maintain_table(table: str) -> dict[str, Any]:
-        from lastaisle_airflow.tasks.maintenance import maintain
-
-        context = get_current_context()
-        context["table_name"] = table
-        return maintain(table, context["params"]["dry_run"])
-
+    """Keep the tables quick to read, and delete rows that are older than allowed."""
     maintain_table.expand(table=list_tables())
 
 

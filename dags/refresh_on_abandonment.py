@@ -1,40 +1,55 @@
 """Learn from checkouts that were just abandoned.
 
-The sessions that wait in the table `abandonments`, and those most like them, move the champion by a short
-warm start; the candidate is judged like any other, and promoted if the gate finds it no worse.
+## What it does
 
-**How it is woken:** by a message on `LASTAISLE_CONTROL_TOPIC`, which `detect_abandonment` or
-`lastaisle abandonment` sends and the triggerer watches; without that topic `detect_abandonment` starts it.
+The abandoned sessions that wait in the table `abandonments`, and the sessions most like them, move the
+champion by a short warm start. The candidate is judged like any other, and promoted if the gate finds it no
+worse.
 
-**A burst is one run.** A run takes all that waits. Messages that come meanwhile make one more run, which
-skips if nothing new waits.
+## When it runs
 
-**Skipped runs:** there is no champion; fewer than `LASTAISLE_REFRESH_MIN_SESSIONS` (20) wait; or the last
-refresh is less than `LASTAISLE_REFRESH_COOLDOWN_MINUTES` (30) old. What waits is taken by a later run.
+- **With a control topic** (`LASTAISLE_CONTROL_TOPIC`): the triggerer watches the topic. A message from
+  `detect_abandonment` or `bin/lastaisle abandonment` starts a run.
+- **Without a control topic:** `detect_abandonment` starts it.
 
-**Deadline:** `LASTAISLE_REFRESH_DEADLINE_MINUTES` (10) after the first of its abandonments was noticed. Of a
-run that is not over then, a line of JSON tells once on the logger `lastaisle.alerts`; the run goes on. Look
-where it waits: the pool `training` has one slot, and `retrain_full` may hold it.
+A run takes all sessions that wait. Messages that come meanwhile start one more run, which is skipped if no
+new session waits.
 
-**Nothing happens?** Is `airflow triggerer` up? Its log names what it finds wrong with the topic; the Airflow
-connection of a control topic needs `group.id` and `"enable.auto.commit": false`. Messages that are no control
-messages are passed over.
+**Skipped runs:** there is no champion; or fewer than `LASTAISLE_REFRESH_MIN_SESSIONS` (20) sessions wait;
+or the last refresh was less than `LASTAISLE_REFRESH_COOLDOWN_MINUTES` (30) ago. A later run takes the
+sessions that wait.
 
-**Again:** safe at any time. A finished training is reused by its run key, a half-finished one is redone, and
+**Deadline:** `LASTAISLE_REFRESH_DEADLINE_MINUTES` (10) after the first of its abandonments was noticed. If
+a run is not over by then, a line of JSON is written once to the logger `lastaisle.alerts`, and the run goes
+on. Look where it waits: the pool `training` has one slot, and `retrain_full` may hold it.
+
+## When it fails
+
+- **No run starts.** Check that `airflow triggerer` runs. Its log names problems with the topic. The Airflow
+  connection of a control topic needs `group.id` and `"enable.auto.commit": false`. Messages that are not
+  control messages are passed over.
+- **Too few sessions to learn from** fails `train_and_evaluate` without a retry. Those abandonments count as
+  done: a later run could not learn from them either.
+- **A refused candidate** is not a failure. Read the reasons in the log of `release_candidate`.
+
+## Run it again
+
+Safe at any time. A finished training is reused by its run key, a half-finished training starts again, and
 abandonments count as done only after the release.
 """
 
 from datetime import timedelta
-from typing import Any
 
-from airflow.sdk import chain, dag, task
+from airflow.sdk import chain, dag
 
 from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.assets import abandoned_checkouts
 from lastaisle_airflow.runtime.deadlines import refresh_deadline
 from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS
 from lastaisle_airflow.runtime.links import link_to_mlflow
-from lastaisle_airflow.tasks.learning import announce_champion, release_candidate, train_and_evaluate
+from lastaisle_airflow.tasks.refresh import finish_refresh, plan_refresh
+from lastaisle_airflow.tasks.release import announce_champion, release_candidate
+from lastaisle_airflow.tasks.training import train_and_evaluate
 
 SETTINGS = Settings.from_env()
 
@@ -51,24 +66,12 @@ SETTINGS = Settings.from_env()
 )
 def refresh_on_abandonment() -> None:
     """Learn from checkouts that were just abandoned."""
-
-    @task
-    def plan_refresh() -> dict[str, Any]:
-        from lastaisle_airflow.tasks.refreshing import plan
-
-        return plan()
-
-    @task
-    def finish_refresh(planned: dict[str, Any]) -> None:
-        from lastaisle_airflow.tasks.refreshing import finish
-
-        finish(planned)
-
     planned = plan_refresh()
     trained = train_and_evaluate(planned)
     released = release_candidate(trained)
     link_to_mlflow(trained, released)
-    # Done when released, be it refused: a run that is killed before is redone, and loses no abandonment.
+    # Abandonments count as done after the release, even if the gate refuses the candidate. A run that is
+    # killed before starts again, and loses no abandonment.
     chain(planned, trained, released, finish_refresh(planned))
     released >> announce_champion(released)
 

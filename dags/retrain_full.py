@@ -1,50 +1,76 @@
-"""Learn anew from a long window.
+"""Learn from scratch on a long window.
 
-Every Monday, and by hand: a model from scratch on the last 30 days (`LASTAISLE_FULL_WINDOW_HOURS`), so that
-what warm starts never unlearn, dead items and old tastes, leaves the model. Judged and released like any
-other candidate: it must not be worse than the champion on the same sessions.
+## What it does
 
-**By hand:** `airflow dags trigger retrain_full --conf '{"window_hours": 336, "epochs": 6}'`, or the form
-behind the Trigger button. A parameter left empty takes its setting. `data_end` (UTC) trains as if that were
-now, for a comparison with the past; empty means the end of the newest day in `events`.
+A model learns from scratch on the last 30 days (`LASTAISLE_FULL_WINDOW_HOURS`). Warm starts never unlearn
+dead items and old tastes; a full training does. The candidate is judged and released like any other: it
+must not be worse than the champion on the same sessions.
 
-**Another model:** `--conf '{"architecture": "gru", "hyperparameters": {"layers": 2}}'`, or for every full
-training `LASTAISLE_ARCHITECTURE` and `LASTAISLE_HYPERPARAMETERS`. Once it is champion, `retrain_incremental`
-goes on with it.
+## When it runs
 
-**Started by drift:** `detect_drift` starts it too; the run's note then says in words what drifted.
+- Every Monday at 03:00 UTC.
+- By hand.
+- When `detect_drift` starts it. The note of the run then says in words what drifted.
+- When two candidates in a row were refused. `retrain_incremental` starts it, up to the same moment.
 
-**A refused candidate** is kept and serves nobody: see the log of `release_candidate`, or the MLflow run.
+## Parameters
 
-**Again:** safe at any time; a run with the same data and the same parameters reuses what is finished, also
-where `train_and_evaluate` died after its training.
+An empty parameter takes its value from the settings. Use the form behind the Trigger button, or:
+
+```
+bin/airflow dags trigger retrain_full --conf '{"window_hours": 336, "epochs": 6}'
+```
+
+`data_end` (UTC) trains as if that moment were now, for a comparison with the past. If it is empty, the
+training ends with the newest day in `events`.
+
+**Another model,** for one run:
+
+```
+bin/airflow dags trigger retrain_full --conf '{"architecture": "gru", "hyperparameters": {"layers": 2}}'
+```
+
+For every full training, set `LASTAISLE_ARCHITECTURE` and `LASTAISLE_HYPERPARAMETERS`. After the new model
+became champion, `retrain_incremental` goes on with it.
+
+## When it fails
+
+- **A model or a hyperparameter that does not exist** fails `plan_window` without a retry. Correct the
+  parameters, and trigger the DAG again.
+- **A refused candidate** is not a failure. It is kept and serves nobody. Read the reasons in the log of
+  `release_candidate`, or in the MLflow run (button on the task).
+
+## Run it again
+
+Safe at any time. A run with the same data and the same parameters reuses the parts that are finished, also
+when `train_and_evaluate` died after its training.
 """
 
 from datetime import timedelta
-from typing import Any
 
-from airflow.sdk import CronTriggerTimetable, Param, chain, dag, get_current_context, task
+from airflow.sdk import CronTriggerTimetable, chain, dag
 
 from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS
 from lastaisle_airflow.runtime.links import link_to_mlflow
-from lastaisle_airflow.tasks.learning import announce_champion, release_candidate, train_and_evaluate
-
-
-def _optional(kind: str, description: str, **limits: Any) -> Param:
-    return Param(None, description, type=["null", kind], **limits)
-
+from lastaisle_airflow.runtime.params import optional_param
+from lastaisle_airflow.tasks.release import announce_champion, release_candidate
+from lastaisle_airflow.tasks.training import plan_full_window, train_and_evaluate
 
 PARAMS = {
-    "window_hours": _optional("number", "Length of the window.", exclusiveMinimum=0),
-    "half_life_hours": _optional("number", "Age at which a session weighs one half.", exclusiveMinimum=0),
-    "epochs": _optional("integer", "Passes over the window.", minimum=1, maximum=100),
-    "embedding_size": _optional("integer", "Length of an item's vector.", minimum=8, maximum=1024),
-    "learning_rate": _optional("number", "Adam's step.", exclusiveMinimum=0, maximum=1),
-    "architecture": _optional(
+    "window_hours": optional_param("number", "Length of the window in hours.", exclusiveMinimum=0),
+    "half_life_hours": optional_param(
+        "number", "Age in hours at which a session weighs one half.", exclusiveMinimum=0
+    ),
+    "epochs": optional_param("integer", "Passes over the window.", minimum=1, maximum=100),
+    "embedding_size": optional_param("integer", "Length of an item's vector.", minimum=8, maximum=1024),
+    "learning_rate": optional_param("number", "Step size of Adam.", exclusiveMinimum=0, maximum=1),
+    "architecture": optional_param(
         "string", "attention, gru, transformer, hybrid, neighbours, factorization, ncf or ensemble."
     ),
-    "hyperparameters": _optional("object", 'Any others by their names: {"layers": 2, "loss": "bpr_max"}.'),
-    "data_end": _optional("string", "Take no data from this moment on (UTC).", format="date-time"),
+    "hyperparameters": optional_param(
+        "object", 'Other hyperparameters by their names: {"layers": 2, "loss": "bpr_max"}.'
+    ),
+    "data_end": optional_param("string", "Read no events from this moment on (UTC).", format="date-time"),
 }
 
 
@@ -59,20 +85,14 @@ PARAMS = {
     tags=["lastaisle", "models"],
 )
 def retrain_full() -> None:
-    """Learn anew from a long window."""
-
-    @task
-    def plan_window() -> dict[str, Any]:
-        from lastaisle_airflow.tasks.learning import given_params, plan
-
-        return plan("full", **given_params(get_current_context()["params"]))
-
-    planned = plan_window()
-    evaluated = train_and_evaluate(planned)
-    released = release_candidate(evaluated)
-    link_to_mlflow(evaluated, released)
-    # Judged before released, and announced only when the champion moved: services listen to the announcement.
-    chain(planned, evaluated, released, announce_champion(released))
+    """Learn from scratch on a long window."""
+    planned = plan_full_window()
+    trained = train_and_evaluate(planned)
+    released = release_candidate(trained)
+    link_to_mlflow(trained, released)
+    # Evaluated before released, and announced only when the champion moved: services wait for the
+    # announcement.
+    chain(planned, trained, released, announce_champion(released))
 
 
 retrain_full()

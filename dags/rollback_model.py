@@ -1,36 +1,57 @@
-"""Move the champion back.
+"""Move the champion back to an older version.
 
-For when the champion harms. Services that pull `models:/checkout-recommender@champion` get the older version
-at their next load; nothing is deleted, and the move is a row in the table `releases`.
+## What it does
 
-1. **Look:** trigger it as it is. `dry_run` is on: the log of `move_champion` says what would move, from where
-   to where, and nothing moves. `to_version` empty means the alias `previous`.
-2. **Move:** trigger it again with `dry_run` off and a `reason` that the next shift will understand.
-3. **Keep it so:** the next `retrain_incremental` warm-starts from the version that you moved back to, and may
-   promote its candidate. To hold the old version, pause `retrain_incremental` and `retrain_full` first.
+Use it when the champion harms. Services that pull `models:/checkout-recommender@champion` get the older
+version at their next load. Nothing is deleted, and the move is a row in the table `releases`.
 
-`airflow dags trigger rollback_model --conf '{"to_version": 3, "reason": "CTR fell", "dry_run": false}'`
+## When it runs
+
+Only by hand:
+
+1. **Look:** trigger it as it is. `dry_run` is on: the log of `move_champion` says from which version to
+   which the champion would move, and nothing moves.
+2. **Move:** trigger it again with `dry_run` off and a `reason` that the next shift will understand:
+
+   ```
+   bin/airflow dags trigger rollback_model --conf '{"to_version": 3, "reason": "CTR fell", "dry_run": false}'
+   ```
+
+3. **Keep the older version:** the next `retrain_incremental` warm-starts from it, and may promote its
+   candidate. To prevent this, pause `retrain_incremental` and `retrain_full` first.
+
+## Parameters
+
+- `to_version`: the registered version that becomes champion. If it is empty, the alias `previous` names the
+  version.
+- `reason`: why. It is kept in the ledger. A real move needs it.
+- `dry_run`: on by default.
+
+## When it fails
+
+The log of `move_champion` says why, for example that the version does not exist or that `reason` is empty.
+The champion has not moved. Trigger the DAG again with corrected parameters.
+
+## Run it again
+
+Safe at any time. A retry of the same run moves the champion once.
 """
 
 from datetime import timedelta
-from typing import Any
 
-from airflow.sdk import Param, dag, get_current_context, task
+from airflow.sdk import Param, dag
 
 from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS
-from lastaisle_airflow.tasks.learning import announce_champion
+from lastaisle_airflow.runtime.params import optional_param
+from lastaisle_airflow.tasks.release import announce_champion
+from lastaisle_airflow.tasks.rollback import move_champion
 
 PARAMS = {
-    "to_version": Param(
-        None,
-        type=["null", "integer"],
-        minimum=1,
-        description="Registered version; empty: the previous champion.",
-    ),
+    "to_version": optional_param("integer", "Registered version; empty: the previous champion.", minimum=1),
     "reason": Param(
         "", type="string", maxLength=500, description="Why; kept in the ledger. Needed for a real move."
     ),
-    "dry_run": Param(True, type="boolean", description="Only say what would move."),
+    "dry_run": Param(True, type="boolean", description="Only log what would move."),
 }
 
 
@@ -45,17 +66,7 @@ PARAMS = {
     tags=["lastaisle", "models", "emergency"],
 )
 def rollback_model() -> None:
-    """Move the champion back."""
-
-    # Outside every pool: an emergency waits for no training.
-    @task(execution_timeout=timedelta(minutes=10))
-    def move_champion() -> dict[str, Any]:
-        from lastaisle_airflow.tasks.learning import roll_back
-
-        context = get_current_context()
-        params = context["params"]
-        return roll_back(params["to_version"], params["reason"], params["dry_run"], context["dag_run"])
-
+    """Move the champion back to an older version."""
     announce_champion(move_champion())
 
 

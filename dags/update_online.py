@@ -1,33 +1,44 @@
 """Move the champion's embeddings by the sessions that have just ended.
 
-Each announcement of the asset `events` brings one run. Sessions that ended since the last run, half an hour
-before the partition's end at the latest, are learned one by one on top of the champion; the outcome is a
-version of its own, and the alias `online` names it. Services that want it pull
-`models:/checkout-recommender@online` instead of `@champion`.
+## What it does
 
-**Paused at first:** each run adds a version to the registry and takes the training pool for some seconds;
-unpause it when a service wants that.
+Sessions that ended since the last run are learned one by one on top of the champion. The last of them ended
+half an hour before the partition's end at the latest. The result is a version of its own with the alias
+`online`. Services that want it pull `models:/checkout-recommender@online` instead of `@champion`.
 
-**What it is on top of:** one champion version. When the champion moves, by promotion or by `rollback_model`,
-the alias goes to the new champion as it is, and the delta is dropped; `retrain_incremental` begins with
-champion and delta, as far as the delta knows nothing of the hours that judge the candidate.
+The update stands on one champion version. When the champion moves, by promotion or by `rollback_model`, the
+alias moves to the new champion as it is, and the delta is dropped. `retrain_incremental` starts from
+champion and delta, as far as the delta has learned nothing from the hours that judge the candidate.
 
-**Skipped runs:** there is no champion yet, or one whose architecture has no embeddings to move (attention,
-gru and transformer have). Nothing to do.
+## When it runs
 
-**It harms?** Pause this DAG, and let services pull `@champion` again; or take the alias to the champion's
-version in MLflow. No gate judges a delta: each session moves an item by a bounded step.
+Each announcement of the asset `events` starts one run.
 
-**Again:** safe at any time. What a finished run learned is not learned twice; a half-finished one is redone.
+**It is paused at first:** each run adds a version to the registry, and takes the training pool for some
+seconds. Unpause it when a service wants the alias `online`.
+
+**Skipped runs:** there is no champion yet, or the champion's architecture has no embeddings to move
+(attention, gru and transformer have them). Nothing needs to be done.
+
+## When it fails
+
+- **The online version harms:** pause this DAG, and let services pull `@champion` again; or move the alias
+  to the champion's version in MLflow. No gate judges a delta: each session moves an item by a bounded step.
+- **A failed task:** read its log, and clear it.
+
+## Run it again
+
+Safe at any time. Sessions that a finished run learned are not learned twice; a half-finished run starts
+again.
 """
 
 from datetime import timedelta
-from typing import Any
 
-from airflow.sdk import PartitionedAssetTimetable, dag, get_current_context, task
+from airflow.sdk import PartitionedAssetTimetable, dag
 
 from lastaisle_airflow.runtime.assets import EVENTS
-from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS, TRAINING_POOL
+from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS
+from lastaisle_airflow.tasks.online_updates import learn_sessions
 
 
 @dag(
@@ -42,15 +53,6 @@ from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS, TRAINING_POOL
 )
 def update_online() -> None:
     """Move the champion's embeddings by the sessions that have just ended."""
-
-    # The learning takes one core, but packing the model loads TensorFlow, and the champion must not be
-    # replaced meanwhile: the pool has one slot.
-    @task(pool=TRAINING_POOL)
-    def learn_sessions() -> dict[str, Any]:
-        from lastaisle_airflow.tasks.updating import update
-
-        return update(get_current_context())
-
     learn_sessions()
 
 

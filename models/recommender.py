@@ -114,8 +114,8 @@ class Recommender(ABC):
         began = perf_counter()
         options = options or self.options
         self._check_training(options, is_warm=False)
-        self.options = options
         training = Training(log, session_weights(log, weights, options), weights, False, progress)
+        self.options = options
         self.vocabulary = Vocabulary()
         self._forget()
         return self._report(training, began)
@@ -137,8 +137,8 @@ class Recommender(ABC):
         began = perf_counter()
         options = options or self.options
         self._check_training(options, is_warm=True)
-        self.options = options
         training = Training(log, session_weights(log, weights, options), weights, True, progress)
+        self.options = options
         return self._report(training, began)
 
     def _report(self, training: Training, began: float) -> TrainingReport:

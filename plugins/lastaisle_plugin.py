@@ -1,4 +1,4 @@
-"""What Lastaisle adds to Airflow: MLflow in the menu, the link from a task to its run, and a deadline."""
+"""Lastaisle's additions to Airflow: MLflow in the menu, the link from a task to its run, and a deadline."""
 
 from airflow.plugins_manager import AirflowPlugin
 
@@ -8,7 +8,7 @@ from lastaisle_airflow.runtime.links import MlflowRunLink
 
 
 class LastaislePlugin(AirflowPlugin):
-    """Registers them."""
+    """Register the menu entry, the link and the deadline."""
 
     name = "lastaisle"
     operator_extra_links = (MlflowRunLink(),)

@@ -9,14 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
 from lastaisle import cli
-from lastaisle.cli.options import REFUSED
-from lastaisle.cli.terminal import open_replay_runs, read_values
-from lastaisle.errors import NotEnoughDataError
+from lastaisle.cli.terminal import open_replay_runs, read_settings, read_values, where_searched
+from lastaisle.errors import ExitCode, NotEnoughDataError
 from lastaisle.ingest.changes import SchemaChangeError
+from lastaisle.lake import Lake
 from lastaisle.release.online import OnlineReport
 from lastaisle.settings import Settings
 from models.recommender import MODEL_NAMES
@@ -161,6 +162,41 @@ def test_errors_exit_with_a_code_and_without_a_traceback(store, arguments, code,
     assert "Traceback" not in ended.stderr
 
 
+def test_the_lake_of_the_demo_is_found_from_below_its_folder(tmp_path, monkeypatch):
+    monkeypatch.delenv("LASTAISLE_HOME")
+    Lake(tmp_path / ".lastaisle" / "lake").append("batches", pa.table({"batch_id": ["1"]}), key="1")
+    (tmp_path / "dags" / "deep").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "dags" / "deep")
+    assert read_settings().home == tmp_path / ".lastaisle"
+    assert "batches" in CliRunner().invoke(cli.app, ["maintain"], env={"COLUMNS": "160"}).output
+    assert where_searched() == ""
+
+
+def test_an_unknown_setting_is_refused_without_a_traceback(monkeypatch):
+    misspelt = "LASTAISLE_SHARDS"[:-1]
+    monkeypatch.setenv(misspelt, "4")
+    ended = run("train")
+    assert ended.returncode == ExitCode.WRONG_REQUEST
+    assert f"{misspelt} (did you mean LASTAISLE_SHARDS?)" in " ".join(ended.stderr.split())
+    assert "Traceback" not in ended.stderr
+
+
+def test_an_empty_lake_says_where_it_was_looked_for_and_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.delenv("LASTAISLE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    (tmp_path / "shop" / ".git").mkdir(parents=True)
+    (tmp_path / "shop" / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "shop" / "sub")
+    ended = run("train")
+    assert ended.returncode == ExitCode.NOT_ENOUGH_DATA, ended.stderr
+    places = [tmp_path / "shop" / "sub", tmp_path / "shop", tmp_path / "user"]
+    assert ", ".join(str(place / ".lastaisle") for place in places) in ended.stderr
+    assert f"{tmp_path}/.lastaisle" not in ended.stderr, "the search ends at the root of the checkout"
+    assert "set LASTAISLE_HOME" in ended.stderr
+    monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path))
+    assert where_searched() == "", "the user named the place"
+
+
 def test_a_refused_candidate_exits_with_its_own_code(monkeypatch):
     class Refusal:
         promote = False
@@ -180,7 +216,7 @@ def test_a_refused_candidate_exits_with_its_own_code(monkeypatch):
     finished = []
     monkeypatch.setattr("lastaisle.training.refresh.finish_refresh", lambda _, plan: finished.append(plan))
     ended = CliRunner().invoke(cli.app, ["release", "--run-id", "r1"])
-    assert ended.exit_code == REFUSED
+    assert ended.exit_code == ExitCode.CANDIDATE_REFUSED
     assert finished == ["plan of r1"], "abandonments had their refresh, refused or not"
     assert "worse" in ended.output
 
@@ -212,10 +248,6 @@ def test_files_that_changed_just_now_are_left_where_that_is_asked_for(tmp_path):
 
 
 def test_maintain_says_what_it_changed(tmp_path):
-    import pyarrow as pa
-
-    from lastaisle.lake import Lake
-
     lake = Lake(tmp_path / "lake")
     for number in range(6):
         lake.append("batches", pa.table({"batch_id": [str(number)]}), key=str(number))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -37,3 +38,15 @@ def test_lock_holds_every_requirement_with_hashes():
             assert f"\n{name.strip().lower()}==" in f"\n{lock}", f"{name!r} is not locked; run `make lock`"
     pins = [line for line in lock.splitlines() if "==" in line and not line.lstrip().startswith("#")]
     assert all(line.endswith("\\") for line in pins), "a pin without hashes"
+
+
+def test_only_the_registry_talks_to_mlflows_client():
+    others = [
+        path
+        for path in tracked()
+        if path.suffix == ".py"
+        and path.is_relative_to(ROOT / "plugins")
+        and path.parent.name != "registry"
+        and re.search(r"\b(registry|store)\.client\b", path.read_text())
+    ]
+    assert others == []

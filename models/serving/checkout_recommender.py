@@ -39,7 +39,7 @@ class CheckoutRecommender(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the scorer (a TensorFlow SavedModel) and the vocabulary (JSON)."""
-        import tensorflow as tf
+        import tensorflow as tf  # here, so that packing, which executes this file, does not load TensorFlow
 
         vocabulary = json.loads(Path(context.artifacts["vocabulary"]).read_text(encoding="utf-8"))
         self._scorer = tf.saved_model.load(context.artifacts["scorer"])
@@ -155,7 +155,7 @@ class CheckoutRecommender(PythonModel):
 
 
 def _constant(values: Any, dtype: Any = None) -> Any:
-    import tensorflow as tf
+    import tensorflow as tf  # here for the same reason as in load_context
 
     return tf.constant(values, dtype)
 

@@ -6,6 +6,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+from mlflow.models import ModelSignature
+from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
 from data_contracts.features import context_features
 from models.recommender import Recommender
 
@@ -42,15 +46,12 @@ def _tensorflow() -> str:
     raise PackageNotFoundError("tensorflow-cpu or tensorflow")
 
 
-def signature() -> Any:
+def signature() -> ModelSignature:
     """Return the MLflow signature of the packed model: its columns and its params.
 
     The signature is the same for every model, so that a service need not change with the model. Context
     columns may be missing and may have gaps. MLflow allows gaps only in columns of any type.
     """
-    from mlflow.models import ModelSignature
-    from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
-
     return ModelSignature(
         inputs=Schema(
             [
@@ -80,8 +81,6 @@ def package(model: Recommender, directory: Path) -> dict[str, Any]:
         model: the trained model.
         directory: the folder for the files; it is needed until the model is logged.
     """
-    import pandas as pd
-
     few = [str(model.vocabulary.ids[index]) for index in model.vocabulary.popular(2)]
     return {
         "python_model": str(CODE),

@@ -1,37 +1,93 @@
-"""The errors that Lastaisle raises on purpose: each says what was wrong, where, and what to do."""
+"""The errors that Lastaisle raises on purpose, and the exit codes of the command line.
+
+Each error says what was wrong, the value received, where the evidence lies, and what to do.
+"""
 
 from __future__ import annotations
 
+from enum import IntEnum
+from typing import Final
 
-class LastaisleError(Exception):
-    """Something the user can mend; the command line prints it without a traceback.
 
-    Attributes:
-        exit_code: what the command line exits with.
+class ExitCode(IntEnum):
+    """Every code that the command line exits with; each has one meaning, which docs/exit-codes.md explains.
+
+    The packages models and data_contracts have errors too; their classes carry the same numbers.
     """
 
-    exit_code = 1
+    DONE = 0
+    FAILED = 1
+    WRONG_REQUEST = 2
+    SOURCE_UNREADABLE = 3
+    COUNTS_DIFFER = 4
+    NOT_ENOUGH_DATA = 5
+    NO_SUCH_VERSION = 6
+    OVERTAKEN = 7
+    NOTHING_TO_TRAIN = 8
+    SERVICE_DOWN = 9
+    CANDIDATE_REFUSED = 10
+    BREAKING_CHANGE = 11
+    UNMARKED_CHANGE = 12
+    DRIFTED = 13
+    TABLE_VERSION_GONE = 14
+    KEY_UNUSABLE = 15
+    NOT_ANONYMIZED = 16
+    NOT_EVALUATED = 17
+    CHECKS_DISAGREE = 18
+
+
+MEANINGS: Final = {
+    ExitCode.DONE: "done",
+    ExitCode.FAILED: "error, or a file left out",
+    ExitCode.WRONG_REQUEST: "wrong usage, setting, hyperparameter or contract",
+    ExitCode.SOURCE_UNREADABLE: "source unreadable",
+    ExitCode.COUNTS_DIFFER: "row counts do not add up",
+    ExitCode.NOT_ENOUGH_DATA: "not enough data",
+    ExitCode.NO_SUCH_VERSION: "no such model version",
+    ExitCode.OVERTAKEN: "another writer was faster",
+    ExitCode.NOTHING_TO_TRAIN: "nothing to train",
+    ExitCode.SERVICE_DOWN: "a local service does not work",
+    ExitCode.CANDIDATE_REFUSED: "done, but the gate refused the candidate",
+    ExitCode.BREAKING_CHANGE: "a source's fields or a contract changed in a way that breaks readers",
+    ExitCode.UNMARKED_CHANGE: "a contract's version does not say that the contract changed",
+    ExitCode.DRIFTED: "done, and something drifted",
+    ExitCode.TABLE_VERSION_GONE: "a table's version is no longer kept",
+    ExitCode.KEY_UNUSABLE: "a pseudonym key cannot be used",
+    ExitCode.NOT_ANONYMIZED: "rows may not become events",
+    ExitCode.NOT_EVALUATED: "the candidate is not evaluated against this champion",
+    ExitCode.CHECKS_DISAGREE: "Great Expectations and the compiled rules disagree",
+}
+
+
+class LastaisleError(Exception):
+    """An error that the user can mend; the command line prints it without a traceback.
+
+    Attributes:
+        exit_code: the code that the command line exits with.
+    """
+
+    exit_code = ExitCode.FAILED
 
 
 class SourceError(LastaisleError):
     """A source that cannot be read at all: a missing path, an unknown format, a refused login."""
 
-    exit_code = 3
+    exit_code = ExitCode.SOURCE_UNREADABLE
 
 
 class ReconciliationError(LastaisleError):
     """Row counts that do not add up: the batch is not committed."""
 
-    exit_code = 4
+    exit_code = ExitCode.COUNTS_DIFFER
 
 
 class NotEnoughDataError(LastaisleError):
     """A window with too few sessions to train on or to evaluate with."""
 
-    exit_code = 5
+    exit_code = ExitCode.NOT_ENOUGH_DATA
 
 
 class RegistryError(LastaisleError):
     """A version or alias that the registry does not have."""
 
-    exit_code = 6
+    exit_code = ExitCode.NO_SUCH_VERSION

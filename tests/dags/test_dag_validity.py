@@ -1,25 +1,74 @@
-"""Every DAG can be read, and keeps the rules of the house."""
+"""Every DAG can be read, and keeps the rules of DAGs in this project."""
 
+import ast
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
+from lastaisle_airflow.runtime.operators import TriggerWithNote
+
 ROOT = Path(__file__).resolve().parents[2]
 BASELINES = {"popularity", "cooccurrence"}
+DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
+HEADINGS = ("## What it does", "## When it runs", "## When it fails", "## Run it again")
 OWNERS = {"data-engineering", "machine-learning"}
 
 
 def test_all_dags_are_read_without_an_error(dagbag):
     assert dagbag.import_errors == {}
-    assert sorted(dagbag.dags) == sorted(path.stem for path in (ROOT / "dags").glob("*.py"))
+    assert sorted(dagbag.dags) == [path.stem for path in DAG_FILES]
 
 
 def test_a_dag_file_stays_small():
-    long = {path.name: len(path.read_text().splitlines()) for path in (ROOT / "dags").glob("*.py")}
-    assert {name: lines for name, lines in long.items() if lines > 120} == {}
+    lengths = {path.name: len(path.read_text().splitlines()) for path in DAG_FILES}
+    assert {name: lines for name, lines in lengths.items() if lines > 120} == {}
 
 
-def test_runbook_is_the_docstring(dag):
-    assert dag.doc_md and "**" in dag.doc_md, "doc_md=__doc__, with a runbook in the module's docstring"
+@pytest.mark.parametrize("path", DAG_FILES, ids=lambda path: path.stem)
+def test_a_dag_file_holds_no_logic(path):
+    """Its only function is the DAG. The DAG defines no task, imports nothing, and repeats nothing."""
+    tree = ast.parse(path.read_text())
+    defined = (ast.FunctionDef, ast.ClassDef, ast.Lambda)
+    functions = [node for node in ast.walk(tree) if isinstance(node, defined)]
+    assert [getattr(node, "name", "lambda") for node in functions] == [path.stem]
+    (dag,) = functions
+    assert [ast.unparse(call.func) for call in dag.decorator_list] == ["dag"]
+    logic = (ast.For, ast.While, ast.Try, ast.With, ast.Import, ast.ImportFrom, ast.Return)
+    assert [ast.unparse(node) for node in ast.walk(dag) if isinstance(node, logic)] == []
+
+
+def function_of(task):
+    """Return the function of a task; None for an operator."""
+    return getattr(task, "python_callable", None)
+
+
+def test_tasks_are_defined_in_the_packages_of_tasks_and_operators(dag):
+    for task in dag.tasks:
+        function = function_of(task)
+        module = function.__module__ if function else type(task).__module__
+        expected = "lastaisle_airflow.tasks." if function else "lastaisle_airflow.runtime.operators"
+        assert module.startswith(expected), task.task_id
+
+
+def test_the_runbook_is_the_docstring_with_its_headings(dag):
+    headings = [line for line in dag.doc_md.splitlines() if line.startswith("#")]
+    assert [heading for heading in HEADINGS if heading not in headings] == []
+    assert ("## Parameters" in headings) == bool(dag.params), "each parameter of a DAG is explained"
+
+
+def test_a_runbook_prints_commands_that_find_this_projects_airflow(dag):
+    """`airflow` alone would use ~/airflow; the commands in bin/ set AIRFLOW_HOME and LASTAISLE_HOME."""
+    blocks = dag.doc_md.split("```")[1::2]
+    commands = [line.strip() for block in blocks for line in block.strip().splitlines()]
+    assert [line for line in commands if not line.startswith(("bin/airflow ", "bin/lastaisle "))] == []
+    for bare in ("`airflow dags", "`airflow backfill", "`lastaisle "):
+        assert bare not in dag.doc_md
+
+
+def test_each_task_says_what_it_does(dag):
+    tasks = [task for task in dag.tasks if not isinstance(task, TriggerWithNote)]
+    assert [task.task_id for task in tasks if not function_of(task).__doc__] == []
 
 
 def test_dag_has_tags_and_limits(dag):

@@ -53,7 +53,7 @@ def test_airflow_does_not_execute_the_packages_under_plugins(parsed):
     """It would register each module by its bare name, so that it exists twice."""
     ours = [
         *(ROOT / "plugins" / "lastaisle").rglob("*.py"),
-        *(ROOT / "plugins/lastaisle_airflow").glob("*.py"),
+        *(ROOT / "plugins" / "lastaisle_airflow").rglob("*.py"),
     ]
     bare = {path.stem for path in ours} - sys.stdlib_module_names - {"__init__", "__main__"}
     assert bare & set(parsed["modules"]) == set()

@@ -22,6 +22,8 @@ import typer
 from typer.testing import CliRunner
 
 from lastaisle import cli
+from lastaisle.settings.others import OTHER_VARIABLES
+from lastaisle.settings.settings import known_variables
 from tests.docs.pages import PAGES, ROOT, Command, blocks, code_in_sentences, commands
 
 COMMANDS = commands()
@@ -196,16 +198,7 @@ def test_files_for_docker_exist(command):
         assert f"\n  {words[words.index('--scale') + 1].partition('=')[0]}:\n" in text
 
 
-def variables_in_code() -> set[str]:
-    """Return every LASTAISLE_ variable that the code names, or that a setting makes by its name."""
-    text = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "plugins").rglob("*.py"))
-    named = set(re.findall(r"LASTAISLE_[A-Z_]+[A-Z]", text))
-    return named | {
-        f"LASTAISLE_{name.upper()}" for name in re.findall(r"^    ([a-z_]+): ", text, re.MULTILINE)
-    }
-
-
-KNOWN = variables_in_code() | {"LASTAISLE_DATA"}
+KNOWN = {*known_variables(), *(other.name for other in OTHER_VARIABLES)}
 
 
 @pytest.mark.parametrize("command", [one for one in COMMANDS if one.variables], ids=str)

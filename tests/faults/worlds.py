@@ -27,7 +27,7 @@ from tests.services.kafka import Broker, make_topic
 
 PARTITIONS = 2
 EVENTS = 100
-QUICK = {"reconnect.backoff.ms": "50", "reconnect.backoff.max.ms": "200", "log_level": "2"}
+QUICK = {"log_level": "2"}
 SENT_FIRST = 80  # of the messages that these become
 KEYS = PseudonymKeys(1, {1: bytes(range(32))})
 

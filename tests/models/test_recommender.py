@@ -10,12 +10,13 @@ from models.data.sequences import Examples, SessionLog, next_item_examples
 from models.evaluation import ranking
 from models.evaluation.ranking import rank_targets, summarize
 from models.options import OptionsError, TrainingOptions
-from models.recommender import ModelError, best, create, load
+from models.recommender import ModelError, create, load
+from models.top_k import top_k
 
 LOG = SessionLog.from_lists([["a", "b", "c"], ["a", "b"], ["a", "d"], ["e"]])
 
 
-def test_popularity_counts_what_it_remembers():
+def test_popularity_adds_new_counts_to_the_decayed_old_counts():
     model = create("popularity", TrainingOptions(half_life=None, memory=0.5))
     model.fit(LOG)
     assert model.recommend([["e"]], k=2) == ([["a", "b"]], [[3.0, 2.0]])
@@ -23,7 +24,7 @@ def test_popularity_counts_what_it_remembers():
     assert model.recommend([["e"]], k=3) == ([["b", "f", "a"]], [[2.0, 2.0, 1.5]])
 
 
-def test_half_life_lets_the_latest_lead():
+def test_a_half_life_ranks_items_of_late_sessions_first():
     log = SessionLog.from_lists([["old", "x"]] * 6 + [["new", "y"]] * 4)
     model = create("popularity", TrainingOptions(half_life=0.2))
     model.fit(log)
@@ -41,16 +42,17 @@ def test_cooccurrence_counts_nearer_followers_more_and_falls_back_to_popularity(
 
 
 @pytest.mark.training
-def test_cooccurrence_counts_an_item_that_comes_again():
+def test_cooccurrence_counts_a_repeated_item():
     model = create("cooccurrence", TrainingOptions(half_life=None))
     model.fit(SessionLog.from_lists([["a", "a", "b"], ["c", "b"]]))
     ids, scores = model.recommend([["a"]], k=2)
-    assert ids == [["b", "a"]]  # b one click and two clicks after an a, a one click after
+    # b follows an a after one click and after two clicks; a follows an a after one click.
+    assert ids == [["b", "a"]]
     assert scores[0] == pytest.approx([1.5, 1.0])
 
 
 @pytest.mark.training
-def test_cooccurrence_warm_start_equals_counting_at_once():
+def test_cooccurrence_by_a_warm_start_equals_cooccurrence_at_once():
     options = TrainingOptions(half_life=None, memory=1.0)
     whole, parts = create("cooccurrence", options), create("cooccurrence", options)
     whole.fit(LOG)
@@ -62,7 +64,7 @@ def test_cooccurrence_warm_start_equals_counting_at_once():
 
 @pytest.mark.training
 @pytest.mark.parametrize("name", ["popularity", "cooccurrence"])
-def test_saved_and_loaded_it_recommends_the_same(name, tmp_path):
+def test_a_loaded_model_recommends_the_same(name, tmp_path):
     model = create(name)
     model.fit(LOG)
     model.save(tmp_path)
@@ -70,7 +72,7 @@ def test_saved_and_loaded_it_recommends_the_same(name, tmp_path):
 
 
 @pytest.mark.training
-def test_empty_and_unknown_sessions_get_the_popular_items_and_seen_ones_can_be_left_out():
+def test_empty_and_unknown_sessions_get_the_popular_items_and_seen_items_can_be_left_out():
     model = create("cooccurrence", TrainingOptions(half_life=None))
     model.fit(LOG)
     ids, scores = model.recommend([[], ["zz"]], k=2)
@@ -81,7 +83,7 @@ def test_empty_and_unknown_sessions_get_the_popular_items_and_seen_ones_can_be_l
 
 
 @pytest.mark.training
-def test_what_is_in_the_cart_can_be_left_out():
+def test_items_in_the_cart_can_be_left_out():
     model = create("cooccurrence")
     model.fit(SessionLog.from_lists([["a", "b", "c", "d"]] * 3))
     ids, _ = model.recommend([["a"], ["a"], []], 2, exclude=[["b", "never seen"], [], ["a"]])
@@ -90,7 +92,7 @@ def test_what_is_in_the_cart_can_be_left_out():
         model.recommend([["a"], ["b"]], exclude=[["b"]])
 
 
-def test_ranks_agree_with_the_lists_also_in_ties():
+def test_ranks_agree_with_the_lists_even_in_ties():
     model = create("popularity", TrainingOptions(half_life=None))
     model.fit(LOG)
     found = rank_targets(model, next_item_examples(LOG), k=5)
@@ -99,7 +101,7 @@ def test_ranks_agree_with_the_lists_also_in_ties():
 
 
 @pytest.mark.training
-def test_ranks_do_not_depend_on_the_chunks_nor_on_their_threads(monkeypatch):
+def test_ranks_do_not_depend_on_chunks_or_threads(monkeypatch):
     model = create("cooccurrence", TrainingOptions(half_life=None))
     generator = np.random.default_rng(1)
     log = SessionLog.from_lists(
@@ -109,17 +111,17 @@ def test_ranks_do_not_depend_on_the_chunks_nor_on_their_threads(monkeypatch):
     model.fit(log)
     whole = rank_targets(model, next_item_examples(log), k=5)
     monkeypatch.setattr(ranking, "SCORES_AT_ONCE", 50 * 7)
-    told = []
-    parts = rank_targets(model, next_item_examples(log), k=5, progress=lambda done, what: told.append(done))
+    shares = []
+    parts = rank_targets(model, next_item_examples(log), k=5, progress=lambda done, what: shares.append(done))
     np.testing.assert_array_equal(parts.ranks, whole.ranks)
     np.testing.assert_array_equal(parts.top, whole.top)
-    assert len(told) == 25
-    assert told == sorted(told)
-    assert told[-1] == 1.0
+    assert len(shares) == 25
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
 
 
 @pytest.mark.training
-def test_unknown_targets_miss_and_unknown_prefixes_are_ranked_by_popularity():
+def test_unknown_targets_are_misses_and_unknown_prefixes_are_ranked_by_popularity():
     model = create("cooccurrence", TrainingOptions(half_life=None))
     model.fit(LOG)
     found = rank_targets(model, Examples.from_pairs([(["a"], "new"), (["new"], "b"), (["a"], "b")]), k=3)
@@ -128,10 +130,10 @@ def test_unknown_targets_miss_and_unknown_prefixes_are_ranked_by_popularity():
     assert summarize(found, ks=(1,))["recall@1"] == 1 / 3
 
 
-def test_best_breaks_ties_by_column():
+def test_top_k_breaks_ties_by_column():
     scores = np.array([[9, 1, 5, 5, 0, 5]], np.float32)
-    assert best(scores, 3).tolist() == [[2, 3, 5]]
-    assert best(scores, 2).tolist() == [[2, 3]]
+    assert top_k(scores, 3).tolist() == [[2, 3, 5]]
+    assert top_k(scores, 2).tolist() == [[2, 3]]
 
 
 def test_refusals_name_what_was_received(tmp_path):
@@ -153,7 +155,7 @@ def test_refusals_name_what_was_received(tmp_path):
         create("popularity").fit(LOG, np.ones(3, np.float32))
 
 
-def test_a_model_that_diverged_is_not_ranked():
+def test_a_diverged_model_is_not_ranked():
     model = create("popularity")
     model.fit(LOG)
     model.scores = lambda prefixes, context=None: np.full(

@@ -1,4 +1,4 @@
-"""Made-up sessions that several models' tests learn from."""
+"""Artificial sessions for the tests of several models."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from models.data.sequences import SessionLog
 
 
 def rings(n_sessions, seed, n_items=40, prefix=""):
-    """Sessions that walk around a ring, now and then back to the item before."""
+    """Return sessions that walk around a ring of items, and sometimes go back to the item before."""
     generator = np.random.default_rng(seed)
     sessions = []
     for _ in range(n_sessions):

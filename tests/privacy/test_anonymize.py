@@ -18,8 +18,9 @@ from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.run import ingest, ingest_file
 from lastaisle.ingest.sources import adapter
 from lastaisle.lake import Lake
-from lastaisle.privacy.anonymize import AnonymizeError, anonymize_batch, anonymize_shard, rotate_pseudonyms
+from lastaisle.privacy.anonymize import AnonymizeError, anonymize_batch, anonymize_shard
 from lastaisle.privacy.keys import PseudonymKeys
+from lastaisle.privacy.rotate import rotate_pseudonyms
 
 START = datetime(2025, 10, 9, 12, tzinfo=UTC)
 NOW = START + timedelta(days=2)
@@ -131,7 +132,7 @@ def test_times_and_places_are_coarser(world):
     assert (row["region"], row["referrer"]) == ("DE-BY", "search.example")
 
 
-def test_sequence_keeps_the_order_that_the_second_lost(world):
+def test_sequence_keeps_the_order_of_events_of_the_same_second(world):
     times = {"late": ".900", "early": ".100", "middle": ".500"}
     world.ingest(*(event(item, occurred_at=f"2025-10-09T12:00:00{part}Z") for item, part in times.items()))
     assert {row["occurred_at"].microsecond for row in world.events()} == {0}
@@ -146,22 +147,22 @@ def test_sessions_end_after_thirty_minutes_of_silence(world):
     assert list(world.sessions().values()) == [["a", "b"], ["c", "d"], ["e"]]
 
 
-def test_a_session_goes_on_in_the_next_file(world):
+def test_a_session_continues_in_the_next_file(world):
     world.ingest(event("a", 0))
     world.ingest(event("b", 20), event("c", 45))
     world.ingest(event("d", 76))
     assert list(world.sessions().values()) == [["a", "b", "c"], ["d"]]
 
 
-def test_a_session_goes_on_past_midnight(world):
+def test_a_session_continues_past_midnight(world):
     world.ingest(event("a", 11 * 60 + 50), event("b", 12 * 60 + 5))
     assert list(world.sessions().values()) == [["a", "b"]]
     assert {row["event_date"] for row in world.events()} == {date(2025, 10, 9), date(2025, 10, 10)}
 
 
 @pytest.mark.parametrize("order", ["forwards", "backwards"])
-def test_a_long_visit_is_one_session_whichever_of_its_hours_comes_first(world, order):
-    """Of a visit that reaches further than two hours from a batch, all the rest is looked at."""
+def test_a_long_visit_is_one_session_in_any_order_of_its_hours(world, order):
+    """If a visit reaches more than two hours beyond a batch, all of its events are read."""
     visit = [event(f"{number:02}", 25 * number) for number in range(20)]
     parts = [visit[:9], [event("x", 0, user_id="berta")], visit[9:10], visit[10:]]
     for part in parts if order == "forwards" else parts[::-1]:
@@ -187,7 +188,7 @@ def test_an_unknown_batch_is_an_error(world):
         anonymize_batch("nothing", world.lake, world.keys)
 
 
-def test_rotation_gives_everyone_a_new_pseudonym_and_keeps_who_is_who(world):
+def test_rotation_gives_every_shopper_a_new_pseudonym_and_keeps_shoppers_apart(world):
     world.ingest(event("a", 0), event("b", 5), event("c", 6, user_id="berta"))
     world.ingest(event("d", 8))
     before = world.events()
@@ -226,17 +227,17 @@ def test_rotation_refuses_to_lose_events_whose_raw_rows_are_gone(world):
     assert {row["key_version"] for row in world.events()} == {1}
 
 
-def test_rotation_of_nothing_is_nothing(world):
+def test_rotation_of_an_empty_lake_writes_nothing(world):
     assert rotate_pseudonyms(world.lake, world.keys) == 0
 
 
-def test_the_key_never_shows(world):
+def test_the_key_is_never_printed(world):
     assert world.keys.key.hex() not in repr(world.keys)
     assert repr(world.keys.key) not in repr(world.keys)
 
 
 def test_the_order_of_the_batches_makes_no_difference(tmp_path):
-    """Also where a batch that comes late opens a session earlier, or closes the silence between two."""
+    """This also holds if a late batch starts a session earlier, or joins two sessions."""
     batches = [
         [event("a", 0), event("x", 0, user_id="berta")],
         [event("b", 20), event("c", 55)],
@@ -259,7 +260,7 @@ def test_the_order_of_the_batches_makes_no_difference(tmp_path):
 
 
 def test_shards_give_the_same_events_as_one_task(tmp_path):
-    """Each shard holds whole users, and a shard that ran before is not run again."""
+    """Each shard holds all rows of its users, and a finished shard is not run again."""
     batches = [[event(f"{user}{n}", 25 * n, user_id=f"user-{user}") for user in "abcdefgh"] for n in range(3)]
     keys = PseudonymKeys.load_or_create(tmp_path / "keys.json", environ={})
     found = []
@@ -277,8 +278,8 @@ def test_shards_give_the_same_events_as_one_task(tmp_path):
     assert len({session for _, session, _ in found[0]}) == 8
 
 
-def test_a_batch_that_came_in_shards_is_not_anonymized_once_more_as_a_whole(world):
-    """Whoever comes next, for the batch or for its file, finishes the shards that are missing."""
+def test_a_batch_in_shards_is_not_anonymized_again_as_a_whole(world):
+    """The next call, for the batch or for its file, finishes the missing shards."""
     world.stage([event(f"{user}", user_id=f"user-{user}") for user in "abcdefgh"], 3)
     anonymize_shard(1, world.lake, world.keys)
     (batch_id,) = world.lake.scan("batches")["batch_id"].to_pylist()
@@ -290,7 +291,7 @@ def test_a_batch_that_came_in_shards_is_not_anonymized_once_more_as_a_whole(worl
     assert len(world.events()) == 8
 
 
-def test_rows_that_were_anonymized_as_they_came_have_no_shards_left(world):
+def test_rows_anonymized_at_ingestion_leave_no_shards_to_do(world):
     world._write(event("a"), event("b"))
     options = IngestOptions(gx_sample_rows=0, shards=3)
     ingest(f"{world.folder}/1.jsonl", "canonical", world.lake, world.keys, now=NOW, options=options)

@@ -42,7 +42,7 @@ def promoted(*versions):
         ([*promoted("1", "2", "1")], "1", "2"),
     ],
 )
-def test_standing(moves, champion, previous):
+def test_the_standing_follows_the_moves(moves, champion, previous):
     result = standing(moves)
     assert (result.champion, result.previous) == (champion, previous)
 
@@ -63,7 +63,7 @@ def test_a_move_is_written_once_and_read_in_order(tmp_path):
     assert Ledger(Lake(str(tmp_path)), "another").moves() == ()
 
 
-def test_a_move_decided_on_an_old_standing_is_refused(tmp_path):
+def test_a_move_that_was_decided_before_another_move_is_refused(tmp_path):
     ledger = Ledger(Lake(str(tmp_path)), "checkout-recommender")
     ledger.write(move("promote", None, "1", "a"))
     with pytest.raises(LedgerConflictError, match="from version None, but version 1 holds it now"):

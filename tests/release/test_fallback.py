@@ -27,7 +27,7 @@ def move(action, version, kind="incremental"):
 FIRST = move(PROMOTE, "1")
 
 
-def test_the_second_refusal_in_a_row_is_one_too_many():
+def test_the_second_refusal_in_a_row_makes_a_full_training_due():
     moves = [FIRST, move(REGISTER, "2"), move(REFUSE, "2"), move(REGISTER, "3"), move(REFUSE, "3")]
     assert full_training_due(moves[:3], "2") is None
     said = full_training_due(moves, "3")
@@ -42,7 +42,7 @@ def test_a_champion_that_moves_ends_the_streak(between):
     assert full_training_due(moves, "4") is None
 
 
-def test_a_full_training_that_is_refused_counts_for_nothing():
+def test_a_refused_full_training_does_not_count():
     moves = [FIRST, move(REFUSE, "2"), move(REFUSE, "3", "full")]
     assert full_training_due(moves, "3") is None
     assert full_training_due([*moves, move(REFUSE, "4")], "4")

@@ -17,7 +17,7 @@ from lastaisle.release.online import update_online
 from lastaisle.release.release import current_champion, sync_aliases
 from lastaisle.release.rollback import rollback
 from lastaisle.sessions.windows import Window, training_sessions
-from lastaisle.training.online import ARTIFACT, SHOPPERS, finished_until, newest_delta, with_delta
+from lastaisle.training.online import ARTIFACT, SHOPPERS, finished_until, load_with_updates, newest_delta
 from models.online.delta import OnlineDelta
 
 pytestmark = pytest.mark.training
@@ -77,9 +77,9 @@ def test_a_delta_is_learned_once_served_and_folded_in(shop_online):
     # A candidate begins where champion and delta stand, but not with what judges it.
     plain = home.registry.load_recommender(champion.run_id).arrays()["table"]
     assert not np.array_equal(
-        with_delta(champion, home.registry, end_of(2))[0].arrays()["table"][: len(plain)], plain
+        load_with_updates(champion, home.registry, end_of(2))[0].arrays()["table"][: len(plain)], plain
     )
-    before, shoppers = with_delta(champion, home.registry, end_of(2) - timedelta(seconds=1))
+    before, shoppers = load_with_updates(champion, home.registry, end_of(2) - timedelta(seconds=1))
     assert shoppers is None
     np.testing.assert_array_equal(before.arrays()["table"], plain)
 
@@ -186,7 +186,7 @@ def test_a_shopper_who_withdraws_consent_is_forgotten_at_the_next_update(shop_on
     assert "u398" in left
 
 
-def test_an_update_that_was_killed_leaves_nothing_behind(shop_online, monkeypatch):
+def test_a_killed_update_leaves_nothing_behind(shop_online, monkeypatch):
     home = shop_online
 
     def die(*_):

@@ -11,12 +11,13 @@ import pytest
 from lastaisle.errors import NotEnoughDataError, RegistryError
 from lastaisle.evaluation.evaluate import plan_of
 from lastaisle.registry.ledger import Ledger
-from lastaisle.registry.plan import StalePlanError, TrainingPlan, plan_window
+from lastaisle.registry.plan import TrainingPlan
 from lastaisle.release.correction import plan_correction
 from lastaisle.release.gate import GateRules
 from lastaisle.release.release import NotEvaluatedError, current_champion
 from lastaisle.release.rollback import rollback
 from lastaisle.settings import SettingsError
+from lastaisle.training.planning import StalePlanError, plan_window
 from lastaisle.training.train import train_candidate
 from models.options import TrainingOptions
 from models.recommender import ModelError
@@ -80,7 +81,7 @@ def test_everything_twice_changes_nothing(home):
     assert home.state() == before
 
 
-def test_a_run_tells_what_made_it(home, monkeypatch):
+def test_a_run_names_its_plan_data_and_code(home, monkeypatch):
     monkeypatch.setenv("LASTAISLE_GIT_REVISION", "abc123")
     from lastaisle.registry.revision import git_revision
 
@@ -136,7 +137,7 @@ def test_a_stale_plan_is_refused(home):
     assert home.plan(1, kind="full").warm_start_version is None
 
 
-def test_an_hour_ingested_again_is_learned_again_from_where_the_champion_began(home, shop):
+def test_after_an_hour_is_ingested_again_the_champions_training_is_repeated_from_its_start(home, shop):
     home.day(1)
     home.day(2)
     champion = current_champion(home.lake, home.registry)
@@ -171,7 +172,7 @@ def test_an_hour_ingested_again_is_learned_again_from_where_the_champion_began(h
         plan_correction(home.lake, home.settings, home.registry)
 
 
-def test_a_champion_from_scratch_is_not_learned_again_for_an_hour(home, shop):
+def test_a_full_training_is_not_repeated_for_one_corrected_hour(home, shop):
     with pytest.raises(StalePlanError, match="no version serves"):
         plan_correction(home.lake, home.settings, home.registry)
     home.day(1, kind="full")
@@ -180,13 +181,13 @@ def test_a_champion_from_scratch_is_not_learned_again_for_an_hour(home, shop):
         plan_correction(home.lake, home.settings, home.registry)
 
 
-def test_what_comes_after_a_partition_makes_no_other_training_of_it(home, shop):
+def test_rows_after_a_partition_do_not_change_its_training(home, shop):
     before = home.plan(1).run_key
     home.lake.append("events", shop.events(days=4, sessions=10).slice(3 * 50), key="the fourth day")
     assert home.plan(1).run_key == before
 
 
-def test_an_incremental_training_goes_on_with_the_champion_and_another_model_begins_anew(home, shop):
+def test_an_incremental_training_starts_from_the_champion_and_another_model_from_scratch(home, shop):
     settings = home.settings.replace(architecture="popularity")
     first = plan_window(home.lake, settings, shop.end_of(1))
     assert (first.architecture, first.warm_start_version) == ("popularity", None)
@@ -255,7 +256,7 @@ def test_a_plan_survives_json(home):
     )
 
 
-def test_the_reach_of_the_replay_names_the_training_and_only_incremental_ones_have_it(home, shop):
+def test_replay_hours_are_part_of_the_run_key_of_incremental_trainings_only(home, shop):
     assert home.plan(1).replay_hours == home.settings.learning.replay_hours == 720
     none = home.settings.replace(replay_hours=0.0)
     keys = {plan_window(home.lake, each, shop.end_of(1)).run_key for each in (home.settings, none)}
@@ -265,7 +266,7 @@ def test_the_reach_of_the_replay_names_the_training_and_only_incremental_ones_ha
     assert full.replay_hours == 0
 
 
-def test_a_warm_start_replays_what_lies_before_its_window(home, shop):
+def test_a_warm_start_replays_sessions_from_before_its_window(home, shop):
     home.settings = home.settings.replace(window_hours=24.0)
     for day in (1, 2, 3):
         home.day(day)
@@ -306,7 +307,7 @@ def test_an_alias_moved_by_hand_is_put_back(home):
     assert home.registry.aliases()["champion"] == "2"
 
 
-def test_rollbacks_that_cannot_be(home):
+def test_impossible_rollbacks_are_refused(home):
     home.day(1)
     with pytest.raises(RegistryError, match=r"no version '9'.* it has 1"):
         back(home, to_version="9", reason="why not")

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -24,8 +24,9 @@ import psutil
 
 from lastaisle.lake import Lake
 from lastaisle.settings import Settings
-from lastaisle_airflow.local.airflow_api import AirflowApi, AirflowApiError, Run, ticks
-from lastaisle_airflow.local.services import environment
+from lastaisle_airflow.local.airflow_api import AirflowApi, AirflowApiError, Run
+from lastaisle_airflow.local.airflow_environment import environment
+from lastaisle_airflow.local.polling import wait_until
 from tests.services.required import starts_service
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,11 +77,14 @@ class Airflow:
 
     def wait_for(self, what: str, ready: Callable[[], Any], timeout: float = 120) -> Any:
         """Return what `ready` gives as soon as that is true."""
-        for _ in ticks(timeout):
+
+        def ready_and_alive() -> Any:
             self.alive()
             with suppress(TimeoutError):  # a busy machine answers late
-                if found := ready():
-                    return found
+                return ready()
+
+        if found := wait_until(ready_and_alive, timeout):
+            return found
         raise AssertionError(f"not within {timeout:.0f} s: {what}; logs in {self.home}")
 
     def command(self, *arguments: str) -> str:
@@ -109,6 +113,7 @@ class Airflow:
         Args:
             *dags: which DAGs are not paused meanwhile.
         """
+        self.wait_for("the last tasks of the file before", lambda: not self._tasks_under_way())
         self._forget_runs()
         self._forget_models()
         for folder in ("lake", "landing", "airflow/logs/executor_callbacks"):
@@ -118,11 +123,12 @@ class Airflow:
         yield self
         for dag_id in dags:
             self.pause(dag_id)
-        for dag_id in dags:
-            self.wait_for(f"the last runs of {dag_id}", partial(self._idle, dag_id))
 
-    def _idle(self, dag_id: str) -> bool:
-        return all(run.finished for run in self.api.runs(dag_id))
+    def _tasks_under_way(self) -> int:
+        """Count the tasks that the executor has. A paused DAG sends none, and its runs stay as they are."""
+        with closing(sqlite3.connect(self.home / "airflow" / "airflow.db", timeout=60)) as database:
+            asked = "SELECT count(*) FROM task_instance WHERE state IN ('queued', 'running')"
+            return int(database.execute(asked).fetchone()[0])
 
     def complete_backfills(self) -> None:
         """Mark backfills complete whose runs are over. The scheduler does it up to 30 seconds later."""

@@ -33,6 +33,9 @@ PINS = Path(__file__).with_name("kafka.sha256")  # as `sha256sum -c` reads it: h
 CENTRAL = "https://repo.maven.apache.org/maven2"
 USER, PASSWORD = "shop", "correct horse"
 
+# A client waits half of the first time before it connects anew, also from the first address to the broker.
+_PATIENCE = {"reconnect.backoff.ms": "10", "reconnect.backoff.max.ms": "200"}
+
 # Starts a program, and kills it as soon as this process lets go of the pipe, be it by dying.
 _LEASH = '"$@" & echo $!; read _; kill -9 $! 2>/dev/null'
 
@@ -91,9 +94,10 @@ class Broker:
         certificates: Certificates = make_certificates(folder)
         plain, secure, controller = _free_ports(3)
         self.bootstrap = f"127.0.0.1:{plain}"
-        self.config = {"bootstrap.servers": self.bootstrap}
+        self.config = {"bootstrap.servers": self.bootstrap, **_PATIENCE}
         self.secure = {
             "bootstrap.servers": f"127.0.0.1:{secure}",
+            **_PATIENCE,
             "security.protocol": "SASL_SSL",
             "sasl.mechanism": "SCRAM-SHA-512",
             "sasl.username": USER,

@@ -23,16 +23,19 @@ SERVICE_FIXTURES = frozenset({"airflow", "broker", "celery", "collector", "make_
 LEFT_OUT = ("service", "training")
 #: The files that take longest, the longest first, so that no worker begins one of them when the other ends.
 LONGEST = (
-    "tests/release/test_kill.py",
-    "tests/airflow/scheduler/test_demo.py",
     "tests/airflow/scheduler/test_kafka_runs.py",
     "tests/airflow/scheduler/test_abandonment_runs.py",
-    "tests/airflow/scheduler/test_backfill.py",
+    "tests/faults/test_kafka.py",
+    "tests/airflow/scheduler/test_demo.py",
     "tests/airflow/scheduler/test_hours.py",
     "tests/airflow/scheduler/test_abandonment_files.py",
+    "tests/airflow/scheduler/test_backfill.py",
+    "tests/release/test_kill.py",
     "tests/airflow/scheduler/test_executors.py",
-    "tests/faults/test_kafka.py",
     "tests/faults/test_soak.py",
+    "tests/faults/test_files.py",
+    "tests/release/test_release.py",
+    "tests/release/test_online.py",
 )
 _TRAINING_FILE = re.compile(r"^pytestmark\b.*\bmark\.training\b", re.MULTILINE)
 

@@ -8,9 +8,9 @@ import pytest
 
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake import Lake
+from lastaisle.sessions.session_query import FAST_VIEWS
 from lastaisle.sessions.windows import (
     FAST_SECONDS,
-    FAST_VIEWS,
     MAX_SESSION_EVENTS,
     Window,
     evaluation_sessions,
@@ -62,7 +62,7 @@ SCHEMA = pa.schema(
         ("event_date", pa.date32()),
     ]
 )
-TOLD = pa.schema(
+FULL_SCHEMA = pa.schema(
     [
         *SCHEMA,
         *((name, pa.string()) for name in ("country", "region", "category", "brand")),
@@ -122,7 +122,7 @@ def test_events_of_one_second_keep_the_order_of_their_source(lake):
     assert list(train(lake).log) == [["first", "second", "third"]]
 
 
-def test_adding_and_ordering_what_is_known_are_no_new_choices(lake):
+def test_adding_or_ordering_an_item_already_seen_is_no_new_choice(lake):
     write(
         lake,
         event("s", "a", 0),
@@ -136,7 +136,7 @@ def test_adding_and_ordering_what_is_known_are_no_new_choices(lake):
     assert list(train(lake).log) == [["a", "a", "b"]]
 
 
-def test_who_refused_last_never_trains(lake):
+def test_shoppers_whose_most_recent_event_refuses_never_train(lake):
     write(
         lake,
         event("kept", "a", 0, user="u1", consent=False),
@@ -166,7 +166,7 @@ def test_bots_are_left_out_and_counted(lake):
     assert read.left_out["bots"] == 1
 
 
-def test_who_looks_faster_than_a_shopper_can_is_a_bot(lake):
+def test_a_session_that_views_faster_than_a_shopper_can_is_a_bot(lake):
     def views(session, count, seconds):
         return [event(session, f"i{n}", n * seconds / 60, sequence=n) for n in range(count)]
 
@@ -205,14 +205,14 @@ def test_returning_shoppers_were_seen_before_their_session(lake):
     assert log.context["user"].tolist() == ["u1", "u2", None, "u2"]
 
 
-def test_what_is_known_beside_the_items_stands_where_they_do(lake):
+def test_context_and_features_stand_beside_their_sessions_events_and_items(lake):
     write(
         lake,
         event("s1", "b", 0, country=None, region=None, dwell_ms=900, price=2.5, category="shoes"),
         event("s1", "a", 1, country="DE", region="DE-BE", price=4.0, brand="acme"),
         event("s2", "b", 2, country="FR", dwell_ms=100, category=None, price=3.0),
         event("bot", "b", 3, country="FR", category="lies", price=9.0, consent=False),
-        schema=TOLD,
+        schema=FULL_SCHEMA,
     )
     log = train(lake).log
     assert list(log) == [["b", "a"], ["b"]]
@@ -231,7 +231,7 @@ def test_what_is_known_beside_the_items_stands_where_they_do(lake):
     }
 
 
-def test_what_the_table_does_not_tell_is_unknown(lake):
+def test_columns_that_the_table_lacks_read_as_unknown(lake):
     write(lake, event("s", "a", 0), event("s", "b", 1))
     log = train(lake).log
     assert log.context["country"].tolist() == [None]
@@ -239,7 +239,7 @@ def test_what_the_table_does_not_tell_is_unknown(lake):
     assert log.item_features["brand"].tolist() == [None, None]
 
 
-def test_a_view_tells_what_its_session_does_with_the_item_later(lake):
+def test_a_view_says_whether_its_session_adds_or_orders_the_item_later(lake):
     write(
         lake,
         event("s", "a", 0),
@@ -260,7 +260,7 @@ def test_a_view_tells_what_its_session_does_with_the_item_later(lake):
     assert log.event_context["purchased"].tolist() == [False, True, False, True, False, True]
 
 
-def test_a_version_of_the_table_repeats_what_was_read(lake):
+def test_a_version_of_the_table_reads_the_same_sessions_again(lake):
     write(lake, event("s1", "a", 0))
     versions = lake.versions(["events"])
     write(lake, event("s2", "b", 0), key="more")
@@ -269,7 +269,7 @@ def test_a_version_of_the_table_repeats_what_was_read(lake):
     assert list(sessions_between(lake, start, end)) == [["a"], ["b"]]
 
 
-def test_nothing_to_read(lake):
+def test_a_lake_without_events_is_refused_and_a_window_without_sessions_is_empty(lake):
     with pytest.raises(NotEnoughDataError, match="no table 'events'"):
         train(lake)
     write(lake, event("s", "a", 10_000))

@@ -41,6 +41,13 @@ def test_places_follow_the_home_unless_they_are_set(tmp_path):
     assert settings.replace(home=tmp_path / "other").lake.url == "s3://shop/lake"
 
 
+def test_links_lead_to_the_mlflow_server_that_the_settings_name(tmp_path):
+    elsewhere = Settings.of(home=tmp_path, mlflow_uri="https://mlflow.shop.example/")
+    assert elsewhere.services.mlflow_ui == "https://mlflow.shop.example"
+    behind = Settings.of(home=tmp_path, mlflow_uri="http://mlflow:5000", mlflow_ui="http://127.0.0.1:5000")
+    assert behind.services.mlflow_ui == "http://127.0.0.1:5000"
+
+
 def test_settings_built_in_code_read_no_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("LASTAISLE_SHARDS", "9")
     assert Settings.of(home=tmp_path).ingest.shards == 1

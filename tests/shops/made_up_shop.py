@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from lastaisle.evaluation.evaluate import evaluate_candidate
 from lastaisle.lake import Lake
-from lastaisle.registry.plan import plan_window
 from lastaisle.registry.registry import Registry
 from lastaisle.release.release import current_champion, release_candidate
 from lastaisle.settings import Settings
+from lastaisle.training.planning import plan_window
 from lastaisle.training.train import train_candidate
 
 FIRST_DAY = datetime(2025, 10, 6, tzinfo=UTC)

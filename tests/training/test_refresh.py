@@ -1,4 +1,4 @@
-"""A champion refreshed for abandoned checkouts: for whom, by which sessions, judged by which, how often."""
+"""A refresh for abandoned checkouts: which sessions it learns, which judge it, and how often it runs."""
 
 from datetime import timedelta
 
@@ -7,22 +7,17 @@ import pytest
 
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.evaluation.evaluate import evaluate_candidate, plan_of
+from lastaisle.monitor.abandonment import record_new
 from lastaisle.registry.ledger import Ledger
-from lastaisle.registry.plan import StalePlanError, TrainingPlan
+from lastaisle.registry.plan import TrainingPlan
 from lastaisle.release.correction import plan_correction
 from lastaisle.release.release import current_champion
-from lastaisle.sessions.abandonment import keep_new, waiting
+from lastaisle.sessions.abandonments import REFRESHED, pending_burst
 from lastaisle.sessions.windows import Window, training_sessions
 from lastaisle.settings import Settings
-from lastaisle.training.refresh import (
-    REACH,
-    REFRESHED,
-    NothingToRefreshError,
-    finish_refresh,
-    judging_sessions,
-    plan_refresh,
-    refresh_sessions,
-)
+from lastaisle.training.kinds.refresh import TRUST_REGION, Refresh
+from lastaisle.training.planning import StalePlanError
+from lastaisle.training.refresh import NothingToRefreshError, finish_refresh, plan_refresh
 from lastaisle.training.train import train_candidate
 from tests.shops.made_up_shop import FIRST_DAY, events
 
@@ -50,7 +45,7 @@ def deserted(home):
     """A shop whose champion has learned two days, and 40 checkouts abandoned since."""
     home.day(2)
     home.abandoned = abandon(home, 40)
-    assert keep_new(home.lake, home.settings) == 40
+    assert record_new(home.lake, home.settings) == 40
     return home
 
 
@@ -63,15 +58,15 @@ def ids(log):
     return set(log.context["session"])
 
 
-def test_what_is_learned_and_what_judges_are_halves_of_the_last_hours(deserted):
+def test_one_half_of_the_last_hours_is_learned_and_the_other_half_judges(deserted):
     plan = planned(deserted)
-    learned, judging = refresh_sessions(plan, deserted.lake), judging_sessions(plan, deserted.lake)
+    learned, judging = Refresh().read(plan, deserted.lake), Refresh().judging_sessions(plan, deserted.lake)
     assert not ids(learned.log) & ids(judging.log)
     reach = Window(plan.window.end, plan.holdout_end, 1.0)
     fresh = ids(training_sessions(deserted.lake, reach, plan.holdout_end, None, with_ids=True).log)
     assert len(ids(judging.log)) == pytest.approx(len(fresh) / 2, rel=0.15)
     assert deserted.abandoned - ids(judging.log) <= ids(learned.log), (
-        "each abandoned session does the one or other"
+        "each abandoned session is learned or judges"
     )
     assert deserted.abandoned & ids(judging.log)
     facts = learned.metrics()
@@ -82,7 +77,7 @@ def test_what_is_learned_and_what_judges_are_halves_of_the_last_hours(deserted):
     assert len(learned.log) == targeted + facts["refresh_replayed"]
 
 
-def test_from_burst_to_champion_and_not_twice(deserted):
+def test_a_burst_leads_to_a_champion_once(deserted):
     plan = planned(deserted)
     run_id = train_candidate(plan, deserted.lake, deserted.registry)
     assert train_candidate(planned(deserted), deserted.lake, deserted.registry) == run_id, (
@@ -90,12 +85,12 @@ def test_from_burst_to_champion_and_not_twice(deserted):
     )
     report = evaluate_candidate(run_id, deserted.lake, deserted.registry)
     assert report.candidate.slices["abandoned"].targets == 4 * len(
-        deserted.abandoned & ids(judging_sessions(plan, deserted.lake).log)
+        deserted.abandoned & ids(Refresh().judging_sessions(plan, deserted.lake).log)
     )
     assert deserted.release(run_id).promote
     finish_refresh(deserted.lake, plan)
     assert deserted.registry.aliases()["champion"] == "2"
-    assert waiting(deserted.lake, REFRESHED) is None
+    assert pending_burst(deserted.lake, REFRESHED) is None
     version = deserted.lake.version("abandonments")
     finish_refresh(deserted.lake, plan)
     assert deserted.lake.version("abandonments") == version
@@ -124,7 +119,7 @@ def test_a_refresh_changes_nothing_for_the_trainings_that_follow(deserted):
     assert Ledger(deserted.lake, deserted.settings.registry.model_name).moves()[-1].to_version == "3"
 
 
-def test_what_a_plan_says(deserted):
+def test_a_plan_names_its_champion_and_bounds_how_far_items_move(deserted):
     plan = planned(deserted)
     assert (plan.kind, plan.warm_start_version, len(plan.bursts)) == ("refresh", "1", 1)
     assert TrainingPlan.from_json(plan.to_json()) == plan
@@ -132,24 +127,26 @@ def test_what_a_plan_says(deserted):
         given: planned(deserted, hyperparameters=f'{{"trust_region": {given}}}').options["trust_region"]
         for given in ("null", "0.1", "1.5")
     }
-    assert reaches == {"null": REACH, "0.1": 0.1, "1.5": REACH}, "items are held back whatever is asked"
+    assert reaches == {"null": TRUST_REGION, "0.1": 0.1, "1.5": TRUST_REGION}, (
+        "items are held back whatever is asked"
+    )
     with pytest.raises(NothingToRefreshError, match=r"40 abandoned checkouts wait .* needs 41"):
         planned(deserted, refresh_min_sessions=41)
-    assert waiting(deserted.lake, REFRESHED).sessions == 40, "they go on waiting"
+    assert pending_burst(deserted.lake, REFRESHED).sessions == 40, "they go on waiting"
 
 
-def test_no_champion_no_refresh(home):
+def test_without_a_champion_there_is_no_refresh(home):
     with pytest.raises(NothingToRefreshError, match="no champion"):
         plan_refresh(home.lake, home.settings, None)
 
 
-def test_a_refresh_rests_after_the_last(deserted):
+def test_a_refresh_waits_for_a_while_after_the_last_refresh(deserted):
     plan = planned(deserted)
     train_candidate(plan, deserted.lake, deserted.registry)
     assert planned(deserted).run_key == plan.run_key, "its own training is no reason to rest"
     finish_refresh(deserted.lake, plan)
     abandon(deserted, 80, key="more")
-    keep_new(deserted.lake, deserted.settings)
+    record_new(deserted.lake, deserted.settings)
     with pytest.raises(NothingToRefreshError, match="less than 30 minutes ago"):
         planned(deserted)
     assert planned(deserted, refresh_cooldown_minutes=0).run_key != plan.run_key
@@ -158,7 +155,7 @@ def test_a_refresh_rests_after_the_last(deserted):
 def test_shoppers_who_refuse_are_not_learned_from(home):
     home.day(2)
     abandon(home, 30, LAST_HOURS + timedelta(days=1), consent_personalization=False)
-    keep_new(home.lake, home.settings)
+    record_new(home.lake, home.settings)
     plan = plan_refresh(home.lake, home.settings, current_champion(home.lake, home.registry))
     with pytest.raises(NotEnoughDataError, match="none of its abandoned sessions"):
-        refresh_sessions(plan, home.lake)
+        Refresh().read(plan, home.lake)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lastaisle.training.similar import cluster, described, draw
+from lastaisle.training.similar import cluster, describe_clusters, draw_clusters
 from models.data.sequences import SessionLog
 
 SHELF = 12
@@ -46,7 +46,7 @@ def test_abandoned_sessions_are_never_similar(log):
     assert not set(found.similar) & set(range(10))
 
 
-def test_their_number_is_bounded_and_the_most_alike_come_first():
+def test_similar_sessions_are_bounded_in_number_and_the_most_alike_come_first():
     log = SessionLog.from_lists([["x", "y"]] * 50 + [["x", "z"]] * 50)
     abandoned = mask(log, [0, 1])
     found = cluster(log, abandoned, seed=1)
@@ -60,20 +60,20 @@ def test_the_same_sessions_give_the_same_clusters(log):
     assert np.array_equal(first.of_abandoned, second.of_abandoned)
 
 
-def test_one_item_in_all_the_shop():
+def test_a_shop_with_one_item_has_one_cluster():
     log = SessionLog.from_lists([["only"]] * 5)
     abandoned = mask(log, [0])
     found = cluster(log, abandoned, seed=1)
     assert (len(found), sorted(found.similar)) == (1, [1, 2, 3, 4])
 
 
-def test_words_and_a_picture_for_people(log):
+def test_clusters_are_described_and_drawn(log):
     abandoned = mask(log, [*range(10), *range(60, 70)])
     found = cluster(log, abandoned, seed=1)
-    told = described(log, abandoned, found)
+    told = describe_clusters(log, abandoned, found)
     assert sum(each["abandoned"] for each in told) == 20
     assert sum(each["similar"] for each in told) == len(found.similar)
     for each in told:
         assert len({item[0] for item in each["items"]}) == 1
-    axes = draw(told).axes[0]
+    axes = draw_clusters(told).axes[0]
     assert len(axes.get_yticklabels()) == len(told)

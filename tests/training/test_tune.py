@@ -95,13 +95,15 @@ def nested(store, run_id):
 
 def test_the_best_of_all_trials_is_found_and_logged(store, home):
     log = SessionLog.from_lists(sessions())
-    told, shares = [], []
-    done = tune(log, search(), store, home, progress=lambda share, _: shares.append(share), told=told.append)
+    trials, shares = [], []
+    done = tune(
+        log, search(), store, home, progress=lambda share, _: shares.append(share), on_trial=trials.append
+    )
     assert (done["finished"], done["tried"], done["failed"]) == (3, 3, 0)
     assert (done["sessions"], done["tail_sessions"], done["targets"]) == (360, 40, 160)
     assert done["trials"][0]["options"] == {"half_life": TrainingOptions().half_life}  # as they were
-    assert done["start"] == done["trials"][0]["value"] == told[0]["value"]
-    assert done["best"]["value"] == max(entry["value"] for entry in done["trials"]) == told[-1]["best"]
+    assert done["start"] == done["trials"][0]["value"] == trials[0]["value"]
+    assert done["best"]["value"] == max(entry["value"] for entry in done["trials"]) == trials[-1]["best"]
     for entry in done["trials"]:
         assert entry["value"] == pytest.approx(entry["metrics"]["mrr@20"] + entry["metrics"]["recall@20"])
     assert shares == sorted(shares)
@@ -166,7 +168,7 @@ def test_a_killed_tuning_goes_on(store, home, split, tmp_path):
     TrainingOptions.from_dict(chosen)
 
 
-def test_a_study_that_is_done_is_only_told(store, home):
+def test_a_finished_study_is_only_reported(store, home):
     log = SessionLog.from_lists(sessions())
     first = tune(log, search(), store, home)
     again = tune(log, search(), store, home)
@@ -202,7 +204,7 @@ def test_time_ends_a_tuning_after_one_trial_or_more(store, home):
     assert done["finished"] == done["tried"] == 1
 
 
-def test_a_trial_that_diverges_is_judged_as_nothing(store, home, monkeypatch):
+def test_a_trial_that_diverges_has_the_value_zero(store, home, monkeypatch):
     import dataclasses
 
     from models.counting.cooccurrence import Cooccurrence
@@ -216,10 +218,10 @@ def test_a_trial_that_diverges_is_judged_as_nothing(store, home, monkeypatch):
     assert tune(SessionLog.from_lists(sessions()), search(trials=1), store, home)["best"]["value"] == 0.0
 
 
-def test_a_trial_that_fails_ends_the_tuning_and_counts_for_nothing(store, home, monkeypatch):
+def test_a_failed_trial_ends_the_tuning_and_does_not_count(store, home, monkeypatch):
     log = SessionLog.from_lists(sessions())
     with monkeypatch.context() as patch:
-        patch.setattr("models.evaluation.ranking.rank_targets", lambda *_: 1 / 0)
+        patch.setattr("lastaisle.training.tune.rank_targets", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             tune(log, search(study="mine"), store, home)
     done = tune(log, search(study="mine", trials=1), store, home)
@@ -257,7 +259,7 @@ def test_the_lakes_window_is_tuned_without_its_last_hours(home, monkeypatch, tmp
     assert done["best"]["options"] == {"memory": 0.5}
 
 
-def test_what_cannot_be_tuned_is_said(store, home):
+def test_an_impossible_search_is_refused_with_its_reason(store, home):
     log = SessionLog.from_lists(sessions())
     with pytest.raises(NotEnoughDataError, match=r"of 90 sessions a tail of 0.1 leaves 81 .* and 36 targets"):
         tune(log.select(slice(90)), search(), store, home)

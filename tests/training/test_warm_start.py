@@ -1,4 +1,4 @@
-"""What a warm start learns from: the new sessions of its window, and a sample of all that is older."""
+"""The sessions of a warm start: the new ones of its window, and a sample of the older ones."""
 
 import dataclasses
 from datetime import UTC, datetime, timedelta
@@ -71,7 +71,7 @@ def batch(lake, plan=PLAN, learned_until=LEARNED, seed=7):
     return mini_batch(plan, lake, log, learned_until, seed)
 
 
-def test_all_that_is_new_is_learned_and_a_quarter_as_much_replayed_from_all_of_the_reach(lake):
+def test_all_new_sessions_are_learned_and_a_quarter_as_many_older_ones_replayed(lake):
     found = batch(lake)
     age = (END.timestamp() - found.log.ended_at) / 3600
     assert (age < 24).sum() == 240
@@ -84,7 +84,7 @@ def test_all_that_is_new_is_learned_and_a_quarter_as_much_replayed_from_all_of_t
     assert set(found.log.context) >= {"device_type", "started_at"}
 
 
-def test_the_new_fade_and_the_replayed_weigh_as_much_as_they_do_on_the_mean(lake):
+def test_a_replayed_session_weighs_as_much_as_new_ones_do_on_the_mean(lake):
     found = batch(lake)
     assert (found.weights[: found.replayed] == 1).all()
     fading = found.weights[found.replayed :]
@@ -92,32 +92,32 @@ def test_the_new_fade_and_the_replayed_weigh_as_much_as_they_do_on_the_mean(lake
     assert fading[-1] / fading[0] == pytest.approx(2, abs=0.01)
 
 
-def test_the_seed_decides_which_are_replayed(lake):
+def test_the_seed_decides_which_sessions_are_replayed(lake):
     first, again, other = (batch(lake, seed=seed).log.ended_at.tolist() for seed in (7, 7, 8))
     assert first == again != other
 
 
-def test_without_a_reach_the_window_alone_is_replayed(lake):
+def test_without_replay_hours_only_sessions_of_the_window_are_replayed(lake):
     found = batch(lake, dataclasses.replace(PLAN, replay_hours=0.0))
     age = (END.timestamp() - found.log.ended_at[: found.replayed]) / 3600
     assert len(age)
     assert age.max() <= 48
 
 
-def test_where_nothing_is_older_all_is_new_and_keeps_its_columns(lake):
+def test_without_older_sessions_all_are_new_and_keep_their_columns(lake):
     whole = dataclasses.replace(PLAN, window=Window(END - timedelta(days=26), END, 24), replay_hours=0.0)
     found = batch(lake, whole, learned_until=END - timedelta(days=30))
     assert (found.replayed, len(found.log)) == (0, 240 * 25)
     assert "device_type" in found.log.context
 
 
-def test_what_a_champion_of_long_ago_has_missed_before_the_window_is_no_more_than_replayed(lake):
+def test_sessions_before_the_window_are_only_replayed_even_if_an_old_champion_missed_them(lake):
     found = batch(lake, learned_until=END - timedelta(days=10))
     age = (END.timestamp() - found.log.ended_at) / 3600
     assert (age < 48).sum() == len(found.log) - found.replayed == 480
 
 
-def test_who_refused_is_not_replayed(tmp_path):
+def test_shoppers_who_refused_are_not_replayed(tmp_path):
     lake = Lake(str(tmp_path / "lake"))
     lake.append("events", sessions(days=5), key="all")
     assert batch(lake).replayed

@@ -1,4 +1,4 @@
-"""The command line: a thin skin over the same functions that the DAGs call."""
+"""The command line: each command calls the same functions as the DAGs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import typer
 from rich.logging import RichHandler
 
 from lastaisle.cli import learning, logs, tables
-from lastaisle.cli.terminal import errors
+from lastaisle.cli.terminal import errors, read_settings, where_searched
+from lastaisle.errors import MEANINGS, ExitCode
 
 app = typer.Typer(
     name="lastaisle",
     help="Session logs in, registered checkout recommendation models out.",
-    epilog="Exit codes: 0 done; 1 error, or a file left out; 2 wrong usage or settings; 3 source unreadable; "
-    "4 row counts do not add up; 5 not enough data; 6 no such version; 10 done, but the gate refused the "
-    "candidate; 11 a source's fields or a contract's change breaks; 12 a contract's version does not say "
-    "what changed; 13 something drifted. Settings come from LASTAISLE_* environment variables.",
+    epilog="Exit codes: "
+    + "; ".join(f"{code.value} {meaning}" for code, meaning in MEANINGS.items())
+    + ". Settings come from LASTAISLE_* environment variables: docs/settings.md lists them.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -44,8 +44,18 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        code = getattr(error, "exit_code", None)  # the mark of an error raised on purpose, on any floor
+        code = getattr(error, "exit_code", None)  # only errors raised on purpose have it, on any floor
         if code is None:
             raise
         errors.print(f"error: {error}", style="red", markup=False, highlight=False)
+        hint = where_searched() if _lacks_data(error, code) else ""
+        if hint:
+            errors.print(hint, markup=False, highlight=False, soft_wrap=True)
         sys.exit(code)
+
+
+def _lacks_data(error: Exception, code: int) -> bool:
+    """Tell whether an empty home explains an error: it names the home's lake, or a version is missing."""
+    if code == ExitCode.WRONG_REQUEST:  # the settings themselves may be wrong
+        return False
+    return code == ExitCode.NO_SUCH_VERSION or read_settings().lake.url in str(error)

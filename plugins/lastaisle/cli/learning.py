@@ -1,4 +1,7 @@
-"""Train, tune, evaluate, release, roll back; replay history and measure accuracy."""
+"""Commands that train, tune, evaluate, release, roll back, replay history and measure accuracy.
+
+Imports stand inside the commands, so that `--help` and other commands load nothing heavy.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from lastaisle.cli.options import REFUSED, Hyperparameters, LakeUrl, Model, Report, RunId
+from lastaisle.cli.options import Hyperparameters, LakeUrl, Model, Report, RunId
 from lastaisle.cli.terminal import (
     assignments,
     bar,
@@ -24,6 +27,7 @@ from lastaisle.cli.terminal import (
     tell_trial,
     write,
 )
+from lastaisle.errors import ExitCode
 
 if TYPE_CHECKING:
     from lastaisle.evaluation.report import EvaluationReport
@@ -40,7 +44,9 @@ def train(
     ] = None,
     model: Annotated[
         str,
-        typer.Option("--model", help="As of benchmark; default the champion's, or LASTAISLE_ARCHITECTURE."),
+        typer.Option(
+            "--model", help="A name as in benchmark; default the champion's, or LASTAISLE_ARCHITECTURE."
+        ),
     ] = "",
     hyperparameters: Hyperparameters = None,
     lake: LakeUrl = "",
@@ -48,11 +54,11 @@ def train(
 ) -> None:
     """Train a candidate on the window before the newest hours; print its MLflow run.
 
-    A refresh learns from the abandoned checkouts that wait for one, and from sessions like theirs.
+    A refresh learns from the abandoned checkouts that wait, and from sessions like them.
     """
-    from lastaisle.registry.plan import plan_window
     from lastaisle.release.release import current_champion
     from lastaisle.sessions.windows import newest_data_end
+    from lastaisle.training.planning import plan_window
     from lastaisle.training.refresh import plan_refresh
     from lastaisle.training.train import train_candidate
     from models.options import TrainingOptions
@@ -81,12 +87,16 @@ def tune(
     ] = None,
     trials: Annotated[int, typer.Option(help="Finished trials in the end, earlier ones included.")] = 20,
     minutes: Annotated[
-        float | None, typer.Option(help="Begin no trial after so many minutes; the first always begins.")
+        float | None,
+        typer.Option(help="Begin no trial after this many minutes; the first trial always begins."),
     ] = None,
-    tail: Annotated[float, typer.Option(help="Share of the sessions, the newest, that judge.")] = 0.1,
-    metric: Annotated[str, typer.Option(help="What is to be high; a sum as a@20+b@20.")] = "mrr@20+recall@20",
+    tail: Annotated[float, typer.Option(help="Share of the sessions that judge; the newest ones.")] = 0.1,
+    metric: Annotated[
+        str, typer.Option(help="The metric to maximize; a sum as a@20+b@20.")
+    ] = "mrr@20+recall@20",
     study: Annotated[
-        str, typer.Option(help="Its name, to go on with it; default made of the model and the data.")
+        str,
+        typer.Option(help="Name of the study, to continue it; by default made of the model and the data."),
     ] = "",
     data_end: Annotated[
         datetime | None, typer.Option(help="The lake's window before this moment (UTC); default the newest.")
@@ -116,7 +126,7 @@ def tune(
     )
     with bar("Tuning") as progress:
         store = open_tuning_runs(settings)
-        done = run(log, search, store, settings.home / "tuning", progress=progress, told=tell_trial)
+        done = run(log, search, store, settings.home / "tuning", progress=progress, on_trial=tell_trial)
     write(done, report)
     table = Table("trial", metric, "options", title=f"{done['study']}: {done['finished']} finished trials")
     for entry in sorted(done["trials"], key=lambda entry: -entry["value"])[:5]:
@@ -195,14 +205,14 @@ def release(
     finish_refresh(tables, plan_of(run_id, registry))
     show({**json.loads(decision.to_json()), "aliases": registry.aliases()}, report)
     if not decision.promote:
-        raise typer.Exit(REFUSED)
+        raise typer.Exit(ExitCode.CANDIDATE_REFUSED)
 
 
 def rollback(
     reason: Annotated[str, typer.Option(help="Why, for the ledger.")],
     to_version: Annotated[str, typer.Option(help="Version to return to; default the one before.")] = "",
     actor: Annotated[str, typer.Option(help="Who rolls back, for the ledger; default this user.")] = "",
-    dry_run: Annotated[bool, typer.Option(help="Only say what would move.")] = True,
+    dry_run: Annotated[bool, typer.Option(help="Only show the move; change nothing.")] = True,
     lake: LakeUrl = "",
     report: Report = None,
 ) -> None:
@@ -228,7 +238,7 @@ def online(
     lake: LakeUrl = "",
     report: Report = None,
 ) -> None:
-    """Move the champion's embeddings by the sessions that ended since; services pull the alias online."""
+    """Move the champion's embeddings by newer sessions; services pull the alias online."""
     from lastaisle.errors import NotEnoughDataError
     from lastaisle.release.online import update_online
     from lastaisle.release.release import current_champion, sync_aliases
@@ -259,7 +269,7 @@ def replay(
     chart: Annotated[Path | None, typer.Option(help="Write a chart of the periods to this PNG file.")] = None,
     report: Report = None,
 ) -> None:
-    """Replay history period by period: is learning every day worth it, and what does it cost?"""
+    """Replay history period by period, to compare the worth and the cost of learning every day."""
     from lastaisle.replay.chart import draw, tabulate
     from lastaisle.replay.log import log_replay
     from lastaisle.replay.replay import read_periods

@@ -1,4 +1,7 @@
-"""Bring logs in: from files, from topics, over HTTP, from a simulated shop."""
+"""Commands that bring logs in: from files, from topics, over HTTP, from a simulated shop.
+
+Imports stand inside the commands, so that `--help` and other commands load nothing heavy.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from rich.table import Table
 
 from lastaisle.cli.options import LakeUrl, LogFormat, Report
 from lastaisle.cli.terminal import bar, console, read_settings, show, write
+from lastaisle.errors import ExitCode
 
 if TYPE_CHECKING:
     from lastaisle.ingest.options import IngestOptions
@@ -27,18 +31,19 @@ def ingest(
     ],
     log_format: LogFormat = "canonical",
     settle: Annotated[
-        float, typer.Option(help="Leave files that changed in the last seconds for the next run.")
+        float, typer.Option(help="Leave files that changed in the last so many seconds for the next run.")
     ] = 0.0,
     accept_schema_change: Annotated[
         bool,
-        typer.Option("--accept-schema-change", help="Take in fields that vanished or changed their type."),
+        typer.Option("--accept-schema-change", help="Accept fields that vanished or changed their type."),
     ] = False,
     lake: LakeUrl = "",
     report: Report = None,
 ) -> None:
     """Ingest session logs: validate, quarantine, deduplicate, anonymize.
 
-    Of a kafka:// source, whose settings LASTAISLE_KAFKA holds, all that waits now is taken in.
+    From a kafka:// source, all messages that wait now are ingested; LASTAISLE_KAFKA holds the settings of the
+    cluster.
     """
     from lastaisle.ingest.options import IngestOptions
     from lastaisle.ingest.run import ingest as run
@@ -64,7 +69,7 @@ def ingest(
             ).to_dict()
     show(done, report)
     if done["files_failed"]:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def lag(
@@ -74,7 +79,7 @@ def lag(
     lake: LakeUrl = "",
     report: Report = None,
 ) -> None:
-    """Say how far ingestion is behind its topics: per partition, in messages and in time.
+    """Show how far ingestion is behind its topics: for each partition, in messages and in time.
 
     LASTAISLE_KAFKA holds the cluster's settings.
     """
@@ -136,8 +141,8 @@ def collect(
     """Collect events over HTTP, as Segment's clients and its webhook send them, until SIGTERM.
 
     LASTAISLE_SEGMENT_WRITE_KEYS names the keys that may send to /v1/batch, /v1/track and the like;
-    LASTAISLE_SEGMENT_SECRET is what Segment signs /segment/webhook with. An event is answered with 200 when
-    it is durable where ingestion, with the format segment, will read it.
+    LASTAISLE_SEGMENT_SECRET is the secret with which Segment signs /segment/webhook. An event is answered
+    with 200 when it is durable in the folder or topic that ingestion reads with the format segment.
     """
     from lastaisle.collect.serve import serve
 
@@ -157,7 +162,7 @@ def simulate(
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 7,
     report: Report = None,
 ) -> None:
-    """Write the logs of a simulated shop, with the truth about them in the report."""
+    """Write the logs of a simulated shop; the report holds the true counts."""
     from lastaisle.simulate import ShopOptions, write_logs
 
     options = ShopOptions(
@@ -170,9 +175,9 @@ def simulate(
     )
     with bar("Simulating") as progress:
 
-        def told(day: date, _: object) -> None:
+        def show_day(day: date, _: object) -> None:
             progress(((day - options.start).days + 1) / days, f"Simulating {day}")
 
-        written = write_logs(out, options, told).as_dict()
+        written = write_logs(out, options, show_day).as_dict()
     write(written, report)
     show({name: value for name, value in written.items() if name not in ("days", "files")}, None)

@@ -1,4 +1,4 @@
-"""Options that several commands take, and the codes they exit with."""
+"""Options that several commands take."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-
-REFUSED = 10
-BREAKING, UNMARKED = 11, 12
-DRIFTED = 13
 
 Report = Annotated[Path | None, typer.Option("--report", help="Write the report to this file, as JSON.")]
 LakeUrl = Annotated[str, typer.Option("--lake", help="Folder or URL of the lake; default LASTAISLE_LAKE.")]

@@ -1,4 +1,7 @@
-"""Look after the tables and the contracts."""
+"""Commands that look after the tables and the contracts.
+
+Imports stand inside the commands, so that `--help` and other commands load nothing heavy.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from lastaisle.cli.options import BREAKING, DRIFTED, UNMARKED, LakeUrl, Report
-from lastaisle.cli.terminal import bar, console, errors, open_stores, read_settings, write
+from lastaisle.cli.options import LakeUrl, Report
+from lastaisle.cli.terminal import bar, console, errors, open_stores, read_settings, where_searched, write
+from lastaisle.errors import ExitCode
 
 if TYPE_CHECKING:
     from lastaisle.monitor.drift.report import DriftReport
@@ -20,7 +24,7 @@ def maintain(
     table: Annotated[
         list[str] | None, typer.Option("--table", help="A table; may be repeated; default all.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option(help="Only say what would change.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Only show the changes; change nothing.")] = False,
     lake: LakeUrl = "",
     report: Report = None,
 ) -> None:
@@ -51,20 +55,24 @@ def maintain(
             f"{each.seconds:.1f}",
         )
     console.print(shown)
+    if not done:
+        errors.print(f"the lake {tables.url} has no tables: ingest some logs first", soft_wrap=True)
+        if hint := "" if lake else where_searched():
+            errors.print(hint, markup=False, highlight=False, soft_wrap=True)
 
 
 def drift(
     day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day (UTC) to look at.")],
     model: Annotated[
-        bool, typer.Option(help="Also look at what champion and previous version predict.")
+        bool, typer.Option(help="Also compare the predictions of champion and previous version.")
     ] = True,
     chart: Annotated[Path | None, typer.Option(help="Draw scores and limits to this PNG file.")] = None,
     lake: LakeUrl = "",
     report: Report = None,
 ) -> None:
-    """Say what drifted on a day against the seven days before, by limits learned from the table `drift`.
+    """Show what drifted on a day against the seven days before, by limits learned from the table `drift`.
 
-    Exits with 0 if nothing did, 13 if something did.
+    Exits with 0 if nothing drifted, and with 13 if something drifted.
     """
     from lastaisle.lake.tables import DRIFT
     from lastaisle.monitor.drift.chart import draw
@@ -81,19 +89,20 @@ def drift(
         draw(tables.scan(DRIFT).to_pylist(), chart, day.date())
         console.print(f"chart: {chart}")
     if done.alarms:
-        raise typer.Exit(DRIFTED)
+        raise typer.Exit(ExitCode.DRIFTED)
 
 
 def abandonment(lake: LakeUrl = "", report: Report = None) -> None:
-    """Keep the checkouts that were abandoned, and tell of those that are new; each session counts once.
+    """Keep the abandoned checkouts, and announce the new ones; each session counts once.
 
-    Told, as one message without persons or sessions, is LASTAISLE_CONTROL_TOPIC, where it is set (with
-    LASTAISLE_KAFKA). Exits with 0, also when nothing is new.
+    Where LASTAISLE_CONTROL_TOPIC is set (with LASTAISLE_KAFKA), one message without persons or sessions is
+    sent there. Exits with 0, also when nothing is new.
     """
     from lastaisle.kafka.connection import KafkaConnection
     from lastaisle.kafka.control import control_topic, send_control
     from lastaisle.lake.opening import open_lake
-    from lastaisle.sessions.abandonment import Burst, detect
+    from lastaisle.monitor.abandonment import detect
+    from lastaisle.sessions.abandonments import Burst
 
     settings = read_settings(lake)
     address = settings.abandonment.control_topic
@@ -111,7 +120,7 @@ def abandonment(lake: LakeUrl = "", report: Report = None) -> None:
 
 
 def _table_of(done: DriftReport) -> Table:
-    """Lay out the alarms, or where there are none what came nearest to its limit."""
+    """Lay out the alarms; without alarms, the measures that came nearest to their limits."""
     shown = done.alarms or sorted(done.findings, key=lambda each: -each.excess)[:5]
     title = f"{done.day}: {len(done.alarms)} alarms in {len(done.findings)} comparisons"
     table = Table("feature", "segment", "measure", "score", "limit", "what changed", title=title)
@@ -149,4 +158,4 @@ def diff(
     if problem:
         errors.print(f"error: {problem}", style="red", markup=False, highlight=False)
     if problem or found.breaking:
-        raise typer.Exit(UNMARKED if problem else BREAKING)
+        raise typer.Exit(ExitCode.UNMARKED_CHANGE if problem else ExitCode.BREAKING_CHANGE)

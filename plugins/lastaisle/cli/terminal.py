@@ -1,8 +1,9 @@
-"""What every command needs: settings, stores, and ways to show what is going on and what was done."""
+"""What every command needs: settings, stores, progress bars and reports."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from lastaisle.settings import Settings
+from lastaisle.settings.home import find_home
+from lastaisle.settings.settings import HOME
 
 if TYPE_CHECKING:
     from lastaisle.lake import Lake
@@ -24,9 +27,25 @@ errors = Console(stderr=True)
 
 
 def read_settings(lake: str = "") -> Settings:
-    """Read the settings; the lake that is given goes before theirs."""
-    settings = Settings.from_env()
+    """Read the settings, with the home that `find_home` finds; a lake that is given goes before theirs."""
+    home = find_home(os.environ, Path.cwd()).path
+    settings = Settings.from_env({**os.environ, HOME: str(home)})
     return settings.replace(lake=lake) if lake else settings
+
+
+def where_searched() -> str:
+    """Say where the home was looked for, and what to do; empty if LASTAISLE_HOME names it or it has tables.
+
+    For errors that an empty lake explains: the reader may have made the lake in another folder.
+    """
+    found = find_home(os.environ, Path.cwd())
+    if not found.searched or any((found.path / "lake").glob("*/_delta_log")):
+        return ""
+    return (
+        f"{HOME} is not set, and no lake with tables was found in: "
+        f"{', '.join(str(place) for place in found.searched)}. Change to the folder in which the lake was "
+        f"made, set {HOME} to its .lastaisle folder, or name the lake by --lake."
+    )
 
 
 def open_stores(lake: str) -> tuple[Settings, Lake, Registry]:

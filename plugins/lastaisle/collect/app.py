@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse, Response
 from lastaisle.collect.body import parse, read_body
 from lastaisle.collect.calls import BATCHES, KINDS, Call, calls_of_request, calls_of_webhook
 from lastaisle.collect.credentials import Credentials, basic_user
-from lastaisle.collect.metrics import Metrics
+from lastaisle.collect.metrics import MEDIA_TYPE, Metrics
 from lastaisle.collect.refusal import BusyError, RefusedError
 from lastaisle.collect.sink import Sink
 
@@ -29,10 +29,10 @@ _ACCEPTED = orjson.dumps({"success": True})
 
 @dataclass(frozen=True)
 class Limits:
-    """What bounds the collector's memory.
+    """The limits that bound the collector's memory.
 
     Attributes:
-        body_bytes: the most a request may carry; Segment's own limit is 500 KB.
+        body_bytes: the most bytes of a request's body; Segment's own limit is 500 KB.
         requests: the most requests at once.
     """
 
@@ -44,9 +44,9 @@ def create_app(sink: Sink, credentials: Credentials, limits: Limits | None = Non
     """Return the application.
 
     Args:
-        sink: open; the application closes it when it shuts down.
-        credentials: what callers are checked against.
-        limits: see there.
+        sink: an open sink; the application closes it when it shuts down.
+        credentials: the keys that callers are checked against.
+        limits: see `Limits`.
     """
     collector = Collector(sink, credentials, limits or Limits())
 
@@ -67,7 +67,7 @@ def create_app(sink: Sink, credentials: Credentials, limits: Limits | None = Non
 class Collector:
     """Answers requests: 200 says that every call of the request is durable.
 
-    Nothing of a request but its calls is stored or logged: neither address nor credentials.
+    Only the calls of a request are stored. Addresses and credentials are neither stored nor logged.
     """
 
     def __init__(self, sink: Sink, credentials: Credentials, limits: Limits) -> None:
@@ -93,9 +93,7 @@ class Collector:
         """Show the metrics to those who hold a write key or the secret."""
         if not self.credentials.know_reader(basic_user(request.headers.get("authorization", ""))):
             return self._refuse(_unauthorized("give a write key as the user name of Basic authorization"))
-        return PlainTextResponse(
-            self.metrics.render(self.sink.waiting), media_type="text/plain; version=0.0.4"
-        )
+        return Response(self.metrics.render(self.sink.waiting), media_type=MEDIA_TYPE)
 
     async def _take(
         self, endpoint: str, read: Callable[[Request], Awaitable[list[Call]]], request: Request
@@ -142,10 +140,10 @@ class Collector:
     def _refuse(self, refusal: RefusedError) -> Response:
         """Answer as Segment's clients understand it.
 
-        Its Webhooks destination retries 5xx alone, and its clients take 503 with Retry-After as they take
-        429: hence 503 also where there is only too much at once.
+        Segment's Webhooks destination retries only 5xx, and Segment's clients treat 503 with Retry-After as
+        429. So the answer is 503 also where there are only too many requests at once.
         """
-        self.metrics.refused[refusal.code] += 1
+        self.metrics.refused(refusal.code)
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if refusal.status == 503 else None
         content = {"success": False, "code": refusal.code, "message": str(refusal)}
         return Response(orjson.dumps(content), refusal.status, headers, "application/json")

@@ -1,4 +1,4 @@
-"""Read a request's body in bounded memory and time, packed or not, and parse it."""
+"""Read the body of a request in bounded memory and time, unpack it where it is gzip, and parse it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 
     Args:
         request: the request.
-        limit: the most bytes it may have, before and after unpacking.
+        limit: the most bytes that the body may have, before and after unpacking.
 
     Raises:
         RefusedError: 413 too large, 415 packed in an unknown way, 400 damaged or cut off, 408 too slow.
@@ -43,10 +43,11 @@ async def read_body(request: Request, limit: int) -> bytes:
 def parse(body: bytes) -> Any:
     """Parse a body of JSON.
 
-    Half a character, which browsers cut out of emoji, becomes U+FFFD: it must not cost the rest of a batch.
+    Browsers sometimes cut an emoji in half. Such half a character becomes U+FFFD, so that the rest of the
+    batch is kept.
 
     Raises:
-        RefusedError: 400, it is no JSON.
+        RefusedError: 400, the body is no JSON.
     """
     try:
         return orjson.loads(body)

@@ -1,4 +1,4 @@
-"""Turn what a request carries into calls as Segment itself would store them, one line of JSON each."""
+"""Turn requests into calls as Segment itself would store them: one line of JSON for each call."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from lastaisle.collect.refusal import RefusedError
 
 KINDS = ("track", "page", "identify", "screen", "group", "alias")
 BATCHES = ("batch", "import")
-EXPANSION = 16  # how many times its own limit a body may grow when what its calls share is copied into each
+EXPANSION = (
+    16  # a batch's shared fields are copied into each call: the calls may have this many times the limit
+)
 
 
 class Call(NamedTuple):
@@ -33,19 +35,20 @@ class Call(NamedTuple):
 def calls_of_request(endpoint: str, body: Any, received: datetime, limit: int) -> list[Call]:
     """Complete the calls of a request to the tracking API.
 
-    As Segment does: a batch's context, integrations and sentAt hold for each of its calls, unless the call
-    has its own; `timestamp` is moved by what the sender's clock is off, `originalTimestamp` is as it was
-    sent; `receivedAt` is now. Unlike Segment, the sender's IP address is dropped. What a call must contain
-    is for the data contract to say: here it is only stored.
+    The calls become as Segment would make them. The context, integrations and sentAt of a batch hold for
+    each of its calls, unless the call has its own. `timestamp` is corrected by the error of the sender's
+    clock, `originalTimestamp` keeps the time that was sent, and `receivedAt` is now. Unlike Segment, the
+    collector drops the sender's IP address. The data contract checks the content of the calls later: the
+    collector only stores them.
 
     Args:
         endpoint: one of KINDS or BATCHES.
         body: the request's body, parsed.
-        received: when it arrived, in UTC.
+        received: when the request arrived, in UTC.
         limit: the most bytes of a body.
 
     Raises:
-        RefusedError: 400, it holds no calls; 413, the calls together are too large.
+        RefusedError: 400, the body holds no calls; 413, the calls together are too large.
     """
     if not isinstance(body, dict):
         raise RefusedError(400, "not_an_object", f"the body should be a JSON object, received {_kind(body)}")
@@ -65,10 +68,10 @@ def calls_of_request(endpoint: str, body: Any, received: datetime, limit: int) -
 
 
 def calls_of_webhook(body: Any, received: datetime, limit: int) -> list[Call]:
-    """Take the calls that Segment forwards: one, or a list of them, complete but for what is missing.
+    """Take the calls that Segment forwards, one or a list, and add `receivedAt` where it is missing.
 
     Raises:
-        RefusedError: as calls_of_request.
+        RefusedError: as `calls_of_request` does.
     """
     calls = _objects(body if isinstance(body, list) else [body], "the body")
     for call in calls:
@@ -88,7 +91,7 @@ def _objects(calls: Any, where: str) -> list[dict[str, Any]]:
 
 
 def _share(call: dict[str, Any], shared: Mapping[str, Any]) -> None:
-    """Put into a call what its batch says for all; the call's own values win."""
+    """Copy the shared fields of a batch into a call; the call's own values win."""
     for name in ("context", "integrations"):
         common, own = shared.get(name), call.get(name)
         if isinstance(common, dict) and isinstance(own, dict | None):
@@ -98,16 +101,16 @@ def _share(call: dict[str, Any], shared: Mapping[str, Any]) -> None:
 
 
 def _correct(call: dict[str, Any], late: timedelta, received: str) -> None:
-    """Move a call's time by what the sender's clock is off: receivedAt - sentAt.
+    """Correct a call's time by the error of the sender's clock, which is receivedAt - sentAt.
 
-    A time that cannot be read stays as it is, for the data contract to refuse.
+    A time that cannot be read stays as it is: the data contract will refuse it.
     """
-    told = call.get("timestamp")
-    if told is None:
+    sent = call.get("timestamp")
+    if sent is None:
         call["timestamp"] = call.get("originalTimestamp") or received
     elif call.get("originalTimestamp") is None:
-        call["originalTimestamp"] = told
-        if moment := _time(told):
+        call["originalTimestamp"] = sent
+        if moment := _time(sent):
             with suppress(OverflowError):
                 call["timestamp"] = _text(moment + late)
 
@@ -127,23 +130,25 @@ def _lines(calls: list[dict[str, Any]], limit: int) -> list[Call]:
         room -= len(line)
         if room < 0:
             raise RefusedError(
-                413, "too_large", "the calls are too large with what their batch says for each of them"
+                413,
+                "too_large",
+                "the calls are too large once the shared fields of their batch are copied into each",
             )
         done.append(Call(str(user).encode(), line))
     return done
 
 
 def _made_id(call: Mapping[str, Any]) -> str:
-    """Return an id for a call that has none: the same again for the same call, if it says when it was."""
+    """Return an id for a call that has none; a call with a time gets the same id when it is sent again."""
     if call.get("originalTimestamp") is None:
         return f"made-{uuid4()}"
     moving = ("receivedAt", "sentAt", "timestamp")
-    told = {name: value for name, value in call.items() if name not in moving}
-    return f"made-{hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]}"
+    fixed = {name: value for name, value in call.items() if name not in moving}
+    return f"made-{hashlib.sha256(orjson.dumps(fixed, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]}"
 
 
 def _time(text: Any) -> datetime | None:
-    """Read an ISO 8601 time; None where it is none, or does not say its zone."""
+    """Read an ISO 8601 time; None if the text is no time, or has no zone."""
     try:
         moment = datetime.fromisoformat(text)
     except (ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""Who may send: holders of a write key, and Segment itself, which signs with a shared secret."""
+"""Check who sends: a holder of a write key, or Segment itself, which signs with a shared secret."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lastaisle.settings import Settings, SettingsError
 
 @dataclass(frozen=True)
 class Credentials:
-    """What callers are checked against; every comparison takes the same time, whatever was sent.
+    """The keys that callers are checked against; a comparison takes the same time for right and wrong keys.
 
     Attributes:
-        write_keys: of the sources that may send; none closes the tracking API.
-        secret: with which Segment signs; empty closes the webhook.
+        write_keys: the keys that may send; without any, the tracking API is closed.
+        secret: the secret with which Segment signs; if it is empty, the webhook is closed.
     """
 
     write_keys: tuple[str, ...] = field(default=(), repr=False)
@@ -24,10 +24,10 @@ class Credentials:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Credentials:
-        """Read them from LASTAISLE_SEGMENT_WRITE_KEYS and LASTAISLE_SEGMENT_SECRET.
+        """Read the credentials from LASTAISLE_SEGMENT_WRITE_KEYS and LASTAISLE_SEGMENT_SECRET.
 
         Raises:
-            SettingsError: neither is set, so that the collector could not tell who is calling.
+            SettingsError: neither variable is set, so the collector could not check who is calling.
         """
         given = settings.collector.segment_write_keys.get_secret_value()
         keys = tuple(key.strip() for key in given.split(",") if key.strip())
@@ -40,16 +40,16 @@ class Credentials:
         return cls(keys, secret)
 
     def know(self, key: str) -> bool:
-        """Return whether it is one of the write keys."""
+        """Return whether a key is one of the write keys."""
         return sum(hmac.compare_digest(key.encode(), known.encode()) for known in self.write_keys) > 0
 
     def know_reader(self, key: str) -> bool:
-        """Return whether it may read the metrics: a write key, or the secret."""
+        """Return whether a key may read the metrics: every write key may, and the secret."""
         secret = bool(self.secret) and hmac.compare_digest(key.encode(), self.secret.encode())
         return self.know(key) or secret
 
     def signed(self, body: bytes, signature: str) -> bool:
-        """Return whether a signature is the hex HMAC-SHA1 of a body, as Segment's Webhooks have it."""
+        """Return whether a signature is the hex HMAC-SHA1 of a body, as Segment's Webhooks send it."""
         if not self.secret:
             return False
         expected = hmac.new(self.secret.encode(), body, "sha1").hexdigest()
@@ -60,7 +60,7 @@ def basic_user(authorization: str) -> str:
     """Return the user name of a Basic authorization header, where Segment's clients put the write key.
 
     Returns:
-        The name; empty where the header is of another kind, or broken.
+        The name; empty if the header is of another kind, or damaged.
     """
     scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":

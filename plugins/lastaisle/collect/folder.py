@@ -1,4 +1,4 @@
-"""Keep calls in the landing folder; requests that come together share one write to the disk."""
+"""Keep calls in the landing folder; requests that arrive together share one write to the disk."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class FolderOptions:
     Attributes:
         file_bytes: a file this large is published.
         file_seconds: a file this old is published.
-        early_seconds: how long before an hour ends its last file is published, so that the ingestion of an
-            hour or a day, which starts when it is over, finds all of it.
-        waiting_bytes: the most that may wait for the disk.
+        early_seconds: the last file of an hour is published this long before the hour ends. The ingestion of
+            an hour or a day starts at its end, and so finds all of its files.
+        waiting_bytes: the most bytes that may wait for the disk.
     """
 
     file_bytes: int = 256 << 20
@@ -40,14 +40,14 @@ class FolderOptions:
 
 
 class FolderSink:
-    """One thread writes all that waits, syncs it, and then answers all whose calls were in it.
+    """One thread writes all waiting calls, syncs the file, and then answers the requests of these calls.
 
     Args:
-        settings: `source` names the folder of each partition, as ingestion reads it.
-        options: see there.
+        settings: `sources.address` names the folder of each partition, as ingestion reads it.
+        options: see `FolderOptions`.
 
     Raises:
-        SettingsError: `source` is no local folder.
+        SettingsError: `sources.address` is no local folder.
     """
 
     def __init__(self, settings: Settings, options: FolderOptions | None = None) -> None:
@@ -71,7 +71,7 @@ class FolderSink:
         self._writer = Thread(target=self._write, name="landing", daemon=True)
 
     def open(self) -> None:
-        """Recover what an earlier collector left, and begin.
+        """Recover the files of an earlier collector, and begin.
 
         Raises:
             SettingsError: the folder cannot be written to.
@@ -88,7 +88,7 @@ class FolderSink:
 
         Raises:
             BusyError: the disk is behind.
-            StorageError: the disk refused them.
+            StorageError: the disk refused the calls.
         """
         if not self._writer.is_alive():
             raise StorageError("the collector is ending")
@@ -103,7 +103,7 @@ class FolderSink:
         await done
 
     def close(self) -> None:
-        """Write what waits, publish the file, end."""
+        """Write the waiting calls, publish the file, end."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -124,7 +124,7 @@ class FolderSink:
                 self._publish(self._file)
 
     def _commit(self, group: list[tuple[bytes, asyncio.Future[None]]]) -> None:
-        """Make a group durable, and answer those who wait for it."""
+        """Make a group of calls durable, and answer the requests that wait for it."""
         data = b"".join([data for data, _ in group])
         stored = False
         try:
@@ -133,7 +133,7 @@ class FolderSink:
             self._file.append(data)
             stored = True
         except OSError as error:
-            log.error("the landing folder %s refuses what is written: %s", self.root, error)
+            log.error("cannot write to the landing folder %s: %s", self.root, error)
             if self._file:
                 self._publish(self._file)
         finally:
@@ -152,13 +152,15 @@ class FolderSink:
         return LandingFile(self._folder(), datetime.now(UTC))
 
     def _publish(self, file: LandingFile) -> None:
-        """End a file; where that fails it keeps its unfinished name, and is recovered with the next one."""
+        """Publish a file; if that fails, it keeps its unfinished name and is recovered with the next file."""
         self._file = None
         try:
             file.publish(self._folder())
         except OSError as error:
             self._left_behind = True
-            log.error("cannot publish %s, what is in it comes with a later file: %s", file.path, error)
+            log.error(
+                "cannot publish %s, its calls will be published with a later file: %s", file.path, error
+            )
 
     def _recover(self) -> None:
         recover(self.root, self._folder())
@@ -180,5 +182,5 @@ def _answer(done: asyncio.Future[None], stored: bool) -> None:
     if stored:
         done.set_result(None)
     else:
-        refused = "the landing folder refuses what is written; the collector's log says why"
+        refused = "the landing folder cannot be written to; the collector's log says why"
         done.set_exception(StorageError(refused))

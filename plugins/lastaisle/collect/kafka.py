@@ -27,7 +27,7 @@ _DEFAULTS = {
     "compression.type": "lz4",
     "partitioner": "murmur2_random",  # as Java's producers, which may write to the same topic
     "queue.buffering.max.messages": 500_000,
-    "delivery.timeout.ms": 10_000,  # a client of Segment's waits 15 s for its answer
+    "delivery.timeout.ms": 10_000,  # Segment's clients wait 15 s for their answer
 }
 
 
@@ -35,7 +35,7 @@ class KafkaSink:
     """Produces calls, and waits for the brokers to say that all replicas in sync have them.
 
     Args:
-        connection: to the cluster.
+        connection: the connection to the cluster.
         topic: an existing topic.
     """
 
@@ -50,11 +50,11 @@ class KafkaSink:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> KafkaSink:
-        """Make the sink that `source` names.
+        """Make the sink of the topic that the setting names.
 
         Raises:
-            SettingsError: it names several topics.
-            KafkaSourceError: it names none, or LASTAISLE_KAFKA does not say how to reach the cluster.
+            SettingsError: the address names several topics.
+            KafkaSourceError: it names no topic, or LASTAISLE_KAFKA does not say how to reach the cluster.
         """
         source = parse_source(settings.sources.address)
         if len(source.topics) != 1:
@@ -65,7 +65,7 @@ class KafkaSink:
         """Reach the cluster, and begin.
 
         Raises:
-            SettingsError: it cannot be reached, or has no such topic.
+            SettingsError: the cluster cannot be reached, or has no such topic.
         """
         from confluent_kafka import KafkaException
 
@@ -87,7 +87,7 @@ class KafkaSink:
 
         Raises:
             BusyError: the brokers are behind.
-            StorageError: they do not have every call.
+            StorageError: the brokers do not have every call.
         """
         size = sum([len(call.line) for call in calls])
         if not self._poller.is_alive():
@@ -103,7 +103,7 @@ class KafkaSink:
             self.waiting -= size
 
     def close(self) -> None:
-        """Wait for what was produced, and end."""
+        """Wait for the calls that were produced, and end."""
         self._producer.flush(REACH_SECONDS)
         self._ended.set()
         self._poller.join()
@@ -123,7 +123,7 @@ class KafkaSink:
             delivery.report(refused, None, len(messages) - taken)
 
     def _renew(self) -> None:
-        """Replace a producer that failed for good; whoever waits for it is told so."""
+        """Replace a producer that failed for good; the requests that wait for it fail."""
         old, self._producer, self._broken = self._producer, self._make_producer(), False
         old.purge()
         old.poll(0)
@@ -136,7 +136,7 @@ class KafkaSink:
             self._producer.poll(0.1)
 
     def _note(self, error: Any) -> None:
-        """Hear of errors that concern no single message."""
+        """Note an error that concerns no single message."""
         self._broken = self._broken or error.fatal()
         log.warning("Kafka: %s", error.str())
 

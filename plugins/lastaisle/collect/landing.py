@@ -54,7 +54,7 @@ class LandingFile:
         self.size += len(data)
 
     def publish(self, folder: Path) -> Path | None:
-        """Give the file its final name, with what was made durable and nothing more; close it.
+        """Give the file its final name, with the durable lines and nothing more; close it.
 
         Args:
             folder: of the partition that it becomes part of.
@@ -72,7 +72,7 @@ class LandingFile:
 
 
 def recover(root: Path, folder: Path) -> list[Path]:
-    """Publish what a collector left when it was killed; a torn last line was never acknowledged and goes.
+    """Publish the files that a killed collector left; a torn last line was never acknowledged and is removed.
 
     Args:
         root: below which to look.
@@ -83,7 +83,7 @@ def recover(root: Path, folder: Path) -> list[Path]:
         The published files.
 
     Raises:
-        OSError: they cannot be read or written.
+        OSError: the files cannot be read or written.
     """
     published = []
     for path in sorted(root.rglob(f"segment-*.jsonl{UNFINISHED}")):

@@ -1,58 +1,65 @@
-"""What the collector counts, in the text format that Prometheus reads."""
+"""The collector's counters, in the text format that Prometheus reads."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter
+from typing import Final
 
-BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+MEDIA_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
 
 class Metrics:
-    """Counters of one process; only its event loop writes them."""
+    """The counters of one application, in a registry of their own."""
 
     def __init__(self) -> None:
-        self.accepted: Counter[str] = Counter()
-        self.refused: Counter[str] = Counter()
-        self.bytes = 0
-        self._latencies = [0] * (len(BUCKETS) + 1)
-        self._seconds = 0.0
+        # They would be a second series for each counter, which says only when the counter began.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry = CollectorRegistry()
+        self._accepted = Counter(
+            "lastaisle_collect_accepted_total",
+            "Calls that are durable and were acknowledged.",
+            ["endpoint"],
+            registry=self._registry,
+        )
+        self._refused = Counter(
+            "lastaisle_collect_refused_total",
+            "Requests that were refused.",
+            ["reason"],
+            registry=self._registry,
+        )
+        self._bytes = Counter(
+            "lastaisle_collect_bytes_total", "Bytes of the lines that are durable.", registry=self._registry
+        )
+        self._waiting = Gauge(
+            "lastaisle_collect_waiting_bytes",
+            "Bytes that the sink has not made durable yet.",
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "lastaisle_collect_sink_seconds",
+            "Time until the calls of a request were durable.",
+            buckets=BUCKETS,
+            registry=self._registry,
+        )
 
     def stored(self, endpoint: str, calls: int, size: int, seconds: float) -> None:
-        """Count calls that became durable, and how long their sink took."""
-        self.accepted[endpoint] += calls
-        self.bytes += size
-        self._latencies[bisect_left(BUCKETS, seconds)] += 1
-        self._seconds += seconds
+        """Count calls that became durable, their bytes, and the seconds that their sink took."""
+        self._accepted.labels(endpoint).inc(calls)
+        self._bytes.inc(size)
+        self._seconds.observe(seconds)
 
-    def render(self, waiting: int) -> str:
-        """Return all of it, with the bytes that wait for the sink now."""
-        lines = [
-            "# HELP lastaisle_collect_accepted_total Calls that are durable and were acknowledged.",
-            "# TYPE lastaisle_collect_accepted_total counter",
-            *(
-                f'lastaisle_collect_accepted_total{{endpoint="{name}"}} {count}'
-                for name, count in sorted(self.accepted.items())
-            ),
-            "# HELP lastaisle_collect_refused_total Requests that were refused.",
-            "# TYPE lastaisle_collect_refused_total counter",
-            *(
-                f'lastaisle_collect_refused_total{{reason="{name}"}} {count}'
-                for name, count in sorted(self.refused.items())
-            ),
-            "# HELP lastaisle_collect_bytes_total Bytes of the lines that are durable.",
-            "# TYPE lastaisle_collect_bytes_total counter",
-            f"lastaisle_collect_bytes_total {self.bytes}",
-            "# HELP lastaisle_collect_waiting_bytes Bytes that the sink has not made durable yet.",
-            "# TYPE lastaisle_collect_waiting_bytes gauge",
-            f"lastaisle_collect_waiting_bytes {waiting}",
-            "# HELP lastaisle_collect_sink_seconds Time until the calls of a request were durable.",
-            "# TYPE lastaisle_collect_sink_seconds histogram",
-        ]
-        total = 0
-        for bound, count in zip((*BUCKETS, "+Inf"), self._latencies, strict=True):
-            total += count
-            lines.append(f'lastaisle_collect_sink_seconds_bucket{{le="{bound}"}} {total}')
-        lines.append(f"lastaisle_collect_sink_seconds_sum {self._seconds:.6f}")
-        lines.append(f"lastaisle_collect_sink_seconds_count {total}")
-        return "\n".join(lines) + "\n"
+    def refused(self, reason: str) -> None:
+        """Count a request that was refused."""
+        self._refused.labels(reason).inc()
+
+    def render(self, waiting: int) -> bytes:
+        """Return all series.
+
+        Args:
+            waiting: the bytes that wait for the sink now.
+        """
+        self._waiting.set(waiting)
+        return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""Why a request is refused, as HTTP says it."""
+"""The reasons for which a request is refused, as HTTP statuses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from lastaisle.errors import LastaisleError
 
 
 class RefusedError(LastaisleError):
-    """A request that is not acknowledged: its sender must not take its calls for stored.
+    """A request that is not acknowledged: its sender must not assume that its calls are stored.
 
     Attributes:
         status: the HTTP status.
@@ -20,14 +20,14 @@ class RefusedError(LastaisleError):
 
 
 class BusyError(RefusedError):
-    """More is going on than fits into memory; the sender shall come again."""
+    """More is waiting than fits into memory; the sender shall try again."""
 
     def __init__(self, message: str) -> None:
         super().__init__(503, "busy", message)
 
 
 class StorageError(RefusedError):
-    """What was sent could not be made durable; the sender shall come again."""
+    """The calls could not be made durable; the sender shall try again."""
 
     def __init__(self, message: str) -> None:
         super().__init__(503, "storage", message)

@@ -13,12 +13,12 @@ def serve(settings: Settings, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT; requests that are being answered then are answered.
 
     Args:
-        settings: `source` says where calls go, the `segment_` settings who may send them.
+        settings: `sources.address` says where the calls go, `collector` says who may send them.
         host: the address to listen on.
         port: the port to listen on.
 
     Raises:
-        SettingsError: there are no credentials, or the place cannot be written to.
+        SettingsError: there are no credentials, or the folder or topic cannot be written to.
     """
     import uvicorn
 
@@ -40,10 +40,10 @@ def serve(settings: Settings, host: str, port: int) -> None:
 
 
 def sink_of(settings: Settings) -> Sink:
-    """Return the sink that `source` names: a Kafka topic, or a landing folder.
+    """Return the sink that `sources.address` names: a Kafka topic, or a landing folder.
 
     Raises:
-        SettingsError: it names neither.
+        SettingsError: the address names neither.
     """
     if settings.sources.address.startswith("kafka://"):
         from lastaisle.collect.kafka import KafkaSink

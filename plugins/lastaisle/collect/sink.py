@@ -1,4 +1,4 @@
-"""Where calls are made durable."""
+"""The interface of the places that make calls durable."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from lastaisle.collect.calls import Call
 
 
 class Sink(Protocol):
-    """A place that keeps calls for ingestion, whatever dies afterwards."""
+    """A place that keeps calls for ingestion, also if the collector is killed afterwards."""
 
     def open(self) -> None:
         """Begin.
 
         Raises:
-            LastaisleError: it cannot be written to.
+            LastaisleError: the place cannot be written to.
         """
 
     async def append(self, calls: Sequence[Call]) -> None:
@@ -23,11 +23,11 @@ class Sink(Protocol):
 
         Raises:
             BusyError: too much is waiting already; nothing was kept.
-            StorageError: they are not durable, though some may have been kept.
+            StorageError: the calls are not durable, though some may have been kept.
         """
 
     def close(self) -> None:
-        """End, with all that was appended in its place."""
+        """End, with all appended calls in their place."""
 
     @property
     def waiting(self) -> int:

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lastaisle.evaluation.churn import churn_of
 from lastaisle.evaluation.measure import measure, slices_of
 from lastaisle.evaluation.plots import comparison, slice_bars
 from lastaisle.evaluation.quarantine import quarantined_share
-from lastaisle.evaluation.report import CHURN, EvaluationReport
+from lastaisle.evaluation.report import CHURN, PAIRED_LEVEL, Evaluation, EvaluationReport
 from lastaisle.lake.tables import EVENTS
 from lastaisle.registry.ledger import Ledger
 from lastaisle.registry.plan import TrainingPlan
-from lastaisle.registry.registry import PLAN
-from lastaisle.release.gate import GateRules
-from lastaisle.sessions.windows import evaluation_sessions, training_sessions
-from lastaisle.training.refresh import abandoned_in, judging_sessions
+from lastaisle.registry.tags import PLAN
+from lastaisle.sessions.windows import training_sessions
+from lastaisle.training.kinds import kind_for
+from models.data.sequences import decay_weights, next_item_examples
+from models.evaluation.ranking import rank_targets
+from models.recommender import create
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from lastaisle.lake.lake import Lake
     from lastaisle.registry.registry import Registry
-    from models.data.sequences import SessionLog
+    from models.data.sequences import Examples, SessionLog
     from models.options import Progress
     from models.recommender import Recommender
 
@@ -35,12 +41,20 @@ def evaluate_candidate(
     registry: Registry,
     progress: Progress | None = None,
     *,
-    rules: GateRules | None = None,
+    level: float = PAIRED_LEVEL,
 ) -> EvaluationReport:
     """Measure the candidate of a run beside champion, popularity and co-occurrence; log it to the run.
 
-    Every next item of the sessions that started after the window is ranked among all items. Called again it
-    returns the same report, unless the champion has changed and the candidate is still undecided.
+    Every next item of the judging sessions is ranked among all items. The plan's kind says which sessions
+    judge. A second call returns the same report, unless the champion has changed and the gate has not decided
+    on the candidate.
+
+    Args:
+        run_id: the run of the candidate.
+        lake: where the tables are.
+        registry: where the models are.
+        progress: called from time to time with the share that is done.
+        level: level of the intervals of the differences between two models.
     """
     ledger = Ledger(lake, registry.model_name)
     champion = ledger.standing().champion
@@ -54,7 +68,7 @@ def evaluate_candidate(
         champion,
         lake=lake,
         registry=registry,
-        rules=rules or GateRules(),
+        level=level,
         progress=progress,
     )
     _log(report, registry)
@@ -62,7 +76,7 @@ def evaluate_candidate(
 
 
 def plan_of(run_id: str, registry: Registry) -> TrainingPlan:
-    """Return the plan that a run was trained by."""
+    """Return the plan of the training that a run holds."""
     return TrainingPlan.from_json(registry.tags(run_id)[PLAN])
 
 
@@ -84,57 +98,59 @@ def _evaluate(
     *,
     lake: Lake,
     registry: Registry,
-    rules: GateRules,
+    level: float,
     progress: Progress | None,
 ) -> EvaluationReport:
-    from models.data.sequences import next_item_examples
-    from models.evaluation.ranking import rank_targets
-
-    version = plan.lake_versions.get(EVENTS)
-    if plan.kind == "refresh":
-        read = judging_sessions(plan, lake)
-    else:
-        read = evaluation_sessions(lake, plan.window.end, plan.holdout_end, version)
-    log = read.log
+    kind, version = kind_for(plan), plan.lake_versions.get(EVENTS)
+    read = kind.judging_sessions(plan, lake)
     trained_on = training_sessions(lake, plan.window, plan.holdout_end, version).log
-    examples = next_item_examples(log)
+    examples = next_item_examples(read.log)
+    slices = slices_of(examples, trained_on)
+    for name, sessions in kind.judging_slices(plan, lake, read.log).items():
+        if (targets := sessions[examples.session]).any():
+            slices[name] = targets
     recommenders = {"candidate": registry.load_recommender(run_id)}
     if champion is not None:
         recommenders["champion"] = registry.load_recommender(registry.run_of(champion))
     recommenders |= _baselines(plan, trained_on)
-    rankings = {name: rank_targets(model, examples, 20, progress) for name, model in recommenders.items()}
-    churn = None
-    if champion is not None:
-        lists = [(rankings[name], recommenders[name].vocabulary) for name in ("candidate", "champion")]
-        churn = churn_of(*lists)
-    slices = slices_of(examples, trained_on)
-    if plan.kind == "refresh":
-        abandoned = abandoned_in(log, lake, plan)[examples.session]
-        if abandoned.any():
-            slices["abandoned"] = abandoned
-    models = measure(rankings, slices, rules.level, churn)
-    if champion is not None:
-        models["champion"] = dataclasses.replace(models["champion"], version=champion)
     return EvaluationReport(
         run_id=run_id,
         run_key=plan.run_key,
         evaluated_from=plan.window.end,
         evaluated_to=plan.holdout_end,
-        sessions=int((log.lengths >= 2).sum()),
+        sessions=int((read.log.lengths >= 2).sum()),
         targets=len(examples),
         champion_version=champion,
-        paired_level=rules.level,
-        models=models,
+        paired_level=level,
+        models=_measure_all(recommenders, champion, examples, slices, level=level, progress=progress),
         left_out=read.left_out,
         quarantined=quarantined_share(lake, plan.window.end, plan.holdout_end, version),
     )
 
 
+def _measure_all(
+    recommenders: Mapping[str, Recommender],
+    champion: str | None,
+    examples: Examples,
+    slices: Mapping[str, NDArray[np.bool_]],
+    *,
+    level: float,
+    progress: Progress | None,
+) -> dict[str, Evaluation]:
+    """Measure all models on the same targets, and the churn of the candidate against the champion."""
+    rankings = {name: rank_targets(model, examples, 20, progress) for name, model in recommenders.items()}
+    churn = None
+    if champion is not None:
+        lists = [(rankings[name], recommenders[name].vocabulary) for name in ("candidate", "champion")]
+        churn = churn_of(*lists)
+    models = measure(rankings, slices, level, churn)
+    if champion is not None:
+        models["champion"] = dataclasses.replace(models["champion"], version=champion)
+    return models
+
+
 def _baselines(plan: TrainingPlan, log: SessionLog) -> dict[str, Recommender]:
     """Count the baselines on the candidate's own window, decayed as its sessions are."""
-    from models.data.sequences import decay_weights
-    from models.recommender import create
-
     weights = decay_weights(log.ended_at, plan.window.end.timestamp(), plan.window.half_life_hours * 3600)
     baselines = {name: create(name) for name in BASELINES}
     for baseline in baselines.values():
@@ -143,7 +159,7 @@ def _baselines(plan: TrainingPlan, log: SessionLog) -> dict[str, Recommender]:
 
 
 def _log(report: EvaluationReport, registry: Registry) -> None:
-    """Log metrics, plots and, last, the report: once it is there the evaluation is done."""
+    """Log metrics, plots and, last, the report: with the report the evaluation is done."""
     metrics = {"evaluation_sessions": float(report.sessions), "evaluation_targets": float(report.targets)}
     for name, evaluation in report.models.items():
         prefix = "" if name == "candidate" else f"{name}."
@@ -161,6 +177,6 @@ def _log(report: EvaluationReport, registry: Registry) -> None:
     if report.quarantined is not None:
         metrics["quarantined_share"] = report.quarantined
     registry.log_metrics(report.run_id, metrics)
-    registry.client.log_figure(report.run_id, comparison(report), "plots/comparison.png")
-    registry.client.log_figure(report.run_id, slice_bars(report), "plots/slices.png")
-    registry.client.log_text(report.run_id, report.to_json(), REPORT)
+    registry.log_figure(report.run_id, comparison(report), "plots/comparison.png")
+    registry.log_figure(report.run_id, slice_bars(report), "plots/slices.png")
+    registry.log_text(report.run_id, report.to_json(), REPORT)

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from models.evaluation.objectives import OBJECTIVES
 
 CHURN = "churn@20"
+PAIRED_LEVEL = 0.8  # of the intervals of differences between two models, on which the gate decides
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""One batch, a bounded slice of a source: staged, judged, deduplicated, then committed exactly once."""
+"""Ingest one batch: stage its rows, judge them by the rules, find duplicates, and commit exactly once."""
 
 from __future__ import annotations
 
@@ -36,31 +36,32 @@ def take_in(
     job: Ingestion,
     before_commit: Callable[[], object] | None = None,
 ) -> BatchReport:
-    """Bring one batch into quarantine, raw_events, batches and, where there are keys, events.
+    """Bring one batch into quarantine, raw_events, batches and, if there are keys, events.
 
-    The commits each happen once by the batch's id, in this order: a run that was killed between two of them
-    is simply run again, and takes the first run's `now` for its own, so its rules decide alike.
+    The commits happen in this order, each once by the id of the batch. A run that was killed between two
+    commits is run again. The second run uses the `now` of the first run, so its rules decide alike.
 
     Args:
         lines: record batches of `lastaisle.ingest.files.LINES`; read to their end.
-        batch: what they are; where that follows from the lines, a function that tells when they are read.
-        job: how they are taken in.
+        batch: the description of the batch. If it follows from the lines, a function that returns it once
+            they are read.
+        job: the settings of the ingestion.
         before_commit: called when all lines were read and judged; if it fails, nothing is committed.
 
     Returns:
-        What became of the rows; of rows that were taken in before, that they are all duplicates.
+        The counts of the rows. All rows of a batch that was ingested before count as duplicates.
 
     Raises:
         SourceError: the lines cannot be read.
-        SchemaChangeError: fields vanished or changed their type; nothing was committed.
+        SchemaChangeError: fields disappeared or changed their type; nothing was committed.
         DisagreementError: Great Expectations judges a sample differently; nothing was committed.
-        ReconciliationError: rows that cannot be accounted for; nothing was committed.
+        ReconciliationError: the row counts do not add up; nothing was committed.
         OvertakenError: another run of this batch began before; read the lines again with its `now`.
         LakeConflictError: other writers kept changing raw_events meanwhile.
     """
     known = None if callable(batch) else batch
     if known is not None and (recorded := read_batch(job.lake, known.batch_id)) is not None:
-        for _ in lines:  # to where the next batch begins
+        for _ in lines:  # up to the beginning of the next batch
             pass
         return _skip(recorded, known, job)
     started = datetime.now(UTC)
@@ -69,21 +70,21 @@ def take_in(
         staging = Staging(connection, job.contract, now)
         with stage("read, parse and judge"):
             staging.load(lines, job.form, job.lake)
-        found = batch() if callable(batch) else batch
-        if known is None and (recorded := read_batch(job.lake, found.batch_id)) is not None:
-            return _skip(recorded, found, job)
-        if (first := _first_now(job.lake, found)) not in (None, now):
-            raise OvertakenError(found, first)
-        judged = _judge(staging, found, job)
+        described = batch() if callable(batch) else batch
+        if known is None and (recorded := read_batch(job.lake, described.batch_id)) is not None:
+            return _skip(recorded, described, job)
+        if (first := _first_now(job.lake, described)) not in (None, now):
+            raise OvertakenError(described, first)
+        judged = _judge(staging, described, job)
         if before_commit is not None:
             before_commit()
-        report = _commit(staging, found, job, judged, started)
+        report = _commit(staging, described, job, judged, started)
         if job.keys is not None:
-            staging.name_taken(found.batch_id)
+            staging.name_taken(described.batch_id)
             with stage("derive sessions, treat and write events"):
                 anonymize_taken(
                     connection,
-                    found.batch_id,
+                    described.batch_id,
                     job.lake,
                     job.keys,
                     contract=job.contract,
@@ -93,17 +94,17 @@ def take_in(
 
 
 def finish_batch(batch: Batch, job: Ingestion) -> BatchReport | None:
-    """Say of a batch that it was taken in before, and finish what is left of it, without its lines.
+    """Report that a batch was ingested before, and finish its remaining commits, without its lines.
 
     Returns:
-        None if it is not in the table batches.
+        The report; None if the table batches does not hold the batch.
     """
     recorded = read_batch(job.lake, batch.batch_id)
     return None if recorded is None else _skip(recorded, batch, job)
 
 
 def _judge(staging: Staging, batch: Batch, job: Ingestion) -> BatchReport:
-    """Let Great Expectations and the batches before this one judge what was read."""
+    """Compare the rows with earlier batches of the source, and check a sample with Great Expectations."""
     with stage("compare fields with the batches before"):
         fields = staging.count_fields()
         if not job.options.accept_schema_change:
@@ -122,26 +123,26 @@ def _judge(staging: Staging, batch: Batch, job: Ingestion) -> BatchReport:
 
 
 def _find_unknown(staging: Staging, batch: Batch, job: Ingestion) -> dict[str, int]:
-    """Tell of fields that come and have no place to go, so that none is lost unseen."""
+    """Count fields that the contract does not have, and log a warning, since their values are not kept."""
     if job.form.keys is None:
         return {}
     unknown = unknown_fields(staging.first_lines.to_pylist(), job.form.keys(job.contract))
     if unknown:
         log.warning(
-            "%s: the contract %s has no field for %s; what they hold is not kept",
+            "%s: the contract %s has no field for %s; their values are not kept",
             *(batch.source_file, job.contract.path.name, unknown),
         )
     return unknown
 
 
 def _first_now(lake: Lake, batch: Batch) -> datetime | None:
-    """Return the time at which a run of this batch first began to commit; None if none did."""
+    """Return the time of the first run that began to commit this batch; None if no run did."""
     stamp = lake.stamp(QUARANTINE, batch.batch_id)
     return None if stamp is None else _EPOCH + timedelta(microseconds=stamp)
 
 
 def _skip(recorded: BatchReport, batch: Batch, job: Ingestion) -> BatchReport:
-    """Say that a batch was taken in before, and finish it if its run was killed before the last commit."""
+    """Report that a batch was ingested before, and finish it if its run was killed before the last commit."""
     if job.keys is not None:
         anonymize_batch(
             batch.batch_id, job.lake, job.keys, contract=job.contract, events_contract=job.events_contract
@@ -161,7 +162,7 @@ def _skip(recorded: BatchReport, batch: Batch, job: Ingestion) -> BatchReport:
 def _commit(
     staging: Staging, batch: Batch, job: Ingestion, blank: BatchReport, started: datetime
 ) -> BatchReport:
-    """Commit the batch; derive its duplicates again whenever another writer changed raw_events meanwhile."""
+    """Commit the batch; find its duplicates again whenever another writer changed raw_events meanwhile."""
     lake, batch_id, stamp = job.lake, batch.batch_id, _to_stamp(staging.now)
     before = watermark(lake, batch.source, job.options.allowed_lateness)
     for attempt in range(ATTEMPTS):
@@ -201,7 +202,7 @@ def _commit(
 def _count(
     staging: Staging, blank: BatchReport, options: IngestOptions, before: datetime | None
 ) -> BatchReport:
-    """Count each kind of row by a question of its own, so that the sum can fail."""
+    """Count each kind of row with a query of its own, so that a wrong sum is noticed."""
     return replace(
         blank,
         rows_in=staging.count("staged"),

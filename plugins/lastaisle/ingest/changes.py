@@ -1,4 +1,4 @@
-"""Notice when a source changes its fields, before its rows fill quarantine or lose a column unseen."""
+"""Notice a change of a source's fields before its rows fill quarantine or lose a column unnoticed."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from collections.abc import Collection, Iterable, Mapping
 import pyarrow.compute as pc
 
 from data_contracts.contract import Contract
-from lastaisle.errors import LastaisleError
+from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.ingest.job import Batch
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import BATCHES
 
 BATCHES_BEFORE = 20
 ENOUGH_ROWS = 100
-"""Fewer rows than this, before or now, tell nothing about a field."""
+"""Fewer rows than this, before or now, prove nothing about a field."""
 UNKNOWN_FIELDS = 20
-"""At most so many are told of: a shop may use ids for names."""
+"""The most unknown fields that a report lists: a shop may use ids as field names."""
 
 
 class SchemaChangeError(LastaisleError):
-    """The source no longer sends what it sent; nothing was committed."""
+    """The source changed its fields; nothing was committed."""
 
-    exit_code = 11
+    exit_code = ExitCode.BREAKING_CHANGE
 
 
 def refuse_changed_fields(lake: Lake, batch: Batch, contract: Contract, fields: Mapping[str, int]) -> None:
-    """Compare a batch with its source's newest batches under the same version of the contract.
+    """Compare a batch with the newest batches of its source under the same version of the contract.
 
-    A field is removed if half of the rows before carried it and none does now, and retyped if half of the
-    rows that carry it have the wrong type, which was not so before. New fields pass.
+    A field was removed if at least half of the earlier rows had it and no row has it now. A field changed its
+    type if at least half of the rows with the field have the wrong type now, but not before. New fields pass.
 
     Args:
         lake: holds the table batches.
-        batch: what is taken in.
-        contract: that of raw_events.
+        batch: the batch to compare.
+        contract: the contract of raw_events.
         fields: from `Staging.count_fields`.
 
     Raises:
-        SchemaChangeError: naming each field, what it was and what it is.
+        SchemaChangeError: fields changed; the message names each field with its counts before and now.
     """
     rows = fields["rows"]
     if rows < ENOUGH_ROWS:
@@ -57,37 +57,37 @@ def refuse_changed_fields(lake: Lake, batch: Batch, contract: Contract, fields: 
     if changes:
         raise SchemaChangeError(
             f"{batch.source_file}: {batch.source} changed its fields: {'; '.join(changes)}. Nothing was "
-            f"committed. If it is meant, raise the version in {contract.path.name} with the change "
+            f"committed. If the change is meant, raise the version in {contract.path.name} with the change "
             "(lastaisle contracts diff says whether it breaks), or ingest once with --accept-schema-change; "
             "if not, mend the source"
         )
 
 
 def unknown_fields(lines: Iterable[str], known: Collection[str]) -> dict[str, int]:
-    """Count the names on the top level of JSON objects that are none of the known ones.
+    """Count the unknown names on the top level of JSON objects.
 
     Args:
-        lines: some lines of a batch; what is no object is for the rules to judge.
-        known: the names that the contract has a place for.
+        lines: some lines of a batch. Lines that are no JSON object are left to the rules.
+        known: the names that the contract has.
     """
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for line in lines:
         try:
             document = json.loads(line)
         except (ValueError, RecursionError):
             continue
         if isinstance(document, dict):
-            found.update(name for name in document if name not in known)
-    return dict(found.most_common(UNKNOWN_FIELDS))
+            counts.update(name for name in document if name not in known)
+    return dict(counts.most_common(UNKNOWN_FIELDS))
 
 
 def _before(lake: Lake, source: str, contract_version: str) -> Counter[str]:
-    """Add up the field counts of the source's newest batches, back to one whose change was accepted."""
+    """Add up the field counts of the source's newest batches, back to a batch whose change was accepted."""
     same = (pc.field("source") == source) & (pc.field("contract_version") == contract_version)
     total: Counter[str] = Counter()
-    found = lake.scan(BATCHES, where=same) if lake.table(BATCHES) else None
-    if found is not None:
-        for row in found.sort_by([("finished_at", "descending")]).slice(0, BATCHES_BEFORE).to_pylist():
+    batches = lake.scan(BATCHES, where=same) if lake.table(BATCHES) else None
+    if batches is not None:
+        for row in batches.sort_by([("finished_at", "descending")]).slice(0, BATCHES_BEFORE).to_pylist():
             total.update(json.loads(row["fields"] or "{}"))
             if row.get("change_accepted"):
                 break

@@ -1,4 +1,4 @@
-"""Find the files of a source, and read each as numbered lines in bounded memory, whatever is in it."""
+"""Find the files of a source, and read any content as numbered lines in bounded memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lastaisle.ingest.parquet import parquet_lines
 
 CHUNK_BYTES = 1 << 20
 MAX_LINE_BYTES = 1 << 20
-PAYLOAD_BYTES = 16 << 10  # how much of an unreadable line is kept
+PAYLOAD_BYTES = 16 << 10  # the bytes of an unreadable line that are kept
 LINES = pa.schema([("source_row", pa.int64()), ("payload", pa.string()), ("reason", pa.string())])
 
 _BOM = b"\xef\xbb\xbf"
@@ -27,7 +27,7 @@ _UNFINISHED = re.compile(r"(^|/)[._][^/]*$|\.(tmp|part|partial|crdownload|inprog
 
 
 class FileChangedError(SourceError):
-    """A file that was changed between its listing and its last line; the next run takes it as it is then."""
+    """A file was changed between its listing and its last line; the next run reads it."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,13 @@ class SourceFile:
     """One file of a source.
 
     Attributes:
-        url: its path or URL, as named in the tables.
+        url: its path or URL, as the tables name it.
         size: bytes.
-        options: what fsspec needs to open it.
-        state: what changes whenever its content does: size and time of the last change, or what an object
-            store names an upload by; empty where the store tells neither.
-        modified: when it was last changed, in seconds since 1970; None where only whole files ever appear.
+        options: the options of fsspec for this file.
+        state: a text that changes with the content: size and time of the last change, or the identifier of an
+            upload to an object store. Empty if the store reports neither.
+        modified: the time of the last change, in seconds since 1970. None if the store shows only complete
+            files.
     """
 
     url: str
@@ -50,19 +51,20 @@ class SourceFile:
     modified: float | None = None
 
     def changed_within(self, seconds: float) -> bool:
-        """Tell whether the file was changed so recently that it may still be growing."""
+        """Tell whether the file was changed within the last seconds, so that it may still be growing."""
         return self.modified is not None and abs(time.time() - self.modified) < seconds
 
     def open(self) -> IO[bytes]:
         """Open the file for reading bytes."""
-        return fsspec.open(self.url, "rb", **self.options).open()
+        stream: IO[bytes] = fsspec.open(self.url, "rb", **self.options).open()
+        return stream
 
     def refuse_changed(self) -> None:
-        """Make sure that the file is still what was listed.
+        """Refuse a file that changed since it was listed.
 
         Raises:
-            FileChangedError: it was changed.
-            SourceError: it is gone.
+            FileChangedError: the file was changed.
+            SourceError: the file is gone.
         """
         if not self.state:
             return
@@ -80,23 +82,23 @@ def list_files(source: str, options: Mapping[str, Any] | None = None) -> list[So
     """List the files of a source in the order of their names.
 
     Args:
-        source: a file, a folder (searched with all below it) or a glob pattern; a path or any fsspec URL.
-            Names that begin with a dot or an underscore, or end as half-uploaded files do, are passed over.
-        options: what fsspec needs to open it.
+        source: a file, a folder (with all folders below it) or a glob pattern; a path or any fsspec URL.
+            Names that begin with a dot or an underscore, or end like half-uploaded files, are skipped.
+        options: the options of fsspec for this source.
 
     Raises:
-        SourceError: there is nothing at that place, or it cannot be reached.
+        SourceError: the source does not exist, or it cannot be reached.
     """
     options = dict(options or {})
     try:
         filesystem, path = fsspec.core.url_to_fs(str(source), **options)
         filesystem.invalidate_cache()
         if any(sign in path for sign in "*?["):
-            found = filesystem.glob(path, detail=True)
+            entries = filesystem.glob(path, detail=True)
         elif filesystem.isdir(path):
-            found = filesystem.find(path, detail=True)
+            entries = filesystem.find(path, detail=True)
         else:
-            found = {path: filesystem.info(path)}
+            entries = {path: filesystem.info(path)}
     except (OSError, ValueError, ImportError) as error:
         raise SourceError(f"cannot read the source {source!r}: {error or type(error).__name__}") from error
     local = "file" in np.atleast_1d(filesystem.protocol).tolist()
@@ -107,15 +109,15 @@ def list_files(source: str, options: Mapping[str, Any] | None = None) -> list[So
             options,
             *_state(info),
         )
-        for name, info in sorted(found.items())
+        for name, info in sorted(entries.items())
         if info["type"] == "file" and (name == path or not _UNFINISHED.search(name))
     ]
 
 
 def _state(info: Mapping[str, Any]) -> tuple[str, float | None]:
-    """Return what tells one content of a file from the next, and when it was changed.
+    """Return a text that changes with the content of a file, and the time of its last change.
 
-    Uploads to an object store are there as a whole or not at all, so their time is of no interest.
+    An upload to an object store appears only when it is complete, so its time is not needed.
     """
     for name in ("ETag", "etag", "generation"):
         if info.get(name):
@@ -131,17 +133,17 @@ def _state(info: Mapping[str, Any]) -> tuple[str, float | None]:
 def read_lines(source: SourceFile, header: str | None = None) -> Iterator[pa.RecordBatch]:
     """Read a file as batches of LINES: source_row (the line's number, from 1), payload, reason.
 
-    Plain text, gzip and Parquet are told apart by their first bytes. Every line that is not blank gives one
-    row; so does the place where a gzip file was cut off. `reason` is NULL for a usable line, else one of
-    not_utf8, line_too_long, file_truncated.
+    The first bytes show whether a file is plain text, gzip or Parquet. Every line that is not blank gives one
+    row. The end of a truncated gzip file gives one row, too. `reason` is NULL for a usable line, else
+    not_utf8, line_too_long or file_truncated.
 
     Args:
         source: the file.
-        header: a regular expression; a first line that matches it is no row.
+        header: a regular expression; a first line that matches it gives no row.
 
     Raises:
-        SourceError: the file cannot be opened, calls itself Parquet and is not, or is damaged inside, so that
-            none of its rows can be trusted.
+        SourceError: the file cannot be opened, has the name of a Parquet file and is none, or is damaged, so
+            that none of its rows can be trusted.
     """
     try:
         with source.open() as stream:
@@ -157,7 +159,7 @@ def read_lines(source: SourceFile, header: str | None = None) -> Iterator[pa.Rec
 
 
 class _Plain:
-    """The bytes of a stream, chunk by chunk; `broken` says why they ended before their end."""
+    """The bytes of a stream, chunk by chunk; `broken` is the reason of a premature end."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.stream = stream
@@ -169,7 +171,7 @@ class _Plain:
 
 
 class _Unpacked(_Plain):
-    """The same for gzip, of one member or many; what was unpacked before a cut is kept."""
+    """The unpacked bytes of a gzip stream of one member or many; bytes before a cut are kept."""
 
     def __iter__(self) -> Iterator[bytes]:
         member = zlib.decompressobj(wbits=31)
@@ -188,7 +190,7 @@ class _Unpacked(_Plain):
 
 
 class _Splitter:
-    """Cuts chunks of bytes into batches of lines without looking at single lines, unless one is broken."""
+    """Cuts chunks of bytes into batches of lines; it handles single lines only if a line is broken."""
 
     def __init__(self, chunks: _Plain, header: re.Pattern[str] | None) -> None:
         self.chunks = chunks
@@ -197,7 +199,7 @@ class _Splitter:
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         rest = b""
-        skipping = False  # inside a line that is longer than allowed, of which `rest` is the beginning
+        skipping = False  # inside a line that is too long; `rest` holds its beginning
         for chunk in self.chunks:
             data = chunk if skipping else rest + chunk
             if skipping:
@@ -221,7 +223,7 @@ class _Splitter:
             yield from self._batch(rest + b"\n")
 
     def _batch(self, block: bytes) -> Iterator[pa.RecordBatch]:
-        """Yield the lines of a block that ends with a line's end."""
+        """Yield the lines of a block that ends with the end of a line."""
         if self.row == 0 and block.startswith(_BOM):
             block = block[len(_BOM) :]
         ends = np.flatnonzero(np.frombuffer(block, np.uint8) == 10)
@@ -238,7 +240,7 @@ class _Splitter:
             kept = np.flatnonzero(~blank)
             yield _slowly([(int(numbers[i]), block[starts[i] : ends[i]]) for i in kept])
             return
-        # A value runs up to the next line that is not blank: SQL trims the line ends it ends in.
+        # A value extends to the next line that is not blank: the SQL trims line ends at its end.
         first = int(np.argmin(blank))
         offsets = np.append(starts[~blank], len(block)).astype(np.int32)
         offsets[0] = starts[first]

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts.contract import Contract
-from lastaisle.errors import LastaisleError
+from data_contracts.expectations import frame_from_arrow, validate_frame
+from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.ingest.staging import Staging
 from lastaisle.telemetry.stages import stage
 
@@ -16,7 +17,7 @@ from lastaisle.telemetry.stages import stage
 class DisagreementError(LastaisleError):
     """Great Expectations and the compiled rules judge the same rows differently: one of them is wrong."""
 
-    exit_code = 10
+    exit_code = ExitCode.CHECKS_DISAGREE
 
 
 def check_sample(staging: Staging, rows: int, where: str) -> bool | None:
@@ -36,8 +37,6 @@ def check_sample(staging: Staging, rows: int, where: str) -> bool | None:
     """
     if rows <= 0:
         return None
-    from data_contracts.expectations import frame_from_arrow, validate_frame
-
     sample = staging.sample(rows)
     if not sample.num_rows:
         return None

@@ -1,9 +1,9 @@
-"""Which files of a source are new: the table `files` knows each that was taken in, and the state it was in.
+"""List the new files of a source; the table `files` holds every ingested file with its state at that time.
 
-A listing may be bounded by the names of folders (`places`), never by the time at which a store says that a
-file was changed: S3 dates an upload in parts from its beginning, and a moved or copied file keeps its date.
-So a late upload is found under whatever name it comes, as long as its folder is looked into. A file that was
-moved or renamed is opened once more; its content makes the same batch, so its rows are all known.
+A listing may be limited by the names of folders (`places`), but never by the time of the last change that a
+store reports. S3 dates an upload in parts from its beginning, and a moved or copied file keeps its date. So a
+late upload is found under any name, as long as its folder is listed. A file that was moved or renamed is
+opened once more. Its content gives the same batch, so all of its rows are known.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Listing:
     """The files of a source, in the order of their names.
 
     Attributes:
-        new: those to take in.
-        known: what was taken in before, by address; unchanged since, so not even opened.
-        waiting: those that were changed just now and may still be growing: the next run's.
+        new: the files to ingest.
+        known: the reports of unchanged files that were ingested before, by address; they are not opened.
+        waiting: files that were changed just now and may still be growing; they are left for the next run.
     """
 
     new: list[SourceFile]
@@ -42,7 +42,7 @@ class Listing:
 
 
 def new_files(source: str | Sequence[str], lake: Lake, **given: Any) -> list[SourceFile]:
-    """Return the files that are to be taken in; with the arguments of `list_source`."""
+    """Return the files to ingest; with the arguments of `list_source`."""
     return list_source(source, lake, **given).new
 
 
@@ -55,18 +55,18 @@ def list_source(
     settle: timedelta = timedelta(0),
     anonymized: bool = False,
 ) -> Listing:
-    """List the files of a source, and tell which are new.
+    """List the files of a source, and say which of them are new.
 
     Args:
-        source: a file, folder or pattern, or several, of which some may not be there.
-        lake: where the tables are.
-        format_name: which adapter reads the files; read by another, a file is new again.
-        options: what fsspec needs to reach the source.
-        settle: a file changed less than this ago may still be growing, where the store lets files grow.
-        anonymized: whether a file is known only if `events` has its rows, too.
+        source: a file, folder or pattern; or several, of which some may not exist.
+        lake: holds the tables.
+        format_name: the adapter that reads the files. For another adapter a file is new again.
+        options: the options of fsspec for this source.
+        settle: a file that was changed less than this ago may still be growing, if its store lets files grow.
+        anonymized: whether a file counts as known only if `events` has its rows, too.
 
     Raises:
-        SourceError: there is nothing at any place, or it cannot be reached.
+        SourceError: no place has any file, or a place cannot be reached.
     """
     files = _list([source] if isinstance(source, str) else source, options)
     waiting = [file for file in files if file.changed_within(settle.total_seconds())]
@@ -79,21 +79,22 @@ def list_source(
 
 
 def places(at: Callable[[datetime], str], until: datetime, lookback: timedelta) -> list[str]:
-    """Return where the logs of a time lie, each place once, the oldest first.
+    """Return the places of the logs of a time span, each place once, the oldest first.
 
-    A run that looks back so far finds what was uploaded late into older folders, and lists no older ones.
+    Within the lookback, a run finds files that were uploaded late into older folders. It lists no folder
+    before that.
 
     Args:
-        at: gives the place of a moment, such as `Settings.source_at`.
-        until: the last moment, aware.
-        lookback: how much time before it.
+        at: returns the place of a moment, such as `Settings.source_at`.
+        until: the last moment, with a time zone.
+        lookback: the length of the time span.
     """
     hours = range(int(lookback / timedelta(hours=1)), -1, -1)
     return list(dict.fromkeys(at(until - timedelta(hours=hour)) for hour in hours))
 
 
 def record_file(lake: Lake, file: SourceFile, format_name: str, batches: Sequence[BatchReport]) -> None:
-    """Note that all batches of a file were taken in, so that it need not be opened again as it is."""
+    """Record that all batches of a file were ingested, so that the unchanged file is not opened again."""
     if not file.state:
         return
     row = {
@@ -110,7 +111,7 @@ def record_file(lake: Lake, file: SourceFile, format_name: str, batches: Sequenc
 
 
 def recorded_batches(lake: Lake, file: SourceFile, format_name: str) -> list[str]:
-    """Return the ids of the batches of a file that was taken in as it is; none if it was not."""
+    """Return the batch ids of a file that was ingested in its present state; none for any other file."""
     same = (pc.field("url") == file.url) & (pc.field("format") == format_name)
     if not file.state or not lake.table(FILES):
         return []
@@ -119,24 +120,24 @@ def recorded_batches(lake: Lake, file: SourceFile, format_name: str) -> list[str
 
 
 def _list(sources: Sequence[str], options: Mapping[str, Any] | None) -> list[SourceFile]:
-    found: dict[str, SourceFile] = {}
+    files: dict[str, SourceFile] = {}
     missing: list[SourceError] = []
     for source in sources:
         try:
-            found |= {file.url: file for file in list_files(source, options)}
+            files |= {file.url: file for file in list_files(source, options)}
         except SourceError as error:
             if not isinstance(error.__cause__, FileNotFoundError):
                 raise
             missing.append(error)
     if missing and len(missing) == len(sources):
         raise missing[-1]
-    return [found[url] for url in sorted(found)]
+    return [files[url] for url in sorted(files)]
 
 
 def _known(
     lake: Lake, files: Sequence[SourceFile], format_name: str, anonymized: bool
 ) -> dict[str, BatchReport]:
-    """Return the reports of those files that are as they were when they were taken in, by address."""
+    """Return the reports of the files that are unchanged since they were ingested, by address."""
     states = {file.url: file.state for file in files}
     urls = pa.array(list(states), pa.string())
     same = pc.field("url").isin(urls) & (pc.field("format") == format_name)

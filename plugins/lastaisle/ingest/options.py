@@ -1,4 +1,4 @@
-"""What may be set about ingestion."""
+"""The options of ingestion."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from lastaisle.lake.workspace import MEMORY_LIMIT
 
-#: Called as progress(share done from 0 to 1, what is being done).
+#: Called as progress(share done from 0 to 1, name of the present step).
 Progress: TypeAlias = Callable[[float, str], None]
 
 
@@ -18,17 +18,17 @@ class IngestOptions:
     """Settings of one ingestion.
 
     Attributes:
-        allowed_lateness: a row received longer than this after it occurred counts as late, and where no time
-            of receipt is known, one that occurred longer than this before its source's newest row. Late rows
-            are kept all the same.
-        gx_sample_rows: how many rows of each batch Great Expectations judges beside the compiled rules, which
-            judge all of them; 0 leaves it out.
-        memory_limit: what DuckDB may hold before it writes to a temporary folder.
-        batch_rows: lines that one batch takes in; a longer file becomes several batches. More need more
-            memory, fewer make more and smaller files in the lake.
-        shards: into how many parts, by a hash of the user, a batch's way to `events` is split, so that
-            several tasks share it.
-        accept_schema_change: take in a batch whose fields vanished or changed their type.
+        allowed_lateness: a row that was received longer than this after its event counts as late. If the time
+            of receipt is unknown, a row counts as late if its event is older than the newest row of its
+            source by more than this. Late rows are kept.
+        gx_sample_rows: the rows of each batch that Great Expectations checks; the compiled rules check all
+            rows. 0 turns the check off.
+        memory_limit: the memory of DuckDB; more data goes to a temporary folder.
+        batch_rows: the lines of one batch; a longer file becomes several batches. Larger batches need more
+            memory, smaller batches make more and smaller files in the lake.
+        shards: the number of parts in which a batch is anonymized, so that several tasks share the work. A
+            hash of the user decides the part.
+        accept_schema_change: ingest a batch whose fields disappeared or changed their type.
     """
 
     allowed_lateness: timedelta = timedelta(hours=1)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import IO
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from lastaisle.errors import SourceError
 from lastaisle.lake.workspace import open_tables
@@ -14,14 +15,12 @@ ROWS_AT_ONCE = 32_768
 
 
 def parquet_lines(stream: IO[bytes], url: str) -> Iterator[pa.StringArray]:
-    """Yield the rows as lines of JSON, every plain value as text.
+    """Yield the rows as lines of JSON, with every value that is not nested as text.
 
     Raises:
-        SourceError: it has no columns.
-        pyarrow.ArrowInvalid: it is no Parquet file.
+        SourceError: the file has no columns.
+        pyarrow.ArrowInvalid: the file is no Parquet file.
     """
-    import pyarrow.parquet as pq
-
     with open_tables() as connection:
         for batch in pq.ParquetFile(stream).iter_batches(batch_size=ROWS_AT_ONCE):
             rows = pa.Table.from_batches([batch])

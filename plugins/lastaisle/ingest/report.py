@@ -1,4 +1,4 @@
-"""What became of the rows, in numbers."""
+"""The reports of ingestion: how many rows became clean, quarantined, duplicate or late."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from lastaisle.errors import ReconciliationError
 
 @dataclass(frozen=True)
 class BatchReport:
-    """What became of the rows of one batch: a file, a part of a long one, or a range of a topic's offsets.
+    """The row counts of one batch: a file, a part of a long file, or a range of a topic's offsets.
 
     Attributes:
-        batch_id: made from format and content, so the same rows again are the same batch.
-        source_file: the file's path or URL, or the topic's partition.
-        format: its adapter.
-        rows_in: rows that the adapter made of the file; more than lines where a line holds several events.
+        batch_id: made from format and content, so the same rows always give the same batch.
+        source_file: the path or URL of the file, or the partition of the topic.
+        format: the name of the adapter.
+        rows_in: rows that the adapter made of the file; more than the lines if a line holds several events.
         rows_clean: rows added to raw_events.
         rows_quarantined: rows that broke at least one rule.
-        rows_duplicate: rows whose event_id came before, in this file or in another.
-        rows_late: clean rows received later than allowed; they lie in the day when they occurred.
-        quarantined_by_rule: rows that broke each rule; a row that broke several counts for each.
+        rows_duplicate: rows whose event_id was read before, in this file or in another.
+        rows_late: clean rows that were received later than allowed; they are stored on the day of the event.
+        quarantined_by_rule: rows that broke each rule; a row that broke several rules counts for each rule.
         warnings_by_rule: the same for rules that only warn.
-        gx_success: whether Great Expectations found what the compiled rules found; None if it was not asked.
-        skipped: the batch was taken in before; its rows all count as duplicates.
-        part: its place among the batches of its file, from 0.
+        gx_success: whether Great Expectations agreed with the compiled rules; None if it checked nothing.
+        skipped: whether the batch was ingested before; then all its rows count as duplicates.
+        part: the position of the batch in its file, from 0.
         hours: UTC hours of event time that received rows, as 2025-10-09T12, the oldest first.
         newest: the latest occurred_at among the clean rows.
-        fields: rows that carry each field, or would if its text had the field's type, and `<field>_broken`
-            those of the wrong type.
-        unknown_fields: names that the contract has no place for, counted in some of the first lines.
+        fields: for each field, the rows that have it, including rows whose text has the wrong type; and as
+            `<field>_broken` the rows whose text has the wrong type.
+        unknown_fields: names that the contract does not have, counted in some of the first lines.
     """
 
     batch_id: str
@@ -57,7 +57,7 @@ class BatchReport:
         """Return the report itself if every row is accounted for.
 
         Raises:
-            ReconciliationError: rows in are not clean + quarantined + duplicates.
+            ReconciliationError: rows_in is not the sum of clean, quarantined and duplicate rows.
         """
         accounted = self.rows_clean + self.rows_quarantined + self.rows_duplicate
         if self.rows_in != accounted:
@@ -71,21 +71,21 @@ class BatchReport:
 
 @dataclass
 class IngestReport:
-    """What became of all files of a source.
+    """The row counts of all files of a source.
 
     Attributes:
         rows_in, rows_clean, rows_quarantined, rows_duplicate, rows_late: sums over the files.
         quarantined_by_rule, warnings_by_rule, unknown_fields: sums over the files.
         files: files that were read or skipped.
-        files_skipped: those of them that had been ingested before.
-        files_waiting: files that were changed just now, or while they were read; the next run's.
-        files_failed: error message of each file that could not be read.
-        batches: ids of the batches, in the order of the files.
+        files_skipped: files that had been ingested before.
+        files_waiting: files changed just now or while they were read; they are left for the next run.
+        files_failed: the error message of each file that could not be read.
+        batches: the ids of the batches, in the order of the files.
         days: UTC days of event time that received rows.
         hours: UTC hours of event time that received rows.
-        seconds: wall time.
+        seconds: the wall time.
         events_per_second: rows_in over seconds.
-        peak_rss_mib: the most memory that this process ever held.
+        peak_rss_mib: the peak memory of this process.
     """
 
     rows_in: int = 0
@@ -108,7 +108,7 @@ class IngestReport:
     peak_rss_mib: float = 0.0
 
     def add(self, batch: BatchReport) -> None:
-        """Add what became of one batch."""
+        """Add the counts of one batch."""
         for name in ("rows_in", "rows_clean", "rows_quarantined", "rows_duplicate", "rows_late"):
             setattr(self, name, getattr(self, name) + getattr(batch, name))
         for name in ("quarantined_by_rule", "warnings_by_rule", "unknown_fields"):
@@ -118,5 +118,5 @@ class IngestReport:
         self.days = sorted({date.fromisoformat(hour[:10]) for hour in self.hours})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON has it."""
+        """Return the report as a dictionary for JSON."""
         return asdict(self) | {"days": [day.isoformat() for day in self.days]}

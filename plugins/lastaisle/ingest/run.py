@@ -1,4 +1,4 @@
-"""All files of a source, from logs to events."""
+"""Ingest all files of a source, from logs to events."""
 
 from __future__ import annotations
 
@@ -47,25 +47,25 @@ def ingest(
 ) -> IngestReport:
     """Bring every file of a source into raw_events, quarantine and events.
 
-    A file that cannot be read is named in the report, and the others go on. One that was taken in before and
-    is unchanged is not opened; one that changes meanwhile is left for the next run.
+    A file that cannot be read is named in the report, and the other files are ingested. A file that was
+    ingested before and is unchanged is not opened. A file that changes meanwhile is left for the next run.
 
     Args:
         source: a file, a folder or a glob pattern; a path or any fsspec URL.
         format_name: which adapter reads the files.
-        lake: where the tables are.
-        keys: for the pseudonyms.
-        now: the time of ingestion, aware; the clock's by default.
-        contract: that of raw_events; the packaged one by default.
-        events_contract: that of events; the packaged one by default.
-        options: see there.
-        source_options: what fsspec needs to open the source.
-        settle: a file changed less than this ago is left for the next run.
-        progress: told the share of each file that was read.
+        lake: holds the tables.
+        keys: the pseudonym keys.
+        now: the time of ingestion, with a time zone; the current time by default.
+        contract: the contract of raw_events; the packaged contract by default.
+        events_contract: the contract of events; the packaged contract by default.
+        options: see `IngestOptions`.
+        source_options: the options of fsspec for this source.
+        settle: a file that was changed less than this ago is left for the next run.
+        progress: called with the share of each file that was read.
 
     Raises:
-        SourceError: there is nothing at the source, or the format is unknown.
-        ReconciliationError: rows of a file that cannot be accounted for.
+        SourceError: the source has no file, or the format is unknown.
+        ReconciliationError: the row counts of a file do not add up.
     """
     started = time.perf_counter()
     job = Ingestion(
@@ -91,7 +91,7 @@ def ingest(
 def _take_in_listing(
     listing: Listing, job: Ingestion, source: str, report: IngestReport, progress: Progress | None
 ) -> None:
-    """Take in what is new in a listing; add what became of each file to the report."""
+    """Ingest the new files of a listing; add the counts of each file to the report."""
     report.files_waiting += [file.url for file in listing.waiting]
     for known in listing.known.values():
         report.files += 1
@@ -117,19 +117,19 @@ def _take_in_listing(
 def ingest_file(
     file: SourceFile, job: Ingestion, *, source: str, progress: Progress | None = None
 ) -> list[BatchReport]:
-    """Take in one file, batch by batch.
+    """Ingest one file, batch by batch.
 
-    A file that was taken in before changes nothing and is not even opened: all its rows are duplicates. One
-    that has grown since has other ids, and what it had before counts as duplicates.
+    A file that was ingested before changes nothing and is not opened: all its rows are duplicates. A file
+    that has grown since has other batch ids; its earlier rows count as duplicates.
 
     Args:
-        file: one of `list_files`.
-        job: how it is taken in.
-        source: whose batches its own are compared with.
-        progress: told the share of the file that was read.
+        file: a file of `list_files`.
+        job: the settings of the ingestion.
+        source: the name of the source. The batches of the file are compared with earlier batches of it.
+        progress: called with the share of the file that was read.
 
     Raises:
-        FileChangedError: the file was changed since it was listed, or is gone.
+        FileChangedError: the file was changed or removed since it was listed.
         SourceError: the file cannot be read.
         LakeConflictError: other writers kept changing the tables meanwhile.
         LastaisleError: see `take_in`.
@@ -145,13 +145,13 @@ def ingest_file(
 
 
 def _finish_known(file: SourceFile, job: Ingestion, source: str) -> list[BatchReport]:
-    """Return the reports of a file that was taken in as it is, without opening it; none of another."""
+    """Return the reports of a file that was ingested in its present state, without opening it; else none."""
     reports = [
         finish_batch(Batch(batch_id, source, file.url, job.form.name, part), job)
         for part, batch_id in enumerate(recorded_batches(job.lake, file, job.form.name))
     ]
-    found = [report for report in reports if report is not None]
-    return found if len(found) == len(reports) else []
+    finished = [report for report in reports if report is not None]
+    return finished if len(finished) == len(reports) else []
 
 
 def _take_in_slices(
@@ -171,7 +171,7 @@ def _take_in_slices(
 
 
 def _names_if_seen(file: SourceFile, job: Ingestion) -> list[str]:
-    """Return the batches of a file that was begun before, so that what is done need not be staged again."""
+    """Return the batch ids of a file that was begun before, so that finished batches are not staged again."""
     seen = job.lake.scan(BATCHES, columns=["batch_id"], where=pc.field("source_file") == file.url)
     if not seen.num_rows:
         return []

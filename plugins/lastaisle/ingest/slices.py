@@ -1,4 +1,4 @@
-"""Cut a long source into slices that are taken in one after another, each in bounded memory."""
+"""Cut a long source into slices that are ingested one after another, each in bounded memory."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pyarrow as pa
 
 
 class Slice:
-    """Consecutive lines of a source; read once, to the end.
+    """Consecutive lines of a source; they are read once, to the end.
 
     Args:
         lines: record batches of `lastaisle.ingest.files.LINES`.
-        salt: makes the same lines another batch where they are read in another way.
+        salt: gives the same lines another batch id if they are read in another way.
     """
 
     def __init__(self, lines: Iterator[pa.RecordBatch], salt: str) -> None:
@@ -26,20 +26,20 @@ class Slice:
             yield batch
 
     def name(self) -> str:
-        """Return 16 hex characters that follow from the lines read so far."""
+        """Return 16 hex characters made from the lines read so far."""
         return self._hash.hexdigest()[:16]
 
 
 class Slices:
-    """The slices of a stream of lines: all of `rows` rows but the last, wherever its batches end.
+    """The slices of a stream of lines. Each slice but the last has exactly `rows` rows.
 
-    Each slice has to be read to its end before the next is asked for. A stream without lines has one slice
+    A slice must be read to its end before the next slice is requested. A stream without lines has one slice
     without lines.
 
     Args:
         lines: record batches of `lastaisle.ingest.files.LINES`.
         rows: rows of a slice.
-        salt: see `Slice`; a slice's place among the others is added to it.
+        salt: see `Slice`; the position of the slice is added to it.
     """
 
     def __init__(self, lines: Iterator[pa.RecordBatch], rows: int, salt: str) -> None:
@@ -74,7 +74,7 @@ class Slices:
 
 
 def _text(payload: pa.StringArray) -> memoryview:
-    """Return the bytes of all values, one after the other, without a copy."""
+    """Return the bytes of all values in sequence, without a copy."""
     _, offsets, data = payload.buffers()
     if data is None or not len(payload):
         return memoryview(b"")

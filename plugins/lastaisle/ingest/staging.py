@@ -1,50 +1,45 @@
-"""The rows of one file in a scratch database: typed, judged by every rule, told apart from duplicates."""
+"""The rows of one batch in a temporary database: typed, judged by every rule, with duplicates marked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from data_contracts.contract import Contract, Field
+from data_contracts.contract import Contract
 from data_contracts.privacy import literal
-from data_contracts.rules import Rule
 from lastaisle.errors import LastaisleError, ReconciliationError
 from lastaisle.ingest.files import LINES
 from lastaisle.ingest.sources import Adapter
+from lastaisle.ingest.staging_sql import row_tests, staged_sql
 from lastaisle.lake import Lake, Query
 from lastaisle.lake.tables import QUARANTINE_SCHEMA, RAW_EVENTS_ADDED
 from lastaisle.lake.workspace import JOIN_AS_ESTIMATED, JOIN_AS_WRITTEN
 
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
-
 CLEAN = "staged ANTI JOIN repeated ON repeated.place = staged.rowid WHERE rules IS NULL"
-# Counted, not cast: a cast goes through the calendar of a time zone.
-_DAY = "DATE '1970-01-01' + (epoch_us(occurred_at) // 86400000000)::INTEGER"
 FIRST_LINES = 1000
 _MICROSECOND = timedelta(microseconds=1)
-PAYLOAD_CHARACTERS = 16_384  # at most 64 KiB as UTF-8
 
 
 class Staging:
-    """Tables of a scratch database: `staged` (every row; `rules` is NULL for a clean one) and `repeated`.
+    """Tables of a temporary database: `staged` (every row; `rules` is NULL for a clean row) and `repeated`.
 
-    `repeated` holds the row ids in `staged` of the clean rows whose event came before.
+    `repeated` holds the row ids in `staged` of clean rows whose event was read before.
 
     Attributes:
-        first_lines: some lines as they came.
+        first_lines: some unchanged lines of the source.
 
     Args:
         connection: from `open_workspace`.
-        contract: that of raw_events.
+        contract: the contract of raw_events.
         now: the time of this ingestion.
     """
 
-    def __init__(self, connection: DuckDBPyConnection, contract: Contract, now: datetime) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, contract: Contract, now: datetime) -> None:
         self.connection = connection
         self.contract = contract
         self.now = now
@@ -52,13 +47,11 @@ class Staging:
         self.first_lines: pa.Array = pa.array([], pa.string())
 
     def load(self, lines: Iterable[pa.RecordBatch], adapter: Adapter, lake: Lake) -> None:
-        """Turn lines into typed rows with the names of all rules that each broke.
+        """Turn lines into typed rows, each with the names of all rules that it broke.
 
         Raises:
-            ReconciliationError: a line gave no row.
+            ReconciliationError: the number of lines is not the number of rows from the adapter.
         """
-        import duckdb
-
         read = 0
         failure: LastaisleError | None = None
 
@@ -70,19 +63,19 @@ class Staging:
                         self.first_lines = batch["payload"].slice(0, FIRST_LINES)
                     read += batch.num_rows
                     yield batch
-            except LastaisleError as error:  # DuckDB would wrap it in one of its own
+            except LastaisleError as error:  # DuckDB would raise an error of its own instead
                 failure = error
                 raise
 
         self._load_references(lake)
         source_lines = pa.RecordBatchReader.from_batches(LINES, counted())
         self.connection.register("source_lines", source_lines)
-        query = self._staged_sql(adapter)
+        query = staged_sql(self.contract, adapter)
         try:
             self._run(f"CREATE TABLE staged AS {query}", uses_now="$now" in query)
         except duckdb.Error:
             if failure is not None:
-                raise failure  # noqa: B904 - it keeps its own cause
+                raise failure  # noqa: B904 - the failure keeps its own cause
             raise
         self.connection.unregister("source_lines")
         staged = self.count("staged WHERE sub_row = 0")
@@ -93,14 +86,14 @@ class Staging:
             )
 
     def mark_repeated(self, known: ds.Dataset | None, batch_id: str) -> None:
-        """Find the clean rows whose event_id came before: earlier in the batch, or in another one.
+        """Mark the clean rows whose event_id was read before: earlier in the batch, or in another batch.
 
-        Another batch is searched on the days of this one's rows and on the days beside them, since an event
-        that is delivered again occurred when it occurred.
+        Other batches are searched on the days of these rows and on the days beside them, since an event that
+        is sent again keeps its time.
 
         Args:
             known: raw_events as it is now, or None before its first row.
-            batch_id: rows of this batch, left by a run that was killed, are not in its own way.
+            batch_id: the id of this batch; rows that a killed run of this batch wrote do not count.
         """
         self._run("""
             CREATE OR REPLACE TABLE repeated AS
@@ -116,7 +109,7 @@ class Staging:
         near = {day + timedelta(days=step) for day in days for step in (-1, 0, 1)}
         listed = ", ".join(f"DATE '{day}'" for day in sorted(near))
         self.connection.register("known", known)
-        # DuckDB would rather hash the days' ids, which may be many times as many as the batch's.
+        # DuckDB would hash the event ids of all these days, which may be many times those of the batch.
         self.connection.execute(JOIN_AS_WRITTEN)
         self.connection.execute(
             f"""
@@ -133,7 +126,7 @@ class Staging:
         self.connection.unregister("known")
 
     def days(self, source: str) -> list[date]:
-        """Return the UTC days of event time in a FROM clause, oldest first."""
+        """Return the UTC days of the events in a FROM clause, oldest first."""
         rows = self.connection.execute(f"SELECT DISTINCT event_date FROM {source} ORDER BY 1").fetchall()
         return [day for (day,) in rows]
 
@@ -142,7 +135,7 @@ class Staging:
         return int(self.connection.execute(f"SELECT count(*) FROM {source}").fetchall()[0][0])
 
     def hours(self) -> tuple[str, ...]:
-        """Return the UTC hours of event time of the clean rows, oldest first."""
+        """Return the UTC hours of the clean events, oldest first."""
         rows = self.connection.execute(
             f"SELECT DISTINCT epoch_us(occurred_at) // 3600000000 AS hour FROM {CLEAN} ORDER BY 1"
         ).fetchall()
@@ -150,30 +143,30 @@ class Staging:
 
     def newest(self) -> datetime | None:
         """Return the latest occurred_at of the clean rows."""
-        found = self.connection.sql(f"SELECT max(occurred_at) AS newest FROM {CLEAN}").to_arrow_table()
-        newest: datetime | None = found["newest"][0].as_py()
+        table = self.connection.sql(f"SELECT max(occurred_at) AS newest FROM {CLEAN}").to_arrow_table()
+        newest: datetime | None = table["newest"][0].as_py()
         return newest
 
     def count_fields(self) -> dict[str, int]:
-        """Count `rows` that could be read at all, those with each field, those where its type was wrong."""
+        """Count readable rows (`rows`), rows with each field, and of a wrong type (`<field>_broken`)."""
         fields = self.contract.fields
-        rules = ", ".join(f"'{name}'" for name, _ in self._tests())
+        rules = ", ".join(f"'{name}'" for name, _ in row_tests(self.contract))
         counts = ", ".join(f"count({name})" for name in self.names)
-        found = self.connection.execute(
+        row = self.connection.execute(
             f"SELECT coalesce(count_if(rules IS NULL OR list_has_any(rules, [{rules}])), 0), {counts} "
             "FROM staged"
         ).fetchall()[0]
         broken = self.count_by_rule()
-        present = dict(zip((field.name for field in fields), found[1:], strict=True))
+        present = dict(zip((field.name for field in fields), row[1:], strict=True))
         wrong = {field.name: broken[field.type_rule] for field in fields if field.type_rule in broken}
         return {
-            "rows": found[0],
+            "rows": row[0],
             **{name: count + wrong.get(name, 0) for name, count in present.items()},
             **{f"{name}_broken": count for name, count in wrong.items()},
         }
 
     def name_taken(self, batch_id: str) -> None:
-        """Make the view `taken`: the clean rows as raw_events has them, for anonymization."""
+        """Make the view `taken`: the clean rows as raw_events stores them, for anonymization."""
         columns = ", ".join(self.names)
         clean = self._clean_sql(
             f"staged.rowid AS place, {columns}, source_row, sub_row, event_date, "
@@ -185,9 +178,9 @@ class Staging:
         """Count the clean rows received later than allowed.
 
         Args:
-            allowed: how long after it occurred a row may be received.
-            watermark: what occurred before this came too late where no time of receipt is known; None before
-                the source's first batch.
+            allowed: the longest time between an event and its receipt.
+            watermark: if the time of receipt is unknown, events before this time count as late; None before
+                the first batch of the source.
         """
         tests = []
         stamped = "received_at" in {field.name for field in self.contract.fields}
@@ -201,7 +194,7 @@ class Staging:
         return self.count(f"({self._clean_sql('*')}) WHERE {' OR '.join(tests)}")
 
     def count_by_rule(self) -> dict[str, int]:
-        """Count the quarantined rows by each rule they broke, the most frequent first."""
+        """Count the quarantined rows by the rules that they broke, the most frequent rule first."""
         rows = self.connection.execute(
             """SELECT rule, count(*) FROM (SELECT unnest(rules) AS rule FROM staged WHERE rules IS NOT NULL)
                GROUP BY rule ORDER BY count(*) DESC, rule"""
@@ -241,7 +234,7 @@ class Staging:
         return self._reader(query, batch_id, source_file, QUARANTINE_SCHEMA)
 
     def sample(self, rows: int) -> pa.Table:
-        """Return some rows with their `rules`, clean and broken alike, whose fields all have their types."""
+        """Return some clean and broken rows with their `rules`; all of their fields have the right type."""
         columns = ", ".join(self.names)
         known = ", ".join(f"'{rule.name}'" for rule in self.contract.rules)
         return self.connection.sql(f"""
@@ -268,11 +261,11 @@ class Staging:
     def _clean_sql(self, columns: str) -> str:
         return f"SELECT {columns} FROM {CLEAN}"
 
-    def _run(self, query: str, *, uses_now: bool = False) -> DuckDBPyConnection:
+    def _run(self, query: str, *, uses_now: bool = False) -> duckdb.DuckDBPyConnection:
         return self.connection.execute(query, {"now": self.now.isoformat()} if uses_now else None)
 
     def _load_references(self, lake: Lake) -> None:
-        """Load the values that reference rules allow; a table that does not exist yet allows none."""
+        """Load the values that reference rules allow; a table that does not exist yet allows no value."""
         for reference in {rule.reference for rule in self.contract.rules if rule.reference}:
             table, column = reference.split(".")
             known = lake.reader(table, columns=[column])
@@ -281,66 +274,3 @@ class Staging:
             )
             self._run(f'CREATE TABLE "{table}" AS SELECT DISTINCT "{column}" FROM reference_rows')
             self.connection.unregister("reference_rows")
-
-    def _tests(self) -> list[tuple[str, str]]:
-        """Return name and SQL of every test that sends a row to quarantine."""
-        fields = self.contract.fields
-        return [*_type_tests(fields), *_rule_tests(self.contract.rules, fields)]
-
-    def _staged_sql(self, adapter: Adapter) -> str:
-        fields = self.contract.fields
-        typed = ",\n  ".join(f'{_with_default(field)} AS "{field.name}"' for field in fields)
-        texts = ",\n  ".join(
-            f'"{field.name}" AS "text_{field.name}"' for field in fields if field.logical_type != "string"
-        )
-        tests = self._tests()
-        passes = "\n    AND ".join(f"coalesce({test}, true)" for _, test in tests)
-        broken = ",\n    ".join(f"CASE WHEN ({test}) IS FALSE THEN '{name}' END" for name, test in tests)
-        columns = ", ".join(self.names)
-        return f"""
-WITH texts AS ({adapter.select(self.contract)}
-), typed AS (
-SELECT source_row, sub_row, payload, malformed,
-  {typed}{"," if texts else ""}
-  {texts}
-FROM texts
-), judged AS (
-SELECT source_row, sub_row, payload, {columns},
-  CASE WHEN malformed IS NOT NULL THEN [malformed]
-    WHEN NOT ({passes})
-    THEN string_split(concat_ws(',', {broken}), ',') END AS rules
-FROM typed
-)
-SELECT source_row, sub_row, {columns}, rules, {_DAY} AS event_date,
-  CASE WHEN rules IS NOT NULL THEN left(payload, {PAYLOAD_CHARACTERS}) END AS payload
-FROM judged"""
-
-
-def _with_default(field: Field) -> str:
-    """Return the typed column; a default stands in for an absent value, never for one of a wrong type."""
-    parsed = field.parse_sql()
-    if field.default is None:
-        return parsed
-    default = str(field.default).replace("'", "''")
-    return f"CASE WHEN \"{field.name}\" IS NULL THEN '{default}'::{field.sql_type} ELSE {parsed} END"
-
-
-def _type_tests(fields: Iterable[Field]) -> list[tuple[str, str]]:
-    """Return name and test of each type rule: text that is there became a value."""
-    return [
-        (field.type_rule, f'("text_{field.name}" IS NULL OR "{field.name}" IS NOT NULL)')
-        for field in fields
-        if field.logical_type != "string"
-    ]
-
-
-def _rule_tests(rules: Iterable[Rule], fields: Iterable[Field]) -> list[tuple[str, str]]:
-    """Return name and test of each rule; text of a wrong type is not also a missing value."""
-    typed = {field.name for field in fields if field.logical_type != "string"}
-    return [
-        (rule.name, f'("text_{rule.columns[0]}" IS NOT NULL OR ({rule.predicate}))')
-        if rule.name.endswith("_is_required") and set(rule.columns) <= typed
-        else (rule.name, f"({rule.predicate})")
-        for rule in rules
-        if rule.severity == "error"
-    ]

@@ -1,4 +1,4 @@
-"""How far a source's event time has come, with everything before it that may still be waited for."""
+"""The watermark of a source: the time before which no more events are expected."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from lastaisle.lake.tables import BATCHES
 def watermark(
     lake: Lake, source: str, allowed_lateness: timedelta, *, without: Sequence[str] = ()
 ) -> datetime | None:
-    """Return the time before which no more events of a source are waited for; None before its first batch.
+    """Return the time before which no more events of a source are expected; None before its first batch.
 
-    It is the newest occurred_at in the source's batches less the allowed lateness. The contract bounds how
-    far ahead a clock may be, so one shopper's wrong clock cannot push it.
+    It is the newest occurred_at of the source's batches minus the allowed lateness. The contract limits times
+    in the future, so the wrong clock of one shopper cannot move the watermark far.
 
     Args:
         lake: holds the table batches.
-        source: as in that table.
-        allowed_lateness: how much later than the newest event an older one may come.
-        without: ids of batches to leave out, such as a run's own, for the watermark before it.
+        source: the source, as that table names it.
+        allowed_lateness: how long after the newest event an older event may still arrive.
+        without: batch ids to leave out; without the batches of a run it is the watermark before that run.
     """
     table = (
         lake.scan(BATCHES, columns=["newest"], where=_of(source, without)) if lake.table(BATCHES) else None

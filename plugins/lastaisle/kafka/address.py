@@ -16,7 +16,7 @@ class KafkaSource:
     """Topics of one cluster.
 
     Attributes:
-        name: names the connection; in Airflow it is the connection's id.
+        name: name of the connection; in Airflow its id.
         topics: in the order given, each once.
     """
 
@@ -36,7 +36,7 @@ def parse_source(address: str) -> KafkaSource:
     """Read an address such as kafka://shop/clicks,orders.
 
     Raises:
-        KafkaSourceError: it has no connection's name, no topic, or a topic that Kafka would refuse.
+        KafkaSourceError: the address has no connection, no topic, or a topic that Kafka would refuse.
     """
     name, slash, rest = address.removeprefix(SCHEME).partition("/")
     topics = tuple(dict.fromkeys(topic.strip() for topic in rest.split(",")))

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 VARIABLE = "LASTAISLE_KAFKA"
 _SHOWN = ("bootstrap.servers", "security.protocol", "sasl.mechanism", "sasl.mechanisms", "client.id")
 
-#: What makes a read exact whatever the connection says: offsets come from the tables alone.
+#: Settings that make a read exact; they go before those of the connection. Offsets come from the tables.
 _EXACT = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
@@ -27,7 +27,7 @@ _EXACT = {
     "isolation.level": "read_committed",
     "auto.offset.reset": "error",
 }
-#: What makes it fast in bounded memory. The back-off, 1 s by default, is how long a full queue waits.
+#: Settings that make a read fast in bounded memory. The back-off (default 1 s) is the wait of a full queue.
 _FAST = {
     "fetch.message.max.bytes": 4 << 20,
     "fetch.wait.max.ms": 100,
@@ -35,18 +35,18 @@ _FAST = {
     "queued.max.messages.kbytes": 32 << 10,
     "queued.min.messages": 1_000_000,
 }
-#: What makes a delivery certain and free of duplicates of the client's own making.
+#: Settings that make a delivery certain, without duplicates by the client.
 _SAFE = {"enable.idempotence": True, "acks": "all"}
-#: Leaves it to the brokers what is too large, and bounds what waits for them.
+#: The brokers decide which message is too large; the messages that wait for them are bounded.
 _LARGE = {"message.max.bytes": 1_000_000_000, "queue.buffering.max.kbytes": 64 << 10}
 
 
 class Trouble:
-    """What a client's own thread complained of, which its answers do not tell.
+    """The errors of a client's own thread, which the client's answers do not contain.
 
     Attributes:
-        text: the last complaint that says more than that no broker is there.
-        refused: whether a login was refused, which trying again does not mend.
+        text: the last error that says more than that no broker is there.
+        refused: whether a login was refused; trying again does not help.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Trouble:
         self.refused = False
 
     def note(self, error: KafkaError) -> None:
-        """Remember a complaint; made for librdkafka's error_cb."""
+        """Remember an error; librdkafka calls this as its error_cb."""
         if not self.text or error.code() != error._ALL_BROKERS_DOWN:
             self.text = error.str()
         self.refused = self.refused or error.code() == error._AUTHENTICATION
@@ -64,8 +64,8 @@ class KafkaConnection:
     """The settings of one cluster.
 
     Args:
-        config: as librdkafka has them: bootstrap.servers, security.protocol, sasl.*, ssl.* and any other.
-            What must hold for exact reads (no committed offsets, read_committed) is set over them.
+        config: librdkafka's settings: bootstrap.servers, security.protocol, sasl.*, ssl.* and any other.
+            The settings for exact reads (no committed offsets, read_committed) go before them.
 
     Raises:
         KafkaSourceError: bootstrap.servers is missing.
@@ -130,8 +130,8 @@ class KafkaConnection:
         """Make a client that writes, each message once and on all replicas.
 
         Args:
-            on_error: told of errors that concern no single message.
-            defaults: settings for what the connection does not say.
+            on_error: called with errors that concern no single message.
+            defaults: settings that hold where the connection has none.
         """
         from confluent_kafka import Producer
 

@@ -1,4 +1,4 @@
-"""Control messages: a word to whoever starts runs, not data."""
+"""Control messages: they start runs, and carry counts instead of data."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def control_topic(address: str) -> tuple[str, str]:
     """Return the connection and the topic of an address such as kafka://shop/lastaisle-control.
 
     Raises:
-        KafkaSourceError: it is no such address.
-        SettingsError: it names several topics.
+        KafkaSourceError: the text is no such address.
+        SettingsError: the address names several topics.
     """
     source = parse_source(address)
     if len(source.topics) != 1:
@@ -30,10 +30,10 @@ def control_topic(address: str) -> tuple[str, str]:
 
 
 def send_control(connection: KafkaConnection, topic: str, message: Mapping[str, Any]) -> None:
-    """Send one message, and return when all replicas in sync have it; the client sends none twice.
+    """Send one message, and return when all replicas in sync have it; the client sends no message twice.
 
     Raises:
-        KafkaSourceError: they did not take it in time.
+        KafkaSourceError: the brokers did not take the message in time.
     """
     from confluent_kafka import KafkaException
 
@@ -57,11 +57,11 @@ def read_control(value: object) -> dict[str, Any] | None:
     """Return how many checkouts a message says were abandoned, and when that was noticed.
 
     Args:
-        value: the message as it came; anybody may have written it.
+        value: the message as it arrived; anybody may have written it.
 
     Returns:
-        `sessions` and `noticed_at`, a moment in UTC as text, and nothing else that it may hold; None if it
-        tells of no abandoned checkouts.
+        `sessions` and `noticed_at`, a moment in UTC as text; other fields of the message are left out. None
+        if the message is not about abandoned checkouts.
     """
     try:
         said = json.loads(value) if isinstance(value, bytes | str) else None
@@ -76,7 +76,7 @@ def moment(text: str) -> datetime:
     """Return the moment (UTC) that an ISO 8601 text names; without a zone it is UTC.
 
     Raises:
-        ValueError: it names none.
+        ValueError: the text names no moment.
     """
     found = datetime.fromisoformat(text)
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)

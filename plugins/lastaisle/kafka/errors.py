@@ -1,4 +1,4 @@
-"""What can be wrong with a Kafka source."""
+"""The errors of a Kafka source."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from lastaisle.errors import SourceError
 
 
 class KafkaSourceError(SourceError):
-    """Brokers that cannot be reached, a topic that is not there, a refused login, a stalled read."""
+    """Brokers that cannot be reached, a missing topic, a refused login, a stalled read."""
 
 
 class OffsetsWentBackError(KafkaSourceError):

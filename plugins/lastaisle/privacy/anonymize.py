@@ -1,4 +1,4 @@
-"""From raw_events to events: each field as the contract classifies it, the whole batch exactly once."""
+"""From raw_events to events: each field is treated as the contract classifies it, each batch exactly once."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from data_contracts.contract import Contract, load_contract
 from data_contracts.privacy import literal
-from lastaisle.errors import LastaisleError
+from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.lake import Lake, LakeConflictError
-from lastaisle.lake.retries import retry_conflicts
 from lastaisle.lake.tables import BATCHES, EVENTS, RAW_EVENTS
 from lastaisle.lake.workspace import MEMORY_LIMIT, open_workspace
 from lastaisle.privacy.anonymizer import Anonymizer
@@ -30,19 +27,19 @@ LOOK_BACK = timedelta(days=7)
 
 
 class AnonymizeError(LastaisleError):
-    """Rows that may not become events; nothing was committed."""
+    """Rows break the contract of events; nothing was committed."""
 
-    exit_code = 9
+    exit_code = ExitCode.NOT_ANONYMIZED
 
 
 @dataclass(frozen=True)
 class AnonymizeReport:
-    """What anonymize did.
+    """The result of anonymizing one batch.
 
     Attributes:
         batch_id: the batch.
         rows: its rows in `events`.
-        days: UTC days of event time on which they lie.
+        days: the UTC days of these rows.
     """
 
     batch_id: str
@@ -52,9 +49,9 @@ class AnonymizeReport:
 
 @dataclass(frozen=True)
 class Shard:
-    """The users of one of several tasks: those whose hash leaves this remainder.
+    """The users that one of several tasks works on: users whose hash has this remainder.
 
-    Sessions belong to one user, so a session never spans two shards.
+    A session belongs to one user, so a session never spans two shards.
 
     Attributes:
         index: the remainder, from 0.
@@ -65,11 +62,11 @@ class Shard:
     count: int = 1
 
     def key(self, batch_id: str) -> str:
-        """Return the name of the append of a batch's rows of this shard."""
+        """Return the key of the append of a batch's rows of this shard."""
         return batch_id if self.count == 1 else f"{batch_id}/{self.index}-of-{self.count}"
 
     def sql(self) -> str:
-        """Return the condition on rows of raw_events; MD5 stays the same whatever version of DuckDB runs."""
+        """Return the condition on rows of raw_events. MD5 is the same in every version of DuckDB."""
         if self.count == 1:
             return "true"
         who = "coalesce(user_id, session_id)"
@@ -85,18 +82,18 @@ def anonymize_batch(
     events_contract: Contract | None = None,
     memory_limit: str = MEMORY_LIMIT,
 ) -> AnonymizeReport:
-    """Bring a batch of raw_events into events, once however often it is called.
+    """Bring a batch of raw_events into events; repeated calls write nothing more.
 
     Args:
         batch_id: from `take_in`.
-        lake: where the tables are.
-        keys: for the pseudonyms.
-        contract: that of raw_events, which classifies the fields; the packaged one by default.
-        events_contract: what the result must satisfy; the packaged one by default.
-        memory_limit: what DuckDB may hold before it writes to a temporary folder.
+        lake: holds the tables.
+        keys: the pseudonym keys.
+        contract: the contract of raw_events, which classifies the fields; the packaged contract by default.
+        events_contract: the contract of events; the packaged contract by default.
+        memory_limit: the memory of DuckDB; more data goes to a temporary folder.
 
     Raises:
-        AnonymizeError: no such batch, or rows that break the contract of events.
+        AnonymizeError: there is no such batch, or its rows break the contract of events.
     """
     if not lake.has(RAW_EVENTS, batch_id):
         raise AnonymizeError(f"batch {batch_id} is not in raw_events of {lake.url}: ingest its file first")
@@ -104,8 +101,8 @@ def anonymize_batch(
     for shard in _shards_of(batch_id, lake):
         _anonymize([batch_id], shard, job)
     days = lake.scan(EVENTS, columns=["event_date"], where=pc.field("batch_id") == batch_id)
-    found = pc.unique(days["event_date"]).to_pylist()
-    return AnonymizeReport(batch_id, len(days), tuple(sorted(found)))
+    dates = pc.unique(days["event_date"]).to_pylist()
+    return AnonymizeReport(batch_id, len(days), tuple(sorted(dates)))
 
 
 def anonymize_shard(
@@ -122,21 +119,21 @@ def anonymize_shard(
 ) -> list[str]:
     """Bring one shard of every batch that waits in raw_events into events; return the batches' ids.
 
-    A batch keeps the number of shards with which it was ingested. A batch without rows in raw_events, or
-    whose shard was committed before, is left alone, so whatever was killed before is finished by the next
-    call.
+    A batch keeps the number of shards with which it was ingested. A batch without rows in raw_events is
+    skipped, and so is a batch whose shard was committed before. So the next call finishes the work of a
+    killed call.
 
     Args:
         shard: the shard's index.
-        lake: where the tables are.
-        keys: for the pseudonyms.
-        batch_ids: only these; by default all that the table batches names.
-        and_before: besides `batch_ids`, those that were ingested before this time, and not more than a week:
-            nobody else will come for them.
-        contract: that of raw_events; the packaged one by default.
-        events_contract: what the result must satisfy; the packaged one by default.
-        rows_at_once: batches are taken together up to so many rows, for fewer and larger files.
-        memory_limit: what DuckDB may hold before it writes to a temporary folder.
+        lake: holds the tables.
+        keys: the pseudonym keys.
+        batch_ids: the batches to anonymize; by default all batches of the table batches.
+        and_before: a time. Batches that were ingested in the week before it are anonymized, too, since no
+            other call will do so.
+        contract: the contract of raw_events; the packaged contract by default.
+        events_contract: the contract of events; the packaged contract by default.
+        rows_at_once: batches are written together up to this many rows, for fewer and larger files.
+        memory_limit: the memory of DuckDB; more data goes to a temporary folder.
     """
     table = lake.scan(BATCHES, columns=["batch_id", "shards", "rows_clean", "started_at", "finished_at"])
     if not table.num_columns:
@@ -173,13 +170,13 @@ def anonymize_pending(
     contract: Contract | None = None,
     events_contract: Contract | None = None,
 ) -> None:
-    """Bring all that waits in raw_events into events, every shard of it.
+    """Bring every waiting batch of raw_events into events, with all of its shards.
 
     Args:
-        lake: where the tables are.
-        keys: for the pseudonyms.
-        contract: that of raw_events; the packaged one by default.
-        events_contract: what the result must satisfy; the packaged one by default.
+        lake: holds the tables.
+        keys: the pseudonym keys.
+        contract: the contract of raw_events; the packaged contract by default.
+        events_contract: the contract of events; the packaged contract by default.
     """
     counts = lake.scan(BATCHES, columns=["shards"])
     most = pc.max(counts["shards"]).as_py() if counts.num_columns else 0
@@ -188,9 +185,9 @@ def anonymize_pending(
 
 
 def _shards_of(batch_id: str, lake: Lake) -> list[Shard]:
-    """Return the shards in which a batch comes into events: those that it was ingested with."""
-    found = lake.scan(BATCHES, columns=["shards"], where=pc.field("batch_id") == batch_id)
-    count = (found["shards"][0].as_py() if found.num_rows else None) or 1
+    """Return the shards of a batch: the number was fixed when the batch was ingested."""
+    rows = lake.scan(BATCHES, columns=["shards"], where=pc.field("batch_id") == batch_id)
+    count = (rows["shards"][0].as_py() if rows.num_rows else None) or 1
     return [Shard(index, count) for index in range(count)]
 
 
@@ -210,7 +207,7 @@ class _Job:
 
 
 def _anonymize(batch_ids: list[str], shard: Shard, job: _Job) -> None:
-    """Bring batches' rows of a shard into events together; what another run took meanwhile is left out."""
+    """Bring the rows of some batches and one shard into events together; skip rows that are there already."""
     lake = job.lake
     for _ in range(ATTEMPTS):
         lacking = set(lake.lacking(EVENTS, map(shard.key, batch_ids)))
@@ -252,12 +249,12 @@ def anonymize_taken(
     """Bring the relation `taken` of a scratch database, rows of raw_events, into events.
 
     Args:
-        connection: holds `taken`, as a table or a view, with a number of its own for each row, `place`.
-        key: names these rows, such as a batch id, or several.
-        lake: where the tables are; raw_events holds these rows already.
-        keys: for the pseudonyms.
-        contract: that of raw_events; the packaged one by default.
-        events_contract: what the result must satisfy; the packaged one by default.
+        connection: holds `taken`, a table or a view in which `place` numbers the rows.
+        key: the name of these rows, such as a batch id; or several names.
+        lake: holds the tables; raw_events holds these rows already.
+        keys: the pseudonym keys.
+        contract: the contract of raw_events; the packaged contract by default.
+        events_contract: the contract of events; the packaged contract by default.
 
     Returns:
         False if rows of that key had been committed before.
@@ -270,10 +267,10 @@ def anonymize_taken(
         version = lake.version(EVENTS)
         derived = derive_sessions(connection, lake.dataset(RAW_EVENTS))
         anonymizer = Anonymizer(connection, contract, keys, derived)
-        _refuse_broken(anonymizer, events_contract or load_contract(EVENTS), f"batch {key}")
+        refuse_broken(anonymizer, events_contract or load_contract(EVENTS), f"batch {key}")
         if not derived:
             return lake.append(EVENTS, anonymizer.query(), key=key)
-        try:  # Who commits between our look at raw_events and our commit may share a session with us.
+        try:  # A writer who commits after raw_events was read here may share a session with these rows.
             if version is not None:
                 version = _move_sessions(lake, anonymizer, version)
             at = -1 if version is None else version
@@ -285,7 +282,7 @@ def anonymize_taken(
 
 
 def _move_sessions(lake: Lake, anonymizer: Anonymizer, version: int) -> int:
-    """Give other batches' events the session that they turn out to belong to; return the table's version."""
+    """Correct the session of events of other batches; return the table's version."""
     moved = anonymizer.moved_sessions()
     if not moved.num_rows:
         return version
@@ -300,68 +297,12 @@ def _move_sessions(lake: Lake, anonymizer: Anonymizer, version: int) -> int:
     return lake.amend(EVENTS, rows, on="event_id", days=days, if_version=version)
 
 
-def rotate_pseudonyms(
-    lake: Lake,
-    keys: PseudonymKeys,
-    *,
-    contract: Contract | None = None,
-    events_contract: Contract | None = None,
-    memory_limit: str = MEMORY_LIMIT,
-) -> int:
-    """Write all of events again from raw_events with the current key, in one commit; return the rows written.
-
-    Nothing happens if every row has that key already, so a run that was killed is run again. Sessions are
-    derived over the whole history, so late rows may join others. Older versions of the table hold the old
-    pseudonyms until `Lake.vacuum`.
+def refuse_broken(anonymizer: Anonymizer, contract: Contract, what: str) -> None:
+    """Refuse rows that would break the contract of events.
 
     Raises:
-        AnonymizeError: raw rows of some events are gone, so these could not be written again.
-        LakeConflictError: other writers kept changing events meanwhile.
+        AnonymizeError: naming the rules and how many rows would break each.
     """
-    contract = contract or load_contract(RAW_EVENTS)
-    events_contract = events_contract or load_contract(EVENTS)
-    return retry_conflicts(ATTEMPTS)(_rotate, lake, keys, contract, events_contract, memory_limit)
-
-
-def _rotate(
-    lake: Lake, keys: PseudonymKeys, contract: Contract, events_contract: Contract, memory_limit: str
-) -> int:
-    version = lake.version(EVENTS)
-    if version is None:
-        return 0
-    events = lake.scan(EVENTS, columns=["batch_id", "key_version"], version=version)
-    if pc.all(pc.equal(events["key_version"], keys.current)).as_py() is not False:
-        return 0
-    with open_workspace(memory_limit) as connection:
-        raw = _take(connection, lake, events)
-        anonymizer = Anonymizer(connection, contract, keys, derive_sessions(connection, raw))
-        _refuse_broken(anonymizer, events_contract, f"key {keys.current}")
-        key = f"pseudonyms-{keys.current}-from-{version}"
-        lake.overwrite(EVENTS, anonymizer.query(), key=key, if_version=version)
-    return len(events)
-
-
-def _take(connection: DuckDBPyConnection, lake: Lake, events: pa.Table) -> ds.Dataset:
-    """Make the table `taken` of the raw rows of all events; return raw_events."""
-    raw, found = lake.dataset(RAW_EVENTS), 0
-    if raw is not None:
-        connection.register("raw", raw)
-        connection.register("events_now", events)
-        connection.execute(
-            "CREATE TABLE taken AS SELECT row_number() OVER () AS place, * FROM raw "
-            "WHERE batch_id IN (SELECT batch_id FROM events_now)"
-        )
-        connection.unregister("raw")
-        found = connection.execute("SELECT count(*) FROM taken").fetchall()[0][0]
-    if raw is None or found != len(events):
-        raise AnonymizeError(
-            f"{lake.url} holds {len(events)} events but {found} raw rows of them: "
-            "events without raw rows cannot get new pseudonyms; delete them first"
-        )
-    return raw
-
-
-def _refuse_broken(anonymizer: Anonymizer, contract: Contract, what: str) -> None:
     broken = anonymizer.broken(contract)
     if broken:
         raise AnonymizeError(

@@ -1,4 +1,4 @@
-"""The SQL that turns raw rows into events, field by field as the contract classifies them."""
+"""The SQL that turns raw rows into events; the contract classifies each field."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SURROGATES_LOOKED_AT = 1000
 _PLACE = f"source_row * {SUB_ROWS} + sub_row"
-_STAND_IN = "repeat('0', 32)"  # for a pseudonym, where only its being there matters
+_STAND_IN = "repeat('0', 32)"  # for a pseudonym, where only its presence matters
 
 
 def events_schema(contract: Contract) -> pa.Schema:
@@ -37,11 +37,11 @@ class Anonymizer:
     """Turns the rows of the relation `taken` into rows of `events`.
 
     Args:
-        connection: holds `taken`, rows of raw_events with a number of their own, `place`; and `visits` if
-            sessions were derived.
-        contract: that of raw_events.
-        keys: for the pseudonyms; the key travels as bound values only.
-        derived: whether `derive_sessions` found any.
+        connection: holds `taken`, rows of raw_events that `place` numbers; and `visits` if sessions were
+            derived.
+        contract: the contract of raw_events.
+        keys: the pseudonym keys; a key is passed to DuckDB only as a bound value.
+        derived: whether `derive_sessions` derived any session.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Anonymizer:
         self.surrogates = [name for name, treatment in self.policy.items() if treatment.action == "surrogate"]
         for variable, pad in zip((HMAC_INNER, HMAC_OUTER), hmac_pads(keys.key), strict=True):
             connection.execute(f"SET VARIABLE {variable} = $pad", {"pad": pad})
-        for name in self.hashed:  # one HMAC an identifier, not one a row
+        for name in self.hashed:  # one HMAC for each identifier, not for each row
             connection.execute(
                 f"CREATE OR REPLACE TABLE {_pseudonyms(name)} AS SELECT {quote(name)} AS raw, "
                 f"{self.policy[name].sql(name)} AS {quote(name)} "
@@ -78,7 +78,7 @@ class Anonymizer:
         joins += ["LEFT JOIN named USING (place)"] * self.derived + ["JOIN ranks USING (place)"] * self.ranked
         sql = f"""SELECT {columns}, {"rank" if self.ranked else _PLACE} AS sequence, event_date, batch_id,
             contract_version, {self.key_version}::INTEGER AS key_version FROM taken {" ".join(joins)}"""
-        # DuckDB takes `taken` for the smaller side, and would hash every whole row.
+        # DuckDB estimates `taken` as the smaller side and would hash its whole rows.
         self.connection.execute(JOIN_AS_WRITTEN)
         days = self.connection.execute("SELECT DISTINCT event_date FROM taken ORDER BY 1").fetchall()
         return Query(self.connection, sql, events_schema(self.contract), [day for (day,) in days])
@@ -91,7 +91,7 @@ class Anonymizer:
         return f"coalesce({treated}, named.session_id)" if name == "session_id" and self.derived else treated
 
     def moved_sessions(self) -> pa.Table:
-        """Return event_id, session_id and event_date of other batches' rows whose session began elsewhere."""
+        """Return event_id, session_id and event_date of rows whose session may have changed."""
         event_id = self.policy["event_id"].sql("event_id")
         moved = f"SELECT {event_id} AS event_id, session_id, event_date FROM moved"
         return self.connection.sql(moved).to_arrow_table()
@@ -99,9 +99,10 @@ class Anonymizer:
     def broken(self, contract: Contract) -> dict[str, int]:
         """Count the rows that would break each rule of the contract of events.
 
-        The raw rows were good, so a breach is our own mistake. A rule that raw_events has too, on fields that
-        are kept as they are, holds already; what pseudonyms look like is judged once an identifier, and what
-        surrogates look like, which are all made of numbers, on a few.
+        The raw rows passed their rules, so a broken rule is an error in a contract or in this code. To save
+        time, not every rule is checked on every row. A rule that raw_events has too holds already on fields
+        that are kept as they are. The pattern of pseudonyms is checked once for each identifier. The pattern
+        of surrogates is checked on a sample, since all of them are made of numbers.
         """
         proven = {rule.predicate for rule in self.contract.rules if rule.severity == "error"}
         kept = {name for name, treatment in self.policy.items() if treatment.action == "keep"}
@@ -124,10 +125,10 @@ class Anonymizer:
         return counts | self._count([rule for rule in rules if rule.name not in elsewhere], f"({all_rows})")
 
     def _sketch(self, made: Collection[str]) -> str:
-        """Return the SELECT of the treated rows without joins: a stand-in for every value that is made."""
+        """Return the SELECT of the treated rows without joins; made values are replaced by a placeholder."""
 
         def there(name: str) -> str:
-            # A session was derived wherever there is a user.
+            # Every row with a user has a session, given or derived.
             given = "coalesce(session_id, user_id)" if name == "session_id" else quote(name)
             return f"CASE WHEN {given} IS NOT NULL THEN {_STAND_IN} END"
 
@@ -148,14 +149,14 @@ class Anonymizer:
         if not self.connection.execute(f"FROM {relation} WHERE NOT ({good}) LIMIT 1", now).fetchall():
             return {}
         counts = ", ".join(f"count_if(({rule.predicate}) IS FALSE)" for rule in rules)
-        found = self.connection.execute(f"SELECT {counts} FROM {relation}", now).fetchall()[0]
-        return {rule.name: count for rule, count in zip(rules, found, strict=True) if count}
+        row = self.connection.execute(f"SELECT {counts} FROM {relation}", now).fetchall()[0]
+        return {rule.name: count for rule, count in zip(rules, row, strict=True) if count}
 
     def _rank(self) -> bool:
-        """Make the table `ranks` if rows have to be ranked by time, since their times are cut to the second.
+        """Make the table `ranks` if rows must be ranked by time, since their times are cut to the second.
 
-        Logs come in the order of time or nearly so: where no row occurred before the one above it, its place
-        in the source will do, which needs no sort and no join.
+        Most logs are ordered by time. If no row occurred before the row above it, the position in the source
+        gives the order, without a sort or a join.
         """
         rows = self.connection.sql(
             f"SELECT batch_id, {_PLACE} AS line, epoch_us(occurred_at) AS time, sub_row FROM taken"
@@ -178,5 +179,5 @@ def _pseudonyms(name: str) -> str:
 
 
 def _looks_of(rule: Rule, name: str) -> bool:
-    """Tell whether a rule says what a pseudonym looks like, not whether there has to be one."""
+    """Tell whether a rule is about the pattern of a pseudonym, not about its presence."""
     return rule.columns == (name,) and not rule.name.endswith("_is_required")

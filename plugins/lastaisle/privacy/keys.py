@@ -1,4 +1,4 @@
-"""The keys of the pseudonyms: made on first use, kept outside the lake, rotated by version."""
+"""The pseudonym keys: made on first use, kept outside the lake, rotated by version."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lastaisle.errors import LastaisleError
+from lastaisle.errors import ExitCode, LastaisleError
 
 ENVIRONMENT = "LASTAISLE_PSEUDONYM_KEY"
 KEY_BYTES = 32
 
 
 class KeyFileError(LastaisleError):
-    """A key, or the file of keys, that cannot be used. Never says what is in it."""
+    """A key or a key file cannot be used. The message never contains the key."""
 
-    exit_code = 8
+    exit_code = ExitCode.KEY_UNUSABLE
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class PseudonymKeys:
     Attributes:
         current: version of the key in use.
         versions: every key by its version.
-        path: the file they came from; None if they came from the environment.
+        path: the file of the keys; None if they came from the environment.
     """
 
     current: int
@@ -44,19 +44,18 @@ class PseudonymKeys:
     def load_or_create(
         cls, key_file: str | Path, *, lake_url: str | None = None, environ: Mapping[str, str] | None = None
     ) -> PseudonymKeys:
-        """Read the keys from the environment, else from the file, which is made (mode 0600) if there is none.
+        """Read the keys from the environment, else from the file; make the file (mode 0600) if there is none.
 
-        LASTAISLE_PSEUDONYM_KEY holds a key as 64 hex characters or more, with a version before it if it is
-        not the
-        first: `2:9f86d0…`.
+        LASTAISLE_PSEUDONYM_KEY holds a key as 64 hex characters or more. A key that is not the first has its
+        version before it: `2:9f86d0…`.
 
         Args:
-            key_file: path of the file.
-            lake_url: the lake, in which no key may lie.
-            environ: the environment; the process's by default.
+            key_file: the path of the file.
+            lake_url: the lake; the file may not lie in it.
+            environ: the environment variables; those of the process by default.
 
         Raises:
-            KeyFileError: a key or a file that cannot be used, or a file inside the lake.
+            KeyFileError: the key or the file cannot be used, or the file lies inside the lake.
         """
         given = (os.environ if environ is None else environ).get(ENVIRONMENT, "").strip()
         if given:
@@ -72,7 +71,7 @@ class PseudonymKeys:
         """Add a new current key to the file and return the keys; then run `rotate_pseudonyms`.
 
         Raises:
-            KeyFileError: the key comes from the environment, where only you can change it.
+            KeyFileError: the key comes from the environment, so only the user can change it.
         """
         if self.path is None:
             raise KeyFileError(f"the key comes from {ENVIRONMENT}: set it to {self.current + 1}:<a new key>")
@@ -121,7 +120,7 @@ def _document(current: int, versions: Mapping[int, bytes]) -> str:
 
 
 def _create(path: Path, text: str) -> None:
-    """Write a new file that only its owner may read; if another process made it first, theirs stays."""
+    """Write a new file that only its owner may read; a file that another process made first stays."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with os.fdopen(
@@ -131,7 +130,7 @@ def _create(path: Path, text: str) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     try:
-        os.link(draft, path)  # unlike a rename, never replaces a file that is there
+        os.link(draft, path)  # unlike a rename, this never replaces an existing file
     except FileExistsError:
         pass
     finally:

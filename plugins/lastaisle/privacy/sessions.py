@@ -1,4 +1,4 @@
-"""Sessions where the shop sends none: a user's visit ends where 30 minutes pass without an event."""
+"""Sessions for shops that send none: the visit of a user ends after 30 minutes without an event."""
 
 from __future__ import annotations
 
@@ -23,21 +23,24 @@ _OTHERS = "user_id, occurred_at, batch_id, source_row, sub_row, event_id, event_
 def derive_sessions(
     connection: DuckDBPyConnection, raw: ds.Dataset | None, gap: timedelta = SESSION_GAP
 ) -> bool:
-    """Find the sessions of those rows of `taken` that have a user and no session.
+    """Derive the sessions of the rows of `taken` that have a user and no session.
 
-    A session goes on in other batches, so the users' events there are looked at too: those of two hours
-    before and after, and where a visit reaches that far, all of its user's on the day before and the day
-    after. (A visit without 30 minutes of silence for more than a day is cut where the look ends.) Makes the
-    table `visits`: these rows and the others', each with `start`, the microsecond since 1970 in which its
-    session began; `place` is -1, -2, … in the others', which are rows 0, 1, … of the table `others`.
+    A session may continue in other batches. So the events of the same users in other batches are read, too:
+    two hours before and after the rows. If a visit reaches that far, all events of its user on the day before
+    and the day after are read. (A visit that lasts more than a day without 30 minutes of silence is cut at
+    the end of these days.)
+
+    The function makes the table `visits`: these rows and the rows of other batches. `start` is the
+    microsecond since 1970 in which the session of the row began. `place` is -1, -2, … in the rows of other
+    batches; these are rows 0, 1, … of the table `others`.
 
     Args:
-        connection: holds the relation `taken`, rows of raw_events with a number of their own, `place`.
+        connection: holds the relation `taken`, rows of raw_events that `place` numbers.
         raw: raw_events; None before its first row.
-        gap: a longer silence than this ends a session.
+        gap: a session ends after a longer silence than this.
 
     Returns:
-        Whether there was anything to find.
+        Whether any row needed a derived session.
     """
     first, last = connection.execute(
         """SELECT epoch_us(min(occurred_at)), epoch_us(max(occurred_at))
@@ -66,7 +69,7 @@ def derive_sessions(
 
 
 def _look_around(connection: DuckDBPyConnection, raw: ds.Dataset, users: str, where: str) -> int:
-    """Add what other batches have of some users to `seen` and `others`; return how many rows."""
+    """Add the rows of some users in other batches to `seen` and `others`; return the number of rows."""
     connection.execute(f"CREATE OR REPLACE TABLE users AS SELECT DISTINCT user_id FROM ({users})")
     before, wanted, ours = connection.execute(
         """SELECT (SELECT count(*) FROM others), (SELECT count(*) FROM users),
@@ -75,7 +78,7 @@ def _look_around(connection: DuckDBPyConnection, raw: ds.Dataset, users: str, wh
     if not wanted:
         return 0
     connection.register("raw", raw)
-    # A list and single users: NOT IN and IN over millions of rows take ten times as long.
+    # A literal list and distinct users: NOT IN and IN over millions of rows take ten times as long.
     connection.execute(f"""
         INSERT INTO others SELECT {_OTHERS} FROM raw SEMI JOIN users USING (user_id)
         WHERE session_id IS NULL AND batch_id NOT IN ({", ".join(map(literal, ours))}) AND {where}""")
@@ -89,7 +92,7 @@ def _look_around(connection: DuckDBPyConnection, raw: ds.Dataset, users: str, wh
 
 
 def _cut_visits(connection: DuckDBPyConnection, gap: timedelta) -> None:
-    """Make `visits` of `seen`."""
+    """Make the table `visits` from the table `seen`."""
     silence = "epoch_us(occurred_at) - epoch_us(lag(occurred_at) OVER visit)"
     connection.execute(f"""
         CREATE OR REPLACE TABLE visits AS
@@ -103,26 +106,26 @@ def _cut_visits(connection: DuckDBPyConnection, gap: timedelta) -> None:
 
 
 def _days(start: datetime, end: datetime) -> str:
-    """Return the condition on rows of the UTC days from that of one moment to that of another."""
+    """Return the SQL condition for rows of the UTC days from one moment to another."""
     return f"event_date BETWEEN DATE '{start.date()}' AND DATE '{end.date()}'"
 
 
 def _during(start: datetime, end: datetime) -> str:
-    """Return the condition on rows from one moment to another; by their days, other files are not opened."""
+    """Return the SQL condition for rows between two moments; its days spare the files of other days."""
     between = f"TIMESTAMPTZ '{start.isoformat()}' AND TIMESTAMPTZ '{end.isoformat()}'"
     return f"{_days(start, end)} AND occurred_at BETWEEN {between}"
 
 
 def name_sessions(connection: DuckDBPyConnection, treatment: Treatment) -> None:
-    """Treat the names of the sessions in `visits`, one each.
+    """Treat the session names in `visits`, each name once.
 
-    Makes the table `named`: the session of each `place`; and `moved`: the visits of other batches that follow
-    one of ours in their session. Only these can have begun elsewhere before: rows that come late may open a
-    session earlier, or close the silence between two.
+    The function makes two tables. `named` holds the session of each `place`. `moved` holds the rows of other
+    batches that follow a row of `taken` in their session. Only the session of these rows can have changed: a
+    late row may start a session earlier, or join two sessions.
 
     Args:
         connection: holds `visits`.
-        treatment: that of session_id.
+        treatment: the treatment of session_id.
     """
     connection.execute(f"""
         CREATE OR REPLACE TABLE sessions AS

@@ -1,7 +1,7 @@
 """The ledger: every move of a model version, written before the move is made.
 
-The ledger is the truth about which version serves; the registry's aliases are its projection. So whatever is
-killed between the two, the next run reads the ledger and sets the aliases that it says.
+The ledger alone decides which version serves; the registry's aliases follow it. After a kill between the two,
+the next run reads the ledger and sets the aliases.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from lastaisle.errors import LastaisleError
+import pyarrow as pa
+
+from lastaisle.errors import ExitCode, LastaisleError
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
@@ -22,9 +24,9 @@ REGISTER, PROMOTE, REFUSE, ROLLBACK = "register", "promote", "refuse", "rollback
 
 
 class LedgerConflictError(LastaisleError):
-    """A move decided on a standing that is no longer so."""
+    """A move that was decided before another move changed the aliases."""
 
-    exit_code = 7
+    exit_code = ExitCode.OVERTAKEN
 
 
 @dataclass(frozen=True)
@@ -33,16 +35,16 @@ class Move:
 
     Attributes:
         move_id: names the move; the same move written twice is one row.
-        moved_at: when it was decided, UTC.
-        actor: who decided it: a person or a DAG run.
+        moved_at: when the move was decided, UTC.
+        actor: the person or DAG run that decided it.
         action: register, promote, refuse or rollback.
         model_name: name of the registered model.
-        alias: the alias that moves (challenger or champion); for a refusal the one that stays.
+        alias: the alias that moves (challenger or champion); for a refusal the alias that stays.
         from_version: the version that had the alias; None = there was none.
-        to_version: the version that has it afterwards; for a refusal the one refused.
+        to_version: the version that has the alias afterwards; for a refusal the refused version.
         reason: why, in sentences.
-        run_id: the MLflow run of the version moved to.
-        run_key: the training it came from.
+        run_id: the MLflow run of `to_version`.
+        run_key: the training of `to_version`.
     """
 
     move_id: str
@@ -60,12 +62,12 @@ class Move:
 
 @dataclass(frozen=True)
 class Standing:
-    """Which versions hold which place, after the moves of a ledger.
+    """The versions that hold the aliases after the moves of a ledger.
 
     Attributes:
         challenger: the version registered last.
-        champions: the versions that champion was promoted to, oldest first; the last serves. A rollback cuts
-            it back to the version that it returns to, so that `previous` names none that was rolled back.
+        champions: the versions that were promoted to champion, oldest first; the last serves. A rollback
+            removes the versions after its target, so `previous` never names a version that was rolled back.
     """
 
     challenger: str | None = None
@@ -83,7 +85,7 @@ class Standing:
 
     @property
     def aliases(self) -> dict[str, str | None]:
-        """Alias to version; None = nobody holds it."""
+        """Alias to version; None = no version holds it."""
         return {"challenger": self.challenger, "champion": self.champion, "previous": self.previous}
 
     def after(self, move: Move) -> Standing:
@@ -139,21 +141,19 @@ class Ledger:
         return next((move for move in self.moves() if move.move_id == move_id), None)
 
     def standing(self) -> Standing:
-        """Return which versions hold which place."""
+        """Return the versions that hold the aliases."""
         return standing(self.moves())
 
     def write(self, move: Move) -> bool:
-        """Write a move, exactly once by its move_id; False = it was there.
+        """Write a move, exactly once by its move_id; False = it was written before.
 
-        Rows are numbered in the order of their commits (`entry`); the lake refuses the commit when another
+        Rows are numbered in the order of their commits (`entry`). The lake refuses the commit when another
         writer came between.
 
         Raises:
             LedgerConflictError: the alias has moved since the move was decided.
             LakeConflictError: another move was written at the same moment.
         """
-        import pyarrow as pa
-
         version = self.lake.version(RELEASES)
         if self.find(move.move_id):
             return False

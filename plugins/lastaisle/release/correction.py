@@ -1,12 +1,14 @@
-"""What the champion learned from was corrected afterwards: its training again, on what is there now."""
+"""Repeat the champion's training when its events were corrected afterwards."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from lastaisle.evaluation.evaluate import plan_of
-from lastaisle.registry.plan import StalePlanError, TrainingPlan, plan_window
+from lastaisle.registry.plan import TrainingPlan
 from lastaisle.release.release import current_champion
+from lastaisle.training.kinds import kind_for
+from lastaisle.training.planning import StalePlanError, plan_window
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
@@ -15,27 +17,27 @@ if TYPE_CHECKING:
 
 
 def plan_correction(lake: Lake, settings: Settings, registry: Registry) -> TrainingPlan:
-    """Plan the champion's training anew, from where it began, if events in its reach have changed since.
+    """Plan the champion's training again, from the same start, if events in its reach have changed since.
 
-    An hour that is ingested again may lie before all that the champion has learned from, within it, or
-    within the hours that judged it. Only what lies in reach counts, so exactly the window that serves is
-    learned again, and from the version that the champion itself went on from: to go on from the champion
-    would let the unchanged hours count twice. What the gate decides on it is as for any candidate.
+    An hour that is ingested again may lie before the champion's window, within it, or within the hours that
+    judged the champion. Only events in reach of the training count. So exactly the window that serves is
+    learned again, from the version that the champion itself started from: a start from the champion would
+    count the unchanged hours twice. The gate decides on the new candidate as on any other.
 
     Raises:
-        StalePlanError: nothing in the champion's reach has changed, there is no champion, or it learned from
-            scratch on a long window, of which an hour is too little to learn it all again.
+        StalePlanError: nothing in the champion's reach has changed; there is no champion; or the champion
+            learned from scratch on a long window, in which a corrected hour is too small to learn all again.
     """
     champion = current_champion(lake, registry)
     if champion is None:
         raise StalePlanError("no version serves: there is no training to correct")
     plan = plan_of(champion.run_id, registry)
-    while plan.kind == "refresh":  # it learned on top of the training that counts
-        assert plan.warm_start_version is not None, "a refresh always has a champion"
+    while kind_for(plan).corrects_base:
+        assert plan.warm_start_version is not None, "it started from a version"
         plan = plan_of(registry.run_of(plan.warm_start_version), registry)
-    if plan.kind != "incremental":
+    if not kind_for(plan).correctable:
         raise StalePlanError(f"champion version {champion.version} is of a {plan.kind} training")
-    # With the champion's own reach: where the setting has changed since, that is no change of the events.
+    # The champion's own replay_hours: a changed setting is no change of the events.
     settings = settings.replace(replay_hours=plan.replay_hours)
     origin = None if plan.warm_start_version is None else registry.champion(plan.warm_start_version)
     again = plan_window(

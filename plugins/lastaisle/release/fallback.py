@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lastaisle.registry.ledger import PROMOTE, REFUSE, ROLLBACK, Move
+from lastaisle.registry.plan import kind_of
+from lastaisle.training.kinds import KINDS
 
 REFUSALS = 2
 
@@ -15,9 +17,15 @@ def refused_in_a_row(moves: Iterable[Move]) -> tuple[Move, ...]:
     for move in moves:
         if move.action in (PROMOTE, ROLLBACK):
             streak.clear()
-        elif move.action == REFUSE and move.run_key.startswith("incremental-"):
+        elif move.action == REFUSE and _falls_back(move.run_key):
             streak.append(move)
     return tuple(streak)
+
+
+def _falls_back(run_key: str) -> bool:
+    """Tell whether a refused candidate of this training counts towards a full training."""
+    kind = KINDS.get(kind_of(run_key))
+    return kind is not None and kind.falls_back
 
 
 def full_training_due(moves: Iterable[Move], version: str) -> str | None:

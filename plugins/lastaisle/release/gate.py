@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from lastaisle.evaluation.report import CHURN, Evaluation, Scores
+from lastaisle.evaluation.report import CHURN, PAIRED_LEVEL, Evaluation, Scores
 
 if TYPE_CHECKING:
     from lastaisle.settings import Settings
@@ -48,7 +48,7 @@ class GateRules:
 
     metric: str = "recall@20"
     min_targets: int = 200
-    level: float = 0.8
+    level: float = PAIRED_LEVEL
     margin: float = 0.02
     slice_min_targets: int = 200
     slice_limit: float = 0.08

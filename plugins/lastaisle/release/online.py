@@ -102,8 +102,7 @@ def _publish(champion: Champion, stored: StoredDelta, registry: Registry) -> str
     text = f"Version {champion.version} with online updates up to {stored.until:%Y-%m-%d %H:%M} UTC."
     registry.describe_version(version, text)
     registry.set_aliases({ALIAS: version})
-    found = registry.client.search_model_versions(f"name = '{registry.model_name}'")
-    others = {int(each.version) for each in found if BASE in each.tags} - {int(version)}
-    for replaced in sorted(others, reverse=True)[KEPT - 1 :]:
-        registry.client.delete_model_version(registry.model_name, str(replaced))
+    others = [other for other in registry.versions_with(BASE) if other != version]
+    for replaced in others[KEPT - 1 :]:
+        registry.delete_version(replaced)
     return version

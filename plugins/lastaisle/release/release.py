@@ -8,7 +8,7 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from lastaisle.errors import LastaisleError
+from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.evaluation.evaluate import plan_of, stored_report
 from lastaisle.registry.ledger import PROMOTE, REFUSE, REGISTER, Ledger, Move
 from lastaisle.release.card.page import log_card
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 class NotEvaluatedError(LastaisleError):
     """A candidate has no evaluation against the current champion."""
 
-    exit_code = 9
+    exit_code = ExitCode.NOT_EVALUATED
 
 
 def current_champion(lake: Lake, registry: Registry) -> Champion | None:
@@ -83,7 +83,7 @@ def release_candidate(
     if plan.warm_start_version is None:
         rules = dataclasses.replace(rules, max_churn=None)
     decision = decide(report.candidate, report.champion, rules, report.quarantined)
-    registry.client.log_text(run_id, decision.to_json(), DECISION)
+    registry.log_text(run_id, decision.to_json(), DECISION)
     registry.set_version_tags(version, {"lastaisle.decision": PROMOTE if decision.promote else REFUSE})
     log_card(version, plan, report, decision, registry)
     ledger.write(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lastaisle.errors import RegistryError
 from lastaisle.registry.ledger import ROLLBACK, Ledger, Move
-from lastaisle.registry.registry import RUN_KEY
+from lastaisle.registry.tags import RUN_KEY
 from lastaisle.release.release import sync_aliases
 from lastaisle.training.online import BASE
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lastaisle.registry.registry import Registry, metric_name
+from lastaisle.registry.registry import Registry
 from lastaisle.registry.revision import git_revision
 from lastaisle.replay.chart import draw
 
@@ -26,16 +26,16 @@ def log_replay(report: Mapping[str, Any], params: Mapping[str, Any], registry: R
         registry.log_params(run_id, params)
         for step, period in enumerate(report["periods"], start=1):
             for strategy, metrics in period["strategies"].items():
-                for name, value in metrics.items():
-                    registry.client.log_metric(run_id, f"{strategy}/{metric_name(name)}", value, step=step)
+                named = {f"{strategy}/{name}": value for name, value in metrics.items()}
+                registry.log_metrics(run_id, named, step)
         means = {
             f"{strategy}/mean_{name}" if name != "train_seconds" else f"{strategy}/total_{name}": value
             for strategy, metrics in report["summary"].items()
             for name, value in metrics.items()
         }
         registry.log_metrics(run_id, means)
-        registry.client.log_dict(run_id, dict(report), "replay.json")
+        registry.log_json(run_id, report, "replay.json")
         with tempfile.TemporaryDirectory() as folder:
             draw(report, Path(folder) / "replay.png")
-            registry.client.log_artifact(run_id, str(Path(folder) / "replay.png"))
+            registry.log_file(run_id, Path(folder) / "replay.png")
     return run_id

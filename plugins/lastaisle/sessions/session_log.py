@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lastaisle.sessions.session_query import EVENT_COLUMNS, ITEM_COLUMNS
+from models.data.sequences import SessionLog
+
 if TYPE_CHECKING:
-    import pyarrow as pa
     from numpy.typing import NDArray
-
-    from models.data.sequences import SessionLog
-
-EVENT_COLUMNS = ("event_type", "dwell_ms", "occurred_at", "price", "added", "purchased")
-ITEM_COLUMNS = ("category", "brand", "price")
 
 
 def to_log(kept: pa.Table, features: pa.Table, columns: Mapping[str, str]) -> SessionLog:
@@ -22,14 +23,8 @@ def to_log(kept: pa.Table, features: pa.Table, columns: Mapping[str, str]) -> Se
         kept: one row a session: `session_id`, `ended_at`, the source of each of `columns`, and `events`, a
             list of structs of `item_id` and EVENT_COLUMNS.
         features: one row an item: `item_id` and ITEM_COLUMNS.
-        columns: what the log says of each session, by its name there to that in `kept`.
+        columns: the log's columns of each session: name in the log to name in `kept`.
     """
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from models.data.sequences import SessionLog
-
     if kept.num_rows == 0:
         return SessionLog.from_lists([])
     lists = pa.concat_arrays(kept["events"].chunks)
@@ -49,19 +44,16 @@ def to_log(kept: pa.Table, features: pa.Table, columns: Mapping[str, str]) -> Se
 
 
 def _column(column: Any) -> NDArray[Any]:
-    """Return a column as NumPy has it: truth values, float64 (times in seconds) with NaN, or str and None."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
+    """Return a column as a NumPy array: bool, float64 with NaN (times in seconds), or str and None."""
     if pa.types.is_timestamp(column.type):
         column = pc.divide(column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).cast(pa.float64()), 1e6)
     if pa.types.is_boolean(column.type):
-        return column.to_numpy(zero_copy_only=False).astype(bool)
+        return np.asarray(column.to_numpy(zero_copy_only=False), bool)
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    # Each text once in memory, however many events have it; the last of them, None, is that of a null.
+        return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
+    # Each text stands in memory once, however many events have it; the last value, None, stands for null.
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     encoded = pc.dictionary_encode(array)
-    values = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
-    return values[encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
+    values: NDArray[Any] = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
+    places: NDArray[np.int64] = np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False))
+    return values[places]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from lastaisle.errors import LastaisleError
+from lastaisle.errors import ExitCode, LastaisleError
 
 
 class SettingsError(LastaisleError):
     """An environment variable whose name is unknown, or whose value cannot be used."""
 
-    exit_code = 2
+    exit_code = ExitCode.WRONG_REQUEST

@@ -328,7 +328,7 @@ class ServiceSettings(Section):
         "MLFLOW_UI",
         "",
         "Base address of MLflow's pages, for links.",
-        shown_default="http://127.0.0.1:LASTAISLE_MLFLOW_PORT",
+        shown_default="LASTAISLE_MLFLOW_URI if it names a server, else http://127.0.0.1:LASTAISLE_MLFLOW_PORT",
     )
 
 

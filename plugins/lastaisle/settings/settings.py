@@ -195,13 +195,14 @@ def refuse_unknown(variables: Iterable[str]) -> None:
 def _derived(values: Mapping[str, Any]) -> dict[str, str]:
     home = values[HOME]
     port = values.get(f"{PREFIX}MLFLOW_PORT") or ServiceSettings.model_fields["mlflow_port"].default
+    uri = str(values.get(f"{PREFIX}MLFLOW_URI") or "")
     return {
         f"{PREFIX}LAKE": str(home / "lake"),
         f"{PREFIX}MLFLOW_URI": f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
         f"{PREFIX}MLFLOW_ARTIFACTS": str(home / "mlflow" / "artifacts"),
         f"{PREFIX}KEY_FILE": str(home / "keys" / "pseudonym.json"),
         f"{PREFIX}SOURCE": str(home / "landing" / "{day}"),
-        f"{PREFIX}MLFLOW_UI": f"http://127.0.0.1:{port}",
+        f"{PREFIX}MLFLOW_UI": uri if uri.startswith("http") else f"http://127.0.0.1:{port}",
     }
 
 

@@ -1,4 +1,4 @@
-"""A simulated shop, for those who have no logs at hand: deterministic, labelled, with the truth beside it."""
+"""A simulated shop, for users without logs: deterministic and labelled; its report holds the true counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which item follows which: what makes the simulated sessions worth learning from.
+"""Which item follows which: the pattern that models can learn from the simulated sessions.
 
 A session has a shelf and a hidden style. The next item is near the current one on its shelf, popular, and of
 the session's style. One item alone says little about the style; the whole session says much, which is why a

@@ -1,7 +1,7 @@
-"""What may be wrong with a day of logs without any row being wrong: crawlers, a broken feed, an hour twice.
+"""Faults of a whole day of logs in which each row is valid: crawlers, a broken feed, an hour twice.
 
-Each injection turns the lines of a day into those of a bad one, the same for the same seed. Damaged lines
-stay as they are.
+Each injection turns the lines of a day into the lines of a bad day, the same for the same seed. Damaged
+lines stay as they are.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def bots_on_few_items(lines: list[str], day: date, rng: np.random.Generator) -> 
 
 
 def bots_on_all_items(lines: list[str], day: date, rng: np.random.Generator) -> list[str]:
-    """Add as many that look at any items."""
+    """Add as many crawler sessions that look at any items."""
     return _flooded(lines, day, rng, few=False, views=(20, 60), gap=(0.5, 2.0))
 
 
 def patient_bots(lines: list[str], day: date, rng: np.random.Generator) -> list[str]:
-    """Add as many that no session betrays: four to eight views of thirty items, 20 to 60 s apart."""
+    """Add as many that look like shoppers: four to eight views of thirty items, 20 to 60 s apart."""
     return _flooded(lines, day, rng, few=True, views=(4, 8), gap=(20.0, 60.0))
 
 
@@ -59,7 +59,7 @@ def ids_garbled(lines: list[str], day: date, rng: np.random.Generator) -> list[s
 
 
 def fields_missing(lines: list[str], day: date, rng: np.random.Generator) -> list[str]:
-    """Let half of the rows lose what they say of their item."""
+    """Remove the fields about the item from half of the rows."""
     rows = _read(lines)
     for row, lost in zip(rows, rng.random(len(rows)) < 0.5, strict=True):
         if row and lost:
@@ -131,8 +131,8 @@ def _flooded(
 ) -> list[str]:
     """Add three anonymous sessions to each real one, at any time of the day.
 
-    They look at thirty items only, if `few`, or at any; at as many as lies between both `views`, the second
-    left out; and wait for as many seconds as lie between both of `gap`.
+    With `few`, the sessions look at thirty items only. `views` bounds the views of a session (the upper bound
+    is left out), and `gap` the seconds between two views.
     """
     seen = [
         row for row in _read(lines) if row and row.get("event_type") == "item_viewed" and "item_id" in row

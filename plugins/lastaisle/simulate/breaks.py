@@ -1,4 +1,4 @@
-"""What an eventful shop goes through beside its seasons: a launch, a price shock, a break of tastes."""
+"""The events of an eventful shop beside its seasons: a launch, a price shock, a break of tastes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ CHANGED = 0.5  # share of the shoppers, and of the brands, that a break of taste
 
 
 def break_days(days: int) -> dict[str, int]:
-    """Say on which of so many days what happens; 0 is the first."""
+    """Return the day of each event; 0 is the first day."""
     return {"launch": days // 3, "price_shock": days // 2, "taste_break": 3 * days // 4}
 
 
 def strike(day: Day, catalogue: Catalogue, shoppers: Shoppers) -> int:
-    """Let happen what the day brings to an eventful shop; return how many items were launched."""
+    """Apply the events of the day to an eventful shop; return how many items were launched."""
     if not day.options.eventful:
         return 0
     on = break_days(day.options.days)
@@ -37,7 +37,7 @@ def strike(day: Day, catalogue: Catalogue, shoppers: Shoppers) -> int:
 
 
 def raise_prices(catalogue: Catalogue) -> None:
-    """Raise all prices, upon which shoppers turn to the cheaper items of each shelf."""
+    """Raise all prices; shoppers then turn to the cheaper items of each shelf."""
     prices = np.log(catalogue.list_price)
     for shelf in range(catalogue.n_shelves):
         on_it = catalogue.shelf == shelf

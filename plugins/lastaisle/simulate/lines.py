@@ -68,7 +68,7 @@ def lines_of(
 
 
 def _item_parts(catalogue: Catalogue) -> list[str]:
-    """Write what every line about an item says of it."""
+    """Write the fields about each item, as every line has them."""
     return [
         f',"item_id":"{item_name(item)}","price":{price:.2f},"currency":"EUR",'
         f'"category":"{catalogue.category(item)}","brand":"sim-brand-{shelf}-{brand}"'
@@ -79,7 +79,7 @@ def _item_parts(catalogue: Catalogue) -> list[str]:
 
 
 def _session_parts(stamp: str, shoppers: Shoppers, sessions: Sessions) -> list[str]:
-    """Write what every line of a session says of its shopper."""
+    """Write the fields about the shopper of each session, as every line has them."""
     parts = []
     columns = (sessions.shopper, sessions.anonymous, sessions.unlabelled, sessions.device)
     for number, (who, anonymous, unlabelled, device) in enumerate(

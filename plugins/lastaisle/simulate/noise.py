@@ -1,4 +1,4 @@
-"""What happens to rows on their way: delay, damage and repetition, each labelled."""
+"""Delay, damage and repetition of rows on their way; each is labelled."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Deliveries:
         return both.take(np.argsort(both.received, kind="stable"))
 
     def split(self, moment: int) -> tuple[Deliveries, Deliveries]:
-        """Part what arrived before a moment from what is still on its way."""
+        """Split the lines into those that arrived before a moment and those that are still on their way."""
         arrived = int(np.searchsorted(self.received, moment))
         order = np.arange(len(self))
         return self.take(order[:arrived]), self.take(order[arrived:])
@@ -102,7 +102,7 @@ NOTHING = Deliveries(np.zeros(0, dtype=np.int64), [], np.zeros(0, dtype=np.int64
 
 @dataclass(frozen=True)
 class Fates:
-    """What will happen to the events of a day.
+    """The delay and the damage of each event of a day.
 
     Attributes:
         received: [n_events] milliseconds since the epoch.

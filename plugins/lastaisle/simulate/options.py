@@ -8,7 +8,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from lastaisle.errors import LastaisleError
+from lastaisle.errors import ExitCode, LastaisleError
 
 LEAST = {"seed": 0, "days": 1, "sessions_per_day": 1, "items": 50, "new_items_per_day": 0}
 SHARES = (
@@ -24,14 +24,14 @@ SHARES = (
 
 
 class ShopOptionsError(LastaisleError):
-    """An option of the simulated shop that makes no shop."""
+    """An option of the simulated shop that cannot be used."""
 
-    exit_code = 2
+    exit_code = ExitCode.WRONG_REQUEST
 
 
 @dataclass(frozen=True)
 class ShopOptions:
-    """What shop to simulate; the same options always give the same bytes.
+    """The options of a shop to simulate; the same options always give the same bytes.
 
     Shares are fractions in [0, 1].
 
@@ -51,7 +51,7 @@ class ShopOptions:
         single_view: share of sessions that end after one item (the real logs at hand leave those out).
         taste_drift: share of shoppers whose tastes change from one day to the next.
         eventful: a third of the days on, many items are launched at once; half of them on, prices rise and
-            shoppers turn to what is cheaper; three quarters on, half of them want something else.
+            shoppers turn to cheaper items; three quarters on, half of the shoppers change their tastes.
     """
 
     seed: int = 7

@@ -21,7 +21,7 @@ from lastaisle.simulate.shoppers import Shoppers, open_doors
 
 @dataclass(frozen=True)
 class Truth:
-    """What the simulation knows of one day's logs, to check ingestion against.
+    """The true counts of one day's logs, to check ingestion against.
 
     rows = clean + duplicates + all broken ones.
 
@@ -55,7 +55,7 @@ class DayOfLogs:
     Attributes:
         day: the day (UTC).
         lines: canonical JSON, without line ends; a few of them damaged.
-        truth: what is in them.
+        truth: the true counts of the lines.
     """
 
     day: date

@@ -58,7 +58,7 @@ class Shoppers:
         return len(self.style)
 
     def arrive(self, rng: np.random.Generator, sessions: int, demand: Floats) -> Ints:
-        """Say who comes for each of the sessions: old shoppers by activity, and new ones."""
+        """Draw the shopper of each session: old shoppers by activity, and new ones."""
         new = rng.random(sessions) < NEW_SHARE
         who = choose(rng, self.activity, sessions)
         who[new] = len(self) + np.arange(int(new.sum()))
@@ -66,7 +66,7 @@ class Shoppers:
         return who
 
     def welcome(self, rng: np.random.Generator, count: int, demand: Floats) -> None:
-        """Add new shoppers, their tastes drawn from what is in demand."""
+        """Add new shoppers, their tastes drawn by demand."""
         self.tastes = np.r_[self.tastes, choose(rng, demand, count * TASTES).reshape(count, TASTES)]
         self.style = np.r_[self.style, rng.integers(STYLES, size=count)]
         self.activity = np.r_[self.activity, rng.pareto(1.8, size=count) + 0.3]
@@ -87,7 +87,7 @@ class Shoppers:
         self.style[restyled] = rng.integers(STYLES, size=len(restyled))
 
     def shelf_for(self, rng: np.random.Generator, who: Ints, demand: Floats) -> Ints:
-        """Draw the shelf of each session: mostly a taste of its shopper, sometimes what is in demand."""
+        """Draw the shelf of each session: mostly a taste of its shopper, sometimes a shelf in demand."""
         taste = self.tastes[who, choose(rng, TASTE_WEIGHTS, len(who))]
         return np.where(rng.random(len(who)) < 0.8, taste, choose(rng, demand, len(who)))
 

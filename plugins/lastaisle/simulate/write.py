@@ -15,7 +15,7 @@ from lastaisle.simulate.shop import Truth, simulate
 
 @dataclass(frozen=True)
 class SimulationReport:
-    """What was written.
+    """The report of the written logs.
 
     Attributes:
         directory: the folder of the logs.
@@ -55,7 +55,7 @@ class SimulationReport:
 
 
 def day_file(directory: Path | str, day: date) -> Path:
-    """Say where the logs of a day lie."""
+    """Return the file of a day's logs."""
     return Path(directory) / day.isoformat() / "simulated-part-0.jsonl"
 
 
@@ -67,7 +67,7 @@ def write_logs(
     Args:
         directory: where to write; made when absent. Days already there are written anew.
         options: which shop.
-        progress: told each day that is written.
+        progress: called after each day that is written.
     """
     started = time.perf_counter()
     days: dict[date, Truth] = {}

@@ -1,4 +1,4 @@
-"""How much memory this process has needed."""
+"""Measure the memory that this process has needed."""
 
 from __future__ import annotations
 

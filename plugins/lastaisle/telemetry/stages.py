@@ -1,4 +1,4 @@
-"""Where the time goes: each stage of the work tells, at DEBUG, how long it took."""
+"""Measure time: each stage of the work logs, at DEBUG, how long it took."""
 
 from __future__ import annotations
 

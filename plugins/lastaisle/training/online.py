@@ -1,9 +1,10 @@
-"""Online updates of the champion: learn the sessions that ended since, and keep what moved as an MLflow run.
+"""Online updates of the champion: learn the sessions that ended since the last update, and store the change.
 
-A run holds the arrays of the delta (models/online) and, as a tag, the moment up to which it has learned: both
-count when the run is finished, so whatever is killed when, no session is lost or learned twice. A delta
-belongs to one version; another champion starts without one. Only shoppers' vectors go on, where the
-champion's training began with a delta: no weight holds them, so its run says whose they are (SHOPPERS).
+The change of the champion's embeddings is a delta (models/online). An MLflow run holds the arrays of the
+delta and, as a tag, the moment up to which the delta has learned. Both count only when the run is finished,
+so after a kill at any moment no session is lost or learned twice. A delta belongs to one version; another
+champion starts without one. Only the vectors of shoppers go on: a training that began with a champion and its
+delta names, in its tag SHOPPERS, the run that holds these vectors, since no weight of the model holds them.
 """
 
 from __future__ import annotations
@@ -16,15 +17,22 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from lastaisle.privacy.sessions import SESSION_GAP
+from lastaisle.registry.errors import MissingArtifactError
 from lastaisle.registry.plan import Champion
 from lastaisle.registry.revision import git_revision
+from lastaisle.registry.tags import GIT_REVISION, KIND, RUN_KEY
 from lastaisle.sessions.windows import Window, newest_data_end, refusing_shoppers, training_sessions
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
-    from lastaisle.training.train import ModelStore
+    from lastaisle.registry.registry import Registry
+    from models.data.sequences import SessionLog
     from models.online.delta import OnlineDelta
     from models.recommender import Recommender
+
+# models.online imports TensorFlow, so the functions that need it import it: this module also serves tasks
+# that learn nothing.
 
 BASE = "lastaisle.online_base"
 UNTIL = "lastaisle.online_until"
@@ -36,11 +44,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StoredDelta:
-    """What a champion's embeddings have moved by, as it lies in the registry.
+    """The change of a champion's embeddings as the registry holds it.
 
     Attributes:
-        run_id: the MLflow run that holds it.
-        until: the end of what it has learned from.
+        run_id: the MLflow run that holds the arrays.
+        until: the end of the sessions that it has learned.
     """
 
     run_id: str
@@ -48,38 +56,39 @@ class StoredDelta:
 
 
 def finished_until(lake: Lake, limit: datetime | None = None) -> datetime:
-    """Return the moment before which sessions are over: so long no event of theirs has followed.
+    """Return the moment before which sessions are over, since no event followed them for SESSION_GAP.
 
     Args:
         lake: where `events` is.
-        limit: the latest moment that counts, e.g. a partition's end; a clock that runs ahead moves nothing.
+        limit: the latest moment that counts, e.g. a partition's end; a clock that runs ahead has no effect.
 
     Raises:
         NotEnoughDataError: there are no events yet.
     """
-    from lastaisle.privacy.sessions import SESSION_GAP
-
     newest = newest_data_end(lake)
     return (newest if limit is None else min(newest, limit)) - SESSION_GAP
 
 
-def newest_delta(version: str, registry: ModelStore, until: datetime | None = None) -> StoredDelta | None:
+def newest_delta(version: str, registry: Registry, until: datetime | None = None) -> StoredDelta | None:
     """Return the newest delta of a version that has learned nothing after `until`; None if there is none."""
     runs = registry.finished_runs(_run_key(version))
-    found = [StoredDelta(run_id, datetime.fromisoformat(tags[UNTIL])) for run_id, tags in runs.items()]
-    found = [delta for delta in found if until is None or delta.until <= until]
-    return max(found, key=lambda delta: delta.until, default=None)
+    deltas = [StoredDelta(run_id, datetime.fromisoformat(tags[UNTIL])) for run_id, tags in runs.items()]
+    deltas = [delta for delta in deltas if until is None or delta.until <= until]
+    return max(deltas, key=lambda delta: delta.until, default=None)
 
 
-def with_delta(champion: Champion, registry: ModelStore, until: datetime) -> tuple[Recommender, str | None]:
-    """Load a champion with its online updates folded in, for a training to go on from.
+def load_with_updates(
+    champion: Champion, registry: Registry, until: datetime
+) -> tuple[Recommender, str | None]:
+    """Load a champion with its online updates folded in, as the start of a training.
 
-    Updates that learned from sessions after `until`, the end of the training's window, are left out: a
-    candidate is judged on those.
+    Updates that learned from sessions after `until`, the end of the training's window, are left out, since
+    those sessions judge the candidate.
 
     Returns:
-        The model; and the run whose shoppers its updates are to begin with: that of the folded updates, or
-        of those that the champion itself goes on from; None if there is neither.
+        The model; and the run that holds the shoppers with which the new model's updates are to begin: the
+        run of the folded updates, or else the run that the champion's own updates began with. None if there
+        is neither.
     """
     from models.online.delta import OnlineDelta
     from models.online.model import folded
@@ -89,28 +98,25 @@ def with_delta(champion: Champion, registry: ModelStore, until: datetime) -> tup
     if stored is None:
         return recommender, registry.tags(champion.run_id).get(SHOPPERS)
     delta = OnlineDelta.on(recommender)
-    delta.load(_file(registry, stored.run_id))
+    delta.load(registry.download(stored.run_id, ARTIFACT))
     return folded(recommender, delta), stored.run_id
 
 
-def learn_online(champion: Champion, lake: Lake, registry: ModelStore, until: datetime) -> StoredDelta | None:
-    """Learn the sessions that ended since the delta's moment, or the champion's window, and before `until`.
+def learn_online(champion: Champion, lake: Lake, registry: Registry, until: datetime) -> StoredDelta | None:
+    """Learn the sessions that ended before `until` and after the last update, or the champion's window.
 
-    A session that went on after `until` is left to the next update. One whose events came later than its hour
-    was learned is the next training's. Shoppers who refuse personalization by now are forgotten. Called again
-    with nothing new, it returns the delta there is.
+    A session that went on after `until` is left to the next update. A session whose events came later than
+    the update of its hour is left to the next training. Shoppers who refuse personalization by now are
+    forgotten. If there is nothing new, the stored delta is returned.
 
     Returns:
-        The newest delta; None where the champion has none and nothing was to be learned.
+        The newest delta; None if the champion has none and there was nothing to learn.
 
     Raises:
         ModelError: a champion of an architecture that has no table of embeddings.
         NotEnoughDataError: the lake has no events.
     """
-    from models.online.model import OnlineModel
-
-    run_key = _run_key(champion.version)
-    registry.discard_unfinished(run_key)
+    registry.discard_unfinished(_run_key(champion.version))
     stored = newest_delta(champion.version, registry)
     since = stored.until if stored else champion.window_end
     if until <= since:
@@ -119,58 +125,75 @@ def learn_online(champion: Champion, lake: Lake, registry: ModelStore, until: da
     if not len(log):
         return stored
     recommender = registry.load_recommender(champion.run_id)
-    delta = _begun(recommender, champion, stored, registry)
+    delta = _starting_delta(recommender, champion, stored, registry)
     forgotten = delta.shoppers.forget(refusing_shoppers(lake)) if len(delta.shoppers) else 0
     began = perf_counter()
     delta.learn_log(log)
-    seconds = perf_counter() - began
-    tags = {
-        "run_key": run_key,
-        "lastaisle.kind": "online",
-        BASE: champion.version,
-        UNTIL: until.isoformat(),
-        "lastaisle.git_revision": git_revision(),
+    metrics = {
+        **_measured(log, delta, recommender),
+        "shoppers_forgotten": forgotten,
+        "learning_seconds": perf_counter() - began,
     }
-    with registry.run(run_key, tags) as run_id, tempfile.TemporaryDirectory() as folder:
-        registry.log_metrics(
-            run_id,
-            {
-                "sessions": len(log),
-                "sessions_in_all": delta.learned,
-                "items_moved": int(delta.moved.sum()),
-                "new_items": len(delta.vocabulary) - len(recommender.vocabulary),
-                "shoppers": len(delta.shoppers),
-                "shoppers_forgotten": forgotten,
-                "learning_seconds": seconds,
-            },
-        )
-        file = Path(folder) / Path(ARTIFACT).name
-        delta.save(file)
-        registry.client.log_artifact(run_id, str(file), Path(ARTIFACT).parent.name)
-        registry.log_packed(OnlineModel(recommender, delta), Path(folder))
+    run_id = _store(champion, recommender, delta, metrics=metrics, until=until, registry=registry)
     return StoredDelta(run_id, until)
 
 
-def _begun(
-    recommender: Recommender, champion: Champion, stored: StoredDelta | None, registry: ModelStore
+def _measured(log: SessionLog, delta: OnlineDelta, recommender: Recommender) -> dict[str, float]:
+    """Return what an update changed."""
+    return {
+        "sessions": len(log),
+        "sessions_in_all": delta.learned,
+        "items_moved": int(delta.moved.sum()),
+        "new_items": len(delta.vocabulary) - len(recommender.vocabulary),
+        "shoppers": len(delta.shoppers),
+    }
+
+
+def _store(
+    champion: Champion,
+    recommender: Recommender,
+    delta: OnlineDelta,
+    *,
+    metrics: dict[str, float],
+    until: datetime,
+    registry: Registry,
+) -> str:
+    """Store a delta as a finished run, with the model that services pull; return the run."""
+    from models.online.model import OnlineModel
+
+    tags = {
+        RUN_KEY: _run_key(champion.version),
+        KIND: "online",
+        BASE: champion.version,
+        UNTIL: until.isoformat(),
+        GIT_REVISION: git_revision(),
+    }
+    with registry.run(tags[RUN_KEY], tags) as run_id, tempfile.TemporaryDirectory() as folder:
+        registry.log_metrics(run_id, metrics)
+        file = Path(folder) / Path(ARTIFACT).name
+        delta.save(file)
+        registry.log_file(run_id, file, Path(ARTIFACT).parent.name)
+        registry.log_packed(OnlineModel(recommender, delta), Path(folder))
+    return run_id
+
+
+def _starting_delta(
+    recommender: Recommender, champion: Champion, stored: StoredDelta | None, registry: Registry
 ) -> OnlineDelta:
     """Return the stored delta of a champion, or its first, with the shoppers that its training names."""
-    from mlflow.exceptions import MlflowException
-
     from models.online.delta import OnlineDelta
 
     delta = OnlineDelta.on(recommender)
     if stored:
-        delta.load(_file(registry, stored.run_id))
-    elif before := registry.tags(champion.run_id).get(SHOPPERS):
+        delta.load(registry.download(stored.run_id, ARTIFACT))
+    elif shoppers_run := registry.tags(champion.run_id).get(SHOPPERS):
         try:
-            delta.load_shoppers(_file(registry, before))
-        except MlflowException as error:  # `mlflow gc` takes away what was deleted
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
+            delta.load_shoppers(registry.download(shoppers_run, ARTIFACT))
+        except MissingArtifactError:  # `mlflow gc` removes deleted runs
             logger.warning(
-                "the run %s is gone, whose shoppers the updates of version %s were to begin with",
-                before,
+                "the run %s is gone, whose shoppers the updates of version %s were to begin with: "
+                "they begin without shoppers",
+                shoppers_run,
                 champion.version,
             )
     return delta
@@ -178,7 +201,3 @@ def _begun(
 
 def _run_key(version: str) -> str:
     return f"online-{version}"
-
-
-def _file(registry: ModelStore, run_id: str) -> Path:
-    return Path(registry.client.download_artifacts(run_id, ARTIFACT))

@@ -1,30 +1,33 @@
-"""Abandoned checkouts in clusters, and the sessions that are like those of each."""
+"""Clusters of abandoned sessions, and the other sessions that are like those of each cluster."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from matplotlib.figure import Figure
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from models.data.sequences import SessionLog
 
-TOPICS = 64  # numbers that a session's items are boiled down to
+TOPICS = 64  # length of the vector that stands for a session's items
 MOST_CLUSTERS = 12
-A_SESSION = 5  # similar sessions that an abandoned one may bring at most, on the mean
+SIMILAR_PER_ABANDONED = 5  # at most, on the mean
 NAMED_ITEMS = 5  # of a cluster, in its description
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """Abandoned sessions by what they looked at, and others like them.
+    """Abandoned sessions by their items, and other sessions like them.
 
     Attributes:
         of_abandoned: int32 [n_abandoned], the cluster of each abandoned session, in the log's order.
-        similar: int64 [n_similar], the sessions that are like one of the clusters, the most alike first.
-        of_similar: int32 [n_similar], which.
+        similar: int64 [n_similar], the places of sessions that are like one of the clusters, the most alike
+            first.
+        of_similar: int32 [n_similar], the cluster of each similar session.
     """
 
     of_abandoned: NDArray[np.int32]
@@ -37,20 +40,20 @@ class Clusters:
 
 
 def cluster(log: SessionLog, abandoned: NDArray[np.bool_], seed: int) -> Clusters:
-    """Cluster the abandoned sessions, and find the others that are like those of a cluster.
+    """Cluster the abandoned sessions, and find the other sessions that are like those of a cluster.
 
-    Sessions are compared by latent semantic analysis of their items (Deerwester et al. 1990: TF-IDF, then a
-    truncated SVD), so that two which share no item, but items that others have together, are alike; and by
-    k-means. This asks nothing of the champion, so any architecture can be refreshed. Another session belongs
-    to the cluster of the nearest centre, if it is as near to it as three in four of the cluster's own.
+    Sessions become vectors by latent semantic analysis of their items (Deerwester et al. 1990: TF-IDF, then a
+    truncated SVD). So two sessions without a common item are alike if other sessions have their items
+    together. The vectors are clustered by k-means. The champion is not used, so any architecture can be
+    refreshed. A session that was not abandoned belongs to the cluster of the nearest centre, if it is at
+    least as near as three in four of the cluster's own sessions.
 
     Args:
-        log: sessions; what they have in common with each other is learned on all.
-        abandoned: bool [n_sessions], those that are clustered.
+        log: sessions; the vectors are learned on all of them.
+        abandoned: bool [n_sessions], the sessions that are clustered.
         seed: of SVD and k-means.
     """
-    import numpy as np
-    from sklearn.cluster import KMeans
+    from sklearn.cluster import KMeans  # here, since scikit-learn takes seconds to import: only refreshes pay
 
     vectors = _vectors(log, seed)
     own = vectors[abandoned]
@@ -66,14 +69,13 @@ def cluster(log: SessionLog, abandoned: NDArray[np.bool_], seed: int) -> Cluster
     nearest = cosines.argmax(axis=1)
     alike = cosines[np.arange(len(others)), nearest]
     near = np.flatnonzero(alike >= np.maximum(reach[nearest], 1e-6))
-    near = near[np.argsort(-alike[near], kind="stable")][: A_SESSION * len(own)]
+    near = near[np.argsort(-alike[near], kind="stable")][: SIMILAR_PER_ABANDONED * len(own)]
     return Clusters(labels.astype(np.int32), others[near], nearest[near].astype(np.int32))
 
 
 def _vectors(log: SessionLog, seed: int) -> NDArray[np.float64]:
     """Return a vector of length 1 for each session, [n_sessions, at most TOPICS]."""
-    import numpy as np
-    from scipy.sparse import csr_matrix
+    from scipy.sparse import csr_matrix  # here, as scikit-learn above
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfTransformer
     from sklearn.preprocessing import normalize
@@ -88,31 +90,29 @@ def _vectors(log: SessionLog, seed: int) -> NDArray[np.float64]:
     return np.asarray(normalize(reduced), np.float64)
 
 
-def described(log: SessionLog, abandoned: NDArray[np.bool_], clusters: Clusters) -> list[dict[str, Any]]:
-    """Say of each cluster how many sessions it has, and which items they saw most."""
-    import numpy as np
-
+def describe_clusters(
+    log: SessionLog, abandoned: NDArray[np.bool_], clusters: Clusters
+) -> list[dict[str, Any]]:
+    """Return the numbers of sessions of each cluster, and the items that its abandoned sessions saw most."""
     rows = np.flatnonzero(abandoned)
-    found = []
+    descriptions = []
     for each in range(len(clusters)):
         members = rows[clusters.of_abandoned == each]
         seen = log.select(members)
         counts = np.bincount(seen.items, minlength=len(seen.catalogue))
         top = np.argsort(-counts, kind="stable")[:NAMED_ITEMS]
-        found.append(
+        descriptions.append(
             {
                 "abandoned": len(members),
                 "similar": int((clusters.of_similar == each).sum()),
                 "items": [str(seen.catalogue[item]) for item in top if counts[item]],
             }
         )
-    return found
+    return descriptions
 
 
-def draw(clusters: list[dict[str, Any]]) -> Any:
-    """Draw each cluster's sessions as bars, named by the item that they saw most."""
-    from matplotlib.figure import Figure
-
+def draw_clusters(clusters: list[dict[str, Any]]) -> Figure:
+    """Draw the numbers of each cluster's sessions as bars; the item seen most names the cluster."""
     figure = Figure(figsize=(7, 1.2 + 0.35 * len(clusters)), dpi=80, layout="tight")
     axes = figure.subplots()
     left = [0] * len(clusters)

@@ -1,110 +1,41 @@
-"""Train a candidate: from the champion's weights on newer sessions, or from scratch on a long window."""
+"""Train a candidate inside one MLflow run: once a plan, however often it is called."""
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+from matplotlib.figure import Figure
+
+from data_contracts.contract import load_contract
 from lastaisle.errors import NotEnoughDataError
-from lastaisle.lake.tables import EVENTS, TRAINING_RUNS
-from lastaisle.registry.plan import Champion, TrainingPlan
+from lastaisle.lake.tables import TRAINING_RUNS
+from lastaisle.registry.plan import TrainingPlan
 from lastaisle.registry.revision import git_revision
-from lastaisle.sessions.windows import SessionsRead, training_sessions
-from lastaisle.training.online import SHOPPERS, with_delta
-from lastaisle.training.refresh import RefreshRead, refresh_sessions
-from lastaisle.training.similar import draw
-from lastaisle.training.warm_start import mini_batch
+from lastaisle.registry.tags import GIT_REVISION, KIND, PLAN, RUN_KEY
+from lastaisle.training.kinds import kind_for
+from lastaisle.training.online import SHOPPERS
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
-    from models.data.sequences import SessionLog
-    from models.options import Progress, TrainingReport
-    from models.recommender import Recommender
+    from lastaisle.registry.registry import Registry
+    from lastaisle.sessions.windows import SessionsRead
+    from lastaisle.training.kinds.kind import Trained
+    from models.options import Progress
 
 MIN_SESSIONS = 100  # with two items or more; fewer teach a model little but noise
 
 
-class ModelStore(Protocol):
-    """What training needs of the registry."""
-
-    client: Any
-
-    def run(self, name: str, tags: Mapping[str, str]) -> AbstractContextManager[str]:
-        """Open a run."""
-
-    def finished_run(self, run_key: str) -> str | None:
-        """Return the finished run of a training."""
-
-    def finished_runs(self, run_key: str) -> dict[str, dict[str, str]]:
-        """Return the tags of the finished runs of a name, by run id."""
-
-    def discard_unfinished(self, run_key: str) -> None:
-        """Delete the runs of a training that died midway."""
-
-    def tags(self, run_id: str) -> dict[str, str]:
-        """Return a run's tags."""
-
-    def metrics(self, run_id: str) -> dict[str, float]:
-        """Return a run's metrics."""
-
-    def times(self, run_id: str) -> tuple[int, int]:
-        """Return when a run started and ended, in milliseconds."""
-
-    def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
-        """Log metrics."""
-
-    def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
-        """Log hyperparameters."""
-
-    def log_model(self, run_id: str, recommender: Recommender, folder: Path) -> None:
-        """Log the trained model."""
-
-    def log_packed(self, recommender: Recommender, folder: Path) -> None:
-        """Log the model that services pull, alone."""
-
-    def champion(self, version: str) -> Champion:
-        """Describe a version."""
-
-    def load_recommender(self, run_id: str) -> Recommender:
-        """Load the trained model of a run."""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained model and what it was trained on.
-
-    Attributes:
-        recommender: the model.
-        report: what its training did.
-        log: the sessions it read.
-        replayed: how many of them are older ones, against forgetting.
-        left_out: reason to the number of sessions that were left out.
-        shoppers: the run whose shoppers the model's online updates begin with; see `with_delta`.
-    """
-
-    recommender: Recommender
-    report: TrainingReport
-    log: SessionLog
-    replayed: int
-    left_out: Mapping[str, int]
-    shoppers: str | None = None
-
-
 def train_candidate(
-    plan: TrainingPlan,
-    lake: Lake,
-    registry: ModelStore,
-    progress: Progress | None = None,
+    plan: TrainingPlan, lake: Lake, registry: Registry, progress: Progress | None = None
 ) -> str:
-    """Train what the plan says and return the MLflow run.
+    """Train by a plan and return the MLflow run.
 
-    Called again with the same plan it returns the same run; a run that died midway is deleted and redone.
+    A second call with the same plan returns the same run; a run that died midway is deleted and repeated.
 
     Raises:
         NotEnoughDataError: too few sessions in the window.
@@ -112,14 +43,27 @@ def train_candidate(
     run_id = registry.finished_run(plan.run_key)
     if run_id is None:
         registry.discard_unfinished(plan.run_key)
-        run_id = _run(plan, lake, registry, progress)
+        run_id = _train(plan, lake, registry, progress)
     lake.append(TRAINING_RUNS, _row(registry, run_id), key=f"training_run/{plan.run_key}")
     return run_id
 
 
-def _run(plan: TrainingPlan, lake: Lake, registry: ModelStore, progress: Progress | None) -> str:
+def _train(plan: TrainingPlan, lake: Lake, registry: Registry, progress: Progress | None) -> str:
     """Train inside one MLflow run, which is finished only when everything is logged."""
-    read = _sessions(plan, lake)
+    kind = kind_for(plan)
+    read = kind.read(plan, lake)
+    _require_sessions(plan, read, lake)
+    with registry.run(plan.run_key, _tags(plan)) as run_id, tempfile.TemporaryDirectory() as folder:
+        registry.log_params(run_id, plan.options)
+        trained = kind.learn(plan, read, lake, registry, progress)
+        _log(registry, run_id, trained)
+        kind.log(registry, run_id, read)
+        registry.log_model(run_id, trained.recommender, Path(folder))
+    return run_id
+
+
+def _require_sessions(plan: TrainingPlan, read: SessionsRead, lake: Lake) -> None:
+    """Refuse a training on too few sessions."""
     sessions = int((read.log.lengths >= 2).sum())
     if sessions < MIN_SESSIONS:
         raise NotEnoughDataError(
@@ -127,62 +71,12 @@ def _run(plan: TrainingPlan, lake: Lake, registry: ModelStore, progress: Progres
             f"{plan.window.start.isoformat()} and {plan.window.end.isoformat()} in {lake.url}, but training "
             f"needs {MIN_SESSIONS} (left out: {dict(read.left_out)}): ingest more, or widen the window"
         )
-    with registry.run(plan.run_key, _tags(plan)) as run_id, tempfile.TemporaryDirectory() as folder:
-        registry.log_params(run_id, plan.options)
-        trained = _train(plan, read, lake, registry, progress)
-        _log(registry, run_id, trained)
-        if trained.shoppers:
-            registry.client.set_tag(run_id, SHOPPERS, trained.shoppers)
-        if isinstance(read, RefreshRead):
-            _log_refresh(registry, run_id, read)
-        registry.log_model(run_id, trained.recommender, Path(folder))
-    return run_id
-
-
-def _sessions(plan: TrainingPlan, lake: Lake) -> SessionsRead:
-    """Read the sessions that a training learns from."""
-    if plan.kind == "refresh":
-        return refresh_sessions(plan, lake)
-    return training_sessions(lake, plan.window, plan.holdout_end, plan.lake_versions.get(EVENTS))
-
-
-def _train(
-    plan: TrainingPlan,
-    read: SessionsRead,
-    lake: Lake,
-    registry: ModelStore,
-    progress: Progress | None,
-) -> Trained:
-    import numpy as np
-
-    from models.data.sequences import decay_weights
-    from models.options import TrainingOptions
-    from models.recommender import create
-
-    options = TrainingOptions.from_dict(plan.options)
-    if plan.warm_start_version is None:
-        recommender = create(plan.architecture, options)
-        now, half_life = plan.window.end.timestamp(), plan.window.half_life_hours * 3600
-        weights = decay_weights(read.log.ended_at, now, half_life)
-        report = recommender.fit(read.log, weights, options, progress)
-        return Trained(recommender, report, read.log, 0, read.left_out)
-    champion = registry.champion(plan.warm_start_version)
-    recommender, shoppers = with_delta(champion, registry, plan.window.end)
-    if isinstance(read, RefreshRead):
-        alike = np.ones(len(read.log), np.float32)  # chosen one by one, so none weighs less for its age
-        report = recommender.warm_start(read.log, alike, options, progress)
-        return Trained(recommender, report, read.log, read.replayed, read.left_out, shoppers)
-    batch = mini_batch(plan, lake, read.log, champion.window_end, options.seed)
-    report = recommender.warm_start(batch.log, batch.weights, options, progress)
-    return Trained(recommender, report, batch.log, batch.replayed, read.left_out, shoppers)
 
 
 def _tags(plan: TrainingPlan) -> dict[str, str]:
-    from data_contracts.contract import load_contract
-
     return {
-        "run_key": plan.run_key,
-        "lastaisle.kind": plan.kind,
+        RUN_KEY: plan.run_key,
+        KIND: plan.kind,
         "lastaisle.model_name": plan.model_name,
         "lastaisle.architecture": plan.architecture,
         "lastaisle.window_start": plan.window.start.isoformat(),
@@ -192,13 +86,13 @@ def _tags(plan: TrainingPlan) -> dict[str, str]:
         "lastaisle.warm_start_version": plan.warm_start_version or "",
         "lastaisle.contract_version": load_contract("events").version,
         "lastaisle.lake_versions": json.dumps(dict(plan.lake_versions)),
-        "lastaisle.git_revision": git_revision(),
-        "lastaisle.plan": plan.to_json(),
+        GIT_REVISION: git_revision(),
+        PLAN: plan.to_json(),
     }
 
 
-def _log(registry: ModelStore, run_id: str, trained: Trained) -> None:
-    """Log what the training measured, and its loss curve."""
+def _log(registry: Registry, run_id: str, trained: Trained) -> None:
+    """Log the measurements of the training, its loss curve, and the run that holds its shoppers."""
     report = trained.report
     registry.log_metrics(
         run_id,
@@ -216,23 +110,15 @@ def _log(registry: ModelStore, run_id: str, trained: Trained) -> None:
         },
     )
     for epoch, loss in enumerate(report.losses, start=1):
-        registry.client.log_metric(run_id, "loss", loss, step=epoch)
+        registry.log_metrics(run_id, {"loss": loss}, epoch)
     if report.losses:
-        registry.client.log_figure(run_id, loss_curve(report.losses), "plots/loss.png")
+        registry.log_figure(run_id, loss_curve(report.losses), "plots/loss.png")
+    if trained.shoppers_run:
+        registry.set_tag(run_id, SHOPPERS, trained.shoppers_run)
 
 
-def _log_refresh(registry: ModelStore, run_id: str, read: RefreshRead) -> None:
-    """Log for which clusters of sessions a refresh is."""
-    clusters = list(read.clusters)
-    registry.log_metrics(run_id, read.metrics())
-    registry.client.log_dict(run_id, {"clusters": clusters}, "refresh/clusters.json")
-    registry.client.log_figure(run_id, draw(clusters), "plots/clusters.png")
-
-
-def loss_curve(losses: tuple[float, ...]) -> Any:
+def loss_curve(losses: tuple[float, ...]) -> Figure:
     """Draw the mean loss of each epoch."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(6, 3.5), dpi=80, layout="tight")
     axes = figure.subplots()
     axes.plot(range(1, len(losses) + 1), losses, marker="o")
@@ -242,19 +128,17 @@ def loss_curve(losses: tuple[float, ...]) -> Any:
     return figure
 
 
-def _row(registry: ModelStore, run_id: str) -> Any:
-    """Build the row of training_runs from the finished run, so that it is the same whenever it is written."""
-    import pyarrow as pa
-
+def _row(registry: Registry, run_id: str) -> pa.Table:
+    """Return the row of training_runs, made of the finished run, so that each call returns the same row."""
     tags, metrics = registry.tags(run_id), registry.metrics(run_id)
     started, ended = registry.times(run_id)
     time_type = pa.timestamp("us", "UTC")
     columns: dict[str, tuple[Any, Any]] = {
-        "run_key": (tags["run_key"], pa.string()),
+        "run_key": (tags[RUN_KEY], pa.string()),
         "run_id": (run_id, pa.string()),
         "started_at": (datetime.fromtimestamp(started / 1000, UTC), time_type),
         "finished_at": (datetime.fromtimestamp(ended / 1000, UTC), time_type),
-        "kind": (tags["lastaisle.kind"], pa.string()),
+        "kind": (tags[KIND], pa.string()),
         "model_name": (tags["lastaisle.model_name"], pa.string()),
         "architecture": (tags["lastaisle.architecture"], pa.string()),
         "window_start": (datetime.fromisoformat(tags["lastaisle.window_start"]), time_type),
@@ -263,7 +147,7 @@ def _row(registry: ModelStore, run_id: str) -> Any:
         "warm_start_version": (tags["lastaisle.warm_start_version"] or None, pa.string()),
         "contract_version": (tags["lastaisle.contract_version"], pa.string()),
         "lake_versions": (tags["lastaisle.lake_versions"], pa.string()),
-        "git_revision": (tags["lastaisle.git_revision"], pa.string()),
+        "git_revision": (tags[GIT_REVISION], pa.string()),
         "sessions": (int(metrics["train_sessions"]), pa.int64()),
         "targets": (int(metrics["train_targets"]), pa.int64()),
         "items": (int(metrics["items"]), pa.int64()),

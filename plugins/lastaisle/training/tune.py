@@ -1,7 +1,7 @@
-"""Search a model's hyperparameters: train on all but the newest sessions, judge on those, and remember.
+"""Search a model's hyperparameters: train on all but the newest sessions, and judge on the newest.
 
-What judges is a tail of the training part, never the sessions that evaluate a candidate or the test part of
-a split. Every finished trial stays in a database, so a tuning that was killed goes on where it was.
+The judging sessions are a tail of the training part. The sessions that evaluate a candidate and the test part
+of a split are never used. Every finished trial stays in a database, so a killed tuning goes on where it was.
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from optuna import Study
+from optuna.trial import TrialState
+
 from lastaisle.errors import NotEnoughDataError
+from lastaisle.registry.runs import FAILED
 from lastaisle.training.study import (
     PARENT_TAG,
     STUDY_TAG,
     TRIAL_TAG,
-    RunStore,
     TuningError,
     database,
     end_open_trials,
@@ -34,12 +38,16 @@ from lastaisle.training.study import (
     suggest,
 )
 from lastaisle.training.train import MIN_SESSIONS
+from models.data.sequences import decay_weights, next_item_examples
+from models.evaluation.metrics import per_example
+from models.evaluation.ranking import rank_targets
+from models.recommender import create
+from models.search_space import search_space
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
-    from optuna import Study
 
+    from lastaisle.registry.registry import Registry
     from models.data.sequences import Examples, SessionLog
     from models.options import Progress, TrainingOptions
 
@@ -56,15 +64,15 @@ class Search:
 
     Attributes:
         model: one of models.search_space.SEARCH_SPACES.
-        options: where the search begins, and the values of what is not searched.
+        options: the values with which the search begins; hyperparameters that are not searched keep them.
         fixed: names of hyperparameters that keep their values in `options`.
-        metric: what is to be high: a metric of models/evaluation with its k, or a sum of some ("a@20+b@20").
-        trials: finished trials that the study has in the end, those of earlier calls included.
-        minutes: no trial begins after so many; None = all of them. The first always does.
-        tail: share of the sessions, the newest, that judge.
-        study: its name; "" = one made of the model, the metric and the data.
-        half_life_hours: age at which a session weighs one half, counted from the end of those that train;
-            None = as options.half_life says, which is then searched too.
+        metric: the objective: a metric of models/evaluation with its k, or a sum of metrics ("a@20+b@20").
+        trials: number of finished trials in the end, with the trials of earlier calls.
+        minutes: no trial begins after so many minutes; None = no limit. The first trial always begins.
+        tail: share of the sessions that judge; they are the newest.
+        study: name of the study; "" = a name made of the model, the metric and the data.
+        half_life_hours: age at which a session weighs one half, counted from the end of the training
+            sessions; None = options.half_life decides, and is searched too.
     """
 
     model: str
@@ -88,7 +96,7 @@ class Search:
 
 @dataclass(frozen=True)
 class _Work:
-    """What every trial shares: the sessions that train with their weights, and the targets that judge."""
+    """The data that all trials share: the training sessions with their weights, and the judging targets."""
 
     search: Search
     train: SessionLog
@@ -99,32 +107,32 @@ class _Work:
 def tune(
     log: SessionLog,
     search: Search,
-    store: RunStore,
+    registry: Registry,
     home: Path,
     *,
     progress: Progress | None = None,
-    told: Callable[[dict[str, Any]], None] | None = None,
+    on_trial: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
-    """Search until the study has so many finished trials, or the time is over; return what was found.
+    """Search until the study has enough finished trials or the time is over, and return the best options.
 
-    The first trial takes the options as they are, so that the best is never worse than those. A trial whose
-    loss is no number any more is judged as 0.
+    The first trial takes the given options, so the best trial is never worse than they are. A trial whose
+    loss becomes NaN or infinite has the value 0.
 
     Args:
         log: sessions of the training part, oldest first.
-        search: what is searched.
-        store: MLflow; the study is a run there, each trial a nested one.
+        search: the hyperparameters to search, and how.
+        registry: MLflow; the study is a run there, each trial a nested one.
         home: folder of the studies' database and locks.
-        progress: told from time to time.
-        told: called with each trial that is finished: trial, value, best, seconds, options, metrics.
+        progress: called from time to time with the share that is done.
+        on_trial: called with each finished trial: trial, value, best, seconds, options, metrics.
 
     Returns:
         study, database, run_id, model, metric, sessions, tail_sessions, targets, finished, tried, failed,
-        start (the value of the options as they were), best {trial, value, metrics, options} and trials.
+        start (the value of the given options), best {trial, value, metrics, options} and trials.
 
     Raises:
-        NotEnoughDataError: too few sessions to train on, or targets to judge by.
-        TuningError: nothing to search, a metric that is none, another search or process under this name.
+        NotEnoughDataError: too few sessions to train on, or too few targets to judge by.
+        TuningError: nothing to search, an unknown metric, or another search or process under this name.
     """
     names = _metrics(search.metric)
     space = _space(search)
@@ -134,27 +142,23 @@ def tune(
     home.mkdir(parents=True, exist_ok=True)
     with hold_alone(home / f"{name}.lock", name):
         study = open_study(name, about, home, search.options.seed)
-        parent = parent_run(name, about, store)
-        end_open_trials(study, parent, store)
+        parent = parent_run(name, about, registry)
+        end_open_trials(study, parent, registry)
         began, tried = time.monotonic(), 0
         while (done := len(finished_trials(study))) < search.trials and (
             tried == 0 or search.minutes is None or time.monotonic() - began < 60 * search.minutes
         ):
             share = _within(progress, done, search.trials)
-            result = _try(study, space, work, names, parent=parent, store=store, progress=share)
+            result = _try(study, space, work, names, parent=parent, registry=registry, progress=share)
             tried += 1
-            if told:
-                told({**result, "best": study.best_value})
-        store.client.set_terminated(parent, "FINISHED")
+            if on_trial:
+                on_trial({**result, "best": study.best_value})
+        registry.end_run(parent)
         return _report(study, work, parent=parent, home=home, tried=tried)
 
 
 def _metrics(metric: str) -> list[str]:
-    """Return the metrics of a sum of them."""
-    import numpy as np
-
-    from models.evaluation.metrics import per_example
-
+    """Return the metrics that a sum adds."""
     names = [part.strip() for part in metric.split("+")]
     for name in names:
         try:
@@ -165,22 +169,16 @@ def _metrics(metric: str) -> list[str]:
 
 
 def _space(search: Search) -> dict[str, Any]:
-    """Return the ranges that are searched: those of the model, less what is fixed."""
-    from models.search_space import search_space
-
+    """Return the ranges to search: all of the model without the fixed ones."""
     fixed = search.fixed | ({"half_life"} if search.half_life_hours is not None else set())
-    space = {name: found for name, found in search_space(search.model).items() if name not in fixed}
+    space = {name: values for name, values in search_space(search.model).items() if name not in fixed}
     if not space:
-        raise TuningError(f"nothing to search: all that can be of a {search.model} model is fixed")
+        raise TuningError(f"nothing to search: every hyperparameter of a {search.model} model is fixed")
     return space
 
 
 def _split(log: SessionLog, search: Search) -> _Work:
-    """Cut the newest sessions off, to judge by."""
-    import numpy as np
-
-    from models.data.sequences import decay_weights, next_item_examples
-
+    """Cut off the newest sessions as judges."""
     log = log.select(np.argsort(log.ended_at, kind="stable"))
     cut = len(log) - round(search.tail * len(log))
     train, tail = log.select(slice(cut)), log.select(slice(cut, None))
@@ -199,7 +197,7 @@ def _split(log: SessionLog, search: Search) -> _Work:
 
 
 def _about(work: _Work, searched: list[str]) -> dict[str, Any]:
-    """Describe what the values of a study depend on: trials of another search cannot be compared."""
+    """Describe the data and settings of a study: trials of another search cannot be compared."""
     search, digest = work.search, hashlib.sha256()
     for log in (work.train, work.examples.log):
         digest.update("\n".join(map(str, log.catalogue)).encode())
@@ -223,12 +221,10 @@ def _try(
     names: list[str],
     *,
     parent: str,
-    store: RunStore,
+    registry: Registry,
     progress: Progress | None,
 ) -> dict[str, Any]:
-    """Run one trial; it counts once the study's database has its value."""
-    from optuna.trial import TrialState
-
+    """Run one trial, which counts when the study's database has its value."""
     if not finished_trials(study) and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
         start = work.search.options.to_dict()
         study.enqueue_trial({name: start[name] for name in space}, user_attrs={"start": True})
@@ -238,24 +234,23 @@ def _try(
     options = work.search.options.but(**chosen)
     name = study.study_name
     tags = {PARENT_TAG: parent, STUDY_TAG: name, TRIAL_TAG: str(trial.number)}
-    run = store.client.create_run(store.experiment_id, run_name=f"{name} {trial.number}", tags=tags)
-    run_id = str(run.info.run_id)
+    run_id = registry.begin_run(f"{name} {trial.number}", tags)
     try:
-        store.log_params(run_id, options.to_dict())
+        registry.log_params(run_id, options.to_dict())
         began = time.perf_counter()
         metrics = _judge(work, options, names, progress)
         seconds = time.perf_counter() - began
         value = sum(metrics[name] for name in names)
-        store.log_metrics(run_id, {**metrics, "objective": value, "seconds": seconds})
+        registry.log_metrics(run_id, {**metrics, "objective": value, "seconds": seconds})
     except BaseException:
         study.tell(trial, state=TrialState.FAIL)
-        store.client.set_terminated(run_id, "FAILED")
+        registry.end_run(run_id, FAILED)
         raise
     trial.set_user_attr("metrics", metrics)
     study.tell(trial, value)
-    store.client.log_metric(parent, "best", study.best_value, step=trial.number)
-    store.client.set_terminated(run_id, "FINISHED")
-    gc.collect()  # a trained model holds itself in a circle
+    registry.log_metrics(parent, {"best": study.best_value}, trial.number)
+    registry.end_run(run_id)
+    gc.collect()  # a trained model is part of a reference cycle
     return {
         "trial": trial.number,
         "value": value,
@@ -269,30 +264,24 @@ def _judge(
     work: _Work, options: TrainingOptions, names: list[str], progress: Progress | None
 ) -> dict[str, float]:
     """Train from scratch, and rank the targets of the tail."""
-    from models.evaluation.metrics import per_example
-    from models.evaluation.ranking import rank_targets
-    from models.recommender import create
-
     recommender = create(work.search.model, options)
     report = recommender.fit(work.train, work.weights, options, progress)
     wanted = dict.fromkeys([*REPORTED, *names])
-    if not all(map(math.isfinite, report.losses)):  # scores that are no numbers would rank every target first
-        logger.warning("the loss of %s is no number any more: judged as 0", options)
+    if not all(map(math.isfinite, report.losses)):  # NaN scores would rank all targets first
+        logger.warning("the loss of %s is NaN or infinite: the trial has the value 0", options)
         return dict.fromkeys(wanted, 0.0)
     ranks = rank_targets(recommender, work.examples).ranks
     return {name: float(per_example(name, ranks).mean()) for name in wanted}
 
 
 def _within(progress: Progress | None, done: int, trials: int) -> Progress | None:
-    """Tell of one trial's progress as a part of all trials."""
+    """Return a callback that reports one trial's progress as a share of all trials."""
     if progress is None:
         return None
     return lambda share, what: progress((done + share) / trials, f"trial {done + 1} of {trials}: {what}")
 
 
 def _report(study: Study, work: _Work, *, parent: str, home: Path, tried: int) -> dict[str, Any]:
-    from optuna.trial import TrialState
-
     finished = finished_trials(study)
     searched = [
         {"trial": trial.number, "value": trial.value}

@@ -1,26 +1,28 @@
-"""What the demo and the tests ask of a running Airflow: its public REST API, in a few calls."""
+"""A client of a running Airflow: the few calls of its public REST API that the demo and the tests need."""
 
 from __future__ import annotations
 
-import json
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
-from lastaisle.errors import LastaisleError
+import httpx
+
+from lastaisle.errors import ExitCode, LastaisleError
+from lastaisle_airflow.local.polling import wait_until
 
 FINISHED = ("success", "failed")
+_TIMEOUT_SECONDS = 30.0
+#: Connections are dropped before the API server drops them, which it does after 5 s without a call.
+_LIMITS = httpx.Limits(keepalive_expiry=2.0)
 
 
 class AirflowApiError(LastaisleError):
-    """A call that Airflow refused, or something that it did not do in time."""
+    """Airflow refused a call, or did not do something in time."""
 
-    exit_code = 9
+    exit_code = ExitCode.SERVICE_DOWN
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,13 @@ class Run:
     """One run of a DAG.
 
     Attributes:
-        dag_id: which DAG.
+        dag_id: id of the DAG.
         run_id: Airflow's name of the run.
         partition: its partition key, if it has one.
         state: queued, running, success or failed.
         start: when the scheduler began it.
         end: when it was over.
-        conf: what it was triggered with.
+        conf: the parameters with which it was triggered.
     """
 
     dag_id: str
@@ -47,7 +49,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more will happen."""
+        """Whether the run is over."""
         return self.state in FINISHED
 
 
@@ -60,39 +62,47 @@ class AirflowApi:
 
     Args:
         base: its address, such as http://127.0.0.1:8080.
-        user: who logs in.
-        password: with what.
+        user: name of the user who logs in.
+        password: the user's password.
+
+    Raises:
+        AirflowApiError: Airflow refuses the login.
+        OSError: Airflow does not answer.
     """
 
     def __init__(self, base: str, user: str, password: str) -> None:
         self.base = base
-        self._token: str | None = None
+        self._client = httpx.Client(
+            base_url=base, timeout=_TIMEOUT_SECONDS, limits=_LIMITS, follow_redirects=True, trust_env=False
+        )
         answer = self._call("POST", "/auth/token", {"username": user, "password": password})
-        self._token = answer["access_token"]
+        self._client.headers["Authorization"] = f"Bearer {answer['access_token']}"
 
     def get(self, path: str, **query: Any) -> Any:
-        """Read something below /api/v2."""
-        return self._call("GET", f"/api/v2{path}?{urllib.parse.urlencode(query)}")
+        """Read a resource below /api/v2."""
+        return self._call("GET", f"/api/v2{path}?{httpx.QueryParams(query)}")
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Ask for something below /api/v2."""
+        """Create a resource below /api/v2."""
         return self._call("POST", f"/api/v2{path}", body)
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        request = urllib.request.Request(
-            f"{self.base}{path}",
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        if self._token:
-            request.add_header("Authorization", f"Bearer {self._token}")
+        """Return the JSON of an answer.
+
+        Raises:
+            AirflowApiError: Airflow answers with an error.
+            TimeoutError: Airflow does not answer in time.
+            ConnectionError: the connection fails.
+        """
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            detail = error.read(500).decode("utf-8", "replace")
-            raise AirflowApiError(f"{method} {path}: status {error.code}, {detail}") from error
+            answer = self._client.request(method, path, json=body)
+        except httpx.TimeoutException as error:
+            raise TimeoutError(f"{method} {path}: no answer in {_TIMEOUT_SECONDS:.0f} s") from error
+        except httpx.TransportError as error:
+            raise ConnectionError(f"{method} {path}: {error}") from error
+        if answer.is_error:
+            raise AirflowApiError(f"{method} {path}: status {answer.status_code}, {answer.text[:500]}")
+        return answer.json()
 
     def runs(self, dag_id: str) -> list[Run]:
         """Return the runs of a DAG, oldest first."""
@@ -117,12 +127,12 @@ class AirflowApi:
 
     def tasks(self, run: Run) -> list[dict[str, Any]]:
         """Return the task instances of a run."""
-        path = f"/dags/{run.dag_id}/dagRuns/{urllib.parse.quote(run.run_id)}/taskInstances"
+        path = f"/dags/{run.dag_id}/dagRuns/{quote(run.run_id)}/taskInstances"
         return list(self.get(path, limit=1000)["task_instances"])
 
     def result(self, run: Run, task_id: str) -> Any:
-        """Return what a task returned; None if it returned nothing."""
-        where = f"/dags/{run.dag_id}/dagRuns/{urllib.parse.quote(run.run_id)}/taskInstances/{task_id}"
+        """Return the result of a task; None if it has none."""
+        where = f"/dags/{run.dag_id}/dagRuns/{quote(run.run_id)}/taskInstances/{task_id}"
         try:
             return self.get(f"{where}/xcomEntries/return_value", deserialize="true")["value"]
         except AirflowApiError as error:
@@ -131,7 +141,7 @@ class AirflowApi:
             raise
 
     def trigger_once(self, dag_id: str, conf: Mapping[str, Any]) -> Run:
-        """Start a run by hand, unless one with these parameters runs or has succeeded; return it."""
+        """Trigger a run, unless a manual run with these parameters runs or has succeeded; return the run."""
         for run in reversed(self.runs(dag_id)):
             if run.run_id.startswith("manual") and run.conf == conf and run.state != "failed":
                 return run
@@ -139,41 +149,42 @@ class AirflowApi:
         return Run(dag_id, row["dag_run_id"], row["partition_key"], row["state"], None, None)
 
     def pause(self, dag_id: str, paused: bool = True) -> None:
-        """Pause a DAG, or let it go on."""
+        """Pause a DAG, or unpause it."""
         self._call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": paused})
 
     def clear_failed(self, run: Run) -> None:
-        """Let the failed tasks of a run try again."""
-        path = f"/dags/{run.dag_id}/dagRuns/{urllib.parse.quote(run.run_id)}/clear"
+        """Clear the failed tasks of a run, so that they run again."""
+        path = f"/dags/{run.dag_id}/dagRuns/{quote(run.run_id)}/clear"
         self.post(path, {"dry_run": False, "only_failed": True})
 
-    def wait(self, run: Run, alive: Callable[[], None], timeout: float = 1800.0) -> Run:
-        """Wait until a run is over; `alive` may raise to end the waiting.
+    def wait(self, run: Run, check: Callable[[], None], timeout: float = 1800.0) -> Run:
+        """Wait until a run is over, and return it.
+
+        Args:
+            run: the run.
+            check: function to call meanwhile, again and again; an error that it raises ends the waiting.
+            timeout: seconds to wait.
 
         Raises:
-            AirflowApiError: it took too long.
+            AirflowApiError: the run took longer.
         """
-        for _ in ticks(timeout):
-            alive()
+
+        def finished() -> Run | None:
+            check()
             now = next(each for each in self.runs(run.dag_id) if each.run_id == run.run_id)
-            if now.finished:
-                return now
-        raise AirflowApiError(f"run {run.run_id} of {run.dag_id} was not over after {timeout:.0f} s")
+            return now if now.finished else None
 
-
-def ticks(timeout: float, pause: float = 0.7) -> Iterator[None]:
-    """Yield until the time is over, with a pause between."""
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        yield
-        time.sleep(pause)
+        over = wait_until(finished, timeout)
+        if over is None:
+            raise AirflowApiError(f"run {run.run_id} of {run.dag_id} was not over after {timeout:.0f} s")
+        return over
 
 
 def seconds_of(tasks: list[dict[str, Any]], run: Run) -> tuple[float, float]:
     """Split the time of a run into work and Airflow's overhead.
 
-    Work is the time in which at least one task ran, its imports included; overhead is the rest of the run:
-    the scheduler's decisions and the starts of processes.
+    Work is the time in which at least one task ran, with its imports. Overhead is the rest of the run: the
+    scheduler's decisions and the starts of processes.
     """
     spans = sorted(
         (datetime.fromisoformat(task["start_date"]), datetime.fromisoformat(task["end_date"]))

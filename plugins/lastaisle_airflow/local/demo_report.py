@@ -1,4 +1,4 @@
-"""What the demo shows: a row a day, the ledger, a prediction."""
+"""Print the demo's results: a row for each day, the ledger, a prediction."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class DayRow:
         sessions: sessions with an event on that day.
         new_items: items seen for the first time.
         report: the evaluation; None where nothing was trained.
-        decision: what the gate said.
+        decision: the gate's decision.
         work: seconds in which a task of ingestion or training ran.
-        overhead: seconds of these runs in which none did.
+        overhead: seconds of these runs in which no task ran.
     """
 
     day: str
@@ -58,7 +58,7 @@ def count_day(lake: Lake, day: str) -> tuple[int, int]:
 
 
 def sample_session(lake: Lake, day: str) -> list[str]:
-    """Return the items of one shopper's session on a day, oldest first: three to five different ones."""
+    """Return the items of one session of a day, oldest first: three to five different items."""
     with open_tables(events=lake.dataset(EVENTS)) as connection:
         row = connection.execute(
             "SELECT list(item_id ORDER BY occurred_at, sequence) FROM events "
@@ -78,7 +78,7 @@ def _figures(report: EvaluationReport | None, model: str) -> str:
 
 
 def print_day(console: Console, row: DayRow, *, first: bool) -> None:
-    """Print one line of the table of days, under its heading the first time."""
+    """Print one line of the table of days; the first line has the heading above it."""
     table = Table(show_header=first, box=None, padding=(0, 1, 0, 0), header_style="bold")
     columns = {"day": 10, "sessions": 8, "new items": 9}
     columns |= {f"{model}\np@20    r@20": 13 for model in MODELS}
@@ -100,7 +100,7 @@ def print_day(console: Console, row: DayRow, *, first: bool) -> None:
 
 
 def print_ledger(console: Console, moves: tuple[Move, ...]) -> None:
-    """Print the moves of champion; registrations are left out."""
+    """Print the moves of the champion; registrations are left out."""
     table = Table(title="The ledger (table releases)", title_justify="left", box=None, padding=(0, 1))
     for name in ("when", "action", "from", "to", "by", "why"):
         table.add_column(
@@ -118,7 +118,7 @@ def print_ledger(console: Console, moves: tuple[Move, ...]) -> None:
 
 
 def print_prediction(console: Console, items: list[str], answer: dict[str, Any]) -> None:
-    """Print what the served model recommends to one session."""
+    """Print the served model's recommendations for one session."""
     console.print(f"  session  {' → '.join(items)}", highlight=False)
     shown = ", ".join(
         f"{item} ({score:.2f})" for item, score in zip(answer["items"], answer["scores"], strict=True)

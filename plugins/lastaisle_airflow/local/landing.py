@@ -1,4 +1,4 @@
-"""Lay logs out as ingestion expects them: one folder a day, raw lines as they are."""
+"""Write logs as ingestion expects them: one folder a day, with unchanged raw lines."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from lastaisle.ingest.files import SourceFile
 
-MANIFEST = "_landed.json"  # written last: without it the layout was cut short and is made anew
+MANIFEST = "_landed.json"  # written last: without it the folders are incomplete, and are written again
 
 
 def days_landed(landing: Path, source: str, name: str) -> list[date] | None:
-    """Return the days of these logs, oldest first; None while they are not laid out.
+    """Return the days of these logs, oldest first; None if they are not in the folder yet.
 
     Raises:
         SourceError: the folder holds other logs.
@@ -35,13 +35,13 @@ def days_landed(landing: Path, source: str, name: str) -> list[date] | None:
     if (landed["source"], landed["format"]) != (source, name):
         raise SourceError(
             f"{landing} holds the logs of {landed['source']} ({landed['format']}), not of {source} ({name}): "
-            "choose another LASTAISLE_HOME for these, or remove that one (make clean)"
+            "choose another LASTAISLE_HOME for these logs, or remove that folder (make clean)"
         )
     return [date.fromisoformat(day) for day in landed["days"]]
 
 
 def note_landed(landing: Path, source: str, name: str, days: list[date]) -> None:
-    """Write down that the logs are laid out."""
+    """Record that the folder holds all days of these logs."""
     content = {"source": source, "format": name, "days": [day.isoformat() for day in days]}
     (landing / MANIFEST).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
@@ -49,8 +49,8 @@ def note_landed(landing: Path, source: str, name: str, days: list[date]) -> None
 def split_by_day(source: str, name: str, landing: Path) -> list[date]:
     """Split logs into one folder a day (UTC), by the time that the format's own adapter reads.
 
-    Lines stay as they are, in their order, and each file keeps the header. A line without a readable time
-    goes where the line before it went, so that ingestion, not this, says what is wrong with it.
+    Lines keep their text and their order, and each file keeps its header. A line without a readable time goes
+    to the day of the line before it, so that ingestion reports what is wrong with the line.
 
     Args:
         source: a file, a folder or a URL.
@@ -87,7 +87,7 @@ def split_by_day(source: str, name: str, landing: Path) -> list[date]:
 
 
 def _dated_lines(file: SourceFile, name: str) -> Iterator[tuple[date, list[str]]]:
-    """Yield runs of lines of one day, in the order of the file."""
+    """Yield successive lines of one day together, in the order of the file."""
     from data_contracts.contract import load_contract
     from lastaisle.ingest.files import read_lines
     from lastaisle.ingest.sources import adapter
@@ -134,5 +134,5 @@ def _first_line(file: SourceFile) -> str:
 
 
 def _suffix(file: SourceFile) -> str:
-    """Return the ending of the file's name, without the packing that a split file no longer has."""
+    """Return the suffix of the file's name, without .gz or .parquet: a split file is plain text."""
     return Path(re.sub(r"\.(gz|parquet)$", "", file.url)).suffix or ".log"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from lastaisle_airflow.runtime.defaults import INGEST_POOL, MAINTENANCE_POOL, TRAINING_POOL
 
 POOLS = {
-    INGEST_POOL: (3, "Files ingested at once: each needs one core and some hundred MiB."),
+    INGEST_POOL: (3, "Batches ingested at once: each needs one core and some hundred MiB."),
     MAINTENANCE_POOL: (1, "Compaction takes all cores and some GiB: one table at a time."),
     TRAINING_POOL: (1, "TensorFlow takes all cores: one training or evaluation at a time."),
 }
 
 
 def create_pools() -> None:
-    """Create the pools; where they exist, leave the number of slots that someone chose."""
+    """Create the pools; a pool that exists keeps its number of slots."""
     from airflow.models.pool import Pool
 
     for name, (slots, description) in POOLS.items():
@@ -23,8 +23,8 @@ def create_pools() -> None:
 def main() -> None:
     """Write airflow.cfg where there is none, bring the database to this Airflow's schema, create the pools.
 
-    The file holds the secret by which tasks and API server know each other. Airflow's own commands would each
-    write one of their own if they were the first and started together, and then refuse each other's tasks.
+    The file holds the secret that tasks and API server share. Airflow's commands, started together without a
+    file, would each write a secret of their own, and then refuse each other's tasks.
     """
     from airflow.configuration import write_default_airflow_configuration_if_needed
     from airflow.utils.db import initdb

@@ -1,1 +1,1 @@
-"""What the DAGs share: assets, partitions, stores, deadlines, links, and defaults."""
+"""Parts that all DAGs share: assets, partitions, schedules, stores, operators, deadlines, links, defaults."""

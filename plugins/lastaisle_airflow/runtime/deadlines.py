@@ -1,4 +1,4 @@
-"""The deadline of a refresh: from when an abandonment was noticed until a version knows of it."""
+"""The deadline of a refresh: how long after an abandonment was noticed a version has to learn from it."""
 
 from __future__ import annotations
 
@@ -22,62 +22,64 @@ if TYPE_CHECKING:
 
 
 class AbandonmentNoticed(BaseDeadlineReference):
-    """When the first of the abandonments was noticed that a run is there for.
+    """The moment when the first abandonment of a refresh was noticed.
 
-    The scheduler asks while it makes the run, whose asset events it attaches only afterwards: they are those
-    since the run before. A run started by another DAG is told in its `conf`.
+    The scheduler asks for the moment while it creates the run. It attaches the run's asset events only
+    afterwards, so this class reads the events since the run before. A run that another DAG started has the
+    moment in its `conf`.
     """
 
     required_kwargs: ClassVar[set[str]] = {"dag_id", "run_id"}
 
     def _evaluate_with(self, *, session: Session, dag_id: str, run_id: str) -> datetime | None:
+        # The scheduler's own libraries: DAG files, which import this module, may not load them.
         from airflow.models.dagrun import DagRun
         from sqlalchemy import select
 
-        asked = select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
-        run = session.scalars(asked).one_or_none()
+        query = select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+        run = session.scalars(query).one_or_none()
         if run is None:
             return None
-        said = _announced(session, run) if run.run_type == "asset_triggered" else [run.conf]
-        return first_noticed(said, run.run_after)
+        messages = _announced(session, run) if run.run_type == "asset_triggered" else [run.conf]
+        return first_noticed(messages, run.run_after)
 
 
-def first_noticed(said: Iterable[Any], latest: datetime) -> datetime:
-    """Return the earliest `noticed_at` of what was said; never later than the run itself.
+def first_noticed(messages: Iterable[Any], latest: datetime) -> datetime:
+    """Return the earliest `noticed_at` of some messages, or the run's own moment if that is earlier.
 
-    It never raises: the scheduler would end by it.
+    This function never raises, since an error here would end the scheduler.
     """
-    found = [latest]
-    for each in said:
-        if isinstance(each, Mapping):
+    moments = [latest]
+    for message in messages:
+        if isinstance(message, Mapping):
             with suppress(KeyError, TypeError, ValueError, OverflowError):
-                found.append(moment(each["noticed_at"]))
-    return min(found)
+                moments.append(moment(message["noticed_at"]))
+    return min(moments)
 
 
 def _announced(session: Session, run: Any) -> list[Any]:
-    """Return what the asset events say that a run is about to take."""
+    """Return the messages in the asset events that a run is about to take."""
     from airflow.models.asset import AssetEvent, DagScheduleAssetReference
     from airflow.models.dagrun import DagRun
     from sqlalchemy import func, select
 
-    before = session.scalar(
+    run_before = session.scalar(
         select(func.max(DagRun.run_after)).where(
             DagRun.dag_id == run.dag_id, DagRun.run_type == run.run_type, DagRun.run_after < run.run_after
         )
     )
     watched = select(DagScheduleAssetReference.asset_id).where(DagScheduleAssetReference.dag_id == run.dag_id)
     events = select(AssetEvent).where(AssetEvent.asset_id.in_(watched), AssetEvent.timestamp <= run.run_after)
-    if before is not None:
-        events = events.where(AssetEvent.timestamp > before)
+    if run_before is not None:
+        events = events.where(AssetEvent.timestamp > run_before)
     return [(event.extra or {}).get("payload") for event in session.scalars(events)]
 
 
 def refresh_deadline(settings: Settings) -> DeadlineAlert:
-    """Return the deadline of a refresh, which tells `report_miss`.
+    """Return the deadline of a refresh; a missed deadline calls `report_miss`.
 
-    The executor calls back. Where that is KubernetesExecutor the triggerer does: the former runs no callbacks
-    in Airflow 3.3.2, and a scheduler that hands it one ends.
+    The executor runs the callback, except under KubernetesExecutor. That executor runs no callbacks in
+    Airflow 3.3.2, and a scheduler that hands it a callback ends. There the triggerer runs the callback.
     """
     kubernetes = "Kubernetes" in conf.get("core", "executor")
     return DeadlineAlert(
@@ -88,7 +90,7 @@ def refresh_deadline(settings: Settings) -> DeadlineAlert:
 
 
 def miss_report(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Say which run has not brought its version, and by when it should have."""
+    """Return which run has not released its version, and when its deadline was."""
     run = context["dag_run"]
     return {
         "dag": run["dag_id"],
@@ -105,5 +107,5 @@ def report_miss(context: Mapping[str, Any]) -> None:
 
 
 async def report_miss_async(context: Mapping[str, Any]) -> None:
-    """Do the same in the triggerer."""
+    """Do the same as `report_miss` in the triggerer."""
     report_miss(context)

@@ -1,4 +1,4 @@
-"""What all our tasks share: owner, tries, time limits, and whom a failure tells."""
+"""The defaults of all our tasks: owner, retries, time limits, pools, and the alert of a failure."""
 
 from __future__ import annotations
 
@@ -16,9 +16,14 @@ INGEST_POOL = "ingest"
 TRAINING_POOL = "training"
 MAINTENANCE_POOL = "maintenance"
 
+#: A run about data older than this belongs to a backfill, and starts no training by itself. Its champion may
+#: lag behind by all the trainings to come, and a full training, which learns up to the newest event, would
+#: make those trainings stale.
+OLDEST_DATA_THAT_STARTS_A_TRAINING = timedelta(days=3)
+
 
 def failure_report(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Say which run and task failed, at which try, and where its log and its MLflow run are."""
+    """Return which run and task failed, at which try, and where its log and its MLflow run are."""
     task_instance, run = context["ti"], context["dag_run"]
     return {
         "dag": task_instance.dag_id,
@@ -50,4 +55,4 @@ DEFAULT_ARGS: dict[str, Any] = {
     "on_failure_callback": report_failure,
     "on_retry_callback": report_failure,
 }
-"""Tries again after 20 s and 1 min, so that a database that restarts costs no run."""
+"""A task is tried again after 20 s and after 1 min, so that a restart of a database costs no run."""

@@ -1,25 +1,25 @@
-"""From an Airflow connection to a Kafka cluster."""
+"""Read how to reach a Kafka cluster from an Airflow connection."""
 
 from __future__ import annotations
 
 import os
+
+from airflow.sdk import Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
 
 from lastaisle.kafka.connection import VARIABLE, KafkaConnection
 from lastaisle.kafka.errors import KafkaSourceError
 
 
 def kafka_connection(name: str) -> KafkaConnection:
-    """Return how to reach the cluster that an address kafka://<name>/<topic> names.
+    """Return how to reach the cluster of an address kafka://<name>/<topic>.
 
-    The extra of the Airflow connection of that id holds librdkafka's settings, as the Apache Kafka provider
-    has them; where there is no such connection, LASTAISLE_KAFKA does.
+    The Airflow connection with the id <name> holds librdkafka's settings in its extra, as the Apache Kafka
+    provider expects them. Where there is no such connection, LASTAISLE_KAFKA holds the settings.
 
     Raises:
-        KafkaSourceError: there is neither, or bootstrap.servers is missing.
+        KafkaSourceError: there is neither a connection nor LASTAISLE_KAFKA, or bootstrap.servers is missing.
     """
-    from airflow.sdk import Connection
-    from airflow.sdk.exceptions import AirflowNotFoundException
-
     try:
         extra = Connection.get(name).extra_dejson
     except AirflowNotFoundException as error:

@@ -1,4 +1,4 @@
-"""Links from a task in Airflow to the run in MLflow that it made or judged."""
+"""Links from a task in Airflow to the MLflow run that the task made or judged."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ TRAINED_RUN = "mlflow_run"
 
 
 def note_trained_run(task_instance: Any, run_id: str) -> None:
-    """Let the links of a DAG run lead to its MLflow run from now on, whatever becomes of the evaluation."""
+    """Let the links of a DAG run lead to its MLflow run from now on, even if the evaluation fails."""
     task_instance.xcom_push(key=TRAINED_RUN, value=run_id)
 
 
 def trained_run(task_instance: Any) -> str | None:
     """Return the id of the MLflow run that this DAG run trained, or None while there is none."""
-    return XCom.get_one(
+    run_id: str | None = XCom.get_one(
         key=TRAINED_RUN,
         dag_id=task_instance.dag_id,
         task_id=TRAIN_TASK,
         run_id=task_instance.run_id,
     )
+    return run_id
 
 
 def run_page(run_id: str | None) -> str:
@@ -43,12 +44,12 @@ class MlflowRunLink(BaseOperatorLink):
         return "MLflow run"
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        """Return the address; the task itself asks, when it ends, and Airflow keeps the answer."""
+        """Return the address; a task calls this when it ends, and Airflow stores the answer."""
         return run_page(trained_run(ti_key))
 
 
 def link_to_mlflow(*steps: XComArg) -> None:
-    """Give the tasks behind these results the button."""
+    """Add the button to the tasks that return these results."""
     for step in steps:
         for operator, _ in step.iter_references():
             operator.operator_extra_links = (MlflowRunLink(),)

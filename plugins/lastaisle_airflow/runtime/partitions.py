@@ -1,22 +1,20 @@
-"""What one run of ingestion covers: a day or an hour of logs, named by its partition key."""
+"""A partition is what one run of ingestion covers: a day or an hour of logs, named by its key."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lastaisle.errors import LastaisleError
-from lastaisle.kafka.address import is_kafka
-from lastaisle.settings import Settings, SettingsError
-from lastaisle_airflow.runtime.assets import BACKLOG
+from lastaisle.errors import ExitCode, LastaisleError
+from lastaisle.settings import Settings
 
 
 class PartitionError(LastaisleError):
-    """A run without a partition key, or with one that names neither a day nor an hour."""
+    """A run has no partition key, or a key that names neither a day nor an hour."""
 
-    exit_code = 2
+    exit_code = ExitCode.WRONG_REQUEST
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Cadence:
 
     Attributes:
         cron: when a run starts: as soon as its partition is over.
-        key_format: how its key is written; the keys sort as their times do.
+        key_format: how a partition's key is written; keys sort as their times do.
         length: how much time one partition covers.
     """
 
@@ -45,63 +43,20 @@ def cadence(settings: Settings) -> Cadence:
     return CADENCES[settings.sources.partition]
 
 
-def schedule(settings: Settings) -> Any:
-    """Return when ingestion runs: after each partition of files; for Kafka every few minutes.
-
-    A run that leaves messages behind announces the backlog, and so the next one follows at once.
-    """
-    from airflow.sdk import AssetOrTimeSchedule, CronPartitionTimetable, CronTriggerTimetable
-
-    if is_kafka(settings.sources.address):
-        timetable = CronTriggerTimetable(settings.sources.drain_cron, timezone="UTC")
-        return AssetOrTimeSchedule(timetable=timetable, assets=BACKLOG)
-    found = cadence(settings)
-    return CronPartitionTimetable(found.cron, timezone="UTC", run_offset=-1, key_format=found.key_format)
-
-
-def by_day(asset: Any, settings: Settings) -> Any:
-    """Return a schedule with a run for the day of each partition of an asset that is announced.
-
-    Not by a roll-up (`RollupMapper`): that waits for all hours of the day, so an hour without logs would hold
-    the day for ever, and so would one that is announced again, alone (Airflow 3.3.2).
-    """
-    from airflow.sdk import PartitionedAssetTimetable, StartOfDayMapper
-
-    mapper = StartOfDayMapper(input_format=cadence(settings).key_format)
-    return PartitionedAssetTimetable(assets=asset, default_partition_mapper=mapper)
-
-
-def learning(asset: Any, settings: Settings) -> Any:
-    """Return when an incremental training runs: for each partition, or for the day of each.
-
-    Raises:
-        SettingsError: LASTAISLE_LEARN_EVERY asks for hours where whole days are ingested.
-    """
-    from airflow.sdk import PartitionedAssetTimetable
-
-    every = settings.learning.every or settings.sources.partition
-    if every == settings.sources.partition:
-        return PartitionedAssetTimetable(assets=asset)
-    if every != "day":
-        raise SettingsError(
-            f"LASTAISLE_LEARN_EVERY should be day or, with LASTAISLE_PARTITION=hour, hour; received {every!r}"
-        )
-    return by_day(asset, settings)
-
-
 def unfinished(key: str, newest: datetime, settings: Settings) -> str | None:
-    """Say why a day whose hours come one by one is not over yet; None = it is, or partitions are days.
+    """Say why a day that is ingested hour by hour is not over yet; None = it is over.
 
     Args:
-        key: the day's, or an hour's, which is over since it was announced.
+        key: key of a day or of an hour. An hour is over, since it was announced; so is a day where whole
+            days are ingested.
         newest: the moment after the newest event.
-        settings: say how long a partition is.
+        settings: settings with the length of a partition.
     """
     start, end = interval(key)
     length = cadence(settings).length
     if end - start == length or newest > end - length:
         return None
-    return f"{key} is not over yet: the newest event is of {newest:%Y-%m-%dT%H:%M}"
+    return f"{key} is not over yet: the newest event came at {newest:%Y-%m-%dT%H:%M}"
 
 
 def keys_of_hours(hours: Iterable[str], settings: Settings) -> list[str]:
@@ -111,20 +66,20 @@ def keys_of_hours(hours: Iterable[str], settings: Settings) -> list[str]:
 
 
 def completed(before: datetime | None, after: datetime, first: str, settings: Settings) -> list[str]:
-    """Return the keys of the partitions that a watermark passed on its way.
+    """Return the keys of the partitions whose end a watermark has passed.
 
     Args:
-        before: the watermark before; None if there was none.
-        after: the watermark now.
-        first: the oldest key that may be returned where there was no watermark before.
-        settings: say how long a partition is.
+        before: the watermark before a run; None if there was no watermark.
+        after: the watermark after the run.
+        first: the oldest key that may be returned where `before` is None.
+        settings: settings with the length of a partition.
     """
-    found = cadence(settings)
-    start, _ = interval(first if before is None else before.astimezone(UTC).strftime(found.key_format))
+    chosen = cadence(settings)
+    start, _ = interval(first if before is None else before.astimezone(UTC).strftime(chosen.key_format))
     keys = []
-    while start + found.length <= after:
-        keys.append(start.strftime(found.key_format))
-        start += found.length
+    while start + chosen.length <= after:
+        keys.append(start.strftime(chosen.key_format))
+        start += chosen.length
     return keys
 
 
@@ -149,15 +104,14 @@ def source_of(key: str, settings: Settings) -> str:
     return settings.source_at(start)
 
 
-def partition_of(context: Mapping[str, Any]) -> str:
-    """Return the partition key of the run that a task belongs to.
+def partition_of(dag_run: Any) -> str:
+    """Return the partition key of a DAG run.
 
     Raises:
         PartitionError: the run was triggered by hand without a key.
     """
-    key = context["dag_run"].partition_key
-    if not key:
+    if not dag_run.partition_key:
         raise PartitionError(
-            f"run {context['dag_run'].run_id} has no partition key; trigger it with one, like 2025-10-09"
+            f"run {dag_run.run_id} has no partition key; trigger it with one, like 2025-10-09"
         )
-    return str(key)
+    return str(dag_run.partition_key)

@@ -1,10 +1,13 @@
-"""Object stores through Airflow connections: s3://<connection>@<bucket>/<path>, and gs:// alike."""
+"""Reach object stores through Airflow connections: s3:// or gs://<connection>@<bucket>/<path>."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from airflow.sdk import Connection
+from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
 from lastaisle.errors import SourceError
 from lastaisle.settings import Settings
@@ -18,7 +21,7 @@ _GOOGLE = ("gs", "gcs")
 def source_options(url: str) -> tuple[str, dict[str, Any]]:
     """Return the address of a source without its connection, and what fsspec needs to reach it.
 
-    An address without a connection stays as it is: the environment says how to reach it.
+    An address without a connection stays as it is. Its credentials come from the environment.
 
     Raises:
         SourceError: there is no such connection, or no provider for the store.
@@ -29,8 +32,7 @@ def source_options(url: str) -> tuple[str, dict[str, Any]]:
     extra = _extra(name)
     if scheme in _GOOGLE:
         return plain, _google(extra)
-    from airflow.sdk import ObjectStoragePath
-    from airflow.sdk.exceptions import AirflowException
+    from airflow.sdk import ObjectStoragePath  # it loads fsspec, which DAG files do not need
 
     try:
         return plain, dict(ObjectStoragePath(url).fs.storage_options)
@@ -39,10 +41,10 @@ def source_options(url: str) -> tuple[str, dict[str, Any]]:
 
 
 def open_lake(settings: Settings) -> Lake:
-    """Return the lake; LASTAISLE_LAKE may name a connection, and LASTAISLE_LAKE_OPTIONS goes before it.
+    """Return the lake. LASTAISLE_LAKE may name a connection; LASTAISLE_LAKE_OPTIONS overrides its values.
 
     Raises:
-        SourceError: there is no such connection, or it cannot serve a lake.
+        SourceError: there is no such connection, or no lake can be reached through it.
         SettingsError: see `lastaisle.lake.opening`.
     """
     from lastaisle.lake import Lake, opening
@@ -70,14 +72,13 @@ def _split(url: str) -> tuple[str, str, str]:
 
 
 def _extra(name: str) -> dict[str, Any]:
-    """Return the extra of a connection, which must be there: the Amazon provider would go on without."""
-    from airflow.sdk import Connection
-    from airflow.sdk.exceptions import AirflowNotFoundException
-
+    """Return the extra of a connection; raise if there is none, since the Amazon provider would not."""
     try:
         return dict(Connection.get(name).extra_dejson)
     except AirflowNotFoundException as error:
-        raise SourceError(f"there is no Airflow connection {name!r}: add it, or leave it out") from error
+        raise SourceError(
+            f"there is no Airflow connection {name!r}: add it, or remove its name from the address"
+        ) from error
 
 
 def _google(extra: dict[str, Any]) -> dict[str, Any]:
@@ -86,14 +87,12 @@ def _google(extra: dict[str, Any]) -> dict[str, Any]:
     key = extra.get("keyfile_dict") or extra.get("key_path")
     if isinstance(key, str) and key.lstrip().startswith("{"):
         key = json.loads(key)
-    found = {"token": key, "project": extra.get("project")}
-    return {option: value for option, value in found.items() if value}
+    options = {"token": key, "project": extra.get("project")}
+    return {option: value for option, value in options.items() if value}
 
 
 def _amazon(name: str) -> dict[str, str]:
     """Return what delta-rs needs, from a connection of type aws."""
-    from airflow.sdk.exceptions import AirflowException
-
     try:
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
@@ -102,7 +101,7 @@ def _amazon(name: str) -> dict[str, str]:
         endpoint = hook.conn_config.get_service_endpoint_url(service_name="s3") or ""
     except (ImportError, AirflowException) as error:
         raise SourceError(f"cannot use the Airflow connection {name!r}: {error}") from error
-    found = {
+    options = {
         "AWS_ACCESS_KEY_ID": keys.access_key,
         "AWS_SECRET_ACCESS_KEY": keys.secret_key,
         "AWS_SESSION_TOKEN": keys.token,
@@ -110,7 +109,7 @@ def _amazon(name: str) -> dict[str, str]:
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ALLOW_HTTP": "true" if endpoint.startswith("http://") else "",
     }
-    return {option: value for option, value in found.items() if value}
+    return {option: value for option, value in options.items() if value}
 
 
 def _text(token: str | dict[str, Any]) -> str:

@@ -1,1 +1,6 @@
-"""The tasks of the DAGs, one file a family of DAGs."""
+"""The `@task` functions of the DAGs, a file for each family of DAGs.
+
+DAG files import this package, and Airflow reads DAG files every few seconds in many processes. A worker then
+forks for each task, and TensorFlow, DuckDB and delta-rs must not be loaded before a fork. So these modules
+import at their top only light modules, and each task imports the pipeline inside its function.
+"""

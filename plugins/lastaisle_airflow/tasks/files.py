@@ -1,4 +1,4 @@
-"""Which files a run of `ingest_sessions` takes in."""
+"""Find the files that a run of `ingest_sessions` takes in."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.partitions import interval, source_of
 from lastaisle_airflow.runtime.stores import open_lake, source_options
 
+# Functions import the pipeline inside: nothing heavy may be loaded before a worker forks.
+
 log = logging.getLogger(__name__)
 HOUR = timedelta(hours=1)
 SETTLE_ATTEMPTS = 6
 
 
 def files_of(key: str, settings: Settings, *, look_back: bool = False) -> list[str]:
-    """Return the addresses of a partition's files, and of those uploaded late into earlier ones.
+    """Return the addresses of a partition's files, and of files uploaded late into earlier partitions.
 
-    Files of its own that were taken in before are among them, so that a run that died can be finished.
+    The partition's own files are listed again after a run took them in, so that a run that died can be
+    finished.
 
     Args:
         key: the partition's key.
-        settings: say where logs lie and how far to look back.
-        look_back: whether to look back at all.
+        settings: settings with the place of the logs and the time to look back.
+        look_back: whether to list files of earlier partitions.
 
     Raises:
-        AirflowSkipException: there are none (yet).
+        AirflowSkipException: there are no files yet.
     """
     late = _late(key, settings) if look_back else []
     try:
@@ -41,7 +44,7 @@ def files_of(key: str, settings: Settings, *, look_back: bool = False) -> list[s
 
 
 def _settled(source: str, settle_seconds: float) -> list[str]:
-    """Return the files at a place, once none of them is likely to grow any more."""
+    """Return the files at a place, as soon as none of them was changed within `settle_seconds`."""
     from lastaisle.ingest.files import list_files
 
     plain, options = source_options(source)
@@ -57,7 +60,7 @@ def _settled(source: str, settle_seconds: float) -> list[str]:
 
 
 def _late(key: str, settings: Settings) -> list[str]:
-    """Return the files in the places of earlier partitions that nobody has taken in yet."""
+    """Return the files in the places of earlier partitions that no run has taken in yet."""
     from lastaisle.ingest.listing import new_files, places
 
     start, lookback = interval(key)[0], timedelta(hours=settings.sources.lookback_hours)

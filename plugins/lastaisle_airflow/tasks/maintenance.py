@@ -1,40 +1,52 @@
-"""What the tasks of `maintain_tables` do."""
+"""The tasks of `maintain_tables`."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
 
+from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.stores import open_lake
 
+# Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
+
 log = logging.getLogger(__name__)
 
 
-def tables() -> list[str]:
+@task
+def list_tables() -> list[str]:
     """Return the names of the tables that exist.
 
     Raises:
-        AirflowSkipException: there are none yet.
+        AirflowSkipException: there are no tables yet.
     """
     from lastaisle.lake.maintenance import tables_of
 
     lake = open_lake(Settings.from_env())
-    found = tables_of(lake)
-    if not found:
+    tables = tables_of(lake)
+    if not tables:
         raise AirflowSkipException(f"the lake {lake.url} has no tables yet")
-    return found
+    return tables
 
 
-def maintain(table: str, dry_run: bool) -> dict[str, Any]:
+@task(map_index_template="{{ table_name }}")
+def maintain_table(table: str) -> dict[str, Any]:
+    """Maintain one table as the settings say, or only log what would change; return the report."""
+    context = get_current_context()
+    context["table_name"] = table  # type: ignore[typeddict-unknown-key]
+    return maintain(table, dry_run=context["params"]["dry_run"])
+
+
+def maintain(table: str, *, dry_run: bool) -> dict[str, Any]:
     """Maintain one table as the settings say; return what changed."""
     from lastaisle.lake.maintenance import MaintenancePolicy
-    from lastaisle.lake.maintenance import maintain as run
+    from lastaisle.lake.maintenance import maintain as maintain_in_lake
 
     settings = Settings.from_env()
     policy = MaintenancePolicy.from_settings(settings)
-    report = run(open_lake(settings), table, policy, dry_run=dry_run)
+    report = maintain_in_lake(open_lake(settings), table, policy, dry_run=dry_run)
     log.info("%s", report)
     return report.to_dict()

@@ -11,7 +11,10 @@ import pytest
 
 from lastaisle.settings import Settings
 from lastaisle_airflow.local import services
-from lastaisle_airflow.local.services import PortTakenError, Service, ServiceError, Services
+from lastaisle_airflow.local.airflow_environment import environment
+from lastaisle_airflow.local.ports import PortTakenError, check_port
+from lastaisle_airflow.local.services import Service, ServiceError, Services
+from tests.services.airflow import free_port
 
 
 @pytest.fixture
@@ -43,8 +46,8 @@ def test_a_taken_port_is_named_with_its_setting_and_holder(settings):
         with pytest.raises(
             PortTakenError, match=rf"port {port} on 127\.0\.0\.1 is taken.*LASTAISLE_AIRFLOW_PORT"
         ):
-            services.check_port(port, "LASTAISLE_AIRFLOW_PORT")
-    services.check_port(port, "LASTAISLE_AIRFLOW_PORT")
+            check_port(port, "LASTAISLE_AIRFLOW_PORT")
+    check_port(port, "LASTAISLE_AIRFLOW_PORT")
 
 
 def test_everything_listens_on_this_machine_only(settings):
@@ -62,13 +65,47 @@ def test_everything_listens_on_this_machine_only(settings):
     }, "its memory only where a topic is watched"
 
 
+@pytest.mark.parametrize(
+    ("uri", "own"),
+    [
+        ("", True),
+        ("postgresql://mlflow@db/mlflow", True),
+        ("http://mlflow:5000", False),
+        ("https://mlflow.shop.example", False),
+        ("databricks://shop", False),
+    ],
+)
+def test_mlflow_is_started_only_where_no_server_is_named(settings, uri, own):
+    settings = settings.replace(mlflow_uri=uri) if uri else settings
+    names = {service.name for service in services.services_of(settings)}
+    assert ("mlflow" in names) == own
+    assert "airflow-scheduler" in names
+
+
+def test_the_port_of_mlflow_may_be_taken_where_its_server_is_elsewhere(settings):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = settings.replace(airflow_port=free_port(), mlflow_port=other.getsockname()[1])
+        Services(taken.replace(mlflow_uri="http://mlflow:5000"))._check_ports()
+        with pytest.raises(PortTakenError, match="LASTAISLE_MLFLOW_PORT"):
+            Services(taken)._check_ports()
+
+
+@pytest.mark.parametrize("artifacts", ["s3://shop/mlflow", "mlflow-artifacts:/"])
+def test_no_folder_is_made_for_artifacts_in_a_store(settings, artifacts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Services(settings.replace(mlflow_artifacts=artifacts))._make_folders()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home"]
+
+
 def test_children_get_these_settings_and_byte_code(settings, monkeypatch):
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setenv("AIRFLOW__CORE__PARALLELISM", "2")
-    environment = services.environment(settings)
-    assert "PYTHONDONTWRITEBYTECODE" not in environment
-    assert environment["AIRFLOW__CORE__PARALLELISM"] == "2", "what the user set stays"
-    assert Settings.from_env(environment) == settings
+    given = environment(settings)
+    assert "PYTHONDONTWRITEBYTECODE" not in given
+    assert given["AIRFLOW__CORE__PARALLELISM"] == "2", "a value that the user set stays"
+    assert Settings.from_env(given) == settings
 
 
 def test_stop_ends_children_of_children_that_ignore_it(started):

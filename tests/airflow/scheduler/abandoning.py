@@ -48,8 +48,8 @@ def first_champion(settings: Settings) -> None:
     from lastaisle.evaluation.evaluate import evaluate_candidate
     from lastaisle.ingest.run import ingest
     from lastaisle.privacy.keys import PseudonymKeys
-    from lastaisle.registry.plan import plan_window
     from lastaisle.release.release import release_candidate
+    from lastaisle.training.planning import plan_window
     from lastaisle.training.train import train_candidate
 
     lake, registry = Lake(settings.lake.url), Registry(settings)

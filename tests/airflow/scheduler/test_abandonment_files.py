@@ -4,8 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from lastaisle.sessions.abandonment import waiting
-from lastaisle.training.refresh import REFRESHED
+from lastaisle.sessions.abandonments import REFRESHED, pending_burst
 from tests.airflow.scheduler.abandoning import (
     NOW,
     REFRESH,
@@ -43,4 +42,4 @@ def test_a_partition_of_files_starts_the_refresh_once(airflow):
     due = datetime.fromisoformat(run.conf["noticed_at"]) + timedelta(seconds=3)
     (told,) = airflow.wait_for("the call", lambda: misses(airflow))
     assert f"{due:%Y-%m-%d %H:%M:%S}" in told, "counted from what its starter said"
-    assert waiting(airflow.lake, REFRESHED) is None
+    assert pending_burst(airflow.lake, REFRESHED) is None

@@ -9,8 +9,7 @@ from lastaisle.evaluation.evaluate import plan_of
 from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.kafka.control import send_control
 from lastaisle.registry.registry import Registry
-from lastaisle.sessions.abandonment import waiting
-from lastaisle.training.refresh import REFRESHED
+from lastaisle.sessions.abandonments import REFRESHED, pending_burst
 from tests.airflow.scheduler.abandoning import REFRESH, first_champion, left_session, misses, over, trained
 from tests.airflow.scheduler.topics import CLICKS, CONTROL, make_anew
 
@@ -71,7 +70,7 @@ def test_a_burst_becomes_one_refresh(airflow, refreshed):
     assert airflow.states(run)["finish_refresh"] == ["success"]
     skipped = [airflow.states(other)["plan_refresh"] for other in refreshed if other != run]
     assert skipped == [["skipped"]] * len(skipped)
-    assert waiting(airflow.lake, REFRESHED) is None, "it took all that waited"
+    assert pending_burst(airflow.lake, REFRESHED) is None, "it took all that waited"
     assert len(airflow.lake.scan("abandonments")) == 30
 
 

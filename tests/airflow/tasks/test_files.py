@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from lastaisle.ingest.files import SourceFile
 from lastaisle.settings import Settings
-from lastaisle_airflow.tasks import files, ingestion
+from lastaisle_airflow.tasks import batches, files
 
 EVENT = {"event_type": "page_viewed", "session_id": "s1"}
 
@@ -43,13 +43,13 @@ def test_files_that_came_late_to_earlier_days_are_taken_in_once(settings, monkey
     own = write(settings, "2025-10-09", "own.jsonl")
     early = write(settings, "2025-10-08", "early.jsonl")
     write(settings, "2025-10-06", "too-old.jsonl")
-    ingestion.ingest([{"url": early}])
+    batches.ingest_chain([{"url": early}])
     late = write(settings, "2025-10-08", "late.jsonl")
     oldest = write(settings, "2025-10-07", "oldest.jsonl")
     assert files.files_of("2025-10-09", settings) == [own]
     assert files.files_of("2025-10-09", settings, look_back=True) == [oldest, late, own]
     for url in (oldest, late, own):
-        ingestion.ingest([{"url": url}])
+        batches.ingest_chain([{"url": url}])
     assert files.files_of("2025-10-09", settings, look_back=True) == [own]
 
 
@@ -61,9 +61,9 @@ def test_late_files_alone_are_a_reason_to_run(settings):
 def test_a_file_taken_in_before_tells_the_same_again_without_being_opened(settings, monkeypatch):
     """A run that died later is cleared, and has to finish what its batches have left."""
     own = write(settings, "2025-10-09", "own.jsonl")
-    first = ingestion.ingest([{"url": own}])
+    first = batches.ingest_chain([{"url": own}])
     monkeypatch.setattr(SourceFile, "open", lambda self: pytest.fail("opened in vain"))
-    assert ingestion.ingest([{"url": own}]) | {"rows": first["rows"]} == first
+    assert batches.ingest_chain([{"url": own}]) | {"rows": first["rows"]} == first
 
 
 def test_a_file_that_may_still_grow_is_waited_for(settings, monkeypatch):

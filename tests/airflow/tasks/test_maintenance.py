@@ -16,13 +16,13 @@ def lake(tmp_path, monkeypatch):
 
 def test_without_tables_there_is_nothing_to_maintain(lake):
     with pytest.raises(AirflowSkipException, match="no tables yet"):
-        maintenance.tables()
+        maintenance.list_tables.function()
 
 
 def test_a_table_is_maintained_as_the_settings_say(lake, monkeypatch):
     for number in range(6):
         lake.append("batches", pa.table({"batch_id": [str(number)]}), key=str(number))
-    assert maintenance.tables() == ["batches"]
+    assert maintenance.list_tables.function() == ["batches"]
     assert maintenance.maintain("batches", dry_run=True)["files_after"] == 6
     monkeypatch.setenv("LASTAISLE_KEEP_VERSIONS_DAYS", "60")
     assert maintenance.maintain("batches", dry_run=False)["files_after"] == 1

@@ -89,7 +89,7 @@ def test_weights_are_learned_before_the_members_have_seen_the_sessions(monkeypat
     assert model.vocabulary.encode(["newest"])[0] > 0
 
 
-def test_saved_loaded_and_packed_it_scores_the_same(trained, tmp_path):
+def test_loaded_and_packed_ensembles_score_the_same(trained, tmp_path):
     model, _ = trained
     model.save(tmp_path / "saved")
     loaded = load(tmp_path / "saved")
@@ -105,7 +105,7 @@ def test_saved_loaded_and_packed_it_scores_the_same(trained, tmp_path):
     np.testing.assert_allclose(loaded.scores(prefixes), model.scores(prefixes), atol=1e-5)
 
 
-def test_versions_of_one_model_are_blended_but_do_not_learn(tmp_path):
+def test_versions_of_one_model_are_blended_but_have_no_warm_start(tmp_path):
     old = create("attention", SMALL)
     old.fit(rings(300, 1))
     old.save(tmp_path)
@@ -126,7 +126,7 @@ def test_versions_of_one_model_are_blended_but_do_not_learn(tmp_path):
         Ensemble.of({"new": new, "other": other}, rings(10, 4))
 
 
-def test_members_that_cannot_be_are_refused():
+def test_wrong_members_are_refused():
     for members, error in (("", OptionsError), ("attention+", OptionsError)):
         with pytest.raises(error, match="members"):
             SMALL.but(members=members)

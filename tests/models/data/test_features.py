@@ -31,7 +31,7 @@ def read(features, columns, *shape):
     return {name: values.numpy() for name, values in found.items()}
 
 
-def test_names_have_rows_by_frequency_and_row_0_is_the_unknown():
+def test_names_have_rows_by_frequency_and_row_0_is_for_unknown_values():
     features = Features.learn(COLUMNS, WANTED)
     assert features.names == {"device_type": ("mobile", "desktop")}
     assert features.rows == {"device_type": 3}
@@ -40,7 +40,7 @@ def test_names_have_rows_by_frequency_and_row_0_is_the_unknown():
     assert read(features, {"device_type": others}, 2, 2)["device_type"].tolist() == [[0, 2], [0, 0]]
 
 
-def test_columns_without_a_value_are_no_features_and_missing_ones_are_unknown():
+def test_columns_without_a_value_are_no_features_and_missing_columns_are_unknown():
     features = Features.learn(COLUMNS, WANTED)
     assert set(features.columns) == {"device_type", "price"}
     found = read(features, {}, 2)
@@ -49,7 +49,7 @@ def test_columns_without_a_value_are_no_features_and_missing_ones_are_unknown():
     assert not Features.learn({}, WANTED).columns
 
 
-def test_numbers_are_normalized_after_the_logarithm_and_say_whether_they_are_known():
+def test_numbers_are_normalized_after_the_logarithm_with_a_flag_for_known_values():
     features = Features.learn(COLUMNS, WANTED)
     assert features.numbers["price"] == pytest.approx((0.5, 0.5))
     price = np.array([0.0, np.e - 1, np.nan, np.inf, -4.0])
@@ -59,7 +59,7 @@ def test_numbers_are_normalized_after_the_logarithm_and_say_whether_they_are_kno
     assert read(same, {"price": np.full(1, 7.0)}, 1)["price"].tolist() == [[0, 1]]
 
 
-def test_times_become_hour_and_weekday_from_monday():
+def test_times_become_the_hour_and_the_weekday_from_monday():
     moments = ["1970-01-01T00:00", "2024-02-29T23:59:59", "2024-03-03T05:00", "1969-12-28T07:00"]
     seconds = np.array([np.datetime64(one).astype("datetime64[s]").astype(float) for one in moments])
     features = Features.learn({"started_at": seconds}, WANTED)
@@ -69,7 +69,7 @@ def test_times_become_hour_and_weekday_from_monday():
     assert features.rows == {"hour": 25, "weekday": 8}
 
 
-def test_names_are_bounded_by_number_and_frequency():
+def test_names_are_limited_by_number_and_frequency():
     column = np.array(["a"] * 3 + ["b"] * 3 + ["c"] * 2 + ["d"], dtype=object)
     learn = lambda bound: Features.learn({"user": column}, [USER], {"user": bound}).names.get("user")  # noqa: E731
     assert learn(Bound(max_names=10, min_count=1)) == ("a", "b", "c", "d")
@@ -78,7 +78,7 @@ def test_names_are_bounded_by_number_and_frequency():
     assert learn(Bound(max_names=0)) is None
 
 
-def test_growing_keeps_old_rows_and_all_statistics():
+def test_new_names_change_neither_old_rows_nor_statistics():
     features = Features.learn(COLUMNS, WANTED)
     later = {
         "device_type": np.array(["tv", "watch", "watch", "desktop"], dtype=object),
@@ -92,7 +92,7 @@ def test_growing_keeps_old_rows_and_all_statistics():
     assert features.grown({}) == features
 
 
-def test_they_travel_as_json():
+def test_features_are_stored_as_json():
     features = Features.learn(COLUMNS | {"started_at": np.zeros(5)}, WANTED)
     array = features.to_array()
     assert array.dtype.kind == "U"

@@ -9,7 +9,7 @@ from models.data.vocabulary import Vocabulary
 LOG = SessionLog.from_lists([["a", "b"], ["c"], ["b", "a", "c"]], context={"returning": np.array([0, 1, 1])})
 
 
-def test_a_log_reads_back_as_written():
+def test_a_log_returns_its_sessions():
     assert list(LOG) == [["a", "b"], ["c"], ["b", "a", "c"]]
     assert LOG.n_events == 6
     assert list(LOG.ended_at) == [0, 1, 2]
@@ -24,7 +24,7 @@ def test_select_keeps_sessions_with_their_context():
     assert list(LOG.select(slice(1, 2)).ids()) == ["c"]
 
 
-def test_concat_unites_catalogues():
+def test_concat_joins_the_catalogues():
     other = SessionLog.from_lists([["d", "b"]], ended_at=[9.0])
     joined = SessionLog.concat([LOG, other])
     assert list(joined) == [*LOG, ["d", "b"]]
@@ -39,7 +39,7 @@ def featured(sessions, seconds, categories):
     return replace(log, event_context={"dwell_ms": seconds}, item_features={"category": categories})
 
 
-def test_columns_of_events_and_items_follow_them():
+def test_select_and_concat_keep_the_columns_of_events_and_items():
     log = featured([["a", "b"], ["c"], ["b", "a"]], [1, 2, 3, 4, 5], ["shoe", None, "hat"])
     chosen = log.select(np.array([2, 0]))
     assert list(chosen.event_context["dwell_ms"]) == [4, 5, 1, 2]
@@ -51,7 +51,7 @@ def test_columns_of_events_and_items_follow_them():
     assert SessionLog.concat([log, LOG]).event_context == {}
 
 
-def test_the_context_of_a_prefix_stands_where_its_items_do():
+def test_the_context_of_a_prefix_has_the_places_of_its_items():
     log = featured([["x", "a", "b", "x", "c"], ["a", "c"]], [0, 1, 2, 3, 4, 5, 6], [None] * 4)
     log = replace(log, context={"device_type": np.array(["phone", "desktop"], dtype=object)})
     encoded = next_item_examples(log).encode(Vocabulary(["a", "b", "c"]))
@@ -62,7 +62,7 @@ def test_the_context_of_a_prefix_stands_where_its_items_do():
     assert context.sessions["device_type"].tolist() == ["phone", "desktop", "phone"]
 
 
-def test_a_log_that_does_not_add_up_is_refused():
+def test_a_log_with_wrong_lengths_is_refused():
     with pytest.raises(ValueError, match="received 2 offsets"):
         SessionLog(LOG.items, LOG.offsets[:2], LOG.catalogue, LOG.ended_at)
     with pytest.raises(ValueError, match="'returning' has 2 values for 1 sessions"):
@@ -81,14 +81,14 @@ def test_every_position_but_the_first_is_an_example():
     assert list(examples.session) == [0, 2, 2]
 
 
-def test_pairs_of_one_session_are_known_as_such():
+def test_pairs_of_one_session_get_the_same_session():
     pairs = [(["a", "b", "c"], "d"), (["a", "b"], "c"), (["a"], "b"), (["x"], "y"), (["x"], "y")]
     examples = Examples.from_pairs(pairs)
     assert [(examples.prefix(row), examples.targets[row]) for row in range(5)] == pairs
     assert list(examples.session) == [0, 0, 0, 1, 2]
 
 
-def test_encoding_leaves_unknown_items_out_and_keeps_the_last():
+def test_encoding_leaves_out_unknown_items_and_keeps_the_last_items():
     examples = next_item_examples(SessionLog.from_lists([["x", "a", "x", "b", "c", "y"]]))
     encoded = examples.encode(Vocabulary(["a", "b", "c"]))
     assert list(encoded.targets) == [1, 0, 2, 3, 0]
@@ -96,7 +96,7 @@ def test_encoding_leaves_unknown_items_out_and_keeps_the_last():
     assert padded.tolist() == [[0, 0], [0, 1], [0, 1], [1, 2], [2, 3]]
 
 
-def test_encoding_when_nothing_is_known():
+def test_encoding_without_known_items():
     encoded = next_item_examples(LOG).encode(Vocabulary(["z"]))
     assert encoded.prefixes(slice(None), max_length=5).tolist() == [[0], [0], [0]]
 

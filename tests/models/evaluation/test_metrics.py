@@ -3,7 +3,7 @@ import os
 import numpy as np
 import pytest
 
-os.environ.setdefault("NUMBA_DISABLE_JIT", "1")  # compiling ranx takes minutes, running it does not
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")  # to compile ranx takes minutes, to run it does not
 from ranx import Qrels, Run, evaluate
 from sklearn.metrics import ndcg_score
 
@@ -33,7 +33,7 @@ KS = (1, 2, 3, 5, 10, 20, 50)
 
 
 class Table(Recommender):
-    """Scores each item by a table, a row an item: what the last item of a session leads to."""
+    """Scores each item by a table that has one row of scores for each last item of a session."""
 
     name = "table"
 
@@ -51,7 +51,7 @@ class Table(Recommender):
 
 
 def runs(model, examples, k):
-    """Return the lists that a model shows, as a run of ranx, and the targets as its judgements."""
+    """Return a model's lists as a run of ranx, and the targets as its judgements."""
     shown = {}
     for query in range(len(examples)):
         ids, _ = model.recommend([examples.prefix(query)], k)
@@ -77,7 +77,7 @@ def test_no_predictions_give_zero_and_k_below_one_is_refused():
     assert bootstrap_interval(np.zeros(0), nothing) == (0.0, 0.0)
 
 
-def test_coverage_counts_items_once_and_padding_never():
+def test_coverage_counts_an_item_once_and_never_padding():
     top = np.array([[1, 2, 0], [2, 3, 4]])
     assert coverage_at_k(top, 1, 8) == 2 / 8
     assert coverage_at_k(top, 3, 8) == 4 / 8
@@ -91,14 +91,14 @@ def test_every_metric_that_is_printed_is_checked_below():
     assert set(BY_RANK) == set(PER_EXAMPLE) == set(RANX)
 
 
-@pytest.mark.parametrize("n_items", [7, 60])  # fewer than most k, and more than all
-@pytest.mark.parametrize("levels", [None, 4, 1])  # of scores: all differ, many are equal, all are equal
+@pytest.mark.parametrize("n_items", [7, 60])  # fewer items than most k, and more than every k
+@pytest.mark.parametrize("levels", [None, 4, 1])  # all scores differ, many are equal, all are equal
 @pytest.mark.parametrize("seed", range(4))
 def test_equals_ranx_on_random_lists(seed, levels, n_items):
     generator = np.random.default_rng(seed)
     table = generator.random((n_items, n_items), np.float32)
     model = Table(table if levels is None else np.floor(table * levels))
-    last = generator.integers(-2, n_items, 40)  # below 0: not among the items, so popular ones are shown
+    last = generator.integers(-2, n_items, 40)  # below 0: an unknown item, so popular items are shown
     targets = generator.integers(-5, n_items, 40)
     examples = Examples.from_pairs(
         (["d0", f"d{item}"] if item >= 0 else [f"unknown{item}"], f"d{target}")
@@ -107,7 +107,7 @@ def test_equals_ranx_on_random_lists(seed, levels, n_items):
     ranking = rank_targets(model, examples, max(KS))
     ours = summarize(ranking, KS)
     theirs = evaluate(*runs(model, examples, max(KS)), [f"{metric}@{k}" for metric in RANX for k in KS])
-    assert len(theirs) == len(ours) - len(KS)  # which are those of coverage
+    assert len(theirs) == len(ours) - len(KS)  # without those of coverage
     assert 0 < ours["recall@50"] <= 1
     for name, value in theirs.items():
         assert ours[name] == pytest.approx(value, rel=0, abs=1e-9), name
@@ -119,8 +119,8 @@ def test_equals_ranx_on_random_lists(seed, levels, n_items):
 
 
 @pytest.mark.parametrize("k", [1, 5, 20])
-def test_ties_cost_what_scikit_learn_says_they_cost(k):
-    """It gives tied items the mean of their places; we put them in order, which adds up alike."""
+def test_ties_cost_the_same_as_in_scikit_learn(k):
+    """scikit-learn gives tied items the mean of their ranks; our ranks have the same sum."""
     generator = np.random.default_rng(k)
     n_items = 30
     for levels in (3, 8, 1000):
@@ -133,24 +133,24 @@ def test_ties_cost_what_scikit_learn_says_they_cost(k):
         assert ndcg_at_k(ranks, k) == pytest.approx(theirs, rel=0, abs=1e-9)
 
 
-def test_per_example_names_what_it_refuses():
+def test_per_example_refuses_unknown_metrics_by_name():
     with pytest.raises(ValueError, match="accuracy@5"):
         per_example("accuracy@5", RANKS)
 
 
-def test_intervals_draw_sessions_not_examples():
+def test_intervals_draw_sessions_and_not_examples():
     generator = np.random.default_rng(0)
     by_session = generator.random(50)
     groups = np.repeat(np.arange(50), 40)
     low, high = bootstrap_interval(by_session[groups], groups)
     alone = bootstrap_interval(by_session[groups], np.arange(2000))
     assert low < by_session.mean() < high
-    assert high - low > 4 * (alone[1] - alone[0])  # 40 copies of a value tell no more than one
+    assert high - low > 4 * (alone[1] - alone[0])  # 40 copies of a value are no more evidence than one
     assert high - low == pytest.approx(2 * 1.96 * by_session.std() / 50**0.5, rel=0.2)
     assert bootstrap_interval(by_session[groups], groups) == (low, high)
 
 
-def test_resampled_means_equal_those_of_the_examples_drawn():
+def test_resampled_means_equal_the_means_of_the_drawn_examples():
     generator = np.random.default_rng(3)
     groups = generator.integers(5, size=30)
     values = generator.random((30, 2))
@@ -162,7 +162,7 @@ def test_resampled_means_equal_those_of_the_examples_drawn():
     np.testing.assert_allclose(resampled_means(values, groups, seed=8, resamples=20), expected, atol=1e-9)
 
 
-def test_paired_difference_is_tighter_than_either_interval():
+def test_a_paired_difference_has_a_narrower_interval_than_each_mean():
     generator = np.random.default_rng(1)
     a = generator.random(400)
     b = a - 0.01 + generator.normal(0, 0.01, 400)

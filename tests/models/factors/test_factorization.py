@@ -22,7 +22,7 @@ def trained(log, options=SMALL, weights=None):
 
 
 def tastes(n_users, seed):
-    """Two sessions a user, of six items of the user's own taste out of two; the user's last has few."""
+    """Make two sessions per user, of six items of one of two tastes; the last session of a user is short."""
     generator = np.random.default_rng(seed)
     sessions, users = [], []
     for user in range(n_users):
@@ -37,32 +37,32 @@ def of(*users):
     return Context({"user": np.array(users, dtype=object)})
 
 
-def test_a_session_is_folded_in_as_by_hand():
-    # Factors of one number: P = (3² + 1²) / confidence + regularization = 1 + 0.02.
+def test_a_session_is_folded_in_as_computed_by_hand():
+    # The factors have one number each: P = (3² + 1²) / confidence + regularization = 1 + 0.02.
     model = trained(SessionLog.from_lists([["a", "b"]]), BY_HAND)
     arrays = model.arrays() | {"items": np.array([[0.0], [3.0], [1.0]])}
     model.restore(arrays)
-    # [a]: x = 3 / (1.02 + 9); [b, a], at a mean length of 2: b counts e**(-1 / (2 / 4)) = e**-2
+    # For [a], x = 3 / (1.02 + 9). The mean length is 2: in [b, a] b has the weight e**(-1 / (2 / 4)) = e**-2.
     x = 3 / (1.02 + 9)
     assert model.scores(np.array([[0, 1]], np.int32))[0, 1:] == pytest.approx([3 * x, x], abs=1e-5)
     x = (3 + np.exp(-2)) / (1.02 + 9 + np.exp(-2))
     assert model.scores(np.array([[2, 1]], np.int32))[0, 1:] == pytest.approx([3 * x, x], abs=1e-5)
 
 
-def test_a_known_user_is_where_the_session_starts_from():
+def test_the_factor_of_a_known_user_is_the_prior_of_the_session():
     log = SessionLog.from_lists([["a", "b"]], context={"user": np.array(["u"], dtype=object)})
     model = trained(log, BY_HAND)
     model.restore(model.arrays() | {"items": np.array([[0.0], [3.0], [1.0]]), "users": np.array([[0.5]])})
     nothing, session = np.zeros((1, 1), np.int32), np.array([[1]], np.int32)
     assert model.scores(nothing, of("u"))[0, 1:] == pytest.approx([1.5, 0.5], abs=1e-5)
-    # minimize (1 - 3x)² + 1.02 (x - 0.5)²
+    # The solution minimizes (1 - 3x)² + 1.02 (x - 0.5)².
     x = (3 + 1.02 * 0.5) / (9 + 1.02)
     assert model.scores(session, of("u"))[0, 1:] == pytest.approx([3 * x, x], abs=1e-5)
     for nobody in (of(""), of("never seen"), Context({"device_type": np.array(["phone"], dtype=object)})):
         np.testing.assert_array_equal(model.scores(session, nobody), model.scores(session))
 
 
-def test_it_beats_popularity_by_far():
+def test_factorization_beats_popularity_by_far():
     examples = next_item_examples(rings(100, 2))
     models = [create("factorization", SMALL.but(embedding_size=32)), create("popularity")]
     reports = [model.fit(rings(500, 1)) for model in models]
@@ -73,7 +73,7 @@ def test_it_beats_popularity_by_far():
     assert reports[0].new_items == reports[0].items == 40
 
 
-def test_users_tastes_are_learned_and_told_apart():
+def test_the_tastes_of_users_are_learned():
     model = trained(tastes(40, 1))
     common = np.tile(model.vocabulary.encode(["common"]), (2, 1))
     scores = model.scores(common, of("u0", "u1"))
@@ -82,13 +82,13 @@ def test_users_tastes_are_learned_and_told_apart():
     assert scores[1, b].min() > scores[1, a].max()
 
 
-def test_sessions_of_nobody_are_rows_of_their_own():
+def test_sessions_without_a_user_have_rows_of_their_own():
     users = np.array(["", None, "u", "u"], dtype=object)
     log = SessionLog.from_lists([["a", "b"], ["a", "c"], ["a"], ["d"]], context={"user": users})
     arrays = trained(log).arrays()
     assert arrays["names"].tolist() == ["u"]
     assert arrays["mean_length"].tolist() == [1.5]
-    # u's two sessions are one row: its factor explains both a and d, so it is that of neither session alone
+    # The two sessions of u are one row. Its factor explains both a and d, so no single session has it.
     assert not np.allclose(arrays["users"][0], 0)
 
 
@@ -98,7 +98,7 @@ def test_the_same_seed_gives_the_same_factors_and_another_does_not():
     assert not np.allclose(arrays[0], arrays[2])
 
 
-def test_saved_loaded_and_exported_it_scores_the_same_and_trains_on_the_same(tmp_path):
+def test_loaded_and_exported_models_score_and_continue_training_the_same(tmp_path):
     log, later = tastes(20, 4), tastes(30, 5)
     model = trained(log)
     model.save(tmp_path / "saved")
@@ -119,7 +119,7 @@ def test_saved_loaded_and_exported_it_scores_the_same_and_trains_on_the_same(tmp
     assert model.arrays()["names"].tolist() == [f"u{row}" for row in range(30)]
 
 
-def test_a_warm_start_learns_new_items_and_keeps_what_it_does_not_see():
+def test_a_warm_start_learns_new_items_and_keeps_unseen_items():
     model = trained(rings(500, 8), SMALL.but(embedding_size=32))
     before = model.arrays()["items"]
     report = model.warm_start(rings(150, 9, n_items=20, prefix="new-"))
@@ -131,7 +131,7 @@ def test_a_warm_start_learns_new_items_and_keeps_what_it_does_not_see():
     assert summarize(on_old, ks=(5,))["recall@5"] > 0.5
 
 
-def test_a_warm_start_keeps_users_it_does_not_see():
+def test_a_warm_start_keeps_unseen_users():
     model = trained(tastes(20, 1))
     before = model.arrays()["users"]
     model.warm_start(tastes(2, 2))
@@ -140,7 +140,7 @@ def test_a_warm_start_keeps_users_it_does_not_see():
     assert not np.allclose(after[:2], before[:2])
 
 
-def test_padding_does_not_change_scores_and_zero_weight_is_not_seen():
+def test_padding_does_not_change_scores_and_sessions_with_weight_zero_are_ignored():
     log = SessionLog.from_lists([["a", "b"], ["a", "b"], ["c", "d"]])
     model = trained(log, weights=np.array([1, 1, 0], np.float32))
     narrow = model.scores(np.array([[1, 2]], np.int32))
@@ -150,21 +150,21 @@ def test_padding_does_not_change_scores_and_zero_weight_is_not_seen():
     assert np.abs(narrow[0, 3:]).max() < 0.1
 
 
-def test_nothing_known_is_ranked_by_popularity():
+def test_sessions_without_a_known_item_are_ranked_by_popularity():
     model = trained(SessionLog.from_lists([["b"], ["a", "c"], ["c", "b"], ["c"]]))
     scores = model.scores(np.zeros((1, 2), np.int32))[0]
     assert model.vocabulary.decode(np.argsort(-scores)[:3]).tolist() == ["c", "b", "a"]
     assert model.recommend([[], ["never seen"]], k=2)[0] == [["c", "b"]] * 2
 
 
-def test_nothing_to_learn_from_is_borne():
+def test_an_empty_log_can_be_learned():
     model = trained(SessionLog.from_lists([]))
     report = model.warm_start(SessionLog.from_lists([["a"], ["b"]]))
     assert (report.targets, report.items) == (0, 2)
     assert len(model.recommend([["a"]], k=5)[0][0]) == 2
 
 
-def test_what_cannot_be_is_refused():
+def test_untrained_scoring_and_another_embedding_size_are_refused():
     model = create("factorization", SMALL)
     with pytest.raises(ModelError, match="not trained"):
         model.scores(np.array([[1]], np.int32))

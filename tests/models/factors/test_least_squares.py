@@ -5,7 +5,7 @@ from models.factors import least_squares
 from models.factors.least_squares import Observations, loss, solve
 
 
-def test_observations_add_up_what_comes_again_and_leave_out_zeros():
+def test_observations_add_repeated_pairs_and_leave_out_zeros():
     rows, columns = np.array([5, 2, 5, 5, 2]), np.array([1, 3, 1, 0, 4])
     seen = Observations.of(rows, columns, np.array([1.0, 2.0, 0.5, 3.0, 0.0]))
     assert seen.rows.tolist() == [2, 5]
@@ -18,8 +18,8 @@ def test_observations_add_up_what_comes_again_and_leave_out_zeros():
 
 
 def test_one_row_by_hand():
-    # minimize 2 (1 - 3x)² + 4 x²: x = 2·3 / (4 + 2·9) = 3/11; towards 1 instead of 0:
-    # 2 (1 - 3x)² + 4 (x - 1)²: x = (2·3 + 4) / 22 = 5/11.
+    # With the prior 0, x = 2·3 / (4 + 2·9) = 3/11 minimizes 2 (1 - 3x)² + 4 x².
+    # With the prior 1, x = (2·3 + 4) / 22 = 5/11 minimizes 2 (1 - 3x)² + 4 (x - 1)².
     seen = Observations.of(np.array([0]), np.array([0]), np.array([2.0]))
     factors, precision = np.array([[3.0]]), np.array([[4.0]])
     assert solve(seen, factors, precision, np.zeros((1, 1))) == pytest.approx(3 / 11)
@@ -45,7 +45,7 @@ def test_short_and_long_rows_solve_the_same_equations(monkeypatch, at_once):
         np.testing.assert_allclose(solved[row], expected, rtol=1e-8)
 
 
-def test_nothing_observed_is_nothing_to_solve():
+def test_without_observations_nothing_is_solved():
     none = np.zeros(0, np.int64)
     seen = Observations.of(none, none, np.zeros(0))
     assert solve(seen, np.ones((3, 2)), np.eye(2), np.zeros((0, 2))).shape == (0, 2)

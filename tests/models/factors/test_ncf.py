@@ -33,7 +33,7 @@ def recall(model, examples):
 
 
 def tastes(n_users, seed):
-    """Four sessions a user, of three items of the user's own taste out of two, after one that all share."""
+    """Make four sessions per user: one item that all users share, then three items of one of two tastes."""
     generator = np.random.default_rng(seed)
     sessions, users = [], []
     for user in range(n_users):
@@ -48,7 +48,7 @@ def of(*users):
     return Context({"user": np.array(users, dtype=object)})
 
 
-def test_scores_are_those_of_the_formula_by_hand():
+def test_scores_equal_the_formula():
     network = NeuMF(SMALL.but(embedding_size=2, temperature=0.5))
     weights = {name: value.numpy() for name, value in network.weights.items()}
     generator = np.random.default_rng(1)
@@ -74,7 +74,7 @@ def test_scores_are_those_of_the_formula_by_hand():
     np.testing.assert_allclose(network.score_pairs(states, normal[4:]), expected[4:], rtol=1e-4, atol=1e-4)
 
 
-def test_it_beats_popularity_by_far_and_a_warm_start_learns_new_items_and_keeps_the_old():
+def test_ncf_beats_popularity_by_far_and_a_warm_start_learns_new_items_and_keeps_old_items():
     examples = next_item_examples(rings(100, 2))
     model, report = trained(rings(400, 1))
     popularity = create("popularity")
@@ -88,7 +88,7 @@ def test_it_beats_popularity_by_far_and_a_warm_start_learns_new_items_and_keeps_
     assert recall(model, examples) > 0.5
 
 
-def test_users_tastes_are_learned_and_told_apart_and_nobody_is_between():
+def test_the_tastes_of_users_are_learned_and_unknown_users_lie_between():
     model, _ = trained(tastes(40, 1), SMALL.but(epochs=12))
     common = np.tile(model.vocabulary.encode(["common"]), (3, 1))
     scores = model.scores(common, of("u0", "u1", None))
@@ -106,7 +106,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not():
     assert not np.allclose(arrays[0]["items"], arrays[2]["items"])
 
 
-def test_saved_loaded_and_exported_it_scores_the_same_and_trains_on_the_same(tmp_path):
+def test_loaded_and_exported_models_score_and_continue_training_the_same(tmp_path):
     model, _ = trained(tastes(20, 4), SMALL.but(epochs=2))
     model.save(tmp_path / "saved")
     loaded = load(tmp_path / "saved")
@@ -130,7 +130,7 @@ def test_saved_loaded_and_exported_it_scores_the_same_and_trains_on_the_same(tmp
     assert model.arrays()["names"].tolist() == [f"u{row}" for row in range(30)]
 
 
-def test_growing_leaves_old_rows_scores_and_slots_as_they_were():
+def test_new_items_do_not_change_old_rows_scores_and_slots():
     model, _ = trained(tastes(10, 6), SMALL.but(epochs=2))
     prefixes = np.array([[0, 0, 1], [5, 6, 5], [1, 2, 3]], np.int32)
     size, users = model.vocabulary.size, of("u0", "u9", None)
@@ -154,7 +154,7 @@ def test_padding_does_not_change_scores():
     np.testing.assert_allclose(narrow, model.scores(np.array([[0, 0, 0, 4, 5]], np.int32)), atol=1e-4)
 
 
-def test_sessions_with_nothing_to_predict_only_add_items():
+def test_sessions_without_a_target_only_add_items():
     model = create("ncf", SMALL)
     report = model.fit(SessionLog.from_lists([["a"], ["b"]]))
     assert (report.targets, report.steps, report.items) == (0, 0, 2)
@@ -163,7 +163,7 @@ def test_sessions_with_nothing_to_predict_only_add_items():
     assert (report.sessions, report.steps, report.items) == (0, 0, 2)
 
 
-def test_what_cannot_be_is_refused():
+def test_untrained_scoring_and_another_embedding_size_are_refused():
     model = create("ncf", SMALL)
     with pytest.raises(ModelError, match="not trained"):
         model.scores(np.array([[1]], np.int32))

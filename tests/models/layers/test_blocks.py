@@ -7,7 +7,7 @@ from models.layers.blocks import linear
 pytestmark = pytest.mark.training
 
 
-def test_linear_is_the_product_and_so_is_its_gradient():
+def test_linear_and_its_gradient_equal_the_matrix_product():
     values, weight = tf.random.stateless_normal((3, 4, 5), (1, 2)), tf.random.stateless_normal((5, 6), (3, 4))
     with tf.GradientTape(persistent=True) as tape:
         tape.watch([values, weight])

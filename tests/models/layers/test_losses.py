@@ -16,7 +16,7 @@ def unit(generator, *shape):
 
 
 def sampled(rows, negatives, shares=None):
-    """The items of one batch whose negatives are drawn by these shares, all alike by default."""
+    """Return the items of a batch whose negatives are drawn by these shares; by default all alike."""
     expected = len(negatives) * (np.full(len(rows), 1 / len(rows)) if shares is None else shares)
     drawn = np.bincount(negatives, minlength=len(rows))
     return SampledItems(
@@ -28,7 +28,7 @@ def sampled(rows, negatives, shares=None):
 
 
 def slow_bpr_max(state, target, rows, negatives):
-    """BPR-max as the paper writes it, in float64, for one target."""
+    """Return BPR-max as in the paper, in float64, for one target."""
     cosines = np.array([state @ rows[place] for place in negatives if place != target], np.float64)
     scores, score = cosines / TEMPERATURE, float(state @ rows[target]) / TEMPERATURE
     softmax = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
@@ -36,7 +36,7 @@ def slow_bpr_max(state, target, rows, negatives):
     return -np.log(pairwise) + REGULARIZATION * (softmax * cosines**2).sum()
 
 
-def test_bpr_max_is_what_the_paper_says_and_the_target_is_no_negative_of_itself():
+def test_bpr_max_equals_the_paper_and_the_target_is_not_its_own_negative():
     generator = np.random.default_rng(1)
     rows, states = unit(generator, 9, 4), unit(generator, 5, 4)
     targets, negatives = np.array([0, 3, 3, 8, 7]), np.array([3, 3, 5, 6, 0, 2])
@@ -52,7 +52,7 @@ def test_bpr_max_has_the_gradient_of_its_values():
     negatives = np.array([0, 1, 2, 3, 4, 5, 3])
 
     def loss(step):
-        """Return the loss, and its slope, where states and rows have gone so far on their way."""
+        """Return the loss and its slope after states and rows moved this far in their directions."""
         states = tf.Variable(start + step * way)
         with tf.GradientTape() as tape:
             moved = rows + step * way[:1]
@@ -65,7 +65,7 @@ def test_bpr_max_has_the_gradient_of_its_values():
     assert (loss(0.01)[0] - loss(-0.01)[0]) / 0.02 == pytest.approx(loss(0.0)[1], rel=2e-3)
 
 
-def test_without_any_other_item_there_is_nothing_to_lose():
+def test_without_another_item_the_loss_is_zero():
     rows = unit(np.random.default_rng(3), 2, 4)
     states = tf.Variable(rows[:1])
     with tf.GradientTape() as tape:
@@ -86,7 +86,7 @@ def test_losses_are_finite_at_both_ends_of_the_cosine(name, temperature):
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
-def test_sampled_softmax_estimates_the_full_one_however_negatives_are_drawn(alpha):
+def test_sampled_softmax_estimates_the_full_softmax_for_every_alpha(alpha):
     generator = np.random.default_rng(4)
     rows, states = unit(generator, 50, 8), unit(generator, 3, 8)
     shares = np.arange(1.0, 51.0) ** alpha
@@ -101,5 +101,5 @@ def test_sampled_softmax_estimates_the_full_one_however_negatives_are_drawn(alph
     np.testing.assert_allclose(ours, full, atol=0.02)
 
 
-def test_every_loss_has_a_name_among_the_options():
+def test_the_options_list_every_loss():
     assert tuple(LOSSES) == LOSS_NAMES

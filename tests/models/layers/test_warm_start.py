@@ -1,4 +1,4 @@
-"""What a warm start may change: averaged weights, bounded moves, retired items, a step traced once."""
+"""The limits of a warm start: averaged weights, limited moves, retired items, and a step traced once."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ OPTIONS = TrainingOptions(
 
 
 def sessions(first, last, seed=0):
-    """Sessions that step from each item to the next, among the items from `first` to `last`."""
+    """Return sessions that step from each item to the next, among the items from `first` to `last`."""
     generator = np.random.default_rng(seed)
     starts = generator.integers(first, last - 3, 200)
     return SessionLog.from_lists([[f"i{start + step}" for step in range(4)] for start in starts])
@@ -34,7 +34,7 @@ def normalized(model):
     return table / np.linalg.norm(table, axis=1, keepdims=True)
 
 
-def test_an_average_is_that_of_the_last_steps():
+def test_an_average_uses_the_last_steps():
     value = tf.Variable([0.0])
     average = WeightAverage([value], steps=40, share=0.25)
     for step in range(40):
@@ -46,7 +46,7 @@ def test_an_average_is_that_of_the_last_steps():
     assert kept.min() >= 30
 
 
-def test_no_average_leaves_the_last_step():
+def test_without_averaging_the_last_step_stays():
     value = tf.Variable([3.0])
     average = WeightAverage([value], steps=10, share=0.0)
     average.after(9)
@@ -62,10 +62,10 @@ def test_rows_that_moved_too_far_are_placed_on_the_arc_of_their_move():
     assert limited[1:] == pytest.approx(after[1:])
     assert np.linalg.norm(limited[0]) == pytest.approx(3.0)
     assert np.linalg.norm(limited[0] / 3.0 - before[0]) == pytest.approx(0.5, abs=1e-6)
-    assert limited[0, 1] > 0, "towards where it went"
+    assert limited[0, 1] > 0, "in the direction of its move"
 
 
-def test_a_trust_region_bounds_every_known_item_and_no_new_one():
+def test_a_trust_region_limits_every_known_item_and_no_new_item():
     model = trained(trust_region=0.05)
     free = trained()
     before = normalized(model)
@@ -77,14 +77,14 @@ def test_a_trust_region_bounds_every_known_item_and_no_new_one():
     assert len(model.vocabulary) > len(before) - 1
 
 
-def test_averaging_changes_where_a_warm_start_ends():
+def test_averaging_changes_the_weights_of_a_warm_start():
     last, mean = trained(), trained(averaging=0.5)
     for one in (last, mean):
         one.warm_start(sessions(0, 40, seed=1), options=one.options)
     assert not np.allclose(last.arrays()["table"], mean.arrays()["table"])
 
 
-def test_items_that_faded_leave_with_their_rows_and_the_others_stay_themselves():
+def test_retired_items_leave_with_their_rows_and_other_items_keep_theirs():
     model = create("attention", OPTIONS.but(retire_below=1e9, warm_epochs=0))
     model.fit(sessions(0, 40))
     rows = dict(zip(model.vocabulary.ids, model.arrays()["table"], strict=True))
@@ -100,7 +100,7 @@ def test_items_that_faded_leave_with_their_rows_and_the_others_stay_themselves()
     assert model.arrays()["adam/row_mean"][place] == pytest.approx(slots["i35"])
 
 
-def test_warm_starts_with_new_items_trace_no_new_step():
+def test_warm_starts_with_new_items_do_not_trace_the_step_again():
     model = trained()
     step = model._trainer.step
     traces = step.experimental_get_tracing_count()

@@ -1,4 +1,4 @@
-"""Online updates: they move what a session says, a little, the same way each time."""
+"""Online updates: small moves of the session's items, which are the same each time."""
 
 import numpy as np
 import pytest
@@ -26,13 +26,13 @@ def cosine(one, first, second):
     return float(left @ right)
 
 
-def test_one_step_is_that_of_the_formula():
-    """Of a session of two items the state is the first item, and one negative is drawn."""
+def test_one_step_equals_the_formula():
+    """In a session of two items the state is the first item. One negative is drawn."""
     one = delta("ab", rate=0.2, negatives=1, context=0.0, largest_step=9.0)
     before = one.table.copy()
     one.learn(["a", "b"])
     score = np.exp(before[1] @ before[2] / TEMPERATURE)
-    # The negative is a or b, both of the session, so nothing stands against the target: p = 1, no step.
+    # The negative is a or b, which are both in the session. So no negative counts, p = 1, and no item moves.
     assert score > 0
     np.testing.assert_allclose(one.table, before, atol=1e-6)
 
@@ -48,7 +48,7 @@ def test_one_step_is_that_of_the_formula():
     np.testing.assert_allclose(one.table[1], before[1], rtol=1e-6)
 
 
-def test_what_follows_each_other_draws_near():
+def test_items_that_follow_each_other_move_closer():
     one = delta()
     before = cosine(one, "a", "b")
     for _ in range(50):
@@ -57,7 +57,7 @@ def test_what_follows_each_other_draws_near():
     assert one.learned == 50
 
 
-def test_no_session_throws_an_item_across_the_space():
+def test_no_session_moves_an_item_by_more_than_the_largest_step():
     one = delta(rate=1.0, context=5.0, largest_step=0.05)
     before = one.table.copy()
     one.learn(["a", "b", "a", "b", "a", "c", "a", "d"])
@@ -66,9 +66,9 @@ def test_no_session_throws_an_item_across_the_space():
     np.testing.assert_allclose(np.linalg.norm(one.table[1:], axis=1), 1.0, rtol=1e-5)
 
 
-def test_an_unknown_item_joins_beside_those_of_its_session():
+def test_an_unknown_item_gets_a_row_near_the_items_of_its_session():
     one = delta()
-    one.learn(["x", "y"])  # nothing to hold on to
+    one.learn(["x", "y"])  # no known item
     assert "x" not in one.vocabulary
     one.learn(["a", "x", "b", "x"])
     assert one.vocabulary.decode(np.array([11])).tolist() == ["x"]
@@ -77,9 +77,9 @@ def test_an_unknown_item_joins_beside_those_of_its_session():
     assert one.vocabulary.counts[11] == 1.0
 
 
-def test_the_same_sessions_give_the_same_delta_however_they_come(tmp_path):
+def test_the_same_sessions_give_the_same_delta_in_parts_or_at_once(tmp_path):
     log = rings(60, seed=3, n_items=14)
-    items = [f"i{number}" for number in range(10)]  # i10 and on are new
+    items = [f"i{number}" for number in range(10)]  # i10 and later items are new
     whole, single, resumed, again = (delta(items) for _ in range(4))
     whole.learn_log(log)
     for session in log:
@@ -98,13 +98,13 @@ def test_the_same_sessions_give_the_same_delta_however_they_come(tmp_path):
 
 def test_a_shopper_is_a_weighted_combination_of_past_and_current():
     one = delta("abc", user_rate=0.2, negatives=2)
-    one._cumulated = np.array([0.0, 0.0, 0.0, 1.0])  # what was expected is always c
+    one._cumulated = np.array([0.0, 0.0, 0.0, 1.0])  # the expected item is always c
     a, b, c = one.table[1:].copy()
     one.learn(["a", "b", "a"], "u1")
     first = 0.2 * ((2 * a + b) / 3 - c)
     np.testing.assert_allclose(one.shoppers.of(["u1"])[0], first, rtol=1e-5)
     b, c = one.table[2:].copy()
-    one.learn(["b"], "u1")  # no item follows, but the shopper was there
+    one.learn(["b"], "u1")  # no item follows, but the shopper is known
     np.testing.assert_allclose(one.shoppers.of(["u1"])[0], 0.8 * first + 0.2 * (b - c), rtol=1e-5)
 
     one = delta("abc", user_rate=0.2, negatives=2)
@@ -120,7 +120,7 @@ def test_a_shopper_is_a_weighted_combination_of_past_and_current():
     )
 
 
-def test_items_move_the_same_whoever_the_shopper_is():
+def test_items_move_the_same_for_every_shopper():
     log = rings(60, seed=3, n_items=14)
     users = np.array(["u1", None, "u2", "", float("nan"), "u1"] * 10, dtype=object)
     named = SessionLog(log.items, log.offsets, log.catalogue, log.ended_at, {"user": users})
@@ -134,7 +134,7 @@ def test_items_move_the_same_whoever_the_shopper_is():
             np.testing.assert_array_equal(other.arrays()[name], values)
 
 
-def test_shoppers_are_bounded_in_number_and_length():
+def test_the_number_of_shoppers_and_their_lengths_are_limited():
     one = delta(users=2, user_rate=1.0)
     for user in ("u1", "u2", "u1", "u3"):
         one.learn(["a", "b"], user)
@@ -161,7 +161,7 @@ def test_shoppers_are_saved_and_older_deltas_have_none(tmp_path):
     assert not other.moved.any()
 
 
-def test_a_delta_stays_with_its_model():
+def test_a_delta_on_another_model_is_refused():
     one, other = delta("abc"), delta("abcd")
     one.learn(["a", "b"])
     with pytest.raises(ModelError, match="3 items"):

@@ -1,4 +1,4 @@
-"""A model with a delta: what scores, and what it becomes when the delta is folded in."""
+"""A model with a delta: its scores, and the model that contains the delta."""
 
 import numpy as np
 import pandas as pd
@@ -31,13 +31,13 @@ def changed():
     return [["i2", "i3", "new"]] * 100
 
 
-def test_before_the_first_session_it_scores_as_the_model(base):
+def test_a_delta_without_changes_scores_as_the_model_does(base):
     prefixes = np.array([[0, 1, 2], [3, 4, 5]], np.int32)
     model = OnlineModel(base, OnlineDelta.on(base))
     np.testing.assert_allclose(model.scores(prefixes), base.scores(prefixes), rtol=1e-4, atol=1e-4)
 
 
-def test_it_recommends_what_sessions_taught_it_at_once(base, changed):
+def test_learned_items_are_recommended_at_once(base, changed):
     delta = OnlineDelta.on(base, OnlineOptions(rate=0.2))
     model = OnlineModel(base, delta)
     before = model.recommend([["i2", "i3"]], k=3)[0][0]
@@ -46,10 +46,10 @@ def test_it_recommends_what_sessions_taught_it_at_once(base, changed):
     after = model.recommend([["i2", "i3"]], k=3)[0][0]
     assert "new" not in before
     assert "new" in after
-    assert base.recommend([["i2", "i3"]], k=3)[0][0] == before, "the model itself has not moved"
+    assert base.recommend([["i2", "i3"]], k=3)[0][0] == before, "the model itself has not changed"
 
 
-def test_folded_in_it_scores_the_same_learns_on_and_is_saved(base, changed, tmp_path):
+def test_the_folded_model_scores_the_same_continues_training_and_is_saved(base, changed, tmp_path):
     delta = OnlineDelta.on(base)
     for session in changed[:20]:
         delta.learn(session)
@@ -66,8 +66,8 @@ def test_folded_in_it_scores_the_same_learns_on_and_is_saved(base, changed, tmp_
 
 
 @pytest.fixture
-def personal(base):
-    """A delta that knows u1, who always looks at i20 and i21."""
+def delta_with_shopper(base):
+    """Return a delta that knows the shopper u1, who always views i20 and i21."""
     delta = OnlineDelta.on(base)
     for _ in range(20):
         delta.learn(["i20", "i21"], "u1")
@@ -78,30 +78,30 @@ def of(*users):
     return Context({"user": np.array(users, dtype=object)})
 
 
-def test_a_known_shopper_s_state_is_mixed_with_their_vector(base, personal):
-    model = OnlineModel(base, personal)
+def test_the_state_of_a_known_shopper_is_mixed_with_the_shopper_vector(base, delta_with_shopper):
+    model = OnlineModel(base, delta_with_shopper)
     prefixes = np.array([[0, 1, 2]] * 3, np.int32)
     plain, mixed = model.scores(prefixes), model.scores(prefixes, of("u1", "u2", None))
     np.testing.assert_array_equal(mixed[1:], plain[1:])
     np.testing.assert_array_equal(model.scores(prefixes, Context()), plain)
-    state = base.scorer().encoder(personal.table[prefixes[:1]], prefixes[:1] > 0)[0, -1].numpy()
-    state = state + personal.options.user_weight * personal.shoppers.of(["u1"])[0]
-    expected = personal.table @ (state / np.linalg.norm(state)) / base.options.temperature
+    state = base.scorer().encoder(delta_with_shopper.table[prefixes[:1]], prefixes[:1] > 0)[0, -1].numpy()
+    state = state + delta_with_shopper.options.user_weight * delta_with_shopper.shoppers.of(["u1"])[0]
+    expected = delta_with_shopper.table @ (state / np.linalg.norm(state)) / base.options.temperature
     np.testing.assert_allclose(mixed[0, 1:], expected[1:], rtol=1e-3, atol=1e-4)
     assert np.abs(mixed[0, 1:] - plain[0, 1:]).max() > 0.1
 
 
-def test_a_known_shopper_is_ranked_before_the_first_item(base, personal):
+def test_items_are_ranked_for_a_known_shopper_before_the_first_item(base, delta_with_shopper):
     log = SessionLog.from_lists([["i20", "i21"]] * 3, context=of("u1", "u2", None).sessions)
-    model = OnlineModel(base, personal)
+    model = OnlineModel(base, delta_with_shopper)
     first = Examples(log, np.arange(3, dtype=np.int32), np.zeros(3, np.int32))
     ranking = rank_targets(model, first)
     popular = model.vocabulary.popular(20)
     assert ranking.ranks[0] <= 2
     np.testing.assert_array_equal(ranking.top[1:], [popular] * 2)
     assert list(ranking.top[0]) != list(popular)
-    counts, vector = model.vocabulary.counts[1:] + 1, personal.shoppers.of(["u1"])[0]
-    logits = np.log(counts / counts.sum()) + personal.table[1:] @ vector / base.options.temperature
+    counts, vector = model.vocabulary.counts[1:] + 1, delta_with_shopper.shoppers.of(["u1"])[0]
+    logits = np.log(counts / counts.sum()) + delta_with_shopper.table[1:] @ vector / base.options.temperature
     scores = model.scores(np.zeros((1, 1), np.int32), of("u1"))[0, 1:]
     np.testing.assert_allclose(scores, logits, rtol=1e-3, atol=1e-4)
 
@@ -113,8 +113,8 @@ def served(model, folder):
     return mlflow.pyfunc.load_model(str(folder / "model"))
 
 
-def test_what_services_pull_knows_its_shoppers(base, personal, tmp_path):
-    model = OnlineModel(base, personal)
+def test_the_packed_model_knows_its_shoppers(base, delta_with_shopper, tmp_path):
+    model = OnlineModel(base, delta_with_shopper)
     packed = served(model, tmp_path)
     items = [["i1", "i2"], [], ["never seen"], [], ["i1", "i2"]]
     users = ["u1", "u1", "u1", "u2", None]
@@ -136,7 +136,7 @@ def test_what_services_pull_knows_its_shoppers(base, personal, tmp_path):
     assert packed.metadata.metadata["model"] == "attention"
 
 
-def test_without_shoppers_it_is_packed_as_the_model_with_the_delta_folded_in(base, changed, tmp_path):
+def test_without_shoppers_the_packed_model_equals_the_folded_model(base, changed, tmp_path):
     delta = OnlineDelta.on(base)
     for session in changed:
         delta.learn(session)
@@ -148,7 +148,7 @@ def test_without_shoppers_it_is_packed_as_the_model_with_the_delta_folded_in(bas
 
 
 @pytest.mark.parametrize("name", sorted({*LEARNS_ONLINE} - {"attention"}))
-def test_every_model_that_learns_online_has_its_table(name):
+def test_every_model_that_learns_online_scores_with_its_delta(name):
     model = create(name, OPTIONS.but(epochs=1))
     model.fit(rings(30, seed=1))
     delta = OnlineDelta.on(model)
@@ -157,7 +157,7 @@ def test_every_model_that_learns_online_has_its_table(name):
     assert np.isfinite(OnlineModel(model, delta).scores(prefixes, of("u1", "u1"))[:, 1:]).all()
 
 
-def test_it_is_not_trained_itself(base):
+def test_a_model_with_a_delta_is_not_trained(base):
     with pytest.raises(ModelError, match="fold"):
         OnlineModel(base, OnlineDelta.on(base)).fit(rings(10, seed=1))
     with pytest.raises(ModelError, match="popularity"):

@@ -1,4 +1,4 @@
-"""Shoppers' vectors: so many, the latest seen."""
+"""The vectors of the latest shoppers."""
 
 import numpy as np
 
@@ -12,22 +12,22 @@ def filled(names, max_shoppers=3):
     return shoppers
 
 
-def test_the_longest_unseen_leaves_first():
-    shoppers = filled(["a", "b", "c", "a", "d"])  # a came again, b did not
+def test_the_shopper_unseen_for_longest_leaves_first():
+    shoppers = filled(["a", "b", "c", "a", "d"])  # a was seen again, b was not
     assert shoppers.names == ("c", "a", "d")
     np.testing.assert_array_equal(shoppers.of(["a", "b", "c", "d"])[:, 0], [4, 0, 3, 5])
     shoppers.put("e", np.full(2, 6, np.float32))
     assert shoppers.names == ("a", "d", "e")
 
 
-def test_many_more_than_there_is_room_for_at_first_keep_their_vectors():
+def test_shoppers_keep_their_vectors_when_the_array_grows():
     names = [f"u{number}" for number in range(300)]
     shoppers = filled(names, max_shoppers=200)
     assert len(shoppers) == 200
     np.testing.assert_array_equal(shoppers.of(names)[:, 0], [0] * 100 + list(range(101, 301)))
 
 
-def test_nobody_has_zeros():
+def test_unknown_shoppers_have_zeros():
     np.testing.assert_array_equal(filled(["a"]).of([None, "", "b"]), np.zeros((3, 2)))
     assert Shoppers(2, 3).of([]).shape == (0, 2)
 
@@ -42,7 +42,7 @@ def test_arrays_keep_vectors_and_order():
     assert again.arrays()["shoppers"].dtype.kind == "U", "no pickle"
 
 
-def test_who_is_forgotten_leaves_no_number_and_the_others_stay():
+def test_a_forgotten_shopper_leaves_no_number_and_the_others_stay():
     shoppers = filled(["a", "b", "c", "d"], max_shoppers=4)
     assert shoppers.forget({"b", "d", "unknown"}) == 2
     assert shoppers.names == ("a", "c")

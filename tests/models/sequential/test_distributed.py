@@ -42,7 +42,7 @@ def free_ports(n):
     return ports
 
 
-def test_two_workers_learn_the_same_as_one(tmp_path):
+def test_two_workers_learn_the_same_as_one_worker(tmp_path):
     workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
     started = []
     for index in range(2):

@@ -27,7 +27,7 @@ def objects(values):
 
 
 def shop(n_sessions, seed, columns=ALL_COLUMNS):
-    """Walks around a ring with some columns, which say nothing of the walk."""
+    """Make walks around a ring, with columns that do not depend on the walk."""
     log, draw = rings(n_sessions, seed), np.random.default_rng(seed)
     n, m, items = len(log), log.n_events, len(log.catalogue)
     of_sessions = {
@@ -43,14 +43,14 @@ def shop(n_sessions, seed, columns=ALL_COLUMNS):
         "category": objects(f"c{int(item[1:]) % 4}" for item in log.catalogue),
         "price": 1.0 + np.arange(items),
     }
-    chosen = lambda one: {name: values for name, values in one.items() if name in columns}  # noqa: E731
+    chosen = lambda all_columns: {name: values for name, values in all_columns.items() if name in columns}  # noqa: E731
     return replace(
         log, context=chosen(of_sessions), event_context=chosen(of_events), item_features=chosen(of_items)
     )
 
 
 def forks(n_sessions, seed, n_items=30):
-    """Pairs of items: the next one follows on one device, the eleventh on the other."""
+    """Make pairs of items: on one device the next item follows, on the other device the eleventh."""
     draw = np.random.default_rng(seed)
     first, mobile = draw.integers(n_items, size=n_sessions), draw.random(n_sessions) < 0.5
     second = (first + np.where(mobile, 1, 11)) % n_items
@@ -60,14 +60,14 @@ def forks(n_sessions, seed, n_items=30):
     )
 
 
-def test_it_learns_from_context_what_attention_cannot():
+def test_hybrid_learns_from_the_context_and_attention_cannot():
     train, examples = forks(1000, 1), next_item_examples(forks(200, 2))
     model = create("hybrid", SMALL)
     model.fit(train)
     assert recall(model, examples) > 0.9
-    unknown = next_item_examples(replace(examples.log, context={}))  # all that attention sees
+    unknown = next_item_examples(replace(examples.log, context={}))  # attention reads no more
     assert 0.3 < recall(model, unknown) < 0.7
-    assert recall(model, unknown, k=2) > 0.9  # it knows both ways, not which
+    assert recall(model, unknown, k=2) > 0.9  # it knows both next items, but not which device
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +77,14 @@ def without_context():
     return model
 
 
-def test_without_context_it_is_as_good_as_attention(without_context):
+def test_without_context_hybrid_is_as_good_as_attention(without_context):
     examples = next_item_examples(rings(200, 2))
     attention = create("attention", SMALL)
     attention.fit(rings(500, 1))
     assert recall(without_context, examples) > recall(attention, examples) - 0.05
 
 
-def test_before_it_has_learned_it_is_the_attention_model_whatever_the_context():
+def test_an_untrained_hybrid_equals_the_attention_model_for_any_context():
     log = shop(50, 1, columns=("device_type", "event_type", "dwell_ms"))
     attention, hybrid = create("attention", SMALL.but(epochs=0)), create("hybrid", SMALL.but(epochs=0))
     attention.fit(log)
@@ -119,7 +119,7 @@ CONTEXT = Context(
 PREFIXES = np.array([[0, 1, 2], [3, 4, 3]], np.int32)
 
 
-def test_saved_and_loaded_it_scores_the_same_from_the_same_state(trained, tmp_path):
+def test_a_loaded_hybrid_has_the_same_scores_and_state(trained, tmp_path):
     trained.save(tmp_path)
     loaded = load(tmp_path)
     np.testing.assert_array_equal(loaded.scores(PREFIXES, CONTEXT), trained.scores(PREFIXES, CONTEXT))
@@ -132,7 +132,7 @@ def test_saved_and_loaded_it_scores_the_same_from_the_same_state(trained, tmp_pa
         np.testing.assert_array_equal(arrays[name], values)
 
 
-def test_growing_leaves_old_scores_as_they_were(trained, tmp_path):
+def test_new_items_and_names_do_not_change_old_scores(trained, tmp_path):
     trained.save(tmp_path)
     model = load(tmp_path)
     before, size = model.scores(PREFIXES, CONTEXT), model.vocabulary.size
@@ -153,11 +153,11 @@ def test_growing_leaves_old_scores_as_they_were(trained, tmp_path):
         5,
     ]
     assert "country" not in model._features["sessions"].names
-    report = model.warm_start(rings(50, 3), options=SMALL)  # which has no columns
+    report = model.warm_start(rings(50, 3), options=SMALL)  # this log has no columns
     assert report.losses[-1] < report.losses[0]
 
 
-def test_context_may_have_columns_that_it_does_not_read(trained, without_context):
+def test_the_context_may_have_columns_that_the_model_does_not_read(trained, without_context):
     more = Context(
         {**CONTEXT.sessions, "weather": objects(["rain", "sun"])},
         {"occurred_at": np.zeros((2, 3)), **CONTEXT.events},
@@ -167,7 +167,7 @@ def test_context_may_have_columns_that_it_does_not_read(trained, without_context
     np.testing.assert_array_equal(without_context.scores(PREFIXES, CONTEXT), plain)
 
 
-def test_users_of_one_session_are_not_known_and_their_number_is_bounded():
+def test_users_need_two_sessions_and_their_number_is_limited():
     log = SessionLog.from_lists([["a", "b"]] * 6, context={"user": objects(["x", "x", "y", "y", "z", None])})
     known = {}
     for users in (10, 1, 0):
@@ -177,7 +177,7 @@ def test_users_of_one_session_are_not_known_and_their_number_is_bounded():
     assert known == {10: ("x", "y"), 1: ("x",), 0: ()}
 
 
-def test_the_basket_is_what_was_added_so_far(trained):
+def test_the_basket_has_the_items_added_so_far(trained):
     encoder = trained._trainer.encoder
     types = trained._features["events"].names["event_type"]
     viewed, added = (types.index(name) + 1 for name in ("item_viewed", "item_added"))
@@ -196,10 +196,10 @@ def test_padding_and_later_events_do_not_change_a_score(trained):
 
 
 def aisles(seed, n_sessions=500, n_aisles=8, shelf=12):
-    """Sessions that stay in an aisle; every third item of an aisle is never seen in training.
+    """Make sessions that stay in an aisle. Every third item of an aisle is never seen in training.
 
     Returns:
-        the training's sessions, over the whole catalogue, and examples whose targets are the unseen items.
+        the training sessions, with the whole catalogue, and examples whose targets are the unseen items.
     """
     draw = np.random.default_rng(seed)
     catalogue = objects(f"a{aisle}-{place}" for aisle in range(n_aisles) for place in range(shelf))
@@ -220,7 +220,7 @@ def aisles(seed, n_sessions=500, n_aisles=8, shelf=12):
     return log(seen), examples.select(examples.position == 2)
 
 
-def test_cold_items_are_found_by_their_features():
+def test_features_recommend_items_that_were_never_seen():
     train, examples = aisles(1)
     hybrid = create("hybrid", SMALL)
     hybrid.fit(train)
@@ -234,7 +234,7 @@ def test_cold_items_are_found_by_their_features():
     assert recall(hybrid, examples, k=20) > 0.6
 
 
-def test_catalogue_items_of_which_nothing_is_known_stay_out():
+def test_catalogue_items_without_a_known_feature_stay_out():
     train, _ = aisles(1, n_sessions=20)
     blank = replace(train, item_features={"category": objects([None] * len(train.catalogue))})
     model = create("hybrid", SMALL.but(epochs=0))
@@ -242,7 +242,7 @@ def test_catalogue_items_of_which_nothing_is_known_stay_out():
     assert len(model.vocabulary) == len(train.ids())
 
 
-def test_what_cannot_be_is_refused(trained):
+def test_untrained_scoring_and_another_embedding_size_are_refused(trained):
     with pytest.raises(ModelError, match="not trained"):
         create("hybrid").scores(PREFIXES)
     with pytest.raises(ModelError, match="embedding_size"):

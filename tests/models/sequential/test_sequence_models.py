@@ -30,7 +30,7 @@ def recall(model, examples):
     return summarize(rank_targets(model, examples), ks=(5,))["recall@5"]
 
 
-def test_it_beats_popularity_by_far(trained):
+def test_a_sequence_model_beats_popularity_by_far(trained):
     model, report = trained
     examples = next_item_examples(rings(100, 2))
     popularity = create("popularity")
@@ -41,14 +41,14 @@ def test_it_beats_popularity_by_far(trained):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_learns_with_the_other_loss_and_alpha(name):
+def test_a_sequence_model_learns_with_bpr_max_and_another_alpha(name):
     model = create(name, SMALL.but(loss="bpr_max", alpha=0.5))
     model.fit(rings(500, 1))
     assert recall(model, next_item_examples(rings(100, 2))) > 0.8
 
 
 @pytest.mark.parametrize("name", ["gru", "transformer"])
-def test_layers_are_stacked(name):
+def test_more_layers_have_more_weights_and_a_warm_start_keeps_their_number(name):
     model = create(name, SMALL.but(layers=2, epochs=1))
     model.fit(rings(100, 1))
     one = create(name, SMALL.but(layers=1, epochs=1))
@@ -73,7 +73,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_saved_and_loaded_it_scores_the_same_and_trains_on_the_same(name, tmp_path):
+def test_a_loaded_model_scores_and_continues_training_the_same(name, tmp_path):
     model = create(name, SMALL)
     model.fit(rings(150, 4), options=SMALL.but(epochs=1))
     model.save(tmp_path)
@@ -91,7 +91,7 @@ def test_saved_and_loaded_it_scores_the_same_and_trains_on_the_same(name, tmp_pa
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_growing_leaves_old_scores_and_slots_as_they_were(name):
+def test_new_items_do_not_change_old_scores_and_slots(name):
     model = create(name, SMALL)
     model.fit(rings(100, 6))
     prefixes = np.array([[0, 0, 1], [5, 6, 5], [1, 2, 3]], np.int32)
@@ -110,7 +110,7 @@ def test_growing_leaves_old_scores_and_slots_as_they_were(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_warm_start_learns_new_items_and_keeps_the_old(name):
+def test_a_warm_start_learns_new_items_and_keeps_old_items(name):
     model = create(name, SMALL)
     model.fit(rings(500, 8))
     new = rings(150, 9, n_items=20, prefix="new-")
@@ -141,7 +141,7 @@ def test_later_items_do_not_change_earlier_states(trained):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_sessions_with_nothing_to_predict_only_add_items(name):
+def test_sessions_without_a_target_only_add_items(name):
     model = create(name, SMALL)
     report = model.fit(SessionLog.from_lists([["a"], ["b"]]))
     assert (report.targets, report.steps, report.items) == (0, 0, 2)
@@ -151,7 +151,7 @@ def test_sessions_with_nothing_to_predict_only_add_items(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_cannot_be_is_refused(name):
+def test_untrained_scoring_and_another_embedding_size_are_refused(name):
     model = create(name, SMALL)
     with pytest.raises(ModelError, match="not trained"):
         model.scores(np.array([[1]], np.int32))
@@ -160,7 +160,7 @@ def test_what_cannot_be_is_refused(name):
         model.warm_start(rings(50, 1), options=SMALL.but(embedding_size=8))
 
 
-def test_alpha_moves_negatives_from_all_alike_to_the_popular():
+def test_alpha_weighs_negatives_from_uniform_to_popularity():
     counts = np.array([0.0, 1.0, 4.0, 16.0])
     assert sampling_shares(counts, 0.0).tolist() == pytest.approx([0, 1 / 3, 1 / 3, 1 / 3])
     assert sampling_shares(counts, 0.5).tolist() == pytest.approx([0, 1 / 7, 2 / 7, 4 / 7])
@@ -168,7 +168,7 @@ def test_alpha_moves_negatives_from_all_alike_to_the_popular():
     assert sampling_shares(np.zeros(1), 0.0).tolist() == [0]
 
 
-def test_negatives_are_drawn_as_often_as_is_expected():
+def test_negatives_are_drawn_as_often_as_expected():
     shares = sampling_shares(np.array([0.0, 1.0, 4.0, 16.0]), 0.5)
     log = SessionLog.from_lists([["a", "b"], ["b", "c"]])
     batches = Batches(log, np.ones(4, np.float32), Vocabulary("abc"), max_length=5)

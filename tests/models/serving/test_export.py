@@ -63,7 +63,7 @@ def artifact(recommender, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def service_python(artifact, tmp_path_factory):
-    """A fresh environment with the model's own requirements and nothing else."""
+    """Return the Python of a fresh environment with only the model's own requirements."""
     folder = tmp_path_factory.mktemp("environment") / "venv"
     python = folder / "bin" / "python"
     uv = [sys.executable, "-m", "uv"]
@@ -79,7 +79,7 @@ def service_python(artifact, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def answers(artifact, service_python, tmp_path_factory):
-    """What a service gets that has its own package `models` and does not have this project."""
+    """Return the answers to a service that has its own package `models` and does not have this project."""
     service = tmp_path_factory.mktemp("service")
     (service / "models").mkdir()
     (service / "models" / "__init__.py").write_text("SERVICE = True\n")
@@ -94,7 +94,7 @@ def answers(artifact, service_python, tmp_path_factory):
     return json.loads(done.stdout.split("ANSWERS")[1])
 
 
-def test_the_artifact_holds_no_pickle(artifact):
+def test_the_artifact_contains_no_pickle(artifact):
     files = [path for path in artifact.rglob("*") if path.is_file()]
     assert any(path.name == "checkout_recommender.py" for path in files)
     assert not [
@@ -105,7 +105,7 @@ def test_the_artifact_holds_no_pickle(artifact):
         assert head[:1] != b"\x80" or path.suffix == ".pb", f"{path} begins like a pickle"
 
 
-def test_the_artifact_asks_only_for_what_it_needs(artifact):
+def test_the_artifact_requires_only_the_packages_that_it_needs(artifact):
     asked = (artifact / "requirements.txt").read_text().split()
     assert asked == requirements()
     assert {line.split("==")[0] for line in asked} <= {
@@ -113,7 +113,7 @@ def test_the_artifact_asks_only_for_what_it_needs(artifact):
     }  # fmt: skip
 
 
-def test_it_answers_as_the_model_does(recommender, answers):
+def test_the_packed_model_answers_as_the_model_does(recommender, answers):
     ids, scores = answers["plain"]
     theirs, their_scores = recommender.recommend([["i1", "i2"], [], ["zz"], ["i1", "i2"]], k=20)
     assert ids == theirs
@@ -131,7 +131,7 @@ def test_empty_and_unknown_sessions_get_the_popular_items(answers, recommender):
     assert answers["all empty"][0] == [list(popular[:2])] * 2
 
 
-def test_params_are_heeded(answers):
+def test_the_params_change_the_answers(answers):
     assert [len(row) for row in answers["few"][0]] == [2] * 4
     assert answers["few"][0] == [row[:2] for row in answers["plain"][0]]
     assert not {"i1", "i2"} & set(answers["unseen"][0][0])
@@ -153,7 +153,7 @@ def test_context_columns_and_other_forms_of_a_list_are_accepted(answers):
     assert len(answers["one row"][0]) == 1
 
 
-def test_a_long_session_is_read_from_its_end(artifact, recommender):
+def test_only_the_last_items_of_a_long_session_are_read(artifact, recommender):
     import mlflow
 
     model = mlflow.pyfunc.load_model(str(artifact))

@@ -45,7 +45,7 @@ def scores(served, **columns):
     ]
 
 
-def test_columns_of_the_input_are_read_as_the_model_reads_its_context(served, recommender):
+def test_the_packed_model_reads_columns_as_the_model_reads_its_context(served, recommender):
     found = scores(served, **CONTEXT)
     encode = recommender.vocabulary.encode
     sessions = {name: np.array(CONTEXT[name], dtype=object) for name in ("user", "device_type")}
@@ -67,13 +67,13 @@ def test_columns_of_the_input_are_read_as_the_model_reads_its_context(served, re
 
 
 @pytest.mark.parametrize("left_out", ["device_type", "user", "started_at", "event_type", "dwell_ms"])
-def test_every_column_counts(served, left_out):
+def test_every_column_changes_the_scores(served, left_out):
     whole = scores(served, **CONTEXT)
     without = scores(served, **{name: values for name, values in CONTEXT.items() if name != left_out})
     assert any(abs(whole[0][item] - without[0][item]) > 1e-6 for item in whole[0])
 
 
-def test_without_columns_or_with_columns_of_no_use_it_serves_all_the_same(served, recommender):
+def test_missing_columns_and_unknown_columns_are_accepted(served, recommender):
     plain = scores(served)
     ids, values = recommender.recommend([["i1", "i2"]], k=100)
     assert list(plain[0]) == ids[0]
@@ -84,12 +84,12 @@ def test_without_columns_or_with_columns_of_no_use_it_serves_all_the_same(served
     np.testing.assert_allclose(list(gaps[0].values()), list(plain[0].values()), atol=1e-5)
 
 
-def test_times_may_be_times(served):
+def test_times_may_be_timestamps(served):
     seconds = scores(served, started_at=[1.7e9] * 4)
     times = scores(served, started_at=[pd.Timestamp(1.7e9, unit="s", tz="UTC")] * 4)
     assert times == seconds
 
 
-def test_a_list_of_another_length_is_refused(served):
+def test_a_list_with_a_wrong_length_is_refused(served):
     with pytest.raises(ValueError, match="received 1 values for 2 items"):
         scores(served, event_type=[["item_viewed"], *TYPES[1:]])

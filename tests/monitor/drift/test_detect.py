@@ -11,8 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lastaisle import cli
-from lastaisle.cli.options import DRIFTED
-from lastaisle.errors import NotEnoughDataError
+from lastaisle.errors import ExitCode, NotEnoughDataError
 from lastaisle.lake import Lake
 from lastaisle.monitor.drift.counts import count_events
 from lastaisle.monitor.drift.detect import detect
@@ -210,7 +209,7 @@ def test_the_command_prints_and_draws_the_drift_and_exits_with_13(lake, monkeypa
         str(report),
     ]
     ended = CliRunner().invoke(cli.app, arguments, env={"COLUMNS": "200"})
-    assert ended.exit_code == DRIFTED, ended.output
+    assert ended.exit_code == ExitCode.DRIFTED, ended.output
     assert "prices of category shoes rose by 30 %" in ended.output
     assert json.loads(report.read_text())["retrain"] is True
     assert chart.read_bytes().startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""Avro payloads to lines of JSON, by schemas that lie in a folder."""
+"""Turn Avro payloads into lines of JSON, by the schemas of a folder."""
 
 from __future__ import annotations
 
@@ -13,13 +13,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from fastavro import schemaless_reader
+from fastavro.repository.base import SchemaRepositoryError
+from fastavro.schema import (
+    SchemaParseException,
+    UnknownType,
+    fingerprint,
+    load_schema,
+    to_parsing_canonical_form,
+)
+
 from lastaisle.kafka.errors import KafkaSourceError
 
 VARIABLE = "LASTAISLE_AVRO_SCHEMAS"
 CONFLUENT = b"\x00"  # then four bytes of the schema's id
 SINGLE_OBJECT = b"\xc3\x01"  # then eight bytes of the schema's fingerprint
 
-#: What fastavro raises on bytes that do not fit the schema.
+#: The errors of fastavro for bytes that do not fit the schema.
 _BROKEN = (
     ArithmeticError,
     AssertionError,
@@ -34,16 +44,16 @@ _BROKEN = (
 
 
 class AvroError(ValueError):
-    """A message that cannot be decoded; its text is the reason in quarantine."""
+    """A message cannot be decoded; the text of the error is the reason in quarantine."""
 
 
 class AvroSchemas:
     """The schemas of a folder: <id>.avsc for a schema registry's ids, <name>.avsc for names in headers.
 
-    Nothing is read before the first message that needs it.
+    A schema is read when the first message needs it.
 
     Args:
-        folder: where the files lie; None if there are none.
+        folder: the folder of the files; None if there is none.
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
@@ -52,19 +62,19 @@ class AvroSchemas:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> AvroSchemas:
-        """Take the folder that LASTAISLE_AVRO_SCHEMAS names."""
+        """Use the folder that LASTAISLE_AVRO_SCHEMAS names."""
         return cls((os.environ if environ is None else environ).get(VARIABLE) or None)
 
     def decode(self, value: bytes, name: str | None = None) -> str:
         """Return the message as one line of JSON.
 
         Args:
-            value: the message, with a registry's id or a fingerprint in front of it.
-            name: names the schema of a message without either.
+            value: the message, which begins with the id of a registry or with a fingerprint.
+            name: the name of the schema, for a message without id and fingerprint.
 
         Raises:
             AvroError: the schema is not in the folder, or the bytes do not fit it.
-            KafkaSourceError: a schema's file is no Avro schema.
+            KafkaSourceError: the file of a schema is no Avro schema.
         """
         if name is not None:
             return self._line(name, value)
@@ -86,8 +96,6 @@ class AvroSchemas:
         return line
 
     def _load(self, name: str) -> Callable[[io.BytesIO], Any]:
-        from fastavro import schemaless_reader
-
         path = None if self.folder is None else self.folder / f"{name}.avsc"
         if not name or path is None or path.parent != self.folder or not path.is_file():
             raise AvroError("avro_schema_unknown")
@@ -98,20 +106,15 @@ class AvroSchemas:
     @cached_property
     def _by_fingerprint(self) -> dict[bytes, str]:
         """The names of the schemas, by the little-endian Rabin fingerprint of their canonical form."""
-        from fastavro.schema import fingerprint, to_parsing_canonical_form
-
-        found = {}
+        names = {}
         for path in sorted(self.folder.glob("*.avsc")) if self.folder else []:
             canonical = to_parsing_canonical_form(_parse(path))
-            found[bytes.fromhex(fingerprint(canonical, "CRC-64-AVRO"))] = path.stem
-        return found
+            names[bytes.fromhex(fingerprint(canonical, "CRC-64-AVRO"))] = path.stem
+        return names
 
 
 def _parse(path: Path) -> Any:
-    """Load a schema and those that it names, which lie beside it."""
-    from fastavro.repository.base import SchemaRepositoryError
-    from fastavro.schema import SchemaParseException, UnknownType, load_schema
-
+    """Load a schema and the schemas that it names, which lie in the same folder."""
     try:
         return load_schema(str(path))
     except (SchemaRepositoryError, SchemaParseException, UnknownType, ValueError, KeyError) as error:
@@ -119,7 +122,7 @@ def _parse(path: Path) -> Any:
 
 
 def _as_json(value: object) -> object:
-    """Return what JSON has no type for, as text: times in UTC and ISO 8601."""
+    """Return a value without a JSON type as text: times in UTC and ISO 8601."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if value.tzinfo else value.isoformat()
     if isinstance(value, date | time):

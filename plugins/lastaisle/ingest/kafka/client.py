@@ -1,13 +1,15 @@
-"""Ask a cluster what it holds, and read ranges of it as lines."""
+"""Read the watermarks of topics, and read ranges of offsets as lines."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
+from confluent_kafka import IsolationLevel, KafkaException, Message, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from lastaisle.ingest.files import LINES
@@ -17,11 +19,8 @@ from lastaisle.ingest.kafka.ranges import Gap, OffsetRange, Watermarks
 from lastaisle.kafka.connection import KafkaConnection, Trouble
 from lastaisle.kafka.errors import KafkaSourceError
 
-if TYPE_CHECKING:
-    from confluent_kafka.admin import AdminClient
-
 TIMEOUT_SECONDS = 30.0
-ANSWER_SECONDS = 10.0  # for one answer of a cluster that was reached
+ANSWER_SECONDS = 10.0  # for one answer, once the cluster was reached
 _CHANGES_OF_LEADER = (
     "LEADER_NOT_AVAILABLE",
     "NOT_LEADER_FOR_PARTITION",
@@ -31,13 +30,13 @@ _CHANGES_OF_LEADER = (
 
 
 class RangeRead:
-    """One reading of a range: iterate it for the lines, then ask what was absent.
+    """One reading of a range: iterate it for the lines; `absent` is known afterwards.
 
     Args:
         connection: how to reach the cluster.
-        span: what to read.
+        span: the range to read.
         decoder: turns messages into lines.
-        stall_seconds: how long to wait without any news.
+        stall_seconds: how long to wait without progress.
     """
 
     def __init__(
@@ -54,27 +53,25 @@ class RangeRead:
 
     @property
     def rows(self) -> int:
-        """Messages given so far."""
+        """The number of messages read so far."""
         return self._messages.rows
 
     @property
     def gaps(self) -> list[Gap]:
-        """Offsets that the brokers deleted after the range was planned."""
+        """The offsets that the brokers deleted after the range was planned."""
         return self._messages.gaps
 
     @property
     def absent(self) -> int:
-        """Offsets that hold no message: compacted away, or of transactions. Known when all was read."""
+        """The offsets without a message (compacted, or of transactions); known when all was read."""
         return len(self.span) - self.rows - sum(map(len, self.gaps))
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Yield batches of LINES; source_row is the offset.
 
         Raises:
-            KafkaSourceError: see RangeMessages; or the topic was deleted and made anew meanwhile.
+            KafkaSourceError: see RangeMessages; or the topic was deleted and created again meanwhile.
         """
-        from confluent_kafka import Message
-
         for messages in self._messages:
             payload, reason = self._decoder.decode(
                 list(map(Message.value, messages)), list(map(Message.headers, messages))
@@ -84,18 +81,18 @@ class RangeRead:
         self._require_same_topic()
 
     def _require_same_topic(self) -> None:
-        """Check last that it is the planned topic: ids never come back, so it was the same all along."""
+        """Check that it is the planned topic. Ids are never used again, so one check at the end suffices."""
         span = self.span
-        found = {
+        topics = {
             (marks.cluster, marks.topic_id)
             for marks in _ask(
                 self._connection, TIMEOUT_SECONDS, lambda asking: asking.partitions([span.topic])
             )
         }
-        if found != {(span.cluster, span.topic_id)}:
+        if topics != {(span.cluster, span.topic_id)}:
             raise KafkaSourceError(
                 f"topic {span.topic} is no longer the one that was planned ({span.topic_id} of cluster"
-                f" {span.cluster}): it was made anew meanwhile. Nothing of this range was ingested"
+                f" {span.cluster}): the topic was created again meanwhile. Nothing of this range was ingested"
             )
 
 
@@ -106,13 +103,13 @@ def read_range(
     *,
     stall_seconds: float = STALL_SECONDS,
 ) -> RangeRead:
-    """Return the reading of a range; nothing happens before it is iterated.
+    """Return the reading of a range; it connects when it is iterated.
 
     Args:
         connection: how to reach the cluster.
-        span: what to read.
-        decoder: turns messages into lines; by default one that takes any contract version.
-        stall_seconds: how long to wait without any news.
+        span: the range to read.
+        decoder: turns messages into lines; by default a decoder that accepts any contract version.
+        stall_seconds: how long to wait without progress.
     """
     return RangeRead(connection, span, decoder or Decoder(), stall_seconds)
 
@@ -120,10 +117,10 @@ def read_range(
 def watermarks(
     connection: KafkaConnection, topics: Sequence[str], *, timeout: float = TIMEOUT_SECONDS
 ) -> list[Watermarks]:
-    """Ask what the brokers hold of every partition of some topics.
+    """Return the oldest and the newest offset of every partition of some topics.
 
     Raises:
-        KafkaSourceError: the cluster cannot be reached or refuses, or a topic is not there.
+        KafkaSourceError: the cluster cannot be reached or refuses, or a topic does not exist.
     """
     return _ask(connection, timeout, lambda asking: asking.watermarks(topics))
 
@@ -152,8 +149,6 @@ def _is_momentary(error: BaseException) -> bool:
 
     No answer came, although the cluster was reached, or a partition is between two leaders.
     """
-    from confluent_kafka import KafkaException
-
     if not isinstance(error, KafkaSourceError):
         return False
     cause = error.__cause__
@@ -163,11 +158,11 @@ def _is_momentary(error: BaseException) -> bool:
 
 
 class _Asking:
-    """A client for questions, whose errors say what is wrong with the cluster or the connection.
+    """An admin client whose errors say what is wrong with the cluster or the connection.
 
     Args:
         connection: how to reach the cluster.
-        deadline: when to give up, by the monotonic clock; on one answer of a reached cluster sooner.
+        deadline: when to give up, by the monotonic clock. One answer of a reached cluster has less time.
     """
 
     def __init__(self, connection: KafkaConnection, deadline: float) -> None:
@@ -177,8 +172,6 @@ class _Asking:
         self.admin: AdminClient
 
     def __enter__(self) -> _Asking:
-        from confluent_kafka import KafkaException
-
         try:
             self.admin = self.connection.admin(self.trouble)
         except KafkaException as error:
@@ -186,20 +179,15 @@ class _Asking:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        from confluent_kafka import KafkaException
-
         if isinstance(error, KafkaException | TimeoutError):
             self.admin.poll(0)
             why = self.trouble.text or (error.args[0] if error.args else "no answer in time")
             raise KafkaSourceError(f"cannot ask {self.connection!r}: {why}") from error
 
     def watermarks(self, topics: Sequence[str]) -> list[Watermarks]:
-        """Return the partitions of some topics with what they hold."""
-        from confluent_kafka import IsolationLevel, TopicPartition
-        from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
-
-        found = self.partitions(topics)
-        places = [TopicPartition(one.topic, one.partition) for one in found]
+        """Return the partitions of some topics with their watermarks."""
+        partitions = self.partitions(topics)
+        places = [TopicPartition(one.topic, one.partition) for one in partitions]
         specs = (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
         patience = self._patience()
         lows, ends = (
@@ -212,13 +200,11 @@ class _Asking:
         )
         return [
             replace(one, low=lows[place].result(patience).offset, end=ends[place].result(patience).offset)
-            for one, place in zip(found, places, strict=True)
+            for one, place in zip(partitions, places, strict=True)
         ]
 
     def partitions(self, topics: Sequence[str]) -> list[Watermarks]:
         """Return the partitions of some topics, without their watermarks."""
-        from confluent_kafka import TopicCollection
-
         cluster = self.admin.list_topics(timeout=self._left())
         missing = [topic for topic in topics if topic not in cluster.topics]
         if missing:
@@ -231,9 +217,9 @@ class _Asking:
         answers = self.admin.describe_topics(TopicCollection(list(topics)), request_timeout=patience)
         described = [(topic, answers[topic].result(patience)) for topic in topics]
         return [
-            Watermarks(str(cluster.cluster_id), topic, _url_safe(str(told.topic_id)), partition.id, 0, 0)
-            for topic, told in described
-            for partition in sorted(told.partitions, key=lambda one: one.id)
+            Watermarks(str(cluster.cluster_id), topic, _url_safe(str(details.topic_id)), partition.id, 0, 0)
+            for topic, details in described
+            for partition in sorted(details.partitions, key=lambda one: one.id)
         ]
 
     def _left(self) -> float:
@@ -244,5 +230,5 @@ class _Asking:
 
 
 def _url_safe(topic_id: str) -> str:
-    """Return an id as Kafka's own tools print it."""
+    """Return an id in the form that Kafka's own tools print."""
     return topic_id.replace("+", "-").replace("/", "_").rstrip("=")

@@ -1,20 +1,20 @@
-"""Copies of messages that cannot be used, in a topic of their own, with headers that say why."""
+"""Send copies of unusable messages to a topic of their own, with headers that give the reason."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from lastaisle.ingest.files import PAYLOAD_BYTES
 from lastaisle.ingest.kafka.messages import ASK, STALL_SECONDS, RangeMessages
 from lastaisle.ingest.kafka.ranges import OffsetRange
 from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.kafka.errors import KafkaSourceError
-
-if TYPE_CHECKING:
-    from confluent_kafka import KafkaError, Message, Producer
 
 SUFFIX = ".dead-letters"
 ID = "dead-letter-id"
@@ -25,12 +25,12 @@ _Letter: TypeAlias = "tuple[bytes | None, bytes | None, _Headers]"
 
 @dataclass(frozen=True)
 class DeadLetters:
-    """What became of the poison messages of a range.
+    """The result of sending the unusable messages of a range.
 
     Attributes:
-        topic: where they were sent.
-        sent: how many were.
-        gone: how many the brokers no longer hold; their beginning is still in quarantine.
+        topic: the topic to which they were sent.
+        sent: the number of sent messages.
+        gone: the number of messages that the brokers no longer hold. Quarantine still holds their beginning.
     """
 
     topic: str
@@ -47,26 +47,26 @@ def send_dead_letters(
     timeout: float = 60.0,
     stall_seconds: float = STALL_SECONDS,
 ) -> DeadLetters:
-    """Send the messages at some offsets of a range to its dead-letter topic, byte by byte as they came.
+    """Send the messages at some offsets of a range to its dead-letter topic, with unchanged bytes.
 
-    Each keeps its key, value and headers, and gets the headers dead-letter-id (topic/partition/offset),
-    dead-letter-reason, -topic, -partition, -offset, -timestamp (milliseconds since 1970) and -batch-id. A
-    batch that is done again may send them again: by dead-letter-id a reader drops the second one. A message
-    too large for that topic is cut, and dead-letter-bytes then says how long it was.
+    Each message keeps its key, value and headers. It gets the headers dead-letter-id
+    (topic/partition/offset), dead-letter-reason, -topic, -partition, -offset, -timestamp (milliseconds since
+    1970) and -batch-id. A batch that is ingested again may send them again; a reader can drop the second copy
+    by its dead-letter-id. A message that is too large for that topic is cut; dead-letter-bytes then gives its
+    length.
 
     Args:
         connection: how to reach the cluster.
-        span: the range; its batch id is told.
-        reasons: why, by offset.
-        topic: where to; by default the range's topic and ".dead-letters", made if it is not there.
-        timeout: seconds to wait for the brokers to take them.
-        stall_seconds: seconds to wait for the brokers to give them once more.
+        span: the range; a header carries its batch id.
+        reasons: the reason of each message, by offset.
+        topic: the dead-letter topic; by default the name of the topic and ".dead-letters". A missing topic is
+            created.
+        timeout: seconds to wait for the brokers to accept the messages.
+        stall_seconds: seconds to wait without progress while the messages are read again.
 
     Raises:
         KafkaSourceError: the messages cannot be read again, or not all were delivered.
     """
-    from confluent_kafka import KafkaException
-
     topic = topic or f"{span.topic}{SUFFIX}"
     if not reasons:
         return DeadLetters(topic, 0, 0)
@@ -85,7 +85,7 @@ def send_dead_letters(
 def _messages_at(
     connection: KafkaConnection, span: OffsetRange, offsets: list[int], stall_seconds: float
 ) -> Iterator[Message]:
-    """Yield the messages at sorted offsets, reading through what lies between near ones."""
+    """Yield the messages at sorted offsets; the messages between near offsets are read and dropped."""
     wanted = set(offsets)
     begin = 0
     for index, offset in enumerate(offsets):
@@ -99,7 +99,7 @@ def _messages_at(
 
 def _headers(message: Message, span: OffsetRange, reason: str) -> _Headers:
     offset, (_, milliseconds) = message.offset(), message.timestamp()
-    told = {
+    values = {
         "id": f"{span.topic}/{span.partition}/{offset}",
         "reason": reason,
         "topic": span.topic,
@@ -109,20 +109,20 @@ def _headers(message: Message, span: OffsetRange, reason: str) -> _Headers:
         "batch-id": span.batch_id,
     }
     original = list(dict(message.headers() or {}).items())
-    return [*original, *((_PREFIX + name, value.encode()) for name, value in told.items())]
+    return [*original, *((_PREFIX + name, value.encode()) for name, value in values.items())]
 
 
 @dataclass
 class _Outbox:
-    """Sends messages and counts what was taken.
+    """Sends messages and counts the accepted messages.
 
     Attributes:
         producer: the client.
-        topic: where to.
-        timeout: seconds to wait for the brokers, at each wait.
-        sent: how many the brokers have taken.
-        failed: why others were not.
-        refused: those that the brokers found too large.
+        topic: the topic to send to.
+        timeout: the seconds of each wait for the brokers.
+        sent: the number of messages that the brokers accepted.
+        failed: the reasons of the messages that were not accepted.
+        refused: the messages that the brokers refused as too large.
     """
 
     producer: Producer
@@ -133,17 +133,17 @@ class _Outbox:
     refused: list[_Letter] = field(default_factory=list)
 
     def send(self, letter: _Letter) -> None:
-        """Hand one message over."""
+        """Pass one message to the client."""
         self._produce(letter, self.refused)
 
     def close(self) -> int:
-        """Wait until all were taken, and return how many.
+        """Wait until all messages were accepted, and return how many.
 
-        A refusal as too large strikes all messages that travelled with the large one: each goes again, cut if
-        it is long.
+        If a message is too large, the brokers refuse all messages of the same request. Each of them is sent
+        again, and a long message is cut.
 
         Raises:
-            KafkaSourceError: some were not taken.
+            KafkaSourceError: some messages were not accepted.
         """
         waiting = self.producer.flush(self.timeout)
         for letter in self.refused:
@@ -162,7 +162,7 @@ class _Outbox:
             if error is None:
                 self.sent += 1
             elif refused is not None and error.code() == error.MSG_SIZE_TOO_LARGE:
-                refused.append(letter)  # a client must not be called from inside its own callback
+                refused.append(letter)  # a client must not be called inside its own callback
             else:
                 self.failed.append(error.str())
 
@@ -186,10 +186,7 @@ def _cut(letter: _Letter) -> _Letter:
 
 
 def _require_topic(connection: KafkaConnection, topic: str, timeout: float) -> None:
-    """Make the topic where it is missing, with the brokers' own defaults."""
-    from confluent_kafka import KafkaException
-    from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
-
+    """Create a missing topic, with the defaults of the brokers."""
     admin = connection.admin()
     try:
         if topic not in admin.list_topics(timeout=timeout).topics:

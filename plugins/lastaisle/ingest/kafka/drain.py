@@ -1,4 +1,4 @@
-"""Take in what waits in topics, range by range, each exactly once by the offsets in the tables' commits."""
+"""Ingest the waiting messages of topics, range by range; offsets in the commits make each exactly once."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class Drain:
-    """What all ranges of some topics share.
+    """The settings that all ranges of some topics share.
 
     Attributes:
         connection: how to reach the cluster.
-        job: how rows are taken in.
+        job: the settings of the ingestion.
         decoder: turns messages into lines.
-        dead_letters: whether messages that cannot be read go to the topic's dead-letter topic as well; in
-            quarantine they are in any case.
+        dead_letters: whether unreadable messages are also sent to the dead-letter topic. Quarantine always
+            holds them.
     """
 
     connection: KafkaConnection
@@ -51,15 +51,15 @@ class Drain:
 def drain(
     topics: Sequence[str], settings: Drain, *, progress: Callable[[float, str], None] | None = None
 ) -> IngestReport:
-    """Take in all that waits now, one range after another.
+    """Ingest all messages that wait now, one range after another.
 
     Args:
-        topics: their names.
-        settings: how.
-        progress: told the share of what waited that was taken in.
+        topics: the names of the topics.
+        settings: see `Drain`.
+        progress: called with the ingested share of the waiting messages.
 
     Raises:
-        KafkaSourceError: the cluster cannot be reached, or a topic is not there.
+        KafkaSourceError: the cluster cannot be reached, or a topic does not exist.
         LastaisleError: see `take_in`.
     """
     started = datetime.now(UTC)
@@ -79,7 +79,7 @@ def drain(
         if not plan.left:
             break
     job = settings.job
-    if job.keys is not None:  # what a run left behind that died between its last two commits
+    if job.keys is not None:  # rows of a run that was killed between its last two commits
         anonymize_pending(lake, job.keys, contract=job.contract, events_contract=job.events_contract)
     report.seconds = (datetime.now(UTC) - started).total_seconds()
     report.events_per_second = report.rows_in / max(report.seconds, 1e-9)
@@ -95,12 +95,12 @@ def plan_topics(
     max_rows: int = 5_000_000,
     batch_rows: int = 1_000_000,
 ) -> Plan:
-    """Plan one run, and tell once of offsets that were deleted before they were read; `gaps` keeps them.
+    """Plan one run. Offsets that were deleted unread are alerted once and stored in the table `gaps`.
 
     Args:
         connection: how to reach the cluster.
-        topics: their names.
-        lake: where the tables are.
+        topics: the names of the topics.
+        lake: holds the tables.
         max_rows: the most offsets of the run.
         batch_rows: the most offsets of a batch.
     """
@@ -110,7 +110,7 @@ def plan_topics(
 
 
 def report_gaps(lake: Lake, gaps: Sequence[Gap]) -> None:
-    """Write gaps to the table `gaps`, and tell the alerts of those that are new."""
+    """Write gaps to the table `gaps`, and log an alert for each new gap."""
     for gap in gaps:
         row = {name: value for name, value in asdict(gap).items() if name in GAPS_SCHEMA.names}
         row |= {"start_offset": gap.start, "end_offset": gap.end, "noticed_at": datetime.now(UTC)}
@@ -119,16 +119,16 @@ def report_gaps(lake: Lake, gaps: Sequence[Gap]) -> None:
 
 
 def ingest_range(span: OffsetRange, settings: Drain) -> list[BatchReport]:
-    """Bring the tables to where a range ends, exactly once whoever else tries and whatever dies when.
+    """Ingest a range exactly once, even if other runs ingest it at the same time or a run is killed.
 
-    Where it begins, the tables say: another run may have cut the partition into other ranges meanwhile, and
-    what that one took in, or began, is not for this one to cut anew.
+    The tables say where the range starts now. Another run may have cut the partition into other ranges
+    meanwhile. The ranges that it ingested or began stay as they are.
 
     Returns:
-        What became of it: one batch, but where another run was about it too.
+        The reports: one batch, or several batches if another run worked on the range, too.
 
     Raises:
-        KafkaSourceError: it cannot be read, or its dead letters cannot be sent; nothing was committed.
+        KafkaSourceError: the range cannot be read, or its dead letters cannot be sent; nothing was committed.
         LastaisleError: see `take_in`.
     """
     lake, job, reports = settings.job.lake, settings.job, []
@@ -147,7 +147,7 @@ def ingest_range(span: OffsetRange, settings: Drain) -> list[BatchReport]:
 
 
 def _left_of(span: OffsetRange, lake: Lake) -> OffsetRange | None:
-    """Return what of a range the tables lack, with the end that a run planned which has begun it."""
+    """Return the part of a range that the tables lack; a run that began it has fixed its end."""
     reached = lake.stamp(BATCHES, span.app_id)
     start = span.start if reached is None else reached
     if start >= span.end:
@@ -162,10 +162,10 @@ def _take_in(span: OffsetRange, settings: Drain) -> BatchReport:
 
 
 def _batch_of(span: OffsetRange, settings: Drain) -> Batch:
-    """Name a range as a batch.
+    """Describe a range as a batch.
 
-    The commits of raw_events and batches carry the offset it ends at, under the partition's name; that of
-    quarantine carries the planned end, so that a killed range is read again with that very end.
+    The commits of raw_events and batches carry the end offset under the name of the partition. The commit of
+    quarantine carries the planned end, so that the range of a killed run is read again with the same end.
     """
     name = settings.job.form.name
     return Batch(
@@ -179,12 +179,12 @@ def _batch_of(span: OffsetRange, settings: Drain) -> Batch:
 
 
 def source_name(format_name: str, topic: str) -> str:
-    """Return how the table batches names a topic as a source."""
+    """Return the name of a topic as a source in the table batches."""
     return f"{format_name} kafka topic {topic}"
 
 
 class _Reading:
-    """The lines of a range, and what has to be told of it before its commits."""
+    """The lines of a range, and the unreadable messages that are reported before its commits."""
 
     def __init__(self, span: OffsetRange, settings: Drain) -> None:
         self.span = span
@@ -202,7 +202,7 @@ class _Reading:
             yield lines
 
     def finish(self) -> None:
-        """Send the dead letters and tell of gaps: before the commits, since after them nobody comes back."""
+        """Send dead letters and report gaps before the commits: after them the range is not read again."""
         report_gaps(self.settings.job.lake, self.read.gaps)
         if self.settings.dead_letters:
             send_dead_letters(self.settings.connection, self.span, self.poison)

@@ -1,4 +1,4 @@
-"""How far ingestion is behind: per partition, in messages and in time."""
+"""The lag of ingestion: for each partition, in messages and in time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 import pyarrow as pa
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaException, TopicPartition
 
 from lastaisle.ingest.kafka.client import TIMEOUT_SECONDS, watermarks
 from lastaisle.ingest.kafka.ranges import Watermarks
@@ -30,18 +31,18 @@ LAG_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class PartitionLag:
-    """How far one partition is behind.
+    """The lag of one partition.
 
     Attributes:
-        measured_at: when.
-        topic: its topic.
-        partition: its number.
-        committed: the offset after the last one ingested; None if none was.
-        end: the offset after the newest one.
-        lag: offsets that wait. Some may hold no message.
-        lost: offsets that were deleted before they were ingested.
-        oldest_seconds: age of the oldest message that waits, by its own timestamp; None if none waits or it
-            has none.
+        measured_at: the time of the measurement.
+        topic: the topic.
+        partition: the number of the partition.
+        committed: the offset after the last ingested offset; None if nothing was ingested.
+        end: the offset after the newest offset.
+        lag: the waiting offsets. Some of them may hold no message.
+        lost: the offsets that were deleted before they were ingested.
+        oldest_seconds: the age of the oldest waiting message, by its own timestamp. None if no message waits,
+            or if the message has no timestamp.
     """
 
     measured_at: datetime
@@ -62,21 +63,21 @@ def measure_lag(
     now: datetime | None = None,
     timeout: float = TIMEOUT_SECONDS,
 ) -> list[PartitionLag]:
-    """Compare what the brokers hold with what the tables have.
+    """Compare the offsets of the brokers with the offsets of the tables.
 
     Args:
         connection: how to reach the cluster.
         topics: the topics.
-        committed: by app_id, the offset after the last one ingested.
-        now: the time, aware; the clock's by default.
+        committed: by app_id, the offset after the last ingested offset.
+        now: the time, with a time zone; the current time by default.
         timeout: seconds to wait for an answer.
 
     Raises:
         KafkaSourceError: see `watermarks`.
     """
-    found = watermarks(connection, topics, timeout=timeout)
+    partitions = watermarks(connection, topics, timeout=timeout)
     now = (now or datetime.now(UTC)).astimezone(UTC)
-    waiting = {marks: max(committed.get(marks.app_id, marks.low), marks.low) for marks in found}
+    waiting = {marks: max(committed.get(marks.app_id, marks.low), marks.low) for marks in partitions}
     oldest = _timestamps(
         connection, {marks: begin for marks, begin in waiting.items() if begin < marks.end}, timeout
     )
@@ -103,11 +104,9 @@ def lag_table(rows: Iterable[PartitionLag]) -> pa.Table:
 def _timestamps(
     connection: KafkaConnection, positions: Mapping[Watermarks, int], timeout: float
 ) -> dict[Watermarks, float]:
-    """Return when the first message from each position on was written, in seconds since 1970."""
-    from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaException, TopicPartition
-
+    """Return the timestamp of the first message from each position on, in seconds since 1970."""
     places = {(marks.topic, marks.partition): marks for marks in positions}
-    found: dict[Watermarks, float] = {}
+    timestamps: dict[Watermarks, float] = {}
     consumer = connection.consumer()
     deadline = time.monotonic() + timeout
     try:
@@ -120,9 +119,9 @@ def _timestamps(
                 consumer.incremental_unassign([TopicPartition(marks.topic, marks.partition)])
                 kind, milliseconds = message.timestamp()
                 if not message.error() and kind != TIMESTAMP_NOT_AVAILABLE:
-                    found[marks] = milliseconds / 1000
+                    timestamps[marks] = milliseconds / 1000
     except KafkaException as error:
         raise KafkaSourceError(f"cannot read from {connection.servers}: {error.args[0]}") from error
     finally:
         consumer.close()
-    return found
+    return timestamps

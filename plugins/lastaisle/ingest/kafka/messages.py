@@ -1,19 +1,17 @@
-"""The messages of one range of offsets, whole and in order, or a clear error."""
+"""Read the messages of one range of offsets, completely and in order, or raise a clear error."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from lastaisle.ingest.kafka.ranges import Gap, OffsetRange
 from lastaisle.kafka.connection import KafkaConnection, Trouble
 from lastaisle.kafka.errors import KafkaSourceError, OffsetsWentBackError
 
-if TYPE_CHECKING:
-    from confluent_kafka import Consumer, Message, TopicPartition
-
-ASK = 20_000  # messages a call: more are no faster, and wait longer at the end
+ASK = 20_000  # messages a call: more are no faster, and the last call waits longer
 BYTES = 16 << 20  # of values a batch
 POLL_SECONDS = 0.1
 STALL_SECONDS = 30.0
@@ -23,17 +21,17 @@ _FEWEST = 16
 class RangeMessages:
     """Reads a range once, as lists of messages.
 
-    Offsets that Kafka does not give (compacted away, markers of transactions, messages of aborted ones) are
-    passed over: the end of the range is known by a message at or after it, or by the end of the partition.
+    Offsets without a message (compacted, markers of transactions, messages of aborted transactions) are
+    skipped. The range is complete when a message at or after its end arrives, or when the partition ends.
 
     Args:
         connection: how to reach the cluster.
-        span: what to read.
-        stall_seconds: how long to wait without any news.
+        span: the range to read.
+        stall_seconds: how long to wait without progress.
 
     Attributes:
-        rows: messages given so far.
-        gaps: offsets that the brokers deleted since the range was planned.
+        rows: the number of messages read so far.
+        gaps: the offsets that the brokers deleted since the range was planned.
     """
 
     def __init__(
@@ -48,15 +46,13 @@ class RangeMessages:
         self._trouble = Trouble()
 
     def __iter__(self) -> Iterator[list[Message]]:
-        """Yield the messages; nothing more can go wrong with the range once this has ended.
+        """Yield the messages; when the iteration ends without an error, the range is complete.
 
         Raises:
-            KafkaSourceError: no progress within `stall_seconds`, a refused login, a topic that is gone or is
-                another one of the same name.
+            KafkaSourceError: no progress within `stall_seconds`, a refused login, a deleted topic, or another
+                topic of the same name.
             OffsetsWentBackError: the partition ends before the range does.
         """
-        from confluent_kafka import KafkaException
-
         try:
             consumer = self.connection.consumer(self._trouble)
         except KafkaException as error:
@@ -70,8 +66,8 @@ class RangeMessages:
             consumer.close()
 
     def _drain(self, consumer: Consumer) -> Iterator[list[Message]]:
-        news = time.monotonic()
-        ask = _FEWEST  # nothing is known yet of how large they are
+        progressed_at = time.monotonic()
+        ask = _FEWEST  # the size of the messages is not known yet
         while self._next < self.span.end:
             given = consumer.consume(min(ask, self.span.end - self._next), POLL_SECONDS)
             before = self._next
@@ -81,12 +77,12 @@ class RangeMessages:
                 ask = _next_ask(messages)
                 yield messages
             if messages or self._next > before:
-                news = time.monotonic()
-            elif self._trouble.refused or time.monotonic() - news > self.stall_seconds:
+                progressed_at = time.monotonic()
+            elif self._trouble.refused or time.monotonic() - progressed_at > self.stall_seconds:
                 raise self._broken(self._trouble.text or "the brokers gave nothing")
 
     def _sort_out(self, consumer: Consumer, given: list[Message]) -> list[Message]:
-        """Return the messages of the range, and move on behind what was given."""
+        """Return the messages of the range, and move the position behind the received messages."""
         messages = given
         events: list[Message] = []
         if given and any(map(type(given[0]).error, given)):
@@ -114,7 +110,7 @@ class RangeMessages:
             raise self._broken(error.str())
 
     def _skip_deleted(self, consumer: Consumer) -> None:
-        """Go on at the oldest offset that is left, noting those that were deleted."""
+        """Continue at the oldest offset that is left, and record the deleted offsets as a gap."""
         span = self.span
         low, high = consumer.get_watermark_offsets(_position(span, self._next), timeout=self.stall_seconds)
         if self._next > high:
@@ -141,13 +137,11 @@ class RangeMessages:
 
 
 def _next_ask(messages: list[Message]) -> int:
-    """Return how many messages to ask for, so that large ones do not fill the memory."""
+    """Return how many messages to request, so that large messages do not fill the memory."""
     sample = messages[:: max(1, len(messages) // 16)]
     mean = sum(len(message) for message in sample) // len(sample)
     return max(_FEWEST, min(ASK, BYTES // max(1, mean)))
 
 
 def _position(span: OffsetRange, offset: int) -> TopicPartition:
-    from confluent_kafka import TopicPartition
-
     return TopicPartition(span.topic, span.partition, offset)

@@ -1,4 +1,4 @@
-"""Messages to lines: JSON and text as they are, Avro by its schema, anything else with the reason why not."""
+"""Turn messages into lines: JSON and text unchanged, Avro by its schema, other messages with a reason."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _TEXT_TYPES = ("application/json", "application/x-ndjson", "text/", "application
 
 
 class Decoder:
-    """Turns messages into payloads and reasons, in bulk wherever messages are plain text.
+    """Turns messages into payloads and reasons; plain text is handled in bulk.
 
     Reasons: tombstone (a message without a value), not_utf8, line_too_long, several_lines (text that is no
     JSON), contract_version_unknown (header contract-version has another major version), content_type_unknown
-    (header content-type), avro_schema_unknown, avro_undecodable. Such a row keeps a printable beginning of
-    its message.
+    (header content-type), avro_schema_unknown, avro_undecodable. The payload of such a row is the printable
+    beginning of its message.
 
     Args:
-        contract_version: the version of the contract by which rows are judged.
-        schemas: those of Avro messages.
+        contract_version: the version of the contract that judges the rows.
+        schemas: the schemas of Avro messages.
     """
 
     def __init__(self, contract_version: str | None = None, schemas: AvroSchemas | None = None) -> None:
@@ -59,12 +59,12 @@ class Decoder:
     def _decode_one(self, value: bytes | None, headers: Headers) -> tuple[str, str | None]:
         if value is None:
             return "", "tombstone"
-        told = {name.lower(): _text(given) for name, given in dict(headers or {}).items()}
-        version = told.get(CONTRACT_VERSION)
+        by_name = {name.lower(): _text(given) for name, given in dict(headers or {}).items()}
+        version = by_name.get(CONTRACT_VERSION)
         if version is not None and self.major is not None and version.split(".")[0].strip() != self.major:
             return printable(value), "contract_version_unknown"
         try:
-            return self._line(value, told.get(CONTENT_TYPE, "").lower(), told.get(SCHEMA))
+            return self._line(value, by_name.get(CONTENT_TYPE, "").lower(), by_name.get(SCHEMA))
         except AvroError as error:
             return printable(value), str(error)
         except UnicodeDecodeError:
@@ -90,7 +90,7 @@ class Decoder:
 
 
 def printable(value: bytes) -> str:
-    """Return the beginning of any bytes as text, with escapes for what is none."""
+    """Return the beginning of any bytes as text, with escapes for bytes that are no UTF-8."""
     return value[:PAYLOAD_BYTES].decode("utf-8", "backslashreplace").replace("\0", "\\x00")
 
 
@@ -102,7 +102,7 @@ def _as_text(array: pa.BinaryArray) -> pa.StringArray | None:
 
 
 def _odd_rows(array: pa.BinaryArray) -> list[int]:
-    """Return the rows that are no single line as they stand: few, or all of a batch of Avro."""
+    """Return the rows that are not a single line of text: usually few, or all rows of a batch of Avro."""
     data = np.frombuffer(array.buffers()[2] or b"", np.uint8)
     offsets = np.frombuffer(array.buffers()[1], np.int32)
     if not len(data):

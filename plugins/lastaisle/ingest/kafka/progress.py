@@ -1,4 +1,4 @@
-"""How far the tables are: the offsets that travelled in the same Delta commits as the rows."""
+"""The ingested offsets of each partition; the Delta commits of the rows hold them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lastaisle.lake.tables import BATCHES, QUARANTINE
 
 
 def committed_offsets(lake: Lake, marks: Iterable[Watermarks]) -> dict[str, int]:
-    """Return, by app_id, the offset after the last one of each partition that was ingested.
+    """Return, by app_id, the offset after the last ingested offset of each partition.
 
-    It is the version of the transaction that the last commit of batches left under the app_id.
+    It is the transaction version that the last commit of the table batches wrote under the app_id.
     """
     return _versions(lake, BATCHES, [one.app_id for one in marks])
 
@@ -22,7 +22,7 @@ def committed_offsets(lake: Lake, marks: Iterable[Watermarks]) -> dict[str, int]
 def started_batches(lake: Lake, marks: Iterable[Watermarks], committed: Mapping[str, int]) -> dict[str, int]:
     """Return, by the key of a range, the planned end of each batch that was begun and not finished.
 
-    A batch begins with its commit of quarantine, which leaves its end under the range's key.
+    A batch begins with its commit of quarantine, which writes the planned end under the key of the range.
     """
     keys = [range_key(one.app_id, committed.get(one.app_id, one.low)) for one in marks]
     return _versions(lake, QUARANTINE, keys)
@@ -36,18 +36,18 @@ def plan_run(
     max_rows: int = 5_000_000,
     batch_rows: int = 1_000_000,
 ) -> Plan:
-    """Plan what one run reads, from what the brokers hold and what the tables have.
+    """Plan the ranges of one run, from the offsets of the brokers and of the tables.
 
     Args:
         connection: how to reach the cluster.
         topics: the topics.
-        lake: where the tables are.
+        lake: holds the tables.
         max_rows: the most offsets of the run.
         batch_rows: the most offsets of a batch.
 
     Raises:
-        KafkaSourceError: the cluster cannot be reached, or a topic is not there.
-        OffsetsWentBackError: a partition ends before what was ingested.
+        KafkaSourceError: the cluster cannot be reached, or a topic does not exist.
+        OffsetsWentBackError: a partition ends before the last ingested offset.
     """
     marks = watermarks(connection, topics)
     committed = committed_offsets(lake, marks)
@@ -59,5 +59,5 @@ def _versions(lake: Lake, name: str, app_ids: Iterable[str]) -> dict[str, int]:
     table = lake.table(name)
     if table is None:
         return {}
-    found = {app_id: table.transaction_version(app_id) for app_id in app_ids}
-    return {app_id: int(version) for app_id, version in found.items() if version is not None}
+    versions = {app_id: table.transaction_version(app_id) for app_id in app_ids}
+    return {app_id: int(version) for app_id, version in versions.items() if version is not None}

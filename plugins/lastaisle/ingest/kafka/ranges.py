@@ -1,4 +1,4 @@
-"""Which offsets to read next: plain arithmetic on what the brokers hold and what the tables have."""
+"""Plan which offsets to read next, from the offsets of the brokers and of the tables."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from lastaisle.kafka.errors import OffsetsWentBackError
 
 @dataclass(frozen=True, order=True)
 class Partition:
-    """One partition of one incarnation of a topic.
+    """One partition of one topic; a topic that was deleted and created again is another topic.
 
     Attributes:
         cluster: the cluster's id.
         topic: the topic's name.
-        topic_id: what Kafka made anew when the topic was: a topic of the same name is another one.
+        topic_id: the id that Kafka gave the topic at its creation. A later topic of that name has another.
         partition: its number.
     """
 
@@ -27,7 +27,7 @@ class Partition:
 
     @property
     def app_id(self) -> str:
-        """The name under which the tables keep how far it was ingested."""
+        """The name under which the tables keep the ingested offset of the partition."""
         return f"kafka/{self.cluster}/{self.topic_id}/{self.partition}"
 
     def __str__(self) -> str:
@@ -36,11 +36,11 @@ class Partition:
 
 @dataclass(frozen=True, order=True)
 class Watermarks(Partition):
-    """What the brokers hold of a partition: offsets from `low`, up to but without `end`.
+    """The offsets that the brokers hold of a partition: from `low`, up to but without `end`.
 
     Attributes:
-        low: the oldest offset that was not deleted yet.
-        end: the offset after the newest one whose transaction is decided.
+        low: the oldest offset that is not deleted.
+        end: the offset after the newest offset whose transaction is decided.
     """
 
     low: int
@@ -56,17 +56,17 @@ class OffsetRange(Partition):
 
     @property
     def key(self) -> str:
-        """The name of this range's beginning, under which a started batch keeps its planned end."""
+        """The name of the start of this range; a started batch keeps its planned end under it."""
         return range_key(self.app_id, self.start)
 
     @property
     def batch_id(self) -> str:
-        """16 hex characters that the same beginning always gives, whatever end is planned."""
+        """16 hex characters made from the start of the range; the planned end does not matter."""
         return hashlib.sha256(self.key.encode()).hexdigest()[:16]
 
     @property
     def url(self) -> str:
-        """What the tables name as the rows' source."""
+        """The address of the rows, as the tables name it."""
         return f"kafka://{self.cluster}/{self.topic}/{self.partition}?start={self.start}&end={self.end}"
 
     def __len__(self) -> int:
@@ -82,7 +82,7 @@ class Gap(Partition):
 
     @property
     def key(self) -> str:
-        """A name by which the same loss is told once, however often it is seen."""
+        """The name of the gap; it is reported once under this name, however often it is noticed."""
         return f"{self.app_id}/{self.start}-{self.end}"
 
     def __len__(self) -> int:
@@ -97,13 +97,13 @@ class Gap(Partition):
 
 @dataclass(frozen=True)
 class Plan:
-    """What one run reads.
+    """The ranges that one run reads.
 
     Attributes:
-        ranges: by partition; those of one partition follow one another and are to be ingested in that order.
-        gaps: what can no longer be read.
-        lag: by app_id, the offsets not ingested yet that can still be read.
-        left: offsets that this run leaves to the next.
+        ranges: by partition. The ranges of one partition are consecutive and must be ingested in that order.
+        gaps: the offsets that can no longer be read.
+        lag: by app_id, the number of readable offsets that are not ingested yet.
+        left: the number of offsets that this run leaves to the next run.
     """
 
     ranges: tuple[OffsetRange, ...] = ()
@@ -112,7 +112,7 @@ class Plan:
     left: int = 0
 
     def by_partition(self) -> list[list[OffsetRange]]:
-        """Return the ranges as one list a partition: the lists may run side by side."""
+        """Return the ranges as one list a partition; the lists may be ingested in parallel."""
         chains: dict[str, list[OffsetRange]] = {}
         for one in self.ranges:
             chains.setdefault(one.app_id, []).append(one)
@@ -120,7 +120,7 @@ class Plan:
 
 
 def range_key(app_id: str, start: int) -> str:
-    """Return the name of the range of a partition that begins at an offset."""
+    """Return the name of the range of a partition that starts at an offset."""
     return f"{app_id}@{start}"
 
 
@@ -132,21 +132,22 @@ def plan(
     max_rows: int = 5_000_000,
     batch_rows: int = 1_000_000,
 ) -> Plan:
-    """Decide what to read, so that the same tables and brokers always give the same ranges.
+    """Decide which ranges to read; the same tables and brokers always give the same ranges.
 
-    A partition begins where the tables say, or at its oldest offset if they say nothing: so does one that was
-    added later. What a run may read is shared evenly; what a short partition leaves goes to the others.
+    A partition is read from its ingested offset on, or from its oldest offset if the tables have none, as for
+    a new partition. The offsets of a run are shared evenly. The rest of a short partition's share goes to the
+    other partitions.
 
     Args:
-        watermarks: what the brokers hold.
-        committed: by app_id, the offset after the last one ingested.
+        watermarks: the offsets that the brokers hold.
+        committed: by app_id, the offset after the last ingested offset.
         started: by the key of a range, the end of a batch that was begun and not finished. That batch is
-            planned with this very end again, whole, even if its rows were deleted meanwhile.
+            planned again with the same end, even if its rows were deleted meanwhile.
         max_rows: the most offsets of a run; a started batch may exceed it.
         batch_rows: the most offsets of a new batch.
 
     Raises:
-        OffsetsWentBackError: a partition ends before what was committed or started.
+        OffsetsWentBackError: a partition ends before a committed or started offset.
         ValueError: a bound below 1.
     """
     if max_rows < 1 or batch_rows < 1:
@@ -167,10 +168,10 @@ def plan(
 
 
 def share(wanted: Sequence[int], total: int) -> list[int]:
-    """Share a total evenly among those who want it, nobody getting more than wanted.
+    """Share a total evenly among several demands; no share is larger than its demand.
 
     Returns:
-        One number each, whose sum is the smaller of the total and of all that was wanted.
+        One share for each demand. Their sum is the total or the sum of the demands, whichever is smaller.
     """
     shares = [0] * len(wanted)
     by_need = sorted(range(len(wanted)), key=lambda index: wanted[index])
@@ -182,11 +183,11 @@ def share(wanted: Sequence[int], total: int) -> list[int]:
 
 @dataclass(frozen=True)
 class _Waiting:
-    """What waits in one partition.
+    """The offsets that wait in one partition.
 
     Attributes:
-        marks: what the brokers hold of it.
-        start: where new ranges begin.
+        marks: the offsets that the brokers hold.
+        start: the start of new ranges.
         redo: a range that was begun and not finished.
         gaps: what was deleted before it was read.
         lag: offsets not ingested yet that can still be read.
@@ -200,10 +201,10 @@ class _Waiting:
 
     @classmethod
     def of(cls, marks: Watermarks, committed: Mapping[str, int], started: Mapping[str, int]) -> _Waiting:
-        """Compare what the brokers hold with what the tables have."""
+        """Compare the offsets of the brokers with the offsets of the tables."""
         begin = committed.get(marks.app_id)
         if begin is None:
-            # A first batch that was begun is known by its start, which the brokers may have deleted since.
+            # The key of a started first batch names its start, which the brokers may have deleted since.
             known = [int(key.rpartition("@")[2]) for key in started if key.startswith(f"{marks.app_id}@")]
             begin = min(known, default=marks.low)
         redo_end = started.get(range_key(marks.app_id, begin))
@@ -212,15 +213,15 @@ class _Waiting:
             raise OffsetsWentBackError(
                 f"{marks.topic}/{marks.partition} ends at offset {marks.end}, but {reached} was reached"
                 " before: the brokers lost its newest messages (an unclean leader election, a restored"
-                f" backup). Nothing was read. The tables keep its offsets under {marks.app_id}: make the"
-                " topic anew, or wait until it ends beyond that offset"
+                f" backup). Nothing was read. The tables keep its offsets under {marks.app_id}: create the"
+                " topic again, or wait until it ends beyond that offset"
             )
         redo = None if redo_end is None else OffsetRange(*_identity(marks), begin, redo_end)
         lost = _lost(marks, begin, redo_end)
         return cls(marks, max(reached, marks.low), redo, lost, marks.end - max(begin, marks.low))
 
     def split(self, rows: int, batch_rows: int, started: Mapping[str, int]) -> Iterator[OffsetRange]:
-        """Yield new ranges of so many rows in all; one that was begun keeps its end."""
+        """Yield new ranges of this many rows in all; a range that was begun keeps its end."""
         begin, stop = self.start, self.start + rows
         while begin < stop:
             end = started.get(range_key(self.marks.app_id, begin), min(begin + batch_rows, stop))
@@ -229,7 +230,7 @@ class _Waiting:
 
 
 def _lost(marks: Watermarks, begin: int, redo_end: int | None) -> tuple[Gap, ...]:
-    """Return what was deleted, cut where a batch that was begun ends."""
+    """Return the deleted offsets, cut at the end of a batch that was begun."""
     if begin >= marks.low:
         return ()
     cut = marks.low if redo_end is None else min(redo_end, marks.low)

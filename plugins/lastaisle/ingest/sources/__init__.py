@@ -6,7 +6,7 @@ from lastaisle.errors import SourceError
 from lastaisle.ingest.sources import canonical, otto, rees46, retailrocket, segment, taobao, yoochoose
 from lastaisle.ingest.sources.adapter import Adapter
 
-_ADAPTERS = {
+_ADAPTERS: dict[str, Adapter] = {
     module.ADAPTER.name: module.ADAPTER
     for module in (canonical, segment, yoochoose, taobao, rees46, retailrocket, otto)
 }
@@ -17,7 +17,7 @@ def adapter(name: str) -> Adapter:
     """Return the adapter of a format.
 
     Raises:
-        SourceError: an unknown format, naming those known.
+        SourceError: the format is unknown; the message names the known formats.
     """
     if name not in _ADAPTERS:
         raise SourceError(f"there is no format {name!r}; formats are {', '.join(ADAPTERS)}")

@@ -1,4 +1,4 @@
-"""What an adapter is: one SELECT from lines of text to rows of canonical fields, still as text."""
+"""An adapter: one SELECT from lines of text to rows of canonical fields, still as text."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ ONE_ROW = "SELECT *, 0 AS sub_row FROM lines"
 
 @dataclass(frozen=True)
 class Adapter:
-    """How one format of logs becomes canonical fields.
+    """The translation of one log format into canonical fields.
 
     Attributes:
-        name: what --format takes.
-        fields: the SQL of each canonical field that the format has, as text, over the columns of `prepare`;
-            or a function from the contract to that.
-        prepare: a SELECT over `lines` (source_row, line, text, reason, payload) which parses a line and adds
-            sub_row; `text` is the line with its end, which costs nothing to make. It gives one row with
-            sub_row 0 for every line, and more for the further events of that line.
-        malformed: SQL that names what is wrong with a line as a whole, or NULL.
-        header: regular expression of a first line that is no event.
-        keys: where a line is one JSON object whose fields the contract names, a function from the contract to
-            those names: others are told of, since their values go nowhere.
+        name: the value of --format.
+        fields: the SQL of each canonical field of the format, as text, over the columns of `prepare`; or a
+            function that returns these for a contract.
+        prepare: a SELECT over `lines` (source_row, line, text, reason, payload) that parses a line and adds
+            sub_row. `text` is the line with its line end; it is not copied. Every line gives one row with
+            sub_row 0; further events of the line give further rows.
+        malformed: SQL that returns the reason why a line as a whole is unusable, or NULL.
+        header: a regular expression for a first line that is no event.
+        keys: a function that returns the known field names for a contract, if a line is one JSON object with
+            the names of the contract. Other names are reported, since their values are not kept.
     """
 
     name: str
@@ -39,8 +39,8 @@ class Adapter:
         """Return the SELECT over the relation `lines` of `lastaisle.ingest.files.LINES`.
 
         Args:
-            contract: that of raw_events; its fields that the format lacks are NULL.
-            lines: the relation to read, once.
+            contract: the contract of raw_events; fields that the format does not have are NULL.
+            lines: the relation to read; it is read once.
 
         Returns:
             SQL with the columns source_row, sub_row, payload, malformed (text or NULL) and the fields as
@@ -65,12 +65,12 @@ FROM prepared"""
 
 
 def separated(separator: str) -> str:
-    """Return a `prepare` that splits a line into the list `f`; these formats know no quoting."""
+    """Return a `prepare` that splits a line into the list `f`; these formats have no quotes."""
     return f"SELECT *, 0 AS sub_row, string_split(line, '{separator}') AS f FROM lines"
 
 
 def columns_expected(*counts: int) -> str:
-    """Return a `malformed` for lines with another number of columns."""
+    """Return a `malformed` for lines whose number of columns is none of these."""
     allowed = ", ".join(map(str, counts))
     return f"CASE WHEN len(f) NOT IN ({allowed}) THEN 'wrong_number_of_columns' END"
 
@@ -79,26 +79,26 @@ def json_object(fields: str, *, keep: str = "*") -> str:
     """Return a `prepare` that parses a line of JSON into the struct `doc`.
 
     Args:
-        fields: the struct wanted, as json_transform has it; all leaves VARCHAR.
-        keep: the other columns wanted.
+        fields: the struct, in the notation of json_transform; every leaf is VARCHAR.
+        keep: the other columns to keep.
     """
     spec = fields.replace("'", "''")
-    # The cast stops what is no JSON: one error inside `try` makes it go through 2,048 rows one by one.
+    # The cast removes text that is no JSON: after one error, `try` evaluates 2,048 rows one by one.
     parsed = f"try(json_transform(TRY_CAST(text AS JSON), '{spec}'))"
     return f"SELECT {keep}, 0 AS sub_row, {parsed} AS doc FROM lines"
 
 
-#: A `malformed` for json_object: the transform gives NULL for what is no JSON, a struct of NULLs for a list.
+#: A `malformed` for json_object: the transform gives NULL for text that is no JSON, NULLs for a list.
 NOT_JSON = """CASE
     WHEN doc IS NULL AND NOT json_valid(text) THEN 'not_json'
     WHEN NOT starts_with(ltrim(text), '{') THEN 'not_an_object' END"""
 
 
 def epoch_text(text: str, per_second: int) -> str:
-    """Return SQL that writes a number since 1970 as a UTC time; any other text stays as it is.
+    """Return SQL that turns a number since 1970 into a UTC time; any other text stays unchanged.
 
     Args:
-        text: SQL of the text.
+        text: the SQL of the text.
         per_second: 1 for seconds (with a fraction or without), 1000 for milliseconds.
     """
     micros = f"(TRY_CAST({text} AS DECIMAL(24, 6)) * {1_000_000 // per_second})::BIGINT"
@@ -106,5 +106,5 @@ def epoch_text(text: str, per_second: int) -> str:
 
 
 def content_id(*parts: str) -> str:
-    """Return SQL of an event id made from what the row says, so that the same row again has the same id."""
+    """Return the SQL of an event id made from the content of the row, so the same row has the same id."""
     return f"md5(concat_ws(chr(31), {', '.join(parts)}))"

@@ -1,7 +1,7 @@
 """Canonical JSON Lines: every field of the raw_events contract at its own jsonPath.
 
-The contract alone lists the fields. DuckDB's reader is lenient where JSON is strict: NaN as a number and a
-comma before a closing brace are accepted here and judged by the contract's rules.
+Only the contract lists the fields. DuckDB's reader accepts more than JSON: NaN as a number, and a comma
+before a closing brace. The rules of the contract judge such values.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from lastaisle.ingest.sources.adapter import NOT_JSON, Adapter, json_object
 
 
 def _prepare(contract: Contract) -> str:
-    """Return the parse of what the contract knows."""
+    """Return the SELECT that parses the fields of the contract."""
     return json_object(json.dumps(_keys(contract)))
 
 
 def _keys(contract: Contract) -> dict[str, Any]:
-    """Return a struct with every jsonPath of the contract, and each field flat beside it."""
+    """Return a struct with every jsonPath of the contract, and with each field on its top level."""
     spec: dict[str, Any] = {}
     for field in contract.fields:
         *folders, leaf = _steps(field.json_path)
@@ -32,7 +32,7 @@ def _keys(contract: Contract) -> dict[str, Any]:
 
 
 def _fields(contract: Contract) -> Mapping[str, str]:
-    """Read a field at its jsonPath, or flat by its name as a Parquet file has it."""
+    """Read a field at its jsonPath, or by its name on the top level, as in a Parquet file."""
     return {
         field.name: f"coalesce({'.'.join(('doc', *_steps(field.json_path)))}, doc.{field.name})"
         if field.json_path != f"$.{field.name}"

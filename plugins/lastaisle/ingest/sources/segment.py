@@ -1,11 +1,11 @@
-"""Segment's e-commerce spec: track and page calls, one JSON object a line, as Segment writes them to storage.
+"""Segment's e-commerce spec: track and page calls, one JSON object a line, as Segment stores them.
 
 Product Viewed and Product Clicked are views; Product Added and Product Removed change the cart; Cart Viewed,
 Product List Viewed, Products Searched and page or screen calls are page views; Checkout Started and Order
 Completed give one row for each of their products, with the event id <messageId>:<position>. Other calls and
 events keep their own name, which the contract's rule on event_type refuses. The user is userId, else
-anonymousId; sessions are derived by a gap unless the call names one. The country is the locale's where the
-call names none.
+anonymousId. Sessions are derived by a gap, unless the call names a session. The country is the country of the
+locale, unless the call names a country.
 """
 
 from __future__ import annotations

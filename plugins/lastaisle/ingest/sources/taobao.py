@@ -1,8 +1,8 @@
 """Taobao UserBehavior: user, item, category, behaviour, unix time, comma-separated.
 
-pv and fav are views (a favourite is a look that says more, and the canonical events have no word for it),
-cart is an addition, buy an order of one item; the order id is made from user and second, so items bought
-together share it. There are no sessions: they are derived by a gap.
+pv and fav are views (the canonical events have no type for a favourite). cart is an addition. buy is an order
+of one item. The order id is made from user and second, so items bought together share it. The log has no
+sessions; they are derived by a gap.
 """
 
 from __future__ import annotations

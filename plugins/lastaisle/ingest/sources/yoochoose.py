@@ -1,6 +1,7 @@
 """YooChoose clicks (RecSys Challenge 2015): session, item, time, tab-separated; every row is a view.
 
-Also the challenge's own clicks.dat: session, ISO time, item, category, comma-separated. There are no users.
+The adapter also reads clicks.dat of the challenge: session, ISO time, item, category, comma-separated.
+The logs have no users.
 """
 
 from __future__ import annotations

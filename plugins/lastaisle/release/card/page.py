@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
-from markupsafe import Markup
 
 from lastaisle.evaluation.plots import comparison, png, slice_bars
 from lastaisle.release.card.card import model_card, short_description
@@ -49,7 +48,7 @@ def card_page(title: str, markdown: str, images: Mapping[str, bytes]) -> str:
         undefined=StrictUndefined,
     )
     page = environment.get_template("model_card.html.j2")
-    return page.render(title=title, body=Markup(body))
+    return page.render(title=title, body=body)
 
 
 def log_card(
@@ -71,8 +70,8 @@ def log_card(
         "../plots/comparison.png": png(comparison(report)),
         "../plots/slices.png": png(slice_bars(report)),
     }
-    registry.client.log_text(run_id, card, MARKDOWN)
-    registry.client.log_text(run_id, card_page(facts.title, card, images), PAGE)
+    registry.log_text(run_id, card, MARKDOWN)
+    registry.log_text(run_id, card_page(facts.title, card, images), PAGE)
     registry.set_version_tags(version, {TAG: f"runs:/{run_id}/{PAGE}"})
     page = f"#/experiments/{registry.experiment_id}/runs/{run_id}/artifacts/{PAGE}"
     registry.describe_version(version, f"{short_description(facts)}\n\n[Model card]({page})")

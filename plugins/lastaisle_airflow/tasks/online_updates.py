@@ -1,25 +1,31 @@
-"""What the task of `update_online` does."""
+"""The task of `update_online`."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import Any
 
+from airflow.sdk import task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.defaults import TRAINING_POOL
 from lastaisle_airflow.runtime.partitions import interval, partition_of
 from lastaisle_airflow.runtime.stores import open_lake
+
+# The task imports the pipeline inside its function: nothing heavy may be loaded before a worker forks.
 
 log = logging.getLogger(__name__)
 
 
-def update(context: Mapping[str, Any]) -> dict[str, Any]:
+# In the training pool, which has one slot: the learning takes one core, but packing the model loads
+# TensorFlow, and no training may replace the champion meanwhile.
+@task(pool=TRAINING_POOL)
+def learn_sessions(*, dag_run: Any = None) -> dict[str, Any]:
     """Learn the sessions that ended before the end of the run's partition; return the report.
 
     Raises:
-        AirflowSkipException: no champion, or one that cannot learn online.
+        AirflowSkipException: there is no champion, or the champion's model cannot learn online.
     """
     from lastaisle.registry.registry import Registry
     from lastaisle.release.online import update_online
@@ -27,7 +33,7 @@ def update(context: Mapping[str, Any]) -> dict[str, Any]:
     from lastaisle.training.online import finished_until
     from models.recommender import ModelError
 
-    _, end = interval(partition_of(context))
+    _, end = interval(partition_of(dag_run))
     settings = Settings.from_env()
     lake, registry = open_lake(settings), Registry(settings)
     champion = current_champion(lake, registry)
@@ -35,8 +41,8 @@ def update(context: Mapping[str, Any]) -> dict[str, Any]:
         raise AirflowSkipException(f"{settings.registry.model_name} has no champion to update yet")
     try:
         report = update_online(champion, lake, registry, finished_until(lake, end))
-    except ModelError as cannot:
-        raise AirflowSkipException(str(cannot)) from cannot
-    sync_aliases(lake, registry)  # the champion may have moved meanwhile
+    except ModelError as cannot_learn:
+        raise AirflowSkipException(str(cannot_learn)) from cannot_learn
+    sync_aliases(lake, registry)  # another run may have moved the champion meanwhile
     log.info("%s", report)
     return report.to_dict()

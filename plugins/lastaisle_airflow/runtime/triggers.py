@@ -1,4 +1,4 @@
-"""The trigger that watches the control topic; it runs in the triggerer, so nothing heavy is imported."""
+"""The trigger that watches the control topic. It runs in the triggerer, so nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from lastaisle.kafka.control import read_control
 
 
 class ControlTrigger(KafkaSharedStreamTrigger):
-    """Fires once a message that tells of abandoned checkouts, and passes over all others.
+    """Fire once for each message about abandoned checkouts, and pass over all other messages.
 
-    One consumer stays in its group, and a message is committed when Airflow's database has the event of it: a
-    triggerer that dies loses none.
+    One consumer stays in its group. It commits a message after Airflow's database has the event: a triggerer
+    that dies loses no message.
     """
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what Airflow keeps of it: this class, and the arguments of the provider's."""
+        """Return the two parts that Airflow stores: the path of this class, and the provider's arguments."""
         return f"{type(self).__module__}.{type(self).__qualname__}", super().serialize()[1]
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
         """Turn messages, which anybody may have written, into events."""
         async for value in shared_stream:
-            said = read_control(value)
-            if said is not None:
-                yield TriggerEvent(said)  # type: ignore[no-untyped-call]
+            message = read_control(value)
+            if message is not None:
+                yield TriggerEvent(message)  # type: ignore[no-untyped-call]

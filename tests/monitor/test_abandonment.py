@@ -1,4 +1,4 @@
-"""Which checkouts count as abandoned, and that each is kept and told once, whatever dies when."""
+"""Which checkouts count as abandoned; each is recorded and sent once, after a kill at any moment."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 
 from lastaisle import cli
 from lastaisle.lake import Lake
-from lastaisle.sessions.abandonment import TOLD, detect, keep_new, mark, waiting
+from lastaisle.lake.errors import LakeConflictError
+from lastaisle.monitor.abandonment import ATTEMPTS, detect, record_new
+from lastaisle.sessions.abandonments import NOTIFIED, mark_done, pending_burst
 from lastaisle.settings import Settings
 
 NOON = datetime(2025, 10, 9, 12, tzinfo=UTC)
@@ -37,11 +39,11 @@ def write(lake, *events, key="batch"):
     lake.append("events", pa.Table.from_pylist(rows, schema=SCHEMA), key=key)
 
 
-def found(lake):
+def recorded(lake):
     return {row["session_id"]: row["reason"] for row in lake.scan("abandonments").to_pylist()}
 
 
-def test_what_counts_is_the_last_word_of_a_session(lake):
+def test_the_newest_checkout_event_of_a_session_decides(lake):
     write(
         lake,
         ("left", BEGUN, 0),
@@ -56,31 +58,31 @@ def test_what_counts_is_the_last_word_of_a_session(lake):
         ("left the second", LEFT, 2),
         ("looking", "item_viewed", 60),
     )
-    assert keep_new(lake, Settings.of()) == 3
-    assert found(lake) == {"left": "abandoned", "silent": "no_order", "left the second": "abandoned"}
+    assert record_new(lake, Settings.of()) == 3
+    assert recorded(lake) == {"left": "abandoned", "silent": "no_order", "left the second": "abandoned"}
 
 
-def test_time_is_told_by_events_and_not_by_the_clock(lake):
+def test_the_time_is_that_of_the_newest_event_and_not_of_the_clock(lake):
     write(lake, ("slow", BEGUN, 0), ("other", "item_viewed", 29))
-    assert keep_new(lake, Settings.of()) == 0
+    assert record_new(lake, Settings.of()) == 0
     write(lake, ("other", "item_viewed", 31), key="later")
-    assert keep_new(lake, Settings.of(abandoned_after_minutes=40)) == 0
-    assert keep_new(lake, Settings.of()) == 1
+    assert record_new(lake, Settings.of(abandoned_after_minutes=40)) == 0
+    assert record_new(lake, Settings.of()) == 1
 
 
-def test_each_session_is_kept_and_told_once(lake):
+def test_each_session_is_recorded_and_sent_once(lake):
     write(lake, ("a", LEFT, 0), ("b", LEFT, 70))
-    told = []
-    burst = detect(lake, Settings.of(), send=told.append)
+    sent = []
+    burst = detect(lake, Settings.of(), send=sent.append)
     assert (burst.sessions, dict(burst.reasons)) == (2, {"abandoned": 2})
-    assert detect(lake, Settings.of(), send=told.append) is None
+    assert detect(lake, Settings.of(), send=sent.append) is None
     write(lake, ("a", LEFT, 75), ("c", LEFT, 80), key="more")
-    assert detect(lake, Settings.of(), send=told.append).sessions == 1
-    assert [each.sessions for each in told] == [2, 1]
+    assert detect(lake, Settings.of(), send=sent.append).sessions == 1
+    assert [each.sessions for each in sent] == [2, 1]
     assert lake.scan("abandonments").num_rows == 3
 
 
-def test_what_could_not_be_told_is_told_by_the_next(lake):
+def test_a_burst_that_could_not_be_sent_is_sent_by_the_next_call(lake):
     write(lake, ("a", LEFT, 0))
 
     def refuse(burst):
@@ -89,9 +91,9 @@ def test_what_could_not_be_told_is_told_by_the_next(lake):
     with pytest.raises(ConnectionError):
         detect(lake, Settings.of(), send=refuse)
     write(lake, ("b", LEFT, 1), key="more")
-    told = []
-    assert detect(lake, Settings.of(), send=told.append).sessions == 2, "one message for both bursts"
-    assert len(told[0].names) == 2
+    sent = []
+    assert detect(lake, Settings.of(), send=sent.append).sessions == 2, "one message for both bursts"
+    assert len(sent[0].names) == 2
     assert lake.scan("abandonments").num_rows == 2
 
 
@@ -108,21 +110,21 @@ def test_a_message_names_no_person_no_session_and_no_moment(lake):
 
 def test_a_burst_is_refreshed_once(lake):
     write(lake, ("a", LEFT, 0), ("b", LEFT, 1))
-    told = detect(lake, Settings.of())
-    assert waiting(lake, TOLD) is None
-    burst = waiting(lake, "refreshed")
-    assert burst.names == told.names
-    mark(lake, burst.names, "refreshed")
-    mark(lake, burst.names, "refreshed")
-    assert waiting(lake, "refreshed") is None
+    sent = detect(lake, Settings.of())
+    assert pending_burst(lake, NOTIFIED) is None
+    burst = pending_burst(lake, "refreshed")
+    assert burst.names == sent.names
+    mark_done(lake, burst.names, "refreshed")
+    mark_done(lake, burst.names, "refreshed")
+    assert pending_burst(lake, "refreshed") is None
 
 
-def test_an_empty_lake_has_nothing_to_tell(lake):
+def test_an_empty_lake_has_no_abandonments(lake):
     assert detect(lake, Settings.of()) is None
-    assert waiting(lake, "refreshed") is None
+    assert pending_burst(lake, "refreshed") is None
 
 
-def test_the_command_reports_what_it_found(lake, tmp_path, monkeypatch):
+def test_the_command_reports_the_number_of_sessions(lake, tmp_path, monkeypatch):
     write(lake, ("a", LEFT, 0))
     monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path))
     report = tmp_path / "report.json"
@@ -130,3 +132,25 @@ def test_the_command_reports_what_it_found(lake, tmp_path, monkeypatch):
         done = CliRunner().invoke(cli.app, ["abandonment", "--lake", lake.url, "--report", str(report)])
         assert done.exit_code == 0, done.output
         assert json.loads(report.read_text())["sessions"] == expected
+
+
+def test_a_conflict_is_tried_again_and_the_fifth_is_raised(lake, monkeypatch):
+    write(lake, ("a", LEFT, 0))
+    append, calls = Lake.append, []
+
+    def conflict(times):
+        def refuse(*arguments, **options):
+            calls.append(1)
+            if len(calls) <= times:
+                raise LakeConflictError("another writer came between")
+            return append(*arguments, **options)
+
+        calls.clear()
+        monkeypatch.setattr(Lake, "append", refuse)
+
+    conflict(ATTEMPTS)
+    with pytest.raises(LakeConflictError):
+        record_new(lake, Settings.of())
+    assert len(calls) == ATTEMPTS
+    conflict(ATTEMPTS - 1)
+    assert record_new(lake, Settings.of()) == 1

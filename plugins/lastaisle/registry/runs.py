@@ -1,0 +1,224 @@
+"""The runs of one MLflow experiment: opened, found, logged to and read."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+from mlflow.entities import Metric, Param
+from mlflow.exceptions import MlflowException
+
+from lastaisle.errors import RegistryError
+from lastaisle.registry.errors import MissingArtifactError
+from lastaisle.registry.tags import RUN_KEY
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from lastaisle.settings import Settings
+
+FINISHED, FAILED, KILLED, RUNNING = "FINISHED", "FAILED", "KILLED", "RUNNING"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as MLflow describes it.
+
+    Attributes:
+        run_id: its id.
+        status: RUNNING, FINISHED, FAILED or KILLED.
+        tags: its tags.
+    """
+
+    run_id: str
+    status: str
+    tags: Mapping[str, str]
+
+
+class Runs:
+    """The runs of one MLflow experiment.
+
+    Args:
+        settings: where MLflow is, and the names of experiment and model.
+
+    Attributes:
+        uri: where MLflow is.
+        client: MLflow's client. Only this room and tests use it; all others use the methods.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # also if imported earlier
+        self.uri = settings.registry.mlflow_uri
+        self._experiment = settings.registry.experiment
+        self._artifacts = settings.registry.mlflow_artifacts
+        if self.uri.startswith("sqlite:///"):
+            Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
+        self.client = mlflow.MlflowClient(self.uri, self.uri)
+        self._experiment_id: str | None = None
+
+    @property
+    def experiment_id(self) -> str:
+        """The experiment's id; the experiment is created at first use, with its folder of artifacts."""
+        if self._experiment_id is None:
+            experiment = self.client.get_experiment_by_name(self._experiment)
+            if experiment is None:
+                try:
+                    self.client.create_experiment(self._experiment, artifact_location=self._artifacts)
+                except MlflowException as error:
+                    if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
+                        raise
+                experiment = self.client.get_experiment_by_name(self._experiment)
+            self._experiment_id = str(experiment.experiment_id)
+        return self._experiment_id
+
+    # Opening and ending
+
+    @contextmanager
+    def run(self, name: str, tags: Mapping[str, str]) -> Iterator[str]:
+        """Open a run; it is FINISHED after the block, FAILED after an exception, and RUNNING if killed."""
+        with mlflow.start_run(
+            experiment_id=self.experiment_id, run_name=name, tags=dict(tags), log_system_metrics=False
+        ) as run:
+            yield str(run.info.run_id)
+
+    def begin_run(self, name: str, tags: Mapping[str, str]) -> str:
+        """Begin a run that `end_run` ends, and return its id."""
+        run = self.client.create_run(self.experiment_id, run_name=name, tags=dict(tags))
+        return str(run.info.run_id)
+
+    def resume_run(self, run_id: str) -> None:
+        """Say that a run that ended goes on."""
+        self.client.update_run(run_id, status=RUNNING)
+
+    def end_run(self, run_id: str, status: str = FINISHED) -> None:
+        """End a run."""
+        self.client.set_terminated(run_id, status)
+
+    def discard_unfinished(self, run_key: str) -> None:
+        """Delete runs of this training that died midway, with the models they logged."""
+        for run in self.find_runs({RUN_KEY: run_key}):
+            if run.status == FINISHED:
+                continue
+            for model in self.client.search_logged_models(
+                [self.experiment_id], filter_string=f"source_run_id = '{run.run_id}'"
+            ):
+                self.client.delete_logged_model(model.model_id)
+            if run.status == RUNNING:
+                self.end_run(run.run_id, KILLED)
+            self.client.delete_run(run.run_id)
+
+    # Finding
+
+    def find_runs(self, tags: Mapping[str, str]) -> list[Run]:
+        """Return the runs that have all these tags, the newest first."""
+        wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        runs = self.client.search_runs([self.experiment_id], wanted)
+        return [Run(str(run.info.run_id), str(run.info.status), dict(run.data.tags)) for run in runs]
+
+    def finished_run(self, run_key: str) -> str | None:
+        """Return the finished run of this training, if there is one."""
+        return next(iter(self.finished_runs(run_key)), None)
+
+    def finished_runs(self, run_key: str) -> dict[str, Mapping[str, str]]:
+        """Return the tags of every finished run of this name, by run id."""
+        return {run.run_id: run.tags for run in self.find_runs({RUN_KEY: run_key}) if run.status == FINISHED}
+
+    # Reading
+
+    def tags(self, run_id: str) -> dict[str, str]:
+        """Return a run's tags.
+
+        Raises:
+            RegistryError: no such run.
+        """
+        return dict(self._run(run_id).data.tags)
+
+    def metrics(self, run_id: str) -> dict[str, float]:
+        """Return a run's metrics, each at its last step."""
+        return dict(self._run(run_id).data.metrics)
+
+    def times(self, run_id: str) -> tuple[int, int]:
+        """Return when a run started and ended, in milliseconds since the epoch."""
+        info = self._run(run_id).info
+        return info.start_time, info.end_time
+
+    def _run(self, run_id: str) -> Any:
+        try:
+            return self.client.get_run(run_id)
+        except MlflowException as error:
+            raise RegistryError(f"{self.uri} has no run {run_id!r}: {error.message}") from error
+
+    def read_text(self, run_id: str, path: str) -> str | None:
+        """Return a text artifact of a run; None if it has none of this name."""
+        folder = path.rpartition("/")[0]
+        if path not in {file.path for file in self.client.list_artifacts(run_id, folder or None)}:
+            return None
+        return self.download(run_id, path).read_text(encoding="utf-8")
+
+    def download(self, run_id: str, path: str) -> Path:
+        """Return where an artifact of a run lies on this machine, after fetching it if need be.
+
+        Raises:
+            MissingArtifactError: the run, or the artifact, is gone.
+        """
+        try:
+            return Path(self.client.download_artifacts(run_id, path))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise MissingArtifactError(
+                f"{self.uri} has no artifact {path!r} of run {run_id!r}: {error.message}"
+            ) from error
+
+    # Logging
+
+    def set_tag(self, run_id: str, name: str, value: str) -> None:
+        """Set a tag of a run."""
+        self.client.set_tag(run_id, name, value)
+
+    def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
+        """Log hyperparameters."""
+        self.client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
+
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log metrics; "recall@20" becomes "recall_at_20", since MLflow allows no @.
+
+        Args:
+            run_id: the run.
+            metrics: name to value.
+            step: the number of the epoch, period or trial that was measured.
+        """
+        now = int(time.time() * 1000)
+        self.client.log_batch(
+            run_id,
+            metrics=[Metric(metric_name(name), float(value), now, step) for name, value in metrics.items()],
+        )
+
+    def log_text(self, run_id: str, text: str, path: str) -> None:
+        """Log a text as the artifact `path`."""
+        self.client.log_text(run_id, text, path)
+
+    def log_json(self, run_id: str, data: Mapping[str, Any], path: str) -> None:
+        """Log an object as the JSON artifact `path`."""
+        self.client.log_dict(run_id, dict(data), path)
+
+    def log_figure(self, run_id: str, figure: Figure, path: str) -> None:
+        """Log a figure as the picture `path`."""
+        self.client.log_figure(run_id, figure, path)
+
+    def log_file(self, run_id: str, file: Path, folder: str | None = None) -> None:
+        """Log a file under its own name, in a folder of the run's artifacts."""
+        self.client.log_artifact(run_id, str(file), folder)
+
+
+def metric_name(name: str) -> str:
+    """Return a metric's name as MLflow takes it: "recall@20" is "recall_at_20"."""
+    return name.replace("@", "_at_")

@@ -1,0 +1,46 @@
+"""Where the command line finds the home folder that nobody named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from lastaisle.settings.settings import HOME
+
+NAME: Final = ".lastaisle"
+
+
+class FoundHome(NamedTuple):
+    """A home folder, and the places where it was looked for.
+
+    Attributes:
+        path: the folder; it exists unless it is the last resort in the user's home folder.
+        searched: every place that was looked at, in order; empty where LASTAISLE_HOME names the folder.
+    """
+
+    path: Path
+    searched: tuple[Path, ...]
+
+
+def find_home(environ: Mapping[str, str], start: Path) -> FoundHome:
+    """Find the home folder, as `make demo` or an earlier command made it.
+
+    LASTAISLE_HOME goes before everything. Without it, the folder .lastaisle of `start` or of the nearest
+    folder above it is taken, up to the root of the Git checkout; else .lastaisle in the user's home folder.
+
+    Args:
+        environ: the environment.
+        start: the current folder.
+    """
+    if named := environ.get(HOME, "").strip():
+        return FoundHome(Path(named), ())
+    searched = []
+    for folder in (start.resolve(), *start.resolve().parents):
+        searched.append(folder / NAME)
+        if searched[-1].is_dir():
+            return FoundHome(searched[-1], tuple(searched))
+        if (folder / ".git").exists():
+            break
+    last = Path.home() / NAME
+    return FoundHome(last, tuple(dict.fromkeys([*searched, last])))

@@ -1,0 +1,145 @@
+"""Plan a training on a window of events before it starts, so that a second call plans the same training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from lastaisle.errors import ExitCode, LastaisleError
+from lastaisle.lake.tables import EVENTS
+from lastaisle.lake.workspace import open_tables
+from lastaisle.registry.plan import Champion, TrainingPlan
+from lastaisle.sessions.windows import SESSION_REACH, Window
+from lastaisle.training.kinds import WINDOW_KINDS
+from models.options import SHAPE, TrainingOptions
+from models.recommender import checked_name
+
+if TYPE_CHECKING:
+    from lastaisle.lake.lake import Lake
+    from lastaisle.settings import Settings
+
+
+class StalePlanError(LastaisleError):
+    """An incremental training on data that the champion has learned from already."""
+
+    exit_code = ExitCode.NOTHING_TO_TRAIN
+
+
+def plan_window(
+    lake: Lake,
+    settings: Settings,
+    data_end: datetime,
+    kind: str = "incremental",
+    champion: Champion | None = None,
+    *,
+    architecture: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> TrainingPlan:
+    """Plan a training on the events before `data_end`: the last hours evaluate, the hours before them train.
+
+    Args:
+        lake: where `events` is.
+        settings: hours of window, holdout and half-life; the model's name; the seed.
+        data_end: the moment after the last event to be used, with its time zone.
+        kind: "incremental" or "full".
+        champion: the version that serves now; None before the first promotion.
+        architecture: which recommender learns; default the champion's in an incremental training, else that
+            of the settings.
+        options: hyperparameters that override those of the settings and, in an incremental training, the
+            champion's shape. An architecture or shape that differs from the champion's learns from scratch.
+
+    Raises:
+        ModelError: an architecture that does not exist.
+        OptionsError: a hyperparameter that does not exist, or cannot have its value.
+        StalePlanError: the champion has learned up to this window's end already, by another training.
+        NotEnoughDataError: the lake has no events.
+    """
+    if kind not in WINDOW_KINDS:
+        raise LastaisleError(f"kind should be 'incremental' or 'full', received {kind!r}")
+    if data_end.tzinfo is None:
+        raise LastaisleError(f"data_end should carry its time zone, received {data_end.isoformat()}")
+    data_end = data_end.astimezone(UTC)
+    training = WINDOW_KINDS[kind]
+    lengths = training.lengths(settings)
+    end = data_end - timedelta(hours=settings.learning.holdout_hours)
+    window = Window(end - timedelta(hours=lengths.window_hours), end, lengths.half_life_hours)
+    base = champion if training.starts_warm else None
+    architecture, chosen, fits = choose_learner(architecture, options or {}, settings, base)
+    parts = [
+        settings.registry.model_name,
+        architecture,
+        repr(window),
+        data_end.isoformat(),
+        json.dumps(chosen),
+    ]
+    parts += [f"replay {lengths.replay_hours:g}"] if lengths.replay_hours else []
+    run_key = _run_key(kind, data_end, [*parts, *_row_counts(lake, window, data_end)])
+    if base and base.window_end >= end and base.run_key != run_key:
+        raise StalePlanError(
+            f"the window of {run_key} ends at {end.isoformat()}, but champion version {base.version} has "
+            f"learned up to {base.window_end.isoformat()} (by {base.run_key}): to learn again from "
+            "corrected data, run a full training"
+        )
+    return TrainingPlan(
+        run_key=run_key,
+        kind=training.name,
+        model_name=settings.registry.model_name,
+        architecture=architecture,
+        window=window,
+        holdout_end=data_end,
+        lake_versions=lake.versions([EVENTS]),
+        options=chosen,
+        warm_start_version=base.version if base and fits else None,
+        replay_hours=lengths.replay_hours,
+    )
+
+
+def choose_learner(
+    asked: str | None, given: Mapping[str, Any], settings: Settings, champion: Champion | None
+) -> tuple[str, dict[str, Any], bool]:
+    """Choose the architecture and its hyperparameters.
+
+    Args:
+        asked: the architecture that was asked for; None = the champion's, else that of the settings.
+        given: hyperparameters that were asked for.
+        settings: the hyperparameters of the installation.
+        champion: the version to start from; None = from scratch.
+
+    Returns:
+        The architecture; all hyperparameters; and whether a warm start from the champion is possible, since
+        both have the same architecture and shape.
+    """
+    architecture = checked_name(
+        asked or (champion.architecture if champion else settings.learning.architecture)
+    )
+    shape: dict[str, Any] = {}
+    if champion and champion.architecture == architecture:
+        shape = {name: champion.options[name] for name in SHAPE}
+    chosen = TrainingOptions.from_dict({**settings.training_options(), **shape, **given}).to_dict()
+    return architecture, chosen, bool(shape) and all(chosen[name] == shape[name] for name in SHAPE)
+
+
+def _row_counts(lake: Lake, window: Window, data_end: datetime) -> list[str]:
+    """Count the rows that the training can read, by batch: a late or an erased row makes another training.
+
+    Compaction writes the same rows into other files and changes no count. Rows of the older hours, of which a
+    warm start replays a few sessions, are not counted.
+    """
+    events = lake.require(EVENTS)
+    counts = (
+        "SELECT event_date, batch_id, count(*) FROM events "
+        "WHERE event_date BETWEEN $first_day AND $last_day AND occurred_at < $data_end "
+        "GROUP BY ALL ORDER BY ALL"
+    )
+    reach: dict[str, Any] = {"first_day": (window.start - SESSION_REACH).date(), "last_day": data_end.date()}
+    reach["data_end"] = data_end
+    with open_tables(events=events) as connection:
+        return [f"{day} {batch} {rows}" for day, batch, rows in connection.execute(counts, reach).fetchall()]
+
+
+def _run_key(kind: str, data_end: datetime, parts: list[str]) -> str:
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return f"{kind}-{data_end:%Y%m%dT%H%M}-{digest[:12]}"

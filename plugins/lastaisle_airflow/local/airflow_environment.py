@@ -1,0 +1,53 @@
+"""The environment of Airflow's processes on this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lastaisle.settings import Settings
+
+HOST = "127.0.0.1"
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def airflow_home(settings: Settings) -> Path:
+    """Return Airflow's folder: AIRFLOW_HOME, by default inside LASTAISLE_HOME."""
+    return Path(os.environ.get("AIRFLOW_HOME") or settings.home / "airflow")
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return the environment of services and tasks.
+
+    It holds all settings, and Airflow's variables where the user has not set them.
+    """
+    home = airflow_home(settings)
+    base = f"http://{HOST}:{settings.services.airflow_port}"
+    defaults = {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": "4",  # each task may load TensorFlow or DuckDB: this bounds memory
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{base}/execution/",
+        "AIRFLOW__API__BASE_URL": base,
+        "AIRFLOW__API__HOST": HOST,
+        "AIRFLOW__API__PORT": str(settings.services.airflow_port),
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
+        # After so many seconds a scheduler takes up the tasks of a scheduler that died; the default is 300 s.
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "60",
+        # A supervisor notices its task's end only between heartbeats: 5 s would cost a worker 5 s a task.
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 250 MiB for jobs that nothing here submits
+    }
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    paths = [str(ROOT), str(ROOT / "plugins"), *filter(None, [inherited.get("PYTHONPATH")])]
+    forced = settings.to_env()
+    forced["PYTHONPATH"] = os.pathsep.join(paths)
+    return {**defaults, **inherited, **forced}

@@ -1,0 +1,260 @@
+"""The steps of the demo; each first looks whether it is done already."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from lastaisle.errors import LastaisleError
+from lastaisle_airflow.local.airflow_api import AirflowApi, AirflowApiError, Run, seconds_of
+from lastaisle_airflow.local.airflow_environment import HOST
+from lastaisle_airflow.local.demo_report import (
+    DayRow,
+    count_day,
+    print_day,
+    print_ledger,
+    print_prediction,
+    sample_session,
+)
+from lastaisle_airflow.local.polling import wait_until
+from lastaisle_airflow.local.services import Services
+
+if TYPE_CHECKING:
+    from lastaisle.registry.ledger import Move
+
+# Functions import the pipeline inside: the demo should start Airflow before it loads MLflow and DuckDB.
+
+DAGS = ("ingest_sessions", "retrain_incremental", "retrain_full", "rollback_model")
+DAY_TIMEOUT = 900.0
+_PREDICT = """
+import json, sys
+import mlflow, pandas
+mlflow.set_tracking_uri(sys.argv[1])
+model = mlflow.pyfunc.load_model(f"models:/{sys.argv[2]}@champion")
+answer = model.predict(pandas.DataFrame({"items": [json.loads(sys.argv[3])]}), params={"k": 5})
+row = answer.iloc[0]
+print(json.dumps({"items": list(row["items"]), "scores": [float(score) for score in row["scores"]]}))
+"""
+
+
+class DemoSteps:
+    """The demo's steps; each first looks whether it is done already.
+
+    Args:
+        services: Airflow and MLflow, which run.
+        days: the partitions, oldest first.
+        console: the console to print to.
+    """
+
+    def __init__(self, services: Services, days: Sequence[str], console: Console) -> None:
+        self.services = services
+        self.settings = services.settings
+        self.days = days
+        self.console = console
+        self.api = AirflowApi(f"http://{HOST}:{self.settings.services.airflow_port}", *services.login())
+
+    def wait_for_dags(self) -> None:
+        """Wait until the DAG processor has read all DAGs.
+
+        Raises:
+            AirflowApiError: it has not after two minutes.
+        """
+        known: dict[str, bool] = {}  # whether a DAG is paused, by its id
+
+        def all_run() -> bool:
+            self.services.check()
+            known.update(
+                {dag["dag_id"]: dag["is_paused"] for dag in self.api.get("/dags", limit=100)["dags"]}
+            )
+            return all(known.get(name) is False for name in DAGS)
+
+        if not wait_until(all_run, timeout=120):
+            paused = [name for name in DAGS if known.get(name)]
+            raise AirflowApiError(
+                f"Airflow shows {sorted(known)}, paused {paused}, where {sorted(DAGS)} should run: unpause "
+                f"them, or see {self.settings.home / 'logs' / 'airflow-dag-processor.log'}"
+            )
+
+    def backfill(self) -> None:
+        """Start the ingestion of all days that were not ingested yet."""
+        for run in self.api.newest_by_partition("retrain_incremental").values():
+            if run.state == "failed" and run.partition in self.days:
+                self.api.clear_failed(run)
+        done = self.api.newest_by_partition("ingest_sessions")
+        missing = [day for day in self.days if day not in done or done[day].state == "failed"]
+        if not missing:
+            return
+        command = ["backfill", "create", "--dag-id", "ingest_sessions", "--from-date", missing[0]]
+        command += ["--to-date", missing[-1], "--max-active-runs", "1", "--reprocess-behavior", "failed"]
+        self.console.print(f"[dim]$ airflow {' '.join(command)}[/]", highlight=False, soft_wrap=True)
+        # A backfill of an earlier start may still be marked as running, and Airflow refuses a second one.
+        wait_until(self._no_backfill_runs, timeout=120, pause=3)
+        finished = subprocess.run(
+            [sys.executable, "-m", "airflow", *command],
+            env=self.services.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if finished.returncode:
+            tail = "\n".join(finished.stdout.splitlines()[-5:] + finished.stderr.splitlines()[-5:])
+            raise AirflowApiError(
+                f"airflow {' '.join(command)} ended with status {finished.returncode}: {tail}"
+            )
+
+    def _no_backfill_runs(self) -> bool:
+        backfills = self.api.get("/backfills", dag_id="ingest_sessions")["backfills"]
+        return all(backfill["completed_at"] for backfill in backfills)
+
+    def show_days(self) -> bool:
+        """Print each day when it is over; return whether no day failed."""
+        no_day_failed = True
+        for number, day in enumerate(self.days):
+            with self.console.status(f"{day} ..."):
+                ingested = self._await_partition("ingest_sessions", day)
+                retrained = None
+                if ingested.state == "success":
+                    retrained = self._await_partition("retrain_incremental", day)
+            row = self._row(day, ingested, retrained)
+            no_day_failed = no_day_failed and not row.decision.startswith("failed")
+            print_day(self.console, row, first=number == 0)
+        return no_day_failed
+
+    def refuse_starved(self) -> None:
+        """Train a candidate on one hour for one epoch; the gate should refuse it."""
+        from lastaisle.registry.ledger import REFUSE
+
+        if any(move.action == REFUSE and move.run_key.startswith("full-") for move in self._moves()):
+            return
+        end = date.fromisoformat(self.days[-1]) + timedelta(days=1)
+        conf = {"window_hours": 1, "epochs": 1, "data_end": f"{end.isoformat()}T00:00:00+00:00"}
+        self._say(f"A starved candidate: retrain_full {json.dumps(conf)}")
+        run = self._await_run(self.api.trigger_once("retrain_full", conf))
+        decision = self.api.result(run, "release_candidate")
+        if decision is None:
+            self.console.print(f"[red]failed:[/] {self._page(run)}", highlight=False)
+            return
+        verdict = "[red]promoted, against expectation[/]" if decision["promoted"] else "[green]refused[/]"
+        self.console.print(f"  version {decision['version']} {verdict}", highlight=False)
+        for reason in decision["reasons"]:
+            self.console.print(f"  - {reason}", highlight=False)
+
+    def roll_back(self) -> None:
+        """Move the champion back: first as a dry run, then for real."""
+        from lastaisle.registry.ledger import ROLLBACK, standing
+
+        moves = self._moves()
+        if any(move.action == ROLLBACK for move in moves):
+            return
+        if standing(moves).previous is None:
+            self._say("No rollback to show: there was no other champion before this one.")
+            return
+        for conf in ({}, {"reason": "The demo shows a rollback.", "dry_run": False}):
+            self._say(f"A rollback: rollback_model {json.dumps(conf)}")
+            run = self._await_run(self.api.trigger_once("rollback_model", conf))
+            report = self.api.result(run, "move_champion")
+            if report is None:
+                self.console.print(f"[red]failed:[/] {self._page(run)}", highlight=False)
+                return
+            verb = "would move" if report["dry_run"] else "moved"
+            self.console.print(
+                f"  champion {verb} from version {report['from_version']} to {report['to_version']}",
+                highlight=False,
+            )
+
+    def show_ledger(self) -> None:
+        """Print every decision about the champion, and the aliases of now."""
+        from lastaisle.registry.registry import Registry
+
+        self.console.print()
+        print_ledger(self.console, self._moves())
+        held = Registry(self.settings).aliases()
+        text = ", ".join(f"{alias} = version {version}" for alias, version in sorted(held.items()))
+        self.console.print(f"  aliases now: {text}", highlight=False)
+
+    def predict(self) -> None:
+        """Ask the champion for a prediction, in a process without this project on its path."""
+        from lastaisle.lake import Lake
+
+        name = self.settings.registry.model_name
+        self._say(f"One predict, as any service would: models:/{name}@champion")
+        items = sample_session(Lake(self.settings.lake.url), self.days[-1])
+        with tempfile.TemporaryDirectory() as folder:
+            command = [
+                sys.executable,
+                "-c",
+                _PREDICT,
+                self.settings.registry.mlflow_uri,
+                name,
+                json.dumps(items),
+            ]
+            left_out = ("PYTHONPATH", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")  # of another registry
+            environment = {
+                key: value for key, value in self.services.environment.items() if key not in left_out
+            }
+            done = subprocess.run(
+                command, env=environment, cwd=folder, capture_output=True, text=True, check=False
+            )
+        if done.returncode:
+            tail = "\n".join(done.stderr.splitlines()[-5:])
+            raise LastaisleError(f"the served model did not answer: {tail}")
+        print_prediction(self.console, items, json.loads(done.stdout.splitlines()[-1]))
+
+    def _row(self, day: str, ingested: Run, retrained: Run | None) -> DayRow:
+        from lastaisle.evaluation.evaluate import stored_report
+        from lastaisle.lake import Lake
+        from lastaisle.registry.registry import Registry
+
+        work, overhead = seconds_of(self.api.tasks(ingested), ingested)
+        report, decision = None, f"failed: {self._page(retrained or ingested)}"
+        if retrained is not None:
+            more_work, more_overhead = seconds_of(self.api.tasks(retrained), retrained)
+            work, overhead = work + more_work, overhead + more_overhead
+            released = self.api.result(retrained, "release_candidate")
+            if released is not None:
+                run_id = self.api.result(retrained, "train_and_evaluate")
+                report = stored_report(run_id, Registry(self.settings))
+                verdict = "promoted" if released["promoted"] else "refused"
+                decision = f"{verdict} v{released['version']}"
+            elif retrained.state == "success":
+                decision = "skipped: stale"
+        return DayRow(day, *count_day(Lake(self.settings.lake.url), day), report, decision, work, overhead)
+
+    def _moves(self) -> tuple[Move, ...]:
+        from lastaisle.lake import Lake
+        from lastaisle.registry.ledger import Ledger
+
+        return Ledger(Lake(self.settings.lake.url), self.settings.registry.model_name).moves()
+
+    def _await_partition(self, dag_id: str, day: str) -> Run:
+        run: Run | None = None
+
+        def finished() -> Run | None:
+            nonlocal run
+            self.services.check()
+            run = self.api.newest_by_partition(dag_id).get(day)
+            return run if run and run.finished else None
+
+        over = wait_until(finished, DAY_TIMEOUT)
+        if over is None:
+            raise AirflowApiError(
+                f"{dag_id} of {day} was not over after {DAY_TIMEOUT:.0f} s: {self._page(run)}"
+            )
+        return over
+
+    def _await_run(self, run: Run) -> Run:
+        with self.console.status(f"{run.dag_id} ..."):
+            return self.api.wait(run, self.services.check)
+
+    def _page(self, run: Run | None) -> str:
+        return f"{self.api.base}/dags/{run.dag_id}/runs/{run.run_id}" if run else self.api.base
+
+    def _say(self, text: str) -> None:
+        self.console.print(f"\n[bold]{text}[/]", highlight=False)

@@ -1,0 +1,66 @@
+"""When each DAG runs, as the settings say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import (
+    Asset,
+    AssetOrTimeSchedule,
+    CronPartitionTimetable,
+    CronTriggerTimetable,
+    PartitionedAssetTimetable,
+    StartOfDayMapper,
+)
+
+from lastaisle.kafka.address import is_kafka
+from lastaisle.settings import Settings, SettingsError
+from lastaisle_airflow.runtime.assets import ARRIVALS, BACKLOG, EVENTS
+from lastaisle_airflow.runtime.partitions import cadence
+
+
+def ingestion_schedule(settings: Settings) -> Any:
+    """Return when ingestion runs: after each partition of files; for Kafka every few minutes.
+
+    A run that leaves messages in Kafka announces the backlog, and the next run follows at once.
+    """
+    if is_kafka(settings.sources.address):
+        timetable = CronTriggerTimetable(settings.sources.drain_cron, timezone="UTC")
+        return AssetOrTimeSchedule(timetable=timetable, assets=BACKLOG)
+    chosen = cadence(settings)
+    return CronPartitionTimetable(chosen.cron, timezone="UTC", run_offset=-1, key_format=chosen.key_format)
+
+
+def daily_schedule(asset: Asset, settings: Settings) -> Any:
+    """Return a schedule with one run for the day of each announced partition of an asset.
+
+    A roll-up (`RollupMapper`) would wait for all hours of the day. An hour without logs would then hold the
+    day for ever, and so would a single hour that is announced again (Airflow 3.3.2).
+    """
+    mapper = StartOfDayMapper(input_format=cadence(settings).key_format)
+    return PartitionedAssetTimetable(assets=asset, default_partition_mapper=mapper)
+
+
+def training_schedule(settings: Settings) -> Any:
+    """Return when an incremental training runs: for each partition of events, or for the day of each.
+
+    Raises:
+        SettingsError: LASTAISLE_LEARN_EVERY is hour where whole days are ingested.
+    """
+    every = settings.learning.every or settings.sources.partition
+    if every == settings.sources.partition:
+        return PartitionedAssetTimetable(assets=EVENTS)
+    if every != "day":
+        raise SettingsError(
+            f"LASTAISLE_LEARN_EVERY should be day or, with LASTAISLE_PARTITION=hour, hour; received {every!r}"
+        )
+    return daily_schedule(EVENTS, settings)
+
+
+def abandonment_schedule(settings: Settings) -> Any:
+    """Return when abandoned checkouts are detected: as soon as rows came in.
+
+    Runs over files have partitions, and the assets that such runs announce wake only DAGs with partitions
+    (Airflow 3.3.2). Runs over a Kafka topic have none, and complete a partition only after its end.
+    """
+    return [ARRIVALS] if is_kafka(settings.sources.address) else PartitionedAssetTimetable(assets=EVENTS)

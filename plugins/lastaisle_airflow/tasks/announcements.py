@@ -1,0 +1,109 @@
+"""Decide which partitions a run of `ingest_sessions` announces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from lastaisle.kafka.address import is_kafka, parse_source
+from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.partitions import completed, keys_of_hours, partition_of
+from lastaisle_airflow.runtime.stores import open_lake
+
+# Functions import the pipeline inside: nothing heavy may be loaded before a worker forks.
+
+
+def summarize(reports: Any) -> dict[str, Any]:
+    """Add up the reports of a run's chains.
+
+    Where only one chain was taken in, Airflow passes its report itself instead of a list with one report.
+    """
+    listed: Iterable[Any] = [reports] if isinstance(reports, Mapping) else reports or []
+    taken = [report for report in listed if report]
+    return {
+        "chains": len(taken),
+        "batches": [batch for report in taken for batch in report["batches"]],
+        "rows": sum(report["rows"] for report in taken),
+        "hours": sorted({hour for report in taken for hour in report["hours"]}),
+    }
+
+
+def run_summary(summaries: Any) -> Mapping[str, Any]:
+    """Return the summary of a run, which every shard has returned; one shard's comes without a list."""
+    if isinstance(summaries, Mapping):
+        return summaries
+    return next((summary for summary in summaries or [] if summary), {"chains": 0})
+
+
+def announcement(summaries: Any, dag_run: Any) -> dict[str, Any]:
+    """Return the extra of the asset `events`, with the keys of the partitions that are complete now.
+
+    With files, this is the run's own partition; with Kafka, the partitions whose end the watermark passed.
+
+    Raises:
+        AirflowSkipException: no partition is complete yet.
+    """
+    settings = Settings.from_env()
+    summary = run_summary(summaries)
+    if is_kafka(settings.sources.address):
+        partitions = _passed_partitions(summary, settings)
+    else:
+        partitions = [partition_of(dag_run)]
+    if not partitions:
+        raise AirflowSkipException("no partition is complete yet: the watermark has not passed its end")
+    return {"partitions": partitions, **{name: summary[name] for name in ("rows", "hours", "chains")}}
+
+
+def late_announcement(summaries: Any, dag_run: Any) -> dict[str, Any]:
+    """Return the partitions announced before that got rows in this run, and the hours of those rows.
+
+    Raises:
+        AirflowSkipException: no such partition got rows.
+    """
+    settings = Settings.from_env()
+    summary = run_summary(summaries)
+    keys = keys_of_hours(summary["hours"], settings)
+    if is_kafka(settings.sources.address):
+        late = _announced_before(keys, summary, settings)
+    else:
+        late = [key for key in keys if key < partition_of(dag_run)]
+    if not late:
+        raise AirflowSkipException("this run got no rows of partitions that were announced before")
+    hours = [hour for hour in summary["hours"] if hour.startswith(tuple(late))]
+    return {"partitions": late, "hours": hours}
+
+
+def _passed_partitions(summary: Mapping[str, Any], settings: Settings) -> list[str]:
+    before, after = _watermarks(summary, settings)
+    keys = keys_of_hours(summary["hours"], settings)
+    if after is None or not keys:
+        return []
+    return completed(before, after, keys[0], settings)
+
+
+def _announced_before(keys: Sequence[str], summary: Mapping[str, Any], settings: Settings) -> list[str]:
+    before = _watermarks(summary, settings)[0]
+    if before is None or not keys:
+        return []
+    announced = completed(None, before, keys[0], settings)
+    return [key for key in keys if key in announced]
+
+
+def _watermarks(summary: Mapping[str, Any], settings: Settings) -> tuple[datetime | None, datetime | None]:
+    """Return the watermark of the slowest topic before this run and after it."""
+    from lastaisle.ingest.kafka.drain import source_name
+    from lastaisle.ingest.watermark import watermark
+
+    lake, lateness = open_lake(settings), timedelta(minutes=settings.sources.lateness_minutes)
+    names = [
+        source_name(settings.sources.format, topic) for topic in parse_source(settings.sources.address).topics
+    ]
+
+    def slowest(without: Sequence[str]) -> datetime | None:
+        watermarks = [watermark(lake, name, lateness, without=without) for name in names]
+        return min((moment for moment in watermarks if moment is not None), default=None)
+
+    return slowest(summary["batches"]), slowest(())

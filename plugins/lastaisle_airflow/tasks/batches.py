@@ -1,0 +1,131 @@
+"""Plan and ingest the batches of a run: files of a partition, or ranges of offsets of Kafka topics.
+
+A chain is a list of files or of ranges that one task takes in, in order.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from lastaisle.kafka.address import parse_source
+from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.kafka import kafka_connection
+from lastaisle_airflow.runtime.stores import open_lake, source_options
+
+if TYPE_CHECKING:
+    from lastaisle.ingest.batch import Ingestion
+    from lastaisle.ingest.report import BatchReport
+
+# Functions import the pipeline inside: nothing heavy may be loaded before a worker forks.
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TopicPlan:
+    """The messages that one run takes from Kafka.
+
+    Attributes:
+        chains: ranges of offsets as dictionaries, one chain for each partition of a topic.
+        left: number of messages that the run leaves to the next run.
+        gaps: gaps that the run met, in words.
+    """
+
+    chains: list[list[dict[str, Any]]]
+    left: int
+    gaps: list[str]
+
+
+def plan_topic_ranges(settings: Settings) -> TopicPlan:
+    """Plan which messages of the source's topics this run takes in."""
+    from lastaisle.ingest.kafka.drain import plan_topics
+
+    source = parse_source(settings.sources.address)
+    plan = plan_topics(
+        kafka_connection(source.name),
+        source.topics,
+        open_lake(settings),
+        max_rows=settings.sources.run_rows,
+        batch_rows=settings.ingest.batch_rows,
+    )
+    for app_id, lag in plan.lag.items():
+        log.info("Lag of %s: %d messages", app_id, lag)
+    chains = [[asdict(span) for span in spans] for spans in plan.by_partition()]
+    return TopicPlan(chains, plan.left, [str(gap) for gap in plan.gaps])
+
+
+def ingest_chain(chain: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Write the batches of a chain to `raw_events` and `quarantine`; return their ids, rows and hours.
+
+    Raises:
+        AirflowFailException: the source's fields have changed; a retry would not help.
+    """
+    from lastaisle.ingest.changes import SchemaChangeError
+
+    settings = Settings.from_env()
+    ingestion = _ingestion(settings)
+    reports: list[BatchReport] = []
+    try:
+        for link in chain:
+            if "url" in link:
+                reports += _ingest_file(link["url"], settings, ingestion)
+            else:
+                reports += _ingest_range(link, settings, ingestion)
+    except SchemaChangeError as changed:
+        raise AirflowFailException(str(changed)) from changed
+    for report in reports:
+        log.info("%s", report)
+    return {
+        "batches": [report.batch_id for report in reports],
+        "rows": sum(report.rows_clean for report in reports),
+        "hours": sorted({hour for report in reports for hour in report.hours}),
+    }
+
+
+def _ingestion(settings: Settings) -> Ingestion:
+    from data_contracts.contract import load_contract
+    from lastaisle.ingest.batch import Ingestion
+    from lastaisle.ingest.options import IngestOptions
+    from lastaisle.ingest.sources import adapter
+    from lastaisle.lake.tables import RAW_EVENTS
+
+    options = IngestOptions(
+        allowed_lateness=timedelta(minutes=settings.sources.lateness_minutes),
+        gx_sample_rows=settings.ingest.gx_sample_rows,
+        batch_rows=settings.ingest.batch_rows,
+        shards=settings.ingest.shards,
+    )
+    contract = load_contract(RAW_EVENTS)
+    return Ingestion(open_lake(settings), adapter(settings.sources.format), contract, options)
+
+
+def _ingest_file(url: str, settings: Settings, ingestion: Ingestion) -> list[BatchReport]:
+    from lastaisle.ingest.files import list_files
+    from lastaisle.ingest.run import ingest_file
+
+    (file,) = list_files(url, source_options(settings.sources.address)[1])
+    return ingest_file(file, ingestion, source=f"{settings.sources.format} {settings.sources.address}")
+
+
+def _ingest_range(link: Mapping[str, Any], settings: Settings, ingestion: Ingestion) -> list[BatchReport]:
+    from lastaisle.ingest.kafka.drain import Drain, ingest_range
+    from lastaisle.ingest.kafka.payloads import Decoder
+    from lastaisle.ingest.kafka.ranges import OffsetRange
+
+    connection = kafka_connection(parse_source(settings.sources.address).name)
+    drain = Drain(connection, ingestion, Decoder(ingestion.contract.version))
+    return ingest_range(OffsetRange(**link), drain)
+
+
+def chain_name(chain: Sequence[Mapping[str, Any]]) -> str:
+    """Return the name that Airflow's page shows for the task of a chain."""
+    first = chain[0]
+    if "url" in first:
+        return str(first["url"]).rsplit("/", 1)[-1]
+    return f"{first['topic']}/{first['partition']} {first['start']}-{chain[-1]['end']}"

@@ -1,0 +1,49 @@
+"""The tasks of `refresh_on_abandonment`, beside those in `training` and `release`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+from airflow.sdk import task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from lastaisle.errors import NotEnoughDataError
+from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.stores import open_lake
+
+# Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
+
+log = logging.getLogger(__name__)
+
+
+@task
+def plan_refresh() -> dict[str, Any]:
+    """Decide what a refresh learns from: all abandoned checkouts that wait for a refresh.
+
+    Raises:
+        AirflowSkipException: there is nothing to refresh, or too few abandoned checkouts wait.
+    """
+    from lastaisle.registry.registry import Registry
+    from lastaisle.release.release import current_champion
+    from lastaisle.training.refresh import NothingToRefreshError
+    from lastaisle.training.refresh import plan_refresh as plan
+
+    settings = Settings.from_env()
+    lake = open_lake(settings)
+    try:
+        training_plan = plan(lake, settings, current_champion(lake, Registry(settings)))
+    except (NothingToRefreshError, NotEnoughDataError) as nothing:
+        raise AirflowSkipException(str(nothing)) from nothing
+    log.info("Planned %s: %s", training_plan.run_key, training_plan)
+    return dict(json.loads(training_plan.to_json()))
+
+
+@task
+def finish_refresh(planned: dict[str, Any]) -> None:
+    """Record that the plan's abandoned checkouts have had their refresh."""
+    from lastaisle.registry.plan import TrainingPlan
+    from lastaisle.training.refresh import finish_refresh as finish
+
+    finish(open_lake(Settings.from_env()), TrainingPlan.from_json(json.dumps(planned)))

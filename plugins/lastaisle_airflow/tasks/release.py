@@ -1,0 +1,73 @@
+"""The tasks that release a candidate, shared by all DAGs that train or move a champion."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from airflow.sdk import task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.assets import CHECKOUT_RECOMMENDER
+from lastaisle_airflow.runtime.stores import open_lake
+
+# Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
+
+log = logging.getLogger(__name__)
+
+
+def actor_of(dag_run: Any) -> str:
+    """Return the name of a DAG run in the ledger's column `actor`."""
+    return f"airflow:{dag_run.dag_id}/{dag_run.run_id}"
+
+
+@task
+def release_candidate(trained: str, *, dag_run: Any = None) -> dict[str, Any]:
+    """Register the candidate, and promote it if the gate accepts it; return the gate's decision."""
+    from lastaisle.evaluation.evaluate import evaluate_candidate
+    from lastaisle.registry.registry import Registry
+    from lastaisle.release.gate import GateRules
+    from lastaisle.release.release import release_candidate as release
+
+    settings = Settings.from_env()
+    lake, registry = open_lake(settings), Registry(settings)
+    # Reads the stored report, unless the champion moved since: then it compares with the new champion.
+    evaluate_candidate(trained, lake, registry)
+    decision = release(trained, lake, registry, actor=actor_of(dag_run), rules=GateRules.of(settings))
+    version = registry.version_for_run(trained)
+    log.info("Version %s %s: %s", version, "promoted" if decision.promote else "refused", decision.reasons)
+    serves = registry.aliases().get("champion") == version
+    return {
+        "version": version,
+        "promoted": decision.promote,
+        "champion_moved": decision.promote and serves,
+        "reasons": list(decision.reasons),
+    }
+
+
+@task(outlets=[CHECKOUT_RECOMMENDER])
+def announce_champion(move: dict[str, Any], *, outlet_events: Any = None) -> None:
+    """Announce the new champion on the asset `checkout_recommender`; skip if the champion did not move."""
+    if not move["champion_moved"]:
+        raise AirflowSkipException("the champion did not move: nothing to announce")
+    outlet_events[CHECKOUT_RECOMMENDER].extra = {"version": move["version"]}
+
+
+@task
+def fall_back(planned: dict[str, Any], move: dict[str, Any]) -> dict[str, str]:
+    """Return why a full training starts, and up to which moment it learns.
+
+    Raises:
+        AirflowSkipException: the candidate was promoted, or its refusal is not the second in a row.
+    """
+    from lastaisle.registry.ledger import Ledger
+    from lastaisle.release.fallback import full_training_due
+
+    settings = Settings.from_env()
+    reason = full_training_due(
+        Ledger(open_lake(settings), settings.registry.model_name).moves(), str(move["version"])
+    )
+    if reason is None:
+        raise AirflowSkipException("no second refusal in a row: no full training starts")
+    return {"note": reason, "data_end": str(planned["holdout_end"])}

@@ -1,0 +1,39 @@
+"""The task of `rollback_model`."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import task
+
+from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.stores import open_lake
+from lastaisle_airflow.tasks.release import actor_of
+
+# The task imports the pipeline inside its function: nothing heavy may be loaded before a worker forks.
+
+log = logging.getLogger(__name__)
+
+
+# In no pool of ours: an emergency waits for no training.
+@task(execution_timeout=timedelta(minutes=10))
+def move_champion(*, params: Any = None, dag_run: Any = None) -> dict[str, Any]:
+    """Move the champion back, or only log what would move; a retry of the same run moves it once."""
+    from lastaisle.registry.registry import Registry
+    from lastaisle.release.rollback import rollback
+
+    settings = Settings.from_env()
+    to_version, dry_run = params["to_version"], params["dry_run"]
+    report = rollback(
+        open_lake(settings),
+        Registry(settings),
+        to_version=None if to_version is None else str(to_version),
+        reason=params["reason"].strip() or ("dry run" if dry_run else ""),
+        actor=actor_of(dag_run),
+        dry_run=dry_run,
+        request_id=dag_run.run_id,
+    )
+    log.info("%s", report)
+    return {"version": report.to_version, "champion_moved": report.moved, **report.to_dict()}

@@ -1,0 +1,167 @@
+"""The tasks that plan and run a training; `train_and_evaluate` is shared by all DAGs that train.
+
+Tasks pass only references to each other: a plan of a few numbers and names, an MLflow run id, a version.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any
+
+from airflow.sdk import task
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from lastaisle.errors import NotEnoughDataError
+from lastaisle.settings import Settings, SettingsError
+from lastaisle_airflow.runtime.defaults import TRAINING_POOL
+from lastaisle_airflow.runtime.links import note_trained_run
+from lastaisle_airflow.runtime.partitions import interval, partition_of, unfinished
+from lastaisle_airflow.runtime.stores import open_lake
+
+# Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
+
+log = logging.getLogger(__name__)
+
+TRAINING_PRIORITY = 10
+"""Trainings get the pool's slot before tasks that only measure, such as those of `detect_drift`."""
+
+
+@task(task_id="plan_window")
+def plan_partition_window(*, dag_run: Any = None) -> dict[str, Any]:
+    """Decide what the incremental training of the run's partition learns from."""
+    return plan_partition(partition_of(dag_run))
+
+
+@task(task_id="plan_window")
+def plan_full_window(*, params: Any = None) -> dict[str, Any]:
+    """Decide what a full training learns from, by the run's parameters and the settings."""
+    return plan("full", **given_params(params))
+
+
+@task(pool=TRAINING_POOL, priority_weight=TRAINING_PRIORITY)
+def train_and_evaluate(planned: dict[str, Any], *, ti: Any = None) -> str:
+    """Train, evaluate beside champion and baselines, and return the id of the MLflow run with the report.
+
+    A retry after the training finds the finished run by its key, and only evaluates. Too few sessions fail
+    the task without a retry, since a retry would find as few.
+    """
+    from lastaisle.evaluation.evaluate import evaluate_candidate
+    from lastaisle.registry.plan import TrainingPlan
+    from lastaisle.registry.registry import Registry
+    from lastaisle.training.refresh import finish_refresh
+    from lastaisle.training.train import train_candidate
+
+    settings = Settings.from_env()
+    lake, registry = open_lake(settings), Registry(settings)
+    training_plan = TrainingPlan.from_json(json.dumps(planned))
+    began = perf_counter()
+    try:
+        run_id = train_candidate(training_plan, lake, registry)
+    except NotEnoughDataError as too_few:
+        finish_refresh(lake, training_plan)  # a later run could learn nothing from these abandonments either
+        raise AirflowFailException(str(too_few)) from too_few
+    log.info("Trained MLflow run %s in %.1f s; evaluating it", run_id, perf_counter() - began)
+    note_trained_run(ti, run_id)
+    began = perf_counter()
+    report = evaluate_candidate(run_id, lake, registry)
+    log.info("Evaluated it on %d sessions in %.1f s", report.sessions, perf_counter() - began)
+    return run_id
+
+
+def given_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that were filled in, with `data_end` as a moment in UTC."""
+    given = {name: value for name, value in params.items() if value not in (None, "")}
+    if "data_end" in given:
+        moment = datetime.fromisoformat(given["data_end"])
+        given["data_end"] = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return given
+
+
+def plan_partition(key: str) -> dict[str, Any]:
+    """Decide what the training of a partition, or of a day of hourly partitions, learns from; see `plan`.
+
+    Raises:
+        AirflowSkipException: there are no events yet, or the day's last hour has not come yet.
+    """
+    from lastaisle.sessions.windows import newest_data_end
+
+    settings = Settings.from_env()
+    try:
+        reason_to_wait = unfinished(key, newest_data_end(open_lake(settings)), settings)
+    except NotEnoughDataError as nothing_to_learn:
+        raise AirflowSkipException(str(nothing_to_learn)) from nothing_to_learn
+    if reason_to_wait:
+        raise AirflowSkipException(reason_to_wait)
+    return plan("incremental", data_end=interval(key)[1])
+
+
+def plan(
+    kind: str,
+    *,
+    data_end: datetime | None = None,
+    window_hours: float | None = None,
+    half_life_hours: float | None = None,
+    architecture: str | None = None,
+    hyperparameters: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Decide what a training learns from.
+
+    Args:
+        kind: incremental or full.
+        data_end: the moment after the last event; by default the moment after the newest event.
+        window_hours: length of the window; by default as in the settings.
+        half_life_hours: half-life of a session's weight; by default as in the settings.
+        architecture: the model that learns; by default as in `plan_window`.
+        hyperparameters: values by the names of TrainingOptions; the others are as in the settings.
+        **options: hyperparameters that have a DAG parameter of their own; they override all others.
+
+    Raises:
+        AirflowFailException: the model or a hyperparameter does not exist; a retry would not help.
+        AirflowSkipException: the champion has learned from data as late already, and nothing of that data has
+            changed since; or there are no events yet.
+    """
+    from lastaisle.registry.registry import Registry
+    from lastaisle.release.correction import plan_correction
+    from lastaisle.release.release import current_champion
+    from lastaisle.sessions.windows import newest_data_end
+    from lastaisle.training.planning import StalePlanError, plan_window
+    from models.options import OptionsError
+    from models.recommender import ModelError
+
+    try:
+        settings = _with_lengths(Settings.from_env(), kind, window_hours, half_life_hours)
+        lake, registry = open_lake(settings), Registry(settings)
+        try:
+            training_plan = plan_window(
+                lake,
+                settings,
+                data_end or newest_data_end(lake),
+                kind,
+                current_champion(lake, registry),
+                architecture=architecture,
+                options={**(hyperparameters or {}), **options},
+            )
+        except StalePlanError as stale:
+            log.info("%s", stale)
+            training_plan = plan_correction(lake, settings, registry)
+    except (ModelError, OptionsError, SettingsError) as wrong:
+        raise AirflowFailException(str(wrong)) from wrong
+    except (StalePlanError, NotEnoughDataError) as nothing_to_learn:
+        raise AirflowSkipException(str(nothing_to_learn)) from nothing_to_learn
+    log.info("Planned %s: %s", training_plan.run_key, training_plan)
+    return dict(json.loads(training_plan.to_json()))
+
+
+def _with_lengths(
+    settings: Settings, kind: str, window_hours: float | None, half_life_hours: float | None
+) -> Settings:
+    """Return the settings with the window's length and half-life of one run, where they are given."""
+    prefix = "full_" if kind == "full" else ""
+    lengths = {f"{prefix}window_hours": window_hours, f"{prefix}half_life_hours": half_life_hours}
+    given: dict[str, Any] = {name: value for name, value in lengths.items() if value}
+    return settings.replace(**given)

@@ -1,0 +1,44 @@
+"""The alert of a failed task, and the link to its MLflow run."""
+
+import json
+import logging
+
+from lastaisle_airflow.runtime import defaults, links
+from tests.airflow.runs import DagRun, TaskInstance
+
+
+def test_a_failure_says_which_run_and_where_to_look(monkeypatch, caplog):
+    monkeypatch.setattr(defaults, "trained_run", lambda task_instance: "abc123")
+    monkeypatch.setenv("LASTAISLE_MLFLOW_UI", "http://mlflow:5000/")
+    context = {"ti": TaskInstance(), "dag_run": DagRun(), "exception": ValueError("broken")}
+    with caplog.at_level(logging.ERROR, "lastaisle.alerts"):
+        defaults.report_failure(context)
+    (record,) = caplog.records
+    said = json.loads(record.getMessage().split("failed: ", 1)[1])
+    assert said == {
+        "dag": "ingest_sessions",
+        "run": "backfill__2025-10-09__x",
+        "partition": "2025-10-09",
+        "task": "ingest_batches",
+        "map_index": 3,
+        "try": 2,
+        "tries": 3,
+        "error": "ValueError: broken",
+        "log": "http://airflow/log",
+        "mlflow_run": "http://mlflow:5000/#/runs/abc123",
+    }
+
+
+def test_the_link_leads_to_mlflow_even_before_there_is_a_run(monkeypatch):
+    monkeypatch.setenv("LASTAISLE_MLFLOW_PORT", "5055")
+    assert links.run_page(None) == "http://127.0.0.1:5055"
+
+
+def test_airflow_shows_the_link_on_the_tasks_that_have_a_run(dagbag):
+    for name in ("retrain_incremental", "retrain_full", "refresh_on_abandonment"):
+        linked = {
+            task.task_id
+            for task in dagbag.dags[name].tasks
+            if any(isinstance(link, links.MlflowRunLink) for link in task.operator_extra_links)
+        }
+        assert linked == {"train_and_evaluate", "release_candidate"}

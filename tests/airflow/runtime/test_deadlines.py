@@ -1,0 +1,50 @@
+"""The deadline of a refresh: from when it counts, where its callback runs, and its alert."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.deadlines import first_noticed, refresh_deadline, report_miss
+
+NOON = datetime(2025, 10, 9, 12, tzinfo=UTC)
+
+
+def test_the_deadline_counts_from_the_first_noticed_abandonment():
+    early, late = (NOON - timedelta(minutes=minutes) for minutes in (9, 4))
+    said = [{"noticed_at": late.isoformat()}, {"noticed_at": early.isoformat()}, None, "x", {}]
+    assert first_noticed(said, NOON) == early
+
+
+@pytest.mark.parametrize("wrong", ["soon", 5, None, "9999-12-31T23:59:59", "0001-01-01T00:00:00+14:00"])
+def test_an_impossible_moment_counts_from_the_run(wrong):
+    assert first_noticed([{"noticed_at": wrong}], NOON) == NOON
+
+
+@pytest.mark.parametrize(
+    ("executor", "kind"),
+    [
+        ("LocalExecutor", "SyncCallback"),
+        ("CeleryExecutor", "SyncCallback"),
+        ("KubernetesExecutor", "AsyncCallback"),
+    ],
+)
+def test_the_callback_runs_where_the_executor_can_run_it(monkeypatch, executor, kind):
+    monkeypatch.setattr("lastaisle_airflow.runtime.deadlines.conf.get", lambda *_: executor)
+    alert = refresh_deadline(Settings.of(refresh_deadline_minutes=7))
+    assert type(alert.callback).__name__ == kind
+    assert alert.interval == timedelta(minutes=7)
+
+
+def test_a_missed_deadline_is_one_line_of_json(caplog):
+    run = {"dag_id": "refresh_on_abandonment", "dag_run_id": "r", "state": "running"}
+    report_miss({"dag_run": run, "deadline": {"id": "x", "deadline_time": NOON}})
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("lastaisle.alerts", "ERROR")
+    assert json.loads(record.getMessage().split("deadline: ", 1)[1]) == {
+        "dag": "refresh_on_abandonment",
+        "run": "r",
+        "state": "running",
+        "due": "2025-10-09 12:00:00+00:00",
+    }

@@ -1,0 +1,28 @@
+"""When DAGs run, as the settings say."""
+
+import pytest
+from airflow.sdk import PartitionedAssetTimetable, StartOfDayMapper
+
+from lastaisle.settings import Settings, SettingsError
+from lastaisle_airflow.runtime import schedules
+from lastaisle_airflow.runtime.assets import ARRIVALS, EVENTS
+from lastaisle_airflow.runtime.schedules import abandonment_schedule
+
+
+def test_a_training_follows_each_partition_or_its_day():
+
+    def mapper(**settings):
+        return schedules.training_schedule(Settings.of(**settings)).default_partition_mapper
+
+    assert "Identity" in type(mapper()).__name__
+    assert "Identity" in type(mapper(partition="hour")).__name__
+    assert isinstance(mapper(partition="hour", learn_every="day"), StartOfDayMapper)
+    with pytest.raises(SettingsError, match="LASTAISLE_LEARN_EVERY"):
+        mapper(learn_every="hour")
+
+
+def test_abandonment_is_detected_after_each_run_from_a_topic_and_each_partition_of_files():
+    assert abandonment_schedule(Settings.of(source="kafka://shop/clicks")) == [ARRIVALS]
+    timetable = abandonment_schedule(Settings.of())
+    assert isinstance(timetable, PartitionedAssetTimetable)
+    assert timetable.asset_condition == EVENTS

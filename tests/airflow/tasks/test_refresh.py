@@ -1,0 +1,38 @@
+"""The tasks of `refresh_on_abandonment`."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+
+from lastaisle.registry.plan import TrainingPlan
+from lastaisle.sessions.windows import Window
+from lastaisle.training.refresh import NothingToRefreshError
+from lastaisle_airflow.tasks import refresh
+
+NOON = datetime(2025, 10, 9, 12, tzinfo=UTC)
+
+
+def test_a_refresh_without_enough_sessions_is_skipped_with_the_reason(monkeypatch, tmp_path):
+    monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path))
+    monkeypatch.setattr("lastaisle.release.release.current_champion", lambda *_: None)
+
+    def refuse(lake, settings, champion):
+        raise NothingToRefreshError("3 wait, too few")
+
+    monkeypatch.setattr("lastaisle.training.refresh.plan_refresh", refuse)
+    with pytest.raises(AirflowSkipException, match="3 wait, too few"):
+        refresh.plan_refresh.function()
+
+
+def test_a_plan_reaches_the_last_task_as_json(monkeypatch, tmp_path):
+    monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path))
+    window = Window(NOON - timedelta(hours=48), NOON, 24.0)
+    plan = TrainingPlan("k", "refresh", "m", "attention", window, NOON, {"events": 3}, {}, "1", ("b1", "b2"))
+    monkeypatch.setattr("lastaisle.release.release.current_champion", lambda *_: None)
+    monkeypatch.setattr("lastaisle.training.refresh.plan_refresh", lambda *_: plan)
+    done = []
+    monkeypatch.setattr("lastaisle.training.refresh.finish_refresh", lambda lake, plan: done.append(plan))
+    refresh.finish_refresh.function(json.loads(json.dumps(refresh.plan_refresh.function())))
+    assert [(each.run_key, tuple(each.bursts), each.window) for each in done] == [("k", ("b1", "b2"), window)]

@@ -1,0 +1,46 @@
+"""A training plan as JSON: the JSON of earlier releases can still be read."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from lastaisle.registry.plan import TrainingPlan
+from lastaisle.sessions.windows import Window
+
+END = datetime(2025, 10, 9, 16, tzinfo=UTC)
+PLAN = TrainingPlan(
+    run_key="refresh-v3-0123456789ab",
+    kind="refresh",
+    model_name="shop",
+    architecture="attention",
+    window=Window(END - timedelta(hours=48), END, 24.0),
+    holdout_end=END + timedelta(hours=8, microseconds=1),
+    lake_versions={"events": 7},
+    options={"seed": 7, "learning_rate": 0.001, "trust_region": None},
+    warm_start_version="3",
+    bursts=("b1", "b2"),
+    replay_hours=480.0,
+)
+
+
+def test_a_plan_comes_back_from_its_json():
+    again = TrainingPlan.from_json(PLAN.to_json())
+    assert again == PLAN
+    assert again.to_json() == PLAN.to_json()
+    assert isinstance(again.options["seed"], int)
+
+
+def test_a_plan_without_bursts_and_replay_can_be_read():
+    old = json.loads(PLAN.to_json())
+    del old["bursts"], old["replay_hours"]
+    plan = TrainingPlan.from_json(json.dumps(old))
+    assert (plan.bursts, plan.replay_hours) == ((), 0.0)
+
+
+@pytest.mark.parametrize("missing", ["run_key", "window", "lake_versions"])
+def test_a_plan_that_lacks_a_field_is_refused_by_name(missing):
+    broken = json.loads(PLAN.to_json())
+    del broken[missing]
+    with pytest.raises(ValueError, match=missing):
+        TrainingPlan.from_json(json.dumps(broken))

@@ -1,0 +1,38 @@
+"""The guards of `make test-fast`: no test starts a service or imports TensorFlow without its mark."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.services import kinds, required
+
+
+def test_a_service_that_starts_among_fast_tests_is_named(monkeypatch):
+    monkeypatch.setattr(required, "_forbidden", True)
+    with pytest.raises(pytest.fail.Exception, match=r"starts Redis: mark it with pytest\.mark\.service"):
+        required.starts_service("Redis")
+
+
+def test_a_service_starts_where_all_tests_run(monkeypatch):
+    monkeypatch.setattr(required, "_forbidden", False)
+    required.starts_service("Redis")
+
+
+def test_tensorflow_among_fast_tests_is_refused_and_nothing_else():
+    finder = kinds.TensorFlowForbidden()
+    with pytest.raises(AssertionError, match=r"mark it with pytest\.mark\.training"):
+        finder.find_spec("tensorflow")
+    assert finder.find_spec("numpy") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "left_out"),
+    [
+        ("pytestmark = pytest.mark.training", True),
+        ("pytestmark = [pytest.mark.timeout(9), pytest.mark.training]", True),
+        ("@pytest.mark.training", False),
+        ("pytestmark = pytest.mark.service", False),
+    ],
+)
+def test_a_file_that_trains_is_not_even_imported(line, left_out):
+    assert bool(kinds._TRAINING_FILE.search(f"import pytest\n\n{line}\n")) == left_out
