@@ -1,7 +1,7 @@
-"""Data contracts: the YAML files that say what a table holds, and the modules that enforce them.
+"""Data contracts: YAML files that describe the tables, and the modules that enforce them.
 
-One file a table, `<table>.odcs.yaml`, in the Open Data Contract Standard 3.1 (https://bitol.io). Whoever
-wants another field or another rule edits the YAML; no code changes. From it the compiler makes
+Each table has one file, `<table>.odcs.yaml`, in the Open Data Contract Standard 3.1 (https://bitol.io). To
+change a field or a rule, edit the YAML; no code changes. From the YAML the compiler makes
 
 * typed fields and an Arrow schema               `Contract.fields`, `Contract.arrow_schema()`
 * rules, each as DuckDB SQL and for GX           `Contract.rules`
@@ -9,8 +9,8 @@ wants another field or another rule edits the YAML; no code changes. From it the
 * a privacy policy, each entry as DuckDB SQL     `Contract.privacy_policy()`
 * the context features that models learn from    `Contract.features`, `context_features()`
 
-What the compiler cannot enforce, it refuses: an unknown option, type, classification or field name ends in a
-`ContractError` with the file, the place inside it and the reason, never in a rule silently left out.
+The compiler refuses everything that it cannot enforce. An unknown option, type, classification or field name
+raises a `ContractError` with the file, the place in the file and the reason. No rule is left out silently.
 
 To add a field, add it under `properties`:
 
@@ -21,13 +21,14 @@ To add a field, add it under `properties`:
       required: false
       classification: internal             # one of the contract's `treatments`
       customProperties:
-        - {property: default, value: none}             # stands in for an absent value
-        - {property: jsonPath, value: $.coupon.code}   # where canonical JSON has it, if not under its name
-        - {property: treatment, value: {coarsen: {keep_prefix: '[A-Z]+'}}}  # before its classification's
+        - {property: default, value: none}             # replaces an absent value
+        - {property: jsonPath, value: $.coupon.code}   # the place in canonical JSON, if not its name
+        - {property: treatment, value: {coarsen: {keep_prefix: '[A-Z]+'}}}  # instead of the classification's
 
-The rules of a field follow from it, and are named after it: `coupon_is_string`, `_is_required`, `_is_unique`,
-`_is_finite` (every number), `_in_range`, `_has_length`, `_matches_pattern`, `_is_allowed` (an entry under
-`quality` with `metric: invalidValues`), `_refers_to_<table>` (an entry under `relationships`).
+The rules of a field follow from its entry, and their names begin with its name: `coupon_is_string`,
+`_is_required`, `_is_unique`, `_is_finite` (every number), `_in_range`, `_has_length`, `_matches_pattern`,
+`_is_allowed` (an entry under `quality` with `metric: invalidValues`), `_refers_to_<table>` (an entry under
+`relationships`).
 
 A treatment is keep, drop, pseudonymize (HMAC-SHA256 in hex, 128 bits), or coarsen with one of
 `{truncate: second | minute | hour | day}`, `{keep_prefix: <regular expression>}`, `{host_only: true}`.
@@ -45,7 +46,7 @@ To add a rule across fields, add it under the table's `quality`:
 
 To let models learn from a column, list it under the contract's custom property `features`: see features.py.
 
-An entry with `engine: greatExpectations` goes into the suite as it is: for what concerns the whole table.
+An entry with `engine: greatExpectations` is added to the suite unchanged, for rules on the whole table.
 
     >>> contract = load_contract("raw_events")
     >>> contract.field("consent_personalization").default

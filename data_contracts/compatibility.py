@@ -1,19 +1,20 @@
-"""Compare two versions of a contract: what changed, whom it breaks, and whether the version says so.
+"""Compare two versions of a contract: the changes, their effect, and whether the version number fits.
 
-A change is **breaking** if a row that was accepted may now be refused, if readers lose a column or its
-meaning, or if a value becomes less private:
+A change is **breaking** if an accepted row may now be refused, if readers lose a column or its meaning, or if
+a value becomes less private:
 
-* a field, or the table, removed or renamed; another type (a wider one too: an existing Delta table keeps the
-  column's type, and rounds or refuses what does not fit); another jsonPath; another partitioning
+* a field, or the table, removed or renamed; another type (a wider type, too: an existing Delta table keeps
+  the type of the column, and rounds or refuses values that do not fit); another jsonPath; other partitions
 * a field newly required without a default, or newly unique; a default changed or removed
 * a rule added or tightened, or not provably looser (another pattern); a warning that became an error
 * privacy: a treatment that lets more through, a classification that is less sensitive
 * a context feature removed, or read from another column or as another kind
 
-It is an **addition** if all that was accepted still is: an optional field, wider bounds, a loosened or
-removed rule, a new warning, more privacy, a new context feature. Anything else is **documentation**.
+A change is an **addition** if every accepted row is still accepted: an optional field, wider bounds, a
+loosened or removed rule, a new warning, more privacy, a new context feature. Any other change is
+**documentation**.
 
-A breaking change needs the next major version, an addition the next minor one (https://semver.org).
+A breaking change needs the next major version, an addition the next minor version (https://semver.org).
 
     >>> from data_contracts import load_contract
     >>> compare(load_contract("events"), load_contract("events")).changes
@@ -38,7 +39,7 @@ from data_contracts.privacy import TRUNCATIONS, Treatment
 from data_contracts.rules import Rule
 
 Level = Literal["breaking", "addition", "documentation"]
-#: Treatments that protect a value at least as well as the one named.
+#: For each treatment, the treatments that protect a value at least as well.
 _PROTECTS_AS_WELL = {
     "keep": {"keep", "coarsen", "pseudonymize", "surrogate", "drop"},
     "coarsen": {"coarsen", "surrogate", "drop"},
@@ -46,7 +47,7 @@ _PROTECTS_AS_WELL = {
     "surrogate": {"surrogate", "drop"},
     "drop": {"drop"},
 }
-#: From what anyone may know to what nobody may keep.
+#: The classifications, from the least to the most sensitive.
 _CLASSIFICATIONS = ("public", "internal", "pseudonymous", "restricted")
 
 
@@ -55,12 +56,12 @@ class Change:
     """One difference.
 
     Attributes:
-        where: the field or the rule; `table` for what concerns all of it.
-        what: what happened to it.
+        where: the field, the rule or the feature; `table` for a change of the whole table.
+        what: the kind of change.
         level: breaking, addition or documentation.
-        old: how it was, None if it was not.
-        new: how it is, None if it is no more.
-        why: what follows for those who write or read the table.
+        old: the old value, or None.
+        new: the new value, or None.
+        why: the effect on writers or readers of the table.
     """
 
     where: str
@@ -76,10 +77,10 @@ class Comparison:
     """All differences of two versions of a contract.
 
     Attributes:
-        table: the name of the new one.
-        old_version: its version before.
-        new_version: its version now.
-        changes: breaking ones first.
+        table: the table of the new contract.
+        old_version: the version of the old contract.
+        new_version: the version of the new contract.
+        changes: the changes, breaking changes first.
     """
 
     table: str
@@ -89,7 +90,7 @@ class Comparison:
 
     @property
     def level(self) -> Level | None:
-        """The gravest level among the changes; None if there is no change."""
+        """The most severe level among the changes; None if there is no change."""
         return self.changes[0].level if self.changes else None
 
     @property
@@ -99,7 +100,7 @@ class Comparison:
 
     @property
     def version_problem(self) -> str | None:
-        """What is wrong with the new version, None if it says what the changes are."""
+        """The reason why the new version number does not fit the changes; None if it fits."""
         old, new = _semver(self.old_version), _semver(self.new_version)
         if old is None or new is None:
             wrong = self.old_version if old is None else self.new_version
@@ -112,13 +113,13 @@ class Comparison:
         return f"{kind} version {'.'.join(map(str, needed))} or higher, received {self.new_version}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the comparison as JSON takes it."""
-        told = {"level": self.level, "breaking": self.breaking, "version_problem": self.version_problem}
-        return {**asdict(self), **told}
+        """Return the comparison as a dictionary for JSON."""
+        summary = {"level": self.level, "breaking": self.breaking, "version_problem": self.version_problem}
+        return {**asdict(self), **summary}
 
 
 def compare(old: Contract, new: Contract) -> Comparison:
-    """List what changed from one version of a contract to another."""
+    """List the changes from one version of a contract to another."""
     changes = [
         *_table_changes(old, new),
         *_field_changes(old, new),
@@ -219,7 +220,7 @@ def _protects_as_well(old: Treatment, new: Treatment) -> bool:
 
 
 def _rule_changes(old: Contract, new: Contract) -> Iterator[Change]:
-    """Compare the rules by name; those of a field that came or went came or went with it."""
+    """Compare the rules by name. Rules of an added or removed field belong to that field's change."""
     before, after = ({rule.name: rule for rule in contract.rules} for contract in (old, new))
     old_fields, new_fields = ({field.name: field for field in contract.fields} for contract in (old, new))
     for name in dict.fromkeys([*before, *after]):
@@ -290,7 +291,7 @@ def _partition_keys(document: OpenDataContractStandard) -> list[str]:
 
 
 def _about(document: OpenDataContractStandard) -> dict[str, Any]:
-    """Return what a document says about itself and its table, without what is compared elsewhere."""
+    """Return the descriptions of a document and its table, without parts that are compared elsewhere."""
     table = (document.schema_ or [])[0].model_dump(exclude={"name", "properties", "quality"})
     return {**document.model_dump(exclude={"schema_", "version", "customProperties"}), "table": table}
 
@@ -300,5 +301,5 @@ def _type(field: Field) -> str:
 
 
 def _semver(version: str) -> tuple[int, int, int] | None:
-    found = re.fullmatch(r"([0-9]+)\.([0-9]+)\.([0-9]+)", version)
-    return (int(found[1]), int(found[2]), int(found[3])) if found else None
+    match = re.fullmatch(r"([0-9]+)\.([0-9]+)\.([0-9]+)", version)
+    return (int(match[1]), int(match[2]), int(match[3])) if match else None

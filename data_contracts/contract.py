@@ -20,12 +20,12 @@ class Contract:
     """A compiled contract.
 
     Attributes:
-        name: the table.
-        version: of the contract, as its YAML says.
+        name: the name of the table.
+        version: the version of the contract.
         path: the YAML file.
         fields: in the order of the YAML.
-        rules: all that a typed row must satisfy (types and uniqueness are checked elsewhere).
-        expectations: further Great Expectations configurations, for the table as a whole.
+        rules: the rules for a typed row (types and uniqueness are checked elsewhere).
+        expectations: further Great Expectations configurations, for the whole table.
         features: the columns that models may learn from, in the order of the YAML.
     """
 
@@ -41,7 +41,7 @@ class Contract:
         """Return a field by its name.
 
         Raises:
-            KeyError: no such field, naming those there are.
+            KeyError: there is no such field; the message names all fields.
         """
         for found in self.fields:
             if found.name == name:
@@ -53,7 +53,7 @@ class Contract:
         """Return a rule by its name.
 
         Raises:
-            KeyError: no such rule, naming those there are.
+            KeyError: there is no such rule; the message names all rules.
         """
         for found in self.rules:
             if found.name == name:
@@ -62,19 +62,19 @@ class Contract:
         raise KeyError(f"contract {self.name} has no rule {name!r}; it has {known}")
 
     def arrow_schema(self) -> pa.Schema:
-        """Return the columns as Arrow fields; all are nullable, since rules check what is required."""
+        """Return the columns as Arrow fields. All are nullable, since rules check required fields."""
         return pa.schema([pa.field(found.name, found.arrow_type) for found in self.fields])
 
     def privacy_policy(self) -> dict[str, Treatment]:
-        """Return what becomes of each field, in the order of the fields."""
+        """Return the treatment of each field, in the order of the fields."""
         return {found.name: found.treatment for found in self.fields}
 
 
 def load_contract(name_or_path: str | Path) -> Contract:
-    """Load a packaged contract by its name (`raw_events`), or any other by its path.
+    """Load a packaged contract by its name (`raw_events`), or any other contract by its path.
 
     Raises:
-        ContractError: a contract that is itself wrong, with file, place and reason.
+        ContractError: the contract is wrong; the error names the file, the place and the reason.
     """
     path = find_contract(name_or_path)
     document = read_document(path)

@@ -1,12 +1,12 @@
-"""Rules across fields, as the YAML writes them under `engine: lastaisle`.
+"""Rules across fields, from the entries of the YAML with `engine: lastaisle`.
 
-One of four forms, each with an optional `when` that limits it to some rows:
+A rule has one of four forms. An optional `when` limits it to some rows:
 
     when: {event_type: order_completed}          rows with this value, or one of a list of values
     require: order_id                            the field holds a value
     require_any: [user_id, session_id]           at least one of the fields holds a value
-    allow: {currency: [EUR, USD]}                the field holds one of the values, or none
-    compare: [occurred_at, <=, received_at]      holds where both sides are known; the right side is a field,
+    allow: {currency: [EUR, USD]}                the field holds one of the values, or no value
+    compare: [occurred_at, <=, received_at]      checked if both sides are known; the right side is a field,
                                                  a number or $now; times may have a `tolerance: 5 minutes`
 """
 
@@ -32,7 +32,7 @@ def cross_field_rule(quality: DataQuality, fields: Sequence[Field]) -> dict[str,
     """Return name, columns, predicate, description and expectation of one rule.
 
     Raises:
-        ValueError: what is wrong with it, with the value received.
+        ValueError: the rule is wrong; the message holds the reason and the value received.
     """
     if not quality.name or not re.fullmatch(r"[a-z][a-z0-9_]*", quality.name):
         raise ValueError(f"a rule needs a lower_snake_case name, received {quality.name!r}")
@@ -65,7 +65,7 @@ def cross_field_rule(quality: DataQuality, fields: Sequence[Field]) -> dict[str,
 
 
 class _When:
-    """The rows that a rule speaks of, as SQL and as Great Expectations conditions."""
+    """The rows to which a rule applies, as SQL and as Great Expectations conditions."""
 
     def __init__(self, given: Any, known: dict[str, Field]) -> None:
         if not isinstance(given, dict):
@@ -173,10 +173,10 @@ def _between(column: str, operator: str, bound: Any) -> dict[str, Any]:
 def _tolerance(text: Any, left: Field) -> int:
     if text is None:
         return 0
-    found = re.fullmatch(r"([0-9]+) (second|minute|hour|day)s?", str(text))
-    if not found or left.logical_type != "timestamp":
+    match = re.fullmatch(r"([0-9]+) (second|minute|hour|day)s?", str(text))
+    if not match or left.logical_type != "timestamp":
         raise ValueError(f"tolerance is a time, as `5 minutes`, between timestamps; received {text!r}")
-    return int(found[1]) * _SECONDS[found[2]]
+    return int(match[1]) * _SECONDS[match[2]]
 
 
 def _known(name: Any, known: dict[str, Field]) -> Field:

@@ -1,4 +1,4 @@
-"""Read one ODCS document, and say exactly where it is wrong."""
+"""Read one ODCS document, and name the exact place of an error in it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACKAGED = Path(__file__).parent
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML as people mean it: only true and false are booleans, times stay text, no key stands twice."""
+    """A strict YAML loader: only true and false are booleans, times stay text, and a key occurs only once."""
 
 
 _StrictLoader.yaml_implicit_resolvers = {
@@ -50,7 +50,7 @@ def find_contract(name_or_path: str | Path) -> Path:
     """Return the file of a packaged contract by its name, or the given path.
 
     Raises:
-        ContractError: no such contract, naming the packaged ones.
+        ContractError: there is no such contract; the message names the packaged contracts.
     """
     text = str(name_or_path)
     path = PACKAGED / f"{text}.odcs.yaml" if text.isidentifier() else Path(text)
@@ -64,7 +64,7 @@ def read_document(path: Path) -> OpenDataContractStandard:
     """Read a contract that satisfies the JSON schema of the Open Data Contract Standard.
 
     Raises:
-        ContractError: text that is no YAML, or a document that breaks the standard.
+        ContractError: the text is no YAML, or the document breaks the standard.
     """
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
@@ -94,7 +94,7 @@ def only_table(path: Path, document: OpenDataContractStandard) -> SchemaObject:
     """Return the table of a contract.
 
     Raises:
-        ContractError: a contract of no table or of several, or a relationship of the table as a whole.
+        ContractError: the contract has no table or several tables, or the table itself has a relationship.
     """
     tables = document.schema_ or []
     if len(tables) != 1:
@@ -106,7 +106,7 @@ def only_table(path: Path, document: OpenDataContractStandard) -> SchemaObject:
 
 
 def locate(document: Any, steps: Iterable[str | int]) -> str:
-    """Write a path into the document with names in place of list positions, where there are names."""
+    """Return a path into the document as text, with names instead of list positions where there are names."""
     words: list[str] = []
     for step in steps:
         document = document[step]

@@ -1,4 +1,4 @@
-"""The one error of this package."""
+"""The error of this package."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 
 class ContractError(Exception):
-    """A contract that cannot be compiled.
+    """A contract cannot be compiled.
 
     Attributes:
         path: the YAML file.
-        where: the place inside the document, as `schema.raw_events.properties.price.logicalTypeOptions`.
-        reason: what is wrong, with the value received.
-        exit_code: what the command line exits with.
+        where: the place in the document, such as `schema.raw_events.properties.price.logicalTypeOptions`.
+        reason: the reason, with the value received.
+        exit_code: the exit code of the command line.
     """
 
     exit_code = 2

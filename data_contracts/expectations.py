@@ -1,4 +1,7 @@
-"""A contract as a Great Expectations suite, and a bounded report of a frame checked against it."""
+"""A contract as a Great Expectations suite, and the short report of a check of a data frame.
+
+Great Expectations and pandas take seconds to import, so the functions import them at their first call.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from data_contracts.contract import Contract
 from data_contracts.errors import ContractError
@@ -25,15 +29,15 @@ _SEVERITIES = {"error": "critical", "warning": "warning"}
 
 @dataclass(frozen=True)
 class RuleOutcome:
-    """What Great Expectations found about one rule.
+    """The result of Great Expectations for one rule.
 
     Attributes:
-        name: the rule, as in the contract.
+        name: the name of the rule in the contract.
         severity: error or warning.
-        passed: whether every row satisfies it.
-        unexpected_count: how many rows do not.
-        examples: up to five values that do not, each cut to 100 characters.
-        problem: why the rule could not be evaluated at all, else an empty text.
+        passed: whether every row satisfies the rule.
+        unexpected_count: the number of rows that break the rule.
+        examples: up to five values that break the rule, each cut to 100 characters.
+        problem: the reason why the rule could not be evaluated, else an empty text.
     """
 
     name: str
@@ -46,13 +50,13 @@ class RuleOutcome:
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """What Great Expectations found about a frame.
+    """The results of Great Expectations for a data frame.
 
     Attributes:
         contract: name and version of the contract.
-        rows: how many rows were checked.
-        outcomes: one a rule, in the order of the suite.
-        skipped: reference rules whose values were not given.
+        rows: the number of checked rows.
+        outcomes: one outcome for each rule, in the order of the suite.
+        skipped: the reference rules without given values.
     """
 
     contract: str
@@ -67,29 +71,29 @@ class ValidationReport:
 
     @property
     def failures(self) -> tuple[RuleOutcome, ...]:
-        """The rules that failed, warnings among them."""
+        """The rules that failed, including warnings."""
         return tuple(outcome for outcome in self.outcomes if not outcome.passed)
 
     def outcome(self, name: str) -> RuleOutcome:
         """Return the outcome of one rule.
 
         Raises:
-            KeyError: a rule that was not evaluated.
+            KeyError: the rule was not evaluated.
         """
-        for found in self.outcomes:
-            if found.name == name:
-                return found
+        for outcome in self.outcomes:
+            if outcome.name == name:
+                return outcome
         raise KeyError(f"{self.contract}: no rule {name!r} was evaluated")
 
 
 def gx_suite(contract: Contract) -> gx.ExpectationSuite:
     """Return the suite of a contract: columns, types, uniqueness, rules, and the table's own expectations.
 
-    The name of each rule stands in the expectation's `meta`. Rules on $now and references keep a $PARAMETER,
-    which `validate_frame` fills.
+    The `meta` of each expectation holds the name of the rule. Rules on $now and references keep a $PARAMETER,
+    which `validate_frame` replaces.
 
     Raises:
-        ContractError: an expectation of `engine: greatExpectations` that Great Expectations does not know.
+        ContractError: Great Expectations does not know an expectation of `engine: greatExpectations`.
     """
     import great_expectations as gx
 
@@ -101,13 +105,13 @@ def gx_suite(contract: Contract) -> gx.ExpectationSuite:
 
 
 def frame_from_arrow(table: pa.Table) -> pd.DataFrame:
-    """Return typed rows as Great Expectations reads them.
+    """Return typed rows as a data frame for Great Expectations.
 
-    pandas cannot tell NaN from a missing number, so NaN becomes infinity, which every rule on numbers judges
-    alike (DuckDB, too, holds NaN to be greater than all others). Integers and booleans keep their gaps.
+    pandas does not distinguish NaN from a missing number. So NaN becomes infinity, which every rule on
+    numbers judges as it judges NaN (DuckDB, too, orders NaN above all numbers). Integers and booleans keep
+    missing values.
     """
     import pandas as pd
-    import pyarrow.compute as pc
 
     for position, column in enumerate(table.schema):
         if pa.types.is_floating(column.type):
@@ -124,7 +128,8 @@ def frame_from_arrow(table: pa.Table) -> pd.DataFrame:
         pa.int64(): pd.Int64Dtype(),
         pa.bool_(): pd.BooleanDtype(),
     }
-    return table.to_pandas(types_mapper=nullable.get)
+    frame: pd.DataFrame = table.to_pandas(types_mapper=nullable.get)
+    return frame
 
 
 def validate_frame(
@@ -134,13 +139,13 @@ def validate_frame(
     now: datetime | None = None,
     references: Mapping[str, Collection[Any]] | None = None,
 ) -> ValidationReport:
-    """Check a frame with Great Expectations, in a context that leaves nothing behind.
+    """Check a data frame with Great Expectations, in a context that stores nothing.
 
     Args:
-        contract: what the frame should satisfy.
-        frame: typed rows, as from `frame_from_arrow`; further columns are ignored.
-        now: what $now means; the present by default.
-        references: the values of each `table.column` that a rule refers to; a rule without them is skipped.
+        contract: the contract to check.
+        frame: typed rows, such as from `frame_from_arrow`; further columns are ignored.
+        now: the value of $now; the current time by default.
+        references: the values of each `table.column` that a rule refers to. Without them the rule is skipped.
     """
     now = now or datetime.now(UTC)
     references = references or {}
@@ -168,21 +173,21 @@ def validate_frame(
 
 def _configurations(contract: Contract) -> list[dict[str, Any]]:
     names = [field.name for field in contract.fields]
-    found: list[dict[str, Any]] = [
+    configurations: list[dict[str, Any]] = [
         _own("columns_exist", "expect_table_columns_to_match_set", column_set=names, exact_match=False)
     ]
     for field in contract.fields:
-        found += _field_configurations(field)
+        configurations += _field_configurations(field)
     for rule in contract.rules:
         kwargs = dict(rule.expectation["kwargs"])
         if "row_condition" in rule.expectation:
             kwargs |= {"row_condition": rule.expectation["row_condition"]}
-        found.append(
+        configurations.append(
             {"type": rule.expectation["type"], "kwargs": kwargs, "rule": rule.name, "severity": rule.severity}
         )
     for given in contract.expectations:
-        found.append({"severity": "error", "kwargs": {}, **given, "rule": given["meta"]["rule"]})
-    return found
+        configurations.append({"severity": "error", "kwargs": {}, **given, "rule": given["meta"]["rule"]})
+    return configurations
 
 
 def _field_configurations(field: Field) -> list[dict[str, Any]]:
@@ -236,22 +241,22 @@ def _batch(frame: pd.DataFrame) -> Any:
 def _outcome(result: Any) -> RuleOutcome:
     meta = result.expectation_config.meta
     problem = _problem(result.exception_info or {})
-    found = result.result or {}
+    details = result.result or {}
     examples = tuple(
-        str(value)[:MAX_EXAMPLE_CHARACTERS] for value in found.get("partial_unexpected_list") or ()
+        str(value)[:MAX_EXAMPLE_CHARACTERS] for value in details.get("partial_unexpected_list") or ()
     )
     return RuleOutcome(
         name=meta["rule"],
         severity=meta["severity"],
         passed=bool(result.success),
-        unexpected_count=int(found.get("unexpected_count") or 0),
+        unexpected_count=int(details.get("unexpected_count") or 0),
         examples=examples[:MAX_EXAMPLES],
         problem=problem[:300],
     )
 
 
 def _problem(info: Mapping[str, Any]) -> str:
-    """Return the first exception message; Great Expectations nests them one deep when a metric failed."""
+    """Return the first exception message; Great Expectations nests it one level deep if a metric failed."""
     nested = [info, *(value for value in info.values() if isinstance(value, Mapping))]
     return next((str(entry["exception_message"]) for entry in nested if entry.get("exception_message")), "")
 
@@ -264,9 +269,9 @@ def _now_parameters(expectation: Mapping[str, Any]) -> list[str]:
 
 
 def _moment(parameter: str, now: datetime) -> str:
-    """Return the time that a parameter such as now_plus_300s stands for."""
-    found = re.fullmatch(r"now_(plus|minus)_([0-9]+)s", parameter)
-    if not found:
+    """Return the time of a parameter such as now_plus_300s."""
+    match = re.fullmatch(r"now_(plus|minus)_([0-9]+)s", parameter)
+    if not match:
         raise ValueError(f"no such parameter: {parameter}")
-    shift = timedelta(seconds=int(found[2]))
-    return (now + shift if found[1] == "plus" else now - shift).isoformat()
+    shift = timedelta(seconds=int(match[2]))
+    return (now + shift if match[1] == "plus" else now - shift).isoformat()

@@ -25,17 +25,17 @@ class Field:
     """One column.
 
     Attributes:
-        name: column name.
+        name: the name of the column.
         logical_type: the ODCS type: string, integer, number, boolean, timestamp or date.
-        arrow_type: its type in Arrow and Delta.
-        sql_type: its type in DuckDB.
-        required: whether the column must hold a value in every row.
-        unique: whether no value may come twice.
-        classification: how sensitive it is; `treatments` in the contract says what follows from it.
-        description: what it means.
-        default: value of an absent field, or None.
-        json_path: where one line of canonical JSON has it.
-        treatment: what anonymize does to it.
+        arrow_type: the type in Arrow and Delta.
+        sql_type: the type in DuckDB.
+        required: whether every row must have a value.
+        unique: whether each value may occur only once.
+        classification: the sensitivity of the field; `treatments` in the contract maps it to a treatment.
+        description: the meaning of the field.
+        default: the value of an absent field, or None.
+        json_path: the place of the field in a line of canonical JSON.
+        treatment: the treatment of the field by anonymize.
     """
 
     name: str
@@ -52,11 +52,11 @@ class Field:
 
     @property
     def type_rule(self) -> str:
-        """Name of the rule that text broke when it cannot become this type."""
+        """The name of the rule that a text breaks if it cannot become this type."""
         return f"{self.name}_is_{self.logical_type}"
 
     def parse_sql(self, column: str | None = None) -> str:
-        """Return DuckDB SQL that turns a text column into this type, NULL where the text does not have it."""
+        """Return DuckDB SQL that turns a text column into this type; NULL if the text is of another type."""
         return parse_sql(quote(column or self.name), self.logical_type, self.sql_type)
 
 

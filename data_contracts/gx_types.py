@@ -1,7 +1,7 @@
-"""Two expectations that Great Expectations lacks; importing this module registers them, for pandas.
+"""Two expectations that Great Expectations does not have; importing this module registers them for pandas.
 
-`expect_column_values_to_have_logical_type` checks the types of a contract value by value, so that a column
-of mixed objects says how many of its values are wrong. `expect_column_pair_values_to_compare` compares two
+`expect_column_values_to_have_logical_type` checks the types of a contract value by value. So it counts the
+wrong values of a column of mixed objects. `expect_column_pair_values_to_compare` compares two
 columns within a tolerance.
 """
 
@@ -31,7 +31,7 @@ _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "timestamp": (datetime.datetime, np.datetime64),
     "date": (datetime.date, np.datetime64),
 }
-# Columns whose dtype answers for all values at once.
+# The dtypes that decide for all values of a column at once.
 _DTYPES: dict[str, Callable[[Any], bool]] = {
     "string": lambda dtype: isinstance(dtype, pd.StringDtype),
     "boolean": pd.api.types.is_bool_dtype,
@@ -46,7 +46,7 @@ _COMPARISONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": ope
 def has_logical_type(column: pd.Series, logical_type: str) -> pd.Series:
     """Return, value by value, whether a column without missing values has a logical type.
 
-    Floats pass as integers where every value is whole: so pandas writes integers with gaps.
+    Whole floats pass as integers: pandas stores integers with missing values as floats.
     """
     if logical_type == "integer" and pd.api.types.is_float_dtype(column.dtype):
         return column % 1 == 0
@@ -104,14 +104,15 @@ class ColumnPairValuesCompare(ColumnPairMapMetricProvider):  # type: ignore[misc
         tolerance_seconds: int,
         **_: Any,
     ) -> pd.Series:
+        compare: Callable[[Any, Any], pd.Series] = _COMPARISONS[operator]
         if not tolerance_seconds:
-            return _COMPARISONS[operator](column_A, column_B)
+            return compare(column_A, column_B)
         signed = tolerance_seconds if operator.startswith("<") else -tolerance_seconds
-        return _COMPARISONS[operator](column_A - column_B, pd.Timedelta(seconds=signed))
+        return compare(column_A - column_B, pd.Timedelta(seconds=signed))
 
 
 class ExpectColumnPairValuesToCompare(ColumnPairMapExpectation):  # type: ignore[misc]
-    """Expect column A to stand to column B as the operator says, give or take the tolerance."""
+    """Expect that the comparison of column A with column B holds, within the tolerance."""
 
     operator: str
     tolerance_seconds: int = 0

@@ -1,4 +1,4 @@
-"""Tell whether one rule lets pass all that another did."""
+"""Tell whether one rule accepts every row that another rule accepted."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _NOT_NULL = "expect_column_values_to_not_be_null"
 def is_looser(old: Rule, new: Rule) -> bool:
     """Tell whether every row that passed the old rule is known to pass the new one.
 
-    Compares what both were compiled to for Great Expectations, which is data and not text. Where nothing can
-    be proven, as of two regular expressions, the answer is no.
+    The function compares the Great Expectations configurations of both rules, which are data and not text. If
+    nothing can be proven, as for two regular expressions, the answer is no.
     """
     before, after = old.expectation, new.expectation
     limits, empty = _conditions(before)
@@ -25,14 +25,14 @@ def is_looser(old: Rule, new: Rule) -> bool:
     if before["type"] != after["type"] or not narrower:
         return False
     given, now = before["kwargs"], after["kwargs"]
-    if before["type"] == _NOT_NULL:  # one of several columns suffices: the others stand among the conditions
+    if before["type"] == _NOT_NULL:  # one of several columns suffices; the others are in the conditions
         return empty | {given["column"]} <= new_empty | {now["column"]}
     same_rows = empty == new_empty and given.get("column") == now.get("column")
     return same_rows and _COMPARISONS.get(before["type"], _is_same)(given, now)
 
 
 def _conditions(expectation: dict[str, Any]) -> tuple[dict[str, set[Any]], set[str]]:
-    """Return to which values of which columns a rule is limited, and which columns must be empty."""
+    """Return the values of columns to which a rule is limited, and the columns that must be empty."""
     condition = expectation.get("row_condition") or {"type": "and", "conditions": []}
     parts = condition["conditions"] if condition["type"] == "and" else [condition]
     limits = {
@@ -58,10 +58,10 @@ def _range_is_wider(old: dict[str, Any], new: dict[str, Any]) -> bool:
 
 
 def _ordered(bound: Any) -> Any:
-    """Return a bound as what orders it: a moment, a number, or seconds from now in a tuple of their own."""
+    """Return a bound in a form that can be compared: a moment, a number, or a tuple of seconds from now."""
     if isinstance(bound, dict):
-        found = re.fullmatch(r"now_(plus|minus)_([0-9]+)s", bound["$PARAMETER"])
-        return (int(found[2]) * (1 if found[1] == "plus" else -1),) if found else (bound["$PARAMETER"],)
+        match = re.fullmatch(r"now_(plus|minus)_([0-9]+)s", bound["$PARAMETER"])
+        return (int(match[2]) * (1 if match[1] == "plus" else -1),) if match else (bound["$PARAMETER"],)
     if isinstance(bound, str):
         return datetime.fromisoformat(bound) if "T" in bound else date.fromisoformat(bound)
     return float(bound)

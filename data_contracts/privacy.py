@@ -1,7 +1,8 @@
-"""What anonymize does to a field, as the contract classifies it, written as DuckDB SQL."""
+"""The treatment of a field by anonymize, as DuckDB SQL; the contract classifies the field."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,8 +14,8 @@ TRUNCATIONS = ("second", "minute", "hour", "day")
 HMAC_INNER = "hmac_inner"
 HMAC_OUTER = "hmac_outer"
 PSEUDONYM_LENGTH = 32  # hex characters, which is 128 bits
-SUB_ROWS = 1 << 16  # places kept for the events of one row
-#: 32 hex characters: the batch's 16, then the row's place in it.
+SUB_ROWS = 1 << 16  # numbers reserved for the events of one row
+#: 32 hex characters: the 16 of the batch, then the position of the row in it.
 SURROGATE = f"left(batch_id, 16) || lpad(lower(hex(source_row * {SUB_ROWS} + sub_row)), 16, '0')"
 
 _HOST = r"(\[[0-9A-Fa-f:.]+\]|[^/?#:@\s\[\]]+)"
@@ -24,11 +25,11 @@ _BARE_HOST = r"^([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)$"
 
 @dataclass(frozen=True)
 class Treatment:
-    """What becomes of one field on its way from raw_events to events.
+    """The treatment of one field between raw_events and events.
 
     Attributes:
         action: keep, coarsen, pseudonymize, surrogate or drop.
-        options: how to coarsen, exactly one of {"truncate": "second" | "minute" | "hour" | "day"} for a time,
+        options: the way to coarsen: {"truncate": "second" | "minute" | "hour" | "day"} for a time,
             {"keep_prefix": regular expression} for text, {"host_only": True} for a URL.
     """
 
@@ -38,15 +39,15 @@ class Treatment:
     def sql(self, column: str) -> str:
         """Return the DuckDB expression of the treated column; NULL stays NULL.
 
-        A surrogate names the row by its place in raw_events (batch_id, source_row, sub_row), which says
-        nothing about anybody and needs no key.
+        A surrogate is the position of the row in raw_events (batch_id, source_row, sub_row). It says nothing
+        about a person and needs no key.
 
-        Pseudonyms are HMAC-SHA256, cut to 128 bits, of the UTF-8 text. The key never stands in the SQL: bind
-        the two BLOBs of `hmac_pads` to the session variables hmac_inner and hmac_outer (as
+        A pseudonym is the HMAC-SHA256 of the UTF-8 text, cut to 128 bits. The SQL never contains the key:
+        bind the two BLOBs of `hmac_pads` to the session variables hmac_inner and hmac_outer (as
         `SET VARIABLE hmac_inner = $pad`); without them the query fails.
 
         Raises:
-            ValueError: a dropped field, which has no expression.
+            ValueError: the field is dropped, so it has no expression.
         """
         name = quote(column)
         if self.action == "drop":
@@ -61,10 +62,10 @@ class Treatment:
 
 
 def parse_treatment(value: Any) -> Treatment:
-    """Read a treatment as the YAML has it: `keep`, or `{coarsen: {truncate: minute}}`.
+    """Read a treatment from its form in the YAML: `keep`, or `{coarsen: {truncate: minute}}`.
 
     Raises:
-        ValueError: an unknown action or option, with what was received.
+        ValueError: the action or the option is unknown; the message holds the value received.
     """
     action, options = (
         next(iter(value.items())) if isinstance(value, dict) and len(value) == 1 else (value, {})
@@ -86,10 +87,8 @@ def hmac_pads(key: bytes) -> tuple[bytes, bytes]:
     Source: https://www.rfc-editor.org/rfc/rfc2104, section 2.
 
     Raises:
-        ValueError: an empty key.
+        ValueError: the key is empty.
     """
-    import hashlib
-
     if not key:
         raise ValueError("the pseudonym key is empty")
     block = (hashlib.sha256(key).digest() if len(key) > 64 else key).ljust(64, b"\0")

@@ -1,4 +1,4 @@
-"""Compile what a row must satisfy, once as DuckDB SQL and once as a Great Expectations configuration."""
+"""Compile the rules of a row, each as DuckDB SQL and as a Great Expectations configuration."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _BOUNDS = {"minimum": ">=", "maximum": "<=", "exclusiveMinimum": ">", "exclusive
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing that a row must satisfy.
+    """One rule that a row must satisfy.
 
     Attributes:
-        name: stands in quarantine beside each row that broke it.
-        columns: the fields it reads.
-        predicate: DuckDB SQL over the typed columns, TRUE or NULL when the row passes; may use the named
-            parameter $now (a TIMESTAMPTZ), and the table that `reference` names.
-        description: for people.
+        name: the name that quarantine stores beside each row that broke the rule.
+        columns: the fields that the rule reads.
+        predicate: DuckDB SQL over the typed columns. It is TRUE or NULL if the row passes. It may use the
+            parameter $now (a TIMESTAMPTZ) and the table that `reference` names.
+        description: the rule in words.
         severity: an error sends the row to quarantine, a warning is only counted.
-        expectation: the same as a Great Expectations configuration: type, kwargs and perhaps row_condition.
-        reference: `table.column` that holds the values a reference rule allows, else None.
+        expectation: the rule as a Great Expectations configuration: type, kwargs and perhaps row_condition.
+        reference: for a reference rule the `table.column` of the allowed values, else None.
     """
 
     name: str
@@ -56,7 +56,7 @@ def compile_rules(path: Path, table: SchemaObject, fields: Sequence[Field]) -> t
     """Compile every rule of a table, field by field and then across fields.
 
     Raises:
-        ContractError: a rule that cannot be compiled or whose name stands twice.
+        ContractError: a rule cannot be compiled, or two rules have the same name.
     """
     rules: list[Rule] = []
     for entry, field in zip(table.properties or [], fields, strict=True):
@@ -81,12 +81,12 @@ def compile_rules(path: Path, table: SchemaObject, fields: Sequence[Field]) -> t
 
 
 def compile_expectations(path: Path, table: SchemaObject) -> tuple[dict[str, Any], ...]:
-    """Return the table's own Great Expectations configurations (`engine: greatExpectations`), as they are.
+    """Return the Great Expectations configurations of the table (`engine: greatExpectations`), unchanged.
 
     Raises:
-        ContractError: a configuration without a type.
+        ContractError: a configuration has no type.
     """
-    found = []
+    expectations = []
     for quality in table.quality or []:
         if quality.engine != "greatExpectations":
             continue
@@ -94,17 +94,17 @@ def compile_expectations(path: Path, table: SchemaObject) -> tuple[dict[str, Any
         if not isinstance(given, dict) or not str(given.get("type", "")).startswith("expect_"):
             where = f"schema.{table.name}.quality.{quality.name}.implementation"
             raise ContractError(path, where, f"should have a type as expect_..., received {given!r}")
-        found.append({**given, "meta": {"rule": quality.name or given["type"]}})
-    return tuple(found)
+        expectations.append({**given, "meta": {"rule": quality.name or given["type"]}})
+    return tuple(expectations)
 
 
 def refuse_broken_sql(path: Path, table: str, fields: Sequence[Field], rules: Sequence[Rule]) -> None:
     """Let DuckDB run every rule and every coarsening on an empty row.
 
     Raises:
-        ContractError: SQL that DuckDB refuses, for example for its regular expression.
+        ContractError: DuckDB refuses the SQL, for example because of its regular expression.
     """
-    import duckdb
+    import duckdb  # here, so that reading a contract's fields and features needs no DuckDB
 
     queries = {f"rule {rule.name}": rule.predicate for rule in rules if not rule.reference}
     for field in fields:
@@ -187,7 +187,7 @@ def _range_rule(field: Field, bounds: dict[str, Any]) -> Rule:
 
 
 def _pattern_rule(field: Field, pattern: str) -> Rule:
-    """Match anywhere, as ECMA-262 says; what Python and RE2 read differently is refused."""
+    """Match anywhere in the text, as ECMA-262 does; refuse patterns that Python and RE2 read differently."""
     ambiguous = re.search(r"\\[dDwWsSbBZzAkpPGQ]|\(\?|\\[1-9]", pattern)
     if ambiguous:
         raise ValueError(

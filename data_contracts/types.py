@@ -1,4 +1,4 @@
-"""The types a contract may use, in Arrow, in DuckDB and in Python."""
+"""The types that a contract may use, in Arrow, in DuckDB and in Python."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ ORDERED_TYPES = ("integer", "number", "timestamp", "date")
 def column_type(logical_type: str | None, options: Mapping[str, Any]) -> tuple[pa.DataType, str]:
     """Return the Arrow and the DuckDB type of an ODCS logicalType and its options.
 
-    An integer is 32 bits wide unless its `format` says otherwise, a number is f64, a timestamp counts
+    An integer has 32 bits and a number is f64, unless `format` says otherwise. A timestamp counts
     microseconds in UTC.
 
     Raises:
-        ValueError: a type or a width that tables here cannot hold.
+        ValueError: the tables cannot hold this type or width.
     """
     if logical_type in _PLAIN:
         if logical_type != "boolean" and "format" in options:
@@ -59,7 +59,7 @@ def column_type(logical_type: str | None, options: Mapping[str, Any]) -> tuple[p
 
 
 def accepts(logical_type: str, value: Any) -> bool:
-    """Whether a value written in YAML has a logical type (times and dates are ISO 8601 text)."""
+    """Tell whether a value in YAML has a logical type (times and dates are ISO 8601 text)."""
     if logical_type == "boolean":
         return isinstance(value, bool)
     if logical_type == "integer":
@@ -72,10 +72,11 @@ def accepts(logical_type: str, value: Any) -> bool:
 
 
 def parse_sql(text: str, logical_type: str, sql_type: str) -> str:
-    """Return DuckDB SQL from text to a type; NULL where the text does not have it.
+    """Return DuckDB SQL that turns text into a type; NULL if the text is of another type.
 
-    Stricter than TRY_CAST, which rounds '1.5' to the integer 2, reads '0x10' and '1_000' as numbers and
-    'epoch' as a time. A time without a zone is read in the session's time zone: SET TimeZone = 'UTC' first.
+    The SQL is stricter than TRY_CAST, which rounds '1.5' to the integer 2 and reads '0x10' and '1_000' as
+    numbers and 'epoch' as a time. A time without a time zone is read in the zone of the DuckDB session: SET
+    TimeZone = 'UTC' first.
     """
     if logical_type == "string":
         return text
@@ -84,7 +85,7 @@ def parse_sql(text: str, logical_type: str, sql_type: str) -> str:
         "number": r"\s*[+-]?([0-9.]+([eE][+-]?[0-9]+)?|[nN]a[nN]|[iI]nf(inity)?)\s*",
         "boolean": r"(?i)true|false|0|1",
     }.get(logical_type)
-    if pattern is None:  # a time or a date: 'epoch' and 'infinity' are no times here
+    if pattern is None:  # a time or a date; 'epoch' and 'infinity' are refused
         return f"CASE WHEN ltrim({text}) BETWEEN '0' AND ':' THEN TRY_CAST({text} AS {sql_type}) END"
     return f"CASE WHEN regexp_full_match({text}, '{pattern}') THEN TRY_CAST({text} AS {sql_type}) END"
 

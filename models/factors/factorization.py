@@ -121,7 +121,7 @@ class Factorization(Recommender):
         self._state = self._scorer = None
 
     def _learn(self, training: Training) -> Learned:
-        """Solve for users (or sessions) and items in turn; a warm start solves for those of the log."""
+        """Solve for rows and items in turn; a warm start solves only for the rows and items of the log."""
         is_continued = training.is_warm and self.is_trained
         epochs = self.options.warm_epochs if is_continued else self.options.epochs
         items = self._count_items(training)

@@ -244,7 +244,7 @@ class OnlineDelta:
         return drawn
 
     def _add_unknown(self, rows: NDArray[np.intp], session: Sequence[str]) -> NDArray[np.intp]:
-        """Add a row for each unknown item, from the items beside it; return the rows of the session.
+        """Add a row for each unknown item, computed from the items beside it; return the session's rows.
 
         A session without a known item gets no rows.
         """

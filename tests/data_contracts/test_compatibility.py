@@ -223,7 +223,7 @@ def test_each_change_is_judged(changed, level, name):
     assert where in [each.where for each in found.changes if each.level == level]
 
 
-def test_no_change_is_none(changed):
+def test_equal_contracts_have_no_changes(changed):
     found = changed(lambda document: None)
     assert (found.level, found.changes, found.version_problem) == (None, (), None)
 
@@ -246,7 +246,7 @@ def test_no_change_is_none(changed):
         (put("item", description="What."), "one", "MAJOR.MINOR.PATCH, received 'one'"),
     ],
 )
-def test_the_version_has_to_say_what_changed(changed, change, version, problem):
+def test_the_version_must_fit_the_changes(changed, change, version, problem):
     found = changed(lambda document: (change(document), document.update(version=version)))
     assert found.version_problem is None if problem is None else problem in found.version_problem
 
@@ -261,7 +261,7 @@ def test_the_version_has_to_say_what_changed(changed, change, version, problem):
         (lambda text: text.replace("maximum: 100", "maximum: 101").replace("1.2.3", "1.3.0"), 0, "addition"),
     ],
 )
-def test_the_command_exits_with_what_it_found(tmp_path, change, code, words):
+def test_the_exit_code_names_the_level_of_the_changes(tmp_path, change, code, words):
     old, new, report = (tmp_path / name for name in ("old.yaml", "new.yaml", "report.json"))
     old.write_text(BASE)
     new.write_text(change(BASE))

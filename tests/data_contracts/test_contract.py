@@ -37,7 +37,7 @@ def test_raw_events_has_the_canonical_fields_in_order():
     assert load_contract("raw_events").arrow_schema() == pa.schema(RAW_EVENTS)
 
 
-def test_events_has_what_anonymize_keeps_and_what_it_adds():
+def test_events_has_the_columns_that_anonymize_keeps_and_adds():
     raw, events = load_contract("raw_events"), load_contract("events")
     kept = [name for name, treatment in raw.privacy_policy().items() if treatment.action != "drop"]
 
@@ -62,7 +62,7 @@ def test_identifiers_become_pseudonyms_and_time_and_place_become_coarse():
     }
 
 
-def test_absent_consent_is_given_and_the_yaml_says_so():
+def test_absent_consent_counts_as_given_by_the_yaml():
     contract = load_contract("raw_events")
     for name, path in (
         ("analytics", "$.consent.analytics"),
@@ -74,7 +74,7 @@ def test_absent_consent_is_given_and_the_yaml_says_so():
     assert "What an absent consent means: true" in contract.path.read_text(encoding="utf-8")
 
 
-def test_what_is_required():
+def test_the_required_fields():
     required = {
         name: {field.name for field in load_contract(name).fields if field.required} for name in TABLES
     }
@@ -88,7 +88,7 @@ TABLES = ("raw_events", "events", "exposures")
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_uniqueness_is_no_row_rule_and_type_rules_stand_apart(name):
+def test_uniqueness_and_types_are_not_among_the_row_rules(name):
     contract = load_contract(name)
     names = {rule.name for rule in contract.rules}
 
@@ -119,7 +119,7 @@ def test_raw_events_names_its_rules(rule):
     assert load_contract("raw_events").rule(rule).severity == "error"
 
 
-def test_references_name_the_table_they_look_into():
+def test_references_name_their_table():
     references = {
         rule.name: (rule.reference, rule.severity)
         for rule in load_contract("exposures").rules
@@ -132,12 +132,12 @@ def test_references_name_the_table_they_look_into():
     assert load_contract("events").rule("batch_id_refers_to_batches").severity == "error"
 
 
-def test_only_rules_on_now_ask_for_it():
+def test_only_rules_on_now_use_the_parameter():
     asking = {rule.name for rule in load_contract("raw_events").rules if rule.uses_now}
     assert asking == {"occurred_at_not_in_future", "received_at_not_in_future"}
 
 
-def test_an_unknown_field_or_rule_is_named_with_those_there_are():
+def test_an_unknown_field_or_rule_is_named_beside_the_known_ones():
     contract = load_contract("exposures")
     with pytest.raises(KeyError, match=r"no field 'prize'.*propensity"):
         contract.field("prize")

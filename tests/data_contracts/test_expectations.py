@@ -49,7 +49,7 @@ def test_the_suite_survives_json(contract):
     assert len(written["expectations"]) == len(suite.expectations)
 
 
-def test_good_rows_pass_without_leaving_anything_behind(contract, tmp_path, monkeypatch, capsys):
+def test_good_rows_pass_and_no_file_is_left(contract, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     report = validate_frame(contract, typed(contract, rows(20)), now=NOW)
 

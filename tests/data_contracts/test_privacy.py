@@ -60,7 +60,7 @@ def test_an_empty_key_is_refused():
         ("day", "2025-10-09T00:00:00+00:00"),
     ],
 )
-def test_a_time_is_cut_in_utc_whatever_the_session(unit, expected, zone):
+def test_a_time_is_cut_in_utc_in_any_session_time_zone(unit, expected, zone):
     cut = run(
         Treatment("coarsen", {"truncate": unit}),
         ["2025-10-09T23:50:30.999999Z", None],
@@ -125,6 +125,6 @@ def test_keep_keeps_and_drop_has_no_expression():
         "coarsen",
     ],
 )
-def test_an_unusable_treatment_is_refused_with_what_was_received(wrong):
+def test_an_unusable_treatment_is_refused_with_the_value_received(wrong):
     with pytest.raises(ValueError, match="received"):
         parse_treatment(wrong)

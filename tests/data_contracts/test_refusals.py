@@ -15,7 +15,7 @@ WRONG = {
     "no version": ("version: 1.1.0\n", "", "document", "'version' is a required property"),
     "another ODCS": ("apiVersion: v3.1.0", "apiVersion: v3.0.2", "apiVersion", "should be v3.1.0"),
     "unknown logicalType": (
-        "description: Of one piece, in `currency`.\n        logicalType: number",
+        "description: The price of one piece, in `currency`.\n        logicalType: number",
         "logicalType: money",
         f"{PRICE}.logicalType",
         "'money' is not one of",
@@ -205,7 +205,7 @@ def test_two_tables_in_one_file_are_refused(edited):
 
 
 @pytest.mark.parametrize("content", [b"", b"- a\n- list\n", b"just text", b"\xff\xfe\x00"])
-def test_what_is_no_document_is_refused(tmp_path, content):
+def test_a_file_that_is_no_document_is_refused(tmp_path, content):
     path = tmp_path / "wrong.odcs.yaml"
     path.write_bytes(content)
     with pytest.raises(ContractError) as refused:
@@ -213,7 +213,7 @@ def test_what_is_no_document_is_refused(tmp_path, content):
     assert refused.value.path == path
 
 
-def test_an_unknown_contract_names_those_there_are():
+def test_an_unknown_contract_is_named_beside_the_packaged_ones():
     with pytest.raises(ContractError, match="events, exposures, raw_events"):
         load_contract("orders")
 

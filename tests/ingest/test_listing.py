@@ -68,7 +68,7 @@ def test_a_file_that_grew_is_taken_again_for_what_is_new(shop):
     assert shop.ingest(path).files_skipped == 1
 
 
-def test_a_moved_file_is_opened_once_more_and_changes_nothing(shop, opened):
+def test_a_moved_file_is_opened_again_and_changes_nothing(shop, opened):
     path = Path(shop.write([shop.event(1), shop.event(2)], "a.jsonl"))
     shop.ingest(str(shop.folder / "*.jsonl"))
     before = shop.lake.versions(["raw_events", "quarantine", "batches", "events"])
@@ -101,7 +101,7 @@ def test_a_file_that_may_still_grow_is_left_for_the_next_run(shop, caplog):
     assert shop.ingest(str(shop.folder / "*.jsonl"), settle=timedelta(seconds=10)).rows_clean == 1
 
 
-def test_a_clock_that_was_wrong_does_not_hold_a_file_back_for_ever(shop):
+def test_a_wrong_clock_does_not_delay_a_file_for_ever(shop):
     path = shop.write([shop.event(1)])
     os.utime(path, (time.time() + 86_400, time.time() + 86_400))
     assert shop.ingest(path, settle=timedelta(seconds=10)).rows_clean == 1
@@ -138,7 +138,7 @@ def test_a_file_that_grows_while_it_is_read_waits_for_the_next_run(shop, monkeyp
 
 
 @pytest.mark.parametrize("when", ["open", "refuse_changed"])
-def test_a_file_that_vanishes_is_named_and_the_others_go_on(shop, monkeypatch, when):
+def test_a_file_that_disappears_is_named_and_the_others_are_ingested(shop, monkeypatch, when):
     gone = shop.write([shop.event(1)], "a.jsonl")
     shop.write([shop.event(2)], "b.jsonl")
     original = getattr(SourceFile, when)
@@ -155,7 +155,7 @@ def test_a_file_that_vanishes_is_named_and_the_others_go_on(shop, monkeypatch, w
     assert [row["event_type"] for row in shop.rows("events")] == ["item_viewed"]
 
 
-def test_a_file_of_which_only_the_first_batches_were_taken_in_is_not_known(shop, monkeypatch):
+def test_a_file_with_only_some_batches_ingested_is_not_known(shop, monkeypatch):
     from lastaisle.ingest import run
     from lastaisle.ingest.options import IngestOptions
 
@@ -176,21 +176,21 @@ def test_a_file_of_which_only_the_first_batches_were_taken_in_is_not_known(shop,
     assert new_files(path, shop.lake) == []
 
 
-def test_another_format_reads_a_file_anew(shop):
+def test_another_format_reads_a_file_again(shop):
     path = shop.write([shop.event(1)])
     shop.ingest(path)
     assert list_source(path, shop.lake, format_name="canonical").new == []
     assert names(list_source(path, shop.lake, format_name="segment").new) == ["log.jsonl"]
 
 
-def test_unfinished_uploads_are_passed_over(shop):
+def test_unfinished_uploads_are_skipped(shop):
     for name in ("_a.jsonl", ".b.jsonl", "c.jsonl.part", "d.jsonl.inprogress"):
         shop.write([shop.event(1)], name)
     shop.write([shop.event(2)], "e.jsonl")
     assert names(new_files(str(shop.folder), shop.lake)) == ["e.jsonl"]
 
 
-def test_folders_of_late_uploads_are_looked_into_and_may_be_missing(shop):
+def test_folders_of_late_uploads_are_listed_and_may_be_missing(shop):
     settings = Settings.of(home=shop.folder, source=f"{shop.folder}/landing/{{day}}")
     until = datetime(2025, 10, 9, 5, tzinfo=UTC)
     folders = places(settings.source_at, until, timedelta(days=2))
@@ -223,7 +223,7 @@ def test_a_store_in_memory_is_listed_too(shop):
         store.rm("/listing", recursive=True)
 
 
-def test_a_folder_whose_files_all_may_still_grow_waits_as_a_whole(shop):
+def test_a_folder_of_files_that_may_still_grow_waits(shop):
     shop.ingest(shop.write([shop.event(1)], "a.jsonl"))
     young = shop.write([shop.event(2)], "b.jsonl")
     report = shop.ingest(young, settle=timedelta(seconds=10))

@@ -37,7 +37,7 @@ def test_logs_are_ingested_from_a_bucket_into_a_lake_in_a_bucket(s3, tmp_path):
     assert lake.scan("events").num_rows == 5
 
 
-def test_a_day_of_segments_own_files_is_ingested_from_where_segment_puts_them(s3, tmp_path):
+def test_a_day_of_segments_files_is_ingested_from_segments_folders(s3, tmp_path):
     """Segment's files are segment-logs/<source>/<the day's beginning in ms>/<name>.gz, some an hour."""
 
     def packed(numbers, day):
@@ -63,7 +63,7 @@ def line(number: int) -> bytes:
     return json.dumps({**event, "event_id": f"e{number}", "item_id": "i1"}).encode() + b"\n"
 
 
-def test_objects_are_taken_in_once_unless_they_are_replaced(s3, tmp_path, monkeypatch):
+def test_objects_are_ingested_once_unless_they_are_replaced(s3, tmp_path, monkeypatch):
     """Whoever writes them, and whatever this process has listed before."""
     lake = Lake(tmp_path / "lake")
     keys = PseudonymKeys.load_or_create(tmp_path / "keys.json", lake_url=lake.url)
@@ -86,7 +86,7 @@ def test_objects_are_taken_in_once_unless_they_are_replaced(s3, tmp_path, monkey
     assert found() == (0, 3, set())
 
 
-def test_an_upload_in_parts_is_there_when_it_is_complete_and_not_before(s3, tmp_path):
+def test_an_upload_in_parts_appears_only_when_it_is_complete(s3, tmp_path):
     lake = Lake(tmp_path / "lake")
     keys = PseudonymKeys.load_or_create(tmp_path / "keys.json", lake_url=lake.url)
     other = boto3.client("s3")
@@ -130,7 +130,7 @@ GOOGLE = textwrap.dedent("""
 """)
 
 
-def test_logs_in_google_cloud_storage_are_taken_in_once_unless_they_are_replaced(tmp_path):
+def test_logs_in_google_cloud_storage_are_ingested_once_unless_they_are_replaced(tmp_path):
     emulator = pytest.importorskip("gcp_storage_emulator.server")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -66,7 +66,7 @@ def test_yoochoose(shop):
     ]
 
 
-def test_yoochoose_as_the_challenge_wrote_it(shop):
+def test_yoochoose_in_the_format_of_the_challenge(shop):
     shop.ingest(
         shop.write(["1,2014-04-07T10:51:09.277Z,214536502,0", "1,2014-04-07T10:54:09.868Z,214536500,S"]),
         "yoochoose",

@@ -25,7 +25,7 @@ def at(shop, number: int, occurred: str, received: str | None = None, **changes)
     return shop.event(number, occurred_at=occurred, received_at=received, **changes)
 
 
-def test_late_rows_lie_in_their_own_hour_and_day_and_their_hours_are_told(shop):
+def test_late_rows_are_stored_and_reported_in_their_own_hour(shop):
     shop.ingest(shop.write([at(shop, n, f"2025-10-09T1{n}:30:00Z") for n in range(3)], "a.jsonl"))
     late = [
         at(shop, 10, "2025-10-07T23:59:59.999Z", "2025-10-09T13:00:00Z"),
@@ -49,7 +49,7 @@ def test_late_rows_lie_in_their_own_hour_and_day_and_their_hours_are_told(shop):
     assert batches[1]["hours"] == report.hours
 
 
-def test_the_files_of_a_late_row_lie_in_its_days_folder(shop):
+def test_a_late_row_is_stored_in_the_folder_of_its_day(shop):
     shop.ingest(shop.write([at(shop, 1, "2025-10-07T23:59:59.999Z"), at(shop, 2, "2025-10-08T00:00:00Z")]))
     for day in ("2025-10-07", "2025-10-08"):
         (file,) = Path(shop.lake.table_url("events"), f"event_date={day}").glob("*.parquet")
@@ -60,12 +60,12 @@ def test_the_files_of_a_late_row_lie_in_its_days_folder(shop):
     ("received", "late"),
     [("13:00:00.000", 0), ("13:00:00.001", 1), ("11:59:00.000", 0)],
 )
-def test_lateness_is_counted_from_the_time_allowed_on(shop, received, late):
+def test_a_row_is_late_only_after_the_allowed_time(shop, received, late):
     event = at(shop, 1, "2025-10-09T12:00:00Z", f"2025-10-09T{received}Z")
     assert shop.ingest(shop.write([event])).rows_late == late
 
 
-def test_rows_without_a_time_of_receipt_are_late_once_the_watermark_passed_them(shop):
+def test_rows_without_a_time_of_receipt_are_late_if_they_are_before_the_watermark(shop):
     source = str(shop.folder / "*.jsonl")
     shop.write([at(shop, 1, "2025-10-09T12:00:00Z"), at(shop, 2, "2025-10-01T00:00:00Z")], "a.jsonl")
     assert shop.ingest(source).rows_late == 0  # nothing was there before, so nothing was waited for in vain
@@ -76,7 +76,7 @@ def test_rows_without_a_time_of_receipt_are_late_once_the_watermark_passed_them(
     assert shop.ingest(source).rows_late == 0  # it was received in time, whenever we come to read it
 
 
-def test_the_watermark_is_the_sources_own_and_never_goes_back(shop):
+def test_each_source_has_its_own_watermark_that_never_goes_back(shop):
     (shop.folder / "web").mkdir()
     (shop.folder / "app").mkdir()
     web, app = (str(shop.folder / name / "*.jsonl") for name in ("web", "app"))
@@ -97,7 +97,7 @@ def test_the_watermark_is_the_sources_own_and_never_goes_back(shop):
     assert watermark(shop.lake, names[0], HOUR) == noon - HOUR, "a broken row moves no watermark"
 
 
-def test_a_clock_may_be_five_minutes_fast_and_no_more(shop):
+def test_a_clock_may_be_at_most_five_minutes_fast(shop):
     rows = [
         at(shop, 1, "2025-10-10T00:05:00Z"),
         at(shop, 2, "2025-10-10T00:05:00.001Z"),

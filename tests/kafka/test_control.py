@@ -28,7 +28,7 @@ def test_a_message_is_there_once_when_sending_returns(broker, connection):
     assert values == [{"event": "checkouts_abandoned", "sessions": 3}]
 
 
-def test_a_topic_that_is_not_there_is_told(broker):
+def test_a_missing_topic_is_named(broker):
     connection = KafkaConnection(broker.config | {"topic.metadata.propagation.max.ms": 500})
     with pytest.raises(KafkaSourceError, match="no-such-topic"):
         send_control(connection, "no-such-topic", {"sessions": 1})
@@ -42,7 +42,7 @@ def test_an_address_names_one_connection_and_one_topic():
         control_topic("shop/control")
 
 
-def test_what_is_sent_of_a_burst_is_read_and_nothing_else_of_it():
+def test_only_the_sent_fields_of_a_burst_are_read():
     noon = datetime(2025, 10, 9, 12, tzinfo=UTC)
     burst = Burst(("a", "b"), 31, {"abandoned": 31}, noon, noon, noon)
     expected = {"sessions": 31, "noticed_at": "2025-10-09T12:00:00+00:00"}
@@ -70,5 +70,5 @@ def test_what_is_sent_of_a_burst_is_read_and_nothing_else_of_it():
         b'{"event": "checkouts_abandoned", "sessions": 1, "noticed_at": "0001-01-01T00:00:00+14:00"}',
     ],
 )
-def test_whatever_else_anybody_writes_there_is_passed_over(value):
+def test_other_messages_in_the_topic_are_skipped(value):
     assert read_control(value) is None

@@ -50,7 +50,7 @@ def test_an_append_of_no_rows_marks_its_key(tmp_path):
     assert values(lake) == [1]
 
 
-def test_a_version_that_is_gone_is_no_empty_table(tmp_path):
+def test_a_missing_version_is_an_error_and_not_an_empty_table(tmp_path):
     lake = Lake(tmp_path)
     for value in range(3):
         lake.append("numbers", rows(value), key=str(value))
@@ -102,7 +102,7 @@ def test_a_reader_is_made_anew_for_each_attempt(tmp_path):
     assert values(lake) == [1, 2, 3]
 
 
-def test_a_conflict_with_a_spent_reader_is_an_error_and_writes_nothing(tmp_path):
+def test_a_conflict_with_a_used_reader_is_an_error_and_writes_nothing(tmp_path):
     lake = Lake(tmp_path)
     lake.append("numbers", rows(1), key="a")
     with pytest.raises(LakeConflictError, match="other writers"):
@@ -141,7 +141,7 @@ def test_overwrite_replaces_the_rows_and_keeps_the_keys(tmp_path):
 
 
 @pytest.mark.parametrize("existing", [True, False])
-def test_many_threads_lose_and_double_nothing(tmp_path, existing):
+def test_many_threads_neither_lose_nor_double_rows(tmp_path, existing):
     lake = Lake(tmp_path)
     if existing:
         lake.append("numbers", rows(), key="start")
@@ -154,7 +154,7 @@ def test_many_threads_lose_and_double_nothing(tmp_path, existing):
     assert values(lake) == [0, 1, 2, 3, 4, 5]
 
 
-def test_two_writers_who_make_the_table_at_once_write_once(tmp_path):
+def test_two_writers_that_create_the_table_together_write_once(tmp_path):
     for attempt in range(10):
         folder, barrier = tmp_path / str(attempt), Barrier(2)
 

@@ -93,7 +93,7 @@ def test_a_table_without_partitions_is_compacted_too(tmp_path):
     assert len(lake.scan("batches")) == 8
 
 
-def test_old_history_that_was_ingested_lately_stays(tmp_path):
+def test_old_events_that_were_ingested_lately_stay(tmp_path):
     lake = Lake(tmp_path)
     lake.append(TABLE, rows(1, day=date(2014, 4, 1), ingested=NOW), key="history")
     lake.append(TABLE, rows(2, day=date(2014, 4, 1), ingested=NOW - timedelta(days=32)), key="older")
@@ -127,7 +127,7 @@ def test_a_deleted_row_stays_deleted_and_keys_outlive_checkpoint_and_log(lake):
     assert values(lake) == [*KEPT, 100]
 
 
-def test_vacuum_keeps_what_a_training_read_and_nothing_else_that_is_old(lake):
+def test_vacuum_keeps_only_those_old_versions_that_a_training_read(lake):
     read, unread = lake.version(TABLE) - 5, lake.version(TABLE) - 10
     run = {"finished_at": [NOW - timedelta(days=1)], "lake_versions": [f'{{"{TABLE}": {read}}}']}
     lake.append("training_runs", pa.table(run), key="run")
@@ -150,7 +150,7 @@ def test_versions_of_the_last_week_stay_readable(lake):
     assert values(lake, version) == list(range(40))
 
 
-def test_what_a_killed_writer_left_goes_when_it_is_old(lake):
+def test_old_files_of_a_killed_writer_are_deleted(lake):
     folder = Path(next(iter(on_disk(lake)))).parent
     old, young = folder / "part-old.parquet", folder / "part-young.parquet"
     for path in (old, young):
@@ -169,7 +169,7 @@ def test_a_table_that_forgets_its_keys_is_refused(lake):
         maintain(lake, TABLE, POLICY)
 
 
-def test_an_unknown_table_is_named_with_those_there_are(lake):
+def test_an_unknown_table_is_named_beside_the_known_ones(lake):
     with pytest.raises(MaintenanceError, match=r"'evnts'; it has raw_events"):
         maintain(lake, "evnts")
 
@@ -187,12 +187,12 @@ def test_the_log_is_kept_as_long_as_the_settings_say(lake):
     "wrong",
     [{"keep_files_hours": 24}, {"keep_versions_days": 3}, {"small_files": 0}, {"keep_raw_days": -1}],
 )
-def test_a_policy_that_would_do_harm_is_refused(wrong):
+def test_a_harmful_policy_is_refused(wrong):
     with pytest.raises(SettingsError, match=next(iter(wrong))):
         MaintenancePolicy(**wrong)
 
 
-def test_writers_go_on_while_it_is_maintained(lake):
+def test_writers_continue_while_a_table_is_maintained(lake):
     policy = MaintenancePolicy(keep_raw_days=30, small_files=1)
     writers = [child("write", lake.url, str(number)) for number in range(3)]
     reports = []

@@ -67,14 +67,14 @@ def test_a_day_may_become_empty(lake):
     assert sessions(lake) == {"e": "old"}
 
 
-def test_what_is_appended_meanwhile_stays_beside_a_rewrite(lake):
+def test_rows_appended_meanwhile_stay_beside_a_rewrite(lake):
     at, query = lake.version("events"), keep(lake, "event_id <> 'a'")
     with during_write(lambda: append_late(lake)):
         lake.replace_days("events", query, if_version=at)
     assert set(sessions(lake)) == set("bcdef")
 
 
-def test_what_is_appended_meanwhile_stops_an_exclusive_rewrite(lake):
+def test_rows_appended_meanwhile_stop_an_exclusive_rewrite(lake):
     at, query = lake.version("events"), keep(lake, "event_id <> 'a'")
     with (
         during_write(lambda: append_late(lake)),
@@ -84,20 +84,20 @@ def test_what_is_appended_meanwhile_stops_an_exclusive_rewrite(lake):
     assert set(sessions(lake)) == set("abcdef")
 
 
-def test_a_rewrite_notices_a_compaction_that_came_between(lake):
+def test_a_rewrite_notices_a_compaction_before_its_commit(lake):
     with during_write(lambda: compact(lake)), pytest.raises(LakeConflictError, match="no longer as it was"):
         amend(lake, "a")
     assert sessions(lake) == dict.fromkeys("abcde", "old")
 
 
-def test_replacing_all_rows_notices_it_too(lake):
+def test_replacing_all_rows_notices_a_compaction_too(lake):
     query = Query(keep(lake, "true").connection, "SELECT * FROM old", SCHEMA, [DAY, NEXT])
     with during_write(lambda: compact(lake)):
         lake.overwrite("events", query, key="all")
     assert set(sessions(lake)) == set("abcde")
 
 
-def test_a_compaction_notices_a_rewrite_that_came_between(lake):
+def test_a_compaction_notices_a_rewrite_before_its_commit(lake):
     stale = lake.table("events")
     amend(lake, "a")
     with pytest.raises(CommitFailedError):

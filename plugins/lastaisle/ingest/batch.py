@@ -70,21 +70,21 @@ def take_in(
         staging = Staging(connection, job.contract, now)
         with stage("read, parse and judge"):
             staging.load(lines, job.form, job.lake)
-        found = batch() if callable(batch) else batch
-        if known is None and (recorded := read_batch(job.lake, found.batch_id)) is not None:
-            return _skip(recorded, found, job)
-        if (first := _first_now(job.lake, found)) not in (None, now):
-            raise OvertakenError(found, first)
-        judged = _judge(staging, found, job)
+        described = batch() if callable(batch) else batch
+        if known is None and (recorded := read_batch(job.lake, described.batch_id)) is not None:
+            return _skip(recorded, described, job)
+        if (first := _first_now(job.lake, described)) not in (None, now):
+            raise OvertakenError(described, first)
+        judged = _judge(staging, described, job)
         if before_commit is not None:
             before_commit()
-        report = _commit(staging, found, job, judged, started)
+        report = _commit(staging, described, job, judged, started)
         if job.keys is not None:
-            staging.name_taken(found.batch_id)
+            staging.name_taken(described.batch_id)
             with stage("derive sessions, treat and write events"):
                 anonymize_taken(
                     connection,
-                    found.batch_id,
+                    described.batch_id,
                     job.lake,
                     job.keys,
                     contract=job.contract,

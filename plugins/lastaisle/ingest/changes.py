@@ -70,24 +70,24 @@ def unknown_fields(lines: Iterable[str], known: Collection[str]) -> dict[str, in
         lines: some lines of a batch. Lines that are no JSON object are left to the rules.
         known: the names that the contract has.
     """
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for line in lines:
         try:
             document = json.loads(line)
         except (ValueError, RecursionError):
             continue
         if isinstance(document, dict):
-            found.update(name for name in document if name not in known)
-    return dict(found.most_common(UNKNOWN_FIELDS))
+            counts.update(name for name in document if name not in known)
+    return dict(counts.most_common(UNKNOWN_FIELDS))
 
 
 def _before(lake: Lake, source: str, contract_version: str) -> Counter[str]:
     """Add up the field counts of the source's newest batches, back to a batch whose change was accepted."""
     same = (pc.field("source") == source) & (pc.field("contract_version") == contract_version)
     total: Counter[str] = Counter()
-    found = lake.scan(BATCHES, where=same) if lake.table(BATCHES) else None
-    if found is not None:
-        for row in found.sort_by([("finished_at", "descending")]).slice(0, BATCHES_BEFORE).to_pylist():
+    batches = lake.scan(BATCHES, where=same) if lake.table(BATCHES) else None
+    if batches is not None:
+        for row in batches.sort_by([("finished_at", "descending")]).slice(0, BATCHES_BEFORE).to_pylist():
             total.update(json.loads(row["fields"] or "{}"))
             if row.get("change_accepted"):
                 break

@@ -56,7 +56,8 @@ class SourceFile:
 
     def open(self) -> IO[bytes]:
         """Open the file for reading bytes."""
-        return fsspec.open(self.url, "rb", **self.options).open()
+        stream: IO[bytes] = fsspec.open(self.url, "rb", **self.options).open()
+        return stream
 
     def refuse_changed(self) -> None:
         """Refuse a file that changed since it was listed.
@@ -93,11 +94,11 @@ def list_files(source: str, options: Mapping[str, Any] | None = None) -> list[So
         filesystem, path = fsspec.core.url_to_fs(str(source), **options)
         filesystem.invalidate_cache()
         if any(sign in path for sign in "*?["):
-            found = filesystem.glob(path, detail=True)
+            entries = filesystem.glob(path, detail=True)
         elif filesystem.isdir(path):
-            found = filesystem.find(path, detail=True)
+            entries = filesystem.find(path, detail=True)
         else:
-            found = {path: filesystem.info(path)}
+            entries = {path: filesystem.info(path)}
     except (OSError, ValueError, ImportError) as error:
         raise SourceError(f"cannot read the source {source!r}: {error or type(error).__name__}") from error
     local = "file" in np.atleast_1d(filesystem.protocol).tolist()
@@ -108,7 +109,7 @@ def list_files(source: str, options: Mapping[str, Any] | None = None) -> list[So
             options,
             *_state(info),
         )
-        for name, info in sorted(found.items())
+        for name, info in sorted(entries.items())
         if info["type"] == "file" and (name == path or not _UNFINISHED.search(name))
     ]
 

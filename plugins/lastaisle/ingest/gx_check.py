@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts.contract import Contract
+from data_contracts.expectations import frame_from_arrow, validate_frame
 from lastaisle.errors import LastaisleError
 from lastaisle.ingest.staging import Staging
 from lastaisle.telemetry.stages import stage
@@ -36,8 +37,6 @@ def check_sample(staging: Staging, rows: int, where: str) -> bool | None:
     """
     if rows <= 0:
         return None
-    from data_contracts.expectations import frame_from_arrow, validate_frame
-
     sample = staging.sample(rows)
     if not sample.num_rows:
         return None

@@ -120,18 +120,18 @@ def recorded_batches(lake: Lake, file: SourceFile, format_name: str) -> list[str
 
 
 def _list(sources: Sequence[str], options: Mapping[str, Any] | None) -> list[SourceFile]:
-    found: dict[str, SourceFile] = {}
+    files: dict[str, SourceFile] = {}
     missing: list[SourceError] = []
     for source in sources:
         try:
-            found |= {file.url: file for file in list_files(source, options)}
+            files |= {file.url: file for file in list_files(source, options)}
         except SourceError as error:
             if not isinstance(error.__cause__, FileNotFoundError):
                 raise
             missing.append(error)
     if missing and len(missing) == len(sources):
         raise missing[-1]
-    return [found[url] for url in sorted(found)]
+    return [files[url] for url in sorted(files)]
 
 
 def _known(

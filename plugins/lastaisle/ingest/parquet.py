@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import IO
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from lastaisle.errors import SourceError
 from lastaisle.lake.workspace import open_tables
@@ -20,8 +21,6 @@ def parquet_lines(stream: IO[bytes], url: str) -> Iterator[pa.StringArray]:
         SourceError: the file has no columns.
         pyarrow.ArrowInvalid: the file is no Parquet file.
     """
-    import pyarrow.parquet as pq
-
     with open_tables() as connection:
         for batch in pq.ParquetFile(stream).iter_batches(batch_size=ROWS_AT_ONCE):
             rows = pa.Table.from_batches([batch])

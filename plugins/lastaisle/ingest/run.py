@@ -150,8 +150,8 @@ def _finish_known(file: SourceFile, job: Ingestion, source: str) -> list[BatchRe
         finish_batch(Batch(batch_id, source, file.url, job.form.name, part), job)
         for part, batch_id in enumerate(recorded_batches(job.lake, file, job.form.name))
     ]
-    found = [report for report in reports if report is not None]
-    return found if len(found) == len(reports) else []
+    finished = [report for report in reports if report is not None]
+    return finished if len(finished) == len(reports) else []
 
 
 def _take_in_slices(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 
@@ -18,9 +19,6 @@ from lastaisle.ingest.staging_sql import row_tests, staged_sql
 from lastaisle.lake import Lake, Query
 from lastaisle.lake.tables import QUARANTINE_SCHEMA, RAW_EVENTS_ADDED
 from lastaisle.lake.workspace import JOIN_AS_ESTIMATED, JOIN_AS_WRITTEN
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
 
 CLEAN = "staged ANTI JOIN repeated ON repeated.place = staged.rowid WHERE rules IS NULL"
 FIRST_LINES = 1000
@@ -41,7 +39,7 @@ class Staging:
         now: the time of this ingestion.
     """
 
-    def __init__(self, connection: DuckDBPyConnection, contract: Contract, now: datetime) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, contract: Contract, now: datetime) -> None:
         self.connection = connection
         self.contract = contract
         self.now = now
@@ -54,8 +52,6 @@ class Staging:
         Raises:
             ReconciliationError: the number of lines is not the number of rows from the adapter.
         """
-        import duckdb
-
         read = 0
         failure: LastaisleError | None = None
 
@@ -147,8 +143,8 @@ class Staging:
 
     def newest(self) -> datetime | None:
         """Return the latest occurred_at of the clean rows."""
-        found = self.connection.sql(f"SELECT max(occurred_at) AS newest FROM {CLEAN}").to_arrow_table()
-        newest: datetime | None = found["newest"][0].as_py()
+        table = self.connection.sql(f"SELECT max(occurred_at) AS newest FROM {CLEAN}").to_arrow_table()
+        newest: datetime | None = table["newest"][0].as_py()
         return newest
 
     def count_fields(self) -> dict[str, int]:
@@ -156,15 +152,15 @@ class Staging:
         fields = self.contract.fields
         rules = ", ".join(f"'{name}'" for name, _ in row_tests(self.contract))
         counts = ", ".join(f"count({name})" for name in self.names)
-        found = self.connection.execute(
+        row = self.connection.execute(
             f"SELECT coalesce(count_if(rules IS NULL OR list_has_any(rules, [{rules}])), 0), {counts} "
             "FROM staged"
         ).fetchall()[0]
         broken = self.count_by_rule()
-        present = dict(zip((field.name for field in fields), found[1:], strict=True))
+        present = dict(zip((field.name for field in fields), row[1:], strict=True))
         wrong = {field.name: broken[field.type_rule] for field in fields if field.type_rule in broken}
         return {
-            "rows": found[0],
+            "rows": row[0],
             **{name: count + wrong.get(name, 0) for name, count in present.items()},
             **{f"{name}_broken": count for name, count in wrong.items()},
         }
@@ -265,7 +261,7 @@ class Staging:
     def _clean_sql(self, columns: str) -> str:
         return f"SELECT {columns} FROM {CLEAN}"
 
-    def _run(self, query: str, *, uses_now: bool = False) -> DuckDBPyConnection:
+    def _run(self, query: str, *, uses_now: bool = False) -> duckdb.DuckDBPyConnection:
         return self.connection.execute(query, {"now": self.now.isoformat()} if uses_now else None)
 
     def _load_references(self, lake: Lake) -> None:

@@ -216,7 +216,8 @@ def _refuse_expiring_keys(table: DeltaTable, name: str) -> None:
 
 
 def _sizes(table: DeltaTable) -> list[int]:
-    return pa.table(table.get_add_actions(flatten=True))["size_bytes"].to_pylist()
+    sizes: list[int] = pa.table(table.get_add_actions(flatten=True))["size_bytes"].to_pylist()
+    return sizes
 
 
 def _keep_log(lake: Lake, name: str, days: int) -> None:
@@ -262,15 +263,15 @@ def _compact(lake: Lake, name: str, policy: MaintenancePolicy, dry_run: bool) ->
     """
 
     def compact(table: DeltaTable) -> int:
-        found, keys = crowded(table, policy), table.metadata().partition_columns
-        if found and not dry_run:
+        partitions, keys = crowded(table, policy), table.metadata().partition_columns
+        if partitions and not dry_run:
             table.optimize.compact(
-                partition_filters=[(keys[0], "in", found)] if keys else None,
+                partition_filters=[(keys[0], "in", partitions)] if keys else None,
                 target_size=policy.target_bytes,
                 min_commit_interval=timedelta(minutes=1),
                 writer_properties=_writer_properties(),
             )
-        return len(found)
+        return len(partitions)
 
     return _again_if_overtaken(lake, name, compact)
 

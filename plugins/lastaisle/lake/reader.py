@@ -70,8 +70,8 @@ class LakeReader:
 
     def versions(self, names: Iterable[str]) -> dict[str, int]:
         """Return the newest version of each table that exists; with it a training window is repeatable."""
-        found = {name: self.version(name) for name in names}
-        return {name: version for name, version in found.items() if version is not None}
+        versions = {name: self.version(name) for name in names}
+        return {name: version for name, version in versions.items() if version is not None}
 
     def dataset(self, name: str, version: int | None = None) -> ds.Dataset | None:
         """Open a table as an Arrow dataset, into which DuckDB pushes its filters; None without a table."""

@@ -1,4 +1,7 @@
-"""Temporary databases of DuckDB, which are deleted after use."""
+"""Temporary databases of DuckDB, which are deleted after use.
+
+The functions import DuckDB themselves: modules that import this one are imported before a fork.
+"""
 
 from __future__ import annotations
 

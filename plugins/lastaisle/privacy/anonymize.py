@@ -101,8 +101,8 @@ def anonymize_batch(
     for shard in _shards_of(batch_id, lake):
         _anonymize([batch_id], shard, job)
     days = lake.scan(EVENTS, columns=["event_date"], where=pc.field("batch_id") == batch_id)
-    found = pc.unique(days["event_date"]).to_pylist()
-    return AnonymizeReport(batch_id, len(days), tuple(sorted(found)))
+    dates = pc.unique(days["event_date"]).to_pylist()
+    return AnonymizeReport(batch_id, len(days), tuple(sorted(dates)))
 
 
 def anonymize_shard(
@@ -186,8 +186,8 @@ def anonymize_pending(
 
 def _shards_of(batch_id: str, lake: Lake) -> list[Shard]:
     """Return the shards of a batch: the number was fixed when the batch was ingested."""
-    found = lake.scan(BATCHES, columns=["shards"], where=pc.field("batch_id") == batch_id)
-    count = (found["shards"][0].as_py() if found.num_rows else None) or 1
+    rows = lake.scan(BATCHES, columns=["shards"], where=pc.field("batch_id") == batch_id)
+    count = (rows["shards"][0].as_py() if rows.num_rows else None) or 1
     return [Shard(index, count) for index in range(count)]
 
 

@@ -149,8 +149,8 @@ class Anonymizer:
         if not self.connection.execute(f"FROM {relation} WHERE NOT ({good}) LIMIT 1", now).fetchall():
             return {}
         counts = ", ".join(f"count_if(({rule.predicate}) IS FALSE)" for rule in rules)
-        found = self.connection.execute(f"SELECT {counts} FROM {relation}", now).fetchall()[0]
-        return {rule.name: count for rule, count in zip(rules, found, strict=True) if count}
+        row = self.connection.execute(f"SELECT {counts} FROM {relation}", now).fetchall()[0]
+        return {rule.name: count for rule, count in zip(rules, row, strict=True) if count}
 
     def _rank(self) -> bool:
         """Make the table `ranks` if rows must be ranked by time, since their times are cut to the second.

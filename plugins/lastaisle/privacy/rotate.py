@@ -65,7 +65,7 @@ def _rotate(
 
 def _take(connection: DuckDBPyConnection, lake: Lake, events: pa.Table) -> ds.Dataset:
     """Make the table `taken` of the raw rows of all events; return raw_events."""
-    raw, found = lake.dataset(RAW_EVENTS), 0
+    raw, n_raw = lake.dataset(RAW_EVENTS), 0
     if raw is not None:
         connection.register("raw", raw)
         connection.register("events_now", events)
@@ -74,10 +74,10 @@ def _take(connection: DuckDBPyConnection, lake: Lake, events: pa.Table) -> ds.Da
             "WHERE batch_id IN (SELECT batch_id FROM events_now)"
         )
         connection.unregister("raw")
-        found = connection.execute("SELECT count(*) FROM taken").fetchall()[0][0]
-    if raw is None or found != len(events):
+        n_raw = connection.execute("SELECT count(*) FROM taken").fetchall()[0][0]
+    if raw is None or n_raw != len(events):
         raise AnonymizeError(
-            f"{lake.url} holds {len(events)} events but {found} raw rows of them: "
+            f"{lake.url} holds {len(events)} events but {n_raw} raw rows of them: "
             "events without raw rows cannot get new pseudonyms; delete them first"
         )
     return raw

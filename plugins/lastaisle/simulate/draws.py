@@ -18,7 +18,8 @@ def choose(rng: np.random.Generator, weights: Weights, size: int) -> Ints:
     """Draw indices in proportion to their weights, with replacement."""
     cumulative = np.cumsum(np.asarray(weights, dtype=np.float64))
     drawn = np.searchsorted(cumulative, rng.random(size) * cumulative[-1], side="right")
-    return np.minimum(drawn, len(cumulative) - 1).astype(np.int64)
+    indices: Ints = np.minimum(drawn, len(cumulative) - 1).astype(np.int64)
+    return indices
 
 
 def lognormal(rng: np.random.Generator, median: float, sigma: float, size: int) -> Floats:

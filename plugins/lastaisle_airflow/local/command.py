@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from lastaisle.errors import LastaisleError
 from lastaisle.settings import Settings
-from lastaisle_airflow.local.services import environment
+from lastaisle_airflow.local.airflow_environment import environment
 
 
 def command_environment(settings: Settings) -> dict[str, str]:
@@ -21,10 +21,7 @@ def command_environment(settings: Settings) -> dict[str, str]:
 
     PATH begins with this Python's folder, because `mlflow models serve` starts uvicorn by its name.
     """
-    tracking = {
-        "MLFLOW_TRACKING_URI": settings.registry.mlflow_uri,
-        "MLFLOW_REGISTRY_URI": settings.registry.mlflow_uri,
-    }
+    tracking = dict.fromkeys(("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"), settings.registry.mlflow_uri)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {**tracking, **environment(settings), "PATH": path}
 

@@ -10,7 +10,7 @@ from lastaisle import cli
 from tests.services.kafka import make_topic
 
 
-def test_ingest_takes_in_what_lag_says_waits(broker, send, tmp_path, monkeypatch):
+def test_ingest_reads_the_messages_that_lag_counts(broker, send, tmp_path, monkeypatch):
     topic = make_topic(broker, partitions=2)
     monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LASTAISLE_KAFKA", json.dumps(broker.config))

@@ -44,7 +44,7 @@ def span_of(connection, topic):
     return span
 
 
-def test_poison_is_sent_as_it_came_with_where_and_why(topic, send, connection, received):
+def test_unusable_messages_are_sent_unchanged_with_place_and_reason(topic, send, connection, received):
     send(topic, [b"{}"] * 3)
     send(topic, [POISON], key=b"user-\xff", headers=[("trace", b"abc"), ("empty", None)])
     send(topic, [None], key=b"gone", timestamp=1_760_000_000_123)
@@ -69,7 +69,7 @@ def test_poison_is_sent_as_it_came_with_where_and_why(topic, send, connection, r
     assert dict(tombstone.headers())["dead-letter-timestamp"] == b"1760000000123"
 
 
-def test_a_batch_done_again_sends_again_under_the_same_ids(topic, send, connection, received):
+def test_a_repeated_batch_sends_again_under_the_same_ids(topic, send, connection, received):
     send(topic, [POISON, b"{}", POISON])
     span = span_of(connection, topic)
     reasons = reasons_of(read_range(connection, span))
@@ -80,7 +80,7 @@ def test_a_batch_done_again_sends_again_under_the_same_ids(topic, send, connecti
     assert sorted(set(ids)) == [f"{topic}/0/0".encode(), f"{topic}/0/2".encode()]
 
 
-def test_poison_far_apart_is_found_without_reading_all(topic, send, connection, received):
+def test_unusable_messages_far_apart_are_found_without_reading_all(topic, send, connection, received):
     send(topic, [POISON] + [b"{}"] * 50_000 + [POISON] * 2)
     span = span_of(connection, topic)
     done = send_dead_letters(connection, span, {0: "a", 50_001: "b", 50_002: "c"})
@@ -88,7 +88,7 @@ def test_poison_far_apart_is_found_without_reading_all(topic, send, connection, 
     assert told == [b"a", b"b", b"c"]
 
 
-def test_what_the_brokers_no_longer_hold_is_counted(broker, topic, send, connection):
+def test_messages_that_the_brokers_deleted_are_counted(broker, topic, send, connection):
     from confluent_kafka.admin import AdminClient
 
     send(topic, [POISON] * 4)
@@ -114,7 +114,7 @@ def test_a_message_too_large_for_the_topic_is_cut_and_the_others_are_not(broker,
     assert "dead-letter-bytes" not in dict(by_offset[b"0"].headers())
 
 
-def test_brokers_that_do_not_take_them_are_an_error(broker, topic, send, connection):
+def test_brokers_that_refuse_dead_letters_are_an_error(broker, topic, send, connection):
     send(topic, [POISON])
     span = span_of(connection, topic)
     letters = make_topic(broker, max_message_bytes="100")  # too small for any
@@ -124,7 +124,7 @@ def test_brokers_that_do_not_take_them_are_an_error(broker, topic, send, connect
         send_dead_letters(connection, span, {0: "not_utf8"}, topic="a b")
 
 
-def test_no_poison_makes_no_topic(broker, topic, send, connection):
+def test_without_unusable_messages_no_topic_is_created(broker, topic, send, connection):
     send(topic, [b"{}"])
     done = send_dead_letters(connection, span_of(connection, topic), {})
     assert (done.sent, done.gone) == (0, 0)

@@ -67,7 +67,7 @@ def test_a_topic_is_drained_once_with_everything_accounted_for(draining, broker,
     assert letters.rows_in == 2  # a tombstone and bytes that are no text; what rules refuse is in quarantine
 
 
-def test_rows_lie_where_their_messages_did(draining, topic, send):
+def test_rows_name_the_place_of_their_messages(draining, topic, send):
     send(topic, [event(n) for n in range(60)])
     drain([topic], draining)
     rows = draining.job.lake.scan("raw_events").to_pylist()
@@ -83,7 +83,7 @@ def test_rows_lie_where_their_messages_did(draining, topic, send):
     assert offsets == {"raw_events": {60}, "batches": {60}}
 
 
-def test_what_was_deleted_before_it_was_read_is_told_once(draining, topic, send, caplog):
+def test_messages_deleted_unread_are_reported_once(draining, topic, send, caplog):
     send(topic, [event(n) for n in range(20)])
     drain([topic], draining)
     send(topic, [event(n) for n in range(20, 60)])
@@ -97,7 +97,7 @@ def test_what_was_deleted_before_it_was_read_is_told_once(draining, topic, send,
     assert [record.message.count("offsets 20 to 44 (25)") for record in caplog.records] == [1]
 
 
-def test_dead_letters_that_cannot_be_sent_hold_the_batch_back(draining, topic, send, monkeypatch):
+def test_a_batch_waits_if_its_dead_letters_cannot_be_sent(draining, topic, send, monkeypatch):
     from lastaisle.ingest.kafka import drain as module
     from lastaisle.kafka.errors import KafkaSourceError
 

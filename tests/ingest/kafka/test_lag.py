@@ -37,7 +37,7 @@ def test_each_partition_says_how_many_wait_and_for_how_long(broker, send, connec
     assert (unread.lag, unread.oldest_seconds) == (30, pytest.approx(90.5))
 
 
-def test_what_was_deleted_unread_is_lost_not_waiting(broker, topic, send, connection):
+def test_messages_deleted_unread_are_lost_and_not_waiting(broker, topic, send, connection):
     send(topic, [b"{}"] * 10, timestamp=written(7))
     admin, place = AdminClient(broker.config), TopicPartition(topic, 0, 6)
     admin.delete_records([place])[place].result(30)

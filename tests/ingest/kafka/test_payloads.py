@@ -99,7 +99,7 @@ def test_the_fingerprint_is_that_of_the_avro_specification():
         (b"{}", [("trace", b"\xff"), ("empty", None)], None),
     ],
 )
-def test_every_message_that_is_none_gets_its_reason(schemas, value, headers, expected):
+def test_every_unusable_message_gets_its_reason(schemas, value, headers, expected):
     line, reason = one(Decoder("1.2.0", schemas), value, headers)
     assert reason == expected
     assert line
@@ -164,7 +164,7 @@ def test_logical_types_become_text(tmp_path):
         max_size=8,
     )
 )
-def test_no_message_is_lost_whatever_it_holds(messages, tmp_path_factory):
+def test_no_message_is_lost_with_any_content(messages, tmp_path_factory):
     folder = tmp_path_factory.getbasetemp() / "fuzz"
     folder.mkdir(exist_ok=True)
     (folder / "7.avsc").write_text(json.dumps(CLICK))
@@ -179,7 +179,7 @@ def test_no_message_is_lost_whatever_it_holds(messages, tmp_path_factory):
             assert "\n" not in line
 
 
-def test_avro_from_the_broker_stands_beside_json(topic, send, connection, schemas):
+def test_avro_and_json_are_read_from_one_topic(topic, send, connection, schemas):
     send(topic, [b'{"event_id": "json"}', CONFLUENT + datum(), SINGLE + datum()])
     send(topic, [datum()], headers=BY_HEADER)
     send(topic, [b"{}"], headers=[("contract-version", b"2.0.0")])

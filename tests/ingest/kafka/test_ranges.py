@@ -24,7 +24,7 @@ def spans(planned) -> list[tuple[int, int, int]]:
 APP = marks().app_id
 
 
-def test_a_new_partition_begins_at_its_oldest_offset_and_a_known_one_where_the_tables_say():
+def test_a_new_partition_starts_at_its_oldest_offset_and_a_known_one_at_its_ingested_offset():
     planned = plan([marks(0, 5, 30), marks(1, 7, 20)], {marks(0).app_id: 12})
     assert spans(planned) == [(0, 12, 30), (1, 7, 20)]
     assert planned.lag == {marks(0).app_id: 18, marks(1).app_id: 13}
@@ -44,7 +44,7 @@ def test_a_run_is_bounded_and_shared_and_says_what_it_leaves():
     assert planned.left == 1900
 
 
-def test_what_retention_took_is_told_exactly_and_reading_goes_on_behind_it():
+def test_offsets_deleted_by_retention_are_reported_and_reading_continues_after_them():
     planned = plan([marks(low=40)], {APP: 15})
     (gap,) = planned.gaps
     assert (gap.topic, gap.partition, gap.start, gap.end, len(gap)) == ("clicks", 0, 15, 40, 25)
@@ -61,7 +61,7 @@ def test_a_batch_that_was_begun_is_planned_again_with_its_own_end_and_id():
     assert after.ranges[1].batch_id != before.batch_id
 
 
-def test_a_batch_that_was_begun_keeps_its_range_though_its_rows_were_deleted_meanwhile():
+def test_a_batch_that_was_begun_keeps_its_range_even_if_its_rows_were_deleted():
     partly = plan([marks(low=15)], {APP: 10}, {range_key(APP, 10): 20})
     assert spans(partly) == [(0, 10, 20), (0, 20, 100)]
     assert [(gap.start, gap.end) for gap in partly.gaps] == [(10, 15)]
@@ -73,12 +73,12 @@ def test_a_batch_that_was_begun_keeps_its_range_though_its_rows_were_deleted_mea
 
 
 @pytest.mark.parametrize(("committed", "started"), [({APP: 101}, {}), ({APP: 90}, {range_key(APP, 90): 101})])
-def test_a_partition_that_ends_before_what_was_reached_stops_the_run(committed, started):
+def test_a_partition_that_ends_before_the_ingested_offset_stops_the_run(committed, started):
     with pytest.raises(OffsetsWentBackError, match="clicks/0 ends at offset 100, but 101 was reached"):
         plan([marks()], committed, started)
 
 
-def test_a_topic_made_anew_is_another_one():
+def test_a_topic_created_again_is_another_topic():
     assert spans(plan([marks(topic_id="id-2", end=3)], {APP: 100})) == [(0, 0, 3)]
     assert marks(topic_id="id-2").app_id != APP
 
@@ -88,7 +88,7 @@ def test_a_topic_made_anew_is_another_one():
     max_rows=st.integers(1, 200),
     batch_rows=st.integers(1, 60),
 )
-def test_run_after_run_every_offset_is_planned_once_and_none_is_passed_over(held, max_rows, batch_rows):
+def test_over_many_runs_every_offset_is_planned_exactly_once(held, max_rows, batch_rows):
     every = [marks(number, low, low + rows) for number, (low, rows) in enumerate(held)]
     committed: dict[str, int] = {}
     for _ in range(2 + sum(rows for _, rows in held)):
@@ -118,7 +118,7 @@ def test_bounds_below_one_are_refused():
         plan([marks()], {}, max_rows=0)
 
 
-def test_a_range_says_where_it_lies():
+def test_a_range_names_its_place():
     (one,) = plan([marks()], {APP: 40}).ranges
     assert one.url == "kafka://cluster/clicks/0?start=40&end=100"
     assert one.batch_id == replace(one, end=70).batch_id != replace(one, start=41).batch_id

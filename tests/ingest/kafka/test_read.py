@@ -109,7 +109,7 @@ def test_an_open_transaction_is_not_read_yet(broker, topic, send, connection):
     assert [marks.end for marks in watermarks(connection, [topic])] == [7]
 
 
-def test_what_retention_deleted_is_a_gap_of_the_plan(broker, topic, send, connection):
+def test_offsets_deleted_before_the_plan_are_a_gap_of_the_plan(broker, topic, send, connection):
     send(topic, events(100))
     (before,) = watermarks(connection, [topic])
     _delete_before(broker, topic, 60)
@@ -120,7 +120,7 @@ def test_what_retention_deleted_is_a_gap_of_the_plan(broker, topic, send, connec
 
 
 @pytest.mark.parametrize(("deleted", "rows", "gap"), [(30, 20, (0, 30)), (80, 0, (0, 50))])
-def test_what_retention_deletes_after_the_plan_is_a_gap_of_the_reading(
+def test_offsets_deleted_after_the_plan_are_a_gap_of_the_reading(
     broker, topic, send, connection, deleted, rows, gap
 ):
     send(topic, events(100))
@@ -144,7 +144,7 @@ def test_partitions_that_are_added_are_read_from_their_first_offset(broker, topi
     assert sorted(planned.lag.values()) == [0, 0, 4]
 
 
-def test_a_topic_made_anew_is_told_from_the_one_that_was_planned(broker, topic, send, connection):
+def test_a_topic_created_again_is_not_taken_for_the_planned_topic(broker, topic, send, connection):
     send(topic, events(10))
     (span,) = plan(watermarks(connection, [topic]), {}).ranges
     admin = AdminClient(broker.config)
@@ -158,7 +158,7 @@ def test_a_topic_made_anew_is_told_from_the_one_that_was_planned(broker, topic, 
     assert (anew.start, anew.end) == (0, 12)
 
 
-def test_a_partition_that_lost_its_newest_messages_is_told(topic, send, connection):
+def test_a_partition_that_lost_its_newest_messages_is_refused(topic, send, connection):
     send(topic, events(10))
     (span,) = plan(watermarks(connection, [topic]), {}).ranges
     beyond = _cut(span, 40, 60)
@@ -166,7 +166,7 @@ def test_a_partition_that_lost_its_newest_messages_is_told(topic, send, connecti
         lines(read_range(connection, beyond))
 
 
-def test_every_poison_message_is_kept_with_its_reason(broker, send, read_all):
+def test_every_unusable_message_is_kept_with_its_reason(broker, send, read_all):
     topic = make_topic(broker, max_message_bytes="3000000")
     too_long = b'{"a": "' + b"x" * MAX_LINE_BYTES + b'"}'
     send(
@@ -224,7 +224,7 @@ def test_a_broker_that_hangs_gives_a_clear_error_in_time(broker, topic, send, co
     assert len(lines(read_range(connection, span))) == 10
 
 
-def test_a_lost_question_is_asked_again_by_a_new_client(topic, send, connection, monkeypatch):
+def test_a_lost_request_is_repeated_by_a_new_client(topic, send, connection, monkeypatch):
     send(topic, events(10))
     describe, clients = AdminClient.describe_topics, []
 
@@ -239,7 +239,7 @@ def test_a_lost_question_is_asked_again_by_a_new_client(topic, send, connection,
     assert clients[0] is not clients[1]
 
 
-def test_a_read_goes_on_when_the_broker_is_killed_and_comes_back(broker, topic, send, connection):
+def test_a_read_continues_when_the_broker_is_killed_and_restarted(broker, topic, send, connection):
     send(topic, [b'{"n": "%s"}' % (b"x" * 1000)] * 60_000)
     (span,) = plan(watermarks(connection, [topic]), {}).ranges
     batches = iter(read_range(connection, span))

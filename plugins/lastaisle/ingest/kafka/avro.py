@@ -13,6 +13,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from fastavro import schemaless_reader
+from fastavro.repository.base import SchemaRepositoryError
+from fastavro.schema import (
+    SchemaParseException,
+    UnknownType,
+    fingerprint,
+    load_schema,
+    to_parsing_canonical_form,
+)
+
 from lastaisle.kafka.errors import KafkaSourceError
 
 VARIABLE = "LASTAISLE_AVRO_SCHEMAS"
@@ -86,8 +96,6 @@ class AvroSchemas:
         return line
 
     def _load(self, name: str) -> Callable[[io.BytesIO], Any]:
-        from fastavro import schemaless_reader
-
         path = None if self.folder is None else self.folder / f"{name}.avsc"
         if not name or path is None or path.parent != self.folder or not path.is_file():
             raise AvroError("avro_schema_unknown")
@@ -98,20 +106,15 @@ class AvroSchemas:
     @cached_property
     def _by_fingerprint(self) -> dict[bytes, str]:
         """The names of the schemas, by the little-endian Rabin fingerprint of their canonical form."""
-        from fastavro.schema import fingerprint, to_parsing_canonical_form
-
-        found = {}
+        names = {}
         for path in sorted(self.folder.glob("*.avsc")) if self.folder else []:
             canonical = to_parsing_canonical_form(_parse(path))
-            found[bytes.fromhex(fingerprint(canonical, "CRC-64-AVRO"))] = path.stem
-        return found
+            names[bytes.fromhex(fingerprint(canonical, "CRC-64-AVRO"))] = path.stem
+        return names
 
 
 def _parse(path: Path) -> Any:
     """Load a schema and the schemas that it names, which lie in the same folder."""
-    from fastavro.repository.base import SchemaRepositoryError
-    from fastavro.schema import SchemaParseException, UnknownType, load_schema
-
     try:
         return load_schema(str(path))
     except (SchemaRepositoryError, SchemaParseException, UnknownType, ValueError, KeyError) as error:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
+from confluent_kafka import IsolationLevel, KafkaException, Message, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from lastaisle.ingest.files import LINES
@@ -16,9 +18,6 @@ from lastaisle.ingest.kafka.payloads import Decoder
 from lastaisle.ingest.kafka.ranges import Gap, OffsetRange, Watermarks
 from lastaisle.kafka.connection import KafkaConnection, Trouble
 from lastaisle.kafka.errors import KafkaSourceError
-
-if TYPE_CHECKING:
-    from confluent_kafka.admin import AdminClient
 
 TIMEOUT_SECONDS = 30.0
 ANSWER_SECONDS = 10.0  # for one answer, once the cluster was reached
@@ -73,8 +72,6 @@ class RangeRead:
         Raises:
             KafkaSourceError: see RangeMessages; or the topic was deleted and created again meanwhile.
         """
-        from confluent_kafka import Message
-
         for messages in self._messages:
             payload, reason = self._decoder.decode(
                 list(map(Message.value, messages)), list(map(Message.headers, messages))
@@ -86,13 +83,13 @@ class RangeRead:
     def _require_same_topic(self) -> None:
         """Check that it is the planned topic. Ids are never used again, so one check at the end suffices."""
         span = self.span
-        found = {
+        topics = {
             (marks.cluster, marks.topic_id)
             for marks in _ask(
                 self._connection, TIMEOUT_SECONDS, lambda asking: asking.partitions([span.topic])
             )
         }
-        if found != {(span.cluster, span.topic_id)}:
+        if topics != {(span.cluster, span.topic_id)}:
             raise KafkaSourceError(
                 f"topic {span.topic} is no longer the one that was planned ({span.topic_id} of cluster"
                 f" {span.cluster}): the topic was created again meanwhile. Nothing of this range was ingested"
@@ -152,8 +149,6 @@ def _is_momentary(error: BaseException) -> bool:
 
     No answer came, although the cluster was reached, or a partition is between two leaders.
     """
-    from confluent_kafka import KafkaException
-
     if not isinstance(error, KafkaSourceError):
         return False
     cause = error.__cause__
@@ -177,8 +172,6 @@ class _Asking:
         self.admin: AdminClient
 
     def __enter__(self) -> _Asking:
-        from confluent_kafka import KafkaException
-
         try:
             self.admin = self.connection.admin(self.trouble)
         except KafkaException as error:
@@ -186,8 +179,6 @@ class _Asking:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        from confluent_kafka import KafkaException
-
         if isinstance(error, KafkaException | TimeoutError):
             self.admin.poll(0)
             why = self.trouble.text or (error.args[0] if error.args else "no answer in time")
@@ -195,11 +186,8 @@ class _Asking:
 
     def watermarks(self, topics: Sequence[str]) -> list[Watermarks]:
         """Return the partitions of some topics with their watermarks."""
-        from confluent_kafka import IsolationLevel, TopicPartition
-        from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
-
-        found = self.partitions(topics)
-        places = [TopicPartition(one.topic, one.partition) for one in found]
+        partitions = self.partitions(topics)
+        places = [TopicPartition(one.topic, one.partition) for one in partitions]
         specs = (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
         patience = self._patience()
         lows, ends = (
@@ -212,13 +200,11 @@ class _Asking:
         )
         return [
             replace(one, low=lows[place].result(patience).offset, end=ends[place].result(patience).offset)
-            for one, place in zip(found, places, strict=True)
+            for one, place in zip(partitions, places, strict=True)
         ]
 
     def partitions(self, topics: Sequence[str]) -> list[Watermarks]:
         """Return the partitions of some topics, without their watermarks."""
-        from confluent_kafka import TopicCollection
-
         cluster = self.admin.list_topics(timeout=self._left())
         missing = [topic for topic in topics if topic not in cluster.topics]
         if missing:

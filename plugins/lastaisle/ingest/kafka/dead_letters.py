@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from lastaisle.ingest.files import PAYLOAD_BYTES
 from lastaisle.ingest.kafka.messages import ASK, STALL_SECONDS, RangeMessages
 from lastaisle.ingest.kafka.ranges import OffsetRange
 from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.kafka.errors import KafkaSourceError
-
-if TYPE_CHECKING:
-    from confluent_kafka import KafkaError, Message, Producer
 
 SUFFIX = ".dead-letters"
 ID = "dead-letter-id"
@@ -67,8 +67,6 @@ def send_dead_letters(
     Raises:
         KafkaSourceError: the messages cannot be read again, or not all were delivered.
     """
-    from confluent_kafka import KafkaException
-
     topic = topic or f"{span.topic}{SUFFIX}"
     if not reasons:
         return DeadLetters(topic, 0, 0)
@@ -189,9 +187,6 @@ def _cut(letter: _Letter) -> _Letter:
 
 def _require_topic(connection: KafkaConnection, topic: str, timeout: float) -> None:
     """Create a missing topic, with the defaults of the brokers."""
-    from confluent_kafka import KafkaException
-    from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
-
     admin = connection.admin()
     try:
         if topic not in admin.list_topics(timeout=timeout).topics:

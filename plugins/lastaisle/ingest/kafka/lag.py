@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 import pyarrow as pa
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaException, TopicPartition
 
 from lastaisle.ingest.kafka.client import TIMEOUT_SECONDS, watermarks
 from lastaisle.ingest.kafka.ranges import Watermarks
@@ -74,9 +75,9 @@ def measure_lag(
     Raises:
         KafkaSourceError: see `watermarks`.
     """
-    found = watermarks(connection, topics, timeout=timeout)
+    partitions = watermarks(connection, topics, timeout=timeout)
     now = (now or datetime.now(UTC)).astimezone(UTC)
-    waiting = {marks: max(committed.get(marks.app_id, marks.low), marks.low) for marks in found}
+    waiting = {marks: max(committed.get(marks.app_id, marks.low), marks.low) for marks in partitions}
     oldest = _timestamps(
         connection, {marks: begin for marks, begin in waiting.items() if begin < marks.end}, timeout
     )
@@ -104,10 +105,8 @@ def _timestamps(
     connection: KafkaConnection, positions: Mapping[Watermarks, int], timeout: float
 ) -> dict[Watermarks, float]:
     """Return the timestamp of the first message from each position on, in seconds since 1970."""
-    from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaException, TopicPartition
-
     places = {(marks.topic, marks.partition): marks for marks in positions}
-    found: dict[Watermarks, float] = {}
+    timestamps: dict[Watermarks, float] = {}
     consumer = connection.consumer()
     deadline = time.monotonic() + timeout
     try:
@@ -120,9 +119,9 @@ def _timestamps(
                 consumer.incremental_unassign([TopicPartition(marks.topic, marks.partition)])
                 kind, milliseconds = message.timestamp()
                 if not message.error() and kind != TIMESTAMP_NOT_AVAILABLE:
-                    found[marks] = milliseconds / 1000
+                    timestamps[marks] = milliseconds / 1000
     except KafkaException as error:
         raise KafkaSourceError(f"cannot read from {connection.servers}: {error.args[0]}") from error
     finally:
         consumer.close()
-    return found
+    return timestamps

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from lastaisle.ingest.kafka.ranges import Gap, OffsetRange
 from lastaisle.kafka.connection import KafkaConnection, Trouble
 from lastaisle.kafka.errors import KafkaSourceError, OffsetsWentBackError
-
-if TYPE_CHECKING:
-    from confluent_kafka import Consumer, Message, TopicPartition
 
 ASK = 20_000  # messages a call: more are no faster, and the last call waits longer
 BYTES = 16 << 20  # of values a batch
@@ -55,8 +53,6 @@ class RangeMessages:
                 topic of the same name.
             OffsetsWentBackError: the partition ends before the range does.
         """
-        from confluent_kafka import KafkaException
-
         try:
             consumer = self.connection.consumer(self._trouble)
         except KafkaException as error:
@@ -148,6 +144,4 @@ def _next_ask(messages: list[Message]) -> int:
 
 
 def _position(span: OffsetRange, offset: int) -> TopicPartition:
-    from confluent_kafka import TopicPartition
-
     return TopicPartition(span.topic, span.partition, offset)

@@ -59,5 +59,5 @@ def _versions(lake: Lake, name: str, app_ids: Iterable[str]) -> dict[str, int]:
     table = lake.table(name)
     if table is None:
         return {}
-    found = {app_id: table.transaction_version(app_id) for app_id in app_ids}
-    return {app_id: int(version) for app_id, version in found.items() if version is not None}
+    versions = {app_id: table.transaction_version(app_id) for app_id in app_ids}
+    return {app_id: int(version) for app_id, version in versions.items() if version is not None}

@@ -6,7 +6,7 @@ from lastaisle.errors import SourceError
 from lastaisle.ingest.sources import canonical, otto, rees46, retailrocket, segment, taobao, yoochoose
 from lastaisle.ingest.sources.adapter import Adapter
 
-_ADAPTERS = {
+_ADAPTERS: dict[str, Adapter] = {
     module.ADAPTER.name: module.ADAPTER
     for module in (canonical, segment, yoochoose, taobao, rees46, retailrocket, otto)
 }

@@ -1,0 +1,94 @@
+"""bin/airflow and its neighbours work on the local services' data, wherever they are called from."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lastaisle.settings import Settings
+from lastaisle_airflow.local.command import command_environment
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def call(*command, **variables):
+    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    return subprocess.run(
+        [str(word) for word in command],
+        env=kept | {name: str(value) for name, value in variables.items()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def installed():
+    if not (ROOT / ".venv" / ".ready").exists():
+        pytest.skip("the commands in bin/ run in .venv: make setup builds it")
+
+
+def test_airflow_reads_the_services_folders_and_leaves_the_users_own_alone(installed, tmp_path):
+    (tmp_path / "user").mkdir()
+    link = tmp_path / "airflow"
+    link.symlink_to(ROOT / "bin" / "airflow")
+    told = call(
+        *(link, "config", "get-value", "core", "dags_folder"),
+        HOME=tmp_path / "user",
+        LASTAISLE_HOME=tmp_path / "home",
+    )
+    assert told.stdout == f"{ROOT / 'dags'}\n", told.stderr
+    assert (tmp_path / "home" / "airflow").is_dir()
+    assert list((tmp_path / "user").iterdir()) == []
+
+
+def test_lastaisle_looks_into_the_services_folder(installed, tmp_path):
+    refused = call(ROOT / "bin" / "lastaisle", "lag", LASTAISLE_HOME=tmp_path, HOME=tmp_path / "user")
+    assert f"'{tmp_path}/landing/{{day}}'" in "".join(refused.stderr.split("\n"))
+
+
+def test_mlflow_reads_the_services_store(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    variables = command_environment(Settings.from_env({"LASTAISLE_HOME": str(tmp_path)}))
+    assert variables["MLFLOW_TRACKING_URI"] == f"sqlite:///{tmp_path}/mlflow/mlflow.db"
+    assert variables["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
+
+
+def test_a_variable_that_is_set_already_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.shop:5000")
+    assert (
+        command_environment(Settings.from_env({"LASTAISLE_HOME": str(tmp_path)}))["MLFLOW_TRACKING_URI"]
+        == "http://mlflow.shop:5000"
+    )
+
+
+def program(path, text):
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_python_that_cannot_run_is_passed_over(tmp_path):
+    inactive = program(tmp_path / "python3.13", 'echo "pyenv: python3.13: command not found" >&2; exit 127')
+    found = call(ROOT / "bin" / "find-python", inactive, sys.executable)
+    assert found.stdout == f"{sys.executable}\n"
+    assert found.stderr == ""
+
+
+def test_the_newest_python_is_found_first(tmp_path):
+    for version in ("3.11", "3.12", "3.13"):
+        program(tmp_path / f"python{version}", f"echo {tmp_path}/python{version}")
+    (tmp_path / "python3.13").unlink()
+    found = call(ROOT / "bin" / "find-python", PATH=tmp_path)
+    assert found.stdout == f"{tmp_path}/python3.12\n"
+
+
+def test_without_a_fitting_python_the_message_says_why_each_was_refused(tmp_path):
+    old = program(tmp_path / "python3.9", 'echo "it is Python 3.9" >&2; exit 1')
+    refused = call(ROOT / "bin" / "find-python", old, tmp_path / "none")
+    assert refused.returncode == 1
+    assert f"{old}: it is Python 3.9" in refused.stderr
+    assert f"{tmp_path}/none: not found" in refused.stderr
+    assert "make setup PYTHON=" in refused.stderr
