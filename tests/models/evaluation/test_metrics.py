@@ -47,7 +47,7 @@ class Table(Recommender):
         padding = np.full((len(prefixes), 1), -np.inf, np.float32)
         return np.concatenate([padding, self.table[prefixes[:, -1] - 1]], axis=1)
 
-    fit = warm_start = arrays = restore = None
+    _learn = _forget = arrays = restore = None
 
 
 def runs(model, examples, k):
