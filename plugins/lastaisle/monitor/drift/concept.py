@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from river import drift
 
-from models.data.sequences import next_item_examples
+from models.data.sequences import SessionLog, next_item_examples
 from models.evaluation.ranking import rank_targets
 
 if TYPE_CHECKING:
-    from models.data.sequences import SessionLog
     from models.recommender import Recommender
 
 TOP = 20

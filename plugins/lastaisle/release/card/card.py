@@ -224,5 +224,7 @@ def _treatments(contract: Contract) -> list[tuple[Markdown, str]]:
     for field in contract.fields:
         fields.setdefault(field.treatment.action, []).append(code(field.name))
     return [
-        (Markdown(", ".join(fields[action])), said) for action, said in TREATMENTS.items() if action in fields
+        (Markdown(", ".join(fields[action])), treatment)
+        for action, treatment in TREATMENTS.items()
+        if action in fields
     ]
