@@ -92,8 +92,8 @@ def _refuse_stale(run_key: str, window: Window, base: Champion | None) -> None:
     if base and base.window_end >= window.end and base.run_key != run_key:
         raise StalePlanError(
             f"the window of {run_key} ends at {window.end.isoformat()}, but champion version "
-            f"{base.version} has learned up to {base.window_end.isoformat()} (by {base.run_key}): to learn again from "
-            "corrected data, run a full training"
+            f"{base.version} has learned up to {base.window_end.isoformat()} (by {base.run_key}): "
+            "to learn again from corrected data, run a full training"
         )
 
 
