@@ -68,9 +68,24 @@ def store(empty_store, tmp_path):
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the real command, for what it prints and the code it exits with."""
+    """Run the real command in a process of its own."""
     command = [sys.executable, "-m", "lastaisle.cli", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.fixture
+def call(capsys, monkeypatch):
+    """call(*arguments): run the command in this process, for what it prints and its exit code."""
+
+    def run_here(*arguments: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["lastaisle", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, ended.value.code, printed.out, printed.err)
+
+    return run_here
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "benchmark accuracy", "contracts diff"])
@@ -155,8 +170,8 @@ def test_ingest_reports_and_ends_well(tmp_path):
         (("nonsense",), 2, "nonsense"),
     ],
 )
-def test_errors_exit_with_a_code_and_without_a_traceback(store, arguments, code, words):
-    ended = run(*arguments)
+def test_errors_exit_with_a_code_and_without_a_traceback(store, call, arguments, code, words):
+    ended = call(*arguments)
     assert ended.returncode == code, ended.stdout + ended.stderr
     assert words in " ".join(ended.stderr.split())
     assert "Traceback" not in ended.stderr
@@ -172,22 +187,29 @@ def test_the_lake_of_the_demo_is_found_from_below_its_folder(tmp_path, monkeypat
     assert where_searched() == ""
 
 
-def test_an_unknown_setting_is_refused_without_a_traceback(monkeypatch):
+def test_an_unknown_setting_is_refused_without_a_traceback(monkeypatch, call):
     misspelt = "LASTAISLE_SHARDS"[:-1]
     monkeypatch.setenv(misspelt, "4")
-    ended = run("train")
+    ended = call("train")
     assert ended.returncode == ExitCode.WRONG_REQUEST
     assert f"{misspelt} (did you mean LASTAISLE_SHARDS?)" in " ".join(ended.stderr.split())
     assert "Traceback" not in ended.stderr
 
 
-def test_an_empty_lake_says_where_it_was_looked_for_and_what_to_do(tmp_path, monkeypatch):
+def test_a_process_ends_with_the_code_of_its_error_and_without_a_traceback():
+    ended = run("lag", "--source", "kafka://shop/clicks")
+    assert ended.returncode == ExitCode.SOURCE_UNREADABLE, ended.stderr
+    assert "LASTAISLE_KAFKA" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_an_empty_lake_says_where_it_was_looked_for_and_what_to_do(tmp_path, monkeypatch, call):
     monkeypatch.delenv("LASTAISLE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
     (tmp_path / "shop" / ".git").mkdir(parents=True)
     (tmp_path / "shop" / "sub").mkdir()
     monkeypatch.chdir(tmp_path / "shop" / "sub")
-    ended = run("train")
+    ended = call("train")
     assert ended.returncode == ExitCode.NOT_ENOUGH_DATA, ended.stderr
     places = [tmp_path / "shop" / "sub", tmp_path / "shop", tmp_path / "user"]
     assert ", ".join(str(place / ".lastaisle") for place in places) in ended.stderr
