@@ -129,7 +129,7 @@ def expected_value(field: FieldInfo) -> str:
 def bounds_of(field: FieldInfo) -> str:
     """Return the bounds of a number in words, such as "at least 0 and at most 1"; empty where it has none."""
     found = [
-        f"{words} {getattr(bound, sign):g}"
+        f"{words} {getattr(bound, sign):.12g}"
         for bound in field.metadata
         for sign, words in _SIGNS.items()
         if getattr(bound, sign, None) is not None
