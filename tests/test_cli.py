@@ -1,4 +1,4 @@
-"""The command line: its help, its reports, its exit codes, and that README names only what exists."""
+"""The command line: its help, its reports and its exit codes."""
 
 from __future__ import annotations
 
@@ -100,23 +100,6 @@ def test_every_model_can_be_measured_with_the_same_options(name, tmp_path):
     assert (report["model"], report["targets"], report["items"]) == (name, 2, 9)
     assert report["options"]["loss"] == "bpr_max"
     assert report["metrics"]["hit_rate@20"] == 1.0
-
-
-def test_readme_names_only_commands_and_options_that_exist():
-    readme = (ROOT / "README.md").read_text()
-    used = re.findall(r"bin/lastaisle ((?:[a-z]+ ?)+)((?: ?--[a-z-]+(?: [^-\s`][^\s`]*)?)*)", readme)
-    assert used
-    for words, options in used:
-        shown = CliRunner().invoke(cli.app, [*words.split(), "--help"], env={"COLUMNS": "200"})
-        assert shown.exit_code == 0, words
-        for option in re.findall(r"--[a-z-]+", options):
-            assert option in shown.output, f"README: lastaisle {words} {option}"
-
-
-def test_make_targets_that_readme_names_exist():
-    makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"`?make ([a-z]+)", (ROOT / "README.md").read_text()):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
 
 
 def test_ingest_reports_and_ends_well(tmp_path):
