@@ -241,7 +241,7 @@ def online(
     """Move the champion's embeddings by newer sessions; services pull the alias online."""
     from lastaisle.errors import NotEnoughDataError
     from lastaisle.release.online import update_online
-    from lastaisle.release.release import current_champion, settle
+    from lastaisle.release.release import current_champion, sync_aliases
     from lastaisle.training.online import finished_until
 
     settings, tables, registry = open_stores(lake)
@@ -253,7 +253,7 @@ def online(
     moment = finished_until(tables, until and until.replace(tzinfo=UTC))
     with bar("Updating"):
         done = update_online(champion, tables, registry, moment)
-        settle(tables, registry)  # the champion may have moved meanwhile
+        sync_aliases(tables, registry)  # the champion may have moved meanwhile
     show(done.to_dict(), report)
 
 

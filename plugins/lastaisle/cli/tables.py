@@ -75,8 +75,8 @@ def drift(
     Exits with 0 if nothing drifted, and with 13 if something drifted.
     """
     from lastaisle.lake.tables import DRIFT
+    from lastaisle.monitor.drift.chart import draw
     from lastaisle.monitor.drift.detect import detect
-    from lastaisle.monitor.drift.report import draw
     from lastaisle.monitor.drift.serving import serving_versions
 
     settings, tables, registry = open_stores(lake)
@@ -84,7 +84,7 @@ def drift(
         done = detect(tables, settings, day.date(), serving_versions(tables, registry) if model else None)
     write(done.to_dict(), report)
     console.print(_table_of(done))
-    console.print(done.words, markup=False, highlight=False)
+    console.print(done.summary, markup=False, highlight=False)
     if chart:
         draw(tables.scan(DRIFT).to_pylist(), chart, day.date())
         console.print(f"chart: {chart}")
