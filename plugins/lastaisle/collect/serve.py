@@ -10,10 +10,10 @@ SHUTDOWN_SECONDS = 20
 
 
 def serve(settings: Settings, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT; requests that are being answered then are answered.
+    """Serve until SIGTERM or SIGINT; open requests are still answered then.
 
     Args:
-        settings: `sources.address` says where the calls go, `collector` says who may send them.
+        settings: `sources.address` names the sink of the calls; `collector` holds the keys of senders.
         host: the address to listen on.
         port: the port to listen on.
 
@@ -32,7 +32,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
         host=host,
         port=port,
         log_config=None,
-        access_log=False,  # it would hold addresses
+        access_log=False,  # the access log would hold callers' addresses
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
@@ -43,7 +43,7 @@ def sink_of(settings: Settings) -> Sink:
     """Return the sink that `sources.address` names: a Kafka topic, or a landing folder.
 
     Raises:
-        SettingsError: the address names neither.
+        SettingsError: the address names neither a topic nor a folder.
     """
     if settings.sources.address.startswith("kafka://"):
         from lastaisle.collect.kafka import KafkaSink
