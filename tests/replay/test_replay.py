@@ -1,4 +1,4 @@
-"""Replay on a made-up shop whose items follow each other in a cycle that shifts from period to period."""
+"""Replay on a made-up shop: items follow each other in a cycle, which changes from period to period."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.training
 
 
 def period(number, step, sessions=60, items=30):
-    """In this period item n is followed by item n + step."""
+    """Return a period in which item n + step follows item n."""
     generator = np.random.default_rng(number)
     starts = generator.integers(items, size=sessions)
     lists = [[f"i{(start + step * place) % items}" for place in range(4)] for start in starts]
@@ -57,11 +57,11 @@ def test_every_strategy_starts_from_the_same_first_model():
     ]
     assert list(first) == ["frozen", "scratch", "incremental", "ensemble"], "counts have no embeddings"
     assert metrics[0] == metrics[1] == metrics[2]
-    assert metrics[3] == pytest.approx(metrics[0], abs=0.02), "one member: only ties break otherwise"
+    assert metrics[3] == pytest.approx(metrics[0], abs=0.02), "one member: only ties are broken differently"
     assert first["frozen"]["train_seconds"] == first["incremental"]["train_seconds"] > 0
 
 
-def test_the_summary_has_every_way_and_only_what_was_asked_for():
+def test_the_summary_has_every_strategy_and_only_the_requested_parts():
     options = TrainingOptions(embedding_size=16, epochs=2, warm_epochs=1, negatives=32)
     periods = [period(0, 1), period(1, 7), period(2, 7)]
     result = replay(periods, options=options)
@@ -76,7 +76,7 @@ def test_the_summary_has_every_way_and_only_what_was_asked_for():
 
 
 def test_online_learns_only_from_sessions_that_ended_before():
-    """All sessions of a period are alike: what the first ones teach helps the later ones, if it may."""
+    """All sessions of a period are equal: the first sessions help to predict the later ones, if allowed."""
     options = TrainingOptions(embedding_size=16, epochs=2, negatives=32)
     old, new = period(0, 1, sessions=150), period(1, 11, sessions=480)
     at_once = SessionLog.from_lists(list(new.log), ended_at=new.log.ended_at[-1] + np.zeros(480))
@@ -91,7 +91,7 @@ def test_online_learns_only_from_sessions_that_ended_before():
 
 
 def test_online_knows_shoppers_who_return_also_after_the_next_training():
-    """Each of six shoppers looks at five items of their own; all sessions of the last period end at once."""
+    """Each of six shoppers views five own items; all sessions of the last period end at the same time."""
     options = TrainingOptions(embedding_size=16, epochs=2, warm_epochs=1, negatives=32)
     users = np.array([f"u{number % 6}" for number in range(300)], dtype=object)
     lists = [[f"i{5 * (number % 6) + (number + place) % 5}" for place in range(3)] for number in range(300)]
