@@ -1,12 +1,12 @@
-"""From a burst of abandoned checkouts to a refreshed challenger, on the real scheduler and a real broker.
+"""How long does it take from abandoned checkouts to a refreshed challenger, on a real scheduler and broker?
 
     python benchmarks/abandonment.py [--sessions 3000] [--chart FILE]
 
-Airflow with LocalExecutor, on SQLite, MLflow and Apache Kafka run on this machine. A champion is there,
-trained on two simulated days; then the next day's events up to 18 o'clock land in the topic, with the
-checkouts that were left, and one run of ingestion is started, as its clock would. Everything after that goes
-by itself. The DAGs that have no part in it are paused. Prints when each step was over, in seconds after the
-landing; last a line of JSON. Takes about four minutes.
+Airflow with LocalExecutor and SQLite, MLflow and Apache Kafka run on this machine. A champion is trained on
+two simulated days. Then the next day's events up to 18 o'clock land in the topic, with abandoned checkouts
+among them. The benchmark starts one run of ingestion, as the schedule would. All later steps start by
+themselves. Other DAGs are paused. Prints the end of each step, in seconds after the landing; the last line is
+JSON. Takes about four minutes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE, CONTROL = "clicks", "lastaisle-control"
 REFRESH = "refresh_on_abandonment"
 DAGS = ("ingest_sessions", "detect_abandonment", REFRESH)
-HOUR = 18  # up to which the day's events land
+HOUR = 18  # the day's events up to this hour land
 WATCHED = {"group.id": "lastaisle", "enable.auto.commit": False, "auto.offset.reset": "earliest"}
 
 
@@ -47,7 +47,7 @@ def before(day: DayOfLogs, hour: int) -> list[str]:
 
 
 def first_champion(settings: Settings, days: list[DayOfLogs]) -> None:
-    """Ingest whole days, and release what a training learned from them, by the pipeline's own steps."""
+    """Ingest whole days, and train and release a first champion on them, by the pipeline's own steps."""
     from lastaisle.evaluation.evaluate import evaluate_candidate
     from lastaisle.ingest.run import ingest
     from lastaisle.lake import Lake
@@ -71,7 +71,7 @@ def first_champion(settings: Settings, days: list[DayOfLogs]) -> None:
 
 
 def produce(config: Mapping[str, Any], lines: list[str]) -> datetime:
-    """Send the lines, and return the moment at which the broker had all of them."""
+    """Send the lines, and return the moment at which the broker had all lines."""
     from confluent_kafka import Producer
 
     producer = Producer({**config, "acks": "all", "linger.ms": 20, "queue.buffering.max.messages": 1_000_000})
@@ -94,7 +94,7 @@ def made_ready(services: Services, api: AirflowApi) -> None:
 
 
 def refreshed(services: Services, api: AirflowApi, timeout: float = 400.0) -> Run:
-    """Wait for the run that refreshes the champion to be over; return it."""
+    """Wait for the end of the run that refreshes the champion; return the run."""
 
     def finished() -> Run | None:
         services.check()
@@ -113,7 +113,7 @@ def refreshed(services: Services, api: AirflowApi, timeout: float = 400.0) -> Ru
 
 
 def moments(settings: Settings, api: AirflowApi, run: Run) -> dict[str, datetime]:
-    """Return when each step was over, by Airflow's records, the lake's and the ledger's."""
+    """Return the end of each step, by the records of Airflow, the lake and the ledger."""
     from lastaisle.lake import Lake
     from lastaisle.registry.ledger import Ledger
 
@@ -141,7 +141,7 @@ def moments(settings: Settings, api: AirflowApi, run: Run) -> dict[str, datetime
 
 
 def measured(settings: Settings, config: Mapping[str, Any], lines: list[str]) -> dict[str, Any]:
-    """Start the services, let the events land, and return the seconds until each step was over."""
+    """Start the services, land the events, and return the seconds from landing to the end of each step."""
     with running(settings) as services:
         api = AirflowApi(f"http://{HOST}:{settings.services.airflow_port}", *services.login())
         made_ready(services, api)
@@ -155,7 +155,7 @@ def measured(settings: Settings, config: Mapping[str, Any], lines: list[str]) ->
 
 
 def draw(seconds: Mapping[str, float], file: Path) -> None:
-    """Draw each step as a bar from the end of the one before."""
+    """Draw each step as a bar that begins at the end of the step before."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.5), dpi=110, layout="tight")
@@ -174,11 +174,11 @@ def draw(seconds: Mapping[str, float], file: Path) -> None:
 
 
 def once(sessions: int, ports: tuple[int, int]) -> dict[str, Any]:
-    """Measure in a folder, with a broker and an Airflow of its own."""
+    """Measure once, with a new folder, broker and Airflow."""
     sys.path.insert(0, str(ROOT))
     from tests.services.kafka import Broker, make_topic
 
-    start = datetime.now(UTC).date() - timedelta(days=3)  # what is older starts no refresh
+    start = datetime.now(UTC).date() - timedelta(days=3)  # older events start no refresh
     *days, last = simulate(ShopOptions(start=start, days=3, sessions_per_day=sessions))
     with tempfile.TemporaryDirectory(prefix="lastaisle-abandonment-") as folder:
         home, kafka = Path(folder) / "home", Path(folder) / "kafka"
@@ -208,13 +208,13 @@ def once(sessions: int, ports: tuple[int, int]) -> dict[str, Any]:
 def main() -> None:
     """Measure, and print a table and a line of JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--sessions", type=int, default=3000, help="on an average day")
+    parser.add_argument("--sessions", type=int, default=3000, help="sessions on an average day")
     parser.add_argument("--chart", type=Path, help="a PNG file")
     parser.add_argument("--airflow-port", type=int, default=8188)
     parser.add_argument("--mlflow-port", type=int, default=5188)
     given = parser.parse_args()
     found = once(given.sessions, (given.airflow_port, given.mlflow_port))
-    table = Table("step", "over after s")
+    table = Table("step", "ended after s")
     for name, seconds in found["seconds"].items():
         table.add_row(name, f"{seconds:.1f}")
     Console().print(table)

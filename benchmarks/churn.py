@@ -1,11 +1,11 @@
-"""How much do the lists of consecutive versions differ? A real week, day by day, and models learned anew.
+"""How much do the lists of consecutive versions differ? Daily warm starts on a real week, and new trainings.
 
     python benchmarks/churn.py [--anew gru …]
 
-Churn@20 of each day's warm start against the version before it, on the sessions of the day after, as the gate
-measures it; then, on the last day, of models learned from scratch on the whole week against the last version:
-the same architecture, and those that are named. The data are not in the project: LASTAISLE_DATA names their
-folder. Prints a table and a line of JSON.
+Measures churn@20 of each day's warm start against the version before, on the sessions of the next day, as the
+gate does. Then it trains models from scratch on the whole week, and measures their churn@20 against the last
+version on the last day: a model of the same architecture, and models of the named architectures. The data are
+not in the project: LASTAISLE_DATA names their folder. Prints a table and a line of JSON.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from models.recommender import Recommender, create
 
 
 def churn_between(first: Recommender, second: Recommender, examples: Examples) -> float:
-    """Return churn@20 of the second's lists against the first's."""
+    """Return churn@20 of the second model's lists against the first model's lists."""
     before, after = ((rank_targets(model, examples), model.vocabulary) for model in (first, second))
     return float(churn_of(after, before).mean())
 
@@ -39,7 +39,7 @@ def churn_between(first: Recommender, second: Recommender, examples: Examples) -
 def warm_starts(
     periods: list[Period], options: TrainingOptions, folder: Path
 ) -> tuple[Recommender, dict[str, float]]:
-    """Warm-start day by day; return the last version, and the churn of each day's."""
+    """Warm-start day by day; return the last version, and the churn of each day."""
     from models.recommender import load
 
     model = create("attention", options)
@@ -60,7 +60,7 @@ def main() -> None:
     import tempfile
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--anew", nargs="*", default=[], help="other architectures to learn the week")
+    parser.add_argument("--anew", nargs="*", default=[], help="more architectures to train from scratch")
     given = parser.parse_args()
     source = Path(os.environ.get("LASTAISLE_DATA", "../shared/data")) / "yoochoose-week.tsv"
     if not source.is_file():
@@ -75,7 +75,7 @@ def main() -> None:
         other = create(architecture, options.but(seed=options.seed + 1))
         other.fit(seen, None, other.options)
         found[f"{architecture} from scratch"] = round(churn_between(model, other, examples), 3)
-    table = Table("version", "churn@20 against the one before")
+    table = Table("version", "churn@20 against the version before")
     for name, value in found.items():
         table.add_row(name, f"{value:.3f}")
     Console().print(table)

@@ -1,8 +1,8 @@
-"""How many events a second does one collector on one core acknowledge, each of them durable?
+"""How many events a second does one collector on one core store durably and acknowledge?
 
-Senders on the other cores hold 32 connections open and wait for each answer. A batch is 100 events, as
-Segment's own client sends them. With an address as argument (kafka://cluster/topic; LASTAISLE_KAFKA says how
-to reach it) the events go there instead of to a landing folder. Takes half a minute.
+Senders on the other cores hold 32 connections open, and wait for each answer. A batch has 100 events, as in
+Segment's own client. By default events go to a landing folder. With an address as argument
+(kafka://cluster/topic; LASTAISLE_KAFKA configures the connection) they go to that topic. Takes half a minute.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def track() -> dict[str, object]:
 
 
 def start(to: str, home: Path) -> tuple[int, subprocess.Popen[bytes]]:
-    """Start a collector on the first core, leave the others to the senders."""
+    """Start a collector on the first core; the senders use the other cores."""
     cores = sorted(os.sched_getaffinity(0))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -88,7 +88,7 @@ def start(to: str, home: Path) -> tuple[int, subprocess.Popen[bytes]]:
 
 
 async def load(port: int, path: str, body: dict[str, object], events: int) -> dict[str, float]:
-    """Send the same request over and over on each connection, and time the answers."""
+    """Send the same request again and again on each connection, and measure the time of each answer."""
     content = json.dumps({**body, "sentAt": "2025-10-09T12:00:00.500Z"}).encode()
     key = base64.b64encode(f"{KEY}:".encode()).decode()
     headers = f"Host: x\r\nAuthorization: Basic {key}\r\nContent-Length: {len(content)}"

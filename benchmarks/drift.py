@@ -1,11 +1,11 @@
-"""Does drift detection stay quiet on quiet days, and hear every break?
+"""Does drift detection raise no alarm on quiet days, and an alarm for every break?
 
     python benchmarks/drift.py [--sessions 3000] [--warm-up 56] [--quiet 50]
 
-Simulates a shop whose tastes, popularity and catalogue move a little every day, fills a lake with its events
-and asks `lastaisle.monitor.drift.detect` day by day: how many of the quiet days raise an alarm? Then each
-break is injected into one day after them, and the days until an alarm are counted. Prints a table, and last a
-JSON line; `--chart FILE` draws what the category break looks like.
+A simulated shop, whose tastes, popularity and catalogue change a little every day, fills a lake with events.
+`lastaisle.monitor.drift.detect` judges each day, and the benchmark counts the quiet days with an alarm. Then
+each break begins on the day after the quiet days, and the benchmark counts the days until an alarm. Prints a
+table, and last a JSON line; `--chart FILE` draws the drift of the category break.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from rich.table import Table
 
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import DRIFT, EVENTS
+from lastaisle.monitor.drift.chart import draw
 from lastaisle.monitor.drift.detect import detect
-from lastaisle.monitor.drift.report import DriftReport, draw
+from lastaisle.monitor.drift.report import DriftReport
 from lastaisle.settings import Settings
 from lastaisle.simulate import ShopOptions
 from lastaisle.simulate.affinity import affinity_of
@@ -43,7 +44,7 @@ RUNNING = next(number for number, row in enumerate(CATEGORIES) if row[0] == "spo
 
 
 def category_doubles(catalogue: Catalogue, shoppers: Shoppers) -> None:
-    """Double the demand for running gear, of those who already have a taste too."""
+    """Double the demand for running gear, also of shoppers whose taste is fixed already."""
     running = catalogue.shelf % len(CATEGORIES) == RUNNING
     shelves = np.unique(catalogue.shelf[running])
     catalogue.shelf_trend[shelves] += np.log(2.4)
@@ -79,8 +80,8 @@ BREAKS: dict[str, Callable[[Catalogue, Shoppers], None] | None] = {
 }
 
 
-def happen(day: Day, catalogue: Catalogue, shoppers: Shoppers) -> pa.Table:
-    """Return the events of a day, as they are in the table `events`."""
+def simulate_day(day: Day, catalogue: Catalogue, shoppers: Shoppers) -> pa.Table:
+    """Return the events of a day in the form of the table `events`."""
     affinity = affinity_of(catalogue, day)
     shoppers.drift(day, affinity.demand)
     sessions = sessions_of(day, shoppers, affinity)
@@ -117,12 +118,12 @@ def happen(day: Day, catalogue: Catalogue, shoppers: Shoppers) -> pa.Table:
 
 @dataclass
 class Shop:
-    """A shop that goes on day by day.
+    """A shop that is simulated day by day.
 
     Attributes:
-        options: which shop.
-        catalogue: its items, as of the last day.
-        shoppers: who has come so far.
+        options: the options of the shop.
+        catalogue: the items of the shop after the last simulated day.
+        shoppers: the shoppers who have come so far.
     """
 
     options: ShopOptions
@@ -136,14 +137,14 @@ class Shop:
         return cls(options, catalogue, first_shoppers(options, catalogue.shelf_weights(options.start)))
 
     def next(self, number: int, name: str = "", first: bool = False) -> pa.Table:
-        """Return the events of a day, with a break that begins on the first day after the quiet ones."""
+        """Return the events of a day; `first` = the named break begins on this day."""
         flooded = replace(self.options, bots=0.03) if name.startswith("bot flood") else self.options
         day = Day(flooded, number)
         self.catalogue.open_day(day)
         change = BREAKS.get(name)
         if change and first:
             change(self.catalogue, self.shoppers)
-        events = happen(day, self.catalogue, self.shoppers)
+        events = simulate_day(day, self.catalogue, self.shoppers)
         return duplicated(events) if "duplicated" in name else events
 
 
@@ -157,7 +158,7 @@ def duplicated(events: pa.Table) -> pa.Table:
 
 
 def until_detected(lake: Lake, settings: Settings, shop: Shop, name: str) -> tuple[int, DriftReport]:
-    """Append broken days; return after how many an alarm came (0: not within 3), and its report."""
+    """Append days with a break; return the days until the first alarm (0: not within 3), and the report."""
     for number in range(3):
         day = shop.options.days + number
         lake.append(EVENTS, shop.next(day, name, first=not number), key=f"{name}/{number}")
@@ -171,8 +172,8 @@ def main() -> None:
     """Measure, and print the figures as a table and as one line of JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--sessions", type=int, default=3000, help="sessions on an average day")
-    parser.add_argument("--warm-up", type=int, default=56, help="days before the first that is judged")
-    parser.add_argument("--quiet", type=int, default=50, help="quiet days that are judged")
+    parser.add_argument("--warm-up", type=int, default=56, help="days before the first judged day")
+    parser.add_argument("--quiet", type=int, default=50, help="judged quiet days")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--chart", type=Path, help="a PNG file for scores and limits over time")
     parser.add_argument("--output", type=Path, help="a file for the line of JSON as well")
@@ -191,12 +192,12 @@ def main() -> None:
             if number >= given.warm_up:
                 report = detect(lake, settings, START + timedelta(days=number))
                 if report.alarms:
-                    alarms[report.day.isoformat()] = report.words
+                    alarms[report.day.isoformat()] = report.summary
         quiet_seconds = time.perf_counter() - began
         for name in BREAKS:
             broken = Lake(_copied(lake, Path(folder) / name.split()[0] / str(len(detected))))
             detected[name], report = until_detected(broken, settings, deepcopy(shop), name)
-            words[name] = report.words
+            words[name] = report.summary
             if given.chart and name.startswith("category"):
                 draw(broken.scan(DRIFT).to_pylist(), given.chart)
     result = {
@@ -212,7 +213,7 @@ def main() -> None:
     table = Table(
         "break",
         "windows until detection",
-        "in words",
+        "summary",
         title=f"{len(alarms)} alarms in {given.quiet} quiet days",
     )
     for name, windows in detected.items():

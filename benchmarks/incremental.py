@@ -1,12 +1,12 @@
-"""Is a warm start worth its price? Frozen, from scratch and incremental, period by period, on two real logs.
+"""Is a warm start worth its cost? Frozen, from scratch and incremental, period by period, on two real logs.
 
     python benchmarks/incremental.py [--chart FILE.png] [yoochoose-week] [diginetica]
 
-yoochoose-week is cut into days; of diginetica the train part, in its order of time, is cut into ten parts.
-Each period is learned and the next one tests. The ratios leave out the first training, which is the same
-for all. The seconds are of one process: the first warm start of a process takes about a second more. The data
-are not in the project: LASTAISLE_DATA names their folder. Takes four minutes for the week, and half an hour
-for diginetica, whose trainings from scratch grow with the periods.
+yoochoose-week is cut into days. The train part of diginetica, in order of time, is cut into ten parts. Each
+period trains, and the next period tests. The ratios leave out the first training, which all strategies share.
+All trainings run in one process, and the first warm start of a process takes about a second more. The data
+are not in the project: LASTAISLE_DATA names their folder. The week takes four minutes. diginetica takes half
+an hour, because its trainings from scratch grow with the periods.
 """
 
 from __future__ import annotations
@@ -30,8 +30,11 @@ LOGS = {
 STRATEGIES = ("frozen", "scratch", "incremental")
 
 
-def judged(report: dict[str, Any]) -> dict[str, Any]:
-    """Compare, over the periods after the first training: recall and seconds, and with frozen in each."""
+def compare_strategies(report: dict[str, Any]) -> dict[str, Any]:
+    """Compare incremental with scratch in recall and seconds, and with frozen in each period.
+
+    The first period is left out, because all strategies share its training.
+    """
     rows = [period["strategies"] for period in report["periods"]][1:]
 
     def ratio(name: str) -> float:
@@ -48,12 +51,14 @@ def judged(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Replay each log that is there."""
+    """Replay each log that the data folder has."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("logs", nargs="*", choices=[*LOGS, []], metavar="LOG", help="which logs; default all")
-    parser.add_argument("--chart", type=Path, help="write a chart of the last log there")
+    parser.add_argument(
+        "logs", nargs="*", choices=[*LOGS, []], metavar="LOG", help="logs to replay; default all"
+    )
+    parser.add_argument("--chart", type=Path, help="a PNG file for the chart of the last log")
     arguments = parser.parse_args()
     data = Path(os.environ.get("LASTAISLE_DATA", "../shared/data"))
     for name in arguments.logs or LOGS:
@@ -62,7 +67,7 @@ def main() -> None:
             print(f"skipped: no file {data / file}; set LASTAISLE_DATA", file=sys.stderr)
             continue
         report = replay(read_periods(source_format, str(data / file)), STRATEGIES)
-        print(json.dumps({"log": name, **judged(report)}), flush=True)
+        print(json.dumps({"log": name, **compare_strategies(report)}), flush=True)
         Console().print(tabulate(report))
         if arguments.chart:
             draw(report, arguments.chart)

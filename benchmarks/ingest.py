@@ -1,13 +1,13 @@
 """How fast is ingestion, in how much memory, and where does the time go?
 
     python benchmarks/ingest.py              from a file to clean tables, beside DuckDB alone and pandas
-    python benchmarks/ingest.py --memory     the most memory held for one, two, four and ten times the events
+    python benchmarks/ingest.py --memory     peak memory for one, two, four and ten times the events
     python benchmarks/ingest.py --kafka      from a local broker to clean tables, and after an outage
 
-Five million events (--events) of about 210 bytes. One in a thousand is broken, one in two hundred comes
-twice, and half of the visits send no session, so that it is derived. Everything runs on two cores (--cores),
-after the imports.
-Takes about a minute, for --memory ten of them and 20 GB of disk. Prints a table, and last a JSON line.
+Five million events (--events) of about 210 bytes each. One event in a thousand is broken, one in two hundred
+arrives twice, and half of the visits send no session id, so that ingestion derives their sessions. Everything
+runs on two cores (--cores), after the imports. Takes about a minute; --memory takes ten minutes and 20 GB of
+disk. Prints a table, and last a JSON line.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from typing import Any
 
 from ingestion.events import EVENTS_A_DAY, check, write_file
 from ingestion.from_kafka import measure_kafka
-from ingestion.measure import alone, import_first, listen, measured, shares, show_rates, show_stages
+from ingestion.measure import alone, collect_stages, import_first, measured, shares, show_rates, show_stages
 
 PANDAS_EVENTS = 500_000
 WHOLE = ".whole"
 
 
 def measure_files(folder: Path, events: int) -> dict[str, Any]:
-    """Measure ingestion beside DuckDB and pandas, on the same file."""
+    """Measure ingestion, DuckDB and pandas on the same file."""
     path = folder / "log.jsonl"
     bytes_each = alone(write_file, path, events)
     whole = keep_whole_lines(path)
@@ -48,7 +48,7 @@ def measure_files(folder: Path, events: int) -> dict[str, Any]:
 
 
 def measure_memory(folder: Path, events: int) -> dict[str, Any]:
-    """Measure the most memory that files of growing size need."""
+    """Measure the peak memory for files of growing size."""
     found = {}
     for times in (1, 2, 4, 10):
         path = folder / f"{times}" / "log.jsonl"
@@ -75,7 +75,7 @@ def copy_with_duckdb(path: Path, events: int) -> dict[str, float]:
 
 
 def keep_whole_lines(path: Path) -> Path:
-    """Write the file anew without the lines that were cut: DuckDB takes twice as long where it meets them."""
+    """Write a copy of the file without cut lines: they make DuckDB take twice as long."""
     whole = path.with_suffix(f"{WHOLE}.jsonl")
     with path.open() as lines, whole.open("w") as kept:
         kept.writelines(line for line in lines if line.endswith("}\n"))
@@ -83,7 +83,7 @@ def keep_whole_lines(path: Path) -> Path:
 
 
 def read_with_pandas(path: Path, events: int) -> dict[str, float]:
-    """Let pandas merely read a part of the file."""
+    """Read a part of the file with pandas, without any other work."""
     import pandas as pd
 
     part = path.with_suffix(".part.jsonl")
@@ -95,13 +95,13 @@ def read_with_pandas(path: Path, events: int) -> dict[str, float]:
 
 
 def ingest_file(path: Path, events: int) -> dict[str, Any]:
-    """Bring the file to clean tables, and check that every row is accounted for."""
+    """Ingest the file into clean tables, and check that every row is accounted for."""
     from lastaisle.ingest.run import ingest
     from lastaisle.lake import Lake
     from lastaisle.privacy.keys import PseudonymKeys
 
     imports = import_first()
-    stages = listen()
+    stages = collect_stages()
     folder = Path(tempfile.mkdtemp(dir=path.parent))
     keys = PseudonymKeys.load_or_create(folder / "keys.json", environ={})
     began = time.perf_counter()
@@ -115,13 +115,13 @@ def ingest_file(path: Path, events: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure what is asked for, on so many cores."""
+    """Run the chosen measurement on the given number of cores."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--events", type=int, default=EVENTS_A_DAY)
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--folder", type=Path, help="for the files; default the system's temporary one")
+    parser.add_argument("--folder", type=Path, help="default: the system's temporary folder")
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("--memory", dest="mode", action="store_const", const=measure_memory)
     modes.add_argument("--kafka", dest="mode", action="store_const", const=measure_kafka)

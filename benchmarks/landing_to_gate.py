@@ -1,13 +1,14 @@
-"""From an hour's events landing in the source folder to the gate's decision, on the real scheduler.
+"""How long does it take from the landing of an hour's events to the gate's decision, on the real scheduler?
 
     python benchmarks/landing_to_gate.py [--events 50000] [--hours 4] [--chart FILE]
 
-Airflow with LocalExecutor, on SQLite, and MLflow run on this machine. A champion is there, trained on the
-hours before; then an hour of the simulated shop lands, whole, as an upload does, and its partition is run.
-The hour that landed evaluates the candidate (LASTAISLE_PARTITION=hour, LASTAISLE_HOLDOUT_HOURS=1); the hour
-before it, and a sample of the older ones, trains it. Prints where the time went, from Airflow's own records:
-each task's run, the imports in it (measured afterwards, in a process that has what a task's has when it is
-forked), and the time in which no task ran, which is orchestration. Last a line of JSON.
+Airflow with LocalExecutor and SQLite, and MLflow run on this machine. A champion is trained on the hours
+before. Then the file of a simulated hour lands in the source folder as a whole, as an upload does, and the
+hour's partition is run. The landed hour evaluates the candidate (LASTAISLE_PARTITION=hour,
+LASTAISLE_HOLDOUT_HOURS=1). The hour before, with a sample of older hours, trains the candidate. The benchmark
+prints the parts of the time, from Airflow's own records: the run of each task; the imports in that run
+(measured afterwards, in a process with the same modules as a forked task); and orchestration, which is the
+time in which no task ran. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -28,21 +29,20 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ingestion.simulated_hours import ingest_hours, write_hours
 from lastaisle.settings import Settings
-from lastaisle.simulate import ShopOptions, simulate
 from lastaisle_airflow.local.airflow_api import AirflowApi, Run
 from lastaisle_airflow.local.airflow_environment import HOST
 from lastaisle_airflow.local.polling import wait_until
 from lastaisle_airflow.local.services import Services, running
 
-LANDING_HOUR = 16  # the busiest of the simulated day
 DAGS = ("ingest_sessions", "retrain_incremental")
 PATH = (*(f"ingest_sessions.{task}" for task in ("plan_batches", "ingest_batches", "anonymize_shard")),)
 PATH += ("ingest_sessions.announce",)
 PATH += tuple(
     f"retrain_incremental.{task}" for task in ("plan_window", "train_and_evaluate", "release_candidate")
 )
-# A task's process is forked from the scheduler's and has what that one has; then it reads its DAG's file.
+# A task's process is forked from the scheduler and has its modules. Then it reads the file of its DAG.
 FORKED = "import airflow.cli.commands.scheduler_command, airflow.jobs.scheduler_job_runner, "
 FORKED += "airflow.sdk.execution_time.task_runner, airflow.utils.db, fastapi"
 _INGESTION = "import airflow.providers.standard.decorators.python, lastaisle_airflow.tasks.ingestion"
@@ -65,13 +65,13 @@ IMPORTS = {
 
 @dataclass(frozen=True)
 class Step:
-    """One task on the way from landing to the decision; moments in seconds after the landing.
+    """One task between landing and decision; moments in seconds after the landing.
 
     Attributes:
-        name: of its task.
-        start: when its process began.
-        end: when it was over.
-        imports: seconds of it that imports take.
+        name: name of the task.
+        start: start of the task's process.
+        end: end of the task.
+        imports: seconds of imports in the task.
     """
 
     name: str
@@ -80,34 +80,9 @@ class Step:
     imports: float
 
 
-def hours_of_events(folder: Path, events: int, hours: int) -> dict[str, Path]:
-    """Simulate the hours before the landing one, and that one with exactly so many rows; one file each.
-
-    Returns:
-        partition key to file, oldest first.
-    """
-    share, rows_a_session = 0.083, 5.0  # of a day in its busiest hour
-    sessions = round(1.25 * events / share / rows_a_session)
-    (day,) = simulate(ShopOptions(days=1, sessions_per_day=sessions))
-    keys = [f"{day.day.isoformat()}T{hour:02}" for hour in range(LANDING_HOUR - hours, LANDING_HOUR + 1)]
-    found: dict[str, list[str]] = {key: [] for key in keys}
-    for line in day.lines:
-        at = line.find('"occurred_at":"') + 15
-        if line[at : at + 13] in found:
-            found[line[at : at + 13]].append(line)
-    files = {}
-    for key, lines in found.items():
-        files[key] = folder / f"{key}.jsonl"
-        files[key].write_text("".join(f"{line}\n" for line in lines[:events]))
-    rows = len(found[keys[-1]])
-    assert rows >= events, f"the landing hour has only {rows:,} rows"
-    return files
-
-
 def first_champion(settings: Settings, files: Mapping[str, Path]) -> None:
-    """Ingest the hours before and release a first champion, by the pipeline's own steps."""
+    """Ingest the hours before the landing, and release a first champion, by the pipeline's own steps."""
     from lastaisle.evaluation.evaluate import evaluate_candidate
-    from lastaisle.ingest.run import ingest
     from lastaisle.lake import Lake
     from lastaisle.privacy.keys import PseudonymKeys
     from lastaisle.registry.registry import Registry
@@ -117,9 +92,7 @@ def first_champion(settings: Settings, files: Mapping[str, Path]) -> None:
 
     lake, registry = Lake(settings.lake.url), Registry(settings)
     keys = PseudonymKeys.load_or_create(settings.privacy.key_file, lake_url=settings.lake.url)
-    for key, file in files.items():
-        end = datetime.fromisoformat(f"{key}:00:00+00:00") + timedelta(hours=1)
-        ingest(str(file), "canonical", lake, keys, now=end)
+    end = ingest_hours(files, lake, keys)[-1] + timedelta(hours=1)
     run_id = train_candidate(plan_window(lake, settings, end), lake, registry)
     evaluate_candidate(run_id, lake, registry)
     decision = release_candidate(run_id, lake, registry, actor="benchmark")
@@ -127,7 +100,7 @@ def first_champion(settings: Settings, files: Mapping[str, Path]) -> None:
 
 
 def wait_until_idle(services: Services, api: AirflowApi) -> None:
-    """Wait until Airflow has read the DAGs and no run is under way."""
+    """Wait until Airflow has read the DAGs and no run is in progress."""
 
     def idle() -> bool:
         services.check()
@@ -135,11 +108,11 @@ def wait_until_idle(services: Services, api: AirflowApi) -> None:
         return set(DAGS) <= known and all(run.finished for name in DAGS for run in api.runs(name))
 
     if not wait_until(idle, timeout=180):
-        raise RuntimeError("runs of Airflow were still under way after 180 s")
+        raise RuntimeError("Airflow has unfinished runs, or has not read the DAGs, after 180 s")
 
 
 def land(file: Path, settings: Settings, key: str, api: AirflowApi) -> datetime:
-    """Move the hour's file where ingestion looks for it, start its partition, and return the moment."""
+    """Move the hour's file to the source folder, run its partition, and return the moment of the move."""
     folder = Path(settings.source_at(datetime.fromisoformat(f"{key}:00:00+00:00")))
     folder.mkdir(parents=True)
     landed = datetime.now(UTC)
@@ -149,7 +122,7 @@ def land(file: Path, settings: Settings, key: str, api: AirflowApi) -> datetime:
 
 
 def decided(services: Services, api: AirflowApi, key: str, timeout: float = 400.0) -> dict[str, Run]:
-    """Wait for the partition's training to be over; return its runs."""
+    """Wait for the end of the partition's training; return the partition's runs."""
 
     def finished() -> dict[str, Run] | None:
         services.check()
@@ -167,7 +140,7 @@ def decided(services: Services, api: AirflowApi, key: str, timeout: float = 400.
 
 
 def import_seconds(services: Services) -> dict[str, float]:
-    """Measure each task's imports, each in a process of its own."""
+    """Measure the imports of each task, each in its own process."""
     found = {}
     for task, statement in IMPORTS.items():
         timed = f"{FORKED}, time; t=time.perf_counter(); {statement}; print(time.perf_counter()-t)"
@@ -181,7 +154,7 @@ def import_seconds(services: Services) -> dict[str, float]:
 def steps_of(
     api: AirflowApi, runs: Mapping[str, Run], landed: datetime, imports: Mapping[str, float]
 ) -> list[Step]:
-    """Return the tasks on the way, in the order in which they began."""
+    """Return the tasks between landing and decision, in the order of their starts."""
     steps = []
     for name, run in runs.items():
         for task in api.tasks(run):
@@ -232,8 +205,8 @@ def draw(steps: list[Step], total: Mapping[str, float], file: Path, title: str) 
 
 
 def tabulated(steps: list[Step], total: Mapping[str, float]) -> Table:
-    """Lay out the steps; waiting counts from the end of what came before."""
-    table = Table("task", "waited s", "imports s", "work s", "over at s")
+    """Return the steps as a table; a step waits from the end of the steps before to its own start."""
+    table = Table("task", "waited s", "imports s", "work s", "ended at s")
     reached = 0.0
     for step in steps:
         waited = max(step.start - reached, 0.0)
@@ -247,7 +220,7 @@ def tabulated(steps: list[Step], total: Mapping[str, float]) -> Table:
 
 
 def measured(settings: Settings, file: Path, key: str) -> tuple[list[Step], Any]:
-    """Start the services, let the hour land, and return the steps and the decision."""
+    """Start the services, land the hour, and return the steps and the decision."""
     with running(settings) as services:
         api = AirflowApi(f"http://{HOST}:{settings.services.airflow_port}", *services.login())
         wait_until_idle(services, api)
@@ -261,7 +234,7 @@ def main() -> None:
     """Measure, and print a table and a line of JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--events", type=int, default=50_000)
-    parser.add_argument("--hours", type=int, default=4, help="hours before it, for a champion")
+    parser.add_argument("--hours", type=int, default=4, help="hours before the landed one, for a champion")
     parser.add_argument("--chart", type=Path, help="a PNG file for the breakdown")
     parser.add_argument("--airflow-port", type=int, default=8187)
     parser.add_argument("--mlflow-port", type=int, default=5187)
@@ -280,7 +253,7 @@ def main() -> None:
         )
         settings.home.mkdir(parents=True)
         began = time.perf_counter()
-        files = hours_of_events(home, given.events, given.hours)
+        files = write_hours(home, given.events, given.hours)
         *before, key = files
         first_champion(settings, {each: files[each] for each in before})
         ready = time.perf_counter() - began

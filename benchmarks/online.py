@@ -2,12 +2,12 @@
 
     python benchmarks/online.py [--sessions 20000] [--chart FILE] [--shoppers-only] [--seed 7]
 
-Learns sessions of the real week, one by one on one core, into a delta on embeddings of 128 numbers, and
-counts them per second (target: 2,000), each of a shopper or of nobody. Then replays the week with and without
-the updates: about two minutes on two cores. Its data are not in the project: LASTAISLE_DATA names their
-folder. They name no shoppers, so what shoppers' vectors add is measured on a simulated shop, over eight days
-of online updates and warm starts, on those who had come on one of them before: about two minutes more. Prints
-a line of JSON.
+Learns sessions of the real week, one by one on one core, into a delta on embeddings of 128 numbers. Counts
+sessions per second (target: 2,000), with and without shoppers. Then replays the week with and without the
+updates: about two minutes on two cores. The data are not in the project: LASTAISLE_DATA names their folder.
+The real week names no shoppers. So the gain by shoppers' vectors is measured on a simulated shop, over eight
+days of online updates and warm starts, for shoppers who had come on an earlier one of these days: about two
+minutes more. Prints a line of JSON.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lastaisle.replay.replay import Period
-    from lastaisle.replay.strategies import Start
+    from lastaisle.replay.strategies import FirstModel
     from models.data.sequences import SessionLog
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 WIDTH = 128
 TARGET = 2000
-SHOPPERS = 50_000  # more than have a vector, so that some leave
-DAYS, FIRST_DAYS = 16, 8  # of the simulated shop: all, and those that the first model learns from
+SHOPPERS = 50_000  # more than the delta keeps, so that some vectors are dropped
+DAYS, FIRST_DAYS = 16, 8  # of the simulated shop: all days, and the days of the first training
 
 
 def sessions_per_second(source: Path, sessions: int) -> dict[str, float]:
-    """Learn so many sessions in this process, which must have one thread."""
+    """Learn this number of sessions in this process, which must have one thread."""
     import numpy as np
 
     from lastaisle.replay.replay import read_periods
@@ -58,7 +58,7 @@ def sessions_per_second(source: Path, sessions: int) -> dict[str, float]:
     speeds = []
     for context in ({}, {"user": users}):
         delta = OnlineDelta(table, known.with_counts(counts), 0.07)
-        began = process_time()  # of the one core, whatever else runs on it
+        began = process_time()  # time of this process only, not of others on the core
         delta.learn_log(replace(log, context=context))
         speeds.append(round(len(log) / (process_time() - began)))
     return {
@@ -83,9 +83,9 @@ def on_one_core(source: Path, sessions: int) -> dict[str, float]:
 
 
 def of_returning_shoppers(seed: int) -> dict[str, float]:
-    """Replay a simulated shop by online updates with and without shoppers, and measure those who returned."""
+    """Replay a simulated shop with and without shoppers' vectors; measure recall for returning shoppers."""
     from lastaisle.replay.replay import Period, read_periods
-    from lastaisle.replay.strategies import Start
+    from lastaisle.replay.strategies import FirstModel
     from lastaisle.simulate import ShopOptions, write_logs
     from models.data.sequences import SessionLog
     from models.options import TrainingOptions
@@ -96,12 +96,12 @@ def of_returning_shoppers(seed: int) -> dict[str, float]:
         days = read_periods("canonical", folder)
     first = Period("first", SessionLog.concat([day.log for day in days[:FIRST_DAYS]]))
     periods = [first, *days[FIRST_DAYS:]]
-    start = Start("attention", TrainingOptions(embedding_size=64))
+    first_model = FirstModel("attention", TrainingOptions(embedding_size=64))
     nameless = [replace(one, log=replace(one.log, context=_without_user(one.log))) for one in periods]
     names = [one.log.context["user"] for one in periods]
     found: dict[str, float] = {"seed": seed}
     for label, read in (("with", periods), ("without", nameless)):
-        found |= {f"{name}_{label}": value for name, value in _recalls(start, read, names).items()}
+        found |= {f"{name}_{label}": value for name, value in _recalls(first_model, read, names).items()}
     return found
 
 
@@ -110,15 +110,15 @@ def _without_user(log: SessionLog) -> dict[str, NDArray[Any]]:
 
 
 def _recalls(
-    start: Start, periods: Sequence[Period], names: Sequence[NDArray[np.object_]]
+    first_model: FirstModel, periods: Sequence[Period], names: Sequence[NDArray[np.object_]]
 ) -> dict[str, float]:
-    """Return recall@20 of the first and of later items, of shoppers who came in a period before."""
+    """Return recall@20 of first items and of later items, for shoppers who came in an earlier period."""
     import numpy as np
 
     from lastaisle.replay.strategies import Online
     from models.data.sequences import Examples, SessionLog
 
-    strategy, known, ranks, places = Online(start), set[str](), [], []
+    strategy, known, ranks, places = Online(first_model), set[str](), [], []
     for at, (last, following) in enumerate(pairwise(periods), start=1):
         seen = SessionLog.concat([period.log for period in periods[:at]])
         strategy.learn(seen, last.log)
@@ -141,13 +141,13 @@ def _recalls(
 
 
 def main() -> None:
-    """Measure all, and print it."""
+    """Measure, and print a line of JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--sessions", type=int, default=20_000, help="sessions learned for the speed")
+    parser.add_argument("--sessions", type=int, default=20_000, help="sessions for the measurement of speed")
     parser.add_argument("--chart", type=Path, help="a PNG file for the replay")
-    parser.add_argument("--speed-only", action="store_true", help="in this process, without the replay")
-    parser.add_argument("--shoppers-only", action="store_true", help="the simulated shop alone")
-    parser.add_argument("--seed", type=int, default=7, help="of the simulated shop")
+    parser.add_argument("--speed-only", action="store_true", help="measure only the speed, in this process")
+    parser.add_argument("--shoppers-only", action="store_true", help="measure only the simulated shop")
+    parser.add_argument("--seed", type=int, default=7, help="seed of the simulated shop")
     given = parser.parse_args()
     if given.shoppers_only:
         print(json.dumps(of_returning_shoppers(given.seed)))

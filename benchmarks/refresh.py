@@ -1,10 +1,11 @@
-"""What does a refresh for abandoned checkouts do for shoppers like those, and for the others?
+"""How much does a refresh for abandoned checkouts gain for similar shoppers, and for all others?
 
     python benchmarks/refresh.py [--sessions 6000] [--launches 150] [--hours 18]
 
-A simulated shop launches many items a day; its champion has learned the days before. Some hours into the new
-day the checkouts left so far are noticed, and the champion is refreshed for them. One half of the sessions
-since the champion's window judges both, abandoned ones apart. Prints a table, and last a line of JSON.
+A simulated shop launches many items a day. Its champion has learned the days before. Some hours into the new
+day the abandoned checkouts are detected, and the champion is refreshed for them. Half of the sessions since
+the champion's window evaluate both models, with a slice of abandoned sessions. Prints a table, and last a
+line of JSON.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from lastaisle.training.planning import plan_window
 from lastaisle.training.refresh import plan_refresh
 from lastaisle.training.train import train_candidate
 
-DAYS = 3  # that the first champion learns; the next one brings the launch
+DAYS = 3  # days that the first champion learns; the refresh takes place on the next day
 
 
 class Shop:
@@ -47,13 +48,13 @@ class Shop:
         self.keys = PseudonymKeys.load_or_create(self.settings.privacy.key_file, environ={})
 
     def receive(self, day: date, lines: list[str], now: datetime) -> None:
-        """Ingest a day's lines, or as many as have come until now."""
+        """Ingest the lines of a day that have arrived until now."""
         file = self.folder / f"{day.isoformat()}.jsonl"
         file.write_text("".join(f"{line}\n" for line in lines))
         ingest(str(file), "canonical", self.lake, self.keys, now=now)
 
     def learn(self, plan: TrainingPlan) -> dict[str, Any]:
-        """Train, evaluate and release; return recall@20 overall and of abandoned sessions, and the rest."""
+        """Train, evaluate and release; return recall@20 overall and by slice, and other figures."""
         began = time.perf_counter()
         run_id = train_candidate(plan, self.lake, self.registry)
         trained = time.perf_counter() - began
@@ -86,7 +87,7 @@ def until(day: DayOfLogs, end: datetime) -> list[str]:
 
 
 def measured(shop: Shop, days: list[DayOfLogs], hours: int) -> dict[str, Any]:
-    """Train a champion on the days before the last, and refresh it some hours into that."""
+    """Train a champion on all days but the last, and refresh the champion some hours into the last day."""
     *before, last = days
     midnight = datetime(last.day.year, last.day.month, last.day.day, tzinfo=UTC)
     for each in before:
@@ -106,9 +107,9 @@ def measured(shop: Shop, days: list[DayOfLogs], hours: int) -> dict[str, Any]:
 def main() -> None:
     """Measure, and print a table and a line of JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--sessions", type=int, default=6000, help="on an average day")
-    parser.add_argument("--launches", type=int, default=150, help="items that are new each day")
-    parser.add_argument("--hours", type=int, default=18, help="after midnight, when the refresh is made")
+    parser.add_argument("--sessions", type=int, default=6000, help="sessions on an average day")
+    parser.add_argument("--launches", type=int, default=150, help="new items a day")
+    parser.add_argument("--hours", type=int, default=18, help="hours from midnight to the refresh")
     parser.add_argument("--seed", type=int, default=9)
     given = parser.parse_args()
     options = ShopOptions(

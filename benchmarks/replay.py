@@ -1,10 +1,10 @@
-"""Is learning every day worth it? Frozen, from scratch, incremental, incremental and online, an ensemble.
+"""Is daily training worth its cost? Frozen, from scratch, incremental, online, and an ensemble.
 
     python benchmarks/replay.py [--simulated DAYS] [--chart FILE] [--report FILE]
 
-Replays a real week, day by day: about three minutes on two cores. Its data are not in the project:
-LASTAISLE_DATA names their folder. With --simulated 60, the days of a shop that goes through seasons, a launch
-of many items, a price shock and a break of tastes, two days a period: about ten minutes.
+Replays a real week, day by day: about three minutes on two cores. The data are not in the project:
+LASTAISLE_DATA names their folder. With --simulated 60 it replays 60 days of a shop with seasons, a launch of
+many items, a price shock and a break of tastes, two days a period: about ten minutes.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from lastaisle.simulate.breaks import break_days
 from models.data.sequences import SessionLog
 from models.options import TrainingOptions
 
-START = date(2025, 9, 15)  # towards winter, when the seasons change most
+START = date(2025, 9, 15)  # before winter, because the seasons change most then
 SESSIONS, ITEMS = 300, 600
 DAYS_A_PERIOD = 2
-SMALL = TrainingOptions(embedding_size=32)  # as the shop is
+SMALL = TrainingOptions(embedding_size=32)  # a small model for a small shop
 
 
 def simulated(days: int) -> list[Period]:
-    """Simulate an eventful shop, take its logs in, and return its days in twos, named by the first."""
+    """Simulate a shop with breaks, ingest its logs, and return periods of two days, named by the first."""
     shop = ShopOptions(
         start=START, days=days, sessions_per_day=SESSIONS, items=ITEMS, new_items_per_day=4, eventful=True
     )
@@ -45,7 +45,7 @@ def simulated(days: int) -> list[Period]:
 
 
 def main() -> None:
-    """Replay, print the summary, and how incremental does beside training from scratch."""
+    """Replay, and print the summary and the ratios of incremental training to training from scratch."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--simulated", type=int, metavar="DAYS", help="replay a simulated shop")
     parser.add_argument("--chart", type=Path, help="a PNG file")

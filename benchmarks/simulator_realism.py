@@ -1,11 +1,11 @@
-"""How close the simulated shop is to real logs, side by side.
+"""How close is the simulated shop to real logs? Both are measured side by side.
 
     python benchmarks/simulator_realism.py [--seed 7]
 
 Real: yoochoose-week.tsv (clicks) and taobao-slice.csv (shares of events) in LASTAISLE_DATA, by default
-../shared/data. Simulated: a shop of the real one's size, and the default shop, without unreadable rows and
-duplicates, their sessions cut as the real ones are: two clicks or more, items of five clicks or more, and no
-crawlers (sessions of more than 200 clicks).
+../shared/data. Simulated: a shop of the size of the real shop, and the default shop. Broken rows and
+duplicates of the simulated logs are left out. Their sessions are filtered as the real sessions were: sessions
+of two clicks or more, items of five clicks or more, and no crawlers (sessions of more than 200 clicks).
 Prints a table, and last a JSON line.
 """
 
@@ -67,7 +67,7 @@ def real_shares(path: Path) -> dict[str, float]:
 
 
 def shares(views: int, carts: int, orders: int) -> dict[str, float]:
-    """Give each its share of the three; the real slice's favourites have no counterpart here."""
+    """Return the share of each kind; the real slice also has favourites, which the simulated shop lacks."""
     total = views + carts + orders
     return {"view": views / total, "cart": carts / total, "buy": orders / total}
 
@@ -78,7 +78,7 @@ def simulated(options: ShopOptions) -> tuple[list[Click], dict[str, float]]:
     clicks: list[Click] = []
     kinds: Counter[str] = Counter()
     for line in (line for logs in simulate(options) for line in logs.lines):
-        event = sound(line)
+        event = read_event(line)
         if event is None or event["event_id"] in seen:
             continue
         seen.add(event["event_id"])
@@ -89,8 +89,8 @@ def simulated(options: ShopOptions) -> tuple[list[Click], dict[str, float]]:
     return clicks, shares(kinds["item_viewed"], kinds["item_added"], kinds["order_completed"])
 
 
-def sound(line: str) -> dict[str, str] | None:
-    """Read one line, or return None when it cannot be used for counting."""
+def read_event(line: str) -> dict[str, str] | None:
+    """Read one line; return None if the line is broken."""
     try:
         event: dict[str, str] = json.loads(line)
         datetime.fromisoformat(event["occurred_at"])
@@ -101,7 +101,7 @@ def sound(line: str) -> dict[str, str] | None:
 
 
 def as_published(clicks: Iterable[Click]) -> list[Click]:
-    """Keep sessions of 2 to LONGEST clicks and items of five or more, as the real week was cut."""
+    """Keep sessions of 2 to LONGEST clicks, and items of five clicks or more, as in the real week."""
     clicks = list(clicks)
     for _ in range(3):
         items = Counter(item for _, item, _ in clicks)
@@ -112,7 +112,7 @@ def as_published(clicks: Iterable[Click]) -> list[Click]:
 
 
 def describe(clicks: list[Click]) -> dict[str, float]:
-    """Measure the sessions, the popularity and the pace of clicks."""
+    """Measure sessions, popularity, and the time between clicks."""
     clicks = sorted(clicks, key=lambda click: (click[0], click[2]))
     session = np.unique([click[0] for click in clicks], return_inverse=True)[1]
     item = np.unique([click[1] for click in clicks], return_inverse=True)[1]
@@ -146,7 +146,7 @@ def describe(clicks: list[Click]) -> dict[str, float]:
 
 
 def baselines(session: np.ndarray, item: np.ndarray, time: np.ndarray, k: int = 20) -> dict[str, float]:
-    """Measure hit_rate@k of the two simplest recommenders on the last 24 hours, learned from all before."""
+    """Measure hit_rate@k of the two simplest recommenders on the last 24 hours; earlier clicks train."""
     now, follows = np.arange(len(item) - 1), session[1:] == session[:-1]
     now = now[follows]
     late = time[now] >= time.max() - 86400
@@ -169,7 +169,7 @@ def figures(options: ShopOptions) -> dict[str, float]:
 
 
 def real_figures() -> dict[str, float]:
-    """Measure what is there of the real logs, and say what is not."""
+    """Measure the real logs that exist, and print which do not exist."""
     week, slice_ = DATA / "yoochoose-week.tsv", DATA / "taobao-slice.csv"
     for path in (week, slice_):
         if not path.exists():

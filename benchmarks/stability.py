@@ -1,11 +1,11 @@
-"""Does a bad day of data move the champion? Injected, day by day: crawlers, a broken feed, an hour twice.
+"""Does a bad day of data change the champion? Injected: crawlers, a broken feed, an hour twice, and others.
 
     python benchmarks/stability.py [--only TEXT …] [--sessions 900] [--again]
 
-A simulated shop has a champion that is trained every day. Then one day goes wrong, and goes the way of every
-day: ingest, warm start, evaluation, gate, release. Prints for each injection what was left out, what the gate
-decided, and recall@20 of the champion before and after on the sessions of the next day, which are clean; the
-candidate's too, promoted or not. Last a line of JSON.
+A simulated shop trains its champion every day. Then a fault is injected into one day, and the day passes
+through the usual steps: ingest, warm start, evaluation, gate, release. For each injection the benchmark
+prints the left-out rows and sessions, the gate's decision, and recall@20 on the clean sessions of the next
+day: of the champion before and after, and of the candidate, promoted or not. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from lastaisle.training.train import train_candidate
 from models.data.sequences import next_item_examples
 from models.evaluation.ranking import rank_targets, summarize
 
-QUIET, LEARNED = 6, 2  # days before the bad one; how many of them train
+QUIET, LEARNED = 6, 2  # days before the bad day; the last two of them train
 COUNTS, MODELS = ("quarantined", "duplicates", "left_out"), ("before", "candidate", "after")
 CONTROL = "nothing (a quiet day)"
 
 
 @dataclass
 class Shop:
-    """One installation, and the days that come to it."""
+    """One installation."""
 
     settings: Settings
 
@@ -66,7 +66,7 @@ class Shop:
         return ingest(str(file), "canonical", self.lake, self.keys, now=midnight_after(day)).to_dict()
 
     def learn(self, day: date, kind: str = "incremental") -> tuple[EvaluationReport, Decision]:
-        """Train on the window that ends with a day; evaluate, and release."""
+        """Train on the window that ends with the day; evaluate and release the candidate."""
         champion = current_champion(self.lake, self.registry)
         plan = plan_window(self.lake, self.settings, midnight_after(day), kind, champion)
         run_id = train_candidate(plan, self.lake, self.registry)
@@ -86,7 +86,7 @@ class Shop:
         return champion.run_id
 
     def copied(self, to: Path) -> Shop:
-        """Copy what this shop knows; models of old stay where they are."""
+        """Copy the shop to another folder; the artifacts of its models are shared with the original."""
         shutil.copytree(self.settings.home, to, ignore=shutil.ignore_patterns("artifacts", "landing"))
         return Shop(Settings.of(home=to, hyperparameters=self.settings.learning.hyperparameters))
 
@@ -97,7 +97,7 @@ def midnight_after(day: date) -> datetime:
 
 
 def quiet_days(shop: Shop, days: list[DayOfLogs]) -> list[float]:
-    """Let a shop learn from quiet days; return the churn of each warm start."""
+    """Ingest quiet days, and train on the last of them; return the churn of each warm start."""
     churns = []
     for number, each in enumerate(days):
         shop.receive(each.day, each.lines)
@@ -112,7 +112,7 @@ def quiet_days(shop: Shop, days: list[DayOfLogs]) -> list[float]:
 
 
 def bad_day(shop: Shop, name: str, days: list[DayOfLogs], clean: Any) -> dict[str, Any]:
-    """Let a day go wrong, and say what becomes of the champion."""
+    """Inject a fault into a day, train on it, and return the effect on the champion."""
     bad, *later = days
     before, rng = shop.champion_run(), np.random.default_rng(1)
     lines = BAD_DAYS[name](bad.lines, bad.day, rng) if name in BAD_DAYS else bad.lines
@@ -135,12 +135,12 @@ def bad_day(shop: Shop, name: str, days: list[DayOfLogs], clean: Any) -> dict[st
         **dict(zip(MODELS, np.round(recalls, 4).tolist(), strict=True)),
     }
     if later:
-        row["promoted_again_after"] = 0 if decision.promote else again(shop, later)
+        row["promoted_again_after"] = 0 if decision.promote else days_until_promotion(shop, later)
     return row
 
 
-def again(shop: Shop, later: list[DayOfLogs]) -> int | None:
-    """Return after how many clean days a candidate is promoted; None: not within those."""
+def days_until_promotion(shop: Shop, later: list[DayOfLogs]) -> int | None:
+    """Return the number of clean days until a candidate is promoted; None = not within these days."""
     for number, each in enumerate(later, start=1):
         shop.receive(each.day, each.lines)
         if shop.learn(each.day)[1].promote:
@@ -157,7 +157,7 @@ def clean_sessions(folder: Path, days: list[DayOfLogs]) -> Any:
 
 
 def rows_of(names: list[str], given: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the churn of quiet days, then what becomes of each bad day."""
+    """Yield the churn of quiet days, then the outcome of each bad day."""
     days = list(simulate(ShopOptions(given.seed, days=QUIET + 2, sessions_per_day=given.sessions)))
     home = Settings.of(home=folder / "shop", hyperparameters='{"epochs": 3}')
     shop = Shop(home)
@@ -169,11 +169,11 @@ def rows_of(names: list[str], given: argparse.Namespace, folder: Path) -> Iterat
 
 
 def main() -> None:
-    """Inject, and print a table and a line of JSON."""
+    """Inject the faults, and print a table and a line of JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--sessions", type=int, default=900, help="on an average day")
-    parser.add_argument("--only", nargs="*", default=[], help="injections whose name has one of these")
-    parser.add_argument("--again", action="store_true", help="go on with the day after, where one is refused")
+    parser.add_argument("--sessions", type=int, default=900, help="sessions on an average day")
+    parser.add_argument("--only", nargs="*", default=[], help="injections whose name contains a text")
+    parser.add_argument("--again", action="store_true", help="after a refusal, go on with the next day")
     parser.add_argument("--seed", type=int, default=7)
     given = parser.parse_args()
     began = time.perf_counter()

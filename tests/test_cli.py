@@ -293,7 +293,7 @@ def test_online_reports_its_moves_and_needs_a_champion(tmp_path, monkeypatch):
     champions = ["3", None]
     monkeypatch.setattr("lastaisle.cli.learning.open_stores", lambda lake: (Settings.of(), None, None))
     monkeypatch.setattr("lastaisle.release.release.current_champion", lambda *_: champions.pop(0))
-    monkeypatch.setattr("lastaisle.release.release.settle", lambda *_: {})
+    monkeypatch.setattr("lastaisle.release.release.sync_aliases", lambda *_: {})
     monkeypatch.setattr("lastaisle.training.online.finished_until", lambda lake, limit: limit)
     monkeypatch.setattr(
         "lastaisle.release.online.update_online",

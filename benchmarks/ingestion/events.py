@@ -1,4 +1,4 @@
-"""Made-up events of about 210 bytes, always the same, and what has to become of them."""
+"""Made-up events of about 210 bytes, the same in every run, and the expected counts of their rows."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 EVENTS_A_DAY = 5_000_000
 
-# Broken: every 1000th, in one of four ways. Twice: every 200th is the one of 10,001 events ago, or the last.
-# {visits} shoppers at a time are in the shop, each for ten minutes and eight events.
+# Every 1000th event is broken, in one of four ways. Every 200th event repeats the event 10,001 events before,
+# or the previous event. {visits} shoppers at a time are in the shop, each for ten minutes and eight events.
 _LINES = """
 SELECT shopper, CASE WHEN n % 1000 <> 7 THEN line
   WHEN n % 4000 = 7 THEN replace(line, '"price":', '"price":-')
@@ -32,7 +32,7 @@ FROM (
 
 
 def lines_sql(events: int, first: int = 0) -> str:
-    """Return a SELECT of so many shoppers and lines in the order of time, from number `first` on."""
+    """Return a SELECT of the shopper and the line of each event, in order of time, from event `first` on."""
     return _LINES.format(
         events=events,
         first=first,
@@ -44,7 +44,7 @@ def lines_sql(events: int, first: int = 0) -> str:
 
 
 def expected(events: int) -> dict[str, int]:
-    """Return what has to become of the first events."""
+    """Return the counts of rows that ingestion has to report for the first events."""
     broken = (events + 992) // 1000
     twice = (events + 149) // 200
     return {
@@ -56,7 +56,7 @@ def expected(events: int) -> dict[str, int]:
 
 
 def check(report: dict[str, Any], events: int) -> None:
-    """Refuse a measurement of something that went wrong."""
+    """Stop the benchmark if the report of ingestion has other counts than expected."""
     wanted = expected(events)
     found = {name: report[name] for name in wanted}
     if found != wanted:
@@ -64,7 +64,7 @@ def check(report: dict[str, Any], events: int) -> None:
 
 
 def write_file(path: Path, events: int) -> float:
-    """Write events as JSON Lines; return the bytes that one takes."""
+    """Write events as JSON Lines; return the mean bytes of an event."""
     import duckdb
 
     path.parent.mkdir(parents=True, exist_ok=True)

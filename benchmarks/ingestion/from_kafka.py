@@ -1,4 +1,4 @@
-"""From a real broker to clean tables."""
+"""Measure the way from a real broker to clean tables."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from rich.console import Console
 from rich.table import Table
 
 from ingestion.events import check, lines_sql
-from ingestion.measure import alone, import_first, listen, measured, shares, show_rates, show_stages
+from ingestion.measure import alone, collect_stages, import_first, measured, shares, show_rates, show_stages
 
 PARTITIONS = 4
 OUTAGE_SECONDS, OUTAGE_RATE = 300, 10_000
-CAUGHT_UP_SECONDS = 10  # the lag is gone when less waits than arrives in so long
+CAUGHT_UP_SECONDS = 10  # the lag is gone if fewer events wait than arrive in this time
 GIVE_UP_SECONDS = 180
 PRODUCE_AT_ONCE = 100_000
 
 
 def measure_kafka(folder: Path, events: int) -> dict[str, Any]:
-    """Measure draining a topic, and how soon an outage is made up for while events go on arriving."""
+    """Measure the drain of a topic, and the recovery from an outage while more events arrive."""
     from tests.services.kafka import Broker, make_topic
 
     broker = Broker(folder).start()
@@ -37,7 +37,7 @@ def measure_kafka(folder: Path, events: int) -> dict[str, Any]:
         broker.kill()
     show_rates({"Kafka to clean Delta": drained}, f"{events:,} events in {PARTITIONS} partitions")
     show_stages(drained["stages"])
-    table = Table("after seconds", "lag", title=f"{backlog:,} wait, {OUTAGE_RATE:,} a second arrive")
+    table = Table("after seconds", "lag", title=f"{backlog:,} wait, {OUTAGE_RATE:,} more arrive each second")
     for seconds, lag in recovery["rounds"]:
         table.add_row(f"{seconds:,.1f}", f"{lag:,}")
     Console().print(table)
@@ -45,7 +45,7 @@ def measure_kafka(folder: Path, events: int) -> dict[str, Any]:
 
 
 def produce(config: dict[str, str], topic: str, events: int, first: int = 0, rate: float = 0) -> None:
-    """Write events to a topic, as fast as it goes or so many a second."""
+    """Write events to a topic, as fast as possible or at a rate (events a second)."""
     import duckdb
 
     from lastaisle.kafka.connection import KafkaConnection
@@ -68,7 +68,7 @@ def produce(config: dict[str, str], topic: str, events: int, first: int = 0, rat
 
 
 def _send(producer: Any, topic: str, line: str, partition: int, failed: list[str]) -> None:
-    """Hand one message over, waiting while the producer has its hands full."""
+    """Hand one message to the producer; wait while its queue is full."""
 
     def delivered(error: object, _: object) -> None:
         if error:
@@ -82,11 +82,11 @@ def _send(producer: Any, topic: str, line: str, partition: int, failed: list[str
 
 
 def drain_topic(config: dict[str, str], topic: str, events: int, folder: Path) -> dict[str, Any]:
-    """Bring all that a topic holds to clean tables."""
+    """Drain a whole topic into clean tables."""
     from lastaisle.ingest.kafka.drain import drain
 
     imports = import_first()
-    stages = listen()
+    stages = collect_stages()
     settings = drain_settings(config, folder)
     began = time.perf_counter()
     report = drain([topic], settings).to_dict()
@@ -96,7 +96,7 @@ def drain_topic(config: dict[str, str], topic: str, events: int, folder: Path) -
 
 
 def drain_settings(config: dict[str, str], folder: Path) -> Any:
-    """Return how topics are drained into a lake below the folder."""
+    """Return the settings of a drain into a lake in the folder."""
     from data_contracts.contract import load_contract
     from lastaisle.ingest.job import Ingestion
     from lastaisle.ingest.kafka.drain import Drain
@@ -117,7 +117,7 @@ def drain_settings(config: dict[str, str], folder: Path) -> Any:
 
 
 def recover(config: dict[str, str], topic: str, backlog: int, folder: Path) -> dict[str, Any]:
-    """Drain a backlog while events go on arriving."""
+    """Drain a backlog while more events arrive."""
     traffic = multiprocessing.get_context("spawn").Process(
         target=produce, args=(config, topic, GIVE_UP_SECONDS * 2 * OUTAGE_RATE, backlog, OUTAGE_RATE)
     )
@@ -133,7 +133,7 @@ def recover(config: dict[str, str], topic: str, backlog: int, folder: Path) -> d
 
 
 def catch_up(config: dict[str, str], topic: str, folder: Path) -> list[tuple[float, int]]:
-    """Drain round by round until the lag is gone; return after how many seconds it was how long."""
+    """Drain round by round until the lag is gone; return seconds and lag of each round."""
     from lastaisle.ingest.kafka.drain import ingest_range, plan_topics
 
     settings = drain_settings(config, folder)

@@ -1,4 +1,4 @@
-"""Run something in a process of its own; measure its time, its stages, its memory; print what was found."""
+"""Run a function in its own process; measure time, stages and memory; print the measurements."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from rich.table import Table
 
 
 def alone(work: Callable[..., Any], *given: Any) -> Any:
-    """Run in a process of its own, so that its memory and its threads are its own."""
+    """Run a function in a new process, so that memory and threads of other work do not count."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(work, *given).result()
 
 
 def import_first() -> float:
-    """Import what a task imports once, however many rows follow; return the seconds that took."""
+    """Do the imports that a task does once for any number of rows; return their seconds."""
     began = time.perf_counter()
     importlib.import_module("great_expectations")
     return round(time.perf_counter() - began, 2)
 
 
 def measured(events: int, seconds: float) -> dict[str, Any]:
-    """Return rate, time and the most memory that this process held."""
+    """Return rate, time and the peak memory of this process."""
     from lastaisle.telemetry.memory import peak_rss_mib
 
     return {
@@ -41,24 +41,24 @@ def measured(events: int, seconds: float) -> dict[str, Any]:
 
 
 class Stages(logging.Handler):
-    """Adds up how long each stage took."""
+    """Adds up the seconds of each stage."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seconds: Counter[str] = Counter()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take the stage's name and its seconds from the record."""
+        """Add the seconds of the record to the stage of the record."""
         self.seconds[record.__dict__["stage"]] += record.__dict__["seconds"]
 
 
-def listen() -> Stages:
-    """Let the stages tell how long they take."""
-    told = logging.getLogger("lastaisle.telemetry.stages")
-    told.setLevel(logging.DEBUG)
-    told.propagate = False
+def collect_stages() -> Stages:
+    """Collect the seconds of all stages from now on."""
+    stage_logger = logging.getLogger("lastaisle.telemetry.stages")
+    stage_logger.setLevel(logging.DEBUG)
+    stage_logger.propagate = False
     stages = Stages()
-    told.addHandler(stages)
+    stage_logger.addHandler(stages)
     return stages
 
 
@@ -69,8 +69,8 @@ def shares(stages: Stages, seconds: float) -> dict[str, float]:
 
 
 def show_rates(found: dict[str, dict[str, Any]], title: str) -> None:
-    """Print one row a measurement."""
-    table = Table("what", "events", "seconds", "events/s", "peak MiB", title=title)
+    """Print one row for each measurement."""
+    table = Table("measurement", "events", "seconds", "events/s", "peak MiB", title=title)
     for name, one in found.items():
         numbers = (one[key] for key in ("events", "seconds", "events_per_second", "peak_rss_mib"))
         table.add_row(name, *(f"{number:,}" for number in numbers))
@@ -78,7 +78,7 @@ def show_rates(found: dict[str, dict[str, Any]], title: str) -> None:
 
 
 def show_stages(stages: dict[str, float]) -> None:
-    """Print where the time goes."""
+    """Print the share of each stage in the time."""
     table = Table("stage", "share of the time")
     for name, share in stages.items():
         table.add_row(name, f"{share:.1%}")

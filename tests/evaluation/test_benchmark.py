@@ -12,10 +12,10 @@ def split(tmp_path):
 
 
 @pytest.mark.training
-def test_the_report_has_what_scripts_rely_on(split):
-    seen = []
+def test_the_report_has_all_figures(split):
+    calls = []
     report = benchmark_accuracy(
-        *split, model="cooccurrence", options={"half_life": None}, progress=lambda *told: seen.append(told)
+        *split, model="cooccurrence", options={"half_life": None}, progress=lambda *call: calls.append(call)
     )
     assert report["model"] == "cooccurrence"
     assert (report["targets"], report["items"]) == (4, 4)
@@ -27,7 +27,7 @@ def test_the_report_has_what_scripts_rely_on(split):
     )  # 9 is unknown and popular items start with 1; new is a miss
     assert report["metrics"]["mrr@20"] == (1 + 1 + 1 / 2) / 4
     assert {f"coverage@{k}" for k in (1, 5, 10, 20)} < set(report["metrics"])
-    assert seen[-1][0] == 1.0
+    assert calls[-1][0] == 1.0
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path):

@@ -1,4 +1,4 @@
-"""Churn: how much of what is shown changes with a version, reported and bounded."""
+"""Churn: the share of the lists that changes with a version is reported and bounded."""
 
 import json
 
@@ -20,15 +20,15 @@ def lists(*top):
     return Ranking(np.ones(len(top), np.int32), top, np.arange(len(top), dtype=np.int32), top.max())
 
 
-def test_lists_are_compared_by_item_whatever_their_order_and_numbers():
+def test_lists_are_compared_by_item_and_not_by_order_or_index():
     first = (lists([1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 4]), Vocabulary("abcd"))
-    # The same items under other numbers: d c b a; then two of them; then none (e to h are new).
+    # The same items with other indices: d c b a; then two of the items; then no shared item (e to h are new).
     second = (lists([1, 2, 3, 4], [1, 2, 5, 6], [5, 6, 7, 8]), Vocabulary("dcbaefgh"))
     np.testing.assert_allclose(churn_of(first, second), [0, 0.5, 1])
     np.testing.assert_allclose(churn_of(second, first), [0, 0.5, 1])
 
 
-def test_a_shorter_list_has_changed_where_the_longer_one_goes_on():
+def test_churn_of_lists_of_two_lengths_counts_the_longer_list():
     both = Vocabulary("abcd")
     np.testing.assert_allclose(churn_of((lists([1, 2]), both), (lists([2, 3, 4, 1]), both)), [0.5])
 
@@ -52,14 +52,14 @@ def test_the_gate_bounds_the_churn_of_a_warm_start(two_days):
     assert f"(churn@20) is {report.churn.value:.4f}" in card
 
 
-def test_a_training_from_scratch_is_not_bounded_but_reported(home):
+def test_the_churn_of_a_training_from_scratch_is_reported_and_not_bounded(home):
     home.day(1)
     decision = home.day(2, GateRules(max_churn=0.0), kind="full")
     assert decision.promote
     assert "churn" not in [check.name for check in decision.checks]
 
 
-def test_a_report_of_old_has_no_churn(two_days):
+def test_a_report_of_an_older_release_has_no_churn(two_days):
     home, run_id, report = two_days
     data = json.loads(report.to_json())
     del data["models"]["candidate"]["overall"]["against"]["champion"]["churn@20"]

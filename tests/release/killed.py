@@ -1,9 +1,9 @@
-"""Run by the kill tests: kill -9 at one boundary after another, then a plain re-run, and compare the states.
+"""A script of the kill tests: kill -9 at each boundary in turn, then a plain re-run, and report the state.
 
 Usage: python -m tests.release.killed FOLDER [BOUNDARY...]. The script writes one JSON line a boundary:
 whether the process was killed there, and the state after the re-run. No process is killed at "none".
-Each step runs in a forked process of its own, so that imports are paid once. No thread runs before a fork,
-since nothing is used before it.
+Each step runs in its own forked process, so that imports happen only once. No thread runs before a fork,
+because no library is used before it.
 """
 
 import json
@@ -13,7 +13,7 @@ import signal
 import sys
 from pathlib import Path
 
-# Imported once, before the forks: else each of 40 processes imports them. Imports start no working thread.
+# Imported once, before the forks; otherwise each of 40 processes would import them. Imports start no thread.
 import duckdb  # noqa: F401
 import git  # noqa: F401
 import matplotlib.figure  # noqa: F401
@@ -66,7 +66,7 @@ BOUNDARIES = {
 
 
 def arm(boundary):
-    """Let this process kill itself at the boundary."""
+    """Make this process kill itself at the boundary."""
     holder, name, moment, text, nth = BOUNDARIES[boundary]
     original = getattr(holder, name)
     calls = []
@@ -86,7 +86,7 @@ def arm(boundary):
 
 
 def forked(work):
-    """Run in a forked process and return its exit status; what it returns is printed as JSON."""
+    """Run a function in a forked process, and return the exit status of the process."""
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
@@ -102,14 +102,14 @@ def forked(work):
 
 
 def second_day(home):
-    """The day that is killed: its release and a rollback."""
+    """Run the second day, which is killed: its release and a rollback."""
     shop = Installation(home)
     shop.day(2)
     rollback(shop.lake, shop.registry, reason="bad", actor="tester", dry_run=False)
 
 
-def again(home, boundary):
-    """The plain re-run: of the whole day, or of the rollback where that was killed."""
+def run_again(home, boundary):
+    """Run the day again, or only the rollback if the rollback was killed."""
     shop = Installation(home)
     if "roll" not in boundary:
         second_day(home)
@@ -122,7 +122,7 @@ def first_day(home):
     shop.day(1)
 
 
-def tell(home, boundary, killed):
+def print_state(home, boundary, killed):
     json.dump({"boundary": boundary, "killed": killed, "state": Installation(home).state()}, sys.stdout)
     sys.stdout.write("\n")
 
@@ -137,17 +137,17 @@ def main(folder, boundaries):
 
 
 def run_one(home, template, boundary):
-    """Start from the template, be killed at the boundary, run again, and tell the state."""
+    """Start from the template, kill at the boundary, run again, and print the state."""
     shutil.rmtree(home, ignore_errors=True)
-    shutil.copytree(template, home)  # the same path, since MLflow keeps absolute ones
+    shutil.copytree(template, home)  # to the same path, because MLflow keeps absolute paths
     if boundary == "none":
         killed = False
         assert forked(lambda: second_day(home)) == 0
     else:
         status = forked(lambda: (arm(boundary), second_day(home)))
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        assert forked(lambda: again(home, boundary)) == 0
-    assert forked(lambda: tell(home, boundary, killed)) == 0
+        assert forked(lambda: run_again(home, boundary)) == 0
+    assert forked(lambda: print_state(home, boundary, killed)) == 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Model cards of a made-up shop: what they say, what they never say, and that they are safe to open."""
+"""Model cards of a made-up shop: they say the facts, name no person or item, and are safe to open."""
 
 import contextlib
 import dataclasses
@@ -32,7 +32,7 @@ EVIL = "<script>alert('i7')</script>"
 
 
 def with_evil_names(table):
-    """Give items names with HTML in them, shoppers their addresses, and one shopper no consent.
+    """Put HTML into the names of items and addresses into the names of shoppers; one shopper refuses consent.
 
     The third item of each session goes into the cart, and the fifth is bought.
     """
@@ -99,7 +99,7 @@ def test_every_version_has_its_card(released, version, verdict):
     assert f"/runs/{entry.run_id}/artifacts/{PAGE})" in entry.description
 
 
-def test_the_card_says_what_was_recorded(released):
+def test_the_card_says_the_recorded_facts(released):
     facts, card = facts_of(released, "2"), card_of(released, "2")
     report = facts.report
     assert "| From | 2025-10-05 16:00 UTC | 2025-10-07 16:00 UTC |" in card
@@ -133,7 +133,7 @@ def test_no_item_session_or_shopper_is_named(released):
             assert "alert" not in text
 
 
-def test_nothing_of_a_shopper_reaches_mlflow(released, tmp_path):
+def test_no_name_of_a_shopper_reaches_mlflow(released, tmp_path):
     registry = released.registry
     for version in ("1", "2"):
         run_id = registry.run_of(version)
@@ -181,17 +181,17 @@ def test_other_data_make_another_card(released, shop, empty_store, tmp_path):
     ]
     assert timeless[0] != timeless[1]
     used = [re.search(r"Sessions used \| (\d+) \|", card)[1] for card in timeless]
-    assert int(used[0]) - int(used[1]) == 50 - 1  # one of them belongs to the shopper who refuses
+    assert int(used[0]) - int(used[1]) == 50 - 1  # one of the 50 belongs to the shopper who refuses consent
 
 
-def test_a_first_version_is_held_against_popularity(released):
+def test_a_first_version_is_compared_with_popularity(released):
     card = card_of(released, "1")
     assert "the popularity baseline had" in card
     assert "| slice | targets | recall@20 | popularity's recall@20 |" in card
     assert "No shopper of the evaluation was seen before" not in card_of(released, "2")
 
 
-def test_the_page_needs_nothing_and_runs_nothing(released):
+def test_the_page_loads_no_other_file_and_runs_no_script(released):
     page = card_of(released, "2", PAGE)
     assert len(re.findall('<img src="data:image/png;base64,iVBOR', page)) == page.count("<img") == 2
     assert not re.findall(r"""(?:src|href|url)\s*[=(]\s*(?!"data:)""", page)
@@ -199,7 +199,7 @@ def test_the_page_needs_nothing_and_runs_nothing(released):
     assert len(page) < 200_000
 
 
-def test_names_stay_text(released):
+def test_html_and_markdown_in_names_are_shown_as_text(released):
     facts = facts_of(released, "2")
     candidate = facts.report.candidate
     slices = {f"{EVIL} | *x* [y](javascript:z)": next(iter(candidate.slices.values()))}
@@ -217,7 +217,7 @@ def test_names_stay_text(released):
     assert 'href="' not in page
     assert "<em>" not in page
     cells = {row.count("<td") for row in re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)}
-    assert cells == {0, 2, 3, 5, 6}  # no name has opened a cell of its own
+    assert cells == {0, 2, 3, 5, 6}  # no name has added a cell
     assert escape("a\n# b") == "a # b"
 
 

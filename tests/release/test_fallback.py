@@ -32,11 +32,13 @@ def test_the_second_refusal_in_a_row_makes_a_full_training_due():
     assert full_training_due(moves[:3], "2") is None
     said = full_training_due(moves, "3")
     assert said == "The gate refused version 2 and version 3, warm starts of version 1, in a row."
-    assert full_training_due([*moves, move(REFUSE, "4")], "4") is None, "once in a streak"
+    assert full_training_due([*moves, move(REFUSE, "4")], "4") is None, (
+        "a row of refusals starts only one training"
+    )
 
 
 @pytest.mark.parametrize("between", [move(PROMOTE, "3", "full"), move(ROLLBACK, "1")])
-def test_a_champion_that_moves_ends_the_streak(between):
+def test_a_move_of_the_champion_ends_the_row_of_refusals(between):
     moves = [FIRST, move(REFUSE, "2"), between, move(REFUSE, "4")]
     assert [one.to_version for one in refused_in_a_row(moves)] == ["4"]
     assert full_training_due(moves, "4") is None

@@ -1,4 +1,4 @@
-"""The gate on hand-made evaluations: each rule alone turns a promotion into a refusal."""
+"""The gate decides on hand-made evaluations: each broken rule alone leads to a refusal."""
 
 import dataclasses
 
@@ -35,7 +35,7 @@ def broken(decision):
     return [check.name for check in decision.checks if not check.passed]
 
 
-def test_an_equal_fresher_candidate_is_promoted():
+def test_a_candidate_that_equals_the_champion_is_promoted():
     decision = decide(candidate(), CHAMPION)
     assert decision.promote
     assert broken(decision) == []
@@ -57,12 +57,12 @@ def test_too_few_targets_refuse():
     assert decision.reasons == ("199 evaluation targets are too few for a decision (at least 200).",)
 
 
-def test_a_candidate_has_to_beat_popularity_beyond_chance():
+def test_a_candidate_has_to_beat_popularity_by_more_than_chance():
     decision = decide(candidate(popularity=Estimate(0.01, 0.0, 0.02)), CHAMPION)
     assert broken(decision) == ["beats_popularity"]
 
 
-def test_the_first_candidate_needs_no_champion():
+def test_the_first_candidate_only_has_to_beat_popularity():
     first = candidate()
     without = dataclasses.replace(first.overall, against={"popularity": first.overall.against["popularity"]})
     assert decide(Evaluation("candidate", without), None).promote
@@ -91,7 +91,7 @@ def test_coverage_has_a_floor_relative_to_the_champion():
     assert decide(Evaluation("candidate", narrow), CHAMPION, GateRules(coverage_floor=0.6)).promote
 
 
-def test_reasons_carry_the_numbers_and_survive_json():
+def test_reasons_have_the_numbers_and_survive_json():
     decision = decide(candidate(recall=0.55, champion=Estimate(-0.05, -0.07, -0.03)), CHAMPION)
     (reason,) = decision.reasons
     assert "0.5500 against 0.6000" in reason
@@ -101,13 +101,13 @@ def test_reasons_carry_the_numbers_and_survive_json():
 
 
 @pytest.mark.parametrize(("share", "promoted"), [(None, True), (0.0, True), (0.2, True), (0.2001, False)])
-def test_what_is_left_of_a_broken_feed_moves_no_champion(share, promoted):
+def test_a_feed_with_too_many_quarantined_rows_moves_no_champion(share, promoted):
     decision = decide(candidate(), CHAMPION, quarantined=share)
     assert broken(decision) == ([] if promoted else ["sound_feed"])
     assert decide(candidate(), CHAMPION, GateRules(max_quarantined=1.0), share).promote
 
 
-def test_a_first_candidate_has_no_champion_to_spare():
+def test_quarantined_rows_do_not_stop_a_first_candidate():
     first = candidate()
     without = dataclasses.replace(first.overall, against={"popularity": first.overall.against["popularity"]})
     assert decide(Evaluation("candidate", without), None, quarantined=0.9).promote

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.service
 @pytest.mark.timeout(900)  # 26 releases
-def test_a_killed_run_ends_where_an_undisturbed_one_does(tmp_path):
+def test_a_killed_and_repeated_run_ends_in_the_same_state_as_an_undisturbed_run(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "tests.release.killed", str(tmp_path)],
         cwd=ROOT,

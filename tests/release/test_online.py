@@ -1,4 +1,4 @@
-"""Online updates of a made-up shop's champion: kept once, dropped with the champion, folded into the next."""
+"""Online updates of a made-up shop's champion: stored once, dropped with it, folded into the next one."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,7 @@ from lastaisle.errors import RegistryError
 from lastaisle.registry.registry import Registry
 from lastaisle.release.gate import GateRules
 from lastaisle.release.online import update_online
-from lastaisle.release.release import current_champion, settle
+from lastaisle.release.release import current_champion, sync_aliases
 from lastaisle.release.rollback import rollback
 from lastaisle.sessions.windows import Window, training_sessions
 from lastaisle.training.online import ARTIFACT, SHOPPERS, finished_until, load_with_updates, newest_delta
@@ -48,7 +48,7 @@ def arrays(home, stored):
         return dict(file)
 
 
-def test_a_delta_is_learned_once_served_and_folded_in(shop_online):
+def test_a_delta_is_learned_once_and_served_and_folded_into_the_next_candidate(shop_online):
     home = shop_online
     champion = current_champion(home.lake, home.registry)
     noon = end_of(1) + timedelta(hours=12)
@@ -57,13 +57,13 @@ def test_a_delta_is_learned_once_served_and_folded_in(shop_online):
     # The champion has learned up to eight hours before the first day's end; 200 sessions follow until noon.
     assert 320 <= first.sessions <= 345
     assert first.items_moved > 0
-    assert update(home, noon) == first, "the same again is the same"
+    assert update(home, noon) == first, "a second update without new sessions"
 
     second = update(home, end_of(2))
     assert second.sessions == pytest.approx(first.sessions + 200, abs=3)
     assert home.registry.aliases()["online"] == second.version != first.version
 
-    # Two updates and one alike: the watermark stands with the arrays.
+    # One update gives the same arrays as two: the watermark is stored with the arrays.
     stored = newest_delta("1", home.registry)
     both = arrays(home, stored)
     for run_id in home.registry.finished_runs("online-1"):
@@ -74,7 +74,7 @@ def test_a_delta_is_learned_once_served_and_folded_in(shop_online):
     for name, values in arrays(home, again).items():
         np.testing.assert_array_equal(values, both[name])
 
-    # A candidate begins where champion and delta stand, but not with what judges it.
+    # A candidate begins with champion and delta, but not if the delta learned from the evaluation sessions.
     plain = home.registry.load_recommender(champion.run_id).arrays()["table"]
     assert not np.array_equal(
         load_with_updates(champion, home.registry, end_of(2))[0].arrays()["table"][: len(plain)], plain
@@ -105,7 +105,7 @@ def shoppers(stored_arrays):
     return dict(zip(stored_arrays["shoppers"].tolist(), stored_arrays["shopper_vectors"], strict=True))
 
 
-def test_shoppers_go_on_with_a_champion_that_went_on_and_not_after_a_rollback(shop_online):
+def test_a_warm_start_keeps_the_vectors_of_shoppers_and_a_rollback_does_not(shop_online):
     home = shop_online
     noon = end_of(1) + timedelta(hours=12)
     update(home, noon)
@@ -127,7 +127,7 @@ def test_shoppers_go_on_with_a_champion_that_went_on_and_not_after_a_rollback(sh
     assert moved
     assert all(not np.array_equal(after[name], shoppers(before)[name]) for name in moved)
 
-    # Back on the first, what its own delta learns next has nothing of the second's.
+    # After the rollback the first champion's delta goes on without anything from the second's delta.
     rollback(home.lake, home.registry, reason="it harms", dry_run=False)
     update(home, end_of(2))
     first = current_champion(home.lake, home.registry)
@@ -138,7 +138,7 @@ def test_shoppers_go_on_with_a_champion_that_went_on_and_not_after_a_rollback(sh
         np.testing.assert_array_equal(values, alone.arrays()[name])
 
 
-def test_shoppers_outlive_a_champion_without_updates_but_no_training_from_scratch(shop_online):
+def test_vectors_of_shoppers_survive_a_champion_without_updates_but_no_training_from_scratch(shop_online):
     home = shop_online
     update(home, end_of(1))
     run_id = newest_delta("1", home.registry).run_id
@@ -156,7 +156,7 @@ def test_shoppers_outlive_a_champion_without_updates_but_no_training_from_scratc
     assert set(found["shoppers"].tolist()) == set(log.context["user"].tolist())
 
 
-def test_without_the_run_that_held_its_shoppers_an_update_begins_with_none(shop_online, caplog):
+def test_an_update_begins_without_shoppers_if_the_run_that_held_them_is_gone(shop_online, caplog):
     home = shop_online
     update(home, end_of(1))
     run_id = newest_delta("1", home.registry).run_id
@@ -203,11 +203,11 @@ def test_a_killed_update_leaves_nothing_behind(shop_online, monkeypatch):
     finished = update(home, end_of(1))
     assert home.registry.aliases()["online"] == finished.version
     assert len(home.registry.finished_runs("online-1")) == 1
-    settle(home.lake, home.registry)
+    sync_aliases(home.lake, home.registry)
     assert home.registry.aliases()["online"] == finished.version
 
 
-def test_sessions_that_may_go_on_are_left_to_the_next_update(home):
+def test_unfinished_sessions_are_left_to_the_next_update(home):
     newest = home.lake.scan("events", ["occurred_at"])["occurred_at"].to_numpy().max()
     whole = finished_until(home.lake)
     assert whole.timestamp() == pytest.approx(newest.astype("datetime64[s]").astype(float) - 1800, abs=1.5)

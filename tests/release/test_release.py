@@ -1,4 +1,4 @@
-"""A made-up shop from its first champion to a rollback."""
+"""Trainings, releases and rollbacks of a made-up shop."""
 
 import dataclasses
 import json
@@ -24,7 +24,7 @@ from models.recommender import ModelError
 
 pytestmark = pytest.mark.training
 
-STRICT = GateRules(margin=-1.0)  # nothing is ever better by 1.0, so it refuses all but a first candidate
+STRICT = GateRules(margin=-1.0)  # no candidate is better by 1.0, so all but the first are refused
 
 
 def back(home, **options):
@@ -70,14 +70,14 @@ def test_a_shop_from_first_champion_to_rollback(home):
         back(home, reason="again", dry_run=False)
 
 
-def test_everything_twice_changes_nothing(home):
+def test_a_second_call_of_each_step_changes_nothing(home):
     home.day(1)
     decision = home.day(2)
     before = home.state()
     run_id = home.registry.finished_run(home.plan(2).run_key)
     assert home.train(2) == run_id
-    assert home.release(run_id, STRICT) == decision  # decided once, by the rules of then
-    assert home.evaluate(run_id).champion_version == "1"  # measured against the champion of then
+    assert home.release(run_id, STRICT) == decision  # decided only once, by the first rules
+    assert home.evaluate(run_id).champion_version == "1"  # measured only once, against the former champion
     assert home.state() == before
 
 
@@ -223,7 +223,7 @@ def test_hyperparameters_of_the_settings_are_planned(home, shop):
             settings.replace(hyperparameters=wrong).training_options()
 
 
-def test_late_rows_make_another_training_and_later_days_do_not(home, shop):
+def test_late_rows_change_the_training_and_later_days_do_not(home, shop):
     before = home.plan(1).run_key
     late = shop.events(days=5).slice(0, 5)
     home.lake.append("events", late, key="late")
@@ -236,7 +236,7 @@ def test_late_rows_make_another_training_and_later_days_do_not(home, shop):
     assert home.plan(1).run_key == after
 
 
-def test_compaction_makes_no_other_training(home, shop):
+def test_compaction_does_not_change_the_training(home, shop):
     home.lake.append("events", shop.events(days=3).slice(0, 5), key="second file of the first day")
     before, files = home.plan(1).run_key, home.lake.table("events").file_uris()
     home.lake.table("events").optimize.compact()
@@ -284,7 +284,7 @@ def test_too_few_sessions_are_refused(home, shop):
     assert home.state()["runs"] == []
 
 
-def test_a_release_needs_an_evaluation_against_the_champion_of_now(home):
+def test_a_release_needs_an_evaluation_against_the_current_champion(home):
     home.day(1)
     second, third = home.train(2), home.train(3)
     with pytest.raises(NotEvaluatedError, match="has no evaluation"):

@@ -1,4 +1,4 @@
-"""Replay on a made-up shop: items follow each other in a cycle, which changes from period to period."""
+"""Replay on a made-up shop whose items follow each other in a cycle that shifts from period to period."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import pytest
 
 from lastaisle.errors import NotEnoughDataError, SourceError
 from lastaisle.replay.replay import Period, read_periods, replay
-from lastaisle.replay.strategies import Online, Start
+from lastaisle.replay.strategies import FirstModel, Online
 from models.data.sequences import Examples, SessionLog, next_item_examples
 from models.options import TrainingOptions
 
@@ -15,14 +15,14 @@ pytestmark = pytest.mark.training
 
 
 def period(number, step, sessions=60, items=30):
-    """Return a period in which item n + step follows item n."""
+    """In this period item n is followed by item n + step."""
     generator = np.random.default_rng(number)
     starts = generator.integers(items, size=sessions)
     lists = [[f"i{(start + step * place) % items}" for place in range(4)] for start in starts]
     return Period(f"p{number}", SessionLog.from_lists(lists, ended_at=number * 1000 + np.arange(sessions)))
 
 
-def test_a_frozen_model_misses_what_changed_and_a_fresh_one_does_not():
+def test_a_frozen_model_misses_a_change_and_a_trained_model_does_not():
     periods = [period(0, 1), period(1, 7), period(2, 7)]
     result = replay(periods, architecture="cooccurrence")
     last = result["periods"][-1]
@@ -57,17 +57,17 @@ def test_every_strategy_starts_from_the_same_first_model():
     ]
     assert list(first) == ["frozen", "scratch", "incremental", "ensemble"], "counts have no embeddings"
     assert metrics[0] == metrics[1] == metrics[2]
-    assert metrics[3] == pytest.approx(metrics[0], abs=0.02), "one member: only ties are broken differently"
+    assert metrics[3] == pytest.approx(metrics[0], abs=0.02), "one member: only ties may differ"
     assert first["frozen"]["train_seconds"] == first["incremental"]["train_seconds"] > 0
 
 
-def test_the_summary_has_every_strategy_and_only_the_requested_parts():
+def test_the_summary_has_all_strategies_or_only_the_requested_ones():
     options = TrainingOptions(embedding_size=16, epochs=2, warm_epochs=1, negatives=32)
     periods = [period(0, 1), period(1, 7), period(2, 7)]
     result = replay(periods, options=options)
-    ways = ["frozen", "scratch", "incremental", "online", "ensemble"]
-    assert list(result["summary"]) == ways
-    assert [list(entry["strategies"]) for entry in result["periods"]] == [ways, ways]
+    names = ["frozen", "scratch", "incremental", "online", "ensemble"]
+    assert list(result["summary"]) == names
+    assert [list(entry["strategies"]) for entry in result["periods"]] == [names, names]
     assert {tuple(row) for row in result["summary"].values()} == {
         ("recall@20", "precision@20", "mrr@20", "train_seconds")
     }
@@ -76,7 +76,7 @@ def test_the_summary_has_every_strategy_and_only_the_requested_parts():
 
 
 def test_online_learns_only_from_sessions_that_ended_before():
-    """All sessions of a period are equal: the first sessions help to predict the later ones, if allowed."""
+    """All sessions of a period are alike, so sessions that end early help to predict later ones."""
     options = TrainingOptions(embedding_size=16, epochs=2, negatives=32)
     old, new = period(0, 1, sessions=150), period(1, 11, sessions=480)
     at_once = SessionLog.from_lists(list(new.log), ended_at=new.log.ended_at[-1] + np.zeros(480))
@@ -90,8 +90,8 @@ def test_online_learns_only_from_sessions_that_ended_before():
     assert rows["one by one"]["online"]["mrr@20"] > rows["one by one"]["incremental"]["mrr@20"] + 0.03
 
 
-def test_online_knows_shoppers_who_return_also_after_the_next_training():
-    """Each of six shoppers views five own items; all sessions of the last period end at the same time."""
+def test_online_still_knows_returning_shoppers_after_the_next_training():
+    """Each of six shoppers views five items of their own; all sessions of the last period end at once."""
     options = TrainingOptions(embedding_size=16, epochs=2, warm_epochs=1, negatives=32)
     users = np.array([f"u{number % 6}" for number in range(300)], dtype=object)
     lists = [[f"i{5 * (number % 6) + (number + place) % 5}" for place in range(3)] for number in range(300)]
@@ -102,7 +102,7 @@ def test_online_knows_shoppers_who_return_also_after_the_next_training():
         for at in range(3)
     ]
     first_items = Examples(logs[2], np.arange(300, dtype=np.int32), np.zeros(300, np.int32))
-    named = Online(Start("attention", options))
+    named = Online(FirstModel("attention", options))
     for at in (0, 1):
         named.learn(SessionLog.concat(logs[: at + 1]), logs[at])
         if at == 0:
@@ -112,7 +112,7 @@ def test_online_knows_shoppers_who_return_also_after_the_next_training():
     assert ranking.ranks.mean() < 5
     nobody = dataclasses.replace(logs[2], context={"user": np.full(300, None)})
     ranking, _ = named.rank(nobody, Examples(nobody, first_items.session, first_items.position))
-    assert ranking.ranks.mean() == pytest.approx(15.5), "popular items: all thirty are alike"
+    assert ranking.ranks.mean() == pytest.approx(15.5), "all thirty items are equally popular"
 
 
 def test_a_file_of_sessions_is_cut_into_tenths_in_order(tmp_path):
@@ -125,7 +125,7 @@ def test_a_file_of_sessions_is_cut_into_tenths_in_order(tmp_path):
     assert (np.diff(ends) > 0).all()
 
 
-def test_what_cannot_be_replayed(tmp_path):
+def test_a_single_period_and_an_absent_file_are_refused(tmp_path):
     with pytest.raises(NotEnoughDataError, match="received 1"):
         replay([period(0, 1)])
     with pytest.raises(SourceError, match=r"absent\.txt"):

@@ -256,7 +256,7 @@ def online(
 ) -> None:
     """Move the champion's embeddings by newer sessions; services pull the alias `online`."""
     from lastaisle.release.online import update_online
-    from lastaisle.release.release import current_champion, settle
+    from lastaisle.release.release import current_champion, sync_aliases
     from lastaisle.training.online import finished_until
 
     settings, tables, registry = open_stores(lake)
@@ -268,7 +268,7 @@ def online(
     moment = finished_until(tables, until and until.replace(tzinfo=UTC))
     with bar("Updating"):
         online_report = update_online(champion, tables, registry, moment)
-        settle(tables, registry)  # another process may have moved the champion meanwhile
+        sync_aliases(tables, registry)  # another process may have moved the champion meanwhile
     show(online_report.to_dict(), report)
 
 

@@ -78,8 +78,8 @@ def drift(
     Exits with 0 if nothing drifted, and with 13 if something drifted.
     """
     from lastaisle.lake.tables import DRIFT
+    from lastaisle.monitor.drift.chart import draw
     from lastaisle.monitor.drift.detect import detect
-    from lastaisle.monitor.drift.report import draw
     from lastaisle.monitor.drift.serving import serving_versions
 
     settings, tables, registry = open_stores(lake)
@@ -87,7 +87,7 @@ def drift(
         drifted = detect(tables, settings, day.date(), serving_versions(tables, registry) if model else None)
     write(drifted.to_dict(), report)
     console.print(_table_of(drifted))
-    console.print(drifted.words, markup=False, highlight=False)
+    console.print(drifted.summary, markup=False, highlight=False)
     if chart:
         draw(tables.scan(DRIFT).to_pylist(), chart, day.date())
         console.print(f"chart: {chart}")

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lastaisle.evaluation.churn import churn_of
-from lastaisle.evaluation.feed import quarantined_share
 from lastaisle.evaluation.measure import measure, slices_of
 from lastaisle.evaluation.plots import comparison, slice_bars
+from lastaisle.evaluation.quarantine import quarantined_share
 from lastaisle.evaluation.report import CHURN, PAIRED_LEVEL, Evaluation, EvaluationReport
 from lastaisle.lake.tables import EVENTS
 from lastaisle.registry.ledger import Ledger

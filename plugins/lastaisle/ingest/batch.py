@@ -82,14 +82,8 @@ def take_in(
         if job.keys is not None:
             staging.name_taken(described.batch_id)
             with stage("derive sessions, treat and write events"):
-                anonymize_taken(
-                    connection,
-                    described.batch_id,
-                    job.lake,
-                    job.keys,
-                    contract=job.contract,
-                    events_contract=job.events_contract,
-                )
+                contracts = {"contract": job.contract, "events_contract": job.events_contract}
+                anonymize_taken(connection, described.batch_id, job.lake, job.keys, **contracts)
     return report
 
 

@@ -120,7 +120,7 @@ def decide(
         candidate: the candidate's evaluation.
         champion: the champion's evaluation; None without a champion.
         rules: the rules; default `GateRules()`.
-        quarantined: share of quarantined rows (see evaluation/feed.py); None = unknown, so not judged.
+        quarantined: share of quarantined rows (see evaluation/quarantine.py); None = unknown, so not judged.
     """
     rules = rules or GateRules()
     checks = [_beats_popularity(candidate, rules)]

@@ -34,11 +34,11 @@ class NotEvaluatedError(LastaisleError):
 
 def current_champion(lake: Lake, registry: Registry) -> Champion | None:
     """Return the version that serves, after finishing any interrupted move."""
-    version = settle(lake, registry).get("champion")
+    version = sync_aliases(lake, registry).get("champion")
     return None if version is None else registry.champion(version)
 
 
-def settle(lake: Lake, registry: Registry) -> dict[str, str | None]:
+def sync_aliases(lake: Lake, registry: Registry) -> dict[str, str | None]:
     """Set the registry's aliases to what the ledger says, and return them.
 
     This finishes a release that was killed after it wrote its row and before it set its aliases. It also puts
@@ -71,7 +71,7 @@ def release_candidate(
         NotEvaluatedError: the candidate has no evaluation, or was compared with a former champion.
     """
     ledger = Ledger(lake, registry.model_name)
-    settle(lake, registry)
+    sync_aliases(lake, registry)
     plan = plan_of(run_id, registry)
     made = registry.read_text(run_id, DECISION)
     if ledger.find(f"{plan.run_key}/decide") and made:
@@ -101,7 +101,7 @@ def release_candidate(
             run_key=plan.run_key,
         )
     )
-    settle(lake, registry)
+    sync_aliases(lake, registry)
     return decision
 
 
@@ -146,5 +146,5 @@ def _register(run_id: str, report: EvaluationReport, actor: str, ledger: Ledger,
             run_key=run_key,
         )
     )
-    settle(ledger.lake, registry)
+    sync_aliases(ledger.lake, registry)
     return version

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lastaisle.errors import RegistryError
 from lastaisle.registry.ledger import ROLLBACK, Ledger, Move
 from lastaisle.registry.tags import RUN_KEY
-from lastaisle.release.release import settle
+from lastaisle.release.release import sync_aliases
 from lastaisle.training.online import BASE
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def rollback(
     moves = move.to_version != move.from_version
     if moves and not dry_run:
         ledger.write(move)
-        settle(lake, registry)
+        sync_aliases(lake, registry)
     return _report(ledger, move, dry_run=dry_run, moved=moves and not dry_run)
 
 
@@ -138,7 +138,7 @@ def _finish_interrupted(
     """
     moves = ledger.moves()
     before = registry.aliases()
-    after = settle(ledger.lake, registry)
+    after = sync_aliases(ledger.lake, registry)
     if request_id:
         return ledger.find(f"rollback/{request_id}")
     interrupted = any(before.get(alias) != version for alias, version in after.items())

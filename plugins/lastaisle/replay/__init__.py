@@ -1,1 +1,1 @@
-"""Replay of a log, day by day, with several training strategies."""
+"""Replay a log period by period with several training strategies, and compare them."""

@@ -1,4 +1,4 @@
-"""A replay as people read it: a table of the means, a chart of the periods with the cost below."""
+"""The report of a replay for people: a table of the means, and a chart of metrics and cost by period."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
 from rich.table import Table
 
 COLOURS = {
@@ -21,7 +23,7 @@ MOST_LABELS = 10
 
 
 def tabulate(report: Mapping[str, Any]) -> Table:
-    """Lay out the summary of a replay's report, a row a strategy."""
+    """Return the summary of a replay's report as a table with one row a strategy."""
     table = Table("strategy", "recall@20", "precision@20", "mrr@20", "train seconds")
     for strategy, mean in report["summary"].items():
         metrics = (f"{mean[name]:.4f}" for name in ("recall@20", "precision@20", "mrr@20"))
@@ -30,16 +32,13 @@ def tabulate(report: Mapping[str, Any]) -> Table:
 
 
 def draw(report: Mapping[str, Any], file: Path, marks: Mapping[int, str] | None = None) -> None:
-    """Draw a replay's report: recall@20 and precision@20 over the periods, training seconds below.
+    """Draw recall@20 and precision@20 over the periods, and the training seconds below.
 
     Args:
-        report: what `lastaisle.replay.replay.replay` returned.
+        report: the report that `lastaisle.replay.replay.replay` returned.
         file: PNG file to write; its folder is made.
-        marks: what happened in the period of this number, counted from 0.
+        marks: number of a period, counted from 0, to the event that is marked there.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import FixedLocator
-
     figure = Figure(figsize=(8, 7), dpi=100, layout="constrained")
     recall, precision, cost = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 2))
     labels = [period["period"] for period in report["periods"]]
@@ -49,10 +48,10 @@ def draw(report: Mapping[str, Any], file: Path, marks: Mapping[int, str] | None 
         recall.plot(labels, [row["recall@20"] for row in rows], **style)
         precision.plot(labels, [row["precision@20"] for row in rows], **style)
         cost.plot(labels, list(accumulate(row["train_seconds"] for row in rows)), **style)
-    for place, what in (marks or {}).items():
+    for place, event in (marks or {}).items():
         for axes in (recall, precision, cost):
             axes.axvline(place, color="#555555", linestyle=":", linewidth=1)
-        recall.annotate(f" {what}", (place, 0), xycoords=("data", "axes fraction"), va="bottom", fontsize=8)
+        recall.annotate(f" {event}", (place, 0), xycoords=("data", "axes fraction"), va="bottom", fontsize=8)
     recall.set(ylabel="recall@20", title="Trained up to the period before, tested on this one")
     precision.set(ylabel="precision@20")
     cost.set(ylabel="train seconds, sum", yscale="log")

@@ -1,28 +1,26 @@
-"""A replay as an MLflow run: its metrics over the periods, its report and its chart."""
+"""Log a replay as an MLflow run with its metrics by period, its report and its chart."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from lastaisle.registry.registry import Registry
 from lastaisle.registry.revision import git_revision
 from lastaisle.replay.chart import draw
-
-if TYPE_CHECKING:
-    from lastaisle.registry.registry import Registry
 
 
 def log_replay(report: Mapping[str, Any], params: Mapping[str, Any], registry: Registry) -> str:
     """Log a replay's report; return the run's id.
 
-    Each strategy's metrics are logged with the period's number as step, and their means as `mean_…`.
+    The step of each metric is the number of the period. The means over periods are logged as `mean_…`.
 
     Args:
-        report: what `lastaisle.replay.replay.replay` returned.
-        params: what was replayed, and how.
-        registry: where MLflow is; its experiment is the replays'.
+        report: the report that `lastaisle.replay.replay.replay` returned.
+        params: the log, the model and the hyperparameters of the replay.
+        registry: the MLflow server, with the experiment for replays.
     """
     with registry.run("replay", {"lastaisle.git_revision": git_revision()}) as run_id:
         registry.log_params(run_id, params)

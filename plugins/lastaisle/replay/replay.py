@@ -1,4 +1,4 @@
-"""Replay a log period by period: train up to t, test on t+1, by several ways of keeping a model fresh."""
+"""Replay a log period by period: each training strategy learns up to t, and t+1 tests it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from lastaisle.errors import NotEnoughDataError, SourceError
+from lastaisle.ingest.run import ingest
+from lastaisle.lake import Lake
 from lastaisle.lake.tables import EVENTS
-from lastaisle.replay.strategies import Start, make_strategies, strategies_of
-
-if TYPE_CHECKING:
-    from lastaisle.lake.lake import Lake
-    from models.data.sequences import SessionLog
-    from models.evaluation.ranking import Ranking
-    from models.options import Progress, TrainingOptions
+from lastaisle.privacy.keys import PseudonymKeys
+from lastaisle.replay.strategies import FirstModel, make_strategies, strategies_of
+from lastaisle.sessions.windows import sessions_between
+from models.data.sequences import SessionLog, next_item_examples
+from models.evaluation.ranking import Ranking, summarize
+from models.options import Progress, TrainingOptions
 
 METRICS = ("recall@20", "precision@20", "mrr@20")
-MIN_SESSIONS = 100  # of two items or more; a shorter day at either end of a log is left out
+# A day with fewer sessions of two items or more is left out, such as a cut day at either end of a log.
+MIN_SESSIONS = 100
 TENTHS = 10
 
 logger = logging.getLogger(__name__)
@@ -30,11 +34,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Period:
-    """A stretch of a log.
+    """A part of a log.
 
     Attributes:
         label: a day, or "3/10".
-        log: the sessions that ended in it.
+        log: the sessions that ended in the period.
     """
 
     label: str
@@ -51,18 +55,23 @@ def replay(
 ) -> dict[str, Any]:
     """Train up to each period and test on the next.
 
-    frozen learns from the first period and never again; scratch learns anew from all periods so far;
-    incremental starts from the first period's model and goes on from its own weights, on the newest period
-    and a sample of the older ones; online does so too, and meanwhile its embeddings move after each session,
-    and rank the sessions that begin later; ensemble blends the last models of incremental. All share the
-    options and the first model, whose time counts for each, as the incremental models' does for ensemble.
+    - frozen learns from the first period, and never again.
+    - scratch learns from scratch on all periods so far.
+    - incremental starts from the model of the first period. It goes on from its own weights, on the newest
+      period and a sample of the older periods.
+    - online learns as incremental does. In addition its embeddings move after each session, and rank the
+      sessions that begin later.
+    - ensemble blends the newest models of incremental.
+
+    All strategies share the options and the first model. The training time of the first model counts for each
+    strategy, and the time of the incremental models counts for ensemble.
 
     Args:
-        periods: at least two, oldest first, over sessions whose `ended_at` grows.
-        strategies: which ways to compare; default all that the architecture can take.
-        architecture: which recommender; see models.recommender.MODEL_NAMES.
-        options: hyperparameters; default those of the models.
-        progress: told after each training.
+        periods: at least two periods, oldest first; `ended_at` of their sessions grows.
+        strategies: names of the strategies to compare; default all that the architecture supports.
+        architecture: name of the recommender; see models.recommender.MODEL_NAMES.
+        options: hyperparameters; default the models' own.
+        progress: called after each training.
 
     Returns:
         {"periods": [{"period", "trained_until", "sessions", "targets", "new_items", "strategies": {…}}],
@@ -71,13 +80,11 @@ def replay(
     Raises:
         NotEnoughDataError: fewer than two periods.
     """
-    from models.data.sequences import SessionLog, next_item_examples
-    from models.options import TrainingOptions
-
     if len(periods) < 2:
         raise NotEnoughDataError(f"a replay needs two periods or more, received {len(periods)}")
-    start = Start(architecture, options or TrainingOptions())
-    compared = make_strategies(strategies_of(architecture) if strategies is None else strategies, start)
+    first_model = FirstModel(architecture, options or TrainingOptions())
+    names = strategies_of(architecture) if strategies is None else strategies
+    compared = make_strategies(names, first_model)
     results: list[dict[str, Any]] = []
     for at, (last, following) in enumerate(pairwise(periods)):
         seen = SessionLog.concat([period.log for period in periods[: at + 1]])
@@ -101,14 +108,12 @@ def replay(
 
 
 def _metrics(ranking: Ranking) -> dict[str, float]:
-    from models.evaluation.ranking import summarize
-
     summary = summarize(ranking, (20,))
     return {metric: summary[metric] for metric in METRICS}
 
 
 def _summary(results: list[dict[str, Any]], strategies: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Average the metrics over periods, each period counting once, and add up the seconds."""
+    """Average the metrics over periods, where each period counts once, and add up the seconds."""
     summary = {}
     for strategy in strategies:
         rows = [result["strategies"][strategy] for result in results]
@@ -124,9 +129,9 @@ def read_periods(
 
     Args:
         source_format: "sessions" (one session of item ids a line, in time order), or a format that ingestion
-            knows; such a log goes through ingestion into a temporary lake, so that the same rules hold.
+            knows. A log of such a format is ingested into a temporary lake, so that the same rules hold.
         source: path or URL.
-        progress: told about ingestion.
+        progress: called during ingestion.
     """
     if source_format == "sessions":
         return _tenths(Path(source))
@@ -134,10 +139,6 @@ def read_periods(
 
 
 def _tenths(path: Path) -> list[Period]:
-    import numpy as np
-
-    from models.data.sequences import SessionLog
-
     try:
         with path.open(encoding="utf-8") as lines:
             log = SessionLog.from_lists(line.split() for line in lines if line.strip())
@@ -148,10 +149,6 @@ def _tenths(path: Path) -> list[Period]:
 
 
 def _days(source_format: str, source: str, progress: Callable[..., None] | None) -> list[Period]:
-    from lastaisle.ingest.run import ingest
-    from lastaisle.lake.lake import Lake
-    from lastaisle.privacy.keys import PseudonymKeys
-
     with tempfile.TemporaryDirectory() as folder:
         lake = Lake(str(Path(folder) / "lake"))
         keys = PseudonymKeys.load_or_create(Path(folder) / "keys.json")
@@ -160,12 +157,10 @@ def _days(source_format: str, source: str, progress: Callable[..., None] | None)
 
 
 def days_of(lake: Lake) -> list[Period]:
-    """Cut the events of a lake into UTC days, by the end of their sessions, without days of few sessions."""
-    from lastaisle.sessions.windows import sessions_between
-
+    """Cut the sessions of a lake into UTC days by their ends; days with few sessions are left out."""
     table = lake.table(EVENTS)
     if table is None:
-        raise NotEnoughDataError(f"the lake {lake.url} has no table 'events': nothing was ingested")
+        raise NotEnoughDataError(f"the lake {lake.url} has no table {EVENTS!r}: nothing was ingested")
     days = sorted({str(partition["event_date"]) for partition in table.partitions()})
     periods = []
     for day in days:

@@ -1,4 +1,4 @@
-"""Ways of keeping a model fresh, as a replay compares them: each learns, then ranks the next period."""
+"""The training strategies that a replay compares: each learns, then ranks the next period."""
 
 from __future__ import annotations
 
@@ -7,29 +7,28 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lastaisle.training.warm_start import newest_with_replay
-
-if TYPE_CHECKING:
-    from models.data.sequences import Examples, SessionLog
-    from models.evaluation.ranking import Ranking
-    from models.online.delta import OnlineDelta
-    from models.options import TrainingOptions
-    from models.recommender import Recommender
+from models.blend.ensemble import Ensemble
+from models.data.sequences import Examples, SessionLog
+from models.evaluation.ranking import Ranking, rank_targets
+from models.online.delta import LEARNS_ONLINE, OnlineDelta
+from models.online.model import OnlineModel, folded
+from models.options import TrainingOptions
+from models.recommender import Recommender, create, load
 
 STRATEGIES = ("frozen", "scratch", "incremental", "online", "ensemble")
-MEMBERS = 3  # of the ensemble: the newest and those before it
-SLICES = 24  # of a period, after each of which the online updates are seen: the hours of a day
+MEMBERS = 3  # of the ensemble: the newest model and two before it
+SLICES = 24  # of a period, like the hours of a day; online updates take effect after each slice
 
 
-class Start:
-    """The first model of all strategies: trained once, and a copy for each, since they learn on.
+class FirstModel:
+    """The first model of all strategies: trained once; each strategy gets a copy, and trains it further.
 
     Args:
-        architecture: which recommender.
+        architecture: name of the recommender.
         options: hyperparameters.
     """
 
@@ -39,14 +38,12 @@ class Start:
         self._trained: tuple[Recommender, float] | None = None
 
     def train(self, seen: SessionLog) -> tuple[Recommender, float]:
-        """Return a model trained from scratch, and the seconds that took."""
-        from models.recommender import create
-
+        """Return a model trained from scratch, and the seconds of its training."""
         recommender = create(self.architecture, self.options)
         return recommender, recommender.fit(seen, None, self.options).seconds
 
-    def first(self, seen: SessionLog) -> tuple[Recommender, float]:
-        """Return the first model, and the seconds that its training takes."""
+    def copy(self, seen: SessionLog) -> tuple[Recommender, float]:
+        """Return a copy of the first model, and the seconds of its training; the first call trains it."""
         if self._trained is None:
             self._trained = self.train(seen)
         recommender, seconds = self._trained
@@ -54,15 +51,15 @@ class Start:
 
 
 class Strategy(ABC):
-    """One way of keeping a model fresh.
+    """One way to keep a model up to date.
 
     Attributes:
-        start: trains the first model.
-        recommender: the model, after the first period.
+        first_model: the first model, which all strategies share.
+        recommender: the model; None before the first period.
     """
 
-    def __init__(self, start: Start) -> None:
-        self.start = start
+    def __init__(self, first_model: FirstModel) -> None:
+        self.first_model = first_model
         self.recommender: Recommender | None = None
 
     @property
@@ -73,17 +70,15 @@ class Strategy(ABC):
 
     @abstractmethod
     def learn(self, seen: SessionLog, newest: SessionLog) -> float:
-        """Learn from what was seen so far; return the seconds that took.
+        """Learn from the periods so far; return the seconds of the training.
 
         Args:
             seen: the sessions of all periods so far.
-            newest: those of the newest period alone.
+            newest: the sessions of the newest period alone.
         """
 
     def rank(self, log: SessionLog, examples: Examples) -> tuple[Ranking, float]:
-        """Rank the targets of the next period; return the seconds spent on learning meanwhile."""
-        from models.evaluation.ranking import rank_targets
-
+        """Rank the targets of the next period; return the seconds of learning during that period."""
         return rank_targets(self.model, examples), 0.0
 
 
@@ -91,19 +86,19 @@ class Frozen(Strategy):
     """Learns from the first period, and never again."""
 
     def learn(self, seen: SessionLog, newest: SessionLog) -> float:
-        """Learn, the first time."""
+        """Learn in the first call only."""
         if self.recommender is not None:
             return 0.0
-        self.recommender, seconds = self.start.first(seen)
+        self.recommender, seconds = self.first_model.copy(seen)
         return seconds
 
 
 class Scratch(Strategy):
-    """Learns anew from all periods so far."""
+    """Learns from scratch on all periods so far."""
 
     def learn(self, seen: SessionLog, newest: SessionLog) -> float:
-        """Learn, the first time as the others do."""
-        train = self.start.first if self.recommender is None else self.start.train
+        """Learn from scratch; the first call takes the model that all strategies share."""
+        train = self.first_model.copy if self.recommender is None else self.first_model.train
         self.recommender, seconds = train(seen)
         return seconds
 
@@ -111,42 +106,39 @@ class Scratch(Strategy):
 class Incremental(Strategy):
     """Goes on from its own weights, on the newest period and a sample of the older ones."""
 
-    def __init__(self, start: Start) -> None:
-        super().__init__(start)
+    def __init__(self, first_model: FirstModel) -> None:
+        super().__init__(first_model)
         self._learned_until = 0.0
         self._seconds = 0.0
 
     def learn(self, seen: SessionLog, newest: SessionLog) -> float:
-        """Learn; asked again about the same sessions, as by an ensemble, nothing more."""
+        """Learn; a second call with the same sessions, as an ensemble makes it, learns nothing more."""
         end = float(seen.ended_at[-1]) + 1e-6
         if end == self._learned_until:
             return self._seconds
         if self.recommender is None:
-            self.recommender, self._seconds = self.start.first(seen)
+            self.recommender, self._seconds = self.first_model.copy(seen)
         else:
-            options = self.start.options
+            options = self.first_model.options
             mix = newest_with_replay(seen, self._learned_until, options.seed)
-            alike = np.ones(len(mix), np.float32)  # what was replayed counts as much as what is new
-            self._seconds = self.recommender.warm_start(mix, alike, options).seconds
+            weights = np.ones(len(mix), np.float32)  # replayed sessions count as much as new sessions
+            self._seconds = self.recommender.warm_start(mix, weights, options).seconds
         self._learned_until = end
         return self._seconds
 
 
 class Online(Incremental):
-    """Incremental, and between two trainings the embeddings move after each session.
+    """Learns as Incremental does; between two trainings the embeddings move after each session.
 
-    The period is cut into SLICES of equal length: a session that begins in a slice is ranked by what the
-    sessions that ended before that slice have taught. What they taught of items is folded in at the next
-    training, and the shoppers go on beside it.
+    The period is cut into SLICES of equal length. A session that begins in a slice is ranked by embeddings
+    that have learned from the sessions that ended before the slice. The next training starts from the moved
+    embeddings of items. The vectors of shoppers are kept beside the model.
     """
 
     _delta: OnlineDelta | None = None
 
     def learn(self, seen: SessionLog, newest: SessionLog) -> float:
-        """Fold in what moved, and train on."""
-        from models.online.delta import OnlineDelta
-        from models.online.model import folded
-
+        """Fold the moved embeddings into the model, and train it further."""
         before = self._delta
         if before is not None:
             self.recommender = folded(self.model, before)
@@ -157,10 +149,7 @@ class Online(Incremental):
         return seconds
 
     def rank(self, log: SessionLog, examples: Examples) -> tuple[Ranking, float]:
-        """Rank slice by slice, learning from the sessions that ended before each."""
-        from models.evaluation.ranking import Ranking, rank_targets
-        from models.online.model import OnlineModel
-
+        """Rank slice by slice; after each slice learn from the sessions that ended in the slice."""
         assert self._delta is not None, "learn first"
         began = log.context.get("started_at", log.ended_at)
         edges = np.linspace(began.min(), np.nextafter(log.ended_at.max(), np.inf), SLICES + 1)
@@ -182,65 +171,58 @@ class Online(Incremental):
         return Ranking(ranks, top, session, parts[-1].n_items), seconds
 
 
-class LastOnes(Strategy):
-    """An ensemble of the last MEMBERS models of the incremental strategy.
+class NewestModels(Strategy):
+    """An ensemble of the MEMBERS newest models of the incremental strategy.
 
-    Their weights go by age, and are learned on each period by the models that have not seen it yet; until
-    there are such, all weigh the same.
+    Each age has a weight. The weights are learned on each new period, with models that have not learned from
+    that period. While there are fewer than MEMBERS such models, all weights are equal.
     """
 
-    def __init__(self, start: Start, incremental: Incremental) -> None:
-        super().__init__(start)
+    def __init__(self, first_model: FirstModel, incremental: Incremental) -> None:
+        super().__init__(first_model)
         self._incremental = incremental
         self._members: list[Recommender] = []
 
     def learn(self, seen: SessionLog, newest: SessionLog) -> float:
-        """Learn the weights on the newest period, then take in the model that has learned from it."""
-        from models.blend.ensemble import Ensemble
-        from models.data.sequences import SessionLog
-
+        """Learn the weights on the newest period, then add the model that has learned from that period."""
         began = perf_counter()
-        judged = Ensemble.of(_numbered(self._members), newest) if self._members else None
+        weighted = Ensemble.of(_by_age(self._members), newest) if self._members else None
         seconds = perf_counter() - began + self._incremental.learn(seen, newest)
         self._members = [copy_of(self._incremental.model), *self._members][:MEMBERS]
-        ensemble = Ensemble.of(_numbered(self._members), SessionLog.from_lists([]))
-        if judged is not None and len(judged.weights) == len(self._members):
-            ensemble.restore(judged.arrays())
+        ensemble = Ensemble.of(_by_age(self._members), SessionLog.from_lists([]))
+        if weighted is not None and len(weighted.weights) == len(self._members):
+            ensemble.restore(weighted.arrays())
         self.recommender = ensemble
         return seconds
 
 
 def strategies_of(architecture: str) -> tuple[str, ...]:
-    """Return the strategies that can be compared with an architecture."""
-    from models.online.delta import LEARNS_ONLINE
-
+    """Return the names of the strategies that an architecture supports."""
     left_out = {"online"} if architecture not in LEARNS_ONLINE else set()
-    if architecture == "popularity":  # which has no scorer that could be blended
+    if architecture == "popularity":  # it has no scorer that an ensemble could blend
         left_out.add("ensemble")
     return tuple(name for name in STRATEGIES if name not in left_out)
 
 
-def make_strategies(names: Sequence[str], start: Start) -> dict[str, Strategy]:
-    """Make strategies by their names; the ensemble shares the models of the incremental one."""
-    incremental = Incremental(start)
+def make_strategies(names: Sequence[str], first_model: FirstModel) -> dict[str, Strategy]:
+    """Make strategies by their names; the ensemble shares the models of the incremental strategy."""
+    incremental = Incremental(first_model)
     makers: dict[str, Callable[[], Strategy]] = {
-        "frozen": lambda: Frozen(start),
-        "scratch": lambda: Scratch(start),
+        "frozen": lambda: Frozen(first_model),
+        "scratch": lambda: Scratch(first_model),
         "incremental": lambda: incremental,
-        "online": lambda: Online(start),
-        "ensemble": lambda: LastOnes(start, incremental),
+        "online": lambda: Online(first_model),
+        "ensemble": lambda: NewestModels(first_model, incremental),
     }
     return {name: makers[name]() for name in names}
 
 
 def copy_of(recommender: Recommender) -> Recommender:
-    """Return a model that learns on by itself."""
-    from models.recommender import load
-
+    """Return a copy of a model, which can be trained further without a change of the original."""
     with tempfile.TemporaryDirectory() as folder:
         recommender.save(Path(folder))
         return load(Path(folder))
 
 
-def _numbered(members: Sequence[Recommender]) -> dict[str, Recommender]:
+def _by_age(members: Sequence[Recommender]) -> dict[str, Recommender]:
     return {f"last-{age}": member for age, member in enumerate(members)}

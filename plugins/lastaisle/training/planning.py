@@ -68,25 +68,15 @@ def plan_window(
     window = Window(end - timedelta(hours=lengths.window_hours), end, lengths.half_life_hours)
     base = champion if training.starts_warm else None
     architecture, chosen, fits = choose_learner(architecture, options or {}, settings, base)
-    parts = [
-        settings.registry.model_name,
-        architecture,
-        repr(window),
-        data_end.isoformat(),
-        json.dumps(chosen),
-    ]
+    model_name = settings.registry.model_name
+    parts = [model_name, architecture, repr(window), data_end.isoformat(), json.dumps(chosen)]
     parts += [f"replay {lengths.replay_hours:g}"] if lengths.replay_hours else []
     run_key = _run_key(kind, data_end, [*parts, *_row_counts(lake, window, data_end)])
-    if base and base.window_end >= end and base.run_key != run_key:
-        raise StalePlanError(
-            f"the window of {run_key} ends at {end.isoformat()}, but champion version {base.version} has "
-            f"learned up to {base.window_end.isoformat()} (by {base.run_key}): to learn again from "
-            "corrected data, run a full training"
-        )
+    _refuse_stale(run_key, window, base)
     return TrainingPlan(
         run_key=run_key,
         kind=training.name,
-        model_name=settings.registry.model_name,
+        model_name=model_name,
         architecture=architecture,
         window=window,
         holdout_end=data_end,
@@ -95,6 +85,16 @@ def plan_window(
         warm_start_version=base.version if base and fits else None,
         replay_hours=lengths.replay_hours,
     )
+
+
+def _refuse_stale(run_key: str, window: Window, base: Champion | None) -> None:
+    """Refuse a training whose window the champion has learned already, by another training."""
+    if base and base.window_end >= window.end and base.run_key != run_key:
+        raise StalePlanError(
+            f"the window of {run_key} ends at {window.end.isoformat()}, but champion version "
+            f"{base.version} has learned up to {base.window_end.isoformat()} (by {base.run_key}): "
+            "to learn again from corrected data, run a full training"
+        )
 
 
 def choose_learner(

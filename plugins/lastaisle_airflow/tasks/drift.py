@@ -45,7 +45,7 @@ def measure_drift(*, dag_run: Any = None) -> dict[str, Any]:
         drift_report = detect(lake, settings, day, serving_versions(lake, Registry(settings)))
     except NotEnoughDataError as too_few:
         raise AirflowSkipException(str(too_few)) from too_few
-    log.info("%s", drift_report.words)
+    log.info("%s", drift_report.summary)
     report = drift_report.to_dict()
     del report["findings"]
     return report

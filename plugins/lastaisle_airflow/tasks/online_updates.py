@@ -29,7 +29,7 @@ def learn_sessions(*, dag_run: Any = None) -> dict[str, Any]:
     """
     from lastaisle.registry.registry import Registry
     from lastaisle.release.online import update_online
-    from lastaisle.release.release import current_champion, settle
+    from lastaisle.release.release import current_champion, sync_aliases
     from lastaisle.training.online import finished_until
     from models.recommender import ModelError
 
@@ -43,6 +43,6 @@ def learn_sessions(*, dag_run: Any = None) -> dict[str, Any]:
         report = update_online(champion, lake, registry, finished_until(lake, end))
     except ModelError as cannot_learn:
         raise AirflowSkipException(str(cannot_learn)) from cannot_learn
-    settle(lake, registry)  # another run may have moved the champion meanwhile
+    sync_aliases(lake, registry)  # another run may have moved the champion meanwhile
     log.info("%s", report)
     return report.to_dict()

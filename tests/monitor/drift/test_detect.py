@@ -1,6 +1,7 @@
-"""Drift in a small lake: found, said, kept once, and followed by one training."""
+"""Drift in a small lake is detected, described, stored once, and followed by one training."""
 
 import json
+import shutil
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -13,7 +14,8 @@ from lastaisle import cli
 from lastaisle.errors import ExitCode, NotEnoughDataError
 from lastaisle.lake import Lake
 from lastaisle.monitor.drift.counts import count_events
-from lastaisle.monitor.drift.detect import Versions, detect
+from lastaisle.monitor.drift.detect import detect
+from lastaisle.monitor.drift.serving import ServingVersions
 from lastaisle.settings import Settings
 from models.data.sequences import SessionLog
 from models.recommender import create
@@ -37,7 +39,7 @@ SCHEMA = pa.schema(
 
 
 def day_of_events(day, prices=1.0, shoes=0.25, batch=None):
-    """Return a day's events: visits of one to four views, each of one shelf's items."""
+    """Return a day's events: each visit has one to four views of items of one shelf."""
     generator = np.random.default_rng(day.toordinal())
     midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
     rows = []
@@ -72,7 +74,7 @@ def day_of_events(day, prices=1.0, shoes=0.25, batch=None):
 
 @pytest.fixture(scope="module")
 def quiet(tmp_path_factory):
-    """A lake with quiet days, measured."""
+    """A lake with quiet days, on which drift detection has run."""
     home = tmp_path_factory.mktemp("drift")
     lake, settings = Lake(home / "lake"), Settings.of(home=home)
     days = [FIRST + timedelta(days=number) for number in range(DAYS - 1)]
@@ -84,19 +86,17 @@ def quiet(tmp_path_factory):
 
 @pytest.fixture
 def lake(quiet, tmp_path):
-    import shutil
-
     shutil.copytree(quiet.url, tmp_path / "home" / "lake")
     return Lake(tmp_path / "home" / "lake")
 
 
-def look(lake, day=LAST, **settings):
+def detect_on(lake, day=LAST, **settings):
     return detect(lake, Settings.of(home=lake.url.rpartition("/")[0], **settings), day)
 
 
-def test_a_quiet_day_raises_no_alarm_and_has_limits_from_the_first_time_on(lake):
+def test_a_quiet_day_raises_no_alarm_and_the_first_detection_has_limits(lake):
     lake.append("events", day_of_events(LAST), key="last")
-    report = look(lake)
+    report = detect_on(lake)
     assert report.alarms == ()
     assert not report.retrain
     assert all(each.limit is not None for each in report.findings)
@@ -105,67 +105,67 @@ def test_a_quiet_day_raises_no_alarm_and_has_limits_from_the_first_time_on(lake)
     assert {feature for feature, _ in found} >= {"hour", "dwell", "session_length", "items", "new_items"}
 
 
-def test_dearer_shoes_are_found_said_and_start_a_training(lake):
+def test_higher_prices_of_shoes_raise_an_alarm_with_a_sentence_and_start_a_training(lake):
     lake.append("events", day_of_events(LAST, prices=1.3), key="last")
-    report = look(lake)
+    report = detect_on(lake)
     assert report.retrain
     first = report.alarms[0]
     assert (first.feature, first.segment) == ("price_level", "category=shoes")
-    assert first.words == "prices of category shoes rose by 30 %: change 0.3, limit 0.02"
-    assert first.words in report.words
+    assert first.sentence == "prices of category shoes rose by 30 %: change 0.3, limit 0.02"
+    assert first.sentence in report.summary
     assert json.loads(report.to_json())["alarmed"] == len(report.alarms)
 
 
-def test_a_category_whose_share_doubles_is_found(lake):
+def test_a_category_whose_share_doubles_raises_an_alarm(lake):
     lake.append("events", day_of_events(LAST, shoes=0.5), key="last")
-    report = look(lake)
+    report = detect_on(lake)
     assert {"category"} <= {each.feature for each in report.alarms}
-    assert "category shoes" in report.words
+    assert "category shoes" in report.summary
 
 
-def test_an_hour_that_came_twice_is_found(lake):
+def test_an_hour_that_arrives_twice_raises_an_alarm(lake):
     events = day_of_events(LAST)
     again = events.filter(pc.equal(pc.hour(events["occurred_at"]), 9))
     lake.append("events", pa.concat_tables([events, again]), key="last")
-    assert look(lake).alarms[0].feature == "repeated"
+    assert detect_on(lake).alarms[0].feature == "repeated"
 
 
-def test_one_crawler_is_one_long_session_and_no_more(lake):
+def test_a_crawler_counts_only_as_one_long_session(lake):
     events = day_of_events(LAST)
     view = events.slice(0, 1).to_pylist()[0]
     views = [{**view, "session_id": "crawler", "item_id": f"x{number}"} for number in range(300)]
     crawler = pa.Table.from_pylist(views, schema=SCHEMA)
     lake.append("events", pa.concat_tables([events, crawler]), key="last")
-    assert look(lake).alarms == ()
+    assert detect_on(lake).alarms == ()
     counts = count_events(lake, LAST, LAST)
     assert counts.series["session_length", "all"].counts.sum() == VISITS + 1
     assert "x1" not in counts.series["items", "all"].bins
 
 
-def test_asked_again_it_answers_the_same_and_writes_nothing(lake):
+def test_a_second_detection_returns_the_same_report_and_writes_nothing(lake):
     lake.append("events", day_of_events(LAST, prices=1.3), key="last")
-    first = look(lake)
+    first = detect_on(lake)
     version = lake.version("drift")
-    assert look(lake) == first
+    assert detect_on(lake) == first
     assert lake.version("drift") == version
 
 
-def test_the_next_day_waits_for_the_cool_down_and_the_last_one_may_start_again(lake):
+def test_no_training_starts_during_the_cooldown_and_one_may_start_after_it(lake):
     for number in range(3):
         day = LAST + timedelta(days=number)
         lake.append("events", day_of_events(day, prices=1.3), key=str(day))
-    said = [look(lake, LAST + timedelta(days=number), drift_cooldown_hours=48) for number in range(3)]
-    assert all(report.alarms for report in said)
-    assert [report.retrain for report in said] == [True, False, True]
-    assert f"drift on {LAST} started one" in said[1].reason
+    reports = [detect_on(lake, LAST + timedelta(days=number), drift_cooldown_hours=48) for number in range(3)]
+    assert all(report.alarms for report in reports)
+    assert [report.retrain for report in reports] == [True, False, True]
+    assert f"drift on {LAST} started one" in reports[1].reason
 
 
-def test_a_day_ingested_anew_is_measured_anew_but_starts_no_second_training(lake):
+def test_a_day_that_is_ingested_again_is_scored_again_but_starts_no_second_training(lake):
     lake.append("events", day_of_events(LAST, prices=1.3), key="last")
-    assert look(lake).retrain
+    assert detect_on(lake).retrain
     late = day_of_events(LAST, prices=1.3, batch="late").slice(0, 5)
     lake.append("events", late, key="late")
-    report = look(lake)
+    report = detect_on(lake)
     assert report.alarms
     assert not report.retrain
 
@@ -173,13 +173,13 @@ def test_a_day_ingested_anew_is_measured_anew_but_starts_no_second_training(lake
 def test_the_first_days_of_a_shop_cannot_be_compared(tmp_path):
     lake = Lake(tmp_path / "lake")
     with pytest.raises(NotEnoughDataError, match="no table 'events'"):
-        look(lake)
+        detect_on(lake)
     lake.append("events", day_of_events(FIRST), key="first")
     with pytest.raises(NotEnoughDataError, match="0 of the 7 days before have any"):
-        look(lake, FIRST)
+        detect_on(lake, FIRST)
 
 
-def test_a_shopper_of_the_week_before_returns(tmp_path):
+def test_a_shopper_who_came_in_the_week_before_is_returning(tmp_path):
     lake = Lake(tmp_path / "lake")
     rows = [
         {"session_id": str(day), "user_id": user, "item_id": "a", "event_type": "item_viewed"}
@@ -194,7 +194,7 @@ def test_a_shopper_of_the_week_before_returns(tmp_path):
     }
 
 
-def test_the_command_prints_what_drifted_draws_it_and_exits_with_13(lake, monkeypatch, tmp_path):
+def test_the_command_prints_and_draws_the_drift_and_exits_with_13(lake, monkeypatch, tmp_path):
     monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path / "home"))
     lake.append("events", day_of_events(LAST, prices=1.3), key="last")
     chart, report = tmp_path / "drift.png", tmp_path / "drift.json"
@@ -216,14 +216,14 @@ def test_the_command_prints_what_drifted_draws_it_and_exits_with_13(lake, monkey
 
 
 @pytest.mark.training
-def test_champion_and_previous_version_are_looked_at_once_a_pair_and_their_hits_every_day(lake):
+def test_a_pair_of_versions_is_compared_once_and_the_champions_hits_every_day(lake):
     for number in range(2):
         lake.append("events", day_of_events(LAST + timedelta(days=number)), key=str(number))
     models = []
     for sessions in ([["i1", "i2"], ["i2", "i3"]], [["i1", "i2"], ["i2", "i4"]]):
         models.append(create("cooccurrence"))
         models[-1].fit(SessionLog.from_lists(sessions))
-    versions = Versions("2", models[1], "1", models[0])
+    versions = ServingVersions("2", models[1], "1", models[0])
     settings = Settings.of(home=lake.url.rpartition("/")[0])
     found = [detect(lake, settings, LAST + timedelta(days=number), versions) for number in range(2)]
     about = [{each.feature for each in report.findings} for report in found]

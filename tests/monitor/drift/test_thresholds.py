@@ -1,10 +1,10 @@
-"""Limits learned from scores of days on which nothing happened, in simulation."""
+"""Limits that are learned from simulated scores of days without a change."""
 
 import numpy as np
 import pytest
 
 from lastaisle.monitor.drift.measure import psi
-from lastaisle.monitor.drift.thresholds import Rule, limit_of
+from lastaisle.monitor.drift.thresholds import LimitRule, learn_limit
 
 FEATURES, VISITS, HISTORY = 20, 3000, 56
 
@@ -28,7 +28,9 @@ def alarms(scores, start):
     return [
         sum(
             scores[day, feature]
-            > limit_of(scores[:day, feature], weekdays[:day], int(weekdays[day]), FEATURES, Rule(floor=0.0))
+            > learn_limit(
+                scores[:day, feature], weekdays[:day], int(weekdays[day]), FEATURES, LimitRule(floor=0.0)
+            )
             for feature in range(FEATURES)
         )
         for day in range(start, len(scores))
@@ -42,32 +44,32 @@ def test_two_hundred_quiet_windows_raise_at_most_one_alarm(seed):
     assert np.count_nonzero(found) <= 1
 
 
-def test_a_share_that_doubles_alarms_at_once():
+def test_a_share_that_doubles_raises_an_alarm_at_once():
     scores = quiet_scores(HISTORY + 8, seed=3, doubled_on=HISTORY + 7)
     assert alarms(scores, HISTORY)[-1] == FEATURES
 
 
-def test_a_young_history_has_no_limit_and_a_short_one_a_high_limit():
+def test_too_short_a_history_has_no_limit_and_a_short_history_has_a_high_limit():
     scores = quiet_scores(70, seed=4)[:, 0]
     weekdays = np.arange(len(scores)) % 7
-    rule = Rule(floor=0.0)
-    assert limit_of(scores[:13], weekdays[:13], 0, FEATURES, rule) is None
-    limits = [limit_of(scores[:n], weekdays[:n], 0, FEATURES, rule) for n in (14, 62)]
+    rule = LimitRule(floor=0.0)
+    assert learn_limit(scores[:13], weekdays[:13], 0, FEATURES, rule) is None
+    limits = [learn_limit(scores[:n], weekdays[:n], 0, FEATURES, rule) for n in (14, 62)]
     assert limits[0] > 1.3 * limits[1]
 
 
 def test_more_features_and_fewer_false_alarms_raise_the_limit():
     scores, weekdays = quiet_scores(60, seed=5)[:, 0], np.arange(53) % 7
-    low = limit_of(scores, weekdays, 2, 1, Rule())
-    assert limit_of(scores, weekdays, 2, 100, Rule()) > low
-    assert limit_of(scores, weekdays, 2, 1, Rule(false_alarms=1e-5)) > low
+    low = learn_limit(scores, weekdays, 2, 1, LimitRule())
+    assert learn_limit(scores, weekdays, 2, 100, LimitRule()) > low
+    assert learn_limit(scores, weekdays, 2, 1, LimitRule(false_alarms=1e-5)) > low
 
 
-def test_alarms_of_the_past_do_not_move_the_limit_far():
+def test_former_alarms_hardly_change_the_limit():
     scores, weekdays = quiet_scores(60, seed=6)[:, 0], np.arange(53) % 7
     broken = scores.copy()
     broken[[10, 20, 30]] = 5.0
-    clean, moved = (limit_of(each, weekdays, 2, 50, Rule()) for each in (scores, broken))
+    clean, moved = (learn_limit(each, weekdays, 2, 50, LimitRule()) for each in (scores, broken))
     assert moved < 3 * clean
 
 
@@ -75,9 +77,9 @@ def test_sundays_are_judged_by_sundays():
     generator = np.random.default_rng(7)
     weekdays = np.arange(56) % 7
     scores = np.where(weekdays == 6, 0.30, 0.05) * generator.uniform(0.95, 1.05, 56)
-    limits = [limit_of(scores, weekdays, weekday, 50, Rule()) for weekday in (2, 6)]
+    limits = [learn_limit(scores, weekdays, weekday, 50, LimitRule()) for weekday in (2, 6)]
     assert limits[0] < 0.30 < limits[1]
 
 
-def test_a_shop_whose_days_are_all_alike_is_not_woken_by_a_trifle():
-    assert limit_of(np.zeros(56), np.arange(56) % 7, 0, 50, Rule()) == Rule().floor
+def test_the_limit_of_a_shop_with_equal_days_is_the_floor():
+    assert learn_limit(np.zeros(56), np.arange(56) % 7, 0, 50, LimitRule()) == LimitRule().floor

@@ -1,3 +1,3 @@
-"""Drift: does what comes in, or what the model makes of it, differ from what it was?"""
+"""Drift: does a day's events, or the champion's quality on them, differ from the days before?"""
 
 from __future__ import annotations

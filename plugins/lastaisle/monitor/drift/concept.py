@@ -1,7 +1,7 @@
-"""Concept drift: the items may be the same as ever, and yet what follows what is not.
+"""Concept drift: the items stay the same, but other items follow them.
 
-It shows in the live hit rate: whether the champion's first 20 items held the next item of sessions that it
-had not learned from.
+Concept drift shows in the live hit rate: the share of next items that are among the champion's first 20. It
+is measured on sessions that the champion has not learned from.
 """
 
 from __future__ import annotations
@@ -12,22 +12,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from river import drift
+
+from models.data.sequences import SessionLog, next_item_examples
+from models.evaluation.ranking import rank_targets
 
 if TYPE_CHECKING:
-    from models.data.sequences import SessionLog
     from models.recommender import Recommender
 
 TOP = 20
-MOST_SESSIONS = 5000
+MAX_SESSIONS = 5000
 ADWIN = "adwin"
 
 
 @dataclass(frozen=True)
 class HitRateDrop:
-    """What ADWIN says of the newest window of a stream.
+    """The verdict of ADWIN on the newest window of a stream.
 
     Attributes:
-        dropped: it cut the stream inside the window, and the hit rate is lower after than before.
+        dropped: True = ADWIN cut the stream inside the window, and the hit rate is lower than before.
         before: mean hit rate of the windows before.
         after: mean hit rate of the newest window.
     """
@@ -38,26 +41,24 @@ class HitRateDrop:
 
     @property
     def drop(self) -> float:
-        """How far it fell; 0 where it rose."""
+        """By how much the hit rate fell; 0 if it rose."""
         return max(0.0, self.before - self.after)
 
 
 def hits(champion: Recommender, log: SessionLog) -> NDArray[np.float32]:
-    """Return the share of each session's next items that were among the first 20, in order of time.
+    """Return each session's share of next items that are among the champion's first 20, in order of time.
 
     Args:
         champion: the version that served these sessions.
-        log: sessions it has not learned from; of more than 5,000 with a next item so many, evenly spread.
+        log: sessions that the champion has not learned from. Only sessions with a next item count. Of more
+            than 5,000 such sessions, 5,000 are taken, evenly spread.
 
     Returns:
         float32 [n_sessions], 0 to 1.
     """
-    from models.data.sequences import next_item_examples
-    from models.evaluation.ranking import rank_targets
-
     log = log.select(log.lengths >= 2)
-    if len(log) > MOST_SESSIONS:
-        log = log.select(np.linspace(0, len(log) - 1, MOST_SESSIONS).astype(np.int64))
+    if len(log) > MAX_SESSIONS:
+        log = log.select(np.linspace(0, len(log) - 1, MAX_SESSIONS).astype(np.int64))
     if not len(log):
         return np.zeros(0, np.float32)
     ranking = rank_targets(champion, next_item_examples(log), TOP)
@@ -71,17 +72,15 @@ def hit_rate_drop(
 ) -> HitRateDrop:
     """Run ADWIN over the hits of all windows, oldest first, and say whether the newest window is a drop.
 
-    ADWIN keeps a window of varying length and cuts its older part off wherever two parts of it differ in
-    their means by more than chance allows, so it needs neither a limit nor a length to compare with.
+    ADWIN keeps a window of varying length. If two parts of the window differ in their means by more than
+    chance allows, ADWIN cuts off the older part. So ADWIN needs no limit and no fixed length.
     Source: Bifet and Gavaldà, Learning from Time-Changing Data with Adaptive Windowing, SDM 2007.
 
     Args:
-        history: the hits of each window before, as of `hits`.
+        history: the hits of each window before, as `hits` returns them.
         newest: the hits of the newest window.
-        false_alarms: the chance of a cut where nothing changed; ADWIN's delta.
+        false_alarms: the chance of a cut if nothing changed; ADWIN's delta.
     """
-    from river import drift
-
     past = [np.asarray(list(window), np.float64) for window in history]
     before = float(np.concatenate(past).mean()) if sum(map(len, past)) else float("nan")
     after = float(newest.mean()) if len(newest) else float("nan")

@@ -1,9 +1,9 @@
-"""Counts of visits by day, feature, segment and bin: all that the scores of distributions need.
+"""Counts of visits by day, feature, segment and bin. The scores of distributions need nothing else.
 
-A visit counts once for each bin that it has, however many of its events do: events of one visit are much
-alike, and would be noise on a day of few visits. Counts add up, so a reference of seven days is a sum, and
-no event is read twice for two comparisons. Bins are therefore fixed: a bin of prices is an eighth of an
-octave wide (9 %), one of dwell times half an octave.
+A visit counts once in each bin, even if several of its events fall into the bin. Events of one visit are
+similar, and on a day of few visits they would be noise. Counts add up: a reference of seven days is a sum,
+and each event is read only once. Therefore bins are fixed. A bin of prices is an eighth of an octave wide
+(9 %), and a bin of dwell times is half an octave wide.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lastaisle.lake.tables import EVENTS
+from lastaisle.lake.workspace import open_workspace
 from lastaisle.sessions.windows import MAX_SESSION_EVENTS
 
 if TYPE_CHECKING:
@@ -24,14 +25,15 @@ if TYPE_CHECKING:
 
     from lastaisle.lake.lake import Lake
 
-#: A shopper who came on one of so many days before is returning; the same for every day that is counted.
+#: A shopper is returning on a day if the shopper came on one of so many days before that day.
 RETURNING_DAYS = 7
-PRICE_BINS, DWELL_BINS, LENGTH_BINS = 8, 2, 4  # an octave
-#: The bin of ordered features for values that are missing: a feed that breaks is a drift too.
+PRICE_BINS, DWELL_BINS, LENGTH_BINS = 8, 2, 4  # bins an octave
+#: The bin for missing values of ordered features. A source that stops sending values is a drift too.
 MISSING = -999
-#: The bin of sessions that are too long for a shopper's.
+#: The bin for sessions that are too long to be a shopper's.
 CRAWLER = 999
-#: Two series with items as bins, that together hold prices: the logarithm times the visits, and the visits.
+#: Two series hold the prices. Their bins are items. LOG_PRICE sums the logarithm of the price over visits,
+#: and PRICED counts these visits.
 LOG_PRICE, PRICED = "log_price", "priced"
 
 _COLUMNS = {
@@ -64,8 +66,8 @@ FROM read LEFT JOIN visits USING (user_id, event_date)
 WHERE read.event_date >= $first
 """
 
-# One crawler looks at more items than a hundred shoppers, and would rule whatever day it comes on. No model
-# learns from it either, so its events count only as one (very long) session.
+# One crawler views more items than a hundred shoppers, and would change all counts of its day. No model
+# learns from crawlers. So the events of a crawler count only as one (very long) session.
 _SHOPPERS = "CREATE TEMP VIEW base AS SELECT * FROM visited WHERE n_events <= {longest}"
 
 _SESSIONS = """
@@ -76,7 +78,7 @@ SELECT day, any_value(device) AS device, any_value(shopper) AS shopper,
 FROM visited GROUP BY day, session_id HAVING count(item_id) > 0
 """
 
-#: Feature to the table, the column of its bins, and which rows have it.
+#: Feature to its table, the column of its bins, and the condition for rows that have the feature.
 _SEGMENTED = {
     "event_type": ("base", "event_type", "true"),
     "country": ("base", "country", "true"),
@@ -126,11 +128,11 @@ GROUP BY day
 
 @dataclass(frozen=True)
 class Series:
-    """How many visits had each bin of one feature in one segment on each day.
+    """The visits of each day in each bin of one feature in one segment.
 
     Attributes:
-        bins: object [n_bins], texts.
-        counts: float64 [n_days, n_bins].
+        bins: names of the bins, object [n_bins].
+        counts: number of visits, float64 [n_days, n_bins].
     """
 
     bins: NDArray[np.object_]
@@ -142,23 +144,26 @@ class Counts:
     """The counts of some days.
 
     Attributes:
-        days: every day from the first to the last, also those without events.
-        series: (feature, segment) to its counts.
+        days: every day from the first to the last, also days without events.
+        series: (feature, segment) to the counts of the series.
     """
 
     days: tuple[date, ...]
     series: Mapping[tuple[str, str], Series]
 
     def row(self, day: date) -> int:
-        """Return the row of a day; -1 if it was not counted."""
+        """Return the row of a day; -1 if the day was not counted."""
         row = (day - self.days[0]).days
         return row if 0 <= row < len(self.days) else -1
 
     @property
     def totals(self) -> NDArray[np.float64]:
-        """Visits of each day that looked at an item, float64 [n_days]."""
-        found = self.series.get(("session_length", "all"))
-        return np.zeros(len(self.days)) if found is None else found.counts.sum(axis=1)
+        """Number of visits of each day that viewed an item, float64 [n_days]."""
+        lengths = self.series.get(("session_length", "all"))
+        if lengths is None:
+            return np.zeros(len(self.days))
+        totals: NDArray[np.float64] = lengths.counts.sum(axis=1)
+        return totals
 
 
 def count_events(lake: Lake, first: date, last: date) -> Counts:
@@ -167,12 +172,10 @@ def count_events(lake: Lake, first: date, last: date) -> Counts:
     Raises:
         NotEnoughDataError: there is no such table.
     """
-    from lastaisle.lake.workspace import open_workspace
-
     dataset = lake.require(EVENTS)
-    there = set(dataset.schema.names)
+    present = set(dataset.schema.names)
     columns = ", ".join(
-        name if name in there else f"NULL::{kind} AS {name}" for name, kind in _COLUMNS.items()
+        name if name in present else f"NULL::{kind} AS {name}" for name, kind in _COLUMNS.items()
     )
     widths = {"price_bins": PRICE_BINS, "dwell_bins": DWELL_BINS, "missing": MISSING}
     parts = [
@@ -182,7 +185,7 @@ def count_events(lake: Lake, first: date, last: date) -> Counts:
     with open_workspace() as connection:
         connection.register(EVENTS, dataset)
         since = first - timedelta(days=RETURNING_DAYS)
-        # As literals: a table macro or a view cannot hold parameters.
+        # The days are literals, since a view cannot hold parameters.
         connection.execute(
             f"CREATE TEMP VIEW read AS SELECT {columns} FROM events "
             f"WHERE event_date BETWEEN DATE '{since}' AND DATE '{last}'"
@@ -192,16 +195,16 @@ def count_events(lake: Lake, first: date, last: date) -> Counts:
         lengths = {"longest": MAX_SESSION_EVENTS, "crawler": CRAWLER, "length_bins": LENGTH_BINS}
         connection.execute(_SESSIONS.format(**lengths))
         rows = connection.sql(" UNION ALL ".join([*parts, _OTHERS])).to_arrow_table()
-    return arranged(rows, first, last)
+    return _to_counts(rows, first, last)
 
 
-def arranged(rows: pa.Table, first: date, last: date) -> Counts:
-    """Arrange rows of day, feature, segment, bin and n as one matrix a series."""
+def _to_counts(rows: pa.Table, first: date, last: date) -> Counts:
+    """Turn rows of day, feature, segment, bin and n into one matrix for each series."""
     days = tuple(first + timedelta(days=number) for number in range((last - first).days + 1))
     columns: dict[str, Any] = {
         name: np.array(rows[name].to_pylist(), dtype=object) for name in ("feature", "segment", "bin")
     }
-    at = np.array([(day - first).days for day in rows["day"].to_pylist()], dtype=np.int64)
+    day_of = np.array([(day - first).days for day in rows["day"].to_pylist()], dtype=np.int64)
     n = rows["n"].to_numpy().astype(np.float64)
     keys = np.array(
         [
@@ -211,14 +214,13 @@ def arranged(rows: pa.Table, first: date, last: date) -> Counts:
         dtype=object,
     )
     series: dict[tuple[str, str], Series] = {}
-    names, of = np.unique(keys.astype(str), return_inverse=True)
-    order = np.argsort(of, kind="stable")
-    for name, mine in zip(
-        names, np.split(order, np.searchsorted(of[order], np.arange(1, len(names)))), strict=False
-    ):
-        bins, position = np.unique(columns["bin"][mine].astype(str), return_inverse=True)
+    names, series_of = np.unique(keys.astype(str), return_inverse=True)
+    order = np.argsort(series_of, kind="stable")
+    borders = np.searchsorted(series_of[order], np.arange(1, len(names)))
+    for name, own in zip(names, np.split(order, borders), strict=False):
+        bins, bin_of = np.unique(columns["bin"][own].astype(str), return_inverse=True)
         counts = np.zeros((len(days), len(bins)))
-        np.add.at(counts, (at[mine], position), n[mine])
+        np.add.at(counts, (day_of[own], bin_of), n[own])
         feature, _, segment = str(name).partition("\n")
         series[feature, segment] = Series(bins.astype(object), counts)
     return Counts(days, series)

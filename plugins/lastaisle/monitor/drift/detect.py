@@ -1,11 +1,10 @@
-"""Look at one day: measure it, judge it by its history, say what drifted, and whether to train for it."""
+"""Detect drift on one day: score the day, judge the scores by history, and decide about a full training."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,195 +15,188 @@ from lastaisle.lake.tables import EVENTS
 from lastaisle.lake.workspace import open_tables
 from lastaisle.monitor.drift.concept import ADWIN, hit_rate_drop, hits
 from lastaisle.monitor.drift.counts import RETURNING_DAYS, Counts, count_events
-from lastaisle.monitor.drift.history import History, keep, ordered, stored
+from lastaisle.monitor.drift.history import History, sort_findings, store_report, stored_report
 from lastaisle.monitor.drift.measure import (
     LEAST_REFERENCE_DAYS,
     LEAST_VISITS,
     REFERENCE_DAYS,
     Score,
-    compared,
+    comparable_series,
     price_changes,
-    scores,
+    score_day,
 )
 from lastaisle.monitor.drift.report import DriftReport, Finding
-from lastaisle.monitor.drift.thresholds import Rule
+from lastaisle.monitor.drift.sentences import describe_change, describe_price_level, describe_weekday
+from lastaisle.monitor.drift.thresholds import LimitRule
 from lastaisle.monitor.drift.versions import version_scores
-from lastaisle.monitor.drift.words import describe, describe_price_level, describe_weekday
 from lastaisle.sessions.windows import evaluation_sessions
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
+    from lastaisle.monitor.drift.serving import ServingVersions
     from lastaisle.settings import Settings
-    from models.recommender import Recommender
 
-_LEARNED_BACK = "measured later, for the limits of the days after it"
+_ONLY_HISTORY = "The day was measured later, only for the limits of later days."
 HIT_STREAM_DAYS = 28
 
 
-@dataclass(frozen=True)
-class Versions:
-    """The versions whose predictions are looked at.
-
-    Attributes:
-        champion: the version that serves.
-        champion_model: its model.
-        previous: the version before it; None where there was none.
-        previous_model: its model.
-    """
-
-    champion: str
-    champion_model: Recommender
-    previous: str | None = None
-    previous_model: Recommender | None = None
-
-    @property
-    def pair(self) -> str | None:
-        """Name both."""
-        return None if self.previous is None else f"{self.previous}→{self.champion}"
+def limit_rule(settings: Settings) -> LimitRule:
+    """Return the rule for limits of an installation."""
+    return LimitRule(false_alarms=settings.drift.false_alarms, history=settings.drift.history_days)
 
 
-def rule_of(settings: Settings) -> Rule:
-    """Return how limits are learned, as the settings say."""
-    return Rule(false_alarms=settings.drift.false_alarms, history=settings.drift.history_days)
+def detect(lake: Lake, settings: Settings, day: date, versions: ServingVersions | None = None) -> DriftReport:
+    """Detect the drift of a day, and store the report in the table `drift`.
 
-
-def detect(lake: Lake, settings: Settings, day: date, versions: Versions | None = None) -> DriftReport:
-    """Say what drifted on a day, and keep it in the table `drift`.
-
-    Days before it that the table lacks are measured too, so that there are limits from the first time on.
-    Asked again with the same events and versions it returns what it found then.
+    Days before that the table lacks are scored too, so that the first call has limits already. A second call
+    with the same events and versions returns the stored report.
 
     Args:
-        lake: where `events` is.
-        settings: say how limits are learned, and how long a started training rests.
+        lake: the lake with the table `events`.
+        settings: how limits are learned, and how long no alarm starts another training.
         day: the day (UTC), which should be over.
-        versions: champion and previous; without them only the events are looked at.
+        versions: champion and previous version; None = compare only the events.
 
     Raises:
-        NotEnoughDataError: the day has too few events, or too few days before it have any.
+        NotEnoughDataError: the day has too few events, or too few days before it have events.
     """
-    rule = rule_of(settings)
-    contents = _contents(lake, day, versions)
-    found = stored(lake, day, contents)
-    if found is not None:
-        return found
-    counts = _count(lake, day, rule)
+    rule = limit_rule(settings)
+    contents = _contents_digest(lake, day, versions)
+    known = stored_report(lake, day, contents)
+    if known is not None:
+        return known
+    counts = _count_with_history(lake, day, rule)
     history = History.read(lake, day, rule.history)
-    measured = scores(counts, day)
-    if not measured:
+    day_scores = score_day(counts, day)
+    if not day_scores:
         before = int(np.count_nonzero(counts.totals[-1 - REFERENCE_DAYS : -1]))
         raise NotEnoughDataError(
             f"{day} cannot be compared: it has {int(counts.totals[-1]):,} visits ({LEAST_VISITS} needed), "
             f"and {before} of the {REFERENCE_DAYS} days before have any ({LEAST_REFERENCE_DAYS} needed)"
         )
-    findings, stream = _of_versions(lake, day, versions, history, rule) if versions else ([], [])
-    family = len(measured) + len(findings)
-    judged = [history.judge(score, family, rule) for score in measured]
-    judged += [history.judge(each, family, rule) if isinstance(each, Score) else each for each in findings]
-    report = _report(day, _said(judged, counts, day), history, settings.drift.cooldown_hours)
+    about_versions, day_hits = _compare_versions(lake, day, versions, history, rule) if versions else ([], [])
+    family = len(day_scores) + len(about_versions)
+    findings = [
+        history.judge(each, family, rule) if isinstance(each, Score) else each
+        for each in (*day_scores, *about_versions)
+    ]
+    findings = _describe_alarms(findings, counts, day)
+    report = _decide_training(day, findings, history, settings.drift.cooldown_hours)
     if versions is not None:
         report = dataclasses.replace(report, model_version=versions.champion)
-    keep(lake, report, contents, versions=versions.pair if versions else None, hits=stream)
+    store_report(lake, report, contents, versions=versions.pair if versions else None, hits=day_hits)
     return report
 
 
-def _count(lake: Lake, day: date, rule: Rule) -> Counts:
-    """Count the events that the day's comparison needs, and keep the scores of former days that lack them."""
-    known, there = History.read(lake, day, rule.history).days, _days_of(lake)
-    former = [day - timedelta(days=number) for number in range(rule.history, 0, -1)]
-    missing = [each for each in former if each not in known and each in there and _has_reference(each, there)]
+def _count_with_history(lake: Lake, day: date, rule: LimitRule) -> Counts:
+    """Count the events for the day's comparison, and store the scores of days before that lack them."""
+    scored, with_events = History.read(lake, day, rule.history).days, _days_with_events(lake)
+    missing = [
+        each
+        for each in (day - timedelta(days=number) for number in range(rule.history, 0, -1))
+        if each not in scored and each in with_events and _has_reference(each, with_events)
+    ]
     start = min([day, *missing]) - timedelta(days=2 * REFERENCE_DAYS - 1)
     counts = count_events(lake, start, day)
     for each in missing:
-        measured = scores(counts, each)
-        if measured:
-            findings = [
-                Finding(limit=None, alarmed=False, change="", **dataclasses.asdict(score))
-                for score in measured
-            ]
-            keep(lake, DriftReport(each, tuple(findings), False, _LEARNED_BACK), _contents(lake, each, None))
+        findings = tuple(
+            Finding(limit=None, alarmed=False, change="", **dataclasses.asdict(score))
+            for score in score_day(counts, each)
+        )
+        if findings:
+            report = DriftReport(each, findings, False, _ONLY_HISTORY)
+            store_report(lake, report, _contents_digest(lake, each, None))
     return counts
 
 
-def _days_of(lake: Lake) -> set[date]:
+def _days_with_events(lake: Lake) -> set[date]:
     """Return the days that have events."""
     table = lake.table(EVENTS)
     partitions = table.partitions() if table else []
     return {date.fromisoformat(str(partition["event_date"])) for partition in partitions}
 
 
-def _has_reference(day: date, there: set[date]) -> bool:
+def _has_reference(day: date, with_events: set[date]) -> bool:
     before = (day - timedelta(days=number) for number in range(1, REFERENCE_DAYS + 1))
-    return sum(each in there for each in before) >= LEAST_REFERENCE_DAYS
+    return sum(each in with_events for each in before) >= LEAST_REFERENCE_DAYS
 
 
-def _report(day: date, findings: Sequence[Finding], history: History, cooldown_hours: float) -> DriftReport:
+def _decide_training(
+    day: date, findings: Sequence[Finding], history: History, cooldown_hours: float
+) -> DriftReport:
     """Decide whether the day's alarms start a full training."""
-    listed = ordered(findings)
-    if not any(each.alarmed for each in listed):
-        return DriftReport(day, listed, False, "nothing drifted")
+    sorted_findings = sort_findings(findings)
+    if not any(each.alarmed for each in sorted_findings):
+        return DriftReport(day, sorted_findings, False, "nothing drifted")
     last = history.retrained_within(cooldown_hours)
     if last is not None:
         reason = (
             f"No training is started: drift on {last} started one, and {cooldown_hours:g} hours have to pass."
         )
-        return DriftReport(day, listed, False, reason)
-    return DriftReport(day, listed, True, "A full training is started.")
+        return DriftReport(day, sorted_findings, False, reason)
+    return DriftReport(day, sorted_findings, True, "A full training is started.")
 
 
-def _said(judged: Sequence[Finding], counts: Counts, day: date) -> list[Finding]:
-    """Say of each alarm what changed."""
-    sides, levels = dict(compared(counts, day)), price_changes(counts, day)
-    found = []
-    for each in judged:
+def _describe_alarms(findings: Sequence[Finding], counts: Counts, day: date) -> list[Finding]:
+    """Return the findings, each alarm with a description of its change."""
+    series, prices = dict(comparable_series(counts, day)), price_changes(counts, day)
+    described = []
+    for each in findings:
         change = each.change
         if each.alarmed and not change:
             change = _ABOUT_VERSIONS.get(each.feature, "")
-            side = sides.get(_COUNTED_AS.get(each.feature, (each.feature, each.segment)))
+            compared = series.get(_COUNTED_AS.get(each.feature, (each.feature, each.segment)))
             if each.feature == "price_level":
-                change = describe_price_level(each.segment, levels[each.segment][0])
+                change = describe_price_level(each.segment, prices[each.segment][0])
             elif each.feature == "weekday":
                 change = describe_weekday(counts.totals)
-            elif side is not None:
-                change = describe(each.feature, each.segment, *side)
-        found.append(dataclasses.replace(each, change=change))
-    return found
+            elif compared is not None:
+                change = describe_change(each.feature, each.segment, *compared)
+        described.append(dataclasses.replace(each, change=change))
+    return described
 
 
-#: Features that are read from the counts of another.
+#: Features that have no counts of their own, and the series that has their counts.
 _COUNTED_AS = {"new_items": ("items", "all"), "category_share": ("category", "all")}
 _ABOUT_VERSIONS = {
     "embeddings": "the items' nearest neighbours changed from the previous version to the champion",
     "predictions": "the first 20 items changed from the previous version to the champion",
-    "recommended_popularity": "the champion recommends items of another popularity than the version before",
+    "recommended_popularity": (
+        "the champion recommends more popular or less popular items than the previous version"
+    ),
 }
 
 
-def _of_versions(
-    lake: Lake, day: date, versions: Versions, history: History, rule: Rule
+def _compare_versions(
+    lake: Lake, day: date, versions: ServingVersions, history: History, rule: LimitRule
 ) -> tuple[list[Score | Finding], list[float]]:
-    """Score versions that were not compared before, and judge the hits of the day's sessions."""
+    """Score a pair of versions that was not compared before, and judge the hits of the day's sessions.
+
+    Returns:
+        scores and findings, and the hits of the day's sessions.
+    """
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     log = evaluation_sessions(lake, start, start + timedelta(days=1), None).log
-    found: list[Score | Finding] = []
-    if versions.previous_model is not None and versions.pair and not history.has_versions(versions.pair):
-        found += version_scores(versions.previous_model, versions.champion_model, log)
-    stream = hits(versions.champion_model, log)
+    compared: list[Score | Finding] = []
+    if versions.previous_model is not None and versions.pair and not history.has_compared(versions.pair):
+        compared += version_scores(versions.previous_model, versions.champion_model, log)
+    day_hits = hits(versions.champion_model, log)
     past = history.hits()[-HIT_STREAM_DAYS:]
-    if len(stream):
-        drop = hit_rate_drop(past, stream, rule.false_alarms)
+    if len(day_hits):
+        drop = hit_rate_drop(past, day_hits, rule.false_alarms)
+        score = 0.0 if np.isnan(drop.drop) else drop.drop  # NaN on the first day
+        sizes = (len(day_hits), sum(map(len, past)))
         change = f"the champion's hit_rate@20 fell from {drop.before:.3f} to {drop.after:.3f}"
-        score = drop.drop if drop.drop == drop.drop else 0.0  # NaN on the first day
-        sizes = (len(stream), sum(map(len, past)))
-        said = change if drop.dropped else ""
-        found.append(Finding("hit_rate", "all", ADWIN, score, None, None, drop.dropped, said, *sizes))
-    return found, stream.tolist()
+        change = change if drop.dropped else ""
+        compared.append(Finding("hit_rate", "all", ADWIN, score, None, None, drop.dropped, change, *sizes))
+    return compared, day_hits.tolist()
 
 
-def _contents(lake: Lake, day: date, versions: Versions | None) -> str:
-    """Return a digest of what a day's scores depend on: the batches in reach with their rows, and versions.
+def _contents_digest(lake: Lake, day: date, versions: ServingVersions | None) -> str:
+    """Return a digest of all that a day's scores depend on: the batches with their rows, and the versions.
 
-    Events that come late, or are erased, make another one; compaction does not.
+    The batches are those with events in the days that the scores read. Late events and erased events change
+    the digest; compaction does not.
     """
     events = lake.require(EVENTS)
     reach = {"first": day - timedelta(days=REFERENCE_DAYS + RETURNING_DAYS), "last": day}

@@ -1,4 +1,4 @@
-"""The table `drift`: one row a day, feature and segment, from which the limits of later days are learned."""
+"""The table `drift`: one row a day, feature and segment. The limits of later days are learned from it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from lastaisle.lake.tables import DRIFT, DRIFT_SCHEMA
 from lastaisle.monitor.drift.measure import CHANGE, Score
 from lastaisle.monitor.drift.report import DriftReport, Finding
-from lastaisle.monitor.drift.thresholds import Rule, limit_of
+from lastaisle.monitor.drift.thresholds import LimitRule, learn_limit
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
@@ -21,11 +23,11 @@ Row = Mapping[str, Any]
 
 
 class History:
-    """The rows of days before, as they were measured last.
+    """The rows of the days before; of each day, feature and segment the newest measurement.
 
     Args:
-        rows: of the table `drift`, up to and with the day that is judged.
-        day: that day: its own scores, of an earlier measurement, are no history of it.
+        rows: rows of the table `drift` up to the judged day, and of that day.
+        day: the judged day. Its own scores of an earlier measurement do not belong to its history.
     """
 
     def __init__(self, rows: Iterable[Row], day: date) -> None:
@@ -44,55 +46,63 @@ class History:
 
     @classmethod
     def read(cls, lake: Lake, day: date, days: int) -> History:
-        """Read so many days before a day."""
-        import pyarrow.compute as pc
-
+        """Read the history of a day: this number of days before the day."""
         if lake.version(DRIFT) is None:
             return cls([], day)
         reach = (pc.field("day") <= day) & (pc.field("day") >= day - timedelta(days=days))
         return cls(lake.scan(DRIFT, where=reach).to_pylist(), day)
 
-    def judge(self, score: Score, family: int, rule: Rule) -> Finding:
-        """Put a score beside the limit that its history gives."""
+    def judge(self, score: Score, family: int, rule: LimitRule) -> Finding:
+        """Compare a score with the limit that is learned from its history.
+
+        Args:
+            score: a score of the judged day.
+            family: number of series that are judged together.
+            rule: how limits are learned.
+        """
         rows = self._series.get((score.feature, score.segment, score.measure), [])
         past = np.array([row["score"] for row in rows], np.float64)
         weekdays = np.array([row["day"].weekday() for row in rows], np.int64)
         if score.measure == CHANGE:
             rule = dataclasses.replace(rule, floor=rule.price_floor)
-        limit = limit_of(past, weekdays, self.day.weekday(), family, rule)
+        limit = learn_limit(past, weekdays, self.day.weekday(), family, rule)
         alarmed = limit is not None and score.score > limit
         return Finding(limit=limit, alarmed=alarmed, change="", **dataclasses.asdict(score))
 
     def retrained_within(self, hours: float) -> date | None:
-        """Return a day less than so many hours away that started a training, or None."""
+        """Return the newest day that started a training, less than `hours` before or after; None = no day."""
         near = [day for day in self._retrained if abs((self.day - day).days) * 24 < hours]
         return max(near, default=None)
 
     def hits(self) -> list[Sequence[float]]:
-        """Return the hits of each day's sessions, oldest first, where a champion served."""
+        """Return the hits of each day's sessions, oldest first; days without a champion are left out."""
         return [row["hits"] for row in self.rows if row["feature"] == "hit_rate" and row["hits"]]
 
-    def has_versions(self, versions: str) -> bool:
-        """Tell whether this pair of versions was compared on an earlier day."""
-        return any(row["feature"] == "predictions" and row["model_version"] == versions for row in self.rows)
+    def has_compared(self, pair: str) -> bool:
+        """Return whether this pair of versions was compared on an earlier day."""
+        return any(row["feature"] == "predictions" and row["model_version"] == pair for row in self.rows)
 
 
-def stored(lake: Lake, day: date, contents: str) -> DriftReport | None:
-    """Return what was found on this day, on just these events and versions; None if nothing was yet."""
-    import pyarrow.compute as pc
+def stored_report(lake: Lake, day: date, contents: str) -> DriftReport | None:
+    """Return the stored report of a day on exactly these contents; None if there is none.
 
-    if not lake.has(DRIFT, key_of(day, contents)):
+    Args:
+        lake: the lake with the table `drift`.
+        day: the day.
+        contents: digest of the events and versions; see `lastaisle.monitor.drift.detect`.
+    """
+    if not lake.has(DRIFT, _transaction_key(day, contents)):
         return None
     rows = lake.scan(DRIFT, where=(pc.field("day") == day) & (pc.field("contents") == contents)).to_pylist()
     names = [field.name for field in dataclasses.fields(Finding)]
     findings = [Finding(**{name: row[name] for name in names}) for row in rows]
     retrain, reason = any(row["retrain"] for row in rows), next((row["reason"] for row in rows), "")
     version = next((row["model_version"] for row in rows if row["feature"] == "hit_rate"), None)
-    return DriftReport(day, ordered(findings), retrain, reason, version)
+    return DriftReport(day, sort_findings(findings), retrain, reason, version)
 
 
-def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Put the alarming findings first, then by name."""
+def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return the findings with alarms first, and the others by name."""
     return tuple(
         sorted(
             findings,
@@ -101,12 +111,7 @@ def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     )
 
 
-def key_of(day: date, contents: str) -> str:
-    """Name the append of a day's rows: measured again on the same events, it writes nothing."""
-    return f"drift/{day.isoformat()}/{contents}"
-
-
-def keep(
+def store_report(
     lake: Lake,
     report: DriftReport,
     contents: str,
@@ -114,17 +119,23 @@ def keep(
     versions: str | None = None,
     hits: Sequence[float] = (),
 ) -> bool:
-    """Append a day's rows, exactly once by its day and contents; False if they were there."""
-    import pyarrow as pa
+    """Append a day's rows exactly once for its day and contents; return False if the table had them.
 
+    Args:
+        lake: the lake with the table `drift`.
+        report: the report to store.
+        contents: digest of the events and versions.
+        versions: the pair of compared versions.
+        hits: the hits of the day's sessions.
+    """
+    start = datetime(report.day.year, report.day.month, report.day.day, tzinfo=UTC)
     now = datetime.now(UTC)
     rows = [
         {
             **dataclasses.asdict(each),
             "day": report.day,
-            "window_start": datetime(report.day.year, report.day.month, report.day.day, tzinfo=UTC),
-            "window_end": datetime(report.day.year, report.day.month, report.day.day, tzinfo=UTC)
-            + timedelta(days=1),
+            "window_start": start,
+            "window_end": start + timedelta(days=1),
             "retrain": report.retrain,
             "reason": report.reason,
             "model_version": report.model_version if each.feature == "hit_rate" else versions,
@@ -134,6 +145,10 @@ def keep(
         }
         for each in report.findings
     ]
-    return lake.append(
-        DRIFT, pa.Table.from_pylist(rows, schema=DRIFT_SCHEMA), key=key_of(report.day, contents)
-    )
+    table = pa.Table.from_pylist(rows, schema=DRIFT_SCHEMA)
+    return lake.append(DRIFT, table, key=_transaction_key(report.day, contents))
+
+
+def _transaction_key(day: date, contents: str) -> str:
+    """Return the key of the append: a second measurement of the same contents writes nothing."""
+    return f"drift/{day.isoformat()}/{contents}"

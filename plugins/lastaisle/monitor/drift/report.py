@@ -1,16 +1,15 @@
-"""What drifted, as numbers, as sentences and as a chart."""
+"""The report of a day's drift: numbers, and sentences for people."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from pathlib import Path
+from datetime import date
 from typing import Any
 
-_MEASURES = {
+#: Measure to the name that people read.
+MEASURE_NAMES = {
     "psi": "PSI",
     "jensen_shannon": "Jensen-Shannon",
     "share": "share",
@@ -18,8 +17,7 @@ _MEASURES = {
     "churn": "churn",
     "adwin": "drop",
 }
-MOST_WORDS = 5
-MOST_CHARTS = 8
+MAX_ALARMS_IN_SUMMARY = 5
 
 
 @dataclass(frozen=True)
@@ -27,16 +25,16 @@ class Finding:
     """One row of the table `drift`: one feature in one segment on one day.
 
     Attributes:
-        feature: what was compared: price, new_items, predictions, hit_rate, …
-        segment: of which events: all, device=mobile, shopper=returning, category=shoes.
-        measure: what the score is; see `lastaisle.monitor.drift.measure.Score`.
-        score: how far it lies from its reference.
+        feature: the feature that was compared: price, new_items, predictions, hit_rate, …
+        segment: the events that were compared: all, device=mobile, shopper=returning, category=shoes.
+        measure: the kind of score; see `lastaisle.monitor.drift.measure.Score`.
+        score: the distance from the reference.
         divergence: Jensen-Shannon in bits, beside a psi.
-        limit: the highest score that is no alarm; None while its history is too short, and for adwin.
-        alarmed: whether it is an alarm.
-        change: what changed most, in words; empty where nothing is alarmed.
-        visits: how many the window has (versions: items or prefixes; hit_rate: sessions).
-        reference_visits: how many the reference has.
+        limit: the highest score that is no alarm; None while the history is too short, and for adwin.
+        alarmed: whether the score is an alarm.
+        change: the largest change, in words; empty without an alarm.
+        visits: number of visits in the window (versions: items or prefixes; hit_rate: sessions).
+        reference_visits: number of visits in the reference.
     """
 
     feature: str
@@ -51,28 +49,29 @@ class Finding:
     reference_visits: int
 
     @property
-    def words(self) -> str:
-        """Say it: prices of category shoes rose by 31 %: PSI 0.34, limit 0.12."""
+    def sentence(self) -> str:
+        """The change with its numbers: prices of category shoes rose by 31 %: PSI 0.34, limit 0.12."""
         limit = "" if self.limit is None else f", limit {self.limit:.3g}"
-        what = self.change or f"{self.feature} of {self.segment}"
-        return f"{what}: {_MEASURES[self.measure]} {self.score:.3g}{limit}"
+        change = self.change or f"{self.feature} of {self.segment}"
+        return f"{change}: {MEASURE_NAMES[self.measure]} {self.score:.3g}{limit}"
 
     @property
     def excess(self) -> float:
-        """How many times its limit the score is; 0 without a limit."""
+        """The score divided by its limit; without a limit 1 for an alarm, and 0 otherwise."""
         return self.score / self.limit if self.limit else float(self.alarmed)
 
 
 @dataclass(frozen=True)
 class DriftReport:
-    """What was found on one day.
+    """The drift of one day.
 
     Attributes:
         day: the day (UTC).
-        findings: every feature and segment, the alarming ones first.
-        retrain: whether this day starts a full training: it is alarmed, and none was started shortly before.
-        reason: why it starts one, or why not.
-        model_version: champion whose predictions were looked at; None without.
+        findings: every feature and segment, alarms first.
+        retrain: whether this day starts a full training: it has an alarm, and no training was started shortly
+            before.
+        reason: why the day starts a training, or why it starts none.
+        model_version: champion whose predictions were compared; None if no version was compared.
     """
 
     day: date
@@ -83,25 +82,25 @@ class DriftReport:
 
     @property
     def alarms(self) -> tuple[Finding, ...]:
-        """What is above its limit, the farthest first."""
+        """The findings with an alarm, the farthest above their limits first."""
         return tuple(sorted((each for each in self.findings if each.alarmed), key=lambda each: -each.excess))
 
     @property
-    def words(self) -> str:
-        """Say in a few sentences what drifted; of many alarms the farthest above their limits."""
+    def summary(self) -> str:
+        """A few sentences about the drift; of many alarms the five farthest above their limits."""
         alarms = self.alarms
         if not alarms:
-            learning = sum(each.limit is None for each in self.findings)
-            still = f" ({learning} still without a limit)" if learning else ""
-            return f"{self.day}: nothing drifted in {len(self.findings)} comparisons{still}."
-        said = "; ".join(each.words for each in alarms[:MOST_WORDS])
-        more = f"; and {len(alarms) - MOST_WORDS} more" if len(alarms) > MOST_WORDS else ""
-        return f"{self.day}: {said}{more}. {self.reason}"
+            without_limit = sum(each.limit is None for each in self.findings)
+            note = f" ({without_limit} still without a limit)" if without_limit else ""
+            return f"{self.day}: nothing drifted in {len(self.findings)} comparisons{note}."
+        first = "; ".join(each.sentence for each in alarms[:MAX_ALARMS_IN_SUMMARY])
+        more = len(alarms) - MAX_ALARMS_IN_SUMMARY
+        return f"{self.day}: {first}{f'; and {more} more' if more > 0 else ''}. {self.reason}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as plain values, the words beside the numbers."""
+        """Return the report as JSON-serialisable values; `words` has the sentences."""
         findings = [
-            {**dataclasses.asdict(each), "words": each.words} if each.alarmed else dataclasses.asdict(each)
+            dataclasses.asdict(each) | ({"words": each.sentence} if each.alarmed else {})
             for each in self.findings
         ]
         return {
@@ -110,7 +109,7 @@ class DriftReport:
             "compared": len(self.findings),
             "retrain": self.retrain,
             "reason": self.reason,
-            "words": self.words,
+            "words": self.summary,
             "model_version": self.model_version,
             "findings": findings,
         }
@@ -118,45 +117,3 @@ class DriftReport:
     def to_json(self) -> str:
         """Write as JSON."""
         return json.dumps(self.to_dict(), indent=2)
-
-
-def draw(rows: Sequence[Mapping[str, Any]], file: Path, day: date | None = None) -> None:
-    """Draw scores against their limits over time, up to eight series, those farthest above them first.
-
-    Args:
-        rows: of the table `drift`.
-        file: PNG file to write; its folder is made.
-        day: the day whose highest scores choose the series; default the newest.
-    """
-    from matplotlib.figure import Figure
-
-    series: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for row in sorted(rows, key=lambda row: row["day"]):
-        series.setdefault((row["feature"], row["segment"]), []).append(row)
-    asked = day or max((row["day"] for row in rows), default=date.min)
-
-    def rank(key: tuple[str, str]) -> float:
-        mine = [row for row in series[key] if row["day"] == asked]
-        return -(mine[0]["score"] / (mine[0]["limit"] or 1e9)) if mine else 0.0
-
-    chosen = sorted(series, key=rank)[:MOST_CHARTS]
-    count = max(1, -(-len(chosen) // 2))
-    figure = Figure(figsize=(11, 2.2 * count + 0.5), dpi=90, layout="constrained")
-    charts = figure.subplots(count, 2, sharex=True, squeeze=False).ravel()
-    for axes, key in zip(charts, chosen, strict=False):
-        _draw_series(axes, key, series[key])
-    figure.suptitle("Drift: scores (line), limits (dashed), alarms (dots)")
-    figure.autofmt_xdate()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file)
-
-
-def _draw_series(axes: Any, key: tuple[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
-    days: list[date | datetime] = [row["day"] for row in rows]
-    limits = [float("nan") if row["limit"] is None else row["limit"] for row in rows]
-    alarms = [row for row in rows if row["alarmed"]]
-    axes.plot(days, [row["score"] for row in rows], color="#1b6ca8")
-    axes.plot(days, limits, color="#9a9a9a", linestyle="--")
-    axes.plot([row["day"] for row in alarms], [row["score"] for row in alarms], "o", color="#c0392b")
-    axes.set(title=f"{key[0]}, {key[1]}", ylabel=_MEASURES[rows[0]["measure"]], ylim=(0, None))
-    axes.grid(alpha=0.3)

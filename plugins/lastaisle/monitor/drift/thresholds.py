@@ -1,14 +1,15 @@
-"""Limits learned from history: what scores did days have on which nothing was wrong?
+"""Limits that are learned from history: the scores of former days show how much quiet days vary.
 
-A psi without a change is about χ², whose cube root is about normal (Wilson and Hilferty, 1931). So of the
-cube roots of a series' former scores median and spread are taken, and the limit is the upper end of a
-prediction interval for one score more. The spread is Qn (Rousseeuw and Croux, Alternatives to the Median
-Absolute Deviation, JASA 1993). Both stand up to half of the history being alarms: breaks need not be removed
-from it, and what has become usual stops alarming by itself; and Qn wastes less of a short history than the
-median absolute deviation, which needs limits a third higher for the same rate of false alarms.
+If nothing changed, a psi is about χ², and the cube root of χ² is about normal (Wilson and Hilferty, 1931). So
+a limit is learned from the cube roots of a series' former scores: from their median and their spread. The
+limit is the upper end of a prediction interval for one more score. The spread is Qn (Rousseeuw and Croux,
+Alternatives to the Median Absolute Deviation, JASA 1993). Median and Qn stay right while less than half of
+the history are alarms. Therefore days with a break stay in the history, and a change that has become usual
+stops alarming by itself. Qn makes more of a short history than the median absolute deviation does: with that
+deviation, limits would have to be a third higher for the same rate of false alarms.
 
-The rate of false alarms is that of a window, all of its series together (Bonferroni). At 0.001, 50 quiet
-windows pass without an alarm in 95 of 100 cases.
+The rate of false alarms is the rate of a window with all its series (Bonferroni). At a rate of 0.001, 50
+quiet windows pass without an alarm in 95 of 100 cases.
 """
 
 from __future__ import annotations
@@ -18,28 +19,29 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 Floats = NDArray[np.float64]
-QN_TO_SIGMA = 2.2219  # of normal values
-QN_EFFICIENCY = (
-    0.5  # of the deviation's, by which n counts; of normal values 0.82, but the tails of psi are heavier
-)
-MEDIAN_VARIANCE = np.pi / 2  # of a median of normal values, where that of their mean is 1
-LEAST_OF_WEEKDAY = 6
-WORTH_WEEKDAYS = 0.8
+QN_TO_SIGMA = 2.2219  # for normal values
+# Qn of n values is as precise as the standard deviation of this share of them. For normal values the share is
+# 0.82, but psi has heavier tails.
+QN_EFFICIENCY = 0.5
+MEDIAN_VARIANCE = np.pi / 2  # variance of the median of normal values, if the variance of their mean is 1
+MIN_SCORES_A_WEEKDAY = 6
+MAX_WEEKDAY_SPREAD = 0.8  # of the spread around the median of all days
 
 
 @dataclass(frozen=True)
-class Rule:
+class LimitRule:
     """How limits are learned.
 
     Attributes:
         false_alarms: the chance of any alarm on a window in which nothing changed.
-        history: how many windows before are looked at, at most.
+        history: the number of windows before that count, at most.
         least_history: a series with fewer former scores has no limit yet, and raises no alarm.
-        floor: no limit is below it: a shop whose days are all alike is not woken by the first that is not
-            quite so; psi 0.1 is what the trade calls a small change.
-        price_floor: the same for a change of prices: on most days their median does not change at all.
+        floor: no limit is lower than this. So a shop whose days are all alike raises no alarm for its first
+            small change. A psi of 0.1 is commonly called a small change.
+        price_floor: the same for a change of prices. On most days the median price does not change at all.
     """
 
     false_alarms: float = 0.001
@@ -49,36 +51,35 @@ class Rule:
     price_floor: float = 0.02
 
 
-def limit_of(
-    history: Floats, weekdays: NDArray[np.int64], weekday: int, family: int, rule: Rule
+def learn_limit(
+    history: Floats, weekdays: NDArray[np.int64], weekday: int, family: int, rule: LimitRule
 ) -> float | None:
-    """Return the highest score of a series that is no alarm, or None while its history is too short.
+    """Return the highest score of a series that raises no alarm; None while its history is too short.
 
-    Where each weekday has six former scores or more, and they scatter less around their weekday's median than
-    around that of all (by a fifth), the limit lies above the window's own weekday: a Sunday is judged by
-    Sundays.
+    A shop may have a weekly rhythm. If each weekday has six former scores or more, and the scores vary around
+    the median of their weekday by at least a fifth less than around the median of all, then the limit is
+    learned for the window's weekday: Sundays are judged by Sundays.
 
     Args:
         history: former scores, [n], the newest last.
-        weekdays: 0 (Monday) to 6 of each, [n].
-        weekday: that of the window to judge.
-        family: how many series are judged with it.
-        rule: how.
+        weekdays: weekday of each former score, 0 (Monday) to 6, [n].
+        weekday: weekday of the window to judge.
+        family: number of series that are judged together.
+        rule: how limits are learned.
     """
-    from scipy import special
-
     roots, weekdays = np.cbrt(history[-rule.history :]), weekdays[-rule.history :]
     if len(roots) < rule.least_history:
         return None
     centre, size, fitted = float(np.median(roots)), len(roots), 1
     spread = _spread(roots - centre)
-    names, groups, sizes = np.unique(weekdays, return_inverse=True, return_counts=True)
-    if sizes.min() >= LEAST_OF_WEEKDAY and weekday in names:
-        medians = np.array([np.median(roots[groups == group]) for group in range(len(names))])
-        within = _spread(roots - medians[groups]) * np.sqrt(size / (size - len(names)))  # medians were fitted
-        if within < WORTH_WEEKDAYS * spread:
-            mine = int(np.flatnonzero(names == weekday)[0])
-            centre, spread, fitted, size = float(medians[mine]), within, len(names), int(sizes[mine])
+    present, groups, sizes = np.unique(weekdays, return_inverse=True, return_counts=True)
+    if sizes.min() >= MIN_SCORES_A_WEEKDAY and weekday in present:
+        medians = np.array([np.median(roots[groups == group]) for group in range(len(present))])
+        # The factor makes up for the medians, which were fitted to the same scores.
+        within = _spread(roots - medians[groups]) * np.sqrt(size / (size - len(present)))
+        if within < MAX_WEEKDAY_SPREAD * spread:
+            group = int(np.flatnonzero(present == weekday)[0])
+            centre, spread, fitted, size = float(medians[group]), within, len(present), int(sizes[group])
     freedom = max(2.0, QN_EFFICIENCY * len(roots) - fitted)
     quantile = special.stdtrit(freedom, 1 - rule.false_alarms / max(1, family))
     root = centre + quantile * spread * np.sqrt(1 + MEDIAN_VARIANCE / size)
@@ -86,7 +87,7 @@ def limit_of(
 
 
 def _spread(values: Floats) -> float:
-    """Return Qn of [n] values: of all distances between two of them, about the quarter-smallest."""
+    """Return Qn of [n] values: the first quartile, about, of the distances between all pairs of values."""
     n = len(values)
     distances = np.abs(values[:, None] - values[None, :])[_pairs(n)]
     half = n // 2 + 1
@@ -97,5 +98,6 @@ def _spread(values: Floats) -> float:
 
 @cache
 def _pairs(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the indices of both values of each pair."""
     first, second = np.triu_indices(n, 1)
     return first, second

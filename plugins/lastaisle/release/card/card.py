@@ -21,6 +21,7 @@ from lastaisle.registry.registry import STATE
 from lastaisle.release.card import text
 from lastaisle.release.card.facts import Facts
 from lastaisle.release.card.text import Markdown, code, metric_with_interval, signed, utc, whole
+from lastaisle.training.kinds import kind_for
 
 METRICS = ("precision", "recall", "hit_rate", "mrr", "ndcg", "coverage")
 LEFT_OUT = {
@@ -150,14 +151,10 @@ def _content(facts: Facts) -> dict[str, Any]:
 def _details(facts: Facts) -> Iterator[tuple[str, str]]:
     """Name what the version is and how it was trained."""
     plan, measured = facts.plan, facts.measured
-    if plan.warm_start_version is not None:
-        how = f"{plan.kind}: from the weights of version {plan.warm_start_version} on"
-    else:
-        how = f"{plan.kind}: from scratch"
     work = ", ".join(text.counted(measured[f"train_{unit}s"], unit) for unit in ("epoch", "step", "second"))
     yield "Task", "rank all items of a shop as the next item of a session"
     yield "Architecture", plan.architecture
-    yield "Training", how
+    yield "Training", kind_for(plan).describe(plan)
     yield "Trained", f"{utc(facts.trained_at)}, {work}"
     yield "Items known", f"{whole(measured['items'])}, of which {whole(measured['new_items'])} were new"
     yield "Training key", code(plan.run_key)
@@ -227,5 +224,7 @@ def _treatments(contract: Contract) -> list[tuple[Markdown, str]]:
     for field in contract.fields:
         fields.setdefault(field.treatment.action, []).append(code(field.name))
     return [
-        (Markdown(", ".join(fields[action])), said) for action, said in TREATMENTS.items() if action in fields
+        (Markdown(", ".join(fields[action])), treatment)
+        for action, treatment in TREATMENTS.items()
+        if action in fields
     ]

@@ -93,6 +93,12 @@ class TrainingKind(ABC, Generic[ReadT]):
     ) -> Trained:
         """Train a model on the sessions that `read` returned."""
 
+    def describe(self, plan: TrainingPlan) -> str:
+        """Return how a training of this kind began, in words for the model card."""
+        if plan.warm_start_version is None:
+            return f"{self.name}: from scratch"
+        return f"{self.name}: from the weights of version {plan.warm_start_version} on"
+
     def log(self, registry: Registry, run_id: str, read: ReadT) -> None:
         """Log to the MLflow run what only this kind measures."""
 

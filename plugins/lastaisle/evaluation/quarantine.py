@@ -1,4 +1,4 @@
-"""The soundness of a feed: the share of quarantined rows in the batches that brought some sessions."""
+"""The share of quarantined rows in the batches that brought the evaluation sessions."""
 
 from __future__ import annotations
 
