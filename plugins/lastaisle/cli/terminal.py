@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from lastaisle.lake import Lake
     from lastaisle.registry.registry import Registry
 
+# Functions import lake and registry inside, so that `--help` and other commands load nothing heavy.
+
 console = Console()
 errors = Console(stderr=True)
 

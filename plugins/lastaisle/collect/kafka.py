@@ -6,16 +6,15 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from confluent_kafka import KafkaException, Producer
 
 from lastaisle.collect.calls import Call
 from lastaisle.collect.refusal import BusyError, StorageError
 from lastaisle.kafka.address import parse_source
 from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.settings import Settings, SettingsError
-
-if TYPE_CHECKING:
-    from confluent_kafka import Producer
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +66,6 @@ class KafkaSink:
         Raises:
             SettingsError: the cluster cannot be reached, or has no such topic.
         """
-        from confluent_kafka import KafkaException
-
         self._producer = self._make_producer()
         try:
             metadata = self._producer.list_topics(self.topic, timeout=REACH_SECONDS).topics[self.topic]
@@ -109,8 +106,6 @@ class KafkaSink:
         self._poller.join()
 
     def _produce(self, calls: Sequence[Call], delivery: _Delivery) -> None:
-        from confluent_kafka import KafkaException
-
         if self._broken:
             self._renew()
         messages: list[dict[str, Any]] = [{"key": call.user, "value": call.line[:-1]} for call in calls]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import uvicorn
+
+from lastaisle.collect.app import create_app
 from lastaisle.collect.credentials import Credentials
+from lastaisle.collect.folder import FolderSink
+from lastaisle.collect.kafka import KafkaSink
 from lastaisle.collect.sink import Sink
 from lastaisle.settings import Settings
 
@@ -20,10 +25,6 @@ def serve(settings: Settings, host: str, port: int) -> None:
     Raises:
         SettingsError: there are no credentials, or the folder or topic cannot be written to.
     """
-    import uvicorn
-
-    from lastaisle.collect.app import create_app
-
     credentials = Credentials.from_settings(settings)
     sink = sink_of(settings)
     sink.open()
@@ -46,9 +47,5 @@ def sink_of(settings: Settings) -> Sink:
         SettingsError: the address names neither a topic nor a folder.
     """
     if settings.sources.address.startswith("kafka://"):
-        from lastaisle.collect.kafka import KafkaSink
-
         return KafkaSink.from_settings(settings)
-    from lastaisle.collect.folder import FolderSink
-
     return FolderSink(settings)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Producer
     from confluent_kafka.admin import AdminClient
 
+# Functions import confluent_kafka inside: DAG files import this module, and most of them use no Kafka.
+
 log = logging.getLogger(__name__)
 
 VARIABLE = "LASTAISLE_KAFKA"

@@ -35,7 +35,7 @@ def send_control(connection: KafkaConnection, topic: str, message: Mapping[str, 
     Raises:
         KafkaSourceError: the brokers did not take the message in time.
     """
-    from confluent_kafka import KafkaException
+    from confluent_kafka import KafkaException  # inside the function, for the reason in connection.py
 
     failed: list[str] = []
     producer = connection.producer(defaults={"delivery.timeout.ms": DELIVERY_SECONDS * 1000})

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from lastaisle.ingest.files import SourceFile
 
+# Functions import the pipeline inside: the demo starts Airflow before it loads pyarrow and DuckDB.
+
 MANIFEST = "_landed.json"  # written last: without this file the folders are incomplete, and are written again
 
 
