@@ -116,8 +116,8 @@ def tune(
 ) -> dict[str, Any]:
     """Search until the study has enough finished trials or the time is over, and return the best options.
 
-    The first trial takes the given options, so the best trial is never worse than they are. A trial whose loss
-    becomes NaN or infinite has the value 0.
+    The first trial takes the given options, so the best trial is never worse than they are. A trial whose
+    loss becomes NaN or infinite has the value 0.
 
     Args:
         log: sessions of the training part, oldest first.
