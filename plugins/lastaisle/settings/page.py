@@ -69,8 +69,8 @@ def _table(section: str, fields: Iterable[tuple[str, FieldInfo]]) -> str:
 
 
 def _default(field: FieldInfo) -> str:
-    if words := extra_of(field, "shown_default"):
-        return words
+    if text := extra_of(field, "shown_default"):
+        return text
     default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
     return f"`{default}` {extra_of(field, 'unit')}".strip() if default != "" else "empty"
 
