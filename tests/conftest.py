@@ -1,6 +1,7 @@
 """The kinds of tests, and the fixtures that tests of several folders share."""
 
 pytest_plugins = [
+    "pytester",
     "tests.services.kinds",
     "tests.services.dags",
     "tests.services.kafka",

@@ -36,3 +36,42 @@ def test_tensorflow_among_fast_tests_is_refused_and_nothing_else():
 )
 def test_a_file_that_trains_is_not_imported(line, left_out):
     assert bool(kinds._TRAINING_FILE.search(f"import pytest\n\n{line}\n")) == left_out
+
+
+def test_a_shared_service_ends_with_its_last_test_and_starts_again_for_a_later_one(pytester, monkeypatch):
+    monkeypatch.setattr(kinds, "SHARED_SERVICES", ("store", "broker"))
+    pytester.makepyfile(
+        """
+        import pytest
+
+        said = []
+
+        @pytest.fixture(scope="session")
+        def broker():
+            said.append("start broker")
+            yield
+            said.append("end broker")
+
+        @pytest.fixture(scope="session")
+        def store(broker):
+            said.append("start store")
+            yield
+            said.append("end store")
+
+        def test_one(store):
+            pass
+
+        def test_two(store):
+            assert said == ["start broker", "start store"]
+
+        def test_three(broker):
+            assert said[2:] == ["end store"]
+
+        def test_four():
+            assert said[3:] == ["end broker"]
+
+        def test_five(broker):
+            assert said[4:] == ["start broker"]
+        """
+    )
+    pytester.runpytest_inprocess("-p", "tests.services.kinds").assert_outcomes(passed=5)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -21,17 +21,21 @@ from tests.services.required import forbid_services
 #: The fixtures that start services.
 SERVICE_FIXTURES = frozenset({"airflow", "broker", "celery", "collector", "make_collector", "s3", "standing"})
 LEFT_OUT = ("service", "training")
+#: Services that many files share. Each ends with the last test that uses it, not with the last test of all.
+SHARED_SERVICES = ("hourly_airflow", "kafka_airflow", "broker")
+#: All tests of a real scheduler run in one worker, and all other tests of the broker in another one.
+_GROUPS = {"tests/airflow/scheduler/": "airflow"}
 #: The slowest files, the slowest first, so that no worker begins a slow file when the other worker ends.
 LONGEST = (
     "tests/airflow/scheduler/test_kafka_runs.py",
     "tests/airflow/scheduler/test_abandonment_runs.py",
-    "tests/faults/test_kafka.py",
-    "tests/airflow/scheduler/test_demo.py",
     "tests/airflow/scheduler/test_hours.py",
     "tests/airflow/scheduler/test_abandonment_files.py",
     "tests/airflow/scheduler/test_backfill.py",
-    "tests/release/test_kill.py",
     "tests/airflow/scheduler/test_executors.py",
+    "tests/airflow/scheduler/test_demo.py",
+    "tests/faults/test_kafka.py",
+    "tests/release/test_kill.py",
     "tests/faults/test_soak.py",
     "tests/faults/test_files.py",
     "tests/release/test_release.py",
@@ -75,16 +79,58 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by their fixtures, and put the slowest files first; with --fast, keep only fast tests.
 
-    The tests of a file stay in one worker, since they share fixtures.
+    The tests of a group run in one worker, one file after the other, since they share fixtures.
     """
     for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
-        if SERVICE_FIXTURES & set(getattr(item, "fixturenames", ())):
+        if SERVICE_FIXTURES & _fixtures(item):
             item.add_marker("service")
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
     places = {file: place for place, file in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+    first: dict[str, int] = {}
+    for item in items:
+        place = places.get(_file(item), len(places))
+        first[_group(item)] = min(place, first.get(_group(item), place))
+    items.sort(key=lambda item: (first[_group(item)], places.get(_file(item), len(places))))
     if config.getoption("--fast"):
         left_out = [item for item in items if any(item.get_closest_marker(name) for name in LEFT_OUT)]
         items[:] = [item for item in items if item not in set(left_out)]
         config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """End a shared service as soon as the next test of this process does not use it.
+
+    A service that runs to the end of all tests takes processor time from them. If a later test uses the
+    fixture, the service starts again.
+    """
+    try:
+        yield
+    finally:
+        coming = _fixtures(nextitem) if nextitem else set()
+        for name in SHARED_SERVICES:
+            if name in _fixtures(item) - coming:
+                _finish(item, name)
+
+
+def _finish(item: pytest.Item, name: str) -> None:
+    """Run the code after the `yield` of a fixture that was set up; pytest has no public call for it."""
+    for definition in item._fixtureinfo.name2fixturedefs[name]:  # type: ignore[attr-defined]
+        definition.finish(item._request)  # type: ignore[attr-defined]
+
+
+def _fixtures(item: pytest.Item) -> set[str]:
+    return set(getattr(item, "fixturenames", ()))
+
+
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
+
+
+def _group(item: pytest.Item) -> str:
+    """Name the group whose tests run in one worker: a folder, all tests of the broker, or a file."""
+    file = _file(item)
+    for folder, name in _GROUPS.items():
+        if file.startswith(folder):
+            return name
+    return "broker" if "broker" in _fixtures(item) else file

@@ -15,7 +15,7 @@ from tests.airflow.scheduler.abandoning import (
     trained,
 )
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("hourly"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.service, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from lastaisle.sessions.abandonments import REFRESHED, pending_burst
 from tests.airflow.scheduler.abandoning import REFRESH, first_champion, left_session, misses, over, trained
 from tests.airflow.scheduler.topics import CLICKS, CONTROL, make_anew
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kafka-airflow"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.service, pytest.mark.timeout(900)]
 
 SOURCE = CLICKS
 GARBAGE = [b"\xff\xfe\x00", b"", b"{", b"[1]", b'{"event": "other"}', b'{"event": "checkouts_abandoned"}']

@@ -8,7 +8,7 @@ import pytest
 from lastaisle.evaluation.evaluate import plan_of
 from lastaisle.registry.registry import Registry
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("hourly"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.service, pytest.mark.timeout(900)]
 
 DAY = "2025-10-01"
 ITEMS = 40

@@ -10,7 +10,7 @@ from lastaisle.kafka.connection import KafkaConnection
 from lastaisle_airflow.local.airflow_api import AirflowApiError
 from tests.airflow.scheduler.topics import CLICKS, make_anew
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("kafka-airflow"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.service, pytest.mark.timeout(900)]
 
 START = datetime(2025, 10, 9, 10, tzinfo=UTC)
 ROWS, BATCH_ROWS = 960, 100
