@@ -93,7 +93,7 @@ class DemoSteps:
             return
         command = ["backfill", "create", "--dag-id", "ingest_sessions", "--from-date", missing[0]]
         command += ["--to-date", missing[-1], "--max-active-runs", "1", "--reprocess-behavior", "failed"]
-        self.console.print(f"[dim]$ airflow {' '.join(command)}[/]", highlight=False, soft_wrap=True)
+        self.console.print(f"[dim]$ bin/airflow {' '.join(command)}[/]", highlight=False, soft_wrap=True)
         # A backfill of an earlier start may still be marked as running, and Airflow refuses a second one.
         wait_until(self._no_backfill_runs, timeout=120, pause=3)
         finished = subprocess.run(
