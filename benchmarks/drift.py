@@ -37,7 +37,7 @@ from lastaisle.simulate.catalogue import CATEGORIES, Catalogue, open_catalogue
 from lastaisle.simulate.events import EVENT_TYPES, events_of
 from lastaisle.simulate.options import Day
 from lastaisle.simulate.sessions import sessions_of
-from lastaisle.simulate.shoppers import DEVICES, PLACES, Shoppers, open_doors
+from lastaisle.simulate.shoppers import DEVICES, PLACES, Shoppers, first_shoppers
 
 START = date(2025, 3, 3)
 RUNNING = next(number for number, row in enumerate(CATEGORIES) if row[0] == "sports.running")
@@ -134,7 +134,7 @@ class Shop:
     def opened(cls, options: ShopOptions) -> Shop:
         """Return the shop before its first day."""
         catalogue = open_catalogue(options)
-        return cls(options, catalogue, open_doors(options, catalogue.shelf_weights(options.start)))
+        return cls(options, catalogue, first_shoppers(options, catalogue.shelf_weights(options.start)))
 
     def next(self, number: int, name: str = "", first: bool = False) -> pa.Table:
         """Return the events of a day; `first` = the named break begins on this day."""

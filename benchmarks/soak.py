@@ -34,8 +34,8 @@ def main() -> None:
         try:
             report = soak.run(given.minutes)
         finally:
-            for kind, said in soak.examples.items():
-                print(f"A task failed with {kind}:\n{said}\n", file=sys.stderr)
+            for kind, message in soak.examples.items():
+                print(f"A task failed with {kind}:\n{message}\n", file=sys.stderr)
     table = Table("count", "value", title="Soak: every row accounted for")
     for name, value in report.items():
         table.add_row(name, f"{value:,}")

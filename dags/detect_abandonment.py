@@ -1,4 +1,4 @@
-"""Detect checkouts that were left without an order, as soon as events came in.
+"""Detect checkouts that were left without an order, as soon as events arrive.
 
 ## What it does
 
@@ -11,12 +11,11 @@
 
 ## When it runs
 
-- **Source Kafka:** after the asset `arrivals`, which each run of `ingest_sessions` announces that took rows
-  in.
+- **Source Kafka:** after the asset `arrivals`. Each run of `ingest_sessions` that stored rows announces it.
 - **Source files:** after each partition of `events`.
 
-**Skipped runs:** no checkout was abandoned since the last run, or the last one was abandoned more than
-three days ago: a backfill starts no refresh.
+**Skipped runs:** no checkout was abandoned since the last run; or the last checkout was abandoned more than
+three days ago, since a backfill starts no refresh.
 
 ## When it fails
 
@@ -51,9 +50,9 @@ BURST = "ti.xcom_pull(task_ids='detect_abandoned')"
     tags=["lastaisle", "models"],
 )
 def detect_abandonment() -> None:
-    """Detect checkouts that were left without an order, as soon as events came in."""
+    """Detect checkouts that were left without an order, as soon as events arrive."""
     detected = detect_abandoned()
-    # With a control topic its watcher starts the refresh.
+    # With a control topic, the watcher of the topic starts the refresh.
     if not SETTINGS.abandonment.control_topic:
         detected >> TriggerWithNote(
             task_id="start_refresh",

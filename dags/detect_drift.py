@@ -4,18 +4,19 @@
 
 The day is compared with the seven days before it:
 
-- which items visits looked at, at which prices, from where, and on which device (by shopper and device);
-- how many items are new, and how many events repeat another event exactly;
-- how much the champion's lists differ from the lists of the version before;
-- whether the champion's first 20 items still contain the next item.
+- the items, the prices, the places and the devices of visits; for all visits, by kind of shopper, and by
+  device;
+- the number of new items, and the number of events that repeat another event exactly;
+- the difference between the champion's lists and the lists of the version before;
+- the share of next items that the champion's first 20 items contain.
 
 Limits are learned from the days before (table `drift`). Of 1,000 days on which nothing changed, one raises
 an alarm (`LASTAISLE_DRIFT_FALSE_ALARMS`).
 
 **An alarm** announces the asset `drift`, says in words what drifted, and starts `retrain_full` with those
-words as its note. It starts no training if drift started one less than `LASTAISLE_DRIFT_COOLDOWN_HOURS`
-(72) ago, or if the day is more than three days past: a backfill starts no training. The training is judged
-like any other: a bad day of data moves no champion.
+words as its note. It starts no training if drift started a training less than
+`LASTAISLE_DRIFT_COOLDOWN_HOURS` (72) ago, or if the day is more than three days past, since a backfill
+starts no training. The gate judges the new candidate like any other, so a bad day of data moves no champion.
 
 ## When it runs
 
@@ -26,8 +27,8 @@ before it. The first 14 days of a shop have no limits and raise no alarm.
 
 ## When it raises an alarm
 
-1. **Read** the note of the `retrain_full` run, or the log of `measure_drift`: which feature drifted, for
-   whom, and how much.
+1. **Read** the note of the `retrain_full` run, or the log of `measure_drift`: the feature that drifted, the
+   shoppers or devices concerned, and the size of the drift.
 2. **Look** at the scores beside their limits:
 
    ```
@@ -36,7 +37,7 @@ before it. The first 14 days of a shop have no limits and raise no alarm.
 
 3. **Is the feed broken?** Repeated events, crawlers, missing prices: mend the feed, and ingest the
    partition again.
-4. **Did the shop change?** A launch, a sale: nothing needs to be done. Within a week the change is usual,
+4. **Did the shop change?** A launch, a sale: nothing needs to be done. Within a week the change is normal,
    and raises no more alarms.
 
 ## When it fails
@@ -72,7 +73,7 @@ from lastaisle_airflow.tasks.drift import announce_drift, decide_on_training, me
 def detect_drift() -> None:
     """Detect days on which the shop differs from the shop that the model learned from."""
     report = measure_drift()
-    # A trigger and not a schedule on the asset: an asset event with a partition wakes only DAGs with
+    # This is a trigger and not a schedule on the asset: an asset event with a partition wakes only DAGs with
     # partitions (Airflow 3.3.2), and `retrain_full`, which also runs by the clock, has none.
     start_training = TriggerWithNote(
         task_id="start_retrain_full",

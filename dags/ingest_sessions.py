@@ -6,7 +6,7 @@
 - A broken row goes to the table `quarantine` with the rules that it broke. It fails no task.
 - A late row goes to the partition of its own hour.
 - The asset `events` is announced for each partition that is complete. It wakes `retrain_incremental`.
-- The asset `late_events` is announced for partitions that were announced before and got rows now.
+- The asset `late_events` is announced for partitions that were announced before and now got new rows.
 
 ## When it runs
 
@@ -18,16 +18,16 @@ partition is over. The partition's key (`2025-10-09`, or `2025-10-09T14`) fills 
 
 - A run starts every five minutes (`LASTAISLE_DRAIN_CRON`), with one task for each partition of a topic.
 - It takes at most `LASTAISLE_RUN_ROWS` messages. If messages are left, the next run follows at once.
-- The offsets that were read stand in the tables' own commits. No consumer group is used.
+- The commits of the tables hold the offsets that were read. No consumer group is used.
 - A partition is announced when the watermark has passed its end.
 
 ## When it fails
 
 - **A broken file** fails alone, after its retries. All other files are taken in and announced. Then
-  `check_sources` fails, so that the run is red. Open the failed `ingest_batches`: its log names file, row
-  and rule. Replace the file, and clear that task with its downstream tasks.
-- **Changed fields:** the source sends other fields than before. No row of the batch was taken in. See the
-  log of `ingest_batches`.
+  `check_sources` fails, so that the run is red. Open the failed task `ingest_batches`: its log names file,
+  row and rule. Replace the file, and clear this task with its downstream tasks.
+- **Changed fields:** fields of the source vanished or changed their type. No row of the batch was taken in.
+  See the log of `ingest_batches`.
 - **`lost upstream`:** the brokers deleted messages before they were read. The table `gaps` has the offsets,
   and all messages that were left were taken in. Lengthen the topic's retention.
 - **Messages that cannot be read** fail nothing: they are in `quarantine` and in `<topic>.dead-letters`.
@@ -40,15 +40,15 @@ Both days are included:
 bin/airflow backfill create --dag-id ingest_sessions --from-date 2025-10-01 --to-date 2025-10-31
 ```
 
-- The tables are the same in whatever order the runs end, as many at once as you like.
-- The models are not the same. Add `--max-active-runs 1` if each day should warm-start from the day before:
+- The tables do not depend on the order of the runs, or on the number of runs at the same time.
+- The models do. Add `--max-active-runs 1` if each day should warm-start from the day before:
   the training skips a day that is announced after a later day.
-- A second backfill is refused for up to 30 s after the first backfill's last run: the scheduler marks a
-  backfill as complete that late.
+- Airflow refuses a second backfill for up to 30 s after the first backfill's last run, until the scheduler
+  has marked the first backfill as complete.
 
 ## Run it again
 
-Safe at any time. Rows that are in the tables are not taken in twice; a new file in an old partition is
+Safe at any time. Rows that are in the tables are not taken in again; a new file in an old partition is
 taken in. Add `--reprocess-behavior completed` (or `failed`) to the backfill to repeat whole partitions.
 Each partition is announced again, and exactly one more run of `retrain_incremental` follows.
 """
@@ -90,7 +90,7 @@ def ingest_sessions() -> None:
     summary = anonymize_shard.partial(reports=reports).expand(shard=list(range(SETTINGS.ingest.shards)))
     announce(summary)
     announce_late(summary)
-    # Last, so that a broken source makes the run red after the other sources' rows were taken in.
+    # This task comes last: a broken source makes the run red after the other sources' rows were taken in.
     check_sources(chains, summary)
     summary >> go_on()
 

@@ -13,26 +13,27 @@ One task for each table:
 
 ## When it runs
 
-Every night at 04:30 UTC. It may run beside other DAGs: ingestion goes on meanwhile, and a training reads
-the version with which it was planned.
+Every night at 04:30 UTC. It may run beside other DAGs: ingestion goes on, and a training reads the
+table version of its plan.
 
 ## Parameters
 
 `dry_run` is off by default: the DAG deletes only data that the settings above let expire, and a table
-without maintenance gets slower every hour. Before you shorten a setting, look which data would be deleted:
+without maintenance gets slower every hour. Before you shorten a setting, list the data that would be
+deleted:
 
 ```
 bin/airflow dags trigger maintain_tables --conf '{"dry_run": true}'
 ```
 
-or run `bin/lastaisle maintain --dry-run`. The log of each `maintain_table` says which data would be deleted,
-and nothing changes.
+or run `bin/lastaisle maintain --dry-run`. The log of each `maintain_table` names the data, and nothing
+changes.
 
 ## When it fails
 
 - A failed table holds back no other table.
 - **`LakeConflictError`:** other writers were faster in each attempt. Clear the task.
-- **Rows deleted by mistake** are still in the version before for a week. The log names it:
+- **Rows deleted by mistake** stay in the earlier table version for a week. The log names this version:
   `version_before`.
 
 ## Run it again

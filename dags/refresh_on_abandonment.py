@@ -10,25 +10,25 @@ worse.
 
 - **With a control topic** (`LASTAISLE_CONTROL_TOPIC`): the triggerer watches the topic. A message from
   `detect_abandonment` or `bin/lastaisle abandonment` starts a run.
-- **Without a control topic:** `detect_abandonment` starts it.
+- **Without a control topic:** `detect_abandonment` starts this DAG.
 
-A run takes all sessions that wait. Messages that come meanwhile start one more run, which is skipped if no
-new session waits.
+A run takes all sessions that wait. Messages that come during the run start one more run, which is skipped if
+no new session waits.
 
 **Skipped runs:** there is no champion; or fewer than `LASTAISLE_REFRESH_MIN_SESSIONS` (20) sessions wait;
 or the last refresh was less than `LASTAISLE_REFRESH_COOLDOWN_MINUTES` (30) ago. A later run takes the
 sessions that wait.
 
-**Deadline:** `LASTAISLE_REFRESH_DEADLINE_MINUTES` (10) after the first of its abandonments was noticed. If
-a run is not over by then, a line of JSON is written once to the logger `lastaisle.alerts`, and the run goes
-on. Look where it waits: the pool `training` has one slot, and `retrain_full` may hold it.
+**Deadline:** `LASTAISLE_REFRESH_DEADLINE_MINUTES` (10) after the run's first abandonment was noticed. If the
+run is not over by then, the logger `lastaisle.alerts` gets one line of JSON, and the run goes on. See which
+task of the run waits: the pool `training` has one slot, and `retrain_full` may hold it.
 
 ## When it fails
 
 - **No run starts.** Check that `airflow triggerer` runs. Its log names problems with the topic. The Airflow
   connection of a control topic needs `group.id` and `"enable.auto.commit": false`. Messages that are not
   control messages are passed over.
-- **Too few sessions to learn from** fails `train_and_evaluate` without a retry. Those abandonments count as
+- **Too few sessions to learn from** fails `train_and_evaluate` without a retry. These abandonments count as
   done: a later run could not learn from them either.
 - **A refused candidate** is not a failure. Read the reasons in the log of `release_candidate`.
 
@@ -71,7 +71,7 @@ def refresh_on_abandonment() -> None:
     released = release_candidate(trained)
     link_to_mlflow(trained, released)
     # Abandonments count as done after the release, even if the gate refuses the candidate. A run that is
-    # killed before starts again, and loses no abandonment.
+    # killed before the release starts again, and loses no abandonment.
     chain(planned, trained, released, finish_refresh(planned))
     released >> announce_champion(released)
 

@@ -2,16 +2,17 @@
 
 ## What it does
 
-A model learns from scratch on the last 30 days (`LASTAISLE_FULL_WINDOW_HOURS`). Warm starts never unlearn
-dead items and old tastes; a full training does. The candidate is judged and released like any other: it
-must not be worse than the champion on the same sessions.
+A model learns from scratch on the last 30 days (`LASTAISLE_FULL_WINDOW_HOURS`). A warm start keeps
+old tastes, and items that are no longer sold; a full training forgets them. The gate judges the candidate
+like any other: it must not be worse than the champion on the same sessions.
 
 ## When it runs
 
 - Every Monday at 03:00 UTC.
 - By hand.
 - When `detect_drift` starts it. The note of the run then says in words what drifted.
-- When two candidates in a row were refused. `retrain_incremental` starts it, up to the same moment.
+- When two candidates in a row were refused. `retrain_incremental` starts it, with data up to the same
+  moment.
 
 ## Parameters
 
@@ -31,14 +32,14 @@ bin/airflow dags trigger retrain_full --conf '{"architecture": "gru", "hyperpara
 ```
 
 For every full training, set `LASTAISLE_ARCHITECTURE` and `LASTAISLE_HYPERPARAMETERS`. After the new model
-became champion, `retrain_incremental` goes on with it.
+has become champion, `retrain_incremental` continues with it.
 
 ## When it fails
 
 - **A model or a hyperparameter that does not exist** fails `plan_window` without a retry. Correct the
   parameters, and trigger the DAG again.
-- **A refused candidate** is not a failure. It is kept and serves nobody. Read the reasons in the log of
-  `release_candidate`, or in the MLflow run (button on the task).
+- **A refused candidate** is not a failure. The registry keeps it, and no service gets it. Read the reasons
+  in the log of `release_candidate`, or in the MLflow run (button on the task).
 
 ## Run it again
 
@@ -90,8 +91,8 @@ def retrain_full() -> None:
     trained = train_and_evaluate(planned)
     released = release_candidate(trained)
     link_to_mlflow(trained, released)
-    # Evaluated before released, and announced only when the champion moved: services wait for the
-    # announcement.
+    # The evaluation comes before the release. The announcement comes only when the champion moved, since
+    # services wait for it.
     chain(planned, trained, released, announce_champion(released))
 
 

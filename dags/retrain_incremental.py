@@ -2,8 +2,8 @@
 
 ## What it does
 
-1. The champion is warm-started on the sliding window that ends with the partition, and on a sample of the
-   month before the window, against forgetting. Without a champion the training starts from scratch.
+1. The champion is warm-started on the sliding window that ends with the partition. A sample of the month
+   before the window is added, against forgetting. Without a champion the training starts from scratch.
 2. The candidate is evaluated on the window's last hours, beside champion, popularity and co-occurrence.
 3. The candidate is promoted if the gate finds it no worse.
 
@@ -21,23 +21,23 @@ Observed on a real scheduler (Airflow 3.3.2, LocalExecutor):
 - A paused DAG is not started, and does not catch up later. Backfill `ingest_sessions` with
   `--reprocess-behavior completed` over the partitions that were missed.
 
-**A partition that is ingested again,** and from which the champion has learned or by which it was judged,
-starts its training once more on the rows of now. The training starts from the version from which the
-champion itself started. An earlier partition changes nothing that serves.
+**A partition that is ingested again:** if the champion learned from the partition or was judged by it, the
+champion's training is repeated on the present rows. The training starts from the same version as the
+champion's own training. The rows of an older partition do not change the champion.
 
-**Hours ingested, days learned:** with `LASTAISLE_PARTITION=hour` and `LASTAISLE_LEARN_EVERY=day` each hour
-starts a run for its day. The run is skipped until the day's last hour has come. An hour that is ingested
-again starts its day's run again.
+**Ingestion by hour, training by day:** with `LASTAISLE_PARTITION=hour` and `LASTAISLE_LEARN_EVERY=day`, each
+hour starts a run for its day. The run is skipped until the day's last hour has come. An hour that is
+ingested again starts the run of its day again.
 
-**Skipped runs** are stale: the champion has learned from data as late already, and nothing of its data has
-changed since. Nothing needs to be done.
+**Skipped runs** are stale: the champion has already learned up to the same moment or later, and its data has
+not changed since. Nothing needs to be done.
 
 ## When it fails
 
-- **A refused candidate** is not a failure. It is registered, keeps its alias `challenger`, and serves
-  nobody. Read the reasons in the log of `release_candidate`, in the table `releases`, or in the MLflow run
+- **A refused candidate** is not a failure. It is registered, and keeps its alias `challenger`. No service
+  gets it. Read the reasons in the log of `release_candidate`, in the table `releases`, or in the MLflow run
   (button on the task). The second refusal in a row starts `retrain_full` up to the same moment, once.
-- **A new champion that harms:** use `rollback_model`.
+- **A new champion does harm:** use `rollback_model`.
 
 ## Run it again
 
@@ -76,7 +76,7 @@ def retrain_incremental() -> None:
     trained = train_and_evaluate(planned)
     released = release_candidate(trained)
     link_to_mlflow(trained, released)
-    # Up to the same moment: in a backfill of the past, the full training must not learn from the future.
+    # The full training learns up to the same moment: in a backfill, it must not learn from the future.
     fall_back(planned, released) >> TriggerWithNote(
         task_id="start_retrain_full",
         trigger_dag_id="retrain_full",
@@ -85,8 +85,8 @@ def retrain_incremental() -> None:
         note="{{ ti.xcom_pull(task_ids='fall_back')['note'] }}",
         skip_when_already_exists=True,
     )
-    # Evaluated before released, and announced only when the champion moved: services wait for the
-    # announcement.
+    # The evaluation comes before the release. The announcement comes only when the champion moved, since
+    # services wait for it.
     chain(planned, trained, released, announce_champion(released))
 
 

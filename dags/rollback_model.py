@@ -2,29 +2,29 @@
 
 ## What it does
 
-Use it when the champion harms. Services that pull `models:/checkout-recommender@champion` get the older
-version at their next load. Nothing is deleted, and the move is a row in the table `releases`.
+Use this DAG when the champion does harm. Services that pull `models:/checkout-recommender@champion` get the
+older version at their next load. Nothing is deleted, and the move is a row in the table `releases`.
 
 ## When it runs
 
 Only by hand:
 
-1. **Look:** trigger it as it is. `dry_run` is on: the log of `move_champion` says from which version to
-   which the champion would move, and nothing moves.
-2. **Move:** trigger it again with `dry_run` off and a `reason` that the next shift will understand:
+1. **Look:** trigger the DAG without parameters. `dry_run` is on: the log of `move_champion` names the
+   present version and the version that would become champion, and nothing moves.
+2. **Move:** trigger the DAG again with `dry_run` off and a `reason` that the next shift will understand:
 
    ```
    bin/airflow dags trigger rollback_model --conf '{"to_version": 3, "reason": "CTR fell", "dry_run": false}'
    ```
 
-3. **Keep the older version:** the next `retrain_incremental` warm-starts from it, and may promote its
-   candidate. To prevent this, pause `retrain_incremental` and `retrain_full` first.
+3. **Keep the older version:** the next `retrain_incremental` warm-starts from this version, and may promote
+   its candidate. To prevent this, pause `retrain_incremental` and `retrain_full` first.
 
 ## Parameters
 
 - `to_version`: the registered version that becomes champion. If it is empty, the alias `previous` names the
   version.
-- `reason`: why. It is kept in the ledger. A real move needs it.
+- `reason`: the reason, for the ledger. A real move needs a reason.
 - `dry_run`: on by default.
 
 ## When it fails
@@ -49,7 +49,7 @@ from lastaisle_airflow.tasks.rollback import move_champion
 PARAMS = {
     "to_version": optional_param("integer", "Registered version; empty: the previous champion.", minimum=1),
     "reason": Param(
-        "", type="string", maxLength=500, description="Why; kept in the ledger. Needed for a real move."
+        "", type="string", maxLength=500, description="Reason, for the ledger. A real move needs a reason."
     ),
     "dry_run": Param(True, type="boolean", description="Only log what would move."),
 }

@@ -2,19 +2,19 @@
 
 ## What it does
 
-Sessions that ended since the last run are learned one by one on top of the champion. The last of them ended
-half an hour before the partition's end at the latest. The result is a version of its own with the alias
-`online`. Services that want it pull `models:/checkout-recommender@online` instead of `@champion`.
+The champion learns the sessions that ended since the last run, one by one. It learns only sessions that
+ended at least half an hour before the partition's end. The result is a version of its own with the alias
+`online`. Services that want this version pull `models:/checkout-recommender@online` instead of `@champion`.
 
 The update stands on one champion version. When the champion moves, by promotion or by `rollback_model`, the
-alias moves to the new champion as it is, and the delta is dropped. `retrain_incremental` starts from
-champion and delta, as far as the delta has learned nothing from the hours that judge the candidate.
+alias moves to the new champion without any update, and the old updates are dropped. `retrain_incremental`
+starts from the champion and its newest updates that learned nothing from the hours that judge the candidate.
 
 ## When it runs
 
 Each announcement of the asset `events` starts one run.
 
-**It is paused at first:** each run adds a version to the registry, and takes the training pool for some
+**The DAG is paused at first:** each run adds a version to the registry, and takes the training pool for some
 seconds. Unpause it when a service wants the alias `online`.
 
 **Skipped runs:** there is no champion yet, or the champion's architecture has no embeddings to move
@@ -22,8 +22,8 @@ seconds. Unpause it when a service wants the alias `online`.
 
 ## When it fails
 
-- **The online version harms:** pause this DAG, and let services pull `@champion` again; or move the alias
-  to the champion's version in MLflow. No gate judges a delta: each session moves an item by a bounded step.
+- **The online version does harm:** pause this DAG, and let services pull `@champion` again; or move the alias
+  to the champion's version in MLflow. No gate judges an update: each session moves an item by a bounded step.
 - **A failed task:** read its log, and clear it.
 
 ## Run it again

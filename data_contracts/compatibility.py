@@ -140,7 +140,7 @@ def _table_changes(old: Contract, new: Contract) -> Iterator[Change]:
         yield Change(
             "table", "partitioning changed", "breaking", _partition_keys(before), _partition_keys(after), why
         )
-    expected = [{item["meta"]["rule"]: item for item in each.expectations} for each in (old, new)]
+    expected = [{item["meta"]["rule"]: item for item in contract.expectations} for contract in (old, new)]
     for name in sorted(expected[0].keys() | expected[1].keys()):
         was, now = expected[0].get(name), expected[1].get(name)
         if was != now:
@@ -200,7 +200,7 @@ def _privacy_changes(old: Field, new: Field) -> Iterator[Change]:
         weaker = not _protects_as_well(old.treatment, new.treatment)
         why = "lets more of the value through" if weaker else "see the contract of the table where it ends"
         level: Level = "breaking" if weaker else "addition"
-        was, now = (asdict(each.treatment) for each in (old, new))
+        was, now = (asdict(field.treatment) for field in (old, new))
         yield Change(old.name, "privacy: treatment changed", level, was, now, why)
     if old.classification != new.classification:
         known = {old.classification, new.classification} <= set(_CLASSIFICATIONS)
@@ -258,7 +258,7 @@ def _changes_of_rule(old: Rule, new: Rule) -> Iterator[Change]:
 
 def _feature_changes(old: Contract, new: Contract) -> Iterator[Change]:
     before, after = (
-        {(each.subject, each.name): each for each in contract.features} for contract in (old, new)
+        {(feature.subject, feature.name): feature for feature in contract.features} for contract in (old, new)
     )
     for key in dict.fromkeys([*before, *after]):
         was, now = before.get(key), after.get(key)

@@ -43,10 +43,10 @@ class Contract:
         Raises:
             KeyError: there is no such field; the message names all fields.
         """
-        for found in self.fields:
-            if found.name == name:
-                return found
-        known = ", ".join(found.name for found in self.fields)
+        for field in self.fields:
+            if field.name == name:
+                return field
+        known = ", ".join(field.name for field in self.fields)
         raise KeyError(f"contract {self.name} has no field {name!r}; it has {known}")
 
     def rule(self, name: str) -> Rule:
@@ -55,19 +55,19 @@ class Contract:
         Raises:
             KeyError: there is no such rule; the message names all rules.
         """
-        for found in self.rules:
-            if found.name == name:
-                return found
-        known = ", ".join(found.name for found in self.rules)
+        for rule in self.rules:
+            if rule.name == name:
+                return rule
+        known = ", ".join(rule.name for rule in self.rules)
         raise KeyError(f"contract {self.name} has no rule {name!r}; it has {known}")
 
     def arrow_schema(self) -> pa.Schema:
         """Return the columns as Arrow fields. All are nullable, since rules check required fields."""
-        return pa.schema([pa.field(found.name, found.arrow_type) for found in self.fields])
+        return pa.schema([pa.field(field.name, field.arrow_type) for field in self.fields])
 
     def privacy_policy(self) -> dict[str, Treatment]:
         """Return the treatment of each field, in the order of the fields."""
-        return {found.name: found.treatment for found in self.fields}
+        return {field.name: field.treatment for field in self.fields}
 
 
 def load_contract(name_or_path: str | Path) -> Contract:

@@ -55,7 +55,7 @@ def find_contract(name_or_path: str | Path) -> Path:
     text = str(name_or_path)
     path = PACKAGED / f"{text}.odcs.yaml" if text.isidentifier() else Path(text)
     if not path.is_file():
-        known = ", ".join(sorted(found.name.split(".")[0] for found in PACKAGED.glob("*.odcs.yaml")))
+        known = ", ".join(sorted(file.name.split(".")[0] for file in PACKAGED.glob("*.odcs.yaml")))
         raise ContractError(path, "file", f"there is no such contract; packaged ones are {known}")
     return path
 
@@ -107,12 +107,12 @@ def only_table(path: Path, document: OpenDataContractStandard) -> SchemaObject:
 
 def locate(document: Any, steps: Iterable[str | int]) -> str:
     """Return a path into the document as text, with names instead of list positions where there are names."""
-    words: list[str] = []
+    parts: list[str] = []
     for step in steps:
         document = document[step]
         name = document.get("name", document.get("property")) if isinstance(document, dict) else None
-        words.append(str(name) if isinstance(step, int) and name else str(step))
-    return ".".join(words) or "document"
+        parts.append(str(name) if isinstance(step, int) and name else str(step))
+    return ".".join(parts) or "document"
 
 
 def custom_values(properties: Iterable[CustomProperty] | None) -> dict[str, Any]:

@@ -153,7 +153,9 @@ def validate_frame(
         rule.name for rule in contract.rules if rule.reference and rule.reference not in references
     )
     suite = gx_suite(contract)
-    suite.expectations = [found for found in suite.expectations if found.meta["rule"] not in skipped]
+    suite.expectations = [
+        expectation for expectation in suite.expectations if expectation.meta["rule"] not in skipped
+    ]
     parameters: dict[str, Any] = {
         name.replace(".", "__"): list(values) for name, values in references.items()
     }
@@ -166,7 +168,7 @@ def validate_frame(
         expectation_parameters=parameters,
         result_format={"result_format": "BASIC", "partial_unexpected_count": MAX_EXAMPLES},
     )
-    order = {found.meta["rule"]: position for position, found in enumerate(suite.expectations)}
+    order = {expectation.meta["rule"]: position for position, expectation in enumerate(suite.expectations)}
     outcomes = tuple(sorted(map(_outcome, result.results), key=lambda outcome: order[outcome.name]))
     return ValidationReport(f"{contract.name} {contract.version}", len(frame), outcomes, skipped)
 
@@ -192,10 +194,12 @@ def _configurations(contract: Contract) -> list[dict[str, Any]]:
 
 def _field_configurations(field: Field) -> list[dict[str, Any]]:
     kind = "expect_column_values_to_have_logical_type"
-    found = [_own(field.type_rule, kind, column=field.name, logical_type=field.logical_type)]
+    configurations = [_own(field.type_rule, kind, column=field.name, logical_type=field.logical_type)]
     if field.unique:
-        found.append(_own(f"{field.name}_is_unique", "expect_column_values_to_be_unique", column=field.name))
-    return found
+        configurations.append(
+            _own(f"{field.name}_is_unique", "expect_column_values_to_be_unique", column=field.name)
+        )
+    return configurations
 
 
 def _own(rule: str, kind: str, **kwargs: Any) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from data_contracts.field import Field, compile_fields, compile_treatments
 
 Subject = Literal["session", "event", "item"]
 Kind = Literal["category", "number", "time"]
-_Word = TypeVar("_Word", bound=str)
+_Name = TypeVar("_Name", bound=str)
 SUBJECTS: tuple[Subject, ...] = get_args(Subject)
 _KEYS = ("of", "name", "column", "kind")
 #: The logical types that a feature of each kind can be read from.
@@ -125,8 +125,8 @@ def _feature(entry: Any, columns: dict[str, Field]) -> Feature:
     return Feature(subject, name, column, kind, field.sql_type, field.required)
 
 
-def _one_of(allowed: tuple[_Word, ...], key: str, received: Any) -> _Word:
-    for word in allowed:
-        if word == received:
-            return word
+def _one_of(allowed: tuple[_Name, ...], key: str, received: Any) -> _Name:
+    for name in allowed:
+        if name == received:
+            return name
     raise ValueError(f"{key} should be one of {', '.join(allowed)}; received {received!r}")

@@ -1,4 +1,4 @@
-"""CI compares each contract with the one it follows, and refuses a change that its version hides."""
+"""CI compares each contract with its predecessor, and refuses a change that the version does not show."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ MAJOR = ("version: 1.1.0", "version: 2.0.0")
 
 
 def git(folder: Path, *arguments: str) -> None:
-    who = ("-c", "user.name=Shop", "-c", "user.email=shop@example.com")
-    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
+    author = ("-c", "user.name=Shop", "-c", "user.email=shop@example.com")
+    subprocess.run(["git", *author, *arguments], cwd=folder, check=True, capture_output=True)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def check(folder: Path) -> tuple[int, str]:
         name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "GITHUB_"))
     }
     environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "LASTAISLE": str(folder.parent / "lastaisle")}
-    done = subprocess.run(
+    ended = subprocess.run(
         [str(ROOT / ".ci" / "contracts")],
         cwd=folder,
         env=environment,
@@ -53,7 +53,7 @@ def check(folder: Path) -> tuple[int, str]:
         text=True,
         check=False,
     )
-    return done.returncode, done.stdout + done.stderr
+    return ended.returncode, ended.stdout + ended.stderr
 
 
 def edit(folder: Path, *replacements: tuple[str, str]) -> None:
@@ -65,29 +65,29 @@ def edit(folder: Path, *replacements: tuple[str, str]) -> None:
     path.write_text(text)
 
 
-def test_the_first_commit_is_not_compared_and_that_is_said(repository):
-    code, said = check(repository)
+def test_the_first_commit_is_not_compared_and_the_output_says_so(repository):
+    code, output = check(repository)
     assert code == 0
-    assert "not compared, no earlier commit is here" in said
+    assert "not compared, no earlier commit is here" in output
 
 
-def test_a_shallow_clone_is_not_compared_and_that_is_said(repository, tmp_path):
+def test_a_shallow_clone_is_not_compared_and_the_output_says_so(repository, tmp_path):
     edit(repository, BREAK)
     git(repository, "commit", "-am", "Break it")
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "--depth=1", repository.as_uri(), str(clone))
-    code, said = check(clone)
-    assert code == 0, said
-    assert "shallow clone" in said
+    code, output = check(clone)
+    assert code == 0, output
+    assert "shallow clone" in output
 
 
 def test_on_main_the_commit_before_is_compared(repository):
     edit(repository, BREAK)
     git(repository, "commit", "-am", "Break it")
-    code, said = check(repository)
+    code, output = check(repository)
     assert code == 1
-    assert "breaking: quantity_in_range" in said
-    assert "need version 2.0.0" in said
+    assert "breaking: quantity_in_range" in output
+    assert "need version 2.0.0" in output
 
 
 def test_on_a_branch_main_is_compared_over_all_its_commits(repository):
@@ -98,9 +98,9 @@ def test_on_a_branch_main_is_compared_over_all_its_commits(repository):
     assert check(repository)[0] == 1
     edit(repository, MAJOR)
     git(repository, "commit", "-am", "Say so")
-    code, said = check(repository)
-    assert code == 0, said
-    assert "2.0.0: breaking" in said
+    code, output = check(repository)
+    assert code == 0, output
+    assert "2.0.0: breaking" in output
 
 
 def test_a_change_that_is_not_committed_yet_counts(repository):
@@ -114,14 +114,14 @@ def test_a_contract_that_cannot_be_read_fails(repository):
     git(repository, "checkout", "-b", "change")
     edit(repository, ("logicalType: number", "logicalType: money"))
     git(repository, "commit", "-am", "Spoil it")
-    code, said = check(repository)
+    code, output = check(repository)
     assert code == 1
-    assert "money" in said
+    assert "money" in output
 
 
 def test_a_removed_contract_is_named(repository):
     git(repository, "rm", CONTRACT)
     git(repository, "commit", "-m", "Remove it")
-    code, said = check(repository)
+    code, output = check(repository)
     assert code == 0
-    assert f"{CONTRACT} was removed" in said
+    assert f"{CONTRACT} was removed" in output

@@ -14,16 +14,16 @@ BUILTIN = {"Exception", "ValueError"}
 
 
 def error_classes() -> dict[str, tuple[list[str], int | None]]:
-    """Return every class of errors in the source: its bases, and the code that it sets itself."""
-    found: dict[str, tuple[list[str], int | None]] = {}
+    """Return every class of errors in the source, with its bases and the code that it sets itself."""
+    classes_by_name: dict[str, tuple[list[str], int | None]] = {}
     for package in PACKAGES:
         for file in (ROOT / package).rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.ClassDef) and node.name.endswith("Error"):
-                    assert node.name not in found, f"two classes are called {node.name}"
+                    assert node.name not in classes_by_name, f"two classes are called {node.name}"
                     bases = [ast.unparse(base).rpartition(".")[2] for base in node.bases]
-                    found[node.name] = (bases, own_code(node))
-    return found
+                    classes_by_name[node.name] = (bases, own_code(node))
+    return classes_by_name
 
 
 def own_code(node: ast.ClassDef) -> int | None:
@@ -36,7 +36,7 @@ def own_code(node: ast.ClassDef) -> int | None:
 
 
 def code_of(name: str, classes: dict[str, tuple[list[str], int | None]]) -> int | None:
-    """Return the code of a class or of the nearest class that it inherits from; None where none has one."""
+    """Return the code of a class or of its nearest base class with a code; None if there is none."""
     if name not in classes:
         return None
     bases, code = classes[name]
@@ -68,7 +68,7 @@ def test_each_class_of_errors_stands_in_the_row_of_its_code():
     assert len(rows) > 25
 
 
-def test_only_errors_that_are_caught_inside_have_no_code():
+def test_only_errors_that_lastaisle_catches_itself_have_no_code():
     classes = error_classes()
     without = {name for name in classes if code_of(name, classes) is None}
     assert without == {"AvroError"}, (

@@ -1,4 +1,4 @@
-"""The rules that hold for the whole tree: what is committed, and how large it may be."""
+"""The rules for the whole repository: the committed files, their size, and the requirements."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_no_large_file_is_committed():
     assert [str(p) for p in tracked() if p.stat().st_size > 1_000_000] == []
 
 
-def test_every_requirement_says_why():
+def test_every_requirement_has_a_reason():
     lines = (ROOT / "requirements.in").read_text().splitlines()
     unexplained = [line for line in lines if line and not line.startswith("#") and " # " not in line]
     assert unexplained == []

@@ -34,7 +34,7 @@ def test_tensorflow_among_fast_tests_is_refused_and_nothing_else():
         ("pytestmark = pytest.mark.service", False),
     ],
 )
-def test_a_file_that_trains_is_not_even_imported(line, left_out):
+def test_a_file_that_trains_is_not_imported(line, left_out):
     assert bool(kinds._TRAINING_FILE.search(f"import pytest\n\n{line}\n")) == left_out
 
 

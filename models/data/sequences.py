@@ -51,14 +51,14 @@ class SessionLog:
                 f"{len(self.offsets)} offsets ending in {self.offsets[-1] if len(self.offsets) else None}, "
                 f"{len(self.ended_at)} sessions, {len(self.items)} events"
             )
-        for columns, size, what in (
+        for columns, size, noun in (
             (self.context, len(self), "sessions"),
             (self.event_context, self.n_events, "events"),
             (self.item_features, len(self.catalogue), "items"),
         ):
             for name, column in columns.items():
                 if len(column) != size:
-                    raise ValueError(f"column {name!r} has {len(column)} values for {size} {what}")
+                    raise ValueError(f"column {name!r} has {len(column)} values for {size} {noun}")
 
     @classmethod
     def from_lists(

@@ -1,1 +1,1 @@
-"""The glue between Airflow and the pipeline: assets, defaults, links, shared steps, services, the demo."""
+"""The connection between Airflow and the pipeline: tasks, assets, schedules, local services, the demo."""

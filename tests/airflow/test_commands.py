@@ -1,4 +1,4 @@
-"""bin/airflow and its neighbours work on the local services' data, wherever they are called from."""
+"""bin/airflow, bin/mlflow and bin/lastaisle use the local services' data, from any folder."""
 
 import os
 import subprocess
@@ -14,10 +14,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def call(*command, **variables):
-    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    inherited = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     return subprocess.run(
-        [str(word) for word in command],
-        env=kept | {name: str(value) for name, value in variables.items()},
+        [str(part) for part in command],
+        env=inherited | {name: str(value) for name, value in variables.items()},
         capture_output=True,
         text=True,
         check=False,
@@ -34,12 +34,12 @@ def test_airflow_reads_the_services_folders_and_leaves_the_users_own_alone(insta
     (tmp_path / "user").mkdir()
     link = tmp_path / "airflow"
     link.symlink_to(ROOT / "bin" / "airflow")
-    told = call(
+    answer = call(
         *(link, "config", "get-value", "core", "dags_folder"),
         HOME=tmp_path / "user",
         LASTAISLE_HOME=tmp_path / "home",
     )
-    assert told.stdout == f"{ROOT / 'dags'}\n", told.stderr
+    assert answer.stdout == f"{ROOT / 'dags'}\n", answer.stderr
     assert (tmp_path / "home" / "airflow").is_dir()
     assert list((tmp_path / "user").iterdir()) == []
 
@@ -72,20 +72,20 @@ def program(path, text):
 
 def test_a_python_that_cannot_run_is_passed_over(tmp_path):
     inactive = program(tmp_path / "python3.13", 'echo "pyenv: python3.13: command not found" >&2; exit 127')
-    found = call(ROOT / "bin" / "find-python", inactive, sys.executable)
-    assert found.stdout == f"{sys.executable}\n"
-    assert found.stderr == ""
+    answer = call(ROOT / "bin" / "find-python", inactive, sys.executable)
+    assert answer.stdout == f"{sys.executable}\n"
+    assert answer.stderr == ""
 
 
 def test_the_newest_python_is_found_first(tmp_path):
     for version in ("3.11", "3.12", "3.13"):
         program(tmp_path / f"python{version}", f"echo {tmp_path}/python{version}")
     (tmp_path / "python3.13").unlink()
-    found = call(ROOT / "bin" / "find-python", PATH=tmp_path)
-    assert found.stdout == f"{tmp_path}/python3.12\n"
+    answer = call(ROOT / "bin" / "find-python", PATH=tmp_path)
+    assert answer.stdout == f"{tmp_path}/python3.12\n"
 
 
-def test_without_a_fitting_python_the_message_says_why_each_was_refused(tmp_path):
+def test_without_a_suitable_python_the_message_says_why_each_was_refused(tmp_path):
     old = program(tmp_path / "python3.9", 'echo "it is Python 3.9" >&2; exit 1')
     refused = call(ROOT / "bin" / "find-python", old, tmp_path / "none")
     assert refused.returncode == 1

@@ -13,6 +13,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -267,3 +268,28 @@ def test_the_event_that_logs_shows_is_clean(reader):
 
 def test_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8")) <= 7000
+
+
+def test_the_walk_through_the_architecture_leads_to_the_line_that_decides():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    steps = re.findall(r"^\d\. (.*)$", text[text.index("## A walk") :], re.MULTILINE)
+    assert len(steps) == 5
+    for step in steps:
+        file, *functions = re.match(r"`([\w./]+)`(?:, function `(\w+)`)?", step).groups()
+        source = (ROOT / file).read_text(encoding="utf-8")
+        for function in filter(None, functions):
+            assert f"\ndef {function}(" in source, step
+        for line in re.findall(r"`([^`]*\(\w[^`]*\))`", step):
+            assert line in source, step
+    assert "Decision(all(check.passed" in steps[-1]
+
+
+def test_the_architecture_lists_every_room_in_the_order_of_the_linter():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text[text.index("| room | holds |") :].partition("\n\n")[0]
+    rows = [re.findall(r"`(\w+)`", line.split("|")[1]) for line in table.splitlines()[2:]]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    (layers,) = [
+        entry["layers"] for entry in contracts["contracts"] if entry.get("containers") == ["lastaisle"]
+    ]
+    assert [set(row) for row in rows] == [set(layer.split(" | ")) for layer in reversed(layers)]

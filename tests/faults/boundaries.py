@@ -1,4 +1,4 @@
-"""The steps of a batch's way into the tables, and a hold at which a process stops when it gets to one."""
+"""The steps of a batch on its way into the tables, and a hold that stops a process at one step."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-#: In the order in which a batch meets them. "file ½": half of the bytes of a Parquet file are on disk;
-#: "file": all are, and no commit names it yet; a table's own name: its commit has just happened.
+#: The steps in their order. "file ½": half of the bytes of a Parquet file are on disk. "file": all bytes are
+#: on disk, and no commit names the file yet. A table's name: the table's commit has just happened.
 BOUNDARIES = (
     "reading",
     "judged",
@@ -28,30 +28,30 @@ OF_SHARDS = tuple(name for name in BOUNDARIES if name.startswith("events"))
 
 @dataclass
 class Hold:
-    """Calls `act` when a boundary is met for the `turn`-th time.
+    """Call `act` when the process reaches a boundary for the `turn`-th time.
 
     Attributes:
         boundary: one of BOUNDARIES.
-        turn: counted from 1.
-        act: what happens there.
-        met: how often it was met.
+        turn: number of the arrival at which `act` is called, from 1.
+        act: function to call at the boundary.
+        arrivals: how often the boundary was reached.
     """
 
     boundary: str
     turn: int
     act: Callable[[], None]
-    met: int = 0
+    arrivals: int = 0
 
-    def meet(self, name: str) -> bool:
-        """Act if it is the boundary's turn, and tell whether it was."""
-        self.met += name == self.boundary
-        is_turn = name == self.boundary and self.met == self.turn
+    def arrive(self, name: str) -> bool:
+        """Count an arrival at a boundary; call `act` at the right one, and return whether it was."""
+        self.arrivals += name == self.boundary
+        is_turn = name == self.boundary and self.arrivals == self.turn
         if is_turn:
             self.act()
         return is_turn
 
     def install(self) -> None:
-        """Put the hold into this process, which is used for nothing else afterwards."""
+        """Install the hold in this process, which must not be used for other tests afterwards."""
         from lastaisle.ingest import batch
         from lastaisle.ingest.kafka import drain
         from lastaisle.ingest.staging import Staging
@@ -62,13 +62,13 @@ class Hold:
 
         def written(write: Callable[..., Any], query: Any, folder: Any) -> Any:
             actions = write(query, folder)
-            self.meet(f"{_short(Path(folder.url).name)} file")
+            self.arrive(f"{_short(Path(folder.url).name)} file")
             return actions
 
         _around(Staging, "load", lines_read)
-        _after(batch, "_judge", lambda *_: self.meet("judged"))
-        _after(drain, "send_dead_letters", lambda *_: self.meet("dead letters"))
-        _after(Lake, "_write", lambda _, name, *__: self.meet(name))
+        _after(batch, "_judge", lambda *_: self.arrive("judged"))
+        _after(drain, "send_dead_letters", lambda *_: self.arrive("dead letters"))
+        _after(Lake, "_write", lambda _, name, *__: self.arrive(name))
         _around(Query, "write", written)
         _around(Query, "_copy", self._copied)
 
@@ -76,17 +76,17 @@ class Hold:
         for number, batch in enumerate(lines):
             yield batch
             if number == 0:
-                self.meet("reading")
+                self.arrive("reading")
 
     def _copied(self, copy: Callable[..., Any], query: Any, path: Path, *rest: Any) -> Any:
-        told = copy(query, path, *rest)
+        result = copy(query, path, *rest)
         name = f"{_short(path.parent.parent.name)} file ½"
-        whole = path.read_bytes()
-        if name == self.boundary and self.met + 1 == self.turn:
-            path.write_bytes(whole[: len(whole) // 2])
-        if self.meet(name):
-            path.write_bytes(whole)
-        return told
+        content = path.read_bytes()
+        if name == self.boundary and self.arrivals + 1 == self.turn:
+            path.write_bytes(content[: len(content) // 2])
+        if self.arrive(name):
+            path.write_bytes(content)
+        return result
 
 
 def _short(table: str) -> str:
@@ -98,10 +98,10 @@ def _around(owner: Any, name: str, wrapper: Callable[..., Any]) -> None:
     setattr(owner, name, lambda *args, **options: wrapper(original, *args, **options))
 
 
-def _after(owner: Any, name: str, told: Callable[..., Any]) -> None:
+def _after(owner: Any, name: str, observer: Callable[..., Any]) -> None:
     def call(original: Callable[..., Any], *args: Any, **options: Any) -> Any:
         result = original(*args, **options)
-        told(*args)
+        observer(*args)
         return result
 
     _around(owner, name, call)

@@ -1,7 +1,7 @@
-"""Every fault at every boundary: `python -m tests.faults.matrix` prints what became of the rows.
+"""Every fault at every boundary: `python -m tests.faults.matrix` prints the counts of all rows.
 
-The task works on one batch when it gets to the boundary. The fault strikes there, the task runs again if it
-did not survive, and then every row that was sent has to be accounted for in every table.
+The task works on one batch when it reaches the boundary. The fault happens there. The task runs again if it
+died, and then every row that was sent must be accounted for in every table.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from tests.faults import faults
 from tests.faults.boundaries import BOUNDARIES
 from tests.faults.faults import Fault, small_disk
 from tests.faults.reconcile import Counts
+from tests.faults.scenarios import FilesScenario, KafkaScenario, Scenario, ShardsScenario
 from tests.faults.work import Task
-from tests.faults.worlds import FilesWorld, KafkaWorld, ShardsWorld, World
 from tests.services.kafka import Broker
 
 _WIDTH = 28
@@ -31,38 +31,38 @@ _WIDTH = 28
 
 @dataclass(frozen=True)
 class Row:
-    """One fault that may befall one kind of task.
+    """One fault of one kind of task.
 
     Attributes:
-        name: as the matrix prints it.
-        world: what the task works on.
-        fault: what happens at the boundary.
-        turn: at which batch.
+        name: name of the row in the printed matrix.
+        world: the kind of scenario that the task works on.
+        fault: the fault that happens at the boundary.
+        turn: number of the batch at which the fault happens, from 1.
     """
 
     name: str
-    world: type[World]
+    scenario: type[Scenario]
     fault: Fault
     turn: int = 1
 
     def run(self, boundary: str, broker: Broker | None = None) -> Counts:
-        """Let the fault strike at a boundary, and account for every row.
+        """Let the fault happen at a boundary, and account for every row.
 
         Raises:
-            AssertionError: something was lost, or is there twice, or the task did not behave.
+            AssertionError: a row was lost or is there twice, or the task did not behave as expected.
         """
         with ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lastaisle-faults-"))
             Path(folder).chmod(0o755)
             disk = stack.enter_context(small_disk()) if self.fault is faults.fill_disk else None
-            world = self.world(Path(folder), len(boundary), broker, disk)
+            scenario = self.scenario(Path(folder), len(boundary), broker, disk)
             Path(folder, "task.log").touch(0o666)
             if self.fault is faults.run_apart:
-                world.rival = Task(world.other_work, Path(folder, "rival.log"), "judged")
-                stack.callback(world.rival.kill)
-                world.rival.await_hold()
+                scenario.rival = Task(scenario.other_work, Path(folder, "rival.log"), "judged")
+                stack.callback(scenario.rival.kill)
+                scenario.rival.await_hold()
             task = Task(
-                world.work,
+                scenario.work,
                 Path(folder, "task.log"),
                 boundary,
                 self.turn,
@@ -70,41 +70,41 @@ class Row:
             )
             try:
                 task.await_hold()
-                self.fault(world, task)
+                self.fault(scenario, task)
             finally:
                 task.kill()
-            world.work.run()
-            return world.reconcile()
+            scenario.work.run()
+            return scenario.reconcile()
 
 
 ROWS = (
-    Row("kill -9 of the task", KafkaWorld, faults.kill_task),
-    Row("kill -9 of the task, files", FilesWorld, faults.kill_task),
-    Row("kill -9 of the task, shards", ShardsWorld, faults.kill_task),
-    Row("kill -9 of the broker", KafkaWorld, faults.kill_broker, turn=2),
-    Row("disk full", KafkaWorld, faults.fill_disk),
-    Row("disk full, files", FilesWorld, faults.fill_disk),
-    Row("permission lost", KafkaWorld, faults.lose_permission),
-    Row("two runs at once", KafkaWorld, faults.run_twice),
-    Row("two runs, other ranges", KafkaWorld, faults.run_apart),
-    Row("two runs at once, files", FilesWorld, faults.run_twice),
-    Row("two runs at once, shards", ShardsWorld, faults.run_twice),
-    Row("kill -9, all comes twice", KafkaWorld, faults.deliver_twice, turn=2),
-    Row("kill -9, the rest comes late", KafkaWorld, faults.deliver_reordered, turn=2),
+    Row("kill -9 of the task", KafkaScenario, faults.kill_task),
+    Row("kill -9 of the task, files", FilesScenario, faults.kill_task),
+    Row("kill -9 of the task, shards", ShardsScenario, faults.kill_task),
+    Row("kill -9 of the broker", KafkaScenario, faults.kill_broker, turn=2),
+    Row("disk full", KafkaScenario, faults.fill_disk),
+    Row("disk full, files", FilesScenario, faults.fill_disk),
+    Row("permission lost", KafkaScenario, faults.lose_permission),
+    Row("two runs at once", KafkaScenario, faults.run_twice),
+    Row("two runs, other ranges", KafkaScenario, faults.run_apart),
+    Row("two runs at once, files", FilesScenario, faults.run_twice),
+    Row("two runs at once, shards", ShardsScenario, faults.run_twice),
+    Row("kill -9, all comes twice", KafkaScenario, faults.deliver_twice, turn=2),
+    Row("kill -9, the rest comes late", KafkaScenario, faults.deliver_reordered, turn=2),
 )
 
 
 def cells(*, kafka: bool) -> Iterator[tuple[Row, str]]:
-    """Give every row with each of its boundaries, of the tasks that read Kafka or of the others."""
+    """Return each row with each of its boundaries, for the tasks that read Kafka or for the others."""
     for row in ROWS:
-        if (row.world is KafkaWorld) == kafka:
-            for boundary in row.world.boundaries:
+        if (row.scenario is KafkaScenario) == kafka:
+            for boundary in row.scenario.boundaries:
                 yield row, boundary
 
 
 @contextmanager
 def running_broker() -> Iterator[Broker]:
-    """Run a broker for as long as it is needed."""
+    """Run a broker during a block."""
     with tempfile.TemporaryDirectory(prefix="lastaisle-kafka-") as folder:
         broker = Broker(Path(folder), short_lived=True).start()
         try:
@@ -114,35 +114,35 @@ def running_broker() -> Iterator[Broker]:
 
 
 def main() -> int:
-    """Run all cells and print them row by row; return 1 if anything was lost or is there twice."""
+    """Run all cells and print them row by row; return 1 if a row was lost or is there twice."""
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
     started = time.monotonic()
     legend = " · ".join(f"{number} {name}" for number, name in enumerate(BOUNDARIES, 1))
     numbers = " ".join(f"{number:>2}" for number in range(1, len(BOUNDARIES) + 1))
-    say = Console(highlight=False, soft_wrap=True).print
-    say(f"The fault strikes at: {legend}\n")
-    say(f"{'':{_WIDTH}} {numbers}   rows sent = clean + quarantined + duplicate")
+    print_line = Console(highlight=False, soft_wrap=True).print
+    print_line(f"The fault strikes at: {legend}\n")
+    print_line(f"{'':{_WIDTH}} {numbers}   rows sent = clean + quarantined + duplicate")
     with running_broker() as broker, ThreadPoolExecutor(2) as lanes:
-        told = [lanes.submit(_print_rows, kafka, broker, say) for kafka in (True, False)]
-        failures = [failure for lane in told for failure in lane.result()]
-    say(f"\n{time.monotonic() - started:.0f} s")
+        results = [lanes.submit(_print_rows, kafka, broker, print_line) for kafka in (True, False)]
+        failures = [failure for lane in results for failure in lane.result()]
+    print_line(f"\n{time.monotonic() - started:.0f} s")
     for failure in failures:
-        say(failure, markup=False)
+        print_line(failure, markup=False)
     return 1 if failures else 0
 
 
-def _print_rows(kafka: bool, broker: Broker, say: Callable[..., None]) -> list[str]:
-    """Run the rows that read Kafka, or the others, and print each; return what went wrong."""
+def _print_rows(kafka: bool, broker: Broker, print_line: Callable[..., None]) -> list[str]:
+    """Run and print the rows that read Kafka, or the other rows; return the failures."""
     failures: list[str] = []
     for row in ROWS:
-        if (row.world is KafkaWorld) != kafka:
+        if (row.scenario is KafkaScenario) != kafka:
             continue
         marks, total = [], Counts()
         for boundary in BOUNDARIES:
             mark = " "
-            if boundary in row.world.boundaries:
+            if boundary in row.scenario.boundaries:
                 try:
                     total += row.run(boundary, broker)
                     mark = "✓"
@@ -150,7 +150,7 @@ def _print_rows(kafka: bool, broker: Broker, say: Callable[..., None]) -> list[s
                     mark = "✗"
                     failures.append(f"{row.name}, {boundary}: {error}")
             marks.append(f"{mark:>2}")
-        say(f"{row.name:{_WIDTH}} {' '.join(marks)}   {total}", markup=False)
+        print_line(f"{row.name:{_WIDTH}} {' '.join(marks)}   {total}", markup=False)
     return failures
 
 

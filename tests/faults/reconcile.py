@@ -1,4 +1,4 @@
-"""Compare what was sent with what the tables hold, to the row: nothing lost, nothing double."""
+"""Compare the rows that were sent with the rows of the tables: none is lost, none is there twice."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from data_contracts.privacy import SURROGATE
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import BATCHES, EVENTS, QUARANTINE, RAW_EVENTS
 
-#: What was sent, one row a message or a line. `source` is the row's file, or the topic's partition as
-#: kafka://cluster/topic/partition; `event_id` is NULL for what belongs in quarantine; `user_id` and
-#: `occurred_at` say to which visit an event belongs, unless it is NULL because the sender named a session.
+#: The rows that were sent, one for each message or line. `source` is the row's file, or the topic's partition
+#: as kafka://cluster/topic/partition. `event_id` is NULL for rows that belong in quarantine. `user_id` and
+#: `occurred_at` identify the visit of an event; `user_id` is NULL if the sender named a session.
 SENT = pa.schema(
     [
         pa.field("source", pa.string()),
@@ -41,7 +41,7 @@ CREATE TABLE placed AS SELECT visit, session_id FROM visits JOIN raw USING (even
   JOIN events ON events.event_id = surrogate;
 """
 
-#: What must not be found, by what it would mean.
+#: Queries that must find nothing, by the meaning of a row that they find.
 _CHECKS = {
     "events were lost on the way to raw_events": "SELECT event_id FROM wanted ANTI JOIN raw USING (event_id)",
     "raw_events holds events that nobody sent": "SELECT event_id FROM raw ANTI JOIN wanted USING (event_id)",
@@ -65,13 +65,13 @@ _CHECKS = {
         SELECT batch_id, source_file, rows_in, rows_clean, rows_quarantined, rows_duplicate FROM batches
         WHERE rows_in <> rows_clean + rows_quarantined + rows_duplicate""",
     "batches counts other rows than raw_events holds": """
-        SELECT batch_id, coalesce(rows_clean, 0) AS told, coalesce(rows, 0) AS found FROM batches
+        SELECT batch_id, coalesce(rows_clean, 0) AS counted, coalesce(rows, 0) AS held FROM batches
         FULL JOIN (SELECT batch_id, count(*) AS rows FROM raw GROUP BY 1) USING (batch_id)
-        WHERE told <> found""",
+        WHERE counted <> held""",
     "batches counts other rows than quarantine holds": """
-        SELECT batch_id, coalesce(rows_quarantined, 0) AS told, coalesce(rows, 0) AS found FROM batches
+        SELECT batch_id, coalesce(rows_quarantined, 0) AS counted, coalesce(rows, 0) AS held FROM batches
         FULL JOIN (SELECT batch_id, count(*) AS rows FROM refused GROUP BY 1) USING (batch_id)
-        WHERE told <> found""",
+        WHERE counted <> held""",
     "one visit lies in several sessions": """
         SELECT visit, count(DISTINCT session_id) AS found FROM placed GROUP BY 1 HAVING found <> 1""",
     "one session holds several visits": """
@@ -80,12 +80,12 @@ _CHECKS = {
 
 
 class UnreconciledError(AssertionError):
-    """The tables do not hold what was sent; the message lists every difference."""
+    """The tables do not hold the rows that were sent; the message lists every difference."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of all rows that were sent."""
+    """The counts of all rows that were sent, by their outcome."""
 
     sent: int = 0
     clean: int = 0
@@ -108,15 +108,15 @@ def reconcile(lake: Lake, sent: pa.Table, offsets: Mapping[str, int] | None = No
     """Account for every row that was sent, in every table.
 
     Args:
-        lake: where the tables are.
+        lake: the lake with the tables.
         sent: rows of SENT.
-        offsets: where each partition ends, by the name under which the tables keep it.
+        offsets: end of each partition, by the partition's name in the tables.
 
     Returns:
         Rows sent = clean + quarantined + duplicate, as the table batches counts them.
 
     Raises:
-        UnreconciledError: they cannot be accounted for.
+        UnreconciledError: rows are missing, are there twice, or are counted wrongly.
     """
     import duckdb
 
@@ -129,7 +129,7 @@ def reconcile(lake: Lake, sent: pa.Table, offsets: Mapping[str, int] | None = No
                 raise UnreconciledError(f"table {name} was never written")
             db.register(name, table)
         db.execute(_SETUP)
-        problems = [_told(what, db.sql(f"FROM ({query})")) for what, query in _CHECKS.items()]
+        problems = [_described(meaning, db.sql(f"FROM ({query})")) for meaning, query in _CHECKS.items()]
         counts = Counts(
             *db.sql("""
                 SELECT sum(rows_in)::BIGINT, sum(rows_clean)::BIGINT, sum(rows_quarantined)::BIGINT,
@@ -142,11 +142,13 @@ def reconcile(lake: Lake, sent: pa.Table, offsets: Mapping[str, int] | None = No
         reached = [lake.stamp(name, app_id) for name in (RAW_EVENTS, BATCHES)]
         if reached != [end, end]:
             problems.append(f"{app_id} ends at {end}, raw_events and batches say {reached}")
-    if found := [problem for problem in problems if problem]:
-        raise UnreconciledError("\n".join([f"{len(found)} differences in {lake.url} ({counts}):", *found]))
+    if differences := [problem for problem in problems if problem]:
+        raise UnreconciledError(
+            "\n".join([f"{len(differences)} differences in {lake.url} ({counts}):", *differences])
+        )
     return counts
 
 
-def _told(what: str, found: Any) -> str:
-    rows = found.fetchall()
-    return f"- {what}: {len(rows)}, such as {rows[:_SHOWN]}" if rows else ""
+def _described(meaning: str, relation: Any) -> str:
+    rows = relation.fetchall()
+    return f"- {meaning}: {len(rows)}, such as {rows[:_SHOWN]}" if rows else ""

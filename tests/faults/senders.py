@@ -1,4 +1,4 @@
-"""Who sends events in a soak: to topics as JSON and Avro, into a folder, and to the collector."""
+"""The senders of events in a soak: to topics as JSON and Avro, into a folder, and to the collector."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pathlib import Path
 from threading import Lock
 
 from lastaisle.kafka.connection import KafkaConnection
+from tests.faults.scenarios import Sender
 from tests.faults.traffic import BEGIN, STEP, Message, Sent
-from tests.faults.worlds import Sender
 
 WRITE_KEY = "soak"
 AVRO_ID = 7
@@ -35,11 +35,11 @@ _ACTS = 5  # of a visit; then the visitor stays away for an hour
 
 
 class Visitors:
-    """Makes events of visitors, some of which come late, twice, out of order, or broken.
+    """Make events of visitors; some events come late, twice, out of order, or broken.
 
     Args:
-        seed: of every choice.
-        name: of the visitors' kind; two kinds never share one.
+        seed: seed of every random choice.
+        name: name of the visitors' kind; each kind has its own visitors.
     """
 
     def __init__(self, seed: int, name: str) -> None:
@@ -50,7 +50,7 @@ class Visitors:
         self._recent: list[Message] = []
 
     def messages(self, count: int, form: str = "json") -> list[Message]:
-        """Make about so many messages, as JSON or as Avro."""
+        """Make about `count` messages, as JSON or as Avro."""
         events = [self._event(form) for _ in range(count)]
         held = [event for event in events if self.random.random() < 0.05]
         self._late += held
@@ -66,7 +66,7 @@ class Visitors:
         return given
 
     def rest(self) -> list[Message]:
-        """Return what was held back so far."""
+        """Return the messages that were held back so far."""
         late, self._late = self._late, []
         return late
 
@@ -110,14 +110,14 @@ def _encode(event_id: str, user_id: str, occurred: datetime, form: str) -> bytes
 
 
 class TopicSender:
-    """Sends JSON to one topic and Avro to another, to partitions at random.
+    """Send JSON to one topic and Avro to another topic, to random partitions.
 
     Args:
-        connection: how to reach the cluster.
-        cluster: its id.
-        topics: by form, the topic's name and its partitions.
-        sent: where all is noted.
-        visitors: by form, who sends.
+        connection: connection to the cluster.
+        cluster: id of the cluster.
+        topics: name and number of partitions of the topic, by form.
+        sent: record of all sent rows.
+        visitors: the makers of events, by form.
     """
 
     def __init__(
@@ -134,12 +134,12 @@ class TopicSender:
         self.random = random.Random(1)
 
     def send(self, count: int) -> None:
-        """Send about so many to each topic, and wait until all are confirmed."""
+        """Send about `count` messages to each topic, and wait until all are confirmed."""
         for form, visitors in self.visitors.items():
             self._send(form, visitors.messages(count, form))
 
     def close(self) -> None:
-        """Send what was held back."""
+        """Send the messages that were held back."""
         for form, visitors in self.visitors.items():
             self._send(form, visitors.rest())
 
@@ -149,12 +149,12 @@ class TopicSender:
 
 
 class FileSender:
-    """Drops files into a folder, each under a name of an unfinished one first.
+    """Put files into a folder; each file has an unfinished file's name until it is complete.
 
     Args:
-        folder: where.
-        sent: where all is noted.
-        visitors: who sends.
+        folder: the folder.
+        sent: record of all sent rows.
+        visitors: the maker of events.
     """
 
     def __init__(self, folder: Path, sent: Sent, visitors: Visitors) -> None:
@@ -165,11 +165,11 @@ class FileSender:
         folder.mkdir()
 
     def send(self, count: int) -> None:
-        """Drop a file of about so many lines."""
+        """Write a file of about `count` lines."""
         self._write(self.visitors.messages(count))
 
     def close(self) -> None:
-        """Drop a file of what was held back."""
+        """Write a file of the messages that were held back."""
         self._write(self.visitors.rest())
 
     def _write(self, messages: Sequence[Message]) -> None:
@@ -186,11 +186,11 @@ class FileSender:
 
 
 class CollectorSender:
-    """Calls the collector as a shop does, again and again until it says that a batch is safe.
+    """Call the collector as a shop does, again and again until it acknowledges a batch.
 
     Args:
-        port: where the collector listens.
-        visitors: who sends.
+        port: port of the collector.
+        visitors: the maker of events.
     """
 
     def __init__(self, port: int, visitors: Visitors) -> None:
@@ -201,7 +201,7 @@ class CollectorSender:
         self._lock = Lock()
 
     def send(self, count: int) -> None:
-        """Send one batch; if it is not acknowledged, keep it for the next time."""
+        """Send one batch; if it is not acknowledged, keep it for the next call."""
         with self._lock:
             batch = self._waiting or [
                 message for message in self.visitors.messages(count) if message.event_id is not None
@@ -212,7 +212,7 @@ class CollectorSender:
                 self._waiting = []
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send the batches that are left."""
         self._waiting += self.visitors.rest()
         while self._waiting:
             self.send(0)
@@ -241,7 +241,7 @@ class CollectorSender:
 
 
 def landed(folder: Path, sent: Sent) -> set[str]:
-    """Note every line of a landing folder as sent, and return the ids in them."""
+    """Record every line of a landing folder as sent, and return the event ids in the lines."""
     found = set()
     for path in sorted(folder.rglob("*.jsonl")):
         for row, line in enumerate(path.read_bytes().splitlines(), 1):

@@ -1,4 +1,4 @@
-"""Mixed traffic for a while, with faults at random; then every row has to be accounted for."""
+"""Mixed traffic for some time, with random faults; then every row must be accounted for."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from lastaisle.ingest.options import IngestOptions
 from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.lake import Lake
 from tests.faults.reconcile import UnreconciledError, reconcile
+from tests.faults.scenarios import KEYS, QUICK
 from tests.faults.senders import (
     AVRO,
     AVRO_ID,
@@ -32,26 +33,25 @@ from tests.faults.senders import (
 )
 from tests.faults.traffic import Sent
 from tests.faults.work import SHARDS, AnonymizeShards, DrainTopics, IngestFiles, MaintainTables, Task, Work
-from tests.faults.worlds import KEYS, QUICK
 from tests.services.kafka import Broker, make_topic
 
 _PARTITIONS = {"json": 3, "avro": 2}
-# Seconds that a pass may take: on a machine too slow for the traffic, the last one has all the rest to do.
+# Seconds that a pass may take. On a machine too slow for the traffic, the last pass has all remaining work.
 _PATIENCE = 3600
 _OPTIONS = IngestOptions(gx_sample_rows=0, batch_rows=5_000, shards=SHARDS)
 
 
 @dataclass
 class Soak:
-    """Everything that runs at once.
+    """All parts of a soak, which run at the same time.
 
     Attributes:
-        folder: for all of it.
-        broker: a running one.
-        seed: of traffic and faults.
-        rate: events a second, of all senders together.
-        counts: what happened how often.
-        examples: of each kind of error with which a task failed, the first.
+        folder: folder of all data.
+        broker: a running broker.
+        seed: seed of the traffic and the faults.
+        rate: events per second of all senders together.
+        counts: number of occurrences, by name.
+        examples: the first error of a task, by kind of error.
     """
 
     folder: Path
@@ -92,7 +92,7 @@ class Soak:
 
     @property
     def works(self) -> dict[str, Work]:
-        """What is done again and again, by name; the first two of each kind run beside each other."""
+        """Return the work that is repeated, by name; the first two of each kind run at the same time."""
         lake, folder = self.lake.url, self.folder
         drain = DrainTopics(lake, KEYS, self.config, self.names, str(folder / "schemas"), _OPTIONS)
         return {
@@ -106,10 +106,10 @@ class Soak:
         }
 
     def run(self, minutes: float) -> dict[str, Any]:
-        """Let it all run, then finish what is left, and account for every row.
+        """Run all parts, finish the remaining work, and account for every row.
 
         Raises:
-            AssertionError: something was lost, or is there twice, or a part of the soak itself broke.
+            AssertionError: a row was lost or is there twice, or a part of the soak itself broke.
         """
         started = time.monotonic()
         self.collector.start()
@@ -145,7 +145,7 @@ class Soak:
         }
 
     def finish(self) -> None:
-        """Send what was held back, stop the collector, and do what is left to do, undisturbed."""
+        """Send the messages that were held back, stop the collector, and do the rest without faults."""
         for sender in self.senders:
             sender.close()
         self.collector.stop()
@@ -154,7 +154,7 @@ class Soak:
         self.works["shards"].run()
 
     def reconcile(self) -> Any:
-        """Account for every row; every call that the collector acknowledged has to be among them."""
+        """Account for every row, with every call that the collector acknowledged."""
         ids = landed(self.folder / "landing", self.sent)
         lost = self.senders[-1].acknowledged - ids
         if lost:
@@ -168,7 +168,7 @@ class Soak:
         def run() -> None:
             try:
                 loop(*given)
-            except BaseException as error:  # told by the main thread
+            except BaseException as error:  # the main thread reports it
                 self.broken.append(error)
 
         return threading.Thread(target=run, name=str(given))
@@ -188,10 +188,10 @@ class Soak:
             if code == -9:
                 self.counts[f"{name.removesuffix(' as well')}: killed"] += 1
             elif code:
-                said = task.said().strip()
-                kind = said.rpartition("\n")[2].partition(":")[0].rpartition(".")[2]
+                error_tail = task.error_tail().strip()
+                kind = error_tail.rpartition("\n")[2].partition(":")[0].rpartition(".")[2]
                 self.counts[f"failed: {kind}"] += 1
-                self.examples.setdefault(kind, said)
+                self.examples.setdefault(kind, error_tail)
 
     def _disturb(self, pause: float) -> None:
         while not self.stop.wait(self.random.uniform(0.3, 1.7) * pause):
@@ -213,10 +213,10 @@ class Soak:
 
 
 class Collector:
-    """The collector in a process of its own, writing to a landing folder.
+    """The collector in a process of its own, which writes to a landing folder.
 
     Args:
-        folder: where the landing folder is made.
+        folder: parent of the landing folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -227,7 +227,7 @@ class Collector:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and wait until it listens."""
+        """Start the collector, and wait until it listens."""
         (self.folder / "landing").mkdir(exist_ok=True)
         environ = os.environ | {
             "LASTAISLE_HOME": str(self.folder),
@@ -248,13 +248,13 @@ class Collector:
                 time.sleep(0.1)
 
     def kill(self) -> None:
-        """End it as the kernel does (SIGKILL)."""
+        """Kill the collector (SIGKILL)."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def stop(self) -> None:
-        """End it in good order."""
+        """Stop the collector in order (SIGTERM)."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait(60)

@@ -1,4 +1,4 @@
-"""Faults that befall the tasks that read files or anonymize shards."""
+"""Faults of the tasks that read files or anonymize shards."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.service
     ("row", "boundary"),
     [pytest.param(*cell, id=f"{cell[0].name} at {cell[1]}") for cell in cells(kafka=False)],
 )
-def test_nothing_is_lost_and_nothing_double(row: Row, boundary: str):
+def test_every_row_is_there_exactly_once(row: Row, boundary: str):
     counts = row.run(boundary)
     assert counts.clean > 0
     assert counts.quarantined > 0

@@ -1,4 +1,4 @@
-"""Faults that befall the tasks that drain a real broker."""
+"""Faults of the tasks that drain a real broker."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from tests.faults import faults
 from tests.faults.matrix import Row, cells
 
-#: When the task has still to ask the broker something. A broker that dies later is not missed before the next
-#: batch; `make faults` kills it at every step all the same.
+#: The boundaries after which the task still asks the broker. If the broker dies later in a batch, only the
+#: next batch shows it; `make faults` kills the broker at every boundary.
 BROKER_IN_USE = ("reading", "judged", "dead letters", "batches")
 
 
@@ -20,7 +20,7 @@ BROKER_IN_USE = ("reading", "judged", "dead letters", "batches")
         if row.fault is not faults.kill_broker or boundary in BROKER_IN_USE
     ],
 )
-def test_nothing_is_lost_and_nothing_double(row: Row, boundary: str, broker):
+def test_every_row_is_there_exactly_once(row: Row, boundary: str, broker):
     counts = row.run(boundary, broker)
     assert counts.clean > 0
     assert counts.quarantined > 0

@@ -1,4 +1,4 @@
-"""Made-up visitors of a shop, and a record of all that was sent."""
+"""Made-up visitors of a shop, and a record of all sent rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from tests.faults.reconcile import SENT
 
-BEGIN = datetime(2025, 10, 9, 22, 30, tzinfo=UTC)  # visits go on over midnight, into another partition
+BEGIN = datetime(2025, 10, 9, 22, 30, tzinfo=UTC)  # visits cross midnight into another partition
 STEP = timedelta(minutes=7)
 
 
@@ -21,11 +21,11 @@ class Message:
     """One message, or one line of a file.
 
     Attributes:
-        value: its bytes; None for a tombstone.
-        event_id: the event in it; None if it belongs in quarantine.
-        user_id: whose visit it is part of.
-        occurred_at: when.
-        poison: whether it cannot even be read as text.
+        value: bytes of the message; None for a tombstone.
+        event_id: id of the event; None if the message belongs in quarantine.
+        user_id: the visitor of the event's visit.
+        occurred_at: the moment of the event.
+        poison: whether the message cannot be read as text.
     """
 
     value: bytes | None
@@ -40,7 +40,7 @@ class Sent:
     """All rows that were sent, each with its place.
 
     Attributes:
-        rows: as SENT has them.
+        rows: rows in the form of the table SENT.
         poison: the places of the messages that cannot be read.
     """
 
@@ -48,13 +48,13 @@ class Sent:
     poison: set[tuple[str, int]] = field(default_factory=set)
 
     def add(self, source: str, row: int, message: Message) -> None:
-        """Note where a message went."""
+        """Record the place of a message."""
         self.rows.append((source, row, message.event_id, message.user_id, message.occurred_at))
         if message.poison:
             self.poison.add((source, row))
 
     def table(self) -> pa.Table:
-        """Return what `reconcile` takes."""
+        """Return the rows as the table that `reconcile` takes."""
         columns = zip(*self.rows, strict=True) if self.rows else [[] for _ in SENT]
         return pa.Table.from_arrays(
             [pa.array(values, one.type) for values, one in zip(columns, SENT, strict=True)], schema=SENT
@@ -63,18 +63,18 @@ class Sent:
 
 @dataclass
 class Traffic:
-    """Makes messages: mostly good events of few users, of whose visits every batch holds a part.
+    """Make messages, most of them good events of few users; every batch holds a part of their visits.
 
     Attributes:
-        random: makes the order.
-        number: of events made so far.
+        random: generator of the random order.
+        number: number of events made so far.
     """
 
     random: random.Random
     number: int = 0
 
     def events(self, count: int, users: int = 5) -> list[Message]:
-        """Make good events: a visitor acts every 7 minutes, and is away for an hour after each five acts."""
+        """Make good events: a visitor acts every 7 minutes, and pauses for an hour after five acts."""
         return [self._event(users) for _ in range(count)]
 
     def broken(self) -> list[Message]:
@@ -90,7 +90,7 @@ class Traffic:
         ]
 
     def mixed(self, count: int) -> list[Message]:
-        """Make good events, broken messages among them, and some that are sent twice; shuffled a little."""
+        """Make good events, broken messages and some repetitions; the order is shuffled a little."""
         events = self.events(count)
         messages = [*events, *self.broken(), *self.random.sample(events, max(1, count // 10))]
         return sorted(messages, key=lambda _: self.random.random())

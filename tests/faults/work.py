@@ -1,4 +1,4 @@
-"""What a task does, run in a process of its own that stops at a boundary and waits for what befalls it."""
+"""The work of a task, in a process of its own that stops at a boundary and waits for a fault."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ SECONDS = 240
 RAW, EVENTS = load_contract("raw_events"), load_contract("events")
 _NOBODY = 65534
 
-# The interpreter that is forked for each task has imported everything and used nothing: no threads.
+# Each task is forked from an interpreter that has imported all modules and used none, so it has no threads.
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload([__name__, "deltalake", "duckdb", "pyarrow.dataset", "confluent_kafka.admin"])
 
 
 class Work(Protocol):
-    """Something that is done once however often it is tried."""
+    """Work that takes effect once, however often it runs."""
 
     def run(self) -> None:
-        """Do it, or what is left of it."""
+        """Do the work, or its remaining part."""
 
 
 @dataclass(frozen=True)
 class DrainTopics:
-    """Take in what waits in topics, up to events."""
+    """Take in the messages that wait in topics, and anonymize them into events."""
 
     lake: str
     keys: PseudonymKeys
@@ -61,7 +61,7 @@ class DrainTopics:
     )
 
     def run(self) -> None:
-        """Do it, or what is left of it."""
+        """Do the work, or its remaining part."""
         job = Ingestion(Lake(self.lake), adapter("canonical"), RAW, self.options, self.keys, EVENTS)
         decoder = Decoder(RAW.version, AvroSchemas(self.schemas))
         drain(self.topics, Drain(KafkaConnection(self.config), job, decoder))
@@ -69,7 +69,7 @@ class DrainTopics:
 
 @dataclass(frozen=True)
 class IngestFiles:
-    """Take in all files of a folder, up to events."""
+    """Take in all files of a folder, and anonymize them into events."""
 
     lake: str
     keys: PseudonymKeys
@@ -80,7 +80,7 @@ class IngestFiles:
     )
 
     def run(self) -> None:
-        """Do it, or what is left of it."""
+        """Do the work, or its remaining part."""
         report = ingest(
             self.source,
             self.format,
@@ -96,39 +96,39 @@ class IngestFiles:
 
 @dataclass(frozen=True)
 class AnonymizeShards:
-    """Bring all shards of what waits in raw_events into events."""
+    """Anonymize all shards of the raw events that wait."""
 
     lake: str
     keys: PseudonymKeys
 
     def run(self) -> None:
-        """Do it, or what is left of it."""
+        """Do the work, or its remaining part."""
         for shard in range(SHARDS):
             anonymize_shard(shard, Lake(self.lake), self.keys, contract=RAW, events_contract=EVENTS)
 
 
 @dataclass(frozen=True)
 class MaintainTables:
-    """Compact all tables, and clean up behind them."""
+    """Compact all tables, and delete their old files."""
 
     lake: str
 
     def run(self) -> None:
-        """Do it, or what is left of it."""
+        """Do the work, or its remaining part."""
         lake = Lake(self.lake)
         for name in tables_of(lake):
             maintain(lake, name)
 
 
 class Task:
-    """A process that does some work and, if told so, holds at a boundary until it is let go.
+    """A process that does some work; with a boundary, it holds there until it is released.
 
     Args:
-        work: what it does.
-        log: where its errors go.
-        boundary: where it holds; nowhere by default.
-        turn: at which time it comes there.
-        unprivileged: whether it gives up being root first.
+        work: the work.
+        log: file for errors.
+        boundary: boundary at which the process holds; by default it does not hold.
+        turn: number of the arrival at which it holds, from 1.
+        unprivileged: whether the process gives up root's rights first.
     """
 
     def __init__(
@@ -136,44 +136,44 @@ class Task:
     ) -> None:
         starts_service("a process to kill")
         self.log = log
-        self._ours, theirs = _CONTEXT.Pipe()
+        self._gate, process_gate = _CONTEXT.Pipe()
         self.process: ForkServerProcess = _CONTEXT.Process(
-            target=_run, args=(work, str(log), boundary, turn, unprivileged, theirs)
+            target=_run, args=(work, str(log), boundary, turn, unprivileged, process_gate)
         )
         self.process.start()
-        theirs.close()
+        process_gate.close()
 
     def await_hold(self) -> None:
-        """Wait until it holds."""
-        if not self._ours.poll(SECONDS):
+        """Wait until the process holds."""
+        if not self._gate.poll(SECONDS):
             self.kill()
-            raise AssertionError(f"the task reached no hold in {SECONDS} s: {self.said()}")
+            raise AssertionError(f"the task reached no hold in {SECONDS} s: {self.error_tail()}")
         try:
-            self._ours.recv()
+            self._gate.recv()
         except EOFError:
-            raise AssertionError(f"the task ended before its hold: {self.said()}") from None
+            raise AssertionError(f"the task ended before its hold: {self.error_tail()}") from None
 
-    def go(self) -> None:
-        """Let it go on."""
-        self._ours.send(None)
+    def release(self) -> None:
+        """Release the process from its hold."""
+        self._gate.send(None)
 
     def kill(self) -> None:
-        """End it as the kernel does when memory is short (SIGKILL)."""
+        """Kill the process (SIGKILL), as the kernel does when memory is short."""
         self.process.kill()
         self.join()
 
     def join(self, seconds: float = SECONDS) -> int:
-        """Wait for its end and return its exit code; if there is none, say where it is."""
+        """Wait for the end of the process, and return its exit code; if it does not end, show where it is."""
         self.process.join(seconds)
         if self.process.exitcode is None:
             os.kill(self.process.pid or 0, signal.SIGUSR1)
             self.process.join(1)
             self.process.kill()
-            raise AssertionError(f"the task did not end in {seconds} s: {self.said()}")
+            raise AssertionError(f"the task did not end in {seconds} s: {self.error_tail()}")
         return self.process.exitcode
 
-    def said(self) -> str:
-        """Return the end of its errors."""
+    def error_tail(self) -> str:
+        """Return the end of the error log."""
         return self.log.read_text(errors="replace")[-3000:] if self.log.exists() else "(nothing)"
 
 

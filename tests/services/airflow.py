@@ -1,4 +1,4 @@
-"""A real Airflow for tests: all its parts as child processes, in a folder and with ports of its own."""
+"""A real Airflow for tests: all parts as child processes, in a folder of their own and on free ports."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from lastaisle_airflow.local.polling import wait_until
 from tests.services.required import starts_service
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Rows of other tables that belong to a run go with it.
+#: Rows of other tables that belong to a run are deleted with the run.
 _TABLES_OF_RUNS = (
     "asset_partition_dag_run",
     "dag_run",
@@ -39,7 +39,7 @@ _TABLES_OF_RUNS = (
     "partitioned_asset_key_log",
     "asset_event",
 )
-#: Their rows are made with the database, or once a process.
+#: Tables whose rows are made with the database, or once for each process.
 _TABLES_THAT_MLFLOW_MAKES = {
     "alembic_version",
     "experiments",
@@ -54,10 +54,10 @@ class Airflow:
     """A running Airflow.
 
     Attributes:
-        home: its folder.
-        environment: what its processes were given.
-        settings: what Lastaisle reads from it.
-        api: its REST API.
+        home: Airflow's folder.
+        environment: environment variables of its processes.
+        settings: Lastaisle's settings in this environment.
+        api: client of the REST API.
     """
 
     home: Path
@@ -68,28 +68,28 @@ class Airflow:
 
     @property
     def lake(self) -> Lake:
-        """The tables that its tasks write."""
+        """The tables that the tasks write."""
         return Lake(self.settings.lake.url)
 
     def alive(self) -> None:
-        """Make sure that it runs."""
+        """Make sure that Airflow runs."""
         assert self.process.poll() is None, (self.home / "services.log").read_text(errors="replace")[-3000:]
 
-    def wait_for(self, what: str, ready: Callable[[], Any], timeout: float = 120) -> Any:
-        """Return what `ready` gives as soon as that is true."""
+    def wait_for(self, description: str, ready: Callable[[], Any], timeout: float = 120) -> Any:
+        """Return the first true result of `ready`; fail after `timeout` seconds."""
 
         def ready_and_alive() -> Any:
             self.alive()
-            with suppress(TimeoutError):  # a busy machine answers late
+            with suppress(TimeoutError):  # a busy machine may answer late
                 return ready()
 
-        if found := wait_until(ready_and_alive, timeout):
-            return found
-        raise AssertionError(f"not within {timeout:.0f} s: {what}; logs in {self.home}")
+        if result := wait_until(ready_and_alive, timeout):
+            return result
+        raise AssertionError(f"not within {timeout:.0f} s: {description}; logs in {self.home}")
 
     def command(self, *arguments: str) -> str:
-        """Run a command of Airflow's and return what it prints."""
-        done = subprocess.run(
+        """Run an Airflow command, and return its output."""
+        ended = subprocess.run(
             [sys.executable, "-m", "airflow", *arguments],
             env=self.environment,
             cwd=self.home,
@@ -97,21 +97,21 @@ class Airflow:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, (
-            f"airflow {' '.join(arguments)}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+        assert ended.returncode == 0, (
+            f"airflow {' '.join(arguments)}: {ended.stdout[-2000:]}{ended.stderr[-2000:]}"
         )
-        return done.stdout
+        return ended.stdout
 
     def pause(self, dag_id: str, paused: bool = True) -> None:
-        """Pause a DAG, or let it go on."""
+        """Pause a DAG, or unpause it."""
         self.api.pause(dag_id, paused)
 
     @contextmanager
     def fresh(self, *dags: str) -> Iterator[Airflow]:
-        """Give the running Airflow to a test file, without runs, tables and models of the files before.
+        """Give the running Airflow to a test file, without runs, tables and models of earlier files.
 
         Args:
-            *dags: which DAGs are not paused meanwhile.
+            *dags: ids of the DAGs that are not paused for the test file.
         """
         self.wait_for("the last tasks of the file before", lambda: not self._tasks_under_way())
         self._forget_runs()
@@ -125,18 +125,18 @@ class Airflow:
             self.pause(dag_id)
 
     def _tasks_under_way(self) -> int:
-        """Count the tasks that the executor has. A paused DAG sends none, and its runs stay as they are."""
+        """Count the tasks that the executor has; a paused DAG sends the executor no tasks."""
         with closing(sqlite3.connect(self.home / "airflow" / "airflow.db", timeout=60)) as database:
-            asked = "SELECT count(*) FROM task_instance WHERE state IN ('queued', 'running')"
-            return int(database.execute(asked).fetchone()[0])
+            query = "SELECT count(*) FROM task_instance WHERE state IN ('queued', 'running')"
+            return int(database.execute(query).fetchone()[0])
 
     def complete_backfills(self) -> None:
-        """Mark backfills complete whose runs are over. The scheduler does it up to 30 seconds later."""
+        """Mark backfills as complete whose runs are over; the scheduler does so up to 30 seconds later."""
         with closing(sqlite3.connect(self.home / "airflow" / "airflow.db", timeout=60)) as database, database:
             database.execute("UPDATE backfill SET completed_at = updated_at WHERE completed_at IS NULL")
 
     def _forget_runs(self) -> None:
-        """Delete all runs and events from the database: the API has no call for most of it."""
+        """Delete all runs and events from the database; the API has no calls for most of them."""
         _delete_rows(self.home / "airflow" / "airflow.db", _TABLES_OF_RUNS, cascade=True)
 
     def _forget_models(self) -> None:
@@ -158,7 +158,7 @@ class Airflow:
         return {task: sorted(map(str, states)) for task, states in found.items()}
 
     def log_of(self, run: Run, task_id: str) -> str:
-        """Return all that the tasks of this id wrote in a run."""
+        """Return the logs of all tasks with this id in a run."""
         folder = self.home / "airflow" / "logs" / f"dag_id={run.dag_id}" / f"run_id={run.run_id}"
         logs = sorted((folder / f"task_id={task_id}").rglob("*.log"))
         return "\n".join(log.read_text(errors="replace") for log in logs)
@@ -166,17 +166,17 @@ class Airflow:
 
 @contextmanager
 def running_airflow(
-    home: Path, dags: Sequence[str] = ("ingest_sessions",), **given: str
+    home: Path, dags: Sequence[str] = ("ingest_sessions",), **variables: str
 ) -> Iterator[Airflow]:
-    """Start Airflow, wait until it has read the DAGs, stop it at the end.
+    """Run Airflow during a block; the block starts when Airflow has read the DAGs.
 
     Args:
         home: an empty folder.
-        dags: which DAGs are not paused.
-        **given: environment variables.
+        dags: ids of the DAGs that are not paused.
+        **variables: more environment variables.
     """
     starts_service("Airflow")
-    complete = environment_of(home, **given)
+    complete = environment_of(home, **variables)
     home.mkdir(parents=True, exist_ok=True)
     prepare_home(Path(complete["AIRFLOW_HOME"]))
     with (home / "services.log").open("wb") as output:
@@ -214,37 +214,37 @@ def prepare_home(home: Path) -> None:
 
 @cache
 def _template() -> Path:
-    """Make an Airflow folder once a process, as `make up` makes it: the migration takes seconds."""
+    """Make an Airflow folder once in a process, as `make up` makes it; the migration takes seconds."""
     folder = tempfile.TemporaryDirectory(prefix="lastaisle-airflow-template-")
     atexit.register(folder.cleanup)
     home = Path(folder.name, "airflow")
     environment = environment_of(Path(folder.name), AIRFLOW_HOME=str(home))
     command = [sys.executable, "-m", "lastaisle_airflow.local.setup"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-3000:]
     return home
 
 
-def environment_of(home: Path, **given: str) -> dict[str, str]:
-    """Return what every process of an Airflow of its own needs, whatever settings this process has."""
-    ours = ("LASTAISLE_", "AIRFLOW_", "PYTHONDONTWRITEBYTECODE")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+def environment_of(home: Path, **variables: str) -> dict[str, str]:
+    """Return the environment of a separate Airflow, without the settings of this process."""
+    own_prefixes = ("LASTAISLE_", "AIRFLOW_", "PYTHONDONTWRITEBYTECODE")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(own_prefixes)}
     paths = [str(ROOT), str(ROOT / "plugins"), *filter(None, [inherited.get("PYTHONPATH")])]
     defaults = {
         "LASTAISLE_HOME": str(home),
         "LASTAISLE_AIRFLOW_PORT": str(free_port()),
         "LASTAISLE_MLFLOW_PORT": str(free_port()),
         "AIRFLOW_HOME": str(home / "airflow"),
-        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",  # each test starts what it is about
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",  # each test starts the runs that it checks
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
         "PYTHONPATH": os.pathsep.join(paths),
     }
-    with mock.patch.dict(os.environ, inherited | defaults | given, clear=True):
+    with mock.patch.dict(os.environ, inherited | defaults | variables, clear=True):
         return environment(Settings.from_env())
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a port on which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -274,7 +274,7 @@ def _dags(airflow: Airflow) -> set[str]:
 
 
 def heavy_libraries_of(pid: int) -> dict[str, set[str]]:
-    """Return which processes below one hold libraries that do not survive a fork, by command line."""
+    """Return the command lines of child processes with loaded libraries that do not survive a fork."""
     names = ("tensorflow", "duckdb", "deltalake")
     found = {}
     root = psutil.Process(pid)

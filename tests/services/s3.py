@@ -18,14 +18,14 @@ from tests.services.required import starts_service
 
 @pytest.fixture
 def s3():
-    """A served S3 with one bucket, `shop`, that the environment points at."""
+    """A running S3 API with one bucket, `shop`; the environment names its address."""
     with running_s3() as store:
         yield store
 
 
 @contextmanager
 def running_s3() -> Iterator[s3fs.S3FileSystem]:
-    """Serve S3 with one bucket, `shop`, and let the environment point at it meanwhile."""
+    """Serve S3 with one bucket, `shop`, during a block; the environment names its address."""
     starts_service("an S3 server")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -53,7 +53,7 @@ def running_s3() -> Iterator[s3fs.S3FileSystem]:
                     break
                 except OSError:
                     time.sleep(0.1)
-            s3fs.S3FileSystem.clear_instance_cache()  # those of another test know another port
+            s3fs.S3FileSystem.clear_instance_cache()  # the clients of another test know another port
             store = fsspec.filesystem("s3")
             store.endpoint = f"http://127.0.0.1:{port}"
             store.mkdir("shop")

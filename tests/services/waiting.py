@@ -9,10 +9,12 @@ from typing import TypeVar
 Value = TypeVar("Value")
 
 
-def wait_until(said: str, ready: Callable[[], Value], timeout: float = 60, pause: float = 0.02) -> Value:
-    """Return what `ready` returns as soon as that is true; fail with `said` after `timeout` seconds."""
+def wait_until(
+    description: str, ready: Callable[[], Value], timeout: float = 60, pause: float = 0.02
+) -> Value:
+    """Return the first true result of `ready`; fail with `description` after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (value := ready()):
-        assert time.monotonic() < deadline, f"not within {timeout:.0f} s: {said}"
+        assert time.monotonic() < deadline, f"not within {timeout:.0f} s: {description}"
         time.sleep(pause)
     return value

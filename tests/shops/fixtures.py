@@ -1,4 +1,4 @@
-"""A made-up shop for tests: each item is followed by one of two others."""
+"""Fixtures of a made-up shop: one of two other items follows each item."""
 
 from __future__ import annotations
 

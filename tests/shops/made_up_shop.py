@@ -1,7 +1,7 @@
-"""A made-up shop: three days of sessions in which each item is followed by one of two others.
+"""A made-up shop: three days of sessions in which one of two other items follows each item.
 
-Used by the release tests, and by the process that the kill tests kill. Models are packed without TensorFlow
-and learn by counting, so that a release takes seconds.
+The release tests use it, and so does the process that the kill tests kill. Models learn by counting, and are
+packed without TensorFlow, so that a release takes seconds.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -84,7 +84,7 @@ def pack_lightly(setattr_):
 
 
 class Installation:
-    """A home folder and what lies in it."""
+    """A home folder with its settings, lake and registry."""
 
     def __init__(self, home):
         self.settings = Settings.of(home=home)
@@ -120,7 +120,7 @@ class Installation:
         return self.release(run_id, rules)
 
     def state(self):
-        """Return what must not depend on where a run was killed: no ids, no times."""
+        """Return the state that must not depend on the moment of a kill: it has no ids and no times."""
         moves = self.lake.scan("releases").sort_by("entry").to_pylist() if self.lake.table("releases") else []
         rows = self.lake.scan("training_runs").to_pylist() if self.lake.table("training_runs") else []
         versions = self.registry.client.search_model_versions(f"name = '{self.settings.registry.model_name}'")

@@ -1,4 +1,4 @@
-"""Ingestion of simulated logs finds exactly what the simulation put in."""
+"""Ingestion of simulated logs finds exactly the rows and the damage that the simulation made."""
 
 from collections import Counter
 from datetime import date
@@ -11,7 +11,7 @@ from lastaisle.privacy.keys import PseudonymKeys
 from lastaisle.simulate import ShopOptions, day_file, write_logs
 
 NOISY = ShopOptions(days=2, sessions_per_day=250, items=200, broken=0.05, late=0.03, duplicates=0.04, bots=0)
-# Which rule of the contract each kind of damage must be quarantined by.
+# The rule of the contract that must quarantine each kind of damage.
 RULES = {
     "truncated_json": "not_json",
     "not_json": "not_json",
@@ -53,13 +53,13 @@ def test_counts_equal_the_truth(days):
 
 def test_each_kind_of_damage_is_quarantined_by_its_rule(days):
     written, reports = days
-    found, injected = Counter(), Counter()
+    quarantined, injected = Counter(), Counter()
     for report in reports.values():
-        found.update(report.quarantined_by_rule)
+        quarantined.update(report.quarantined_by_rule)
     for truth in written.days.values():
         injected.update(truth.broken)
     assert set(injected) == set(RULES)
     unread = injected["truncated_json"] + injected["not_json"]
     expected = {rule: injected[kind] for kind, rule in RULES.items()} | {"not_json": unread}
     assert min(expected.values()) > 0
-    assert {rule: found[rule] for rule in expected} == expected
+    assert {rule: quarantined[rule] for rule in expected} == expected

@@ -44,18 +44,18 @@ def quiet():
     return events_of(QUIET)
 
 
-def test_same_seed_gives_the_same_bytes_and_another_seed_others():
+def test_equal_seeds_give_equal_bytes_and_other_seeds_give_other_bytes():
     assert digest(SMALL) == digest(SMALL)
     assert digest(SMALL) != digest(replace(SMALL, seed=8))
 
 
-def test_a_day_does_not_depend_on_how_many_follow():
+def test_a_day_does_not_depend_on_the_number_of_later_days():
     short, long = simulate(replace(SMALL, days=2)), simulate(SMALL)
     for first, second in zip(short, long, strict=False):
         assert first == second
 
 
-def test_every_event_type_occurs_and_every_identifier_says_simulated(quiet):
+def test_every_event_type_occurs_and_every_identifier_is_marked_as_simulated(quiet):
     assert {event["event_type"] for event in quiet} == set(EVENT_TYPES)
     for event in quiet:
         names = [
@@ -67,7 +67,7 @@ def test_every_event_type_occurs_and_every_identifier_says_simulated(quiet):
         assert "user_id" in event or "session_id" in event
 
 
-def test_clean_events_carry_what_their_type_needs(quiet):
+def test_clean_events_have_the_fields_that_their_type_needs(quiet):
     for event in quiet:
         assert event["event_type"] not in ("item_viewed", "item_added", "item_removed") or event["item_id"]
         assert (event["event_type"] == "order_completed") == ("order_id" in event)
@@ -102,11 +102,13 @@ def test_sessions_never_pause_for_thirty_minutes(quiet):
         assert all(b - a < timedelta(minutes=30) for a, b in pairwise(times))
 
 
-def test_new_items_come_every_day_and_are_looked_at(quiet):
-    seen = [{json.loads(line).get("item_id", "sim-00000") for line in logs.lines} for logs in simulate(QUIET)]
+def test_new_items_come_every_day_and_are_viewed(quiet):
+    items_of_day = [
+        {json.loads(line).get("item_id", "sim-00000") for line in logs.lines} for logs in simulate(QUIET)
+    ]
     assert [logs.truth.items for logs in simulate(QUIET)] == [300, 310, 320]
-    assert not any(item >= "sim-00300" for item in seen[0])
-    assert len({item for item in seen[2] if item >= "sim-00300"}) > 5
+    assert not any(item >= "sim-00300" for item in items_of_day[0])
+    assert len({item for item in items_of_day[2] if item >= "sim-00300"}) > 5
 
 
 def test_seasons_move_demand():
@@ -120,11 +122,13 @@ def test_seasons_move_demand():
 
 def test_truth_agrees_with_a_count_of_the_lines():
     noisy = replace(SMALL, broken=0.05, late=0.05, duplicates=0.05)
-    seen, late = set(), Counter()
+    earlier, late = set(), Counter()
     for logs in simulate(noisy):
         truth = logs.truth
         repeated = sum(
-            line in seen or seen.add(line) is not None for line in dict.fromkeys(logs.lines) if line[0] == "{"
+            line in earlier or earlier.add(line) is not None
+            for line in dict.fromkeys(logs.lines)
+            if line[0] == "{"
         )
         inside = len(logs.lines) - len(set(logs.lines))
         html = truth.broken["not_json"]
@@ -139,7 +143,7 @@ def test_truth_agrees_with_a_count_of_the_lines():
     assert late.total() > 50
 
 
-def test_every_damage_makes_a_row_that_is_no_clean_event(quiet):
+def test_no_damaged_row_is_a_clean_event(quiet):
     for kind in EVENT_TYPES:
         line = json.dumps(next(e for e in quiet if e["event_type"] == kind), separators=(",", ":"))
         for name, damage in BREAKS.items():
@@ -149,7 +153,7 @@ def test_every_damage_makes_a_row_that_is_no_clean_event(quiet):
                     json.loads(broken)
                 continue
             event = json.loads(broken)
-            wrong = {
+            damaged = {
                 "unknown_event_type": event["event_type"] not in EVENT_TYPES,
                 "no_event_id": "event_id" not in event,
                 "nobody": not {"user_id", "session_id"} & set(event),
@@ -161,7 +165,7 @@ def test_every_damage_makes_a_row_that_is_no_clean_event(quiet):
                 "bad_time": event["occurred_at"] == "yesterday",
                 "far_future": event["occurred_at"].startswith("2999"),
             }
-            assert [damaged for damaged, found in wrong.items() if found] == [name], kind
+            assert [damage_name for damage_name, is_there in damaged.items() if is_there] == [name], kind
 
 
 def test_a_late_row_arrives_within_the_day_of_its_folder():
@@ -180,7 +184,7 @@ def test_bots_read_hundreds_of_items_fast():
 
 
 def test_default_shop_follows_the_real_logs():
-    # The real figures stand in benchmarks/simulator_realism.py; these bounds only keep the shop near them.
+    # benchmarks/simulator_realism.py has the real figures; these bounds only keep the shop near them.
     sessions = [
         [e["item_id"] for e in session if e["event_type"] == "item_viewed"]
         for session in in_sessions(
@@ -198,7 +202,7 @@ def test_default_shop_follows_the_real_logs():
 
 
 def test_the_session_tells_more_than_its_last_item():
-    """Followers of all items of a session predict its next item better than those of the last one alone."""
+    """All items of a session predict its next item better than the last item alone."""
     days = [
         [json.loads(line) for line in logs.lines]
         for logs in simulate(replace(QUIET, days=4, sessions_per_day=2500, items=600, single_view=0))
@@ -206,8 +210,8 @@ def test_the_session_tells_more_than_its_last_item():
     follow = np.zeros((700, 700))
     walks = [[[int(e["item_id"][4:]) for e in s if "item_id" in e] for s in in_sessions(day)] for day in days]
     for walk in (walk for day in walks[:3] for walk in day):
-        for here, there in pairwise(walk):
-            follow[here, there] += 1
+        for item, next_item in pairwise(walk):
+            follow[item, next_item] += 1
     popular = set(np.argsort(-follow.sum(axis=0))[:10].tolist())
     scaled = follow / np.sqrt(1 + follow.sum(axis=1, keepdims=True))
     hits = Counter()
@@ -222,13 +226,13 @@ def test_the_session_tells_more_than_its_last_item():
     assert hits["session"] > 1.03 * hits["last"]
 
 
-def test_logs_land_one_folder_a_day_and_the_report_adds_up(tmp_path):
-    told = []
-    report = write_logs(tmp_path, SMALL, progress=lambda day, truth: told.append((day, truth.rows)))
+def test_logs_get_one_folder_for_each_day_and_the_report_adds_up(tmp_path):
+    written = []
+    report = write_logs(tmp_path, SMALL, progress=lambda day, truth: written.append((day, truth.rows)))
     files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*") if path.is_file())
     assert files == [f"2025-10-0{day}/simulated-part-0.jsonl" for day in (1, 2, 3)]
     rows = [len((tmp_path / file).read_text().splitlines()) for file in files]
-    assert [count for _, count in told] == rows
+    assert [count for _, count in written] == rows
     summary = report.as_dict()
     assert summary["simulated"] is True
     assert summary["rows"] == sum(rows) == summary["clean"] + summary["duplicates"] + summary["broken"]
@@ -237,7 +241,7 @@ def test_logs_land_one_folder_a_day_and_the_report_adds_up(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("options", "message"),
     [
         ({"days": 0}, "days should be at least 1, received 0"),
         ({"items": 10}, "items should be at least 50, received 10"),
@@ -245,13 +249,13 @@ def test_logs_land_one_folder_a_day_and_the_report_adds_up(tmp_path):
         ({"broken": 0.7, "late": 0.6}, "add up to at most 1, received 0.7 + 0.6"),
     ],
 )
-def test_options_that_make_no_shop_are_refused(given, said):
+def test_impossible_options_are_refused(options, message):
     with pytest.raises(ShopOptionsError) as caught:
-        ShopOptions(**given)
-    assert said in str(caught.value)
+        ShopOptions(**options)
+    assert message in str(caught.value)
 
 
-def test_a_shop_of_one_session_a_day_opens():
+def test_a_shop_may_have_one_session_a_day():
     logs = list(
         simulate(ShopOptions(days=20, sessions_per_day=1, items=50, broken=0.5, late=0.5, duplicates=1.0))
     )
@@ -261,8 +265,8 @@ def test_a_shop_of_one_session_a_day_opens():
 
 def test_an_eventful_shop_launches_items_raises_prices_and_changes_tastes():
     eventful = replace(QUIET, days=8, eventful=True, new_items_per_day=0, sessions_per_day=600)
-    on = break_days(8)
-    assert on == {"launch": 2, "price_shock": 4, "taste_break": 6}
+    day_of = break_days(8)
+    assert day_of == {"launch": 2, "price_shock": 4, "taste_break": 6}
     days = list(simulate(eventful))
     assert [logs.truth.new_items for logs in days] == [0, 0, 45, 0, 0, 0, 0, 0]
     rows = [[json.loads(line) for line in logs.lines] for logs in days]
@@ -273,7 +277,9 @@ def test_an_eventful_shop_launches_items_raises_prices_and_changes_tastes():
     ratios = [prices(4)[item] / price for item, price in prices(3).items() if item in prices(4)]
     assert np.median(ratios) == pytest.approx(1.3, abs=0.01)
     dearness = [np.median(np.log(list(prices(day).values()))) for day in (3, 4)]
-    assert dearness[1] - dearness[0] < np.log(1.3) - 0.05, "what is looked at is cheaper than prices rose"
+    assert dearness[1] - dearness[0] < np.log(1.3) - 0.05, (
+        "viewed items got cheaper, beside the rise of prices"
+    )
 
     def pairs(day):
         return Counter(
@@ -286,5 +292,5 @@ def test_an_eventful_shop_launches_items_raises_prices_and_changes_tastes():
     def shared(first, second):
         return sum((pairs(first) & pairs(second)).values()) / sum(pairs(second).values())
 
-    assert shared(5, 6) < 0.85 * shared(6, 7), "what follows what is no longer what it was"
+    assert shared(5, 6) < 0.85 * shared(6, 7), "other items follow each item now"
     assert digest(eventful) != digest(replace(eventful, eventful=False))

@@ -39,7 +39,7 @@ app.add_typer(_contracts, name="contracts")
 
 
 def main() -> None:
-    """Run the command line; an error that the user can mend is printed without its traceback."""
+    """Run the command line; errors that the user can correct are printed without a traceback."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=errors)])
     try:
         app()
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def _lacks_data(error: Exception, code: int) -> bool:
-    """Tell whether an empty home explains an error: it names the home's lake, or a version is missing."""
+    """Tell whether an empty home may explain an error: it names the home's lake, or misses a version."""
     if code == ExitCode.WRONG_REQUEST:  # the settings themselves may be wrong
         return False
     return code == ExitCode.NO_SUCH_VERSION or read_settings().lake.url in str(error)

@@ -21,13 +21,13 @@ from lastaisle.cli.terminal import (
     open_replay_runs,
     open_stores,
     open_tuning_runs,
+    print_trial,
     read_settings,
     read_values,
     show,
-    tell_trial,
     write,
 )
-from lastaisle.errors import ExitCode
+from lastaisle.errors import ExitCode, NotEnoughDataError
 
 if TYPE_CHECKING:
     from lastaisle.evaluation.report import EvaluationReport
@@ -40,19 +40,20 @@ def train(
         str, typer.Option(help="incremental (warm start), full, or refresh (for abandoned checkouts).")
     ] = "incremental",
     data_end: Annotated[
-        datetime | None, typer.Option(help="Train as if it were this moment (UTC); default the newest event.")
+        datetime | None,
+        typer.Option(help="Train as if it were this moment (UTC); default: after the newest event."),
     ] = None,
     model: Annotated[
         str,
         typer.Option(
-            "--model", help="A name as in benchmark; default the champion's, or LASTAISLE_ARCHITECTURE."
+            "--model", help="Name of a model; default: the champion's model, or LASTAISLE_ARCHITECTURE."
         ),
     ] = "",
     hyperparameters: Hyperparameters = None,
     lake: LakeUrl = "",
     report: Report = None,
 ) -> None:
-    """Train a candidate on the window before the newest hours; print its MLflow run.
+    """Train a candidate on the window before the newest hours, and print its MLflow run.
 
     A refresh learns from the abandoned checkouts that wait, and from sessions like them.
     """
@@ -69,7 +70,9 @@ def train(
     champion = current_champion(tables, registry)
     if kind == "refresh":
         if data_end or model or values:
-            raise typer.BadParameter("a refresh takes no --data-end, --model or --set: it is the champion's")
+            raise typer.BadParameter(
+                "a refresh takes no --data-end, --model or --set: it uses the champion's model"
+            )
         plan = plan_refresh(tables, settings, champion)
     else:
         end = newest_data_end(tables) if data_end is None else data_end.replace(tzinfo=UTC)
@@ -83,29 +86,31 @@ def tune(
     model: Model = "attention",
     train_file: Annotated[
         Path | None,
-        typer.Option("--train", help="A split's train part, one session a line; default the lake's window."),
+        typer.Option("--train", help="A file with one session a line; default: the lake's window."),
     ] = None,
-    trials: Annotated[int, typer.Option(help="Finished trials in the end, earlier ones included.")] = 20,
+    trials: Annotated[
+        int, typer.Option(help="Number of finished trials at the end, with earlier trials of the study.")
+    ] = 20,
     minutes: Annotated[
         float | None,
         typer.Option(help="Begin no trial after this many minutes; the first trial always begins."),
     ] = None,
-    tail: Annotated[float, typer.Option(help="Share of the sessions that judge; the newest ones.")] = 0.1,
+    tail: Annotated[float, typer.Option(help="Share of the sessions, the newest, that judge a trial.")] = 0.1,
     metric: Annotated[
-        str, typer.Option(help="The metric to maximize; a sum as a@20+b@20.")
+        str, typer.Option(help="The metric to maximize, or a sum such as mrr@20+recall@20.")
     ] = "mrr@20+recall@20",
     study: Annotated[
         str,
-        typer.Option(help="Name of the study, to continue it; by default made of the model and the data."),
+        typer.Option(help="Name of the study, to continue a study; default: made of the model and the data."),
     ] = "",
     data_end: Annotated[
-        datetime | None, typer.Option(help="The lake's window before this moment (UTC); default the newest.")
+        datetime | None, typer.Option(help="End of the lake's window (UTC); default: after the newest event.")
     ] = None,
     hyperparameters: Hyperparameters = None,
     lake: LakeUrl = "",
     report: Report = None,
 ) -> None:
-    """Search hyperparameters on a tail of the training sessions; those given with --set stay as they are."""
+    """Search hyperparameters on the newest training sessions; --set fixes a hyperparameter."""
     from lastaisle.training.tune import Search
     from lastaisle.training.tune import tune as run
     from models.options import TrainingOptions
@@ -126,14 +131,14 @@ def tune(
     )
     with bar("Tuning") as progress:
         store = open_tuning_runs(settings)
-        done = run(log, search, store, settings.home / "tuning", progress=progress, on_trial=tell_trial)
-    write(done, report)
-    table = Table("trial", metric, "options", title=f"{done['study']}: {done['finished']} finished trials")
-    for entry in sorted(done["trials"], key=lambda entry: -entry["value"])[:5]:
+        tuned = run(log, search, store, settings.home / "tuning", progress=progress, on_trial=print_trial)
+    write(tuned, report)
+    table = Table("trial", metric, "options", title=f"{tuned['study']}: {tuned['finished']} finished trials")
+    for entry in sorted(tuned["trials"], key=lambda entry: -entry["value"])[:5]:
         table.add_row(str(entry["trial"]), f"{entry['value']:.4f}", " ".join(assignments(entry["options"])))
     console.print(table)
     chosen = " ".join(
-        f"--set {assignment}" for assignment in assignments({**values, **done["best"]["options"]})
+        f"--set {assignment}" for assignment in assignments({**values, **tuned["best"]["options"]})
     )
     console.print(f"--model {model} {chosen}", soft_wrap=True, markup=False, highlight=False)
 
@@ -141,7 +146,7 @@ def tune(
 def _tuning_sessions(
     settings: Settings, train_file: Path | None, data_end: datetime | None
 ) -> tuple[SessionLog, float | None]:
-    """Read a split's train part, or the window that a full training would read, with its half-life."""
+    """Read the sessions of a file, or the window of a full training with its half-life."""
     from lastaisle.evaluation.benchmark import read_sessions
     from lastaisle.lake.opening import open_lake
     from lastaisle.sessions.windows import Window, newest_data_end, training_sessions
@@ -149,15 +154,15 @@ def _tuning_sessions(
     if train_file is not None:
         return read_sessions(train_file), None
     tables = open_lake(settings)
-    seen_until = newest_data_end(tables) if data_end is None else data_end.replace(tzinfo=UTC)
-    end = seen_until - timedelta(hours=settings.learning.holdout_hours)
+    data_until = newest_data_end(tables) if data_end is None else data_end.replace(tzinfo=UTC)
+    end = data_until - timedelta(hours=settings.learning.holdout_hours)
     half_life_hours = settings.learning.full_half_life_hours
     window = Window(end - timedelta(hours=settings.learning.full_window_hours), end, half_life_hours)
-    return training_sessions(tables, window, seen_until, None).log, half_life_hours
+    return training_sessions(tables, window, data_until, None).log, half_life_hours
 
 
 def evaluate(run_id: RunId, lake: LakeUrl = "", report: Report = None) -> None:
-    """Measure a candidate beside champion and baselines on the hours after its window."""
+    """Compare a candidate with champion and baselines on the hours after its window."""
     from lastaisle.evaluation.evaluate import evaluate_candidate
 
     _, tables, registry = open_stores(lake)
@@ -182,18 +187,24 @@ def _by_objective(measured: EvaluationReport) -> Table:
     heads = (f"{name} ({scores.targets:,})" for name, scores in objectives.items())
     table = Table("model", *heads, title="recall@20 / mrr@20 by objective (targets)")
     for name, evaluation in measured.models.items():
-        found = (scores.metrics for scores in evaluation.objectives.values())
-        table.add_row(name, *(f"{one['recall@20'].value:.4f} / {one['mrr@20'].value:.4f}" for one in found))
+        metrics_of_objectives = [scores.metrics for scores in evaluation.objectives.values()]
+        cells = (
+            f"{metrics['recall@20'].value:.4f} / {metrics['mrr@20'].value:.4f}"
+            for metrics in metrics_of_objectives
+        )
+        table.add_row(name, *cells)
     return table
 
 
 def release(
     run_id: RunId,
-    actor: Annotated[str, typer.Option(help="Who releases, for the ledger; default this user.")] = "",
+    actor: Annotated[
+        str, typer.Option(help="Name for the ledger of the person who releases; default: this user.")
+    ] = "",
     lake: LakeUrl = "",
     report: Report = None,
 ) -> None:
-    """Register an evaluated candidate, and make it champion if the gate agrees."""
+    """Register an evaluated candidate, and make it champion if the gate accepts it."""
     from lastaisle.evaluation.evaluate import plan_of
     from lastaisle.release.gate import GateRules
     from lastaisle.release.release import release_candidate
@@ -209,9 +220,13 @@ def release(
 
 
 def rollback(
-    reason: Annotated[str, typer.Option(help="Why, for the ledger.")],
-    to_version: Annotated[str, typer.Option(help="Version to return to; default the one before.")] = "",
-    actor: Annotated[str, typer.Option(help="Who rolls back, for the ledger; default this user.")] = "",
+    reason: Annotated[str, typer.Option(help="Reason, for the ledger.")],
+    to_version: Annotated[
+        str, typer.Option(help="Version to return to; default: the previous champion.")
+    ] = "",
+    actor: Annotated[
+        str, typer.Option(help="Name for the ledger of the person who rolls back; default: this user.")
+    ] = "",
     dry_run: Annotated[bool, typer.Option(help="Only show the move; change nothing.")] = True,
     lake: LakeUrl = "",
     report: Report = None,
@@ -220,7 +235,7 @@ def rollback(
     from lastaisle.release.rollback import rollback as run
 
     _, tables, registry = open_stores(lake)
-    done = run(
+    rollback_report = run(
         tables,
         registry,
         to_version=to_version or None,
@@ -228,18 +243,18 @@ def rollback(
         actor=actor or None,
         dry_run=dry_run,
     )
-    show(done.to_dict(), report)
+    show(rollback_report.to_dict(), report)
 
 
 def online(
     until: Annotated[
-        datetime | None, typer.Option(help="Learn as if it were this moment (UTC); default the newest event.")
+        datetime | None,
+        typer.Option(help="Learn as if it were this moment (UTC); default: after the newest event."),
     ] = None,
     lake: LakeUrl = "",
     report: Report = None,
 ) -> None:
-    """Move the champion's embeddings by newer sessions; services pull the alias online."""
-    from lastaisle.errors import NotEnoughDataError
+    """Move the champion's embeddings by newer sessions; services pull the alias `online`."""
     from lastaisle.release.online import update_online
     from lastaisle.release.release import current_champion, sync_aliases
     from lastaisle.training.online import finished_until
@@ -252,24 +267,25 @@ def online(
         )
     moment = finished_until(tables, until and until.replace(tzinfo=UTC))
     with bar("Updating"):
-        done = update_online(champion, tables, registry, moment)
-        sync_aliases(tables, registry)  # the champion may have moved meanwhile
-    show(done.to_dict(), report)
+        online_report = update_online(champion, tables, registry, moment)
+        sync_aliases(tables, registry)  # another process may have moved the champion meanwhile
+    show(online_report.to_dict(), report)
 
 
 def replay(
     source: Annotated[
-        str, typer.Option("--source", help="Log file, or with --format sessions a file of them.")
+        str, typer.Option("--source", help="Log file; with --format sessions, a file of sessions.")
     ],
     log_format: Annotated[
-        str, typer.Option("--format", help="A log format (replayed by days), or sessions (by tenths).")
+        str,
+        typer.Option("--format", help="A log format (replayed day by day), or sessions (tenth by tenth)."),
     ] = "canonical",
     model: Model = "attention",
     hyperparameters: Hyperparameters = None,
     chart: Annotated[Path | None, typer.Option(help="Write a chart of the periods to this PNG file.")] = None,
     report: Report = None,
 ) -> None:
-    """Replay history period by period, to compare the worth and the cost of learning every day."""
+    """Replay history period by period, to compare the benefit and the cost of learning every day."""
     from lastaisle.replay.chart import draw, tabulate
     from lastaisle.replay.log import log_replay
     from lastaisle.replay.replay import read_periods
@@ -280,14 +296,14 @@ def replay(
     with bar("Reading") as progress:
         periods = read_periods(log_format, source, progress=progress)
     with bar("Replaying") as progress:
-        done = run(periods, architecture=model, options=options, progress=progress)
-    write(done, report)
-    console.print(tabulate(done))
+        replayed = run(periods, architecture=model, options=options, progress=progress)
+    write(replayed, report)
+    console.print(tabulate(replayed))
     params = {"source": source, "format": log_format, "model": model, **options.to_dict()}
-    run_id = log_replay(done, params, open_replay_runs(read_settings()))
+    run_id = log_replay(replayed, params, open_replay_runs(read_settings()))
     console.print(f"MLflow run: {run_id}")
     if chart:
-        draw(done, chart)
+        draw(replayed, chart)
         console.print(f"chart: {chart}")
 
 
@@ -304,5 +320,5 @@ def accuracy(
     from lastaisle.evaluation.benchmark import benchmark_accuracy
 
     with bar("Training") as progress:
-        done = benchmark_accuracy(train_file, test_file, model, read_values(hyperparameters), progress)
-    show(done, report)
+        measured = benchmark_accuracy(train_file, test_file, model, read_values(hyperparameters), progress)
+    show(measured, report)

@@ -1,4 +1,4 @@
-"""Commands that bring logs in: from files, from topics, over HTTP, from a simulated shop.
+"""Commands that take logs in: from files, from Kafka topics, over HTTP, or from a simulated shop.
 
 Imports stand inside the commands, so that `--help` and other commands load nothing heavy.
 """
@@ -17,6 +17,8 @@ from rich.table import Table
 from lastaisle.cli.options import LakeUrl, LogFormat, Report
 from lastaisle.cli.terminal import bar, console, read_settings, show, write
 from lastaisle.errors import ExitCode
+from lastaisle.kafka.address import is_kafka, parse_source
+from lastaisle.kafka.connection import KafkaConnection
 
 if TYPE_CHECKING:
     from lastaisle.ingest.options import IngestOptions
@@ -31,7 +33,7 @@ def ingest(
     ],
     log_format: LogFormat = "canonical",
     settle: Annotated[
-        float, typer.Option(help="Leave files that changed in the last so many seconds for the next run.")
+        float, typer.Option(help="Leave files that changed in the last SETTLE seconds for the next run.")
     ] = 0.0,
     accept_schema_change: Annotated[
         bool,
@@ -42,12 +44,10 @@ def ingest(
 ) -> None:
     """Ingest session logs: validate, quarantine, deduplicate, anonymize.
 
-    From a kafka:// source, all messages that wait now are ingested; LASTAISLE_KAFKA holds the settings of the
-    cluster.
+    A kafka:// source gives all messages that wait now; LASTAISLE_KAFKA holds the settings of the cluster.
     """
     from lastaisle.ingest.options import IngestOptions
     from lastaisle.ingest.run import ingest as run
-    from lastaisle.kafka.address import is_kafka
     from lastaisle.lake.opening import open_lake
     from lastaisle.privacy.keys import PseudonymKeys
 
@@ -61,47 +61,47 @@ def ingest(
     tables = open_lake(settings)
     with bar("Ingesting") as progress:
         if is_kafka(source):
-            done = _drain(source, log_format, tables, keys, options, progress).to_dict()
+            ingested = _drain(source, log_format, tables, keys, options, progress).to_dict()
         else:
             growing = timedelta(seconds=settle)
-            done = run(
+            ingested = run(
                 *(source, log_format, tables, keys), options=options, settle=growing, progress=progress
             ).to_dict()
-    show(done, report)
-    if done["files_failed"]:
+    show(ingested, report)
+    if ingested["files_failed"]:
         raise typer.Exit(ExitCode.FAILED)
 
 
 def lag(
     source: Annotated[
-        str, typer.Option("--source", help="kafka://cluster/topic[,topic...]; default LASTAISLE_SOURCE.")
+        str, typer.Option("--source", help="kafka://cluster/topic[,topic...]; default: LASTAISLE_SOURCE.")
     ] = "",
     lake: LakeUrl = "",
     report: Report = None,
 ) -> None:
-    """Show how far ingestion is behind its topics: for each partition, in messages and in time.
+    """Show how far ingestion is behind its topics, in messages and in time, for each partition.
 
     LASTAISLE_KAFKA holds the cluster's settings.
     """
     from lastaisle.ingest.kafka.client import watermarks
     from lastaisle.ingest.kafka.lag import measure_lag
     from lastaisle.ingest.kafka.progress import committed_offsets
-    from lastaisle.kafka.address import parse_source
-    from lastaisle.kafka.connection import KafkaConnection
     from lastaisle.lake.opening import open_lake
 
     settings = read_settings(lake)
     topics = parse_source(source or settings.sources.address).topics
     connection = KafkaConnection.from_env()
     committed = committed_offsets(open_lake(settings), watermarks(connection, topics))
-    found = measure_lag(connection, topics, committed)
-    total = sum(one.lag for one in found)
-    write({"lag": total, "partitions": [asdict(one) for one in found]}, report)
+    partitions = measure_lag(connection, topics, committed)
+    total = sum(partition.lag for partition in partitions)
+    write({"lag": total, "partitions": [asdict(partition) for partition in partitions]}, report)
     table = Table(*("topic", "partition", "ingested to", "end", "lag", "oldest", "lost"))
-    for one in found:
-        numbers = ("-" if one.committed is None else f"{one.committed:,}", f"{one.end:,}", f"{one.lag:,}")
-        age = "-" if one.oldest_seconds is None else str(timedelta(seconds=round(one.oldest_seconds)))
-        table.add_row(one.topic, str(one.partition), *numbers, age, f"{one.lost:,}")
+    for partition in partitions:
+        committed_to = "-" if partition.committed is None else f"{partition.committed:,}"
+        seconds = partition.oldest_seconds
+        age = "-" if seconds is None else str(timedelta(seconds=round(seconds)))
+        numbers = (committed_to, f"{partition.end:,}", f"{partition.lag:,}", age, f"{partition.lost:,}")
+        table.add_row(partition.topic, str(partition.partition), *numbers)
     console.print(table)
     console.print(f"{total:,} messages wait")
 
@@ -119,8 +119,6 @@ def _drain(
     from lastaisle.ingest.kafka.drain import Drain, drain
     from lastaisle.ingest.kafka.payloads import Decoder
     from lastaisle.ingest.sources import adapter
-    from lastaisle.kafka.address import parse_source
-    from lastaisle.kafka.connection import KafkaConnection
     from lastaisle.lake.tables import EVENTS, RAW_EVENTS
 
     topics = parse_source(source).topics
@@ -133,16 +131,16 @@ def _drain(
 def collect(
     to: Annotated[
         str,
-        typer.Option(help="Landing folder, or kafka://cluster/topic; default LASTAISLE_SOURCE."),
+        typer.Option(help="Landing folder, or kafka://cluster/topic; default: LASTAISLE_SOURCE."),
     ] = "",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8090,
 ) -> None:
-    """Collect events over HTTP, as Segment's clients and its webhook send them, until SIGTERM.
+    """Collect events that Segment's clients and its webhook send over HTTP, until SIGTERM.
 
-    LASTAISLE_SEGMENT_WRITE_KEYS names the keys that may send to /v1/batch, /v1/track and the like;
-    LASTAISLE_SEGMENT_SECRET is the secret with which Segment signs /segment/webhook. An event is answered
-    with 200 when it is durable in the folder or topic that ingestion reads with the format segment.
+    LASTAISLE_SEGMENT_WRITE_KEYS names the keys that may send to /v1/batch, /v1/track and the like.
+    LASTAISLE_SEGMENT_SECRET is the secret with which Segment signs /segment/webhook. The answer 200 says that
+    the events are durable in the folder or topic. Ingestion reads them with the format segment.
     """
     from lastaisle.collect.serve import serve
 
@@ -151,13 +149,13 @@ def collect(
 
 
 def simulate(
-    out: Annotated[Path, typer.Option(help="Folder for the logs; one folder a day is made in it.")],
+    out: Annotated[Path, typer.Option(help="Folder for the logs; it gets one folder for each day.")],
     days: Annotated[int, typer.Option(help="How many days.")] = 7,
     start: Annotated[datetime, typer.Option(help="First day.", formats=["%Y-%m-%d"])] = datetime(2025, 10, 1),
     sessions_per_day: Annotated[int, typer.Option(help="Shoppers' sessions on an average day.")] = 3000,
     items: Annotated[int, typer.Option(help="Items in the catalogue at the start.")] = 2000,
     eventful: Annotated[
-        bool, typer.Option(help="Also a launch, a price shock and a break of tastes.")
+        bool, typer.Option(help="Add a launch, a price shock and a change of tastes.")
     ] = False,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 7,
     report: Report = None,

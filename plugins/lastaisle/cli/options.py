@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 Report = Annotated[Path | None, typer.Option("--report", help="Write the report to this file, as JSON.")]
-LakeUrl = Annotated[str, typer.Option("--lake", help="Folder or URL of the lake; default LASTAISLE_LAKE.")]
+LakeUrl = Annotated[str, typer.Option("--lake", help="Folder or URL of the lake; default: LASTAISLE_LAKE.")]
 LogFormat = Annotated[
     str,
     typer.Option("--format", help="canonical, segment, yoochoose, taobao, rees46, retailrocket or otto."),

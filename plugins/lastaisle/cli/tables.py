@@ -15,14 +15,17 @@ from rich.table import Table
 from lastaisle.cli.options import LakeUrl, Report
 from lastaisle.cli.terminal import bar, console, errors, open_stores, read_settings, where_searched, write
 from lastaisle.errors import ExitCode
+from lastaisle.kafka.connection import KafkaConnection
+from lastaisle.kafka.control import control_topic, send_control
 
 if TYPE_CHECKING:
     from lastaisle.monitor.drift.report import DriftReport
+    from lastaisle.sessions.abandonments import Burst
 
 
 def maintain(
     table: Annotated[
-        list[str] | None, typer.Option("--table", help="A table; may be repeated; default all.")
+        list[str] | None, typer.Option("--table", help="A table; may be repeated; default: all.")
     ] = None,
     dry_run: Annotated[bool, typer.Option(help="Only show the changes; change nothing.")] = False,
     lake: LakeUrl = "",
@@ -36,33 +39,33 @@ def maintain(
     settings = read_settings(lake)
     tables, policy = open_lake(settings), MaintenancePolicy.from_settings(settings)
     with bar("Maintaining") as progress:
-        done = []
+        maintained = []
         for position, name in enumerate(names := table or tables_of(tables)):
             progress(position / len(names), name)
-            done.append(run(tables, name, policy, dry_run=dry_run))
-    write({"tables": [each.to_dict() for each in done]}, report)
+            maintained.append(run(tables, name, policy, dry_run=dry_run))
+    write({"tables": [outcome.to_dict() for outcome in maintained]}, report)
     shown = Table(
         *("table", "version", "files", "MB", "rows deleted", "files deleted", "seconds"),
         title="dry run: nothing was changed" if dry_run else None,
     )
-    for each in done:
+    for outcome in maintained:
         shown.add_row(
-            each.table,
-            f"{each.version_before} → {each.version_after}",
-            f"{each.files_before} → {each.files_after}",
-            f"{each.bytes_before / 1e6:,.1f} → {each.bytes_after / 1e6:,.1f}",
-            *(f"{number:,}" for number in (each.rows_deleted, each.files_deleted)),
-            f"{each.seconds:.1f}",
+            outcome.table,
+            f"{outcome.version_before} → {outcome.version_after}",
+            f"{outcome.files_before} → {outcome.files_after}",
+            f"{outcome.bytes_before / 1e6:,.1f} → {outcome.bytes_after / 1e6:,.1f}",
+            *(f"{number:,}" for number in (outcome.rows_deleted, outcome.files_deleted)),
+            f"{outcome.seconds:.1f}",
         )
     console.print(shown)
-    if not done:
+    if not maintained:
         errors.print(f"the lake {tables.url} has no tables: ingest some logs first", soft_wrap=True)
         if hint := "" if lake else where_searched():
             errors.print(hint, markup=False, highlight=False, soft_wrap=True)
 
 
 def drift(
-    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day (UTC) to look at.")],
+    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day (UTC) to check.")],
     model: Annotated[
         bool, typer.Option(help="Also compare the predictions of champion and previous version.")
     ] = True,
@@ -81,28 +84,25 @@ def drift(
 
     settings, tables, registry = open_stores(lake)
     with bar("Measuring"):
-        done = detect(tables, settings, day.date(), serving_versions(tables, registry) if model else None)
-    write(done.to_dict(), report)
-    console.print(_table_of(done))
-    console.print(done.summary, markup=False, highlight=False)
+        drifted = detect(tables, settings, day.date(), serving_versions(tables, registry) if model else None)
+    write(drifted.to_dict(), report)
+    console.print(_table_of(drifted))
+    console.print(drifted.summary, markup=False, highlight=False)
     if chart:
         draw(tables.scan(DRIFT).to_pylist(), chart, day.date())
         console.print(f"chart: {chart}")
-    if done.alarms:
+    if drifted.alarms:
         raise typer.Exit(ExitCode.DRIFTED)
 
 
 def abandonment(lake: LakeUrl = "", report: Report = None) -> None:
-    """Keep the abandoned checkouts, and announce the new ones; each session counts once.
+    """Store the abandoned checkouts, and announce the new ones; each session counts once.
 
-    Where LASTAISLE_CONTROL_TOPIC is set (with LASTAISLE_KAFKA), one message without persons or sessions is
-    sent there. Exits with 0, also when nothing is new.
+    If LASTAISLE_CONTROL_TOPIC (with LASTAISLE_KAFKA) is set, one message goes to the topic, without ids of
+    persons or sessions. Exits with 0, also if no checkout is new.
     """
-    from lastaisle.kafka.connection import KafkaConnection
-    from lastaisle.kafka.control import control_topic, send_control
     from lastaisle.lake.opening import open_lake
     from lastaisle.monitor.abandonment import detect
-    from lastaisle.sessions.abandonments import Burst
 
     settings = read_settings(lake)
     address = settings.abandonment.control_topic
@@ -113,49 +113,54 @@ def abandonment(lake: LakeUrl = "", report: Report = None) -> None:
     burst = detect(open_lake(settings), settings, send=send if address else None)
     write({"sessions": 0} if burst is None else burst.to_dict(), report)
     if burst is None:
-        console.print("no checkout was abandoned since the last look")
+        console.print("no checkout was abandoned since the last run")
         return
     counted = ", ".join(f"{count:,} {reason}" for reason, count in burst.reasons.items())
-    console.print(f"{burst.sessions:,} abandoned checkouts ({counted}), told {address or 'nobody'}")
+    receiver = f"one message sent to {address}" if address else "no message sent"
+    console.print(f"{burst.sessions:,} abandoned checkouts ({counted}), {receiver}")
 
 
-def _table_of(done: DriftReport) -> Table:
-    """Lay out the alarms; without alarms, the measures that came nearest to their limits."""
-    shown = done.alarms or sorted(done.findings, key=lambda each: -each.excess)[:5]
-    title = f"{done.day}: {len(done.alarms)} alarms in {len(done.findings)} comparisons"
+def _table_of(measured: DriftReport) -> Table:
+    """Lay out the alarms; without alarms, the five measures nearest to their limits."""
+    shown = measured.alarms or sorted(measured.findings, key=lambda finding: -finding.excess)[:5]
+    title = f"{measured.day}: {len(measured.alarms)} alarms in {len(measured.findings)} comparisons"
     table = Table("feature", "segment", "measure", "score", "limit", "what changed", title=title)
-    for each in shown:
-        limit = "" if each.limit is None else f"{each.limit:.4f}"
-        table.add_row(each.feature, each.segment, each.measure, f"{each.score:.4f}", limit, each.change)
+    for finding in shown:
+        limit = "" if finding.limit is None else f"{finding.limit:.4f}"
+        cells = (finding.feature, finding.segment, finding.measure, f"{finding.score:.4f}", limit)
+        table.add_row(*cells, finding.change)
     return table
 
 
 def diff(
-    old: Annotated[str, typer.Argument(help="Name of a packaged contract, or the path of one.")],
-    new: Annotated[str, typer.Argument(help="The same, for the contract that follows it.")],
+    old: Annotated[str, typer.Argument(help="Name of a packaged contract, or path of a contract.")],
+    new: Annotated[str, typer.Argument(help="Name or path of the contract that follows.")],
     report: Report = None,
 ) -> None:
-    """Say what changes from one version of a contract to the next, and whether that breaks anyone.
+    """Show the changes from one version of a contract to the next, and whether they break readers.
 
-    Breaking: a field removed, retyped (wider too: tables keep their types), newly required without default or
-    newly unique; another jsonPath, default or partitioning; a rule added, tightened or not provably looser;
-    less privacy. Additions: an optional field, a looser or removed rule, a warning, more privacy.
+    Breaking: a field removed, retyped (to a wider type too: tables keep their types), newly required without
+    default or newly unique; another jsonPath, default or partitioning; a rule added, tightened or not
+    provably looser; less privacy. Additions: an optional field, a looser or removed rule, a warning, more
+    privacy.
 
-    Exits with 0 if nothing breaks, 11 if something does and the major version says so, 12 if the version does
-    not say what changed (breaking: next major; addition: next minor).
+    Exits with 0 if nothing breaks, with 11 if a change breaks readers and the version is the next major, and
+    with 12 if the version does not fit the changes (breaking: next major; addition: next minor).
     """
     from data_contracts.compatibility import compare
     from data_contracts.contract import load_contract
 
-    found = compare(load_contract(old), load_contract(new))
-    write(found.to_dict(), report)
-    for change in found.changes:
+    comparison = compare(load_contract(old), load_contract(new))
+    write(comparison.to_dict(), report)
+    for change in comparison.changes:
         console.print(f"{change.level}: {change.where}: {change.what}: {change.why}", markup=False)
         if change.old is not None or change.new is not None:
             console.print(f"    {change.old}  →  {change.new}", markup=False, highlight=False)
-    problem, level = found.version_problem, found.level or "unchanged"
-    console.print(f"{found.table} {found.old_version} → {found.new_version}: {level}", markup=False)
+    problem, level = comparison.version_problem, comparison.level or "unchanged"
+    console.print(
+        f"{comparison.table} {comparison.old_version} → {comparison.new_version}: {level}", markup=False
+    )
     if problem:
         errors.print(f"error: {problem}", style="red", markup=False, highlight=False)
-    if problem or found.breaking:
+    if problem or comparison.breaking:
         raise typer.Exit(ExitCode.UNMARKED_CHANGE if problem else ExitCode.BREAKING_CHANGE)

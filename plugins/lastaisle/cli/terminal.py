@@ -1,4 +1,4 @@
-"""What every command needs: settings, stores, progress bars and reports."""
+"""The parts that all commands share: settings, stores, progress bars and reports."""
 
 from __future__ import annotations
 
@@ -22,28 +22,30 @@ if TYPE_CHECKING:
     from lastaisle.lake import Lake
     from lastaisle.registry.registry import Registry
 
+# Functions import lake and registry inside, so that `--help` and other commands load nothing heavy.
+
 console = Console()
 errors = Console(stderr=True)
 
 
 def read_settings(lake: str = "") -> Settings:
-    """Read the settings, with the home that `find_home` finds; a lake that is given goes before theirs."""
+    """Read the settings, with the home that `find_home` finds; `lake` replaces the lake of the settings."""
     home = find_home(os.environ, Path.cwd()).path
     settings = Settings.from_env({**os.environ, HOME: str(home)})
     return settings.replace(lake=lake) if lake else settings
 
 
 def where_searched() -> str:
-    """Say where the home was looked for, and what to do; empty if LASTAISLE_HOME names it or it has tables.
+    """Say where the home was searched, and what to do; empty if LASTAISLE_HOME is set or there are tables.
 
-    For errors that an empty lake explains: the reader may have made the lake in another folder.
+    It is for errors that an empty lake explains: the reader may have made the lake in another folder.
     """
-    found = find_home(os.environ, Path.cwd())
-    if not found.searched or any((found.path / "lake").glob("*/_delta_log")):
+    home = find_home(os.environ, Path.cwd())
+    if not home.searched or any((home.path / "lake").glob("*/_delta_log")):
         return ""
     return (
         f"{HOME} is not set, and no lake with tables was found in: "
-        f"{', '.join(str(place) for place in found.searched)}. Change to the folder in which the lake was "
+        f"{', '.join(str(place) for place in home.searched)}. Change to the folder in which the lake was "
         f"made, set {HOME} to its .lastaisle folder, or name the lake by --lake."
     )
 
@@ -58,12 +60,12 @@ def open_stores(lake: str) -> tuple[Settings, Lake, Registry]:
 
 
 def open_tuning_runs(settings: Settings) -> Registry:
-    """Open MLflow for the runs of tunings: an experiment of their own, beside that of the candidates."""
+    """Open MLflow for the runs of tunings: an experiment of their own, beside the candidates' experiment."""
     return _open_experiment(settings, "tuning")
 
 
 def open_replay_runs(settings: Settings) -> Registry:
-    """Open MLflow for the runs of replays: an experiment of their own too."""
+    """Open MLflow for the runs of replays: an experiment of their own."""
     return _open_experiment(settings, "replay")
 
 
@@ -73,7 +75,7 @@ def _open_experiment(settings: Settings, name: str) -> Registry:
     return Registry(settings.replace(experiment=f"{settings.registry.experiment}-{name}"))
 
 
-def tell_trial(trial: Mapping[str, Any]) -> None:
+def print_trial(trial: Mapping[str, Any]) -> None:
     """Print one line about a finished trial on stderr."""
     errors.print(
         f"trial {trial['trial']}: {trial['value']:.4f} (best {trial['best']:.4f}), {trial['seconds']:.0f} s, "
@@ -85,7 +87,7 @@ def tell_trial(trial: Mapping[str, Any]) -> None:
 
 
 def read_values(assignments: list[str] | None) -> dict[str, Any]:
-    """Read NAME=VALUE pairs; a value is JSON where it can be, else text."""
+    """Read NAME=VALUE pairs; a value that is no JSON is text."""
     values: dict[str, Any] = {}
     for assignment in assignments or []:
         name, equals, text = assignment.partition("=")
@@ -99,19 +101,19 @@ def read_values(assignments: list[str] | None) -> dict[str, Any]:
 
 
 def assignments(values: Mapping[str, Any]) -> list[str]:
-    """Write values as NAME=VALUE, as `read_values` reads them."""
+    """Return values as NAME=VALUE texts, as `read_values` reads them."""
     return [
         f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in values.items()
     ]
 
 
 @contextmanager
-def bar(what: str) -> Iterator[Callable[[float, str], None]]:
-    """Show a progress bar on stderr while the work goes on; nothing where stderr is no terminal."""
+def bar(label: str) -> Iterator[Callable[[float, str], None]]:
+    """Show a progress bar on stderr during a block, if stderr is a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as shown:
-        task = shown.add_task(what, total=1.0)
-        yield lambda share, now: shown.update(task, completed=share, description=now)
+        task = shown.add_task(label, total=1.0)
+        yield lambda share, step: shown.update(task, completed=share, description=step)
 
 
 def write(report: Mapping[str, Any], file: Path | None) -> None:

@@ -1,1 +1,1 @@
-"""A collector that services run: Segment's calls in over HTTP, durable lines out for ingestion."""
+"""The collector, a service: it receives Segment's calls over HTTP, and stores durable lines for ingestion."""

@@ -32,8 +32,8 @@ class Limits:
     """The limits that bound the collector's memory.
 
     Attributes:
-        body_bytes: the most bytes of a request's body; Segment's own limit is 500 KB.
-        requests: the most requests at once.
+        body_bytes: the largest body of a request, in bytes; Segment's own limit is 500 KB.
+        requests: the largest number of requests at the same time.
     """
 
     body_bytes: int = 512 << 10
@@ -46,7 +46,7 @@ def create_app(sink: Sink, credentials: Credentials, limits: Limits | None = Non
     Args:
         sink: an open sink; the application closes it when it shuts down.
         credentials: the keys that callers are checked against.
-        limits: see `Limits`.
+        limits: limits of memory; default `Limits()`.
     """
     collector = Collector(sink, credentials, limits or Limits())
 
@@ -65,7 +65,7 @@ def create_app(sink: Sink, credentials: Credentials, limits: Limits | None = Non
 
 
 class Collector:
-    """Answers requests: 200 says that every call of the request is durable.
+    """Answer requests; the answer 200 says that every call of the request is durable.
 
     Only the calls of a request are stored. Addresses and credentials are neither stored nor logged.
     """
@@ -86,12 +86,12 @@ class Collector:
         return await self._take("webhook", self._forwarded, request)
 
     async def health(self, request: Request) -> Response:
-        """Say that the process answers, and nothing else."""
+        """Answer that the process runs; this checks nothing else."""
         return PlainTextResponse("ok")
 
     async def show_metrics(self, request: Request) -> Response:
-        """Show the metrics to those who hold a write key or the secret."""
-        if not self.credentials.know_reader(basic_user(request.headers.get("authorization", ""))):
+        """Show the metrics to callers with a write key or the secret."""
+        if not self.credentials.may_read_metrics(basic_user(request.headers.get("authorization", ""))):
             return self._refuse(_unauthorized("give a write key as the user name of Basic authorization"))
         return Response(self.metrics.render(self.sink.waiting), media_type=MEDIA_TYPE)
 
@@ -111,12 +111,12 @@ class Collector:
 
     async def _tracked(self, endpoint: str, request: Request) -> list[Call]:
         authorization = request.headers.get("authorization", "")
-        if authorization and not self.credentials.know(basic_user(authorization)):
+        if authorization and not self.credentials.is_write_key(basic_user(authorization)):
             raise _unauthorized("unknown write key")
         body = parse(await read_body(request, self.limits.body_bytes))
         if not authorization:
             key = body.get("writeKey") if isinstance(body, dict) else None
-            if not isinstance(key, str) or not self.credentials.know(key):
+            if not isinstance(key, str) or not self.credentials.is_write_key(key):
                 raise _unauthorized(
                     "give the write key as the user name of Basic authorization, or as writeKey"
                 )
@@ -125,9 +125,9 @@ class Collector:
     async def _forwarded(self, request: Request) -> list[Call]:
         body = await read_body(request, self.limits.body_bytes)
         if not self.credentials.signed(body, request.headers.get("x-signature", "")):
-            # Of a batch Segment signs the first call alone, so the others could be anybody's.
+            # Segment signs only the first call of a batch, so anybody could have added the other calls.
             hint = "; turn batching off in Segment's Webhooks destination" if body.startswith(b"[") else ""
-            raise _unauthorized(f"X-Signature is not the HMAC-SHA1 of the body by the shared secret{hint}")
+            raise _unauthorized(f"X-Signature is not the HMAC-SHA1 of the body with the shared secret{hint}")
         return calls_of_webhook(parse(body), datetime.now(UTC), self.limits.body_bytes)
 
     async def _store(self, endpoint: str, calls: Sequence[Call]) -> None:
@@ -141,7 +141,7 @@ class Collector:
         """Answer as Segment's clients understand it.
 
         Segment's Webhooks destination retries only 5xx, and Segment's clients treat 503 with Retry-After as
-        429. So the answer is 503 also where there are only too many requests at once.
+        429. So the answer is 503 also if there are only too many requests at once.
         """
         self.metrics.refused(refusal.code)
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if refusal.status == 503 else None

@@ -1,4 +1,4 @@
-"""Read the body of a request in bounded memory and time, unpack it where it is gzip, and parse it."""
+"""Read the body of a request in bounded memory and time; unpack gzip, and parse JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 
     Args:
         request: the request.
-        limit: the most bytes that the body may have, before and after unpacking.
+        limit: the largest size of the body in bytes, before and after unpacking.
 
     Raises:
         RefusedError: 413 too large, 415 packed in an unknown way, 400 damaged or cut off, 408 too slow.
@@ -31,23 +31,23 @@ async def read_body(request: Request, limit: int) -> bytes:
     except TimeoutError:
         raise RefusedError(408, "slow", f"the body did not arrive within {READ_SECONDS} s") from None
     except ClientDisconnect:
-        raise RefusedError(400, "disconnected", "the client left before its body was here") from None
+        raise RefusedError(400, "disconnected", "the client disconnected before its body arrived") from None
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding in ("", "identity"):
         return body
     if encoding not in ("gzip", "x-gzip"):
-        raise RefusedError(415, "encoding", f"send the body as it is or as gzip, received {encoding[:40]!r}")
+        raise RefusedError(415, "encoding", f"send the body plain or as gzip, received {encoding[:40]!r}")
     return _unpack(body, limit)
 
 
 def parse(body: bytes) -> Any:
     """Parse a body of JSON.
 
-    Browsers sometimes cut an emoji in half. Such half a character becomes U+FFFD, so that the rest of the
-    batch is kept.
+    Browsers sometimes cut an emoji in half. Half a character becomes U+FFFD, so that the rest of the batch
+    is kept.
 
     Raises:
-        RefusedError: 400, the body is no JSON.
+        RefusedError: 400, the body is not JSON.
     """
     try:
         return orjson.loads(body)
@@ -57,7 +57,7 @@ def parse(body: bytes) -> Any:
                 text = json.dumps(json.loads(body), ensure_ascii=False)
                 return orjson.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
             except (ValueError, RecursionError):
-                pass  # the first error says where it is broken
+                pass  # the first error says where the body is broken
         raise RefusedError(400, "not_json", f"the body is not JSON: {error}") from None
 
 
@@ -80,12 +80,12 @@ def _unpack(packed: bytes, limit: int) -> bytes:
     try:
         body = member.decompress(packed, limit + 1)
     except zlib.error as error:
-        raise RefusedError(400, "not_gzip", f"the body calls itself gzip and is damaged: {error}") from None
+        raise RefusedError(400, "not_gzip", f"the body is declared as gzip and is damaged: {error}") from None
     if len(body) > limit:
         raise _too_large(limit)
     if not member.eof or member.unused_data:
         raise RefusedError(
-            400, "not_gzip", "the body calls itself gzip and is not exactly one whole gzip member"
+            400, "not_gzip", "the body is declared as gzip and is not exactly one complete gzip member"
         )
     return body
 

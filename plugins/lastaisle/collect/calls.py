@@ -1,4 +1,4 @@
-"""Turn requests into calls as Segment itself would store them: one line of JSON for each call."""
+"""Turn requests into calls, as Segment itself stores calls: one line of JSON for each call."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from lastaisle.collect.refusal import RefusedError
 
 KINDS = ("track", "page", "identify", "screen", "group", "alias")
 BATCHES = ("batch", "import")
-EXPANSION = (
-    16  # a batch's shared fields are copied into each call: the calls may have this many times the limit
-)
+# A batch's shared fields are copied into each call: all calls together may have this many times the limit.
+EXPANSION = 16
 
 
 class Call(NamedTuple):
@@ -25,7 +24,7 @@ class Call(NamedTuple):
 
     Attributes:
         user: bytes that are the same for all calls of one user.
-        line: the call as JSON, ended by a line feed.
+        line: the call as JSON, with a line feed at its end.
     """
 
     user: bytes
@@ -35,17 +34,17 @@ class Call(NamedTuple):
 def calls_of_request(endpoint: str, body: Any, received: datetime, limit: int) -> list[Call]:
     """Complete the calls of a request to the tracking API.
 
-    The calls become as Segment would make them. The context, integrations and sentAt of a batch hold for
-    each of its calls, unless the call has its own. `timestamp` is corrected by the error of the sender's
-    clock, `originalTimestamp` keeps the time that was sent, and `receivedAt` is now. Unlike Segment, the
-    collector drops the sender's IP address. The data contract checks the content of the calls later: the
-    collector only stores them.
+    The calls get the fields that Segment would give them. The context, integrations and sentAt of a batch
+    apply to each call of the batch, unless the call has its own. `timestamp` is corrected by the error of the
+    sender's clock, `originalTimestamp` keeps the time that was sent, and `receivedAt` is `received`. Unlike
+    Segment, the collector drops the sender's IP address. The data contract checks the content of the calls
+    later: the collector only stores them.
 
     Args:
         endpoint: one of KINDS or BATCHES.
         body: the request's body, parsed.
         received: when the request arrived, in UTC.
-        limit: the most bytes of a body.
+        limit: the largest size of a body, in bytes.
 
     Raises:
         RefusedError: 400, the body holds no calls; 413, the calls together are too large.
@@ -68,7 +67,7 @@ def calls_of_request(endpoint: str, body: Any, received: datetime, limit: int) -
 
 
 def calls_of_webhook(body: Any, received: datetime, limit: int) -> list[Call]:
-    """Take the calls that Segment forwards, one or a list, and add `receivedAt` where it is missing.
+    """Read the calls that Segment forwards, one call or a list, and add `receivedAt` where it is missing.
 
     Raises:
         RefusedError: as `calls_of_request` does.
@@ -103,7 +102,7 @@ def _share(call: dict[str, Any], shared: Mapping[str, Any]) -> None:
 def _correct(call: dict[str, Any], late: timedelta, received: str) -> None:
     """Correct a call's time by the error of the sender's clock, which is receivedAt - sentAt.
 
-    A time that cannot be read stays as it is: the data contract will refuse it.
+    An unreadable time stays as it is: the data contract refuses it later.
     """
     sent = call.get("timestamp")
     if sent is None:
@@ -116,7 +115,7 @@ def _correct(call: dict[str, Any], late: timedelta, received: str) -> None:
 
 
 def _lines(calls: list[dict[str, Any]], limit: int) -> list[Call]:
-    done = []
+    lines = []
     room = EXPANSION * limit
     for call in calls:
         call.pop("writeKey", None)
@@ -134,12 +133,12 @@ def _lines(calls: list[dict[str, Any]], limit: int) -> list[Call]:
                 "too_large",
                 "the calls are too large once the shared fields of their batch are copied into each",
             )
-        done.append(Call(str(user).encode(), line))
-    return done
+        lines.append(Call(str(user).encode(), line))
+    return lines
 
 
 def _made_id(call: Mapping[str, Any]) -> str:
-    """Return an id for a call that has none; a call with a time gets the same id when it is sent again."""
+    """Return an id for a call without an id; a call with a time gets the same id when it is sent again."""
     if call.get("originalTimestamp") is None:
         return f"made-{uuid4()}"
     moving = ("receivedAt", "sentAt", "timestamp")
@@ -148,7 +147,7 @@ def _made_id(call: Mapping[str, Any]) -> str:
 
 
 def _time(text: Any) -> datetime | None:
-    """Read an ISO 8601 time; None if the text is no time, or has no zone."""
+    """Read an ISO 8601 time; return None if the text is no time or has no zone."""
     try:
         moment = datetime.fromisoformat(text)
     except (ValueError, TypeError):

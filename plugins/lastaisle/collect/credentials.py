@@ -1,4 +1,4 @@
-"""Check who sends: a holder of a write key, or Segment itself, which signs with a shared secret."""
+"""Check the sender of a request: a client with a write key, or Segment, which signs with a shared secret."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Credentials:
     """The keys that callers are checked against; a comparison takes the same time for right and wrong keys.
 
     Attributes:
-        write_keys: the keys that may send; without any, the tracking API is closed.
+        write_keys: the keys that may send; without write keys, the tracking API is closed.
         secret: the secret with which Segment signs; if it is empty, the webhook is closed.
     """
 
@@ -29,24 +29,25 @@ class Credentials:
         Raises:
             SettingsError: neither variable is set, so the collector could not check who is calling.
         """
-        given = settings.collector.segment_write_keys.get_secret_value()
-        keys = tuple(key.strip() for key in given.split(",") if key.strip())
+        listed = settings.collector.segment_write_keys.get_secret_value()
+        keys = tuple(key.strip() for key in listed.split(",") if key.strip())
         secret = settings.collector.segment_secret.get_secret_value().strip()
         if not keys and not secret:
             raise SettingsError(
-                "the collector has to know who is calling: set LASTAISLE_SEGMENT_WRITE_KEYS (who may send to "
-                "/v1, separated by commas), LASTAISLE_SEGMENT_SECRET (which signs /segment/webhook), or both"
+                "the collector has to know who is calling: set LASTAISLE_SEGMENT_WRITE_KEYS (keys that may "
+                "send to /v1, separated by commas), LASTAISLE_SEGMENT_SECRET (the secret with which Segment "
+                "signs /segment/webhook), or both"
             )
         return cls(keys, secret)
 
-    def know(self, key: str) -> bool:
-        """Return whether a key is one of the write keys."""
+    def is_write_key(self, key: str) -> bool:
+        """Return whether a key is a write key."""
         return sum(hmac.compare_digest(key.encode(), known.encode()) for known in self.write_keys) > 0
 
-    def know_reader(self, key: str) -> bool:
-        """Return whether a key may read the metrics: every write key may, and the secret."""
+    def may_read_metrics(self, key: str) -> bool:
+        """Return whether a key may read the metrics: a write key or the secret."""
         secret = bool(self.secret) and hmac.compare_digest(key.encode(), self.secret.encode())
-        return self.know(key) or secret
+        return self.is_write_key(key) or secret
 
     def signed(self, body: bytes, signature: str) -> bool:
         """Return whether a signature is the hex HMAC-SHA1 of a body, as Segment's Webhooks send it."""

@@ -1,4 +1,4 @@
-"""Keep calls in the landing folder; requests that arrive together share one write to the disk."""
+"""Store calls in the landing folder; requests that arrive together share one write to the disk."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ HOUR = 3600
 
 @dataclass(frozen=True)
 class FolderOptions:
-    """How the landing folder is written.
+    """The options of writing the landing folder.
 
     Attributes:
-        file_bytes: a file this large is published.
-        file_seconds: a file this old is published.
-        early_seconds: the last file of an hour is published this long before the hour ends. The ingestion of
-            an hour or a day starts at its end, and so finds all of its files.
-        waiting_bytes: the most bytes that may wait for the disk.
+        file_bytes: size in bytes at which a file is published.
+        file_seconds: age in seconds at which a file is published.
+        early_seconds: seconds before the end of an hour at which its last file is published. The ingestion of
+            an hour or a day starts at its end, and so finds all its files.
+        waiting_bytes: the largest number of bytes that may wait for the disk.
     """
 
     file_bytes: int = 256 << 20
@@ -44,10 +44,10 @@ class FolderSink:
 
     Args:
         settings: `sources.address` names the folder of each partition, as ingestion reads it.
-        options: see `FolderOptions`.
+        options: options of writing; default `FolderOptions()`.
 
     Raises:
-        SettingsError: `sources.address` is no local folder.
+        SettingsError: `sources.address` is not a local folder.
     """
 
     def __init__(self, settings: Settings, options: FolderOptions | None = None) -> None:
@@ -66,12 +66,12 @@ class FolderSink:
         self._changed = Condition()
         self._closing = False
         self._file: LandingFile | None = None
-        self._until = 0.0  # when the file is published, in seconds since 1970
-        self._left_behind = True  # whether there may be unfinished files that nobody writes
+        self._until = 0.0  # the moment at which the file is published, in seconds since 1970
+        self._left_behind = True  # whether the folder may hold unfinished files that no process writes
         self._writer = Thread(target=self._write, name="landing", daemon=True)
 
     def open(self) -> None:
-        """Recover the files of an earlier collector, and begin.
+        """Recover the files of an earlier collector, and start to write.
 
         Raises:
             SettingsError: the folder cannot be written to.
@@ -87,23 +87,23 @@ class FolderSink:
         """Return when the calls are on the disk.
 
         Raises:
-            BusyError: the disk is behind.
+            BusyError: too many bytes wait for the disk.
             StorageError: the disk refused the calls.
         """
         if not self._writer.is_alive():
             raise StorageError("the collector is ending")
         data = b"".join([call.line for call in calls])
-        done = asyncio.get_running_loop().create_future()
+        stored = asyncio.get_running_loop().create_future()
         with self._changed:
             if self._closing or self.waiting + len(data) > self.options.waiting_bytes:
                 raise BusyError(f"{self.waiting:,} bytes wait for the disk already")
             self.waiting += len(data)
-            self._queue.append((data, done))
+            self._queue.append((data, stored))
             self._changed.notify()
-        await done
+        await stored
 
     def close(self) -> None:
-        """Write the waiting calls, publish the file, end."""
+        """Write the waiting calls, publish the file, and end the thread."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -139,8 +139,8 @@ class FolderSink:
         finally:
             with self._changed:
                 self.waiting -= len(data)
-            for _, done in group:
-                done.get_loop().call_soon_threadsafe(_answer, done, stored)
+            for _, future in group:
+                future.get_loop().call_soon_threadsafe(_answer, future, stored)
 
     def _begin(self) -> LandingFile:
         if self._left_behind:
@@ -176,11 +176,11 @@ class FolderSink:
         return file.size >= self.options.file_bytes or self._seconds_left() <= 0
 
 
-def _answer(done: asyncio.Future[None], stored: bool) -> None:
-    if done.cancelled():
+def _answer(future: asyncio.Future[None], stored: bool) -> None:
+    if future.cancelled():
         return
     if stored:
-        done.set_result(None)
+        future.set_result(None)
     else:
-        refused = "the landing folder cannot be written to; the collector's log says why"
-        done.set_exception(StorageError(refused))
+        refused = "the collector cannot write to the landing folder; its log says why"
+        future.set_exception(StorageError(refused))

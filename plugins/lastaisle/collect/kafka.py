@@ -1,4 +1,4 @@
-"""Keep calls in a Kafka topic; the calls of one user stay in one partition, in their order."""
+"""Store calls in a Kafka topic; the calls of one user go to one partition, in their order."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from confluent_kafka import KafkaException, Producer
 
 from lastaisle.collect.calls import Call
 from lastaisle.collect.refusal import BusyError, StorageError
 from lastaisle.kafka.address import parse_source
 from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.settings import Settings, SettingsError
-
-if TYPE_CHECKING:
-    from confluent_kafka import Producer
 
 log = logging.getLogger(__name__)
 
@@ -25,36 +24,36 @@ REACH_SECONDS = 10
 _DEFAULTS = {
     "linger.ms": 5,
     "compression.type": "lz4",
-    "partitioner": "murmur2_random",  # as Java's producers, which may write to the same topic
+    "partitioner": "murmur2_random",  # the partitioner of Java's producers, which may write to the same topic
     "queue.buffering.max.messages": 500_000,
     "delivery.timeout.ms": 10_000,  # Segment's clients wait 15 s for their answer
 }
 
 
 class KafkaSink:
-    """Produces calls, and waits for the brokers to say that all replicas in sync have them.
+    """Produce calls, and wait until the brokers say that all in-sync replicas have the calls.
 
     Args:
         connection: the connection to the cluster.
-        topic: an existing topic.
+        topic: name of an existing topic.
     """
 
     def __init__(self, connection: KafkaConnection, topic: str) -> None:
         self.connection = connection
         self.topic = topic
         self.waiting = 0
-        self._broken = False  # librdkafka gave up for good: the producer must be made anew
+        self._broken = False  # whether librdkafka gave up for good: a new producer is needed
         self._producer: Any = None
         self._ended = Event()
         self._poller = Thread(target=self._poll, name="kafka-delivery", daemon=True)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> KafkaSink:
-        """Make the sink of the topic that the setting names.
+        """Make the sink of the topic that `sources.address` names.
 
         Raises:
             SettingsError: the address names several topics.
-            KafkaSourceError: it names no topic, or LASTAISLE_KAFKA does not say how to reach the cluster.
+            KafkaSourceError: the address names no topic, or LASTAISLE_KAFKA holds no connection.
         """
         source = parse_source(settings.sources.address)
         if len(source.topics) != 1:
@@ -62,31 +61,29 @@ class KafkaSink:
         return cls(KafkaConnection.from_env(), source.topics[0])
 
     def open(self) -> None:
-        """Reach the cluster, and begin.
+        """Connect to the cluster, and start to produce.
 
         Raises:
             SettingsError: the cluster cannot be reached, or has no such topic.
         """
-        from confluent_kafka import KafkaException
-
         self._producer = self._make_producer()
         try:
-            found = self._producer.list_topics(self.topic, timeout=REACH_SECONDS).topics[self.topic]
+            metadata = self._producer.list_topics(self.topic, timeout=REACH_SECONDS).topics[self.topic]
         except KafkaException as error:
             raise SettingsError(
                 f"cannot reach Kafka for topic {self.topic!r}: {error.args[0].str()}"
             ) from error
-        if found.error:
+        if metadata.error:
             raise SettingsError(
-                f"Kafka has no topic {self.topic!r} to write to: {found.error.str()}; create it"
+                f"Kafka has no topic {self.topic!r} to write to: {metadata.error.str()}; create it"
             )
         self._poller.start()
 
     async def append(self, calls: Sequence[Call]) -> None:
-        """Return when every call is in all replicas in sync.
+        """Return when all in-sync replicas have every call.
 
         Raises:
-            BusyError: the brokers are behind.
+            BusyError: too many bytes wait for the brokers.
             StorageError: the brokers do not have every call.
         """
         size = sum([len(call.line) for call in calls])
@@ -103,30 +100,28 @@ class KafkaSink:
             self.waiting -= size
 
     def close(self) -> None:
-        """Wait for the calls that were produced, and end."""
+        """Wait for the produced calls, and end the thread."""
         self._producer.flush(REACH_SECONDS)
         self._ended.set()
         self._poller.join()
 
     def _produce(self, calls: Sequence[Call], delivery: _Delivery) -> None:
-        from confluent_kafka import KafkaException
-
         if self._broken:
             self._renew()
         messages: list[dict[str, Any]] = [{"key": call.user, "value": call.line[:-1]} for call in calls]
         try:
-            taken = self._producer.produce_batch(self.topic, messages, on_delivery=delivery.report)
+            accepted = self._producer.produce_batch(self.topic, messages, on_delivery=delivery.report)
         except (BufferError, KafkaException) as error:
-            raise StorageError(f"Kafka takes nothing for topic {self.topic!r}: {error}") from error
-        if taken < len(messages):
+            raise StorageError(f"Kafka accepts no calls for topic {self.topic!r}: {error}") from error
+        if accepted < len(messages):
             refused = next(message["_error"] for message in messages if "_error" in message)
-            delivery.report(refused, None, len(messages) - taken)
+            delivery.report(refused, None, len(messages) - accepted)
 
     def _renew(self) -> None:
-        """Replace a producer that failed for good; the requests that wait for it fail."""
-        old, self._producer, self._broken = self._producer, self._make_producer(), False
-        old.purge()
-        old.poll(0)
+        """Replace a producer that failed for good; the requests that wait for this producer fail."""
+        failed, self._producer, self._broken = self._producer, self._make_producer(), False
+        failed.purge()
+        failed.poll(0)
 
     def _make_producer(self) -> Producer:
         return self.connection.producer(on_error=self._note, defaults=_DEFAULTS)
@@ -142,7 +137,7 @@ class KafkaSink:
 
 
 class _Delivery:
-    """The delivery of one request's calls: done with the last report, failed if one failed."""
+    """The delivery of one request's calls: done with the last report, failed if a call failed."""
 
     def __init__(self, calls: int) -> None:
         self._loop = asyncio.get_running_loop()
@@ -152,7 +147,7 @@ class _Delivery:
         self._lock = Lock()
 
     def report(self, error: Any, _message: Any, calls: int = 1) -> None:
-        """Take the report of one call, or of several; librdkafka's thread calls it."""
+        """Count the report of one call or of several; librdkafka's thread calls this method."""
         with self._lock:
             self._left -= calls
             self._error = error or self._error

@@ -1,4 +1,4 @@
-"""Files of the landing folder: each line in them is durable, and only whole files are seen by ingestion."""
+"""Files of the landing folder: each line in them is durable, and ingestion sees only finished files."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ UNFINISHED = ".inprogress"  # lastaisle.ingest.files passes over names that end 
 
 
 class LandingFile:
-    """A file that only its maker writes, under a name that ingestion passes over until it is published.
+    """A file that one process writes, under a name that ingestion passes over until the file is published.
 
-    It is locked as long as its maker lives, so that recovery by another process leaves it alone.
+    The process locks the file as long as it lives, so that the recovery of another process does not touch it.
 
     Args:
-        folder: where to write it; made if it is missing.
-        now: for its name, in UTC.
+        folder: folder of the file; made if it is missing.
+        now: the present moment in UTC, for the file's name.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the file cannot be made.
     """
 
     def __init__(self, folder: Path, now: datetime) -> None:
@@ -37,33 +37,33 @@ class LandingFile:
             self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o640)
             if _lock(self._fd) and os.fstat(self._fd).st_nlink:
                 break
-            os.close(self._fd)  # a recovery took the empty file between these two lines
+            os.close(self._fd)  # the recovery of another process took the empty file before the lock
         self.size = 0
         sync_folder(folder)
 
     def append(self, data: bytes) -> None:
-        """Write whole lines, and return when they are on the disk.
+        """Write complete lines, and return when they are on the disk.
 
         Raises:
-            OSError: they are not; the file must not be appended to any more.
+            OSError: the lines are not on the disk; nothing more may be appended to the file.
         """
-        left = memoryview(data)
-        while left:
-            left = left[os.write(self._fd, left) :]
+        unwritten = memoryview(data)
+        while unwritten:
+            unwritten = unwritten[os.write(self._fd, unwritten) :]
         os.fdatasync(self._fd)
         self.size += len(data)
 
     def publish(self, folder: Path) -> Path | None:
-        """Give the file its final name, with the durable lines and nothing more; close it.
+        """Give the file its final name, with only the durable lines, and close it.
 
         Args:
-            folder: of the partition that it becomes part of.
+            folder: folder of the partition that gets the file.
 
         Returns:
-            Its path; None where it was empty, and is gone.
+            The path of the file; None if the file was empty and was removed.
 
         Raises:
-            OSError: it keeps its unfinished name, for recovery.
+            OSError: the file keeps its unfinished name, for recovery.
         """
         try:
             return _publish(self.path, self._fd, self.size, folder)
@@ -72,12 +72,14 @@ class LandingFile:
 
 
 def recover(root: Path, folder: Path) -> list[Path]:
-    """Publish the files that a killed collector left; a torn last line was never acknowledged and is removed.
+    """Publish the files that a killed collector left.
+
+    A torn last line was never acknowledged, and is removed.
 
     Args:
-        root: below which to look.
-        folder: of the partition that the files become part of: the present one, since the run of the one
-            that they were meant for may be over.
+        root: folder whose files and subfolders are searched.
+        folder: folder of the partition that gets the files. It is the present partition, since the run of the
+            partition that the files were meant for may be over.
 
     Returns:
         The published files.
@@ -88,14 +90,14 @@ def recover(root: Path, folder: Path) -> list[Path]:
     published = []
     for path in sorted(root.rglob(f"segment-*.jsonl{UNFINISHED}")):
         with _abandoned(path) as fd:
-            if fd is not None and (done := _publish(path, fd, _end_of_lines(fd), folder)):
-                log.warning("recovered %s, which a collector left unfinished", done)
-                published.append(done)
+            if fd is not None and (target := _publish(path, fd, _end_of_lines(fd), folder)):
+                log.warning("recovered %s, which a collector left unfinished", target)
+                published.append(target)
     return published
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, so that they outlast a power cut."""
+    """Make a folder and its parents, so that they survive a power cut."""
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -103,7 +105,7 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Return when the names in a folder are on the disk."""
+    """Write the names in a folder to the disk."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
@@ -129,7 +131,7 @@ def _publish(path: Path, fd: int, size: int, folder: Path) -> Path | None:
 
 @contextmanager
 def _abandoned(path: Path) -> Iterator[int | None]:
-    """Open and lock an unfinished file; None where its maker lives, or has just published it."""
+    """Open and lock an unfinished file; yield None if its process lives or has just published it."""
     fd = -1
     with suppress(FileNotFoundError):
         fd = os.open(path, os.O_RDWR)

@@ -15,7 +15,7 @@ class Metrics:
     """The counters of one application, in a registry of their own."""
 
     def __init__(self) -> None:
-        # They would be a second series for each counter, which says only when the counter began.
+        # Without this call, each counter would have a second series, the time at which the counter began.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._accepted = Counter(
@@ -46,7 +46,7 @@ class Metrics:
         )
 
     def stored(self, endpoint: str, calls: int, size: int, seconds: float) -> None:
-        """Count calls that became durable, their bytes, and the seconds that their sink took."""
+        """Count durable calls and their bytes, and record the seconds that the sink needed."""
         self._accepted.labels(endpoint).inc(calls)
         self._bytes.inc(size)
         self._seconds.observe(seconds)

@@ -1,4 +1,4 @@
-"""The reasons for which a request is refused, as HTTP statuses."""
+"""The errors that refuse a request, with their HTTP statuses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from lastaisle.errors import LastaisleError
 
 
 class RefusedError(LastaisleError):
-    """A request that is not acknowledged: its sender must not assume that its calls are stored.
+    """A request is not acknowledged: its sender must not assume that its calls are stored.
 
     Attributes:
         status: the HTTP status.
@@ -20,14 +20,14 @@ class RefusedError(LastaisleError):
 
 
 class BusyError(RefusedError):
-    """More is waiting than fits into memory; the sender shall try again."""
+    """Too many calls or requests wait already; the sender should try again."""
 
     def __init__(self, message: str) -> None:
         super().__init__(503, "busy", message)
 
 
 class StorageError(RefusedError):
-    """The calls could not be made durable; the sender shall try again."""
+    """The calls could not be made durable; the sender should try again."""
 
     def __init__(self, message: str) -> None:
         super().__init__(503, "storage", message)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import uvicorn
+
+from lastaisle.collect.app import create_app
 from lastaisle.collect.credentials import Credentials
+from lastaisle.collect.folder import FolderSink
+from lastaisle.collect.kafka import KafkaSink
 from lastaisle.collect.sink import Sink
 from lastaisle.settings import Settings
 
@@ -10,20 +15,16 @@ SHUTDOWN_SECONDS = 20
 
 
 def serve(settings: Settings, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT; requests that are being answered then are answered.
+    """Serve until SIGTERM or SIGINT; open requests are still answered then.
 
     Args:
-        settings: `sources.address` says where the calls go, `collector` says who may send them.
+        settings: `sources.address` names the sink of the calls; `collector` holds the keys of senders.
         host: the address to listen on.
         port: the port to listen on.
 
     Raises:
         SettingsError: there are no credentials, or the folder or topic cannot be written to.
     """
-    import uvicorn
-
-    from lastaisle.collect.app import create_app
-
     credentials = Credentials.from_settings(settings)
     sink = sink_of(settings)
     sink.open()
@@ -32,7 +33,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
         host=host,
         port=port,
         log_config=None,
-        access_log=False,  # it would hold addresses
+        access_log=False,  # the access log would hold callers' addresses
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
@@ -43,12 +44,8 @@ def sink_of(settings: Settings) -> Sink:
     """Return the sink that `sources.address` names: a Kafka topic, or a landing folder.
 
     Raises:
-        SettingsError: the address names neither.
+        SettingsError: the address names neither a topic nor a folder.
     """
     if settings.sources.address.startswith("kafka://"):
-        from lastaisle.collect.kafka import KafkaSink
-
         return KafkaSink.from_settings(settings)
-    from lastaisle.collect.folder import FolderSink
-
     return FolderSink(settings)

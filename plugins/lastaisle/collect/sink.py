@@ -1,4 +1,4 @@
-"""The interface of the places that make calls durable."""
+"""The interface of sinks: places that make calls durable."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Sink(Protocol):
     """A place that keeps calls for ingestion, also if the collector is killed afterwards."""
 
     def open(self) -> None:
-        """Begin.
+        """Open the place, before the first call of `append`.
 
         Raises:
             LastaisleError: the place cannot be written to.
@@ -22,13 +22,13 @@ class Sink(Protocol):
         """Return when the calls are durable.
 
         Raises:
-            BusyError: too much is waiting already; nothing was kept.
-            StorageError: the calls are not durable, though some may have been kept.
+            BusyError: too many bytes wait already; no call was stored.
+            StorageError: not all calls are durable; some of them may have been stored.
         """
 
     def close(self) -> None:
-        """End, with all appended calls in their place."""
+        """Close the place; all appended calls are durable then."""
 
     @property
     def waiting(self) -> int:
-        """Bytes that were appended and are not durable yet."""
+        """Number of appended bytes that are not durable yet."""

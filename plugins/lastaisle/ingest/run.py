@@ -157,7 +157,7 @@ def _finish_known(file: SourceFile, job: Ingestion, source: str) -> list[BatchRe
 def _take_in_slices(
     file: SourceFile, job: Ingestion, source: str, progress: Progress | None
 ) -> list[BatchReport]:
-    known = _names_if_seen(file, job)
+    known = _ids_of_begun_file(file, job)
     reports = []
     for part, lines in enumerate(_slices(file, job, progress)):
 
@@ -170,10 +170,10 @@ def _take_in_slices(
     return reports
 
 
-def _names_if_seen(file: SourceFile, job: Ingestion) -> list[str]:
+def _ids_of_begun_file(file: SourceFile, job: Ingestion) -> list[str]:
     """Return the batch ids of a file that was begun before, so that finished batches are not staged again."""
-    seen = job.lake.scan(BATCHES, columns=["batch_id"], where=pc.field("source_file") == file.url)
-    if not seen.num_rows:
+    begun = job.lake.scan(BATCHES, columns=["batch_id"], where=pc.field("source_file") == file.url)
+    if not begun.num_rows:
         return []
     names = []
     for lines in _slices(file, job):
@@ -188,9 +188,9 @@ def _slices(file: SourceFile, job: Ingestion, progress: Progress | None = None) 
 
 
 def _read(file: SourceFile, form: Adapter, progress: Progress | None) -> Iterator[pa.RecordBatch]:
-    done = 0
+    bytes_read = 0
     for batch in read_lines(file, form.header):
         yield batch
-        done += batch["payload"].nbytes
+        bytes_read += batch["payload"].nbytes
         if progress:
-            progress(min(1.0, done / max(1, file.size)), file.url)
+            progress(min(1.0, bytes_read / max(1, file.size)), file.url)

@@ -36,5 +36,7 @@ def watermark(
 
 
 def _of(source: str, without: Sequence[str]) -> pc.Expression:
-    ours = pc.field("source") == source
-    return ours & ~pc.field("batch_id").isin(pa.array(list(without), pa.string())) if without else ours
+    of_source = pc.field("source") == source
+    if not without:
+        return of_source
+    return of_source & ~pc.field("batch_id").isin(pa.array(list(without), pa.string()))

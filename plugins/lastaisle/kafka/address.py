@@ -1,4 +1,4 @@
-"""The address of topics: kafka://<connection>/<topic>[,<topic>...]."""
+"""Addresses of Kafka topics: kafka://<connection>/<topic>[,<topic>...]."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class KafkaSource:
     """Topics of one cluster.
 
     Attributes:
-        name: name of the connection; in Airflow its id.
-        topics: in the order given, each once.
+        name: name of the connection; in Airflow, the connection's id.
+        topics: the topics in their order in the address, without repetitions.
     """
 
     name: str
@@ -28,7 +28,7 @@ class KafkaSource:
 
 
 def is_kafka(source: str) -> bool:
-    """Tell whether a source is an address of topics."""
+    """Tell whether a source is an address of Kafka topics."""
     return source.startswith(SCHEME)
 
 
@@ -43,6 +43,6 @@ def parse_source(address: str) -> KafkaSource:
     if not is_kafka(address) or not name or not slash or not all(_TOPIC.fullmatch(topic) for topic in topics):
         raise KafkaSourceError(
             f"a Kafka source is kafka://<connection>/<topic>[,<topic>...], received {address!r};"
-            " a topic is of at most 249 letters, digits, dots, underscores and hyphens"
+            " a topic has at most 249 letters, digits, dots, underscores and hyphens"
         )
     return KafkaSource(name, topics)

@@ -1,4 +1,4 @@
-"""How to reach a cluster: librdkafka's own settings, and the three kinds of client made from them."""
+"""The connection to a cluster: librdkafka's settings, and the three kinds of client made from them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Producer
     from confluent_kafka.admin import AdminClient
 
+# Functions import confluent_kafka inside: DAG files import this module, and most of them use no Kafka.
+
 log = logging.getLogger(__name__)
 
 VARIABLE = "LASTAISLE_KAFKA"
 _SHOWN = ("bootstrap.servers", "security.protocol", "sasl.mechanism", "sasl.mechanisms", "client.id")
 
-#: Settings that make a read exact; they go before those of the connection. Offsets come from the tables.
+#: Settings that make a read exact; they override the connection's settings. Offsets come from the tables.
 _EXACT = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
@@ -27,7 +29,7 @@ _EXACT = {
     "isolation.level": "read_committed",
     "auto.offset.reset": "error",
 }
-#: Settings that make a read fast in bounded memory. The back-off (default 1 s) is the wait of a full queue.
+#: Settings that make a read fast in bounded memory. A full queue waits for the back-off (default 1 s).
 _FAST = {
     "fetch.message.max.bytes": 4 << 20,
     "fetch.wait.max.ms": 100,
@@ -35,18 +37,18 @@ _FAST = {
     "queued.max.messages.kbytes": 32 << 10,
     "queued.min.messages": 1_000_000,
 }
-#: Settings that make a delivery certain, without duplicates by the client.
+#: Settings that make a delivery certain; the client sends no duplicates.
 _SAFE = {"enable.idempotence": True, "acks": "all"}
-#: The brokers decide which message is too large; the messages that wait for them are bounded.
+#: Settings that let the brokers decide which message is too large, and bound the messages that wait.
 _LARGE = {"message.max.bytes": 1_000_000_000, "queue.buffering.max.kbytes": 64 << 10}
 
 
 class Trouble:
-    """The errors of a client's own thread, which the client's answers do not contain.
+    """The errors of a client's own thread; the client's answers do not contain them.
 
     Attributes:
-        text: the last error that says more than that no broker is there.
-        refused: whether a login was refused; trying again does not help.
+        text: the last error that says more than that no broker answers.
+        refused: whether the brokers refused a login; another attempt does not help.
     """
 
     def __init__(self) -> None:
@@ -54,7 +56,7 @@ class Trouble:
         self.refused = False
 
     def note(self, error: KafkaError) -> None:
-        """Remember an error; librdkafka calls this as its error_cb."""
+        """Store an error; librdkafka calls this method as its error_cb."""
         if not self.text or error.code() != error._ALL_BROKERS_DOWN:
             self.text = error.str()
         self.refused = self.refused or error.code() == error._AUTHENTICATION
@@ -64,8 +66,8 @@ class KafkaConnection:
     """The settings of one cluster.
 
     Args:
-        config: librdkafka's settings: bootstrap.servers, security.protocol, sasl.*, ssl.* and any other.
-            The settings for exact reads (no committed offsets, read_committed) go before them.
+        config: librdkafka's settings: bootstrap.servers, security.protocol, sasl.*, ssl.* and all others.
+            The settings for exact reads (no committed offsets, read_committed) override them.
 
     Raises:
         KafkaSourceError: bootstrap.servers is missing.
@@ -85,7 +87,7 @@ class KafkaConnection:
 
     @property
     def servers(self) -> str:
-        """The brokers to ask first."""
+        """Addresses of the brokers that a client asks first."""
         return str(self._config["bootstrap.servers"])
 
     @classmethod
@@ -93,13 +95,13 @@ class KafkaConnection:
         """Read the settings from LASTAISLE_KAFKA, a JSON object.
 
         Raises:
-            KafkaSourceError: the variable is missing or holds no JSON object; its value is never shown.
+            KafkaSourceError: the variable is missing, or holds no JSON object. The error hides the value.
         """
         text = (os.environ if environ is None else environ).get(VARIABLE, "")
         try:
             config = json.loads(text or "null")
         except json.JSONDecodeError as error:
-            raise KafkaSourceError(f"{VARIABLE} is no JSON: {error.msg} at {error.pos}") from None
+            raise KafkaSourceError(f"{VARIABLE} is not JSON: {error.msg} at character {error.pos}") from None
         if not isinstance(config, dict):
             raise KafkaSourceError(
                 f"{VARIABLE} should be a JSON object of librdkafka settings, such as"
@@ -108,11 +110,11 @@ class KafkaConnection:
         return cls(config)
 
     def admin(self, trouble: Trouble | None = None) -> AdminClient:
-        """Make a client that asks about topics; keep it for as long as its answers are awaited."""
+        """Make a client that asks about topics; keep the client until its answers have come."""
         from confluent_kafka.admin import AdminClient
 
-        unwanted = ("group.id", "enable.", "isolation.", "auto.", "fetch.", "queued.", "acks", "max.poll.")
-        settings = {key: value for key, value in self._config.items() if not key.startswith(unwanted)}
+        left_out = ("group.id", "enable.", "isolation.", "auto.", "fetch.", "queued.", "acks", "max.poll.")
+        settings = {key: value for key, value in self._config.items() if not key.startswith(left_out)}
         return AdminClient(settings | ({"error_cb": trouble.note} if trouble else {}), logger=log)
 
     def consumer(self, trouble: Trouble | None = None) -> Consumer:
@@ -130,15 +132,15 @@ class KafkaConnection:
         """Make a client that writes, each message once and on all replicas.
 
         Args:
-            on_error: called with errors that concern no single message.
-            defaults: settings that hold where the connection has none.
+            on_error: function to call with errors that concern no single message.
+            defaults: settings that apply if the connection does not set them.
         """
         from confluent_kafka import Producer
 
-        unwanted = ("group.id", "enable.auto", "isolation.", "auto.", "fetch.", "queued.", "max.poll.")
-        settings = {key: value for key, value in self._config.items() if not key.startswith(unwanted)}
-        heard = {"error_cb": on_error} if on_error else {}
-        return Producer({**_LARGE, **(defaults or {}), **settings, **_SAFE, **heard}, logger=log)
+        left_out = ("group.id", "enable.auto", "isolation.", "auto.", "fetch.", "queued.", "max.poll.")
+        settings = {key: value for key, value in self._config.items() if not key.startswith(left_out)}
+        error_callback = {"error_cb": on_error} if on_error else {}
+        return Producer({**_LARGE, **(defaults or {}), **settings, **_SAFE, **error_callback}, logger=log)
 
 
 def _text(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Control messages: they start runs, and carry counts instead of data."""
+"""Control messages: messages that start runs, and carry counts instead of data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def control_topic(address: str) -> tuple[str, str]:
     """Return the connection and the topic of an address such as kafka://shop/lastaisle-control.
 
     Raises:
-        KafkaSourceError: the text is no such address.
+        KafkaSourceError: the text is not the address of a topic.
         SettingsError: the address names several topics.
     """
     source = parse_source(address)
@@ -30,12 +30,12 @@ def control_topic(address: str) -> tuple[str, str]:
 
 
 def send_control(connection: KafkaConnection, topic: str, message: Mapping[str, Any]) -> None:
-    """Send one message, and return when all replicas in sync have it; the client sends no message twice.
+    """Send one message, and return when all in-sync replicas have it; the client sends it once.
 
     Raises:
         KafkaSourceError: the brokers did not take the message in time.
     """
-    from confluent_kafka import KafkaException
+    from confluent_kafka import KafkaException  # inside the function, for the reason in connection.py
 
     failed: list[str] = []
     producer = connection.producer(defaults={"delivery.timeout.ms": DELIVERY_SECONDS * 1000})
@@ -45,38 +45,38 @@ def send_control(connection: KafkaConnection, topic: str, message: Mapping[str, 
             json.dumps(message).encode(),
             on_delivery=lambda error, _: failed.append(error.str()) if error else None,
         )
-        left = producer.flush(DELIVERY_SECONDS + 5)
+        undelivered = producer.flush(DELIVERY_SECONDS + 5)
     except (BufferError, KafkaException) as error:
         raise KafkaSourceError(f"Kafka takes no message for topic {topic!r}: {error}") from error
-    if failed or left:
-        why = failed[0] if failed else "no answer in time"
-        raise KafkaSourceError(f"{connection.servers} did not take the message for topic {topic!r}: {why}")
+    if failed or undelivered:
+        reason = failed[0] if failed else "no answer in time"
+        raise KafkaSourceError(f"{connection.servers} did not take the message for topic {topic!r}: {reason}")
 
 
 def read_control(value: object) -> dict[str, Any] | None:
-    """Return how many checkouts a message says were abandoned, and when that was noticed.
+    """Read a message about abandoned checkouts: their number, and the moment when they were noticed.
 
     Args:
-        value: the message as it arrived; anybody may have written it.
+        value: the message as it arrived; any program may have written it.
 
     Returns:
-        `sessions` and `noticed_at`, a moment in UTC as text; other fields of the message are left out. None
-        if the message is not about abandoned checkouts.
+        `sessions`, and `noticed_at` as text in UTC; other fields of the message are left out. None if the
+        message is not about abandoned checkouts.
     """
     try:
-        said = json.loads(value) if isinstance(value, bytes | str) else None
-        if not isinstance(said, dict) or said["event"] != CHECKOUTS_ABANDONED:
+        message = json.loads(value) if isinstance(value, bytes | str) else None
+        if not isinstance(message, dict) or message["event"] != CHECKOUTS_ABANDONED:
             return None
-        return {"sessions": int(said["sessions"]), "noticed_at": moment(said["noticed_at"]).isoformat()}
+        return {"sessions": int(message["sessions"]), "noticed_at": moment(message["noticed_at"]).isoformat()}
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return None
 
 
 def moment(text: str) -> datetime:
-    """Return the moment (UTC) that an ISO 8601 text names; without a zone it is UTC.
+    """Return the moment (UTC) that an ISO 8601 text names; a text without a zone is in UTC.
 
     Raises:
         ValueError: the text names no moment.
     """
-    found = datetime.fromisoformat(text)
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    parsed = datetime.fromisoformat(text)
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)

@@ -6,8 +6,8 @@ from lastaisle.errors import SourceError
 
 
 class KafkaSourceError(SourceError):
-    """Brokers that cannot be reached, a missing topic, a refused login, a stalled read."""
+    """The brokers cannot be reached, a topic is missing, a login is refused, or a read stalls."""
 
 
 class OffsetsWentBackError(KafkaSourceError):
-    """A partition that ends before what was already ingested from it: its newest messages were lost."""
+    """A partition ends before the offset up to which it was ingested: its newest messages were lost."""

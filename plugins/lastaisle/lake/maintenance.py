@@ -223,12 +223,12 @@ def _sizes(table: DeltaTable) -> list[int]:
 def _keep_log(lake: Lake, name: str, days: int) -> None:
     """Set how long the table keeps its log entries, since its writers delete old entries, too."""
 
-    def tell(table: DeltaTable) -> None:
+    def set_retention(table: DeltaTable) -> None:
         configured = table.metadata().configuration.get(_LOG_RETENTION, f"interval {_DEFAULT_LOG_DAYS} days")
         if configured != f"interval {days} days":
             table.alter.set_table_properties({_LOG_RETENTION: f"interval {days} days"})
 
-    _again_if_overtaken(lake, name, tell)
+    _again_if_overtaken(lake, name, set_retention)
 
 
 def _expire_rows(lake: Lake, name: str, policy: MaintenancePolicy, now: datetime, dry_run: bool) -> int:
@@ -247,8 +247,10 @@ def _expire_rows(lake: Lake, name: str, policy: MaintenancePolicy, now: datetime
             days = pc.unique(dataset.to_table(["event_date"], filter=expired)["event_date"]).to_pylist()
             with open_workspace() as connection:
                 connection.register("old", dataset)
-                kept = f"SELECT * FROM old WHERE ingested_at >= TIMESTAMPTZ '{oldest:%Y-%m-%dT%H:%M:%SZ}'"
-                query = Query(connection, kept, dataset.schema, sorted(days))
+                rows_to_keep = (
+                    f"SELECT * FROM old WHERE ingested_at >= TIMESTAMPTZ '{oldest:%Y-%m-%dT%H:%M:%SZ}'"
+                )
+                query = Query(connection, rows_to_keep, dataset.schema, sorted(days))
                 lake.replace_days(name, query, if_version=table.version())
         return rows
 

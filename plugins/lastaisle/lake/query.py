@@ -117,16 +117,16 @@ def _statistics(rows: int, columns: Mapping[str, Mapping[str, str]], schema: pa.
 
     Source: https://github.com/delta-io/delta/blob/master/PROTOCOL.md, Per-file Statistics.
     """
-    found: dict[str, Any] = {"numRecords": int(rows), "minValues": {}, "maxValues": {}, "nullCount": {}}
+    statistics: dict[str, Any] = {"numRecords": int(rows), "minValues": {}, "maxValues": {}, "nullCount": {}}
     for column in schema:
-        given = columns.get(f'"{column.name}"', columns.get(column.name))
-        if given is None:
+        of_column = columns.get(f'"{column.name}"', columns.get(column.name))
+        if of_column is None:
             continue
-        found["nullCount"][column.name] = int(given["null_count"])
+        statistics["nullCount"][column.name] = int(of_column["null_count"])
         for side in ("min", "max"):
-            if given.get(f"{side}_is_exact") == "true" and column.type in _STATED:
-                found[f"{side}Values"][column.name] = _STATED[column.type](given[side])
-    return found
+            if of_column.get(f"{side}_is_exact") == "true" and column.type in _STATED:
+                statistics[f"{side}Values"][column.name] = _STATED[column.type](of_column[side])
+    return statistics
 
 
 def _iso(text: str) -> str:

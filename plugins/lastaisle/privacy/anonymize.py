@@ -69,8 +69,8 @@ class Shard:
         """Return the condition on rows of raw_events. MD5 is the same in every version of DuckDB."""
         if self.count == 1:
             return "true"
-        who = "coalesce(user_id, session_id)"
-        return f"(md5_number_lower({who}) % {self.count} = {self.index})"
+        user = "coalesce(user_id, session_id)"
+        return f"(md5_number_lower({user}) % {self.count} = {self.index})"
 
 
 def anonymize_batch(
@@ -287,8 +287,10 @@ def _move_sessions(lake: Lake, anonymizer: Anonymizer, version: int) -> int:
     if not moved.num_rows:
         return version
     days = sorted(pc.unique(moved["event_date"]).to_pylist())
-    there = pc.field("event_date").isin(days) & pc.field("event_id").isin(moved["event_id"].combine_chunks())
-    now = lake.scan(EVENTS, columns=["event_id", "session_id"], where=there, version=version)
+    is_moved = pc.field("event_date").isin(days) & pc.field("event_id").isin(
+        moved["event_id"].combine_chunks()
+    )
+    now = lake.scan(EVENTS, columns=["event_id", "session_id"], where=is_moved, version=version)
     both = moved.join(now, "event_id", join_type="inner", right_suffix="_now")
     changed = both.filter(pc.not_equal(both["session_id"], both["session_id_now"]))
     if not changed.num_rows:
@@ -297,15 +299,15 @@ def _move_sessions(lake: Lake, anonymizer: Anonymizer, version: int) -> int:
     return lake.amend(EVENTS, rows, on="event_id", days=days, if_version=version)
 
 
-def refuse_broken(anonymizer: Anonymizer, contract: Contract, what: str) -> None:
+def refuse_broken(anonymizer: Anonymizer, contract: Contract, name: str) -> None:
     """Refuse rows that would break the contract of events.
 
     Raises:
-        AnonymizeError: naming the rules and how many rows would break each.
+        AnonymizeError: rows would break the contract; the error names each rule and its number of rows.
     """
     broken = anonymizer.broken(contract)
     if broken:
         raise AnonymizeError(
-            f"{what} would break the contract of events, rows by rule: {broken}; nothing was committed. "
+            f"{name} would break the contract of events, rows by rule: {broken}; nothing was committed. "
             f"Compare the treatments in raw_events with the rules in {contract.path.name}"
         )

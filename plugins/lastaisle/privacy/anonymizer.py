@@ -29,8 +29,8 @@ _STAND_IN = "repeat('0', 32)"  # for a pseudonym, where only its presence matter
 
 def events_schema(contract: Contract) -> pa.Schema:
     """Return the columns of events that follow from the contract of raw_events."""
-    kept = [found for found in contract.fields if found.treatment.action != "drop"]
-    return pa.schema([*(pa.field(found.name, found.arrow_type) for found in kept), *EVENTS_ADDED])
+    kept_fields = [field for field in contract.fields if field.treatment.action != "drop"]
+    return pa.schema([*(pa.field(field.name, field.arrow_type) for field in kept_fields), *EVENTS_ADDED])
 
 
 class Anonymizer:
@@ -105,13 +105,13 @@ class Anonymizer:
         of surrogates is checked on a sample, since all of them are made of numbers.
         """
         proven = {rule.predicate for rule in self.contract.rules if rule.severity == "error"}
-        kept = {name for name, treatment in self.policy.items() if treatment.action == "keep"}
+        kept_fields = {name for name, treatment in self.policy.items() if treatment.action == "keep"}
         rules = [
             rule
             for rule in contract.rules
             if rule.severity == "error"
             and not rule.reference
-            and not (rule.predicate in proven and set(rule.columns) <= kept)
+            and not (rule.predicate in proven and set(rule.columns) <= kept_fields)
         ]
         of_names = {name: [rule for rule in rules if _looks_of(rule, name)] for name in self.hashed}
         counts: dict[str, int] = {}
@@ -127,13 +127,13 @@ class Anonymizer:
     def _sketch(self, made: Collection[str]) -> str:
         """Return the SELECT of the treated rows without joins; made values are replaced by a placeholder."""
 
-        def there(name: str) -> str:
+        def presence(name: str) -> str:
             # Every row with a user has a session, given or derived.
-            given = "coalesce(session_id, user_id)" if name == "session_id" else quote(name)
-            return f"CASE WHEN {given} IS NOT NULL THEN {_STAND_IN} END"
+            value = "coalesce(session_id, user_id)" if name == "session_id" else quote(name)
+            return f"CASE WHEN {value} IS NOT NULL THEN {_STAND_IN} END"
 
         columns = ", ".join(
-            f"{there(name) if name in made else how.sql(name)} AS {quote(name)}"
+            f"{presence(name) if name in made else how.sql(name)} AS {quote(name)}"
             for name, how in self.policy.items()
         )
         return (

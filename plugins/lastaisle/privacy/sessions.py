@@ -57,31 +57,31 @@ def derive_sessions(
         return True
     start, end = (_EPOCH + timedelta(microseconds=moment) for moment in (first, last))
     near = _during(start - REACH, end + REACH)
-    _look_around(connection, raw, "SELECT user_id FROM seen", near)
+    _read_other_batches(connection, raw, "SELECT user_id FROM seen", near)
     _cut_visits(connection, gap)
     at_the_edge = f"""SELECT user_id FROM visits WHERE start <= {first - (REACH - gap) // _MICROSECOND}
         OR epoch_us(occurred_at) >= {last + (REACH - gap) // _MICROSECOND}"""
-    if _look_around(
+    if _read_other_batches(
         connection, raw, at_the_edge, f"{_days(start - DAYS_AROUND, end + DAYS_AROUND)} AND NOT ({near})"
     ):
         _cut_visits(connection, gap)
     return True
 
 
-def _look_around(connection: DuckDBPyConnection, raw: ds.Dataset, users: str, where: str) -> int:
+def _read_other_batches(connection: DuckDBPyConnection, raw: ds.Dataset, users: str, where: str) -> int:
     """Add the rows of some users in other batches to `seen` and `others`; return the number of rows."""
     connection.execute(f"CREATE OR REPLACE TABLE users AS SELECT DISTINCT user_id FROM ({users})")
-    before, wanted, ours = connection.execute(
+    before, n_users, own_batches = connection.execute(
         """SELECT (SELECT count(*) FROM others), (SELECT count(*) FROM users),
                   (SELECT list(DISTINCT batch_id) FROM taken)"""
     ).fetchall()[0]
-    if not wanted:
+    if not n_users:
         return 0
     connection.register("raw", raw)
     # A literal list and distinct users: NOT IN and IN over millions of rows take ten times as long.
     connection.execute(f"""
         INSERT INTO others SELECT {_OTHERS} FROM raw SEMI JOIN users USING (user_id)
-        WHERE session_id IS NULL AND batch_id NOT IN ({", ".join(map(literal, ours))}) AND {where}""")
+        WHERE session_id IS NULL AND batch_id NOT IN ({", ".join(map(literal, own_batches))}) AND {where}""")
     connection.unregister("raw")
     connection.execute(
         "INSERT INTO seen SELECT -1 - rowid, user_id, occurred_at FROM others WHERE rowid >= $before",

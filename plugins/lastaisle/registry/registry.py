@@ -58,8 +58,8 @@ class Registry(Runs):
 
     def version_for_run(self, run_id: str) -> str | None:
         """Return the version registered from a run, if there is one."""
-        found = self.client.search_model_versions(f"name = '{self.model_name}' and run_id = '{run_id}'")
-        return min((str(version.version) for version in found), key=int, default=None)
+        versions = self.client.search_model_versions(f"name = '{self.model_name}' and run_id = '{run_id}'")
+        return min((str(version.version) for version in versions), key=int, default=None)
 
     def register(self, run_id: str, tags: Mapping[str, str]) -> str:
         """Register a run's model as a version, once a run.
@@ -96,9 +96,9 @@ class Registry(Runs):
 
     def versions_with(self, tag: str) -> list[str]:
         """Return the versions that have a tag, the newest first."""
-        found = self.client.search_model_versions(f"name = '{self.model_name}'")
+        versions = self.client.search_model_versions(f"name = '{self.model_name}'")
         return sorted(
-            (str(version.version) for version in found if tag in version.tags), key=int, reverse=True
+            (str(version.version) for version in versions if tag in version.tags), key=int, reverse=True
         )
 
     def delete_version(self, version: str) -> None:
@@ -109,10 +109,10 @@ class Registry(Runs):
         """Return the run that trained a version.
 
         Raises:
-            RegistryError: no such version, with those that exist.
+            RegistryError: there is no such version; the error lists the versions that exist.
         """
-        found = self.client.search_model_versions(f"name = '{self.model_name}'")
-        runs = {str(entry.version): str(entry.run_id) for entry in found}
+        versions = self.client.search_model_versions(f"name = '{self.model_name}'")
+        runs = {str(entry.version): str(entry.run_id) for entry in versions}
         if version not in runs:
             known = ", ".join(sorted(runs, key=int)) or "none"
             raise RegistryError(f"{self.model_name} has no version {version!r} in {self.uri}; it has {known}")
@@ -128,10 +128,10 @@ class Registry(Runs):
             return {}
         return {alias: str(version) for alias, version in model.aliases.items()}
 
-    def set_aliases(self, wanted: Mapping[str, str | None]) -> dict[str, str | None]:
+    def set_aliases(self, versions_by_alias: Mapping[str, str | None]) -> dict[str, str | None]:
         """Move aliases to these versions (None = remove the alias); return the aliases that moved."""
         held = self.aliases()
-        moved = {alias: version for alias, version in wanted.items() if held.get(alias) != version}
+        moved = {alias: version for alias, version in versions_by_alias.items() if held.get(alias) != version}
         for alias, version in moved.items():
             if version is None:
                 self.client.delete_registered_model_alias(self.model_name, alias)

@@ -15,7 +15,7 @@ from lastaisle.sessions.windows import SESSION_REACH, newest_data_end
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
 
-LOOKBACK = timedelta(hours=48)  # an older checkout says nothing of the shop as it is now
+LOOKBACK = timedelta(hours=48)  # an older checkout says nothing about the present shop
 # The steps that are done once for each burst, by their names in the table.
 NOTIFIED, REFRESHED = "told", "refreshed"
 
@@ -25,12 +25,13 @@ class Burst:
     """Abandoned checkouts for which a step was not done yet. It names no person and no session.
 
     Attributes:
-        names: of the bursts in the table `abandonments`.
-        sessions: how many sessions they are.
-        reasons: reason (abandoned, no_order) to their number.
-        start: the hour in which the first was abandoned; a whole hour, since a moment could name a person.
-        end: the end of the hour of the last.
-        noticed_at: when the first of them was noticed.
+        names: names of the bursts in the table `abandonments`.
+        sessions: number of sessions.
+        reasons: reason (abandoned, no_order) to the number of sessions.
+        start: the hour in which the first checkout was abandoned. It is a whole hour, since a moment could
+            identify a person.
+        end: the end of the hour in which the last checkout was abandoned.
+        noticed_at: the moment when the first abandoned checkout was noticed.
     """
 
     names: tuple[str, ...]
@@ -66,7 +67,7 @@ def pending_burst(lake: Lake, step: str) -> Burst | None:
     return Burst(
         names=tuple(name for name in names if name in pending),
         sessions=len(rows),
-        reasons={each["values"]: each["counts"] for each in counted},
+        reasons={entry["values"]: entry["counts"] for entry in counted},
         start=_whole_hour(min(moments)),
         end=_whole_hour(max(moments)) + timedelta(hours=1),
         noticed_at=min(row["noticed_at"] for row in rows),
@@ -74,7 +75,7 @@ def pending_burst(lake: Lake, step: str) -> Burst | None:
 
 
 def mark_done(lake: Lake, names: Sequence[str], step: str) -> None:
-    """Remember that a step was done for some bursts, once each."""
+    """Record that a step was done for some bursts, once for each burst."""
     for key in lake.lacking(ABANDONMENTS, _step_keys(names, step)):
         lake.append(ABANDONMENTS, ABANDONMENTS_SCHEMA.empty_table(), key=key)
 

@@ -1,4 +1,4 @@
-"""How a setting is declared: its variable, default, bounds, unit and description stand at the field."""
+"""Declare settings: each field names its variable, default, bounds, unit and description."""
 
 from __future__ import annotations
 
@@ -114,9 +114,9 @@ def is_secret(field: FieldInfo) -> bool:
 
 
 def expected_value(field: FieldInfo) -> str:
-    """Say in words which values a field takes, such as "a whole number of at least 1"."""
-    if words := extra_of(field, "expected"):
-        return words
+    """Describe the values that a field takes, such as "a whole number of at least 1"."""
+    if text := extra_of(field, "expected"):
+        return text
     if get_origin(field.annotation) is Literal:
         return " or ".join(str(value) for value in get_args(field.annotation) if value)
     kind = (
@@ -128,21 +128,21 @@ def expected_value(field: FieldInfo) -> str:
 
 def bounds_of(field: FieldInfo) -> str:
     """Return the bounds of a number in words, such as "at least 0 and at most 1"; empty where it has none."""
-    found = [
-        f"{words} {getattr(bound, sign):g}"
+    bounds = [
+        f"{text} {getattr(bound, sign):.12g}"
         for bound in field.metadata
-        for sign, words in _SIGNS.items()
+        for sign, text in _SIGNS.items()
         if getattr(bound, sign, None) is not None
     ]
-    return " and ".join(found)
+    return " and ".join(bounds)
 
 
 def json_object(text: str, *, of_texts: bool = False) -> dict[str, Any]:
-    """Read a JSON object; an empty text is an empty one.
+    """Read a JSON object; an empty text is an empty object.
 
     Raises:
-        ValueError: the text is no JSON object, or has a value that is no text though all should be. The
-            message never holds the text, since it may be a secret.
+        ValueError: the text is not a JSON object, or a value of the object should be a text and is not. The
+            message never holds the text, since the text may be a secret.
     """
     try:
         value = json.loads(text or "{}")
@@ -150,6 +150,6 @@ def json_object(text: str, *, of_texts: bool = False) -> dict[str, Any]:
         raise ValueError(f"it is no JSON: {error.msg} at position {error.pos}") from None
     if not isinstance(value, dict):
         raise ValueError("it is JSON, but no object")
-    if of_texts and not all(isinstance(each, str) for each in value.values()):
+    if of_texts and not all(isinstance(item, str) for item in value.values()):
         raise ValueError("it has a value that is no text")
     return value

@@ -1,4 +1,4 @@
-"""Where the command line finds the home folder that nobody named."""
+"""Find the home folder for the command line if LASTAISLE_HOME is not set."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ NAME: Final = ".lastaisle"
 
 
 class FoundHome(NamedTuple):
-    """A home folder, and the places where it was looked for.
+    """A home folder, and the places that were searched.
 
     Attributes:
-        path: the folder; it exists unless it is the last resort in the user's home folder.
-        searched: every place that was looked at, in order; empty where LASTAISLE_HOME names the folder.
+        path: the folder. It exists, unless it is the default in the user's home folder.
+        searched: every searched place, in order; empty if LASTAISLE_HOME names the folder.
     """
 
     path: Path
@@ -26,8 +26,8 @@ class FoundHome(NamedTuple):
 def find_home(environ: Mapping[str, str], start: Path) -> FoundHome:
     """Find the home folder, as `make demo` or an earlier command made it.
 
-    LASTAISLE_HOME goes before everything. Without it, the folder .lastaisle of `start` or of the nearest
-    folder above it is taken, up to the root of the Git checkout; else .lastaisle in the user's home folder.
+    LASTAISLE_HOME comes first. Without it, the home is the folder .lastaisle in `start` or in the nearest
+    folder above it, up to the root of the Git checkout. Otherwise it is .lastaisle in the user's home folder.
 
     Args:
         environ: the environment.

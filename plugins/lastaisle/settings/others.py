@@ -1,4 +1,4 @@
-"""The LASTAISLE_ variables that are no settings: which they are, and who reads them."""
+"""The LASTAISLE_ variables that are no settings, with their readers."""
 
 from __future__ import annotations
 
@@ -62,5 +62,5 @@ def of_kubernetes(names: Iterable[str]) -> set[str]:
     return {
         name
         for name in names
-        if (found := _OF_A_SERVICE.fullmatch(name)) and f"{found[1]}_SERVICE_HOST" in names
+        if (match := _OF_A_SERVICE.fullmatch(name)) and f"{match[1]}_SERVICE_HOST" in names
     }

@@ -19,27 +19,29 @@ _INTRODUCTION: Final = """\
 
 Lastaisle reads its settings from environment variables. The command line, the DAGs and the tasks read the
 same variables. An empty variable counts as missing. A wrong value is refused with the name of the variable,
-the value and the bounds. A variable that begins with `LASTAISLE_` and stands nowhere on this page is refused
-too, with the closest name that exists. The value of a secret is never shown. The variables that Kubernetes
-sets in a pod for a Service named lastaisle-something are left alone.
+the value and the bounds. A variable that begins with `LASTAISLE_` and that this page does not list is refused
+too, with the closest name that exists. The value of a secret is never shown. Kubernetes sets variables in a
+pod for a Service named lastaisle-something. These variables are left alone.
 
-In code, `settings.learning.window_hours` is the setting of `LASTAISLE_WINDOW_HOURS`.
+Each description ends with the name of the setting in code: `learning.window_hours` is read by
+`settings.learning.window_hours`.
 
 ## Home
 
 The folder that holds everything else by default. Without the variable, the command line looks for a folder
-`.lastaisle` in the current folder and in the folders above it, up to the root of the Git checkout; if it
-finds none, it takes `~/.lastaisle`. Airflow's services and tasks need the variable.
+`.lastaisle` in the current folder and in the folders above it, up to the root of the Git checkout. If it
+finds none, it takes `~/.lastaisle`. Airflow's services and tasks do not look for the folder: without the
+variable they take `~/.lastaisle`. `make demo`, `make up` and the commands in `bin/` set the variable.
 """
 _OTHERS: Final = """\
 ## Other variables
 
-These are read where they are needed. They are no fields of the settings.
+These variables are read where they are needed. They are no fields of the settings.
 
 | Variable | Secret | Description |
 |---|---|---|
 """
-_HEADER: Final = "| Variable | Field | Default | Bounds | Unit | Description |\n|---|---|---|---|---|---|\n"
+_HEADER: Final = "| Variable | Default | Bounds | Description |\n|---|---|---|---|\n"
 
 
 def page() -> str:
@@ -59,18 +61,18 @@ def page() -> str:
 def _table(section: str, fields: Iterable[tuple[str, FieldInfo]]) -> str:
     prefix = f"{section}." if section else ""
     rows = (
-        f"| `{variable_of(field)}` | `{prefix}{name}` | {_default(field)} | {_bounds(field)} "
-        f"| {extra_of(field, 'unit')} | {_cell(field.description or '')} |"
+        f"| `{variable_of(field)}` | {_default(field)} | {_bounds(field)} "
+        f"| {_cell(field.description or '')} `{prefix}{name}` |"
         for name, field in fields
     )
     return _HEADER + "\n".join(rows) + "\n"
 
 
 def _default(field: FieldInfo) -> str:
-    if words := extra_of(field, "shown_default"):
-        return words
+    if text := extra_of(field, "shown_default"):
+        return text
     default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
-    return f"`{default}`" if default != "" else "empty"
+    return f"`{default}` {extra_of(field, 'unit')}".strip() if default != "" else "empty"
 
 
 def _bounds(field: FieldInfo) -> str:

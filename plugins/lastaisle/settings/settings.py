@@ -36,7 +36,7 @@ HOME = f"{PREFIX}HOME"
 
 
 class Settings(BaseModel):
-    """Everything that differs from one installation to the next.
+    """The settings of one installation.
 
     `Settings.from_env()` reads the environment. `Settings.of(window_hours=24)` builds settings in code; its
     keywords are the names of the variables in lower case, without LASTAISLE_.
@@ -98,7 +98,7 @@ class Settings(BaseModel):
     def replace(self, **changes: Any) -> Self:
         """Return these settings with some changed, by the names that `of` takes.
 
-        Values that followed from the old ones stay: a lake in the old home, say.
+        Values that were derived from the old settings stay, for example a lake in the old home.
 
         Raises:
             SettingsError: as `of` does.
@@ -175,19 +175,19 @@ def refuse_unknown(variables: Iterable[str]) -> None:
     """Refuse variables that nothing reads.
 
     Raises:
-        SettingsError: names each of them, and the known name that is closest to it.
+        SettingsError: there are unknown variables; the error names each, with the closest known name.
     """
     variables = list(variables)
     others = {other.name for other in OTHER_VARIABLES}
     unknown = set(variables) - known_variables().keys() - others - of_kubernetes(variables)
     if not unknown:
         return
-    said = []
+    names = []
     for name in sorted(unknown):
         close = difflib.get_close_matches(name, [*known_variables(), *others], n=1)
-        said.append(f"{name} (did you mean {close[0]}?)" if close else name)
+        names.append(f"{name} (did you mean {close[0]}?)" if close else name)
     raise SettingsError(
-        f"Lastaisle has no setting of this name: {', '.join(said)}; docs/settings.md lists all. "
+        f"Lastaisle has no setting of this name: {', '.join(names)}; docs/settings.md lists all. "
         "Correct the name or unset the variable."
     )
 

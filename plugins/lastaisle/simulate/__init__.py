@@ -1,4 +1,4 @@
-"""A simulated shop, for users without logs: deterministic and labelled; its report holds the true counts."""
+"""A simulated shop for users without logs. Equal options give equal logs; reports hold the true counts."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Which item follows which: the pattern that models can learn from the simulated sessions.
+"""The chances that one item follows another: models can learn this pattern from the simulated sessions.
 
 A session has a shelf and a hidden style. The next item is near the current one on its shelf, popular, and of
-the session's style. One item alone says little about the style; the whole session says much, which is why a
-session model can beat the co-occurrence of single items here.
+the session's style. One item alone says little about the style, and the whole session says much. So a model
+of sessions can beat the co-occurrence of single items here.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ class Affinity:
     """One day's tables to draw items from.
 
     Attributes:
-        demand: [n_shelves] how often each shelf is asked for, as weights.
-        neighbours: [n_items, STYLES, NEIGHBOURS] items that may follow an item, -1 where there are fewer.
+        demand: [n_shelves] demand for each shelf, as weights.
+        neighbours: [n_items, STYLES, NEIGHBOURS] items that may follow an item; -1 where an item has
+            fewer neighbours.
         neighbours_cumulative: the same shape, cumulative chances, ending with 1.
         shelf_order: [n_items] items sorted by shelf.
-        shelf_bounds: [n_shelves + 1] where each shelf starts in shelf_order.
+        shelf_bounds: [n_shelves + 1] the position in shelf_order at which each shelf starts.
         shelf_cumulative: [STYLES, n_items + 1] cumulative weights along shelf_order.
     """
 
@@ -46,21 +47,21 @@ class Affinity:
     def follow(self, rng: np.random.Generator, items: Ints, styles: Ints) -> Ints:
         """Draw an item that goes with each of the items, in its session's style."""
         cumulative = self.neighbours_cumulative[items, styles]
-        pick = (cumulative < rng.random(len(items))[:, None]).sum(axis=1)
-        drawn = self.neighbours[items, styles, np.minimum(pick, NEIGHBOURS - 1)]
+        drawn_place = (cumulative < rng.random(len(items))[:, None]).sum(axis=1)
+        drawn = self.neighbours[items, styles, np.minimum(drawn_place, NEIGHBOURS - 1)]
         return np.where(drawn < 0, items, drawn).astype(np.int64)
 
     def browse(self, rng: np.random.Generator, shelves: Ints, styles: Ints) -> Ints:
-        """Draw a popular item of each of the shelves, in its session's style; shelves must not be empty."""
+        """Draw a popular item of each shelf, in its session's style; no shelf may be empty."""
         drawn = np.empty(len(shelves), dtype=np.int64)
         uniform = rng.random(len(shelves))
         for style in range(STYLES):
-            mine = styles == style
+            of_style = styles == style
             cumulative = self.shelf_cumulative[style]
-            low, high = self.shelf_bounds[shelves[mine]], self.shelf_bounds[shelves[mine] + 1]
-            target = cumulative[low] + uniform[mine] * (cumulative[high] - cumulative[low])
+            low, high = self.shelf_bounds[shelves[of_style]], self.shelf_bounds[shelves[of_style] + 1]
+            target = cumulative[low] + uniform[of_style] * (cumulative[high] - cumulative[low])
             place = np.searchsorted(cumulative, target, side="right") - 1
-            drawn[mine] = self.shelf_order[np.clip(place, low, high - 1)]
+            drawn[of_style] = self.shelf_order[np.clip(place, low, high - 1)]
         return drawn
 
 

@@ -1,7 +1,7 @@
-"""Faults of a whole day of logs in which each row is valid: crawlers, a broken feed, an hour twice.
+"""Faults of a whole day of logs in which each row is valid: crawlers, a broken feed, an hour sent twice.
 
-Each injection turns the lines of a day into the lines of a bad day, the same for the same seed. Damaged
-lines stay as they are.
+Each injection turns the lines of a day into the lines of a bad day. The same seed gives the same lines.
+Damaged lines stay as they are.
 """
 
 from __future__ import annotations
@@ -18,39 +18,48 @@ from lastaisle.simulate.lines import timestamps
 Row = dict[str, Any]
 Injection = Callable[[list[str], date, np.random.Generator], list[str]]
 
-FEW = 30  # items that a targeted flood looks at
-BUSY_HOUR = 17  # within the hours that evaluate a candidate
-_OF_ITEM = ("item_id", "price", "currency", "category", "brand")
-_OF_VISIT = ("user_id", "session_id", "event_id", "referrer", "order_id", "quantity", "dwell_ms")
+FLOODED_ITEMS = 30  # items that the crawlers of a targeted flood look at
+BUSY_HOUR = 17  # one of the hours on which a candidate is evaluated
+_ITEM_FIELDS = ("item_id", "price", "currency", "category", "brand")
+_VISIT_FIELDS = ("user_id", "session_id", "event_id", "referrer", "order_id", "quantity", "dwell_ms")
 
 
 def bots_on_few_items(lines: list[str], day: date, rng: np.random.Generator) -> list[str]:
-    """Add three crawler sessions to each real one: 20 to 60 views of thirty items, a second or two apart."""
-    return _flooded(lines, day, rng, few=True, views=(20, 60), gap=(0.5, 2.0))
+    """Add three crawler sessions to each real session.
+
+    A session has 20 to 59 views of thirty items, 0.5 to 2 s apart.
+    """
+    return _flooded(lines, day, rng, few_items=True, views=(20, 60), gap=(0.5, 2.0))
 
 
 def bots_on_all_items(lines: list[str], day: date, rng: np.random.Generator) -> list[str]:
-    """Add as many crawler sessions that look at any items."""
-    return _flooded(lines, day, rng, few=False, views=(20, 60), gap=(0.5, 2.0))
+    """Add three crawler sessions to each real session.
+
+    A session has 20 to 59 views of any items, 0.5 to 2 s apart.
+    """
+    return _flooded(lines, day, rng, few_items=False, views=(20, 60), gap=(0.5, 2.0))
 
 
 def patient_bots(lines: list[str], day: date, rng: np.random.Generator) -> list[str]:
-    """Add as many that look like shoppers: four to eight views of thirty items, 20 to 60 s apart."""
-    return _flooded(lines, day, rng, few=True, views=(4, 8), gap=(20.0, 60.0))
+    """Add three crawler sessions that look like shoppers' to each real session.
+
+    A session has four to seven views of thirty items, 20 to 60 s apart.
+    """
+    return _flooded(lines, day, rng, few_items=True, views=(4, 8), gap=(20.0, 60.0))
 
 
 def items_shuffled(lines: list[str], day: date, rng: np.random.Generator) -> list[str]:
-    """Let each row have the item of another row, as a join by the wrong key does."""
+    """Give each row the item of another row, as a join by the wrong key does."""
     rows = _read(lines)
     with_item = [at for at, row in enumerate(rows) if row and "item_id" in row]
-    items = [{name: rows[at][name] for name in _OF_ITEM if name in rows[at]} for at in with_item]
+    items = [{name: rows[at][name] for name in _ITEM_FIELDS if name in rows[at]} for at in with_item]
     for at, other in zip(with_item, rng.permutation(len(items)), strict=True):
         rows[at].update(items[other])
     return _written(rows, lines)
 
 
 def ids_garbled(lines: list[str], day: date, rng: np.random.Generator) -> list[str]:
-    """Give every item another id, as a feed that takes up a new numbering does."""
+    """Give every item a new id, as a feed with a new numbering does."""
     rows = _read(lines)
     for row in rows:
         if row and "item_id" in row:
@@ -61,21 +70,21 @@ def ids_garbled(lines: list[str], day: date, rng: np.random.Generator) -> list[s
 def fields_missing(lines: list[str], day: date, rng: np.random.Generator) -> list[str]:
     """Remove the fields about the item from half of the rows."""
     rows = _read(lines)
-    for row, lost in zip(rows, rng.random(len(rows)) < 0.5, strict=True):
-        if row and lost:
-            for name in _OF_ITEM:
+    for row, loses_fields in zip(rows, rng.random(len(rows)) < 0.5, strict=True):
+        if row and loses_fields:
+            for name in _ITEM_FIELDS:
                 row.pop(name, None)
     return _written(rows, lines)
 
 
 def hour_twice(lines: list[str], day: date, rng: np.random.Generator) -> list[str]:
     """Send one busy hour again under new event ids."""
-    return lines + [json.dumps(row) for row in _again(lines, day)]
+    return lines + [json.dumps(row) for row in _busy_hour_again(lines, day)]
 
 
 def hour_twice_as_new_sessions(lines: list[str], day: date, rng: np.random.Generator) -> list[str]:
     """Send one busy hour again under new event ids and new session ids."""
-    rows = _again(lines, day)
+    rows = _busy_hour_again(lines, day)
     for row in rows:
         if "session_id" in row:
             row["session_id"] += "-again"
@@ -95,7 +104,7 @@ BAD_DAYS: dict[str, Injection] = {
 
 
 def _read(lines: Sequence[str]) -> list[Any]:
-    """Read the lines; None for one that is damaged."""
+    """Read the lines; a damaged line gives None."""
     rows = []
     for line in lines:
         try:
@@ -110,13 +119,13 @@ def _written(rows: Sequence[Any], lines: Sequence[str]) -> list[str]:
     return [json.dumps(row) if row else line for row, line in zip(rows, lines, strict=True)]
 
 
-def _again(lines: Sequence[str], day: date) -> list[Row]:
+def _busy_hour_again(lines: Sequence[str], day: date) -> list[Row]:
     rows = [row for row in _read(lines) if row and "event_id" in row]
-    begins = f"{day.isoformat()}T{BUSY_HOUR}:"
+    hour_prefix = f"{day.isoformat()}T{BUSY_HOUR}:"
     return [
         {**row, "event_id": f"{row['event_id']}-again"}
         for row in rows
-        if str(row.get("occurred_at", "")).startswith(begins)
+        if str(row.get("occurred_at", "")).startswith(hour_prefix)
     ]
 
 
@@ -125,21 +134,25 @@ def _flooded(
     day: date,
     rng: np.random.Generator,
     *,
-    few: bool,
+    few_items: bool,
     views: tuple[int, int],
     gap: tuple[float, float],
 ) -> list[str]:
     """Add three anonymous sessions to each real one, at any time of the day.
 
-    With `few`, the sessions look at thirty items only. `views` bounds the views of a session (the upper bound
-    is left out), and `gap` the seconds between two views.
+    With `few_items`, the sessions look at thirty items only. `views` bounds the views of a session (the upper
+    bound is left out), and `gap` bounds the seconds between two views.
     """
-    seen = [
+    real_views = [
         row for row in _read(lines) if row and row.get("event_type") == "item_viewed" and "item_id" in row
     ]
-    items = list({row["item_id"]: row for row in seen}.values())
-    pool = rng.choice(len(items), min(FEW, len(items)), replace=False) if few else np.arange(len(items))
-    sessions = 3 * len({row["session_id"] for row in seen if "session_id" in row})
+    items = list({row["item_id"]: row for row in real_views}.values())
+    pool = (
+        rng.choice(len(items), min(FLOODED_ITEMS, len(items)), replace=False)
+        if few_items
+        else np.arange(len(items))
+    )
+    sessions = 3 * len({row["session_id"] for row in real_views if "session_id" in row})
     midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
     latest = int(timedelta(hours=23.5).total_seconds() * 1000)
     added = []
@@ -148,7 +161,7 @@ def _flooded(
         steps = np.cumsum(1000 * rng.uniform(*gap, size=count)).astype(np.int64)
         times = timestamps(midnight + int(rng.integers(latest)) + steps)
         for number, (at, chosen) in enumerate(zip(times, rng.choice(pool, count), strict=True)):
-            row = {name: value for name, value in items[chosen].items() if name not in _OF_VISIT}
+            row = {name: value for name, value in items[chosen].items() if name not in _VISIT_FIELDS}
             row["session_id"] = f"bot-{day:%Y%m%d}-{session}"
             row |= {"event_id": f"{row['session_id']}-{number}", "occurred_at": at, "received_at": at}
             added.append(json.dumps(row))

@@ -1,4 +1,4 @@
-"""The events of an eventful shop beside its seasons: a launch, a price shock, a break of tastes."""
+"""The events of an eventful shop, beside its seasons: a launch, a price shock, a change of tastes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from lastaisle.simulate.catalogue import POSITION_SIZE, STYLES, Catalogue
 from lastaisle.simulate.options import Day, Part
 from lastaisle.simulate.shoppers import TASTES, Shoppers
 
-LAUNCHED = 0.15  # new items at once, as a share of the catalogue
+LAUNCHED = 0.15  # items launched on one day, as a share of the catalogue
 PRICE_RISE = 1.3
-DEARER = 0.8  # log popularity lost by an item e times as dear as its shelf's median, once prices have risen
-CHANGED = 0.5  # share of the shoppers, and of the brands, that a break of tastes changes
+DEARER = 0.8  # log popularity that the price rise takes from an item e times as dear as its shelf's median
+CHANGED = 0.5  # share of the shoppers, and of the brands, that the change of tastes affects
 
 
 def break_days(days: int) -> dict[str, int]:
@@ -19,17 +19,17 @@ def break_days(days: int) -> dict[str, int]:
     return {"launch": days // 3, "price_shock": days // 2, "taste_break": 3 * days // 4}
 
 
-def strike(day: Day, catalogue: Catalogue, shoppers: Shoppers) -> int:
-    """Apply the events of the day to an eventful shop; return how many items were launched."""
+def apply_events(day: Day, catalogue: Catalogue, shoppers: Shoppers) -> int:
+    """Apply the events of the day to an eventful shop; return the number of launched items."""
     if not day.options.eventful:
         return 0
-    on = break_days(day.options.days)
+    day_of = break_days(day.options.days)
     rng = day.generator(Part.BREAKS)
-    if day.number == on["price_shock"]:
+    if day.number == day_of["price_shock"]:
         raise_prices(catalogue)
-    if day.number == on["taste_break"]:
+    if day.number == day_of["taste_break"]:
         change_tastes(rng, catalogue, shoppers)
-    if day.number != on["launch"]:
+    if day.number != day_of["launch"]:
         return 0
     count = round(LAUNCHED * len(catalogue))
     catalogue.launch(rng, count, day.number)
@@ -40,20 +40,20 @@ def raise_prices(catalogue: Catalogue) -> None:
     """Raise all prices; shoppers then turn to the cheaper items of each shelf."""
     prices = np.log(catalogue.list_price)
     for shelf in range(catalogue.n_shelves):
-        on_it = catalogue.shelf == shelf
-        if on_it.any():
-            catalogue.base[on_it] -= DEARER * (prices[on_it] - np.median(prices[on_it]))
+        on_shelf = catalogue.shelf == shelf
+        if on_shelf.any():
+            catalogue.base[on_shelf] -= DEARER * (prices[on_shelf] - np.median(prices[on_shelf]))
     catalogue.list_price = PRICE_RISE * catalogue.list_price
 
 
 def change_tastes(rng: np.random.Generator, catalogue: Catalogue, shoppers: Shoppers) -> None:
-    """Give some shoppers other tastes, and let some brands serve another style and go with other items."""
+    """Give some shoppers new tastes, and move some brands to other styles and other places on their shelf."""
     changed = rng.random(len(shoppers)) < CHANGED
     shoppers.tastes[changed] = rng.integers(catalogue.n_shelves, size=(int(changed.sum()), TASTES))
     shoppers.style[changed] = rng.integers(STYLES, size=int(changed.sum()))
     brands = int(catalogue.brand.max()) + 1
     moved = rng.random((catalogue.n_shelves, brands)) < CHANGED
-    by = rng.integers(1, STYLES, size=moved.shape) * moved
-    catalogue.style = (catalogue.style + by[catalogue.shelf, catalogue.brand]) % STYLES
-    elsewhere = moved[catalogue.shelf, catalogue.brand]
-    catalogue.position[elsewhere] = rng.standard_normal((int(elsewhere.sum()), POSITION_SIZE))
+    style_shift = rng.integers(1, STYLES, size=moved.shape) * moved
+    catalogue.style = (catalogue.style + style_shift[catalogue.shelf, catalogue.brand]) % STYLES
+    moved_items = moved[catalogue.shelf, catalogue.brand]
+    catalogue.position[moved_items] = rng.standard_normal((int(moved_items.sum()), POSITION_SIZE))

@@ -54,22 +54,23 @@ PROMOTION_PRICE = 0.8
 
 @dataclass
 class Catalogue:
-    """The items of the shop on one day; `open_day` moves it to the next.
+    """The items of the shop on one day; `open_day` moves the catalogue to the next day.
 
-    All arrays have one entry an item, [n_items], in order of launch.
+    Arrays have one entry for each item, [n_items], in order of launch, unless a shape is given.
 
     Attributes:
         shelf: the shelf an item stands on; shelf s belongs to category s modulo the number of categories.
         brand: number of the brand, 0 to BRANDS_PER_SHELF - 1, on its shelf.
-        style: which of the STYLES the brand serves; it shows only through what shoppers do.
-        position: [n_items, POSITION_SIZE], where on its shelf; near items go together.
+        style: number of the style that the brand serves, 0 to STYLES - 1; logs show it only through shoppers'
+            choices.
+        position: [n_items, POSITION_SIZE] place on the shelf; an item near another often follows it.
         base: log popularity when nothing special happens.
-        trend: how far its popularity has drifted from base.
-        launched: number of the day on which it was launched, far in the past for the first ones.
+        trend: how far the item's popularity has drifted from base.
+        launched: number of the day of the launch; far in the past for the first items.
         list_price: price in EUR on a day without promotion.
-        promoted: on promotion today.
-        shelf_base: [n_shelves], log demand of a shelf out of season.
-        shelf_trend: [n_shelves], how far fashion has moved it.
+        promoted: whether the item is on promotion today.
+        shelf_base: [n_shelves] log demand of a shelf without its season.
+        shelf_trend: [n_shelves] how far fashion has moved the demand of a shelf.
     """
 
     shelf: Ints
@@ -89,12 +90,12 @@ class Catalogue:
 
     @property
     def n_shelves(self) -> int:
-        """How many shelves the shop has; it never changes."""
+        """Number of shelves; it never changes."""
         return len(self.shelf_base)
 
     @property
     def price(self) -> Floats:
-        """Today's prices in EUR, in cents."""
+        """Today's prices in EUR, rounded to cents."""
         return np.maximum(np.round(np.where(self.promoted, PROMOTION_PRICE, 1.0) * self.list_price, 2), 0.5)
 
     def category(self, item: int) -> str:
@@ -121,7 +122,7 @@ class Catalogue:
         """Launch the day's items, let popularity drift and choose the day's promotions.
 
         Returns:
-            How many items were launched.
+            The number of launched items.
         """
         rng = day.generator(Part.LAUNCHES)
         launches = day.options.new_items_per_day if day.number else 0
@@ -132,7 +133,7 @@ class Catalogue:
         return launches
 
     def launch(self, rng: np.random.Generator, count: int, day: int) -> None:
-        """Launch items on a day, on any shelf."""
+        """Launch items on a day, on random shelves."""
         shelf = rng.integers(self.n_shelves, size=count)
         if not len(self):
             shelf[: self.n_shelves] = np.arange(self.n_shelves)  # no shelf starts empty
@@ -154,7 +155,7 @@ class Catalogue:
 
 
 def open_catalogue(options: ShopOptions) -> Catalogue:
-    """Stock the shop with its first items, as they are before the first day."""
+    """Make the catalogue with its first items, as they are before the first day."""
     rng = Day(options, 0).generator(Part.CATALOGUE)
     shelves = max(len(CATEGORIES), round(options.items / ITEMS_PER_SHELF))
     integers, floats = np.zeros(0, dtype=np.int64), np.zeros(0)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-# A weight, or the share of one outcome for each of the draws.
+# The weight of each outcome; weights need not add up to 1.
 Weights = Floats | Sequence[float]
 
 

@@ -1,4 +1,4 @@
-"""From views to events: carts, removals, checkouts, orders, and checkouts left behind."""
+"""Turn views into events: carts, removals, checkouts, orders and abandoned checkouts."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ EVENT_TYPES = (
     "order_completed",
 )
 PAGE, VIEW, ADD, REMOVE, CHECKOUT, ABANDON, ORDER = range(len(EVENT_TYPES))
-LANDING = 0.4  # sessions that open on a page rather than on an item
-BUYING = 0.18  # sessions that look for something to buy
-ADDING = 0.42  # views of such a session that end in the cart
-REMOVING = 0.06  # added items taken out again
-CHECKING_OUT = 0.72  # carts taken to the checkout
+# Shares.
+LANDING = 0.4  # sessions that begin on a page and not on an item
+BUYING = 0.18  # sessions with the intent to buy
+ADDING = 0.42  # views of such a session whose item goes into the cart
+REMOVING = 0.06  # added items that are removed again
+CHECKING_OUT = 0.72  # carts that reach the checkout
 COMPLETING = 0.58  # checkouts that become orders
-SAYING_SO = 0.7  # checkouts left behind of which the shop sends a checkout_abandoned
+REPORTING = 0.7  # abandoned checkouts for which the shop sends checkout_abandoned
 QUANTITIES = (0.86, 0.1, 0.03, 0.01)
 
 
@@ -38,10 +39,10 @@ class Events:
         kind: index into EVENT_TYPES.
         session: index into the day's sessions.
         occurred: milliseconds since the epoch.
-        item: index into the catalogue, -1 where the event has none.
-        quantity: how many, 0 where the event has none.
-        dwell: milliseconds, -1 where the event has none.
-        first: opens its session.
+        item: index into the catalogue; -1 if the event has no item.
+        quantity: number of pieces; 0 if the event has no quantity.
+        dwell: milliseconds; -1 if the event has no dwell time.
+        first: whether the event opens its session.
     """
 
     kind: Ints
@@ -87,7 +88,7 @@ def _part(
 
 
 def _purchases(rng: np.random.Generator, sessions: Sessions) -> list[Ints]:
-    """Fill carts and take them to the checkout, or leave them."""
+    """Make the events of carts and checkouts."""
     buying = (rng.random(len(sessions)) < BUYING) & ~sessions.bot
     view = np.flatnonzero(buying[sessions.session] & (rng.random(len(sessions.session)) < ADDING))
     pair = sessions.session[view] * (int(sessions.item.max()) + 1) + sessions.item[view]
@@ -99,29 +100,31 @@ def _purchases(rng: np.random.Generator, sessions: Sessions) -> list[Ints]:
     last = np.searchsorted(sessions.session, np.arange(len(sessions)), side="right") - 1
     leaving = sessions.viewed[last] + np.minimum(sessions.dwell[last], 60_000)
     removed = rng.random(len(view)) < REMOVING
-    out = session[removed]
-    parts.append(_part(REMOVE, out, leaving[out] + 2000, item=item[removed], quantity=quantity[removed]))
-    kept = ~removed
-    return parts + _checkouts(rng, session[kept], item[kept], quantity[kept], leaving)
+    removing = session[removed]
+    parts.append(
+        _part(REMOVE, removing, leaving[removing] + 2000, item=item[removed], quantity=quantity[removed])
+    )
+    in_cart = ~removed
+    return parts + _checkouts(rng, session[in_cart], item[in_cart], quantity[in_cart], leaving)
 
 
 def _checkouts(
     rng: np.random.Generator, session: Ints, item: Ints, quantity: Ints, leaving: Ints
 ) -> list[Ints]:
-    """Check carts out: an order is one event an item, all of them with the order's time and id."""
+    """Make the events of checkouts; an order is one event for each item, with the order's time and id."""
     carts = np.unique(session)
     carts = carts[rng.random(len(carts)) < CHECKING_OUT]
     started = leaving[carts] + rng.integers(5000, 60_000, size=len(carts))
-    done = rng.random(len(carts)) < COMPLETING
+    completed = rng.random(len(carts)) < COMPLETING
     ended = started + rng.integers(30_000, 300_000, size=len(carts))
-    silent = rng.random(len(carts)) >= SAYING_SO
+    unreported = rng.random(len(carts)) >= REPORTING
     order_time = np.full(len(leaving), -1, dtype=np.int64)
-    order_time[carts[done]] = ended[done]
+    order_time[carts[completed]] = ended[completed]
     bought = order_time[session] >= 0
     buyer = session[bought]
-    left = ~done & ~silent
+    reported = ~completed & ~unreported
     return [
         _part(CHECKOUT, carts, started),
-        _part(ABANDON, carts[left], ended[left]),
+        _part(ABANDON, carts[reported], ended[reported]),
         _part(ORDER, buyer, order_time[buyer], item=item[bought], quantity=quantity[bought]),
     ]

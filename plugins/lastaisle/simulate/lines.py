@@ -35,12 +35,12 @@ def timestamps(milliseconds: Ints) -> list[str]:
 def lines_of(
     day: Day, catalogue: Catalogue, shoppers: Shoppers, sessions: Sessions, events: Events, *, received: Ints
 ) -> list[str]:
-    """Write one line an event, without line ends, in the order of the events."""
+    """Write one line for each event, without line ends, in the order of the events."""
     rng = day.generator(Part.REFERRERS)
     stamp = day.date.strftime("%Y%m%d")
     heads = [f'"event_type":"{kind}","occurred_at":"' for kind in EVENT_TYPES]
     items = _item_parts(catalogue)
-    who = _session_parts(stamp, shoppers, sessions)
+    session_parts = _session_parts(stamp, shoppers, sessions)
     sources = choose(rng, REFERRER_WEIGHTS, len(sessions)).tolist()
     lines = []
     columns = (events.kind, events.session, events.item, events.quantity, events.dwell, events.first)
@@ -52,7 +52,7 @@ def lines_of(
     )
     for number, (occurred, arrived, kind, session, item, quantity, dwell, first) in enumerate(rows):
         line = f'{{"event_id":"sim-e{stamp}-{number}",{heads[kind]}{occurred}","received_at":"{arrived}"'
-        line += who[session]
+        line += session_parts[session]
         if item >= 0:
             line += items[item]
         if quantity:
@@ -68,7 +68,7 @@ def lines_of(
 
 
 def _item_parts(catalogue: Catalogue) -> list[str]:
-    """Write the fields about each item, as every line has them."""
+    """Write the fields about each item, as the lines contain them."""
     return [
         f',"item_id":"{item_name(item)}","price":{price:.2f},"currency":"EUR",'
         f'"category":"{catalogue.category(item)}","brand":"sim-brand-{shelf}-{brand}"'
@@ -79,19 +79,19 @@ def _item_parts(catalogue: Catalogue) -> list[str]:
 
 
 def _session_parts(stamp: str, shoppers: Shoppers, sessions: Sessions) -> list[str]:
-    """Write the fields about the shopper of each session, as every line has them."""
+    """Write the fields about the shopper of each session, as the lines contain them."""
     parts = []
     columns = (sessions.shopper, sessions.anonymous, sessions.unlabelled, sessions.device)
-    for number, (who, anonymous, unlabelled, device) in enumerate(
+    for number, (shopper, anonymous, unlabelled, device) in enumerate(
         zip(*(column.tolist() for column in columns), strict=True)
     ):
-        user = "" if anonymous else f',"user_id":"sim-u{who}"'
+        user = "" if anonymous else f',"user_id":"sim-u{shopper}"'
         session = "" if unlabelled else f',"session_id":"sim-s{stamp}-{number}"'
-        country, region = PLACES[shoppers.place[who]]
+        country, region = PLACES[shoppers.place[shopper]]
         parts.append(
             f'{user}{session},"device_type":"{DEVICES[device]}","country":"{country}","region":"{region}",'
-            f'"consent":{{"analytics":{_json(shoppers.analytics[who])},'
-            f'"personalization":{_json(shoppers.personalization[who])}}}'
+            f'"consent":{{"analytics":{_json(shoppers.analytics[shopper])},'
+            f'"personalization":{_json(shoppers.personalization[shopper])}}}'
         )
     return parts
 

@@ -1,4 +1,4 @@
-"""Delay, damage and repetition of rows on their way; each is labelled."""
+"""Delay, damage and repeat rows on their way, and label each row."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLEAN, DUPLICATE = 0, 1
 
 
 def _set(field: str, value: str) -> Callable[[str], str]:
-    """Give a field of a line another value, or append the field."""
+    """Return a function that sets a field of a line to a value, or appends the field."""
     pattern = re.compile(rf'"{field}":("[^"]*"|[^,}}]*)')
 
     def broken(line: str) -> str:
@@ -30,12 +30,12 @@ def _set(field: str, value: str) -> Callable[[str], str]:
 
 
 def _without(*names: str) -> Callable[[str], str]:
-    """Leave fields out of a line; none of them may be its first."""
+    """Return a function that removes fields from a line; the first field of a line cannot be removed."""
     pattern = re.compile("|".join(rf',"{name}":("[^"]*"|[^,}}]*)' for name in names))
     return lambda line: pattern.sub("", line)
 
 
-# How a row can be broken: every way works on every event type and leaves no clean event.
+# The kinds of damage. Each kind works on every event type, and a damaged row is never a clean event.
 BREAKS: dict[str, Callable[[str], str]] = {
     "truncated_json": lambda line: line[: len(line) // 2],
     "not_json": lambda line: "<html><body>502 Bad Gateway</body></html>",
@@ -54,13 +54,13 @@ BREAKS: dict[str, Callable[[str], str]] = {
 
 @dataclass(frozen=True)
 class Deliveries:
-    """Lines and when they arrive, in order of arrival.
+    """Lines and their times of arrival, in order of arrival.
 
     Attributes:
         received: [n] milliseconds since the epoch.
         lines: n lines without line ends.
         label: [n] CLEAN, DUPLICATE, or 2 plus the position of the damage in BREAKS.
-        late: [n] the row took hours; damaged and repeated rows are never counted as late.
+        late: [n] whether the row took hours; damaged and repeated rows are never counted as late.
     """
 
     received: Ints
@@ -72,7 +72,7 @@ class Deliveries:
         return len(self.lines)
 
     def take(self, indices: Ints) -> Deliveries:
-        """Choose some of the lines, in the order of the indices."""
+        """Select lines, in the order of the indices."""
         return Deliveries(
             self.received[indices],
             [self.lines[i] for i in indices.tolist()],
@@ -97,7 +97,9 @@ class Deliveries:
         return self.take(order[:arrived]), self.take(order[arrived:])
 
 
-NOTHING = Deliveries(np.zeros(0, dtype=np.int64), [], np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool))
+NO_DELIVERIES = Deliveries(
+    np.zeros(0, dtype=np.int64), [], np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool)
+)
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Fates:
     Attributes:
         received: [n_events] milliseconds since the epoch.
         label: [n_events] CLEAN, or 2 plus the position of the damage in BREAKS.
-        late: [n_events] takes hours.
+        late: [n_events] whether the event takes hours to arrive.
     """
 
     received: Ints
@@ -116,7 +118,7 @@ class Fates:
 
 
 def fates_of(day: Day, session: Ints, occurred: Ints) -> Fates:
-    """Draw the fates; rows of a session share one latency, so that they arrive in order."""
+    """Draw the fates; rows of a session share one latency, so the rows arrive in order."""
     rng, options = day.generator(Part.DELAYS), day.options
     latency = lognormal(rng, LATENCY_MS, 0.8, int(session[-1]) + 1).astype(np.int64)[session]
     fate = rng.random(len(occurred))
@@ -127,7 +129,7 @@ def fates_of(day: Day, session: Ints, occurred: Ints) -> Fates:
 
 
 def deliver(day: Day, lines: list[str], fates: Fates) -> Deliveries:
-    """Damage the broken rows, repeat some of the clean ones, and put all in order of arrival."""
+    """Damage the broken rows, repeat some clean rows, and sort all rows by their arrival."""
     rng = day.generator(Part.REPEATS)
     breaks = list(BREAKS.values())
     lines = list(lines)

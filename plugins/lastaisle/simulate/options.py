@@ -10,7 +10,7 @@ import numpy as np
 
 from lastaisle.errors import ExitCode, LastaisleError
 
-LEAST = {"seed": 0, "days": 1, "sessions_per_day": 1, "items": 50, "new_items_per_day": 0}
+MINIMA = {"seed": 0, "days": 1, "sessions_per_day": 1, "items": 50, "new_items_per_day": 0}
 SHARES = (
     "broken",
     "late",
@@ -39,19 +39,20 @@ class ShopOptions:
         seed: seed of every random choice.
         start: first day of the logs (UTC).
         days: how many days of logs.
-        sessions_per_day: shoppers' sessions on an average day; weekdays differ as in a real week.
+        sessions_per_day: shoppers' sessions on an average day; weekdays differ as in the YooChoose logs.
         items: items in the catalogue when the first day starts.
         new_items_per_day: items launched at the start of each later day.
-        broken: share of rows damaged on their way, one of noise.BREAKS each.
+        broken: share of rows damaged on their way; each has one kind of damage of noise.BREAKS.
         late: share of rows that arrive 2 to 36 hours after they happened.
         duplicates: share of rows delivered a second time, some of them a day later.
-        bots: share of sessions that are crawlers, each reading hundreds of items at machine speed.
-        anonymous: share of sessions not signed in: their rows carry no user_id.
+        bots: share of sessions that are crawlers; a crawler reads hundreds of items at machine speed.
+        anonymous: share of sessions that are not signed in; their rows carry no user_id.
         without_session: share of signed-in sessions whose rows carry no session_id.
-        single_view: share of sessions that end after one item (the real logs at hand leave those out).
+        single_view: share of sessions that end after one item (the YooChoose logs leave such sessions out).
         taste_drift: share of shoppers whose tastes change from one day to the next.
-        eventful: a third of the days on, many items are launched at once; half of them on, prices rise and
-            shoppers turn to cheaper items; three quarters on, half of the shoppers change their tastes.
+        eventful: whether three events happen. After a third of the days, many items are launched at once.
+            After half of the days, prices rise and shoppers turn to cheaper items. After three quarters of
+            the days, half of the shoppers change their tastes.
     """
 
     seed: int = 7
@@ -71,7 +72,7 @@ class ShopOptions:
     eventful: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in LEAST.items():
+        for name, least in MINIMA.items():
             if getattr(self, name) < least:
                 raise ShopOptionsError(f"{name} should be at least {least}, received {getattr(self, name)}")
         for name in SHARES:
@@ -106,7 +107,7 @@ class Day:
     """One day of the simulated shop.
 
     Attributes:
-        options: of which shop.
+        options: the options of the shop.
         number: 0 for the first day.
     """
 
@@ -120,7 +121,7 @@ class Day:
 
     @property
     def midnight(self) -> int:
-        """When it starts, in milliseconds since the epoch."""
+        """The start of the day, in milliseconds since the epoch."""
         return int(np.datetime64(self.date, "ms").astype(np.int64))
 
     @property
@@ -129,5 +130,5 @@ class Day:
         return Day(self.options, self.number + 1)
 
     def generator(self, part: Part) -> np.random.Generator:
-        """Make the generator of one part of this day, so that no part's draws move another's."""
+        """Make the generator of one part of this day; the draws of the parts are independent."""
         return np.random.default_rng([self.options.seed, part, self.number])

@@ -1,4 +1,4 @@
-"""The sessions of one day: who comes when, and which items they look at, one after the other."""
+"""The sessions of one day: their shoppers, their times, and the items that each session looks at in order."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ HOURS = np.array(
     dtype=np.float64,
 )
 WEEKDAYS = (1.13, 0.97, 0.98, 0.97, 0.76, 0.76, 1.43)
-# Views of a session beyond the second: two geometric laws, browsers who leave soon and browsers who stay.
+# Views of a session beyond the second: two geometric laws, for shoppers who leave soon and shoppers who stay.
 STAYING = 0.285
 LEAVE_SOON = 0.52
 LEAVE_LATE = 0.184
 MOST_VIEWS = 150
 BOT_VIEWS = (210, 600)
-# The next view: the same item again, an earlier one, another shelf; else a neighbour or any of the shelf.
+# Shares of the next view: the same item again, an earlier item, an item of another shelf. NEIGHBOUR is the
+# share of neighbours among the other views; the rest are popular items of the shelf.
 AGAIN = 0.18
 BACK = 0.045
 OTHER_SHELF = 0.13
@@ -40,14 +41,14 @@ class Sessions:
     Attributes:
         shopper: [n_sessions] index into the shoppers.
         started: [n_sessions] milliseconds since the epoch.
-        bot: [n_sessions] is a crawler.
-        anonymous: [n_sessions] not signed in.
-        unlabelled: [n_sessions] its rows carry no session_id.
+        bot: [n_sessions] whether the session is a crawler's.
+        anonymous: [n_sessions] whether the shopper is not signed in.
+        unlabelled: [n_sessions] whether the session's rows carry no session_id.
         device: [n_sessions] index into shoppers.DEVICES.
-        session: [n_views] index of the session of each view; equal ones are adjacent.
+        session: [n_views] index of the session of each view; the views of a session stand together.
         item: [n_views] index into the catalogue.
         viewed: [n_views] milliseconds since the epoch.
-        dwell: [n_views] milliseconds until the next view, or until the shopper turned away.
+        dwell: [n_views] milliseconds until the next view, or until the shopper left.
     """
 
     shopper: Ints
@@ -75,7 +76,7 @@ def sessions_of(day: Day, shoppers: Shoppers, affinity: Affinity) -> Sessions:
     bot, length = bot[order], length[order]
     shopper = shoppers.arrive(rng, count, affinity.demand)
     shelf = shoppers.shelf_for(rng, shopper, affinity.demand)
-    path = _walk(rng, affinity, shelf, shoppers.style_for(rng, shopper), length=length, bot=bot)
+    path = _draw_paths(rng, affinity, shelf, shoppers.style_for(rng, shopper), length=length, bot=bot)
     started = _start_times(rng, day.midnight, count)
     session = np.repeat(np.arange(count, dtype=np.int64), length)
     viewed, dwell = _view_times(rng, started, session, bot)
@@ -97,7 +98,7 @@ def sessions_of(day: Day, shoppers: Shoppers, affinity: Affinity) -> Sessions:
 
 
 def _lengths(rng: np.random.Generator, bot: Bools, single_view: float) -> Ints:
-    """Draw how many items each session looks at."""
+    """Draw the number of views of each session."""
     count = len(bot)
     leave = np.where(rng.random(count) < STAYING, LEAVE_LATE, LEAVE_SOON)
     length = np.minimum(1 + rng.geometric(leave), MOST_VIEWS)
@@ -105,29 +106,29 @@ def _lengths(rng: np.random.Generator, bot: Bools, single_view: float) -> Ints:
     return np.where(bot, rng.integers(*BOT_VIEWS, size=count), length).astype(np.int64)
 
 
-def _walk(
+def _draw_paths(
     rng: np.random.Generator, affinity: Affinity, shelf: Ints, style: Ints, *, length: Ints, bot: Bools
 ) -> Ints:
-    """Walk through the shop; sessions must come longest first.
+    """Draw the items that sessions look at; the longest session must come first.
 
     Returns:
-        [n_sessions, longest] item of every view, meaningless from a session's length on.
+        [n_sessions, longest] item of every view. Values beyond a session's length mean nothing.
     """
     path = np.zeros((len(length), int(length[0])), dtype=np.int64)
     path[:, 0] = affinity.browse(rng, shelf, style)
     for step in range(1, path.shape[1]):
         active = int(np.searchsorted(-length, -step, side="left"))
-        now, kind = path[:active, step - 1], rng.random(active)
+        current, kind = path[:active, step - 1], rng.random(active)
         earlier = path[np.arange(active), rng.integers(step, size=active)]
-        elsewhere = (kind >= AGAIN + BACK) & (kind < AGAIN + BACK + OTHER_SHELF)
-        shelf[:active][elsewhere] = choose(rng, affinity.demand, int(elsewhere.sum()))
-        stay = ~elsewhere & (rng.random(active) < NEIGHBOUR)
-        fresh = np.where(
+        changes_shelf = (kind >= AGAIN + BACK) & (kind < AGAIN + BACK + OTHER_SHELF)
+        shelf[:active][changes_shelf] = choose(rng, affinity.demand, int(changes_shelf.sum()))
+        stay = ~changes_shelf & (rng.random(active) < NEIGHBOUR)
+        new_item = np.where(
             stay,
-            affinity.follow(rng, now, style[:active]),
+            affinity.follow(rng, current, style[:active]),
             affinity.browse(rng, shelf[:active], style[:active]),
         )
-        chosen = np.where(kind < AGAIN, now, np.where(kind < AGAIN + BACK, earlier, fresh))
+        chosen = np.where(kind < AGAIN, current, np.where(kind < AGAIN + BACK, earlier, new_item))
         crawled = rng.integers(len(affinity.shelf_order), size=active)
         path[:active, step] = np.where(bot[:active], crawled, chosen)
     return path

@@ -9,30 +9,30 @@ from datetime import date
 import numpy as np
 
 from lastaisle.simulate.affinity import affinity_of
-from lastaisle.simulate.breaks import strike
+from lastaisle.simulate.breaks import apply_events
 from lastaisle.simulate.catalogue import Catalogue, open_catalogue
 from lastaisle.simulate.events import events_of
 from lastaisle.simulate.lines import lines_of
-from lastaisle.simulate.noise import BREAKS, CLEAN, DUPLICATE, NOTHING, Deliveries, deliver, fates_of
+from lastaisle.simulate.noise import BREAKS, CLEAN, DUPLICATE, NO_DELIVERIES, Deliveries, deliver, fates_of
 from lastaisle.simulate.options import Day, ShopOptions
 from lastaisle.simulate.sessions import sessions_of
-from lastaisle.simulate.shoppers import Shoppers, open_doors
+from lastaisle.simulate.shoppers import Shoppers, first_shoppers
 
 
 @dataclass(frozen=True)
 class Truth:
     """The true counts of one day's logs, to check ingestion against.
 
-    rows = clean + duplicates + all broken ones.
+    rows = clean + duplicates + broken rows of all kinds.
 
     Attributes:
         rows: lines that arrived on the day.
-        clean: lines that are sound and not seen before.
-        duplicates: lines that are byte for byte an earlier line, of this day or of one before.
+        clean: valid lines that repeat no earlier line.
+        duplicates: lines that repeat an earlier line of any day, byte for byte.
         late: clean lines that arrived 2 to 36 hours after they happened.
-        broken: damaged lines by kind of damage, every kind of noise.BREAKS.
+        broken: damaged lines by kind of damage; every kind of noise.BREAKS has a count.
         sessions: sessions that started on the day.
-        bots: how many of them were crawlers.
+        bots: sessions among them that were crawlers'.
         new_items: items launched on the day.
         items: items in the catalogue.
     """
@@ -54,7 +54,7 @@ class DayOfLogs:
 
     Attributes:
         day: the day (UTC).
-        lines: canonical JSON, without line ends; a few of them damaged.
+        lines: canonical JSON, without line ends; a few lines are damaged.
         truth: the true counts of the lines.
     """
 
@@ -64,25 +64,25 @@ class DayOfLogs:
 
 
 def simulate(options: ShopOptions) -> Iterator[DayOfLogs]:
-    """Simulate a shop's logs, one day after the other.
+    """Simulate a shop's logs day by day.
 
-    A day's logs do not depend on how many days follow, unless the shop is eventful. Rows still on their way
-    when the last day ends are not delivered.
+    A day's logs do not depend on how many days follow, unless the shop is eventful. Rows that are still on
+    their way when the last day ends are not delivered.
     """
     catalogue = open_catalogue(options)
-    shoppers = open_doors(options, catalogue.shelf_weights(options.start))
-    pending = NOTHING
+    shoppers = first_shoppers(options, catalogue.shelf_weights(options.start))
+    pending = NO_DELIVERIES
     for number in range(options.days):
         day = Day(options, number)
-        launched = catalogue.open_day(day) + strike(day, catalogue, shoppers)
-        happened, sessions, bots = _happen(day, catalogue, shoppers)
+        launched = catalogue.open_day(day) + apply_events(day, catalogue, shoppers)
+        happened, sessions, bots = _simulate_day(day, catalogue, shoppers)
         arrived, pending = pending.merged(happened).split(day.next.midnight)
         truth = _truth(arrived, sessions=sessions, bots=bots, new_items=launched, items=len(catalogue))
         yield DayOfLogs(day.date, arrived.lines, truth)
 
 
-def _happen(day: Day, catalogue: Catalogue, shoppers: Shoppers) -> tuple[Deliveries, int, int]:
-    """Simulate what happens on one day; returns its rows, its sessions and how many of them were bots."""
+def _simulate_day(day: Day, catalogue: Catalogue, shoppers: Shoppers) -> tuple[Deliveries, int, int]:
+    """Simulate one day; return its rows, the number of its sessions, and how many sessions were bots'."""
     affinity = affinity_of(catalogue, day)
     shoppers.drift(day, affinity.demand)
     sessions = sessions_of(day, shoppers, affinity)

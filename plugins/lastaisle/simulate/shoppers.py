@@ -1,4 +1,4 @@
-"""The simulated shoppers: where they are, what they like, how that drifts, and what they consent to."""
+"""The simulated shoppers: their places, their tastes, the drift of the tastes, and their consent."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ NO_PERSONALIZATION = 0.08
 
 @dataclass
 class Shoppers:
-    """Everybody who has come to the shop so far; all arrays [n_shoppers] unless said otherwise.
+    """All shoppers who have come to the shop so far; arrays are [n_shoppers] unless a shape is given.
 
     Attributes:
         tastes: [n_shoppers, TASTES] shelves, the favourite first.
-        style: the style a shopper usually looks for.
-        activity: how often a shopper comes back, as a weight.
+        style: the usual style of a shopper's sessions.
+        activity: weight by which a shopper is drawn to come back.
         place: index into PLACES.
-        device: index into DEVICES, the usual one.
-        analytics: consents to analytics.
-        personalization: consents to personalization; never without analytics.
+        device: index into DEVICES, of the usual device.
+        analytics: whether a shopper consents to analytics.
+        personalization: whether a shopper consents to personalization; this needs consent to analytics.
     """
 
     tastes: Ints
@@ -58,15 +58,15 @@ class Shoppers:
         return len(self.style)
 
     def arrive(self, rng: np.random.Generator, sessions: int, demand: Floats) -> Ints:
-        """Draw the shopper of each session: old shoppers by activity, and new ones."""
-        new = rng.random(sessions) < NEW_SHARE
-        who = choose(rng, self.activity, sessions)
-        who[new] = len(self) + np.arange(int(new.sum()))
-        self.welcome(rng, int(new.sum()), demand)
-        return who
+        """Draw the shopper of each session: earlier shoppers by their activity, and new shoppers."""
+        is_new = rng.random(sessions) < NEW_SHARE
+        shopper = choose(rng, self.activity, sessions)
+        shopper[is_new] = len(self) + np.arange(int(is_new.sum()))
+        self.add(rng, int(is_new.sum()), demand)
+        return shopper
 
-    def welcome(self, rng: np.random.Generator, count: int, demand: Floats) -> None:
-        """Add new shoppers, their tastes drawn by demand."""
+    def add(self, rng: np.random.Generator, count: int, demand: Floats) -> None:
+        """Add new shoppers, whose tastes are drawn by demand."""
         self.tastes = np.r_[self.tastes, choose(rng, demand, count * TASTES).reshape(count, TASTES)]
         self.style = np.r_[self.style, rng.integers(STYLES, size=count)]
         self.activity = np.r_[self.activity, rng.pareto(1.8, size=count) + 0.3]
@@ -79,29 +79,35 @@ class Shoppers:
         ]
 
     def drift(self, day: Day, demand: Floats) -> None:
-        """Let some shoppers find a new favourite shelf and, more rarely, a new style."""
+        """Give some shoppers a new favourite shelf, and fewer shoppers a new style."""
         rng = day.generator(Part.TASTES)
         changed = np.flatnonzero(rng.random(len(self)) < day.options.taste_drift)
         self.tastes[changed] = np.c_[choose(rng, demand, len(changed)), self.tastes[changed, : TASTES - 1]]
         restyled = changed[rng.random(len(changed)) < 0.3]
         self.style[restyled] = rng.integers(STYLES, size=len(restyled))
 
-    def shelf_for(self, rng: np.random.Generator, who: Ints, demand: Floats) -> Ints:
-        """Draw the shelf of each session: mostly a taste of its shopper, sometimes a shelf in demand."""
-        taste = self.tastes[who, choose(rng, TASTE_WEIGHTS, len(who))]
-        return np.where(rng.random(len(who)) < 0.8, taste, choose(rng, demand, len(who)))
+    def shelf_for(self, rng: np.random.Generator, shopper: Ints, demand: Floats) -> Ints:
+        """Draw the shelf of each session: often a taste of its shopper, sometimes any shelf by demand."""
+        taste = self.tastes[shopper, choose(rng, TASTE_WEIGHTS, len(shopper))]
+        return np.where(rng.random(len(shopper)) < 0.8, taste, choose(rng, demand, len(shopper)))
 
-    def style_for(self, rng: np.random.Generator, who: Ints) -> Ints:
-        """Draw the style of each session: mostly its shopper's."""
-        other = rng.integers(STYLES, size=len(who))
-        return np.where(rng.random(len(who)) < 0.8, self.style[who], other)
+    def style_for(self, rng: np.random.Generator, shopper: Ints) -> Ints:
+        """Draw the style of each session: often its shopper's style."""
+        other = rng.integers(STYLES, size=len(shopper))
+        return np.where(rng.random(len(shopper)) < 0.8, self.style[shopper], other)
 
 
-def open_doors(options: ShopOptions, demand: Floats) -> Shoppers:
+def first_shoppers(options: ShopOptions, demand: Floats) -> Shoppers:
     """Make the shoppers who already know the shop on the first day."""
-    nobody, flags = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool)
+    no_indices, no_flags = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool)
     shoppers = Shoppers(
-        np.zeros((0, TASTES), dtype=np.int64), nobody, np.zeros(0), nobody, nobody, flags, flags
+        np.zeros((0, TASTES), dtype=np.int64),
+        no_indices,
+        np.zeros(0),
+        no_indices,
+        no_indices,
+        no_flags,
+        no_flags,
     )
-    shoppers.welcome(Day(options, 0).generator(Part.SHOPPERS), POOL_DAYS * options.sessions_per_day, demand)
+    shoppers.add(Day(options, 0).generator(Part.SHOPPERS), POOL_DAYS * options.sessions_per_day, demand)
     return shoppers

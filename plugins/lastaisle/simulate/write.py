@@ -1,4 +1,4 @@
-"""Writing the simulated logs to a folder, as a shop would land them: one folder a day."""
+"""Write the simulated logs to a folder, as a shop would deliver them: one folder a day."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class SimulationReport:
         directory: the folder of the logs.
         days: the truth about each day, in order of time.
         files: the files written, one a day.
-        bytes: their size.
-        seconds: how long it took.
-        simulated: always true, so that no report of a simulated shop passes for one of a real shop.
+        bytes: size of the files.
+        seconds: time that the simulation and the writing took.
+        simulated: always true, so that nobody takes the report for the report of a real shop.
     """
 
     directory: str
@@ -34,12 +34,12 @@ class SimulationReport:
     simulated: bool = True
 
     def total(self, name: str) -> int:
-        """Add up one count of the truth over the days; `broken` over its kinds too."""
+        """Add up one count of the truth over the days; `broken` is added up over its kinds too."""
         values = [getattr(truth, name) for truth in self.days.values()]
         return sum(sum(value.values()) if isinstance(value, dict) else value for value in values)
 
     def as_dict(self) -> dict[str, Any]:
-        """Write the report as plain values, for JSON."""
+        """Return the report as plain values, for JSON."""
         totals = {
             name: self.total(name) for name in ("rows", "clean", "duplicates", "late", "broken", "sessions")
         }
@@ -65,9 +65,9 @@ def write_logs(
     """Write the logs of a simulated shop, one folder a day, each file whole or not at all.
 
     Args:
-        directory: where to write; made when absent. Days already there are written anew.
-        options: which shop.
-        progress: called after each day that is written.
+        directory: the folder to write to; made if it is missing. The files of its days are written anew.
+        options: the options of the shop.
+        progress: function to call after each written day.
     """
     started = time.perf_counter()
     days: dict[date, Truth] = {}

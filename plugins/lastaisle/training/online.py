@@ -23,16 +23,16 @@ from lastaisle.registry.plan import Champion
 from lastaisle.registry.revision import git_revision
 from lastaisle.registry.tags import GIT_REVISION, KIND, RUN_KEY
 from lastaisle.sessions.windows import Window, newest_data_end, refusing_shoppers, training_sessions
+from models.online.delta import OnlineDelta
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
     from lastaisle.registry.registry import Registry
     from models.data.sequences import SessionLog
-    from models.online.delta import OnlineDelta
     from models.recommender import Recommender
 
-# models.online imports TensorFlow, so the functions that need it import it: this module also serves tasks
-# that learn nothing.
+# models.online.model imports TensorFlow, so functions import it inside: this module also serves tasks that
+# learn nothing.
 
 BASE = "lastaisle.online_base"
 UNTIL = "lastaisle.online_until"
@@ -90,7 +90,6 @@ def load_with_updates(
         run of the folded updates, or else the run that the champion's own updates began with. None if there
         is neither.
     """
-    from models.online.delta import OnlineDelta
     from models.online.model import folded
 
     recommender = registry.load_recommender(champion.run_id)
@@ -181,8 +180,6 @@ def _starting_delta(
     recommender: Recommender, champion: Champion, stored: StoredDelta | None, registry: Registry
 ) -> OnlineDelta:
     """Return the stored delta of a champion, or its first, with the shoppers that its training names."""
-    from models.online.delta import OnlineDelta
-
     delta = OnlineDelta.on(recommender)
     if stored:
         delta.load(registry.download(stored.run_id, ARTIFACT))

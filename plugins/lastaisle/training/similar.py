@@ -1,4 +1,4 @@
-"""Clusters of abandoned sessions, and the other sessions that are like those of each cluster."""
+"""Clusters of abandoned sessions, and the other sessions that are similar to each cluster."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Clusters:
 
     Attributes:
         of_abandoned: int32 [n_abandoned], the cluster of each abandoned session, in the log's order.
-        similar: int64 [n_similar], the places of sessions that are like one of the clusters, the most alike
+        similar: int64 [n_similar], the places of sessions that are similar to a cluster, the most similar
             first.
         of_similar: int32 [n_similar], the cluster of each similar session.
     """
@@ -40,7 +40,7 @@ class Clusters:
 
 
 def cluster(log: SessionLog, abandoned: NDArray[np.bool_], seed: int) -> Clusters:
-    """Cluster the abandoned sessions, and find the other sessions that are like those of a cluster.
+    """Cluster the abandoned sessions, and find the other sessions that are similar to a cluster.
 
     Sessions become vectors by latent semantic analysis of their items (Deerwester et al. 1990: TF-IDF, then a
     truncated SVD). So two sessions without a common item are alike if other sessions have their items
@@ -53,17 +53,17 @@ def cluster(log: SessionLog, abandoned: NDArray[np.bool_], seed: int) -> Cluster
         abandoned: bool [n_sessions], the sessions that are clustered.
         seed: of SVD and k-means.
     """
-    from sklearn.cluster import KMeans  # here, since scikit-learn takes seconds to import: only refreshes pay
+    from sklearn.cluster import KMeans  # here: it takes seconds, and only a refresh needs it
 
     vectors = _vectors(log, seed)
     own = vectors[abandoned]
-    wanted = int(np.clip(round((len(own) / 2) ** 0.5), 1, MOST_CLUSTERS))
-    wanted = min(wanted, len(np.unique(own.round(6), axis=0)))
-    labels = KMeans(wanted, n_init=4, random_state=seed).fit_predict(own)
-    centres = np.stack([own[labels == each].mean(axis=0) for each in range(wanted)])
+    n_clusters = int(np.clip(round((len(own) / 2) ** 0.5), 1, MOST_CLUSTERS))
+    n_clusters = min(n_clusters, len(np.unique(own.round(6), axis=0)))
+    labels = KMeans(n_clusters, n_init=4, random_state=seed).fit_predict(own)
+    centres = np.stack([own[labels == label].mean(axis=0) for label in range(n_clusters)])
     centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
     inside = (own * centres[labels]).sum(axis=1)
-    reach = np.array([np.quantile(inside[labels == each], 0.25) for each in range(wanted)])
+    reach = np.array([np.quantile(inside[labels == label], 0.25) for label in range(n_clusters)])
     others = np.flatnonzero(~abandoned)
     cosines = vectors[others] @ centres.T
     nearest = cosines.argmax(axis=1)
@@ -93,19 +93,19 @@ def _vectors(log: SessionLog, seed: int) -> NDArray[np.float64]:
 def describe_clusters(
     log: SessionLog, abandoned: NDArray[np.bool_], clusters: Clusters
 ) -> list[dict[str, Any]]:
-    """Return the numbers of sessions of each cluster, and the items that its abandoned sessions saw most."""
+    """Return each cluster's numbers of sessions, and the items that its abandoned sessions viewed most."""
     rows = np.flatnonzero(abandoned)
     descriptions = []
-    for each in range(len(clusters)):
-        members = rows[clusters.of_abandoned == each]
-        seen = log.select(members)
-        counts = np.bincount(seen.items, minlength=len(seen.catalogue))
+    for cluster_number in range(len(clusters)):
+        members = rows[clusters.of_abandoned == cluster_number]
+        viewed = log.select(members)
+        counts = np.bincount(viewed.items, minlength=len(viewed.catalogue))
         top = np.argsort(-counts, kind="stable")[:NAMED_ITEMS]
         descriptions.append(
             {
                 "abandoned": len(members),
-                "similar": int((clusters.of_similar == each).sum()),
-                "items": [str(seen.catalogue[item]) for item in top if counts[item]],
+                "similar": int((clusters.of_similar == cluster_number).sum()),
+                "items": [str(viewed.catalogue[item]) for item in top if counts[item]],
             }
         )
     return descriptions
@@ -117,10 +117,10 @@ def draw_clusters(clusters: list[dict[str, Any]]) -> Figure:
     axes = figure.subplots()
     left = [0] * len(clusters)
     for name, colour in (("abandoned", "#b2182b"), ("similar", "#1b6ca8")):
-        values = [each[name] for each in clusters]
+        values = [cluster[name] for cluster in clusters]
         axes.barh(range(len(clusters)), values, left=left, color=colour, label=name)
         left = [start + value for start, value in zip(left, values, strict=True)]
-    axes.set_yticks(range(len(clusters)), [each["items"][0] for each in clusters])
+    axes.set_yticks(range(len(clusters)), [cluster["items"][0] for cluster in clusters])
     axes.invert_yaxis()
     axes.set(xlabel="sessions", title="Clusters, by the item most seen")
     axes.legend()

@@ -1,7 +1,8 @@
 """Search a model's hyperparameters: train on all but the newest sessions, and judge on the newest.
 
 The judging sessions are a tail of the training part. The sessions that evaluate a candidate and the test part
-of a split are never used. Every finished trial stays in a database, so a killed tuning goes on where it was.
+of a split are never used. Every finished trial stays in a database, so a killed tuning continues after its
+last finished trial.
 """
 
 from __future__ import annotations
@@ -60,15 +61,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched and how.
+    """The hyperparameters to search, and the way of searching.
 
     Attributes:
-        model: one of models.search_space.SEARCH_SPACES.
+        model: a name of models.search_space.SEARCH_SPACES.
         options: the values with which the search begins; hyperparameters that are not searched keep them.
         fixed: names of hyperparameters that keep their values in `options`.
         metric: the objective: a metric of models/evaluation with its k, or a sum of metrics ("a@20+b@20").
         trials: number of finished trials in the end, with the trials of earlier calls.
-        minutes: no trial begins after so many minutes; None = no limit. The first trial always begins.
+        minutes: no trial begins after this many minutes; None = no limit. The first trial always begins.
         tail: share of the sessions that judge; they are the newest.
         study: name of the study; "" = a name made of the model, the metric and the data.
         half_life_hours: age at which a session weighs one half, counted from the end of the training
@@ -169,7 +170,7 @@ def _metrics(metric: str) -> list[str]:
 
 
 def _space(search: Search) -> dict[str, Any]:
-    """Return the ranges to search: all of the model without the fixed ones."""
+    """Return the ranges to search: the model's ranges without the fixed hyperparameters."""
     fixed = search.fixed | ({"half_life"} if search.half_life_hours is not None else set())
     space = {name: values for name, values in search_space(search.model).items() if name not in fixed}
     if not space:
@@ -178,7 +179,7 @@ def _space(search: Search) -> dict[str, Any]:
 
 
 def _split(log: SessionLog, search: Search) -> _Work:
-    """Cut off the newest sessions as judges."""
+    """Split off the newest sessions, which judge."""
     log = log.select(np.argsort(log.ended_at, kind="stable"))
     cut = len(log) - round(search.tail * len(log))
     train, tail = log.select(slice(cut)), log.select(slice(cut, None))
@@ -278,7 +279,7 @@ def _within(progress: Progress | None, done: int, trials: int) -> Progress | Non
     """Return a callback that reports one trial's progress as a share of all trials."""
     if progress is None:
         return None
-    return lambda share, what: progress((done + share) / trials, f"trial {done + 1} of {trials}: {what}")
+    return lambda share, step: progress((done + share) / trials, f"trial {done + 1} of {trials}: {step}")
 
 
 def _report(study: Study, work: _Work, *, parent: str, home: Path, tried: int) -> dict[str, Any]:

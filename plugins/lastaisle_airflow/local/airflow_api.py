@@ -32,11 +32,11 @@ class Run:
     Attributes:
         dag_id: id of the DAG.
         run_id: Airflow's name of the run.
-        partition: its partition key, if it has one.
+        partition: the run's partition key, if it has one.
         state: queued, running, success or failed.
-        start: when the scheduler began it.
-        end: when it was over.
-        conf: the parameters with which it was triggered.
+        start: the moment when the scheduler began the run.
+        end: the moment when the run ended.
+        conf: the parameters with which the run was triggered.
     """
 
     dag_id: str
@@ -61,7 +61,7 @@ class AirflowApi:
     """A client of one Airflow.
 
     Args:
-        base: its address, such as http://127.0.0.1:8080.
+        base: address of the API server, such as http://127.0.0.1:8080.
         user: name of the user who logs in.
         password: the user's password.
 
@@ -131,10 +131,10 @@ class AirflowApi:
         return list(self.get(path, limit=1000)["task_instances"])
 
     def result(self, run: Run, task_id: str) -> Any:
-        """Return the result of a task; None if it has none."""
-        where = f"/dags/{run.dag_id}/dagRuns/{quote(run.run_id)}/taskInstances/{task_id}"
+        """Return the result of a task; None if the task has no result."""
+        path = f"/dags/{run.dag_id}/dagRuns/{quote(run.run_id)}/taskInstances/{task_id}"
         try:
-            return self.get(f"{where}/xcomEntries/return_value", deserialize="true")["value"]
+            return self.get(f"{path}/xcomEntries/return_value", deserialize="true")["value"]
         except AirflowApiError as error:
             if "status 404" in str(error):
                 return None
@@ -162,22 +162,22 @@ class AirflowApi:
 
         Args:
             run: the run.
-            check: function to call meanwhile, again and again; an error that it raises ends the waiting.
+            check: function to call before each look at the run; an error that it raises ends the waiting.
             timeout: seconds to wait.
 
         Raises:
-            AirflowApiError: the run took longer.
+            AirflowApiError: the run was not over in time.
         """
 
         def finished() -> Run | None:
             check()
-            now = next(each for each in self.runs(run.dag_id) if each.run_id == run.run_id)
-            return now if now.finished else None
+            current = next(row for row in self.runs(run.dag_id) if row.run_id == run.run_id)
+            return current if current.finished else None
 
-        over = wait_until(finished, timeout)
-        if over is None:
+        ended = wait_until(finished, timeout)
+        if ended is None:
             raise AirflowApiError(f"run {run.run_id} of {run.dag_id} was not over after {timeout:.0f} s")
-        return over
+        return ended
 
 
 def seconds_of(tasks: list[dict[str, Any]], run: Run) -> tuple[float, float]:

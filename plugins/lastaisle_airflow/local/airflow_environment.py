@@ -19,7 +19,7 @@ def airflow_home(settings: Settings) -> Path:
 def environment(settings: Settings) -> dict[str, str]:
     """Return the environment of services and tasks.
 
-    It holds all settings, and Airflow's variables where the user has not set them.
+    It holds all settings, and defaults of Airflow's variables that the user has not set.
     """
     home = airflow_home(settings)
     base = f"http://{HOST}:{settings.services.airflow_port}"
@@ -38,9 +38,9 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
-        # After so many seconds a scheduler takes up the tasks of a scheduler that died; the default is 300 s.
+        # Seconds until a scheduler takes over the tasks of a scheduler that died; the default is 300 s.
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "60",
-        # A supervisor notices its task's end only between heartbeats: 5 s would cost a worker 5 s a task.
+        # A supervisor notices the end of its task only between heartbeats: 5 s would cost 5 s for each task.
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
         "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -31,8 +31,8 @@ def run(module: str, arguments: Sequence[str], settings: Settings) -> NoReturn:
 
     Args:
         module: `airflow` or `mlflow`.
-        arguments: what follows the command's name.
-        settings: where the data of the services lie.
+        arguments: the arguments of the command.
+        settings: settings with the places of the services' data.
     """
     command = [sys.executable, "-m", module, *arguments]
     os.execve(sys.executable, command, command_environment(settings))

@@ -24,7 +24,7 @@ from lastaisle_airflow.local.services import running, serve, show_addresses
 
 
 def land(settings: Settings, logs: str, days: int, sessions_per_day: int, console: Console) -> list[str]:
-    """Write the logs, real or simulated, into one folder a day, once; return the first days' partitions."""
+    """Write the logs into one folder for each day, if that is not done yet; return the days' partitions."""
     landing = settings.home / "landing"
     source = (
         logs if "://" in logs else str(Path(logs).resolve()) if logs else f"simulated shop of {days} days"
@@ -34,7 +34,10 @@ def land(settings: Settings, logs: str, days: int, sessions_per_day: int, consol
         with console.status(f"Splitting {source} by day ..."):
             landed = split_by_day(source, settings.sources.format, landing)
     elif landed is None:
-        from lastaisle.simulate import ShopOptions, write_logs  # only here: most runs read real logs
+        from lastaisle.simulate import (  # only here: runs with real logs do not need it
+            ShopOptions,
+            write_logs,
+        )
 
         with console.status("Simulating a shop ..."):
             seed = settings.learning.seed
@@ -54,8 +57,8 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--logs", default=os.environ.get("LOGS", ""), help="real logs; default: a simulated shop"
     )
     parser.add_argument("--format", default=os.environ.get("FORMAT", ""), help="format of the real logs")
-    parser.add_argument("--days", type=int, default=7, help="how many days, from the first that has logs")
-    parser.add_argument("--sessions", type=int, default=3000, help="sessions a day of the simulated shop")
+    parser.add_argument("--days", type=int, default=7, help="number of days, from the first day with logs")
+    parser.add_argument("--sessions", type=int, default=3000, help="sessions of the simulated shop on a day")
     parser.add_argument("--no-serve", action="store_true", help="stop everything at the end")
     return parser.parse_args(arguments)
 
@@ -67,8 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.width = max(console.width, 120)
     name = (chosen.format if chosen.logs else "") or "canonical"
     home = Path(os.environ.get("LASTAISLE_HOME") or ROOT / ".lastaisle")
-    given = Settings.from_env(os.environ | {"LASTAISLE_HOME": str(home), "LASTAISLE_SOURCE": ""})
-    settings = given.replace(source_format=name)
+    from_env = Settings.from_env(os.environ | {"LASTAISLE_HOME": str(home), "LASTAISLE_SOURCE": ""})
+    settings = from_env.replace(source_format=name)
     started = time.monotonic()
     try:
         days = land(settings, chosen.logs, chosen.days, chosen.sessions, console)

@@ -1,4 +1,4 @@
-"""The steps of the demo; each first looks whether it is done already."""
+"""The steps of the demo; each step first checks whether it is done already."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from lastaisle_airflow.local.services import Services
 if TYPE_CHECKING:
     from lastaisle.registry.ledger import Move
 
-# Functions import the pipeline inside: the demo should start Airflow before it loads MLflow and DuckDB.
+# Functions import the pipeline inside: the demo starts Airflow before it loads MLflow and DuckDB.
 
 DAGS = ("ingest_sessions", "retrain_incremental", "retrain_full", "rollback_model")
 DAY_TIMEOUT = 900.0
@@ -45,10 +45,10 @@ print(json.dumps({"items": list(row["items"]), "scores": [float(score) for score
 
 
 class DemoSteps:
-    """The demo's steps; each first looks whether it is done already.
+    """The demo's steps; each step first checks whether it is done already.
 
     Args:
-        services: Airflow and MLflow, which run.
+        services: the running services, Airflow and MLflow.
         days: the partitions, oldest first.
         console: the console to print to.
     """
@@ -64,7 +64,7 @@ class DemoSteps:
         """Wait until the DAG processor has read all DAGs.
 
         Raises:
-            AirflowApiError: it has not after two minutes.
+            AirflowApiError: it has not read them after two minutes.
         """
         known: dict[str, bool] = {}  # whether a DAG is paused, by its id
 
@@ -83,17 +83,17 @@ class DemoSteps:
             )
 
     def backfill(self) -> None:
-        """Start the ingestion of all days that were not ingested yet."""
+        """Start the ingestion of all days that are not ingested yet."""
         for run in self.api.newest_by_partition("retrain_incremental").values():
             if run.state == "failed" and run.partition in self.days:
                 self.api.clear_failed(run)
-        done = self.api.newest_by_partition("ingest_sessions")
-        missing = [day for day in self.days if day not in done or done[day].state == "failed"]
+        runs = self.api.newest_by_partition("ingest_sessions")
+        missing = [day for day in self.days if day not in runs or runs[day].state == "failed"]
         if not missing:
             return
         command = ["backfill", "create", "--dag-id", "ingest_sessions", "--from-date", missing[0]]
         command += ["--to-date", missing[-1], "--max-active-runs", "1", "--reprocess-behavior", "failed"]
-        self.console.print(f"[dim]$ airflow {' '.join(command)}[/]", highlight=False, soft_wrap=True)
+        self.console.print(f"[dim]$ bin/airflow {' '.join(command)}[/]", highlight=False, soft_wrap=True)
         # A backfill of an earlier start may still be marked as running, and Airflow refuses a second one.
         wait_until(self._no_backfill_runs, timeout=120, pause=3)
         finished = subprocess.run(
@@ -114,7 +114,7 @@ class DemoSteps:
         return all(backfill["completed_at"] for backfill in backfills)
 
     def show_days(self) -> bool:
-        """Print each day when it is over; return whether no day failed."""
+        """Print each day when its runs are over; return whether no day failed."""
         no_day_failed = True
         for number, day in enumerate(self.days):
             with self.console.status(f"{day} ..."):
@@ -135,7 +135,7 @@ class DemoSteps:
             return
         end = date.fromisoformat(self.days[-1]) + timedelta(days=1)
         conf = {"window_hours": 1, "epochs": 1, "data_end": f"{end.isoformat()}T00:00:00+00:00"}
-        self._say(f"A starved candidate: retrain_full {json.dumps(conf)}")
+        self._print_heading(f"A starved candidate: retrain_full {json.dumps(conf)}")
         run = self._await_run(self.api.trigger_once("retrain_full", conf))
         decision = self.api.result(run, "release_candidate")
         if decision is None:
@@ -154,10 +154,10 @@ class DemoSteps:
         if any(move.action == ROLLBACK for move in moves):
             return
         if standing(moves).previous is None:
-            self._say("No rollback to show: there was no other champion before this one.")
+            self._print_heading("No rollback to show: there was no other champion before this one.")
             return
         for conf in ({}, {"reason": "The demo shows a rollback.", "dry_run": False}):
-            self._say(f"A rollback: rollback_model {json.dumps(conf)}")
+            self._print_heading(f"A rollback: rollback_model {json.dumps(conf)}")
             run = self._await_run(self.api.trigger_once("rollback_model", conf))
             report = self.api.result(run, "move_champion")
             if report is None:
@@ -170,13 +170,13 @@ class DemoSteps:
             )
 
     def show_ledger(self) -> None:
-        """Print every decision about the champion, and the aliases of now."""
+        """Print every decision about the champion, and the present aliases."""
         from lastaisle.registry.registry import Registry
 
         self.console.print()
         print_ledger(self.console, self._moves())
-        held = Registry(self.settings).aliases()
-        text = ", ".join(f"{alias} = version {version}" for alias, version in sorted(held.items()))
+        aliases = Registry(self.settings).aliases()
+        text = ", ".join(f"{alias} = version {version}" for alias, version in sorted(aliases.items()))
         self.console.print(f"  aliases now: {text}", highlight=False)
 
     def predict(self) -> None:
@@ -184,7 +184,7 @@ class DemoSteps:
         from lastaisle.lake import Lake
 
         name = self.settings.registry.model_name
-        self._say(f"One predict, as any service would: models:/{name}@champion")
+        self._print_heading(f"One predict, as any service would: models:/{name}@champion")
         items = sample_session(Lake(self.settings.lake.url), self.days[-1])
         with tempfile.TemporaryDirectory() as folder:
             command = [
@@ -195,17 +195,18 @@ class DemoSteps:
                 name,
                 json.dumps(items),
             ]
-            left_out = ("PYTHONPATH", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")  # of another registry
+            # The two addresses may name another registry.
+            left_out = ("PYTHONPATH", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
             environment = {
                 key: value for key, value in self.services.environment.items() if key not in left_out
             }
-            done = subprocess.run(
+            process = subprocess.run(
                 command, env=environment, cwd=folder, capture_output=True, text=True, check=False
             )
-        if done.returncode:
-            tail = "\n".join(done.stderr.splitlines()[-5:])
+        if process.returncode:
+            tail = "\n".join(process.stderr.splitlines()[-5:])
             raise LastaisleError(f"the served model did not answer: {tail}")
-        print_prediction(self.console, items, json.loads(done.stdout.splitlines()[-1]))
+        print_prediction(self.console, items, json.loads(process.stdout.splitlines()[-1]))
 
     def _row(self, day: str, ingested: Run, retrained: Run | None) -> DayRow:
         from lastaisle.evaluation.evaluate import stored_report
@@ -242,12 +243,12 @@ class DemoSteps:
             run = self.api.newest_by_partition(dag_id).get(day)
             return run if run and run.finished else None
 
-        over = wait_until(finished, DAY_TIMEOUT)
-        if over is None:
+        ended = wait_until(finished, DAY_TIMEOUT)
+        if ended is None:
             raise AirflowApiError(
                 f"{dag_id} of {day} was not over after {DAY_TIMEOUT:.0f} s: {self._page(run)}"
             )
-        return over
+        return ended
 
     def _await_run(self, run: Run) -> Run:
         with self.console.status(f"{run.dag_id} ..."):
@@ -256,5 +257,5 @@ class DemoSteps:
     def _page(self, run: Run | None) -> str:
         return f"{self.api.base}/dags/{run.dag_id}/runs/{run.run_id}" if run else self.api.base
 
-    def _say(self, text: str) -> None:
+    def _print_heading(self, text: str) -> None:
         self.console.print(f"\n[bold]{text}[/]", highlight=False)

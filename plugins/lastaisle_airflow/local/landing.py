@@ -1,4 +1,4 @@
-"""Write logs as ingestion expects them: one folder a day, with unchanged raw lines."""
+"""Write logs as ingestion expects them: one folder for each day, with unchanged raw lines."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
     from lastaisle.ingest.files import SourceFile
 
-MANIFEST = "_landed.json"  # written last: without it the folders are incomplete, and are written again
+# Functions import the pipeline inside: the demo starts Airflow before it loads pyarrow and DuckDB.
+
+MANIFEST = "_landed.json"  # written last: without this file the folders are incomplete, and are written again
 
 
 def days_landed(landing: Path, source: str, name: str) -> list[date] | None:
-    """Return the days of these logs, oldest first; None if they are not in the folder yet.
+    """Return the days of these logs, oldest first; None if the logs are not in the folder yet.
 
     Raises:
         SourceError: the folder holds other logs.
@@ -47,7 +49,7 @@ def note_landed(landing: Path, source: str, name: str, days: list[date]) -> None
 
 
 def split_by_day(source: str, name: str, landing: Path) -> list[date]:
-    """Split logs into one folder a day (UTC), by the time that the format's own adapter reads.
+    """Split logs into one folder for each day (UTC), by the time that the format's adapter reads.
 
     Lines keep their text and their order, and each file keeps its header. A line without a readable time goes
     to the day of the line before it, so that ingestion reports what is wrong with the line.
@@ -55,7 +57,7 @@ def split_by_day(source: str, name: str, landing: Path) -> list[date]:
     Args:
         source: a file, a folder or a URL.
         name: the format, one of lastaisle.ingest.sources.ADAPTERS.
-        landing: folder of the days' folders.
+        landing: folder for the days' folders.
 
     Returns:
         The days, oldest first.
@@ -70,7 +72,7 @@ def split_by_day(source: str, name: str, landing: Path) -> list[date]:
     days: set[date] = set()
     for number, file in enumerate(list_files(source)):
         first = _first_line(file)
-        kept = first if header and re.match(header, first) else None
+        header_line = first if header and re.match(header, first) else None
         with ExitStack() as stack:
             outputs: dict[date, IO[str]] = {}
             for day, lines in _dated_lines(file, name):
@@ -78,7 +80,7 @@ def split_by_day(source: str, name: str, landing: Path) -> list[date]:
                     path = landing / day.isoformat() / f"part-{number}{_suffix(file)}"
                     path.parent.mkdir(parents=True, exist_ok=True)
                     outputs[day] = stack.enter_context(path.open("w", encoding="utf-8", newline=""))
-                    outputs[day].write(f"{kept}\n" if kept else "")
+                    outputs[day].write(f"{header_line}\n" if header_line else "")
                 outputs[day].writelines(lines)
         days.update(outputs)
     if not days:
@@ -87,7 +89,7 @@ def split_by_day(source: str, name: str, landing: Path) -> list[date]:
 
 
 def _dated_lines(file: SourceFile, name: str) -> Iterator[tuple[date, list[str]]]:
-    """Yield successive lines of one day together, in the order of the file."""
+    """Yield the days of a file with their lines; adjacent lines of one day come together."""
     from data_contracts.contract import load_contract
     from lastaisle.ingest.files import read_lines
     from lastaisle.ingest.sources import adapter
@@ -96,7 +98,7 @@ def _dated_lines(file: SourceFile, name: str) -> Iterator[tuple[date, list[str]]
     rows = chosen.select(load_contract("raw_events"), "batch")
     day_of_row = "SELECT source_row, min(TRY_CAST(occurred_at AS TIMESTAMPTZ))::DATE"
     query = f"{day_of_row} FROM ({rows}) GROUP BY source_row ORDER BY source_row"
-    waiting: list[str] = []  # lines before the first that has a time
+    waiting: list[str] = []  # lines before the first line with a time
     current: date | None = None
     with open_tables() as connection:
         for batch in read_lines(file, chosen.header):
@@ -105,12 +107,12 @@ def _dated_lines(file: SourceFile, name: str) -> Iterator[tuple[date, list[str]]
             for row, line in zip(batch["source_row"].to_pylist(), batch["payload"].to_pylist(), strict=True):
                 day = days.get(row) or current
                 if day is None:
-                    waiting.append(_ended(line))
+                    waiting.append(_with_line_end(line))
                     continue
                 if not runs or day != current:
                     runs.append((day, waiting))
                     waiting = []
-                runs[-1][1].append(_ended(line))
+                runs[-1][1].append(_with_line_end(line))
                 current = day
             yield from runs
 
@@ -121,7 +123,7 @@ def _table(batch: pa.RecordBatch) -> Any:
     return pa.Table.from_batches([batch])
 
 
-def _ended(line: str) -> str:
+def _with_line_end(line: str) -> str:
     return line if line.endswith("\n") else f"{line}\n"
 
 
@@ -134,5 +136,5 @@ def _first_line(file: SourceFile) -> str:
 
 
 def _suffix(file: SourceFile) -> str:
-    """Return the suffix of the file's name, without .gz or .parquet: a split file is plain text."""
+    """Return the suffix of the file's name without .gz or .parquet, since the split files are plain text."""
     return Path(re.sub(r"\.(gz|parquet)$", "", file.url)).suffix or ".log"

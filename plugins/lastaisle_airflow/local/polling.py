@@ -1,4 +1,4 @@
-"""Wait for a condition by asking again and again."""
+"""Wait for a condition by calling a function again and again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def wait_until(ready: Callable[[], T], timeout: float, pause: float = 0.7) -> T | None:
-    """Return the first true result of a function; None if there is none in time.
+    """Return the first true result of a function; None if no result is true in time.
 
     Args:
         ready: function to call; an error that it raises ends the waiting.

@@ -22,11 +22,10 @@ def check_port(port: int, variable: str) -> None:
 
     Args:
         port: number of the port on 127.0.0.1.
-        variable: the environment variable that sets it, for the error.
+        variable: the environment variable that sets the port, for the error.
 
     Raises:
-        PortTakenError: another process listens on the port. The error names that process where the system
-            tells it.
+        PortTakenError: another process listens on the port. The error names the process if it can.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -25,7 +25,7 @@ from lastaisle_airflow.local.airflow_environment import HOST, airflow_home, envi
 from lastaisle_airflow.local.polling import wait_until
 from lastaisle_airflow.local.ports import check_port
 
-STOP_SECONDS = 20.0  # time for a service to end by itself; Airflow's scheduler waits until its tasks end
+STOP_SECONDS = 20.0  # time for a service to end by itself; Airflow's scheduler waits for the end of its tasks
 READY_SECONDS = 120.0  # time for all services to answer after the start
 
 
@@ -40,9 +40,9 @@ class Service:
     """One child process.
 
     Attributes:
-        name: its name in messages; its output goes to <home>/logs/<name>.log.
+        name: name of the service in messages; its output goes to <home>/logs/<name>.log.
         command: the command line.
-        url: an address that answers as soon as the service is ready; None = ready at once.
+        url: an address that answers when the service is ready; None: the service is ready at once.
     """
 
     name: str
@@ -58,8 +58,8 @@ def has_own_mlflow(settings: Settings) -> bool:
 def services_of(settings: Settings) -> tuple[Service, ...]:
     """List the services: Airflow's parts and MLflow.
 
-    MLflow is left out where LASTAISLE_MLFLOW_URI names a server. Airflow's triggerer is left out where there
-    is no topic to watch.
+    MLflow is left out if LASTAISLE_MLFLOW_URI names a server. Airflow's triggerer is left out if there is no
+    topic to watch.
     """
     airflow = (sys.executable, "-m", "airflow")
     uri, artifacts = settings.registry.mlflow_uri, settings.registry.mlflow_artifacts
@@ -68,7 +68,7 @@ def services_of(settings: Settings) -> tuple[Service, ...]:
     mlflow = (sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(mlflow_port))
     api = ("api-server", "--host", HOST, "--port", str(settings.services.airflow_port), "--workers", "1")
     base = f"http://{HOST}:{settings.services.airflow_port}"
-    # Its log server would listen on every interface; the API server reads the log files themselves.
+    # The triggerer's log server would listen on every interface; the API server reads its log files instead.
     triggerer = Service("airflow-triggerer", (*airflow, "triggerer", "--skip-serve-logs"))
     pages = Service("mlflow", (*mlflow, "--workers", "1", *store), f"http://{HOST}:{mlflow_port}/health")
     return (
@@ -92,7 +92,7 @@ class Services:
         self.environment = environment(settings)
         self._children: dict[str, psutil.Popen] = {}
         self._outputs: list[IO[bytes]] = []
-        self._ledger = settings.home / "services.json"
+        self._process_ids = settings.home / "services.json"
         self._logs = settings.home / "logs"
 
     def start(self) -> None:
@@ -114,7 +114,7 @@ class Services:
         self._run("airflow-setup", (sys.executable, "-m", "lastaisle_airflow.local.setup"))
         self._spawn(api_server)
         self._wait_for(api_server, deadline)
-        # Only now: the scheduler would start tasks that find no API server, and fail.
+        # The other services start after the API server: tasks that find no API server would fail.
         for service in services.values():
             self._spawn(service)
         if mlflow:
@@ -136,15 +136,15 @@ class Services:
             Path(database.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
 
     def stop(self) -> None:
-        """End all child processes and their children: ask first, and kill after STOP_SECONDS."""
-        doomed: dict[int, psutil.Process] = {}
+        """End all child processes and their children: ask them first, and kill them after STOP_SECONDS."""
+        processes: dict[int, psutil.Process] = {}
         for child in reversed(list(self._children.values())):
             with suppress(psutil.Error):
                 for process in (child, *child.children(recursive=True)):
-                    doomed[process.pid] = process
+                    processes[process.pid] = process
             with suppress(psutil.Error):
                 child.terminate()
-        _, alive = psutil.wait_procs(list(doomed.values()), timeout=STOP_SECONDS)
+        _, alive = psutil.wait_procs(list(processes.values()), timeout=STOP_SECONDS)
         for process in alive:
             with suppress(psutil.Error):
                 process.kill()
@@ -153,7 +153,7 @@ class Services:
             output.close()
         self._children.clear()
         self._outputs.clear()
-        self._ledger.unlink(missing_ok=True)
+        self._process_ids.unlink(missing_ok=True)
 
     def check(self) -> None:
         """Make sure that all services still run.
@@ -184,21 +184,21 @@ class Services:
             start_new_session=True,
         )
         known = [[child.pid, child.create_time()] for child in self._children.values()]
-        self._ledger.write_text(json.dumps(known), encoding="utf-8")
+        self._process_ids.write_text(json.dumps(known), encoding="utf-8")
 
     def _run(self, name: str, command: Sequence[str]) -> None:
         """Run a command to its end."""
         with (self._logs / f"{name}.log").open("ab") as output:
-            done = subprocess.run(command, env=self.environment, stdout=output, stderr=output, check=False)
-        if done.returncode:
-            raise ServiceError(f"{name} ended with status {done.returncode}{self._tail(name)}")
+            process = subprocess.run(command, env=self.environment, stdout=output, stderr=output, check=False)
+        if process.returncode:
+            raise ServiceError(f"{name} ended with status {process.returncode}{self._tail(name)}")
 
     def _wait_for(self, service: Service, deadline: float) -> None:
         def ready() -> bool:
-            answers = service.url is None or _answers(service.url)
-            if not answers:
+            is_ready = service.url is None or _answers(service.url)
+            if not is_ready:
                 self.check()
-            return answers
+            return is_ready
 
         if not wait_until(ready, timeout=deadline - time.monotonic(), pause=0.3):
             raise ServiceError(f"{service.name} did not answer at {service.url}{self._tail(service.name)}")
@@ -209,10 +209,10 @@ class Services:
         return f"; see {path}, which ends with:\n  " + "\n  ".join(lines)
 
     def _stop_leftovers(self) -> None:
-        """End the services of an earlier start that was killed, if both pid and start time match."""
-        if not self._ledger.exists():
+        """End the services that a killed start left, if both process id and start time match."""
+        if not self._process_ids.exists():
             return
-        for pid, created in json.loads(self._ledger.read_text(encoding="utf-8")):
+        for pid, created in json.loads(self._process_ids.read_text(encoding="utf-8")):
             with suppress(psutil.NoSuchProcess):
                 process = psutil.Process(pid)
                 if process.create_time() == created:

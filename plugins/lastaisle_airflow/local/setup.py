@@ -12,8 +12,8 @@ POOLS = {
 
 
 def create_pools() -> None:
-    """Create the pools; a pool that exists keeps its number of slots."""
-    from airflow.models.pool import Pool
+    """Create the missing pools; a pool that exists keeps its number of slots."""
+    from airflow.models.pool import Pool  # Airflow's models may be imported only after airflow.cfg exists
 
     for name, (slots, description) in POOLS.items():
         if Pool.get_pool(name) is None:
@@ -21,10 +21,10 @@ def create_pools() -> None:
 
 
 def main() -> None:
-    """Write airflow.cfg where there is none, bring the database to this Airflow's schema, create the pools.
+    """Write airflow.cfg if it is missing, upgrade the database, and create the pools.
 
-    The file holds the secret that tasks and API server share. Airflow's commands, started together without a
-    file, would each write a secret of their own, and then refuse each other's tasks.
+    airflow.cfg holds the secret that tasks and API server share. Without the file, each of Airflow's commands
+    would write a secret of its own, and refuse the tasks of the other commands.
     """
     from airflow.configuration import write_default_airflow_configuration_if_needed
     from airflow.utils.db import initdb

@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import Asset, AssetWatcher
 
+from lastaisle.kafka.control import control_topic
+
 if TYPE_CHECKING:
     from lastaisle.settings import Settings
 
 #: A partition of events is complete.
 EVENTS = Asset(name="events", uri="x-lastaisle://events", group="lastaisle")
-#: Events came for partitions that were announced before: for users who build windows of their own.
+#: Events came for partitions that were announced before. The asset is for users with windows of their own.
 LATE_EVENTS = Asset(name="late_events", uri="x-lastaisle://events/late", group="lastaisle")
 #: More messages wait in Kafka than one run may take.
 BACKLOG = Asset(name="backlog", uri="x-lastaisle://backlog", group="lastaisle")
-#: A run took rows in, whether their partition is complete or not.
+#: A run stored rows, whether their partition is complete or not.
 ARRIVALS = Asset(name="arrivals", uri="x-lastaisle://events/arrivals", group="lastaisle")
-#: A day of events, or the champion's answer to it, differs from the days before; the extra says how.
+#: A day's events, or the champion's answers, differ from the days before; the extra says how.
 DRIFT = Asset(name="drift", uri="x-lastaisle://events/drift", group="lastaisle")
 #: The champion moved to another version.
 CHECKOUT_RECOMMENDER = Asset(
@@ -26,14 +28,13 @@ CHECKOUT_RECOMMENDER = Asset(
 
 
 def abandoned_checkouts(settings: Settings) -> Asset:
-    """Return the asset that control messages announce: checkouts were abandoned that no version learned from.
+    """Return the asset that control messages announce: new checkouts were abandoned.
 
     Without a control topic the asset has no watcher, and no Kafka library is imported.
     """
     watchers = []
     if settings.abandonment.control_topic:
         # Inside the function: the provider imports a Kafka client, which most installations do not need.
-        from lastaisle.kafka.control import control_topic
         from lastaisle_airflow.runtime.triggers import ControlTrigger
 
         connection, topic = control_topic(settings.abandonment.control_topic)

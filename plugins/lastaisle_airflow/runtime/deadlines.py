@@ -1,4 +1,4 @@
-"""The deadline of a refresh: how long after an abandonment was noticed a version has to learn from it."""
+"""The deadline of a refresh: the time in which a version must learn from a noticed abandonment."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class AbandonmentNoticed(BaseDeadlineReference):
     required_kwargs: ClassVar[set[str]] = {"dag_id", "run_id"}
 
     def _evaluate_with(self, *, session: Session, dag_id: str, run_id: str) -> datetime | None:
-        # The scheduler's own libraries: DAG files, which import this module, may not load them.
+        # Inside the function: DAG files import this module, and must stay light.
         from airflow.models.dagrun import DagRun
         from sqlalchemy import select
 
@@ -45,7 +45,7 @@ class AbandonmentNoticed(BaseDeadlineReference):
 
 
 def first_noticed(messages: Iterable[Any], latest: datetime) -> datetime:
-    """Return the earliest `noticed_at` of some messages, or the run's own moment if that is earlier.
+    """Return the earliest `noticed_at` of the messages, or the run's own moment if it is earlier.
 
     This function never raises, since an error here would end the scheduler.
     """
@@ -59,6 +59,7 @@ def first_noticed(messages: Iterable[Any], latest: datetime) -> datetime:
 
 def _announced(session: Session, run: Any) -> list[Any]:
     """Return the messages in the asset events that a run is about to take."""
+    # Inside the function, for the reason that `_evaluate_with` gives.
     from airflow.models.asset import AssetEvent, DagScheduleAssetReference
     from airflow.models.dagrun import DagRun
     from sqlalchemy import func, select
@@ -79,7 +80,7 @@ def refresh_deadline(settings: Settings) -> DeadlineAlert:
     """Return the deadline of a refresh; a missed deadline calls `report_miss`.
 
     The executor runs the callback, except under KubernetesExecutor. That executor runs no callbacks in
-    Airflow 3.3.2, and a scheduler that hands it a callback ends. There the triggerer runs the callback.
+    Airflow 3.3.2, and a scheduler that gives it a callback ends. With it, the triggerer runs the callback.
     """
     kubernetes = "Kubernetes" in conf.get("core", "executor")
     return DeadlineAlert(
@@ -90,7 +91,7 @@ def refresh_deadline(settings: Settings) -> DeadlineAlert:
 
 
 def miss_report(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Return which run has not released its version, and when its deadline was."""
+    """Return the run that has not released its version, and the moment of its deadline."""
     run = context["dag_run"]
     return {
         "dag": run["dag_id"],

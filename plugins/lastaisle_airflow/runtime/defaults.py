@@ -16,14 +16,14 @@ INGEST_POOL = "ingest"
 TRAINING_POOL = "training"
 MAINTENANCE_POOL = "maintenance"
 
-#: A run about data older than this belongs to a backfill, and starts no training by itself. Its champion may
-#: lag behind by all the trainings to come, and a full training, which learns up to the newest event, would
-#: make those trainings stale.
+#: A run about data older than this belongs to a backfill, and starts no training by itself. Many trainings
+#: of the backfill may still follow. A full training learns up to the newest event, and would make those
+#: trainings stale.
 OLDEST_DATA_THAT_STARTS_A_TRAINING = timedelta(days=3)
 
 
 def failure_report(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Return which run and task failed, at which try, and where its log and its MLflow run are."""
+    """Return the failed run and task, the number of the try, and the places of its log and MLflow run."""
     task_instance, run = context["ti"], context["dag_run"]
     return {
         "dag": task_instance.dag_id,

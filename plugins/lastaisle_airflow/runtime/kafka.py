@@ -1,4 +1,4 @@
-"""Read how to reach a Kafka cluster from an Airflow connection."""
+"""Read the settings of a Kafka cluster from an Airflow connection."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from lastaisle.kafka.errors import KafkaSourceError
 
 
 def kafka_connection(name: str) -> KafkaConnection:
-    """Return how to reach the cluster of an address kafka://<name>/<topic>.
+    """Return the connection to the cluster of an address kafka://<name>/<topic>.
 
     The Airflow connection with the id <name> holds librdkafka's settings in its extra, as the Apache Kafka
-    provider expects them. Where there is no such connection, LASTAISLE_KAFKA holds the settings.
+    provider expects them. If there is no such connection, LASTAISLE_KAFKA holds the settings.
 
     Raises:
         KafkaSourceError: there is neither a connection nor LASTAISLE_KAFKA, or bootstrap.servers is missing.

@@ -14,12 +14,12 @@ TRAINED_RUN = "mlflow_run"
 
 
 def note_trained_run(task_instance: Any, run_id: str) -> None:
-    """Let the links of a DAG run lead to its MLflow run from now on, even if the evaluation fails."""
+    """Store the MLflow run that the links of a DAG run open, even if the evaluation fails later."""
     task_instance.xcom_push(key=TRAINED_RUN, value=run_id)
 
 
 def trained_run(task_instance: Any) -> str | None:
-    """Return the id of the MLflow run that this DAG run trained, or None while there is none."""
+    """Return the id of the MLflow run that this DAG run trained; None if nothing is trained yet."""
     run_id: str | None = XCom.get_one(
         key=TRAINED_RUN,
         dag_id=task_instance.dag_id,
@@ -30,7 +30,7 @@ def trained_run(task_instance: Any) -> str | None:
 
 
 def run_page(run_id: str | None) -> str:
-    """Return the address of a run's page, or of MLflow's first page where no run is known."""
+    """Return the address of a run's page, or of MLflow's first page if no run is known."""
     base = Settings.from_env().services.mlflow_ui
     return f"{base}/#/runs/{run_id}" if run_id else base
 

@@ -1,4 +1,4 @@
-"""Operators of our own."""
+"""Lastaisle's own Airflow operators."""
 
 from __future__ import annotations
 

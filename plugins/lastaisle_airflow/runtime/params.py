@@ -1,4 +1,4 @@
-"""Parameters of DAGs, as the form behind the Trigger button shows them."""
+"""Parameters of DAGs, which the form behind the Trigger button shows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from airflow.sdk import Param
 
 
 def optional_param(kind: str, description: str, **limits: Any) -> Param:
-    """Return a parameter that may stay empty; its value then comes from the settings.
+    """Return a parameter that may stay empty; the settings then give its value.
 
     Args:
         kind: type in JSON Schema, such as number.

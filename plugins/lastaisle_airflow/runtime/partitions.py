@@ -1,4 +1,4 @@
-"""A partition is what one run of ingestion covers: a day or an hour of logs, named by its key."""
+"""Partitions: the days or hours of logs that runs of ingestion cover, each named by a key."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class PartitionError(LastaisleError):
 
 @dataclass(frozen=True)
 class Cadence:
-    """How often ingestion runs.
+    """The rhythm of ingestion.
 
     Attributes:
-        cron: when a run starts: as soon as its partition is over.
-        key_format: how a partition's key is written; keys sort as their times do.
-        length: how much time one partition covers.
+        cron: the moments when runs start: a run starts at the end of its partition.
+        key_format: format of a partition's key; keys sort in the order of time.
+        length: the time that one partition covers.
     """
 
     cron: str
@@ -44,11 +44,11 @@ def cadence(settings: Settings) -> Cadence:
 
 
 def unfinished(key: str, newest: datetime, settings: Settings) -> str | None:
-    """Say why a day that is ingested hour by hour is not over yet; None = it is over.
+    """Return why a day that is ingested hour by hour is not over yet; None if the day is over.
 
     Args:
-        key: key of a day or of an hour. An hour is over, since it was announced; so is a day where whole
-            days are ingested.
+        key: key of a day or of an hour. An announced hour is always over, and so is an announced day if
+            whole days are ingested.
         newest: the moment after the newest event.
         settings: settings with the length of a partition.
     """
@@ -89,17 +89,17 @@ def interval(key: str) -> tuple[datetime, datetime]:
     Raises:
         PartitionError: the key is neither like 2025-10-09 nor like 2025-10-09T14.
     """
-    for each in CADENCES.values():
+    for known_cadence in CADENCES.values():
         try:
-            start = datetime.strptime(key, each.key_format).replace(tzinfo=UTC)
+            start = datetime.strptime(key, known_cadence.key_format).replace(tzinfo=UTC)
         except ValueError:
             continue
-        return start, start + each.length
+        return start, start + known_cadence.length
     raise PartitionError(f"a partition key should be like 2025-10-09 or 2025-10-09T14, received {key!r}")
 
 
 def source_of(key: str, settings: Settings) -> str:
-    """Return where the logs of one partition lie: LASTAISLE_SOURCE with its placeholders filled in."""
+    """Return the place of one partition's logs: LASTAISLE_SOURCE with its placeholders filled in."""
     start, _ = interval(key)
     return settings.source_at(start)
 

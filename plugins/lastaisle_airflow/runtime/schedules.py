@@ -1,4 +1,4 @@
-"""When each DAG runs, as the settings say."""
+"""The schedules of the DAGs, by the settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lastaisle_airflow.runtime.partitions import cadence
 
 
 def ingestion_schedule(settings: Settings) -> Any:
-    """Return when ingestion runs: after each partition of files; for Kafka every few minutes.
+    """Return the schedule of ingestion: after each partition of files; for Kafka, every few minutes.
 
     A run that leaves messages in Kafka announces the backlog, and the next run follows at once.
     """
@@ -34,7 +34,7 @@ def ingestion_schedule(settings: Settings) -> Any:
 def daily_schedule(asset: Asset, settings: Settings) -> Any:
     """Return a schedule with one run for the day of each announced partition of an asset.
 
-    A roll-up (`RollupMapper`) would wait for all hours of the day. An hour without logs would then hold the
+    A roll-up (`RollupMapper`) would wait for all hours of the day. An hour without logs would then stop the
     day for ever, and so would a single hour that is announced again (Airflow 3.3.2).
     """
     mapper = StartOfDayMapper(input_format=cadence(settings).key_format)
@@ -42,10 +42,10 @@ def daily_schedule(asset: Asset, settings: Settings) -> Any:
 
 
 def training_schedule(settings: Settings) -> Any:
-    """Return when an incremental training runs: for each partition of events, or for the day of each.
+    """Return the schedule of incremental trainings: each partition of events, or the day of each partition.
 
     Raises:
-        SettingsError: LASTAISLE_LEARN_EVERY is hour where whole days are ingested.
+        SettingsError: LASTAISLE_LEARN_EVERY is hour, and whole days are ingested.
     """
     every = settings.learning.every or settings.sources.partition
     if every == settings.sources.partition:
@@ -58,7 +58,7 @@ def training_schedule(settings: Settings) -> Any:
 
 
 def abandonment_schedule(settings: Settings) -> Any:
-    """Return when abandoned checkouts are detected: as soon as rows came in.
+    """Return the schedule of detecting abandoned checkouts: after each run that stored rows.
 
     Runs over files have partitions, and the assets that such runs announce wake only DAGs with partitions
     (Airflow 3.3.2). Runs over a Kafka topic have none, and complete a partition only after its end.

@@ -19,7 +19,7 @@ _GOOGLE = ("gs", "gcs")
 
 
 def source_options(url: str) -> tuple[str, dict[str, Any]]:
-    """Return the address of a source without its connection, and what fsspec needs to reach it.
+    """Return the address of a source without its connection, and fsspec's options to reach it.
 
     An address without a connection stays as it is. Its credentials come from the environment.
 
@@ -32,7 +32,7 @@ def source_options(url: str) -> tuple[str, dict[str, Any]]:
     extra = _extra(name)
     if scheme in _GOOGLE:
         return plain, _google(extra)
-    from airflow.sdk import ObjectStoragePath  # it loads fsspec, which DAG files do not need
+    from airflow.sdk import ObjectStoragePath  # it loads fsspec: DAG files must stay light
 
     try:
         return plain, dict(ObjectStoragePath(url).fs.storage_options)
@@ -44,10 +44,10 @@ def open_lake(settings: Settings) -> Lake:
     """Return the lake. LASTAISLE_LAKE may name a connection; LASTAISLE_LAKE_OPTIONS overrides its values.
 
     Raises:
-        SourceError: there is no such connection, or no lake can be reached through it.
+        SourceError: there is no such connection, or the connection reaches no lake.
         SettingsError: see `lastaisle.lake.opening`.
     """
-    from lastaisle.lake import Lake, opening
+    from lastaisle.lake import Lake, opening  # delta-rs may not be loaded before a worker forks
 
     plain, scheme, name = _split(settings.lake.url)
     if not name:
@@ -56,12 +56,12 @@ def open_lake(settings: Settings) -> Lake:
     if scheme in _GOOGLE:
         key = _google(extra).get("token")
         kind = "google_service_account" if isinstance(key, str) else "google_service_account_key"
-        given = {kind: _text(key)} if key else {}
+        options = {kind: _text(key)} if key else {}
     elif scheme in ("s3", "s3a"):
-        given = _amazon(name)
+        options = _amazon(name)
     else:
-        raise SourceError(f"a lake behind a connection is at s3:// or gs://, received {plain}")
-    return Lake(plain, given | opening.lake_options(settings.replace(lake=plain)))
+        raise SourceError(f"a lake with an Airflow connection should be at s3:// or gs://, received {plain}")
+    return Lake(plain, options | opening.lake_options(settings.replace(lake=plain)))
 
 
 def _split(url: str) -> tuple[str, str, str]:
@@ -72,7 +72,7 @@ def _split(url: str) -> tuple[str, str, str]:
 
 
 def _extra(name: str) -> dict[str, Any]:
-    """Return the extra of a connection; raise if there is none, since the Amazon provider would not."""
+    """Return the extra of a connection; raise if it is missing, since the Amazon provider does not."""
     try:
         return dict(Connection.get(name).extra_dejson)
     except AirflowNotFoundException as error:
@@ -82,7 +82,7 @@ def _extra(name: str) -> dict[str, Any]:
 
 
 def _google(extra: dict[str, Any]) -> dict[str, Any]:
-    """Return what gcsfs needs, from the extra of a connection of type google_cloud_platform."""
+    """Return gcsfs's options, from the extra of a connection of type google_cloud_platform."""
     extra = {key.removeprefix("extra__google_cloud_platform__"): value for key, value in extra.items()}
     key = extra.get("keyfile_dict") or extra.get("key_path")
     if isinstance(key, str) and key.lstrip().startswith("{"):
@@ -92,8 +92,9 @@ def _google(extra: dict[str, Any]) -> dict[str, Any]:
 
 
 def _amazon(name: str) -> dict[str, str]:
-    """Return what delta-rs needs, from a connection of type aws."""
+    """Return delta-rs's options, from a connection of type aws."""
     try:
+        # Inside the function: DAG files must stay light, and this provider loads boto3.
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
         hook = S3Hook(aws_conn_id=name)

@@ -14,8 +14,8 @@ from lastaisle.kafka.control import read_control
 class ControlTrigger(KafkaSharedStreamTrigger):
     """Fire once for each message about abandoned checkouts, and pass over all other messages.
 
-    One consumer stays in its group. It commits a message after Airflow's database has the event: a triggerer
-    that dies loses no message.
+    One consumer stays in its group. It commits a message after Airflow's database has stored the event, so a
+    triggerer that dies loses no message.
     """
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -23,7 +23,7 @@ class ControlTrigger(KafkaSharedStreamTrigger):
         return f"{type(self).__module__}.{type(self).__qualname__}", super().serialize()[1]
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
-        """Turn messages, which anybody may have written, into events."""
+        """Turn messages into events; any program may have written a message."""
         async for value in shared_stream:
             message = read_control(value)
             if message is not None:

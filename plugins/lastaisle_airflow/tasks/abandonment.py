@@ -31,8 +31,8 @@ def detect_abandoned() -> dict[str, Any]:
         The burst of abandoned checkouts: counts, whole hours and random ids.
 
     Raises:
-        AirflowSkipException: no checkout was abandoned, or the last one so long ago that a backfill must have
-            brought it.
+        AirflowSkipException: no checkout was abandoned, or the last abandonment is so old that a backfill
+            must have brought it.
     """
     from lastaisle.monitor.abandonment import detect
 

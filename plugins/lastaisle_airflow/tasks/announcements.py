@@ -19,20 +19,23 @@ from lastaisle_airflow.runtime.stores import open_lake
 def summarize(reports: Any) -> dict[str, Any]:
     """Add up the reports of a run's chains.
 
-    Where only one chain was taken in, Airflow passes its report itself instead of a list with one report.
+    With a single chain, Airflow passes its report itself instead of a list with one report.
     """
     listed: Iterable[Any] = [reports] if isinstance(reports, Mapping) else reports or []
-    taken = [report for report in listed if report]
+    ingested = [report for report in listed if report]
     return {
-        "chains": len(taken),
-        "batches": [batch for report in taken for batch in report["batches"]],
-        "rows": sum(report["rows"] for report in taken),
-        "hours": sorted({hour for report in taken for hour in report["hours"]}),
+        "chains": len(ingested),
+        "batches": [batch for report in ingested for batch in report["batches"]],
+        "rows": sum(report["rows"] for report in ingested),
+        "hours": sorted({hour for report in ingested for hour in report["hours"]}),
     }
 
 
 def run_summary(summaries: Any) -> Mapping[str, Any]:
-    """Return the summary of a run, which every shard has returned; one shard's comes without a list."""
+    """Return the summary of a run from its shards, which all return the same summary.
+
+    With a single shard, Airflow passes its summary itself instead of a list with one summary.
+    """
     if isinstance(summaries, Mapping):
         return summaries
     return next((summary for summary in summaries or [] if summary), {"chains": 0})
@@ -41,7 +44,8 @@ def run_summary(summaries: Any) -> Mapping[str, Any]:
 def announcement(summaries: Any, dag_run: Any) -> dict[str, Any]:
     """Return the extra of the asset `events`, with the keys of the partitions that are complete now.
 
-    With files, this is the run's own partition; with Kafka, the partitions whose end the watermark passed.
+    With files, this is the run's own partition. With Kafka, these are the partitions whose end the watermark
+    has passed.
 
     Raises:
         AirflowSkipException: no partition is complete yet.
@@ -58,7 +62,7 @@ def announcement(summaries: Any, dag_run: Any) -> dict[str, Any]:
 
 
 def late_announcement(summaries: Any, dag_run: Any) -> dict[str, Any]:
-    """Return the partitions announced before that got rows in this run, and the hours of those rows.
+    """Return the partitions that were announced before and got rows in this run, and the hours of those rows.
 
     Raises:
         AirflowSkipException: no such partition got rows.

@@ -32,9 +32,9 @@ class TopicPlan:
     """The messages that one run takes from Kafka.
 
     Attributes:
-        chains: ranges of offsets as dictionaries, one chain for each partition of a topic.
+        chains: chains of ranges of offsets as dictionaries; one chain for each partition of a topic.
         left: number of messages that the run leaves to the next run.
-        gaps: gaps that the run met, in words.
+        gaps: descriptions of the gaps that the run met.
     """
 
     chains: list[list[dict[str, Any]]]
@@ -43,7 +43,7 @@ class TopicPlan:
 
 
 def plan_topic_ranges(settings: Settings) -> TopicPlan:
-    """Plan which messages of the source's topics this run takes in."""
+    """Plan the messages of the source's topics that this run takes in."""
     from lastaisle.ingest.kafka.drain import plan_topics
 
     source = parse_source(settings.sources.address)
@@ -72,11 +72,11 @@ def ingest_chain(chain: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     ingestion = _ingestion(settings)
     reports: list[BatchReport] = []
     try:
-        for link in chain:
-            if "url" in link:
-                reports += _ingest_file(link["url"], settings, ingestion)
+        for batch in chain:
+            if "url" in batch:
+                reports += _ingest_file(batch["url"], settings, ingestion)
             else:
-                reports += _ingest_range(link, settings, ingestion)
+                reports += _ingest_range(batch, settings, ingestion)
     except SchemaChangeError as changed:
         raise AirflowFailException(str(changed)) from changed
     for report in reports:
@@ -113,18 +113,18 @@ def _ingest_file(url: str, settings: Settings, ingestion: Ingestion) -> list[Bat
     return ingest_file(file, ingestion, source=f"{settings.sources.format} {settings.sources.address}")
 
 
-def _ingest_range(link: Mapping[str, Any], settings: Settings, ingestion: Ingestion) -> list[BatchReport]:
+def _ingest_range(batch: Mapping[str, Any], settings: Settings, ingestion: Ingestion) -> list[BatchReport]:
     from lastaisle.ingest.kafka.drain import Drain, ingest_range
     from lastaisle.ingest.kafka.payloads import Decoder
     from lastaisle.ingest.kafka.ranges import OffsetRange
 
     connection = kafka_connection(parse_source(settings.sources.address).name)
     drain = Drain(connection, ingestion, Decoder(ingestion.contract.version))
-    return ingest_range(OffsetRange(**link), drain)
+    return ingest_range(OffsetRange(**batch), drain)
 
 
 def chain_name(chain: Sequence[Mapping[str, Any]]) -> str:
-    """Return the name that Airflow's page shows for the task of a chain."""
+    """Return the name of a chain's task on Airflow's page."""
     first = chain[0]
     if "url" in first:
         return str(first["url"]).rsplit("/", 1)[-1]

@@ -59,7 +59,7 @@ def announce_drift(report: dict[str, Any], *, outlet_events: Any = None) -> None
 
 @task
 def decide_on_training(report: dict[str, Any]) -> str:
-    """Return in words why a full training starts; skip if drift may not start a training now."""
+    """Return the reason for a full training in words; skip if drift may not start a training now."""
     return require_training(report)
 
 
@@ -75,7 +75,7 @@ def require_alarm(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def require_training(report: Mapping[str, Any], now: datetime | None = None) -> str:
-    """Return why a full training starts.
+    """Return the reason for a full training in words.
 
     Raises:
         AirflowSkipException: drift started another training shortly before, or the day is long past.

@@ -28,7 +28,7 @@ def files_of(key: str, settings: Settings, *, look_back: bool = False) -> list[s
 
     Args:
         key: the partition's key.
-        settings: settings with the place of the logs and the time to look back.
+        settings: settings with the place of the logs and the hours to look back.
         look_back: whether to list files of earlier partitions.
 
     Raises:
@@ -37,14 +37,14 @@ def files_of(key: str, settings: Settings, *, look_back: bool = False) -> list[s
     late = _late(key, settings) if look_back else []
     try:
         return [*late, *_settled(source_of(key, settings), settings.sources.settle_seconds)]
-    except SourceError as nothing:
+    except SourceError as no_files:
         if late:
             return late
-        raise AirflowSkipException(str(nothing)) from nothing
+        raise AirflowSkipException(str(no_files)) from no_files
 
 
 def _settled(source: str, settle_seconds: float) -> list[str]:
-    """Return the files at a place, as soon as none of them was changed within `settle_seconds`."""
+    """Return the files at a place, after none of them has changed for `settle_seconds`."""
     from lastaisle.ingest.files import list_files
 
     plain, options = source_options(source)
@@ -69,14 +69,14 @@ def _late(key: str, settings: Settings) -> list[str]:
     if not sources:
         return []
     try:
-        found = new_files(
+        late_files = new_files(
             [plain for plain, _ in sources],
             open_lake(settings),
             format_name=settings.sources.format,
             options=sources[0][1],
             settle=timedelta(seconds=settings.sources.settle_seconds),
         )
-    except SourceError as nothing:
-        log.info("Nothing was uploaded late: %s", nothing)
+    except SourceError as no_files:
+        log.info("No file was uploaded late: %s", no_files)
         return []
-    return [file.url for file in found]
+    return [file.url for file in late_files]

@@ -24,7 +24,7 @@ from lastaisle_airflow.tasks.files import files_of
 
 log = logging.getLogger(__name__)
 ABANDONED_BATCH_AGE = timedelta(hours=1)
-"""A batch that has waited so long to be anonymized belongs to a run that died."""
+"""A batch that has waited longer to be anonymized belongs to a run that died."""
 
 
 @task
@@ -34,7 +34,7 @@ def plan_batches(*, dag_run: Any = None, ti: Any = None) -> list[list[dict[str, 
     For Kafka, the XCom `left` holds how many messages this run leaves, and `gaps` the gaps that it met.
 
     Raises:
-        AirflowSkipException: there is nothing to take in yet, and nothing is wrong.
+        AirflowSkipException: there are no files or messages to take in yet.
     """
     settings = Settings.from_env()
     if not is_kafka(settings.sources.address):
@@ -57,9 +57,9 @@ def ingest_batches(chain: list[dict[str, Any]]) -> dict[str, Any]:
 
 @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, outlets=[ARRIVALS])
 def anonymize_shard(shard: int, reports: Any) -> dict[str, Any]:
-    """Turn one shard of raw events into events; return the summary of the run, the same from every shard.
+    """Turn one shard of raw events into events; return the summary of the run, equal for all shards.
 
-    The raw events are those of this run, and those of batches that a dead run left behind.
+    The raw events are those of this run, and of the batches that a dead run left.
     """
     from lastaisle.privacy.anonymize import anonymize_shard as anonymize
     from lastaisle.privacy.keys import PseudonymKeys
@@ -68,8 +68,9 @@ def anonymize_shard(shard: int, reports: Any) -> dict[str, Any]:
     keys = PseudonymKeys.load_or_create(settings.privacy.key_file, lake_url=settings.lake.url)
     summary = summarize(reports)
     before = datetime.now(UTC) - ABANDONED_BATCH_AGE
-    done = anonymize(shard, open_lake(settings), keys, batch_ids=summary["batches"], and_before=before)
-    log.info("Anonymized shard %d of batches %s", shard, ", ".join(done) or "none: all were done before")
+    anonymized = anonymize(shard, open_lake(settings), keys, batch_ids=summary["batches"], and_before=before)
+    batches = ", ".join(anonymized) or "none: all were anonymized before"
+    log.info("Anonymized shard %d of batches %s", shard, batches)
     return summary
 
 
@@ -92,10 +93,10 @@ def announce_late(summary: Any, *, dag_run: Any = None, outlet_events: Any = Non
 @task(outlets=[BACKLOG])
 def go_on(*, ti: Any = None) -> None:
     """Start the next run at once if this run left messages in Kafka; skip if it left none."""
-    left = ti.xcom_pull(task_ids="plan_batches", key="left")
-    if not left:
+    n_left = ti.xcom_pull(task_ids="plan_batches", key="left")
+    if not n_left:
         raise AirflowSkipException("this run left no messages")
-    log.info("%d messages are left for the next run, which follows at once", left)
+    log.info("%d messages are left for the next run, which follows at once", n_left)
 
 
 @task(trigger_rule=TriggerRule.NONE_SKIPPED, retries=0)
@@ -105,7 +106,7 @@ def check_sources(chains: Any, summary: Any, *, ti: Any = None) -> None:
 
 
 def check_all_taken_in(chains: Sequence[Any] | None, summaries: Any, gaps: Sequence[str]) -> None:
-    """Fail if something was not taken in, or was lost before a run could read it.
+    """Fail if a source was not taken in, or if messages were lost before a run could read them.
 
     Raises:
         SourceError: some chains failed, or nothing could be planned, or Kafka deleted messages before they
@@ -113,10 +114,10 @@ def check_all_taken_in(chains: Sequence[Any] | None, summaries: Any, gaps: Seque
     """
     if chains is None:
         raise SourceError("nothing could be planned; the log of plan_batches says why")
-    taken = run_summary(summaries)["chains"]
-    if taken < len(chains):
+    n_taken_in = run_summary(summaries)["chains"]
+    if n_taken_in < len(chains):
         raise SourceError(
-            f"{len(chains) - taken} of {len(chains)} sources were not taken in; the failed tasks "
+            f"{len(chains) - n_taken_in} of {len(chains)} sources were not taken in; the failed tasks "
             "ingest_batches of this run say why. Mend them, then clear those tasks with all downstream."
         )
     if gaps:

@@ -34,14 +34,14 @@ def list_tables() -> list[str]:
 
 @task(map_index_template="{{ table_name }}")
 def maintain_table(table: str) -> dict[str, Any]:
-    """Maintain one table as the settings say, or only log what would change; return the report."""
+    """Maintain one table by the settings, or only log the changes; return the report."""
     context = get_current_context()
     context["table_name"] = table  # type: ignore[typeddict-unknown-key]
     return maintain(table, dry_run=context["params"]["dry_run"])
 
 
 def maintain(table: str, *, dry_run: bool) -> dict[str, Any]:
-    """Maintain one table as the settings say; return what changed."""
+    """Maintain one table by the settings; return the report of the changes."""
     from lastaisle.lake.maintenance import MaintenancePolicy
     from lastaisle.lake.maintenance import maintain as maintain_in_lake
 

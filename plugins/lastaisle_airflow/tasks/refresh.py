@@ -34,8 +34,8 @@ def plan_refresh() -> dict[str, Any]:
     lake = open_lake(settings)
     try:
         training_plan = plan(lake, settings, current_champion(lake, Registry(settings)))
-    except (NothingToRefreshError, NotEnoughDataError) as nothing:
-        raise AirflowSkipException(str(nothing)) from nothing
+    except (NothingToRefreshError, NotEnoughDataError) as no_refresh:
+        raise AirflowSkipException(str(no_refresh)) from no_refresh
     log.info("Planned %s: %s", training_plan.run_key, training_plan)
     return dict(json.loads(training_plan.to_json()))
 

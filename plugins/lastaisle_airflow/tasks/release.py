@@ -32,7 +32,7 @@ def release_candidate(trained: str, *, dag_run: Any = None) -> dict[str, Any]:
 
     settings = Settings.from_env()
     lake, registry = open_lake(settings), Registry(settings)
-    # Reads the stored report, unless the champion moved since: then it compares with the new champion.
+    # This reads the stored report. If the champion has moved since, it compares with the new champion.
     evaluate_candidate(trained, lake, registry)
     decision = release(trained, lake, registry, actor=actor_of(dag_run), rules=GateRules.of(settings))
     version = registry.version_for_run(trained)
@@ -56,7 +56,7 @@ def announce_champion(move: dict[str, Any], *, outlet_events: Any = None) -> Non
 
 @task
 def fall_back(planned: dict[str, Any], move: dict[str, Any]) -> dict[str, str]:
-    """Return why a full training starts, and up to which moment it learns.
+    """Return the reason for a full training, and the moment up to which the training learns.
 
     Raises:
         AirflowSkipException: the candidate was promoted, or its refusal is not the second in a row.

@@ -17,10 +17,10 @@ from lastaisle_airflow.tasks.release import actor_of
 log = logging.getLogger(__name__)
 
 
-# In no pool of ours: an emergency waits for no training.
+# In Airflow's default pool: an emergency does not wait for a training.
 @task(execution_timeout=timedelta(minutes=10))
 def move_champion(*, params: Any = None, dag_run: Any = None) -> dict[str, Any]:
-    """Move the champion back, or only log what would move; a retry of the same run moves it once."""
+    """Move the champion back, or only log the move; a retry of the same run does not move it again."""
     from lastaisle.registry.registry import Registry
     from lastaisle.release.rollback import rollback
 

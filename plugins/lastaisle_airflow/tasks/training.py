@@ -32,13 +32,13 @@ TRAINING_PRIORITY = 10
 
 @task(task_id="plan_window")
 def plan_partition_window(*, dag_run: Any = None) -> dict[str, Any]:
-    """Decide what the incremental training of the run's partition learns from."""
+    """Plan the data of the incremental training of the run's partition."""
     return plan_partition(partition_of(dag_run))
 
 
 @task(task_id="plan_window")
 def plan_full_window(*, params: Any = None) -> dict[str, Any]:
-    """Decide what a full training learns from, by the run's parameters and the settings."""
+    """Plan the data of a full training, by the run's parameters and the settings."""
     return plan("full", **given_params(params))
 
 
@@ -46,8 +46,8 @@ def plan_full_window(*, params: Any = None) -> dict[str, Any]:
 def train_and_evaluate(planned: dict[str, Any], *, ti: Any = None) -> str:
     """Train, evaluate beside champion and baselines, and return the id of the MLflow run with the report.
 
-    A retry after the training finds the finished run by its key, and only evaluates. Too few sessions fail
-    the task without a retry, since a retry would find as few.
+    A retry after the training finds the finished run by its key, and only evaluates. With too
+    few sessions the task fails without a retry, since a retry would find no more sessions.
     """
     from lastaisle.evaluation.evaluate import evaluate_candidate
     from lastaisle.registry.plan import TrainingPlan
@@ -62,7 +62,7 @@ def train_and_evaluate(planned: dict[str, Any], *, ti: Any = None) -> str:
     try:
         run_id = train_candidate(training_plan, lake, registry)
     except NotEnoughDataError as too_few:
-        finish_refresh(lake, training_plan)  # a later run could learn nothing from these abandonments either
+        finish_refresh(lake, training_plan)  # a later run could not learn from these abandonments either
         raise AirflowFailException(str(too_few)) from too_few
     log.info("Trained MLflow run %s in %.1f s; evaluating it", run_id, perf_counter() - began)
     note_trained_run(ti, run_id)
@@ -82,7 +82,7 @@ def given_params(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plan_partition(key: str) -> dict[str, Any]:
-    """Decide what the training of a partition, or of a day of hourly partitions, learns from; see `plan`.
+    """Plan the data of the training of a partition, or of a day of hourly partitions; see `plan`.
 
     Raises:
         AirflowSkipException: there are no events yet, or the day's last hour has not come yet.
@@ -109,7 +109,7 @@ def plan(
     hyperparameters: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Decide what a training learns from.
+    """Plan the data that a training learns from.
 
     Args:
         kind: incremental or full.
@@ -117,12 +117,12 @@ def plan(
         window_hours: length of the window; by default as in the settings.
         half_life_hours: half-life of a session's weight; by default as in the settings.
         architecture: the model that learns; by default as in `plan_window`.
-        hyperparameters: values by the names of TrainingOptions; the others are as in the settings.
+        hyperparameters: values by the names of TrainingOptions; the settings give the others.
         **options: hyperparameters that have a DAG parameter of their own; they override all others.
 
     Raises:
         AirflowFailException: the model or a hyperparameter does not exist; a retry would not help.
-        AirflowSkipException: the champion has learned from data as late already, and nothing of that data has
+        AirflowSkipException: the champion has already learned up to `data_end` or later, and its data has not
             changed since; or there are no events yet.
     """
     from lastaisle.registry.registry import Registry
@@ -160,7 +160,7 @@ def plan(
 def _with_lengths(
     settings: Settings, kind: str, window_hours: float | None, half_life_hours: float | None
 ) -> Settings:
-    """Return the settings with the window's length and half-life of one run, where they are given."""
+    """Return the settings, with the run's own length and half-life of the window if it has them."""
     prefix = "full_" if kind == "full" else ""
     lengths = {f"{prefix}window_hours": window_hours, f"{prefix}half_life_hours": half_life_hours}
     given: dict[str, Any] = {name: value for name, value in lengths.items() if value}

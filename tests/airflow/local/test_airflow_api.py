@@ -14,7 +14,7 @@ RUN = {"dag_run_id": "manual__1", "partition_key": None, "start_date": None, "en
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers as Airflow does: a token for a right password, and a DAG run that ends at the second call."""
+    """Answer like Airflow: a token for the right password, and a DAG run that ends at the second call."""
 
     protocol_version = "HTTP/1.1"
     calls = 0
@@ -67,14 +67,14 @@ def test_a_refused_call_names_the_call_the_status_and_the_answer(base):
     assert len(str(refused.value)) < 600, "a long answer is cut"
 
 
-def test_a_run_is_awaited_until_it_is_over(base):
+def test_wait_returns_when_the_run_is_over(base):
     checks = []
     run = Run("retrain_full", "manual__1", None, "queued", None, None)
     over = AirflowApi(base, "admin", "right").wait(run, lambda: checks.append(1))
     assert (over.state, len(checks)) == ("success", 2)
 
 
-def test_a_server_that_is_not_there_is_an_error_of_the_system():
+def test_a_missing_server_raises_an_os_error():
     with pytest.raises(ConnectionError, match="POST /auth/token"):
         AirflowApi("http://127.0.0.1:9", "admin", "right")
 

@@ -34,7 +34,7 @@ def test_lines_go_to_their_day_unchanged(tmp_path, packed):
     assert second == [LINES[0], LINES[4]]
 
 
-def test_lines_before_the_first_time_go_with_it(tmp_path):
+def test_lines_before_the_first_time_go_to_its_day(tmp_path):
     source = tmp_path / "clicks.tsv"
     source.write_text("garbage\n" + LINES[1] + "\n")
     split_by_day(str(source), "yoochoose", tmp_path / "landing")

@@ -52,17 +52,17 @@ def test_a_taken_port_is_named_with_its_setting_and_holder(settings):
 
 def test_everything_listens_on_this_machine_only(settings):
     watching = settings.replace(control_topic="kafka://shop/control")
-    found = {service.name: service for service in services.services_of(watching)}
-    for service in found.values():
+    by_name = {service.name: service for service in services.services_of(watching)}
+    for service in by_name.values():
         command = " ".join(service.command)
         if service.url:
             assert "--host 127.0.0.1" in command
         assert "0.0.0.0" not in command
     for name in ("airflow-scheduler", "airflow-triggerer"):
-        assert "--skip-serve-logs" in found[name].command
-    assert found.keys() - {service.name for service in services.services_of(settings)} == {
+        assert "--skip-serve-logs" in by_name[name].command
+    assert by_name.keys() - {service.name for service in services.services_of(settings)} == {
         "airflow-triggerer"
-    }, "its memory only where a topic is watched"
+    }, "the triggerer needs memory, and runs only if a topic is watched"
 
 
 @pytest.mark.parametrize(
@@ -99,16 +99,16 @@ def test_no_folder_is_made_for_artifacts_in_a_store(settings, artifacts, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home"]
 
 
-def test_children_get_these_settings_and_byte_code(settings, monkeypatch):
+def test_children_get_the_settings_and_write_byte_code(settings, monkeypatch):
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setenv("AIRFLOW__CORE__PARALLELISM", "2")
-    given = environment(settings)
-    assert "PYTHONDONTWRITEBYTECODE" not in given
-    assert given["AIRFLOW__CORE__PARALLELISM"] == "2", "a value that the user set stays"
-    assert Settings.from_env(given) == settings
+    variables = environment(settings)
+    assert "PYTHONDONTWRITEBYTECODE" not in variables
+    assert variables["AIRFLOW__CORE__PARALLELISM"] == "2", "a value that the user set stays"
+    assert Settings.from_env(variables) == settings
 
 
-def test_stop_ends_children_of_children_that_ignore_it(started):
+def test_stop_ends_grandchildren_that_ignore_it(started):
     pids = [
         started._children["parent"].pid,
         *(c.pid for c in started._children["parent"].children(recursive=True)),
@@ -130,15 +130,15 @@ def test_a_service_that_died_is_named_with_its_last_lines(settings):
 
 def test_leftovers_of_a_killed_start_are_ended_but_not_a_stranger_with_their_pid(settings):
     settings.home.mkdir(parents=True)
-    ours, stranger = (
+    leftover, stranger = (
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) for _ in range(2)
     )
     try:
-        created = psutil.Process(ours.pid).create_time()
+        created = psutil.Process(leftover.pid).create_time()
         ledger = settings.home / "services.json"
-        ledger.write_text(json.dumps([[ours.pid, created], [stranger.pid, created - 1000.0]]))
+        ledger.write_text(json.dumps([[leftover.pid, created], [stranger.pid, created - 1000.0]]))
         Services(settings)._stop_leftovers()
-        assert ours.poll() is not None
+        assert leftover.poll() is not None
         assert stranger.poll() is None
         assert not ledger.exists()
     finally:

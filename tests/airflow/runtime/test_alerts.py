@@ -7,15 +7,15 @@ from lastaisle_airflow.runtime import defaults, links
 from tests.airflow.runs import DagRun, TaskInstance
 
 
-def test_a_failure_says_which_run_and_where_to_look(monkeypatch, caplog):
+def test_a_failure_report_names_the_run_and_its_log(monkeypatch, caplog):
     monkeypatch.setattr(defaults, "trained_run", lambda task_instance: "abc123")
     monkeypatch.setenv("LASTAISLE_MLFLOW_UI", "http://mlflow:5000/")
     context = {"ti": TaskInstance(), "dag_run": DagRun(), "exception": ValueError("broken")}
     with caplog.at_level(logging.ERROR, "lastaisle.alerts"):
         defaults.report_failure(context)
     (record,) = caplog.records
-    said = json.loads(record.getMessage().split("failed: ", 1)[1])
-    assert said == {
+    report = json.loads(record.getMessage().split("failed: ", 1)[1])
+    assert report == {
         "dag": "ingest_sessions",
         "run": "backfill__2025-10-09__x",
         "partition": "2025-10-09",

@@ -1,4 +1,4 @@
-"""The deadline of a refresh: from when it counts, where its callback runs, and its alert."""
+"""The deadline of a refresh: its start, the place of its callback, and its alert."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -13,13 +13,13 @@ NOON = datetime(2025, 10, 9, 12, tzinfo=UTC)
 
 def test_the_deadline_counts_from_the_first_noticed_abandonment():
     early, late = (NOON - timedelta(minutes=minutes) for minutes in (9, 4))
-    said = [{"noticed_at": late.isoformat()}, {"noticed_at": early.isoformat()}, None, "x", {}]
-    assert first_noticed(said, NOON) == early
+    messages = [{"noticed_at": late.isoformat()}, {"noticed_at": early.isoformat()}, None, "x", {}]
+    assert first_noticed(messages, NOON) == early
 
 
-@pytest.mark.parametrize("wrong", ["soon", 5, None, "9999-12-31T23:59:59", "0001-01-01T00:00:00+14:00"])
-def test_an_impossible_moment_counts_from_the_run(wrong):
-    assert first_noticed([{"noticed_at": wrong}], NOON) == NOON
+@pytest.mark.parametrize("noticed_at", ["soon", 5, None, "9999-12-31T23:59:59", "0001-01-01T00:00:00+14:00"])
+def test_an_impossible_moment_counts_from_the_run(noticed_at):
+    assert first_noticed([{"noticed_at": noticed_at}], NOON) == NOON
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_an_impossible_moment_counts_from_the_run(wrong):
         ("KubernetesExecutor", "AsyncCallback"),
     ],
 )
-def test_the_callback_runs_where_the_executor_can_run_it(monkeypatch, executor, kind):
+def test_the_triggerer_runs_the_callback_if_the_executor_cannot(monkeypatch, executor, kind):
     monkeypatch.setattr("lastaisle_airflow.runtime.deadlines.conf.get", lambda *_: executor)
     alert = refresh_deadline(Settings.of(refresh_deadline_minutes=7))
     assert type(alert.callback).__name__ == kind

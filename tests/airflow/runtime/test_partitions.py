@@ -1,4 +1,4 @@
-"""Partitions: their keys, intervals, sources, and when they are complete."""
+"""Partitions: their keys, intervals and sources, and the moments when they are complete."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -37,7 +37,7 @@ def test_the_cadence_is_a_setting(tmp_path):
         partitions.cadence(Settings.of(home=tmp_path, partition="week"))
 
 
-def test_a_run_without_a_partition_says_how_to_trigger_it():
+def test_the_error_of_a_run_without_a_partition_says_how_to_trigger_one():
     with pytest.raises(partitions.PartitionError, match="trigger it with one"):
         partitions.partition_of(DagRun(partition_key=None))
 
@@ -62,4 +62,4 @@ def test_a_day_of_hourly_partitions_is_over_with_its_last_hour():
     assert "2025-10-09 is not over yet" in partitions.unfinished("2025-10-09", newest, hours)
     assert partitions.unfinished("2025-10-09", newest + timedelta(minutes=1), hours) is None
     assert partitions.unfinished("2025-10-09T14", newest, hours) is None
-    assert partitions.unfinished("2025-10-09", newest, days) is None, "a shop may sleep at night"
+    assert partitions.unfinished("2025-10-09", newest, days) is None, "a shop may have no events at night"

@@ -1,4 +1,4 @@
-"""When DAGs run, as the settings say."""
+"""The schedules of the DAGs, by the settings."""
 
 import pytest
 from airflow.sdk import PartitionedAssetTimetable, StartOfDayMapper

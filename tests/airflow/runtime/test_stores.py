@@ -24,8 +24,8 @@ EVENT = {
 def test_logs_and_lake_are_reached_through_an_airflow_connection(s3, tmp_path, monkeypatch):
     pytest.importorskip("airflow.providers.amazon")
     s3.pipe("shop/logs/2025-10-09/a.jsonl", json.dumps(EVENT).encode())
-    given = {name: value for name in SECRETS if (value := monkeypatch.delenv(name) or "known")}
-    assert set(given) == set(SECRETS)  # nothing but the connection knows the way
+    variables = {name: value for name in SECRETS if (value := monkeypatch.delenv(name) or "known")}
+    assert set(variables) == set(SECRETS)  # only the connection has the credentials
     extra = {"endpoint_url": s3.endpoint, "region_name": "us-east-1"}
     conn = {"conn_type": "aws", "login": "nobody", "password": "secret", "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_SHOP_STORE", json.dumps(conn))
@@ -48,7 +48,7 @@ def test_an_address_without_a_connection_is_left_to_the_environment(tmp_path):
     assert "eu-west-1" not in repr(settings)
 
 
-def test_what_the_settings_say_of_the_lake_goes_before_the_connection(tmp_path, monkeypatch):
+def test_the_lake_options_of_the_settings_override_the_connection(tmp_path, monkeypatch):
     pytest.importorskip("airflow.providers.amazon")
     conn = {"conn_type": "aws", "login": "a", "password": "b", "extra": {"region_name": "us-east-1"}}
     monkeypatch.setenv("AIRFLOW_CONN_STORE", json.dumps(conn))
@@ -82,6 +82,6 @@ def test_a_google_connection_gives_its_key(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
-def test_a_connection_that_is_not_there_is_named(scheme):
+def test_the_error_names_a_missing_connection(scheme):
     with pytest.raises(SourceError, match="nowhere"):
         source_options(f"{scheme}://nowhere@shop/logs")

@@ -20,9 +20,9 @@ def burst(end):
 def test_only_a_control_topic_is_watched():
     assert abandoned_checkouts(Settings.of()).watchers == []
     (watcher,) = abandoned_checkouts(Settings.of(control_topic="kafka://shop/control")).watchers
-    path, given = watcher.trigger.serialize()
+    path, arguments = watcher.trigger.serialize()
     assert path == "lastaisle_airflow.runtime.triggers.ControlTrigger"
-    assert (given["topics"], given["kafka_config_id"]) == (["control"], "shop")
+    assert (arguments["topics"], arguments["kafka_config_id"]) == (["control"], "shop")
 
 
 def test_the_watcher_passes_over_other_messages():
@@ -44,5 +44,5 @@ def test_the_triggerer_loads_nothing_heavy():
     program = (
         f"import sys, lastaisle_airflow.runtime.triggers; print([m for m in {heavy} if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[-1] == "[]"

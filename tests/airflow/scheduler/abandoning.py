@@ -1,4 +1,4 @@
-"""Shops whose checkouts are abandoned: sessions, a first champion, and what became of the runs."""
+"""A shop with abandoned checkouts: its sessions, its first champion, and the outcome of its runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REFRESH = "refresh_on_abandonment"
 
 
 def session(name: str, begin: datetime, *ending: str) -> list[bytes]:
-    """Return the events of a session in which each item is followed by one that follows from it."""
+    """Return the events of a session in which each item determines the next item."""
     item = sum(name.encode()) % ITEMS
     rows = []
     for step, kind in enumerate(["item_viewed"] * 5 + list(ending)):
@@ -44,7 +44,7 @@ def left_session(name: str, number: int) -> list[bytes]:
 
 
 def first_champion(settings: Settings) -> None:
-    """Take in two days of history, and release what a training learned from them, by the pipeline's steps."""
+    """Ingest two days, train on them, and release the result, with the pipeline's functions."""
     from lastaisle.evaluation.evaluate import evaluate_candidate
     from lastaisle.ingest.run import ingest
     from lastaisle.privacy.keys import PseudonymKeys
@@ -66,23 +66,23 @@ def first_champion(settings: Settings) -> None:
 
 
 def over(airflow: Airflow, dag_id: str, count: int) -> list[Run]:
-    """Wait until at least so many runs of a DAG are there and all are over; return them."""
+    """Wait until a DAG has at least `count` runs and all are over; return the runs."""
 
-    def look() -> list[Run] | None:
+    def finished_runs() -> list[Run] | None:
         runs = airflow.api.runs(dag_id)
         return runs if len(runs) >= count and all(run.finished for run in runs) else None
 
-    runs: list[Run] = airflow.wait_for(f"{count} runs of {dag_id}", look, timeout=300)
+    runs: list[Run] = airflow.wait_for(f"{count} runs of {dag_id}", finished_runs, timeout=300)
     return runs
 
 
 def trained(airflow: Airflow, runs: Sequence[Run]) -> list[Run]:
-    """Return those of the runs that trained."""
+    """Return the runs that trained a model."""
     return [run for run in runs if airflow.states(run).get("train_and_evaluate") == ["success"]]
 
 
 def misses(airflow: Airflow) -> list[str]:
-    """Return what was told of missed deadlines."""
+    """Return the reports of missed deadlines."""
     folder = airflow.home / "airflow" / "logs" / "executor_callbacks"
     texts = [log.read_text(errors="replace") for log in folder.rglob("*") if log.is_file()]
     return [line for text in texts for line in text.splitlines() if "missed its deadline" in line]

@@ -1,4 +1,4 @@
-"""The Airflow that the test files of this folder share, each in turn."""
+"""The Airflows that the test files of this folder share, one file after another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.services.kafka import make_topic
 
 @pytest.fixture(scope="session")
 def hourly_airflow(tmp_path_factory) -> Iterator[Airflow]:
-    """An Airflow that ingests hours of files and learns days by counting; a refresh has three seconds."""
+    """An Airflow that ingests hours of files, learns days by counting, and gives a refresh three seconds."""
     home = tmp_path_factory.mktemp("hourly")
     given = {
         "LASTAISLE_PARTITION": "hour",
@@ -32,10 +32,10 @@ def hourly_airflow(tmp_path_factory) -> Iterator[Airflow]:
 
 @pytest.fixture(scope="session")
 def kafka_airflow(broker, tmp_path_factory) -> Iterator[Airflow]:
-    """An Airflow that drains a topic into hours, two shards each, and watches a control topic."""
+    """An Airflow that drains a topic into hours, with two shards, and watches a control topic."""
     for topic in (CLICKS, CONTROL):
         make_topic(broker, name=topic)
-    just_over = datetime.now(UTC) - timedelta(minutes=3)  # begins one run by the clock, and no other today
+    just_over = datetime.now(UTC) - timedelta(minutes=3)  # the clock starts one run, and no other run today
     watched = {"group.id": "lastaisle", "enable.auto.commit": False, "auto.offset.reset": "earliest"}
     given = {
         "LASTAISLE_ARCHITECTURE": "cooccurrence",

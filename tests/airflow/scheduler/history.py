@@ -1,4 +1,4 @@
-"""Days of logs that are hard to take in at once, and the tables without what may differ from run to run."""
+"""Days of logs that are hard to ingest at the same time, and a comparison of the resulting tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lastaisle.lake import Lake
 
 FIRST = datetime(2025, 10, 1, tzinfo=UTC)
 SHOPPERS = 24
-#: What depends on which of two equal rows came first, on the clock, or on a batch's number.
+#: Columns that depend on the order of two equal rows, on the clock, or on a batch's number.
 INCIDENTAL = {
     "raw_events": {"batch_id", "source_file", "source_row", "ingested_at"},
     "quarantine": {"source_file", "batch_id", "ingested_at", "event_date"},
@@ -27,10 +27,10 @@ def days_of(count: int) -> list[str]:
 
 
 def write_history(landing: Path, days: int) -> None:
-    """Write one file a day, of about 200 lines.
+    """Write one file of about 200 lines for each day.
 
-    Half of the shoppers send no session, and visit across midnight. A few rows come a day late, some of them
-    in the middle of such a visit. Ten rows are in the next day's file once more. One row a day is broken.
+    Half of the shoppers send no session id, and their visits cross midnight. A few rows come a day late, some
+    of them in the middle of such a visit. The next day's file repeats ten rows. One row a day is broken.
     """
     for number, day in enumerate(days_of(days)):
         rows = [*_rows(number), *_late(number)]
@@ -44,31 +44,38 @@ def write_history(landing: Path, days: int) -> None:
 
 
 def rows_of(lake: Lake, table: str) -> list[tuple[Any, ...]]:
-    """Return a table's rows, sorted, as far as they are the same however they came."""
-    found = lake.scan(table)
+    """Return a table's rows, sorted, without the columns that differ between runs."""
+    rows = lake.scan(table).to_pylist()
     return sorted(
         tuple(sorted((name, repr(value)) for name, value in row.items() if name not in INCIDENTAL[table]))
-        for row in found.to_pylist()
+        for row in rows
     )
 
 
-def assert_same_tables(one: Lake, other: Lake) -> None:
-    """Compare what two lakes hold."""
+def assert_same_tables(actual_lake: Lake, expected_lake: Lake) -> None:
+    """Compare the tables of two lakes."""
     for table in INCIDENTAL:
-        ours, theirs = rows_of(one, table), rows_of(other, table)
-        assert len(ours) == len(theirs), f"{table}: {len(ours)} rows, {len(theirs)} expected"
-        odd = [(row, expected) for row, expected in zip(ours, theirs, strict=True) if row != expected]
-        assert not odd, f"{table}: {len(odd)} rows differ, the first is {odd[0][0]}, expected {odd[0][1]}"
-    ids = one.scan("events", ["event_id"])["event_id"]
+        actual, expected_rows = rows_of(actual_lake, table), rows_of(expected_lake, table)
+        assert len(actual) == len(expected_rows), (
+            f"{table}: {len(actual)} rows, {len(expected_rows)} expected"
+        )
+        differences = [
+            (row, expected) for row, expected in zip(actual, expected_rows, strict=True) if row != expected
+        ]
+        assert not differences, (
+            f"{table}: {len(differences)} rows differ, the first is {differences[0][0]}, "
+            f"expected {differences[0][1]}"
+        )
+    ids = actual_lake.scan("events", ["event_id"])["event_id"]
     assert pc.count_distinct(ids).as_py() == len(ids)
 
 
 def _rows(number: int) -> list[dict[str, Any]]:
-    """Return what occurred on a day and was logged in time."""
+    """Return the rows that occurred on a day and were logged in time."""
     midnight = FIRST + timedelta(days=number)
     rows = []
     for shopper in range(SHOPPERS):
-        # From 00:05 to 00:20 the visit that began the day before ends; from 23:35 on another one begins.
+        # The visit of the day before ends from 00:05 to 00:20; another visit begins at 23:35.
         minutes = [5, 20, *(600 + 7 * shopper + 10 * step for step in range(4)), 1415, 1430]
         for place, minute in enumerate(minutes):
             moment = midnight + timedelta(minutes=minute, seconds=shopper)
@@ -77,7 +84,7 @@ def _rows(number: int) -> list[dict[str, Any]]:
 
 
 def _late(number: int) -> list[dict[str, Any]]:
-    """Return what occurred on the day before: between two visits, which thereby become one."""
+    """Return late rows of the day before, which lie between two visits and join them into one visit."""
     if not number:
         return []
     midnight = FIRST + timedelta(days=number)

@@ -1,4 +1,4 @@
-"""Abandoned checkouts without a broker: a partition of files starts the refresh, and a missed one is told."""
+"""Abandoned checkouts without a broker: a partition of files starts a refresh; a late refresh is reported."""
 
 from datetime import datetime, timedelta
 
@@ -34,12 +34,12 @@ def test_a_partition_of_files_starts_the_refresh_once(airflow):
     (folder / "events.jsonl").write_bytes(b"\n".join(lines) + b"\n")
     for times in (1, 2):
         airflow.api.post("/dags/ingest_sessions/dagRuns", {"partition_key": hour, "logical_date": None})
-        looks = over(airflow, "detect_abandonment", times)
-    assert [airflow.states(run)["start_refresh"] for run in looks] == [["success"], ["skipped"]]
+        detections = over(airflow, "detect_abandonment", times)
+    assert [airflow.states(run)["start_refresh"] for run in detections] == [["success"], ["skipped"]]
     (run,) = over(airflow, REFRESH, 1)
     assert run.run_id.startswith("burst__")
     assert trained(airflow, [run]) == [run]
     due = datetime.fromisoformat(run.conf["noticed_at"]) + timedelta(seconds=3)
-    (told,) = airflow.wait_for("the call", lambda: misses(airflow))
-    assert f"{due:%Y-%m-%d %H:%M:%S}" in told, "counted from what its starter said"
+    (missed,) = airflow.wait_for("the call", lambda: misses(airflow))
+    assert f"{due:%Y-%m-%d %H:%M:%S}" in missed, "counted from the moment in the run's conf"
     assert pending_burst(airflow.lake, REFRESHED) is None

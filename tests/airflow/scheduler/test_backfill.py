@@ -1,4 +1,4 @@
-"""Many days at once give the tables of one day after the other, also if the scheduler is killed."""
+"""Days that run together give the same tables as days in order, also if the scheduler is killed."""
 
 from contextlib import suppress
 
@@ -16,7 +16,7 @@ from tests.services.airflow import Airflow, free_port, heavy_libraries_of, runni
 pytestmark = [pytest.mark.service, pytest.mark.timeout(1800)]
 
 DAYS = 6
-#: These are taken in afterwards, while the scheduler is killed.
+#: The days that are ingested later, when the scheduler is killed.
 MORE_DAYS = 4
 
 
@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
 
 
 class OneByOne:
-    """The tables as one process makes them, day by day."""
+    """The tables that one process makes, day by day."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -72,7 +72,7 @@ def airflow(folder, given):
 
 
 def backfill(airflow, days, *options):
-    """Run a backfill to its end; return the newest run of each day."""
+    """Run a backfill to its end, and return the newest run of each day."""
     period = ("--from-date", days[0], "--to-date", days[-1])
     airflow.complete_backfills()
     before = {(run.run_id, run.start) for run in airflow.api.runs("ingest_sessions")}
@@ -83,7 +83,7 @@ def backfill(airflow, days, *options):
 
 
 def all_over(airflow, days, before=frozenset()):
-    """Tell whether each day has a run that began since, and none goes on."""
+    """Return whether each day has a run that began after `before`, and no run goes on."""
     runs = [run for run in airflow.api.runs("ingest_sessions") if (run.run_id, run.start) not in before]
     return {run.partition for run in runs} >= set(days) and all(run.finished for run in runs)
 
@@ -93,13 +93,13 @@ def filled(airflow, expected):
     return backfill(airflow, days_of(DAYS))
 
 
-def test_every_day_is_green_and_days_ran_side_by_side(filled):
+def test_every_day_succeeds_and_days_ran_at_the_same_time(filled):
     assert {run.partition: run.state for run in filled} == dict.fromkeys(days_of(DAYS), "success")
-    together = [sum(one.start < other.start < one.end for other in filled) for one in filled]
+    together = [sum(run.start < later.start < run.end for later in filled) for run in filled]
     assert max(together) >= 3
 
 
-def test_the_tables_are_those_of_one_day_after_the_other(airflow, filled, expected):
+def test_the_tables_equal_the_tables_of_days_in_order(airflow, filled, expected):
     assert_same_tables(airflow.lake, expected)
     broken = airflow.lake.scan(QUARANTINE)
     assert broken.num_rows == DAYS
@@ -113,7 +113,7 @@ def test_every_row_is_accounted_for(airflow, filled):
     assert sum(batch["rows_duplicate"] for batch in batches) == 10 * (DAYS - 1)
 
 
-def test_days_taken_in_again_change_no_table(airflow, filled):
+def test_days_that_are_ingested_again_change_no_table(airflow, filled):
     tables = [RAW_EVENTS, QUARANTINE, BATCHES, EVENTS]
     before = airflow.lake.versions(tables)
     runs = backfill(airflow, days_of(2), "--reprocess-behavior", "completed")
@@ -127,16 +127,16 @@ def test_no_process_that_forks_tasks_holds_libraries_with_threads(airflow, fille
 
 @pytest.fixture
 def orphans():
-    """Processes that a dead scheduler left behind; whatever of them still runs is ended with the test."""
-    left: list[psutil.Process] = []
-    yield left
-    for process in left:
+    """Processes that a dead scheduler left; the end of the test ends them."""
+    processes: list[psutil.Process] = []
+    yield processes
+    for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()
 
 
 def kill_scheduler(airflow: Airflow, orphans: list[psutil.Process]) -> None:
-    """Kill the scheduler and leave its tasks to themselves; wait until Airflow's other parts gave up."""
+    """Kill the scheduler but not its tasks, and wait until Airflow's other parts end."""
     (scheduler,) = (
         process
         for process in psutil.Process(airflow.process.pid).children(recursive=True)
@@ -144,13 +144,13 @@ def kill_scheduler(airflow: Airflow, orphans: list[psutil.Process]) -> None:
     )
     orphans += scheduler.children(recursive=True)
     scheduler.kill()
-    assert airflow.process.wait(120) != 0, "nobody was told that the scheduler is gone"
+    assert airflow.process.wait(120) != 0, "no part reported that the scheduler is gone"
 
 
 def _is_scheduler(process: psutil.Process) -> bool:
     try:
         command = process.cmdline()
-    except psutil.Error:  # a task that has just ended
+    except psutil.Error:  # the task has just ended
         return False
     return "scheduler" in command and "-m" in command
 
@@ -165,7 +165,7 @@ def test_a_backfill_goes_on_where_the_killed_scheduler_left_it(
     airflow.command("backfill", "create", "--dag-id", "ingest_sessions", *period)
     airflow.wait_for("the first rows", lambda: airflow.lake.version(RAW_EVENTS) != before, 300)
     kill_scheduler(airflow, orphans)
-    assert airflow.lake.scan(EVENTS).num_rows - rows < 200 * MORE_DAYS, "it was over before"
+    assert airflow.lake.scan(EVENTS).num_rows - rows < 200 * MORE_DAYS, "the backfill ended before the kill"
 
     with running_airflow(folder / "airflow", **given) as again:
         again.wait_for("all days", lambda: all_over(again, days), 600)

@@ -26,20 +26,20 @@ def free_port():
 
 
 def run_demo(home):
-    ours = {
+    inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("LASTAISLE_", "AIRFLOW_"))
     }
     environment = {
-        **ours,
+        **inherited,
         "LASTAISLE_HOME": str(home),
         "LASTAISLE_AIRFLOW_PORT": str(free_port()),
         "LASTAISLE_MLFLOW_PORT": str(free_port()),
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")]),
     }
     command = [sys.executable, "-m", "lastaisle_airflow.local.demo", "--days", "2", "--no-serve"]
-    done = subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    return done.stdout
+    ended = subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, f"{ended.stdout[-3000:]}\n{ended.stderr[-3000:]}"
+    return ended.stdout
 
 
 def query(home, sql):

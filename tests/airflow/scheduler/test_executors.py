@@ -1,4 +1,4 @@
-"""The same DAG on other executors: Celery with two workers and a bucket, Kubernetes as far as its pods."""
+"""The same DAG on other executors: Celery with two workers and a bucket, and the pods of Kubernetes."""
 
 import subprocess
 import sys
@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(folder):
-    """A bucket with the history, to which the environment leads."""
+    """A bucket with the history; the environment names its address."""
     with running_s3() as store:
         store.put(str(folder / "landing"), "shop/landing", recursive=True)
         yield store
@@ -40,7 +40,7 @@ def store(folder):
 
 @pytest.fixture(scope="module")
 def expected(folder):
-    """The tables as one process makes them in a folder: those of LocalExecutor, as test_backfill.py shows."""
+    """The tables that one process makes in a folder; LocalExecutor makes the same (test_backfill.py)."""
     lake = Lake(folder / "lake")
     keys = PseudonymKeys.load_or_create(folder / "keys.json", environ={})
     for day in days_of(DAYS):
@@ -52,7 +52,7 @@ def expected(folder):
 
 @pytest.fixture(scope="module")
 def celery(folder, store):
-    """Airflow on CeleryExecutor with two workers, which share nothing but Redis, the bucket, and a key."""
+    """Airflow on CeleryExecutor with two workers, which share only Redis, the bucket and a key."""
     with ExitStack() as stack:
         redis = stack.enter_context(running_redis(folder / "redis"))
         given = {
@@ -98,17 +98,17 @@ class running_worker:  # noqa: N801
 @pytest.fixture(scope="module")
 def runs(celery):
     airflow, workers = celery
-    airflow.wait_for("both workers", lambda: all(" ready." in one.log.read_text() for one in workers))
+    airflow.wait_for("both workers", lambda: all(" ready." in worker.log.read_text() for worker in workers))
     days = days_of(DAYS)
     airflow.command(
         "backfill", "create", "--dag-id", "ingest_sessions", "--from-date", days[0], "--to-date", days[-1]
     )
 
-    def over():
-        found = [run for run in airflow.api.runs("ingest_sessions") if run.partition in days]
-        return found if len(found) == DAYS and all(run.finished for run in found) else None
+    def finished_runs():
+        finished = [run for run in airflow.api.runs("ingest_sessions") if run.partition in days]
+        return finished if len(finished) == DAYS and all(run.finished for run in finished) else None
 
-    return airflow.wait_for("all days", over, timeout=600)
+    return airflow.wait_for("all days", finished_runs, timeout=600)
 
 
 @pytest.mark.service
@@ -119,7 +119,7 @@ class TestCelery:
         assert {run.state for run in runs} == {"success"}
         assert_same_tables(airflow.lake, expected)
         for worker in workers:
-            assert "succeeded in" in worker.log.read_text(), f"{worker.log}: it had no task"
+            assert "succeeded in" in worker.log.read_text(), f"{worker.log}: the worker had no task"
 
     def test_nothing_is_left_on_the_workers_own_disk(self, celery, runs):
         airflow, _ = celery
@@ -134,7 +134,7 @@ class TestCelery:
 
 @pytest.fixture
 def pod():
-    """The pod of a task of ingest_sessions, made as KubernetesExecutor makes it."""
+    """The pod of a task of ingest_sessions, made in the same way as by KubernetesExecutor."""
     from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 
     return PodGenerator.construct_pod(
@@ -164,13 +164,15 @@ def test_a_pod_runs_our_image_with_settings_and_secrets_of_the_cluster(pod):
         "lastaisle"
     ]
     assert [source.secret_ref.name for source in container.env_from if source.secret_ref] == ["lastaisle"]
-    secret = ("KEY", "SECRET", "PASSWORD", "SQL_ALCHEMY")
-    assert not [one.name for one in container.env or [] if any(word in one.name for word in secret)]
+    secret_words = ("KEY", "SECRET", "PASSWORD", "SQL_ALCHEMY")
+    assert not [
+        entry.name for entry in container.env or [] if any(part in entry.name for part in secret_words)
+    ]
     assert pod.metadata.labels["dag_id"] == "ingest_sessions"
     assert pod.metadata.annotations["map_index"] == "3"
 
 
-def test_a_pod_may_nothing_and_holds_nothing_of_its_node(pod):
+def test_a_pod_has_no_rights_and_nothing_of_its_node(pod):
     assert all(volume.host_path is None for volume in pod.spec.volumes)
     assert not pod.spec.host_network and not pod.spec.host_pid
     assert pod.spec.automount_service_account_token is False
@@ -184,11 +186,11 @@ def test_a_pod_may_nothing_and_holds_nothing_of_its_node(pod):
     assert writable == {"/data", "/tmp"}
 
 
-def test_every_setting_of_the_config_map_is_one_that_exists():
+def test_every_setting_of_the_config_map_exists():
     import yaml
 
     (settings,) = yaml.safe_load_all((TEMPLATE.parent / "config_map.yaml").read_text())
-    ours = {name for name in settings["data"] if name.startswith("LASTAISLE_")}
-    assert ours <= set(known_variables())
+    variables = {name for name in settings["data"] if name.startswith("LASTAISLE_")}
+    assert variables <= set(known_variables())
     local = {name for name in ("LASTAISLE_LAKE", "LASTAISLE_SOURCE") if "://" not in settings["data"][name]}
     assert not local, "pods share no folder"

@@ -1,4 +1,4 @@
-"""Hours are ingested and days learned: an hour that comes again brings the training of its day again."""
+"""Hours are ingested and days are learned: an hour that comes again repeats the training of its day."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ ITEMS = 40
 
 
 def land(folder, hour, sessions, name="first"):
-    """Write sessions of an hour in which each item is followed by one that follows from it."""
+    """Write sessions of an hour, in which each item determines the next item."""
     begin = datetime.fromisoformat(f"{DAY}T{hour}:00:00").replace(tzinfo=UTC)
     lines = []
     for session in range(sessions):
@@ -48,17 +48,17 @@ def ingest(airflow, hour):
     body = {"partition_key": f"{DAY}T{hour}", "logical_date": None}
     run = airflow.api.post("/dags/ingest_sessions/dagRuns", body)
 
-    def over():
-        runs = {one.run_id: one for one in airflow.api.runs("ingest_sessions")}
-        found = runs.get(run["dag_run_id"])
-        return found if found and found.state in ("success", "failed") else None
+    def finished_run():
+        runs = {row.run_id: row for row in airflow.api.runs("ingest_sessions")}
+        started = runs.get(run["dag_run_id"])
+        return started if started and started.finished else None
 
-    ended = airflow.wait_for(f"the ingestion of {hour}", over)
+    ended = airflow.wait_for(f"the ingestion of {hour}", finished_run)
     assert ended.state == "success"
 
 
 def trainings(airflow, count):
-    """Wait until so many trainings are over, and return them."""
+    """Wait until `count` trainings are over, and return them."""
 
     def over():
         runs = airflow.api.runs("retrain_incremental")
@@ -85,7 +85,7 @@ def test_a_day_is_learned_with_its_last_hour_and_again_with_an_hour_that_comes_a
     ingest(airflow, "12")
     runs = trainings(airflow, 3)
     assert {run.partition for run in runs} == {DAY}
-    assert len(runs) == 3, "one more for the day, and none else"
+    assert len(runs) == 3, "one more run for the day, and no other"
     assert registry.aliases()["challenger"] == "2"
     first, again = (plan_of(registry.run_of(version), registry) for version in "12")
     assert again.window == first.window

@@ -1,4 +1,4 @@
-"""A topic on the real scheduler: runs that follow by themselves, hours announced, losses told by offset."""
+"""A topic on the real scheduler: runs that follow each other, announced hours, and losses by offset."""
 
 import json
 from contextlib import suppress
@@ -30,7 +30,7 @@ def event(number, occurred_at):
 
 
 def send(broker, first, times, partition=None):
-    """Send one event each time; returns nothing before the broker has all of them."""
+    """Send one event for each time, and return when the broker has all events."""
     from confluent_kafka import Producer
 
     producer = Producer(broker.config | {"acks": "all"})
@@ -49,14 +49,14 @@ def delete_before(broker, partition, offset):
 
 
 def idle(airflow, runs_before=0):
-    """Return the runs of ingest_sessions once more than `runs_before` are over and none is under way."""
+    """Wait until more than `runs_before` runs of ingest_sessions are over and none goes on; return them."""
 
-    def look():
+    def finished_runs():
         runs = airflow.api.runs("ingest_sessions")
         over = len(runs) > runs_before and all(run.finished for run in runs)
         return runs if over and "success" not in airflow.states(runs[-1]).get("go_on", []) else None
 
-    return airflow.wait_for("all runs over", look, timeout=240)
+    return airflow.wait_for("all runs over", finished_runs, timeout=240)
 
 
 def ingest_again(airflow):
@@ -68,7 +68,7 @@ def ingest_again(airflow):
 def announced(airflow, asset):
     """Return an asset's events, oldest first.
 
-    Airflow 3.3.2 answers with status 500 while a run that an event made is queued: it wants its start_date.
+    Airflow 3.3.2 answers with status 500 while a run of an event is queued: the answer needs its start_date.
     """
 
     def listed():
@@ -89,19 +89,19 @@ def airflow(broker, kafka_airflow):
 
 @pytest.fixture(scope="module")
 def drained(airflow):
-    """The runs that took in all that waited, none of which anybody triggered."""
+    """The runs that took in all waiting messages; no person triggered them."""
     return idle(airflow)
 
 
-def test_one_run_by_the_clock_is_followed_by_others_until_nothing_is_left(airflow, drained):
+def test_runs_follow_the_first_run_until_no_message_is_left(airflow, drained):
     kinds = [run.run_id.split("__")[0] for run in drained]
     assert kinds == ["scheduled", *["asset_triggered"] * 3]
     assert {run.state for run in drained} == {"success"}
-    taken = [len(airflow.states(run)["ingest_batches"]) for run in drained]
-    assert taken == [2, 2, 2, 2], "one mapped task a partition of the topic"
+    mapped_tasks = [len(airflow.states(run)["ingest_batches"]) for run in drained]
+    assert mapped_tasks == [2, 2, 2, 2], "one mapped task for each partition of the topic"
 
 
-def test_every_message_is_there_once(airflow, drained):
+def test_every_message_is_ingested_once(airflow, drained):
     batches = airflow.lake.scan("batches").to_pylist()
     assert sum(batch["rows_in"] for batch in batches) == sum(b["rows_clean"] for b in batches) == ROWS
     assert max(batch["rows_in"] for batch in batches) <= BATCH_ROWS
@@ -111,7 +111,7 @@ def test_every_message_is_there_once(airflow, drained):
     assert {batch["shards"] for batch in batches} == {2}
 
 
-def test_hours_are_announced_once_each_when_the_watermark_has_passed_them(airflow, drained):
+def test_each_hour_is_announced_once_when_the_watermark_has_passed_it(airflow, drained):
     keys = [event["partition_key"] for event in announced(airflow, "events")]
     assert sorted(keys) == ["2025-10-09T10", "2025-10-09T11", "2025-10-09T12"]
     assert announced(airflow, "late_events") == []
@@ -131,17 +131,17 @@ def test_the_page_names_each_mapped_task_by_its_offsets(airflow, drained):
     assert sorted(task["rendered_map_index"] for task in tasks) == [f"{TOPIC}/0 0-150", f"{TOPIC}/1 0-150"]
 
 
-def test_late_rows_are_announced_for_the_hour_they_belong_to(airflow, broker, drained):
+def test_late_rows_are_announced_for_their_hour(airflow, broker, drained):
     send(broker, ROWS, [START + timedelta(minutes=90)] * 4)
     (run,) = ingest_again(airflow)
     assert run.state == "success"
     (late,) = announced(airflow, "late_events")
     assert late["partition_key"] == "2025-10-09T11"
-    assert len(announced(airflow, "events")) == 3, "no hour more is complete"
+    assert len(announced(airflow, "events")) == 3, "no further hour is complete"
 
 
 def test_deleted_offsets_make_the_run_red_and_the_rest_is_taken_in(airflow, broker, drained):
-    done = airflow.lake.scan("raw_events", ["event_id"]).num_rows
+    rows_before = airflow.lake.scan("raw_events", ["event_id"]).num_rows
     send(broker, 5000, [START + timedelta(hours=4)] * 20, partition=1)
     first = (ROWS + 4) // 2
     delete_before(broker, 1, first + 7)
@@ -158,6 +158,6 @@ def test_deleted_offsets_make_the_run_red_and_the_rest_is_taken_in(airflow, brok
         first,
         first + 7,
     )
-    assert airflow.lake.scan("raw_events", ["event_id"]).num_rows == done + 13
+    assert airflow.lake.scan("raw_events", ["event_id"]).num_rows == rows_before + 13
     (after,) = ingest_again(airflow)
-    assert after.state == "success", "told once"
+    assert after.state == "success", "the loss is reported once"

@@ -1,15 +1,15 @@
-"""The topics of the Airflow that drains a broker."""
+"""The topics of the tests' Airflow that drains a broker."""
 
 from __future__ import annotations
 
 from tests.services.kafka import Broker, make_topic
 from tests.services.waiting import wait_until
 
-CLICKS, CONTROL = "clicks", "control-of-clicks"  # the names are set before Airflow starts
+CLICKS, CONTROL = "clicks", "control-of-clicks"  # the names must be set before Airflow starts
 
 
 def make_anew(broker: Broker, topic: str, partitions: int = 1) -> None:
-    """Delete a topic, with all its messages, and make it again."""
+    """Delete a topic with all its messages, and create it again."""
     from confluent_kafka.admin import AdminClient
 
     admin = AdminClient(broker.config)

@@ -1,4 +1,4 @@
-"""The task of `detect_abandonment`: which message it sends, and when it is skipped."""
+"""The task of `detect_abandonment`: its message, and the reasons to skip it."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -22,39 +22,39 @@ def sent_messages(monkeypatch, tmp_path):
     monkeypatch.setenv("LASTAISLE_CONTROL_TOPIC", "kafka://shop/control")
     messages = []
     monkeypatch.setattr(abandonment, "kafka_connection", lambda name: f"connection {name}")
-    monkeypatch.setattr(abandonment, "send_control", lambda *given: messages.append(given))
+    monkeypatch.setattr(abandonment, "send_control", lambda *arguments: messages.append(arguments))
     return messages
 
 
-def set_detected(monkeypatch, found):
-    """Let the detection find this burst, or None."""
+def set_detected(monkeypatch, detected):
+    """Make the detection return a burst, or None."""
 
-    def look(lake, settings, *, send):
-        if found is not None:
-            send(found)
-        return found
+    def detect(lake, settings, *, send):
+        if detected is not None:
+            send(detected)
+        return detected
 
-    monkeypatch.setattr("lastaisle.monitor.abandonment.detect", look)
+    monkeypatch.setattr("lastaisle.monitor.abandonment.detect", detect)
 
 
 def test_a_burst_is_sent_to_the_control_topic(monkeypatch, sent_messages):
-    found = burst(datetime.now(UTC))
-    set_detected(monkeypatch, found)
-    assert abandonment.detect_abandoned.function() == found.to_dict()
-    assert sent_messages == [("connection shop", "control", found.to_dict())]
+    detected = burst(datetime.now(UTC))
+    set_detected(monkeypatch, detected)
+    assert abandonment.detect_abandoned.function() == detected.to_dict()
+    assert sent_messages == [("connection shop", "control", detected.to_dict())]
 
 
 def test_without_a_topic_the_task_returns_the_burst(monkeypatch, sent_messages):
     monkeypatch.setenv("LASTAISLE_CONTROL_TOPIC", "")
-    found = burst(datetime.now(UTC))
-    set_detected(monkeypatch, found)
+    detected = burst(datetime.now(UTC))
+    set_detected(monkeypatch, detected)
     assert abandonment.detect_abandoned.function()["bursts"] == ["b1"]
     assert sent_messages == []
 
 
-@pytest.mark.parametrize(("found", "words"), [(None, "no checkout"), (burst(NOON), "3 days past")])
-def test_a_run_without_news_and_a_backfill_send_nothing(monkeypatch, sent_messages, found, words):
-    set_detected(monkeypatch, found)
-    with pytest.raises(AirflowSkipException, match=words):
+@pytest.mark.parametrize(("detected", "message"), [(None, "no checkout"), (burst(NOON), "3 days past")])
+def test_a_run_without_news_and_a_backfill_send_nothing(monkeypatch, sent_messages, detected, message):
+    set_detected(monkeypatch, detected)
+    with pytest.raises(AirflowSkipException, match=message):
         abandonment.detect_abandoned.function()
     assert sent_messages == []

@@ -1,4 +1,4 @@
-"""Which files a run takes in: its own, once they are complete, and what came late to earlier partitions."""
+"""The files that a run takes in: its own complete files, and late files of earlier partitions."""
 
 import json
 import os
@@ -58,8 +58,8 @@ def test_late_files_alone_are_a_reason_to_run(settings):
     assert files.files_of("2025-10-09", settings, look_back=True) == [late]
 
 
-def test_a_file_taken_in_before_tells_the_same_again_without_being_opened(settings, monkeypatch):
-    """A run that died later is cleared, and has to finish what its batches have left."""
+def test_an_ingested_file_gives_the_same_report_again_without_being_opened(settings, monkeypatch):
+    """A run that died later is cleared, and must finish its remaining steps."""
     own = write(settings, "2025-10-09", "own.jsonl")
     first = batches.ingest_chain([{"url": own}])
     monkeypatch.setattr(SourceFile, "open", lambda self: pytest.fail("opened in vain"))

@@ -8,7 +8,9 @@ from lastaisle_airflow.tasks import announcements, ingestion
 from tests.airflow.runs import DagRun
 
 
-@pytest.mark.parametrize("wrap", [lambda one: one, lambda one: [one], lambda one: [None, one]])
+@pytest.mark.parametrize(
+    "wrap", [lambda report: report, lambda report: [report], lambda report: [None, report]]
+)
 def test_one_report_counts_alone_and_in_a_list(wrap):
     report = {"batches": ["b"], "rows": 5, "hours": ["2025-10-09T01", "2025-10-08T23"]}
     assert announcements.summarize(wrap(report)) == {

@@ -1,4 +1,4 @@
-"""What the tasks of `maintain_tables` do, without a scheduler."""
+"""The tasks of `maintain_tables`, without a scheduler."""
 
 import pyarrow as pa
 import pytest
@@ -19,7 +19,7 @@ def test_without_tables_there_is_nothing_to_maintain(lake):
         maintenance.list_tables.function()
 
 
-def test_a_table_is_maintained_as_the_settings_say(lake, monkeypatch):
+def test_a_table_is_maintained_by_the_settings(lake, monkeypatch):
     for number in range(6):
         lake.append("batches", pa.table({"batch_id": [str(number)]}), key=str(number))
     assert maintenance.list_tables.function() == ["batches"]

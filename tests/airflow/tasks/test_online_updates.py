@@ -21,6 +21,6 @@ def test_an_online_update_is_skipped_without_a_champion_that_can_learn(tmp_path,
         raise ModelError("no table of embeddings")
 
     monkeypatch.setattr("lastaisle.release.online.update_online", refuse)
-    for words in ("no champion", "no table"):
-        with pytest.raises(AirflowSkipException, match=words):
+    for message in ("no champion", "no table"):
+        with pytest.raises(AirflowSkipException, match=message):
             online_updates.learn_sessions.function(dag_run=DagRun())

@@ -32,7 +32,9 @@ def test_a_plan_reaches_the_last_task_as_json(monkeypatch, tmp_path):
     plan = TrainingPlan("k", "refresh", "m", "attention", window, NOON, {"events": 3}, {}, "1", ("b1", "b2"))
     monkeypatch.setattr("lastaisle.release.release.current_champion", lambda *_: None)
     monkeypatch.setattr("lastaisle.training.refresh.plan_refresh", lambda *_: plan)
-    done = []
-    monkeypatch.setattr("lastaisle.training.refresh.finish_refresh", lambda lake, plan: done.append(plan))
+    finished = []
+    monkeypatch.setattr("lastaisle.training.refresh.finish_refresh", lambda lake, plan: finished.append(plan))
     refresh.finish_refresh.function(json.loads(json.dumps(refresh.plan_refresh.function())))
-    assert [(each.run_key, tuple(each.bursts), each.window) for each in done] == [("k", ("b1", "b2"), window)]
+    assert [(plan.run_key, tuple(plan.bursts), plan.window) for plan in finished] == [
+        ("k", ("b1", "b2"), window)
+    ]

@@ -15,20 +15,20 @@ NOON = datetime(2025, 10, 9, 12, tzinfo=UTC)
 
 
 def test_empty_params_take_the_settings_and_moments_are_utc():
-    given = training.given_params({"epochs": 3, "window_hours": None, "data_end": "2025-10-09T12:00:00"})
-    assert given == {"epochs": 3, "data_end": datetime(2025, 10, 9, 12, tzinfo=UTC)}
+    params = training.given_params({"epochs": 3, "window_hours": None, "data_end": "2025-10-09T12:00:00"})
+    assert params == {"epochs": 3, "data_end": datetime(2025, 10, 9, 12, tzinfo=UTC)}
 
 
 def test_an_unknown_model_or_hyperparameter_is_refused_without_a_retry(monkeypatch, tmp_path):
     monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path))
     moment = datetime(2025, 10, 9, tzinfo=UTC)
-    for wrong, words in (
+    for parameters, message in (
         ({"architecture": "oracle"}, "no such model: 'oracle'"),
         ({"hyperparameters": {"heads": 3}}, "no such hyperparameter: heads"),
         ({"hyperparameters": {"loss": "hinge"}}, "loss cannot be 'hinge'"),
     ):
-        with pytest.raises(AirflowFailException, match=words):
-            training.plan("full", data_end=moment, **wrong)
+        with pytest.raises(AirflowFailException, match=message):
+            training.plan("full", data_end=moment, **parameters)
 
 
 def test_abandonments_with_nothing_to_learn_from_count_as_done(monkeypatch, tmp_path):

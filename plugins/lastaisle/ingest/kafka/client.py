@@ -187,7 +187,7 @@ class _Asking:
     def watermarks(self, topics: Sequence[str]) -> list[Watermarks]:
         """Return the partitions of some topics with their watermarks."""
         partitions = self.partitions(topics)
-        places = [TopicPartition(one.topic, one.partition) for one in partitions]
+        places = [TopicPartition(marks.topic, marks.partition) for marks in partitions]
         specs = (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
         patience = self._patience()
         lows, ends = (
@@ -199,13 +199,13 @@ class _Asking:
             for spec in specs
         )
         return [
-            replace(one, low=lows[place].result(patience).offset, end=ends[place].result(patience).offset)
-            for one, place in zip(partitions, places, strict=True)
+            replace(marks, low=lows[place].result(patience).offset, end=ends[place].result(patience).offset)
+            for marks, place in zip(partitions, places, strict=True)
         ]
 
     def partitions(self, topics: Sequence[str]) -> list[Watermarks]:
         """Return the partitions of some topics, without their watermarks."""
-        cluster = self.admin.list_topics(timeout=self._left())
+        cluster = self.admin.list_topics(timeout=self._seconds_left())
         missing = [topic for topic in topics if topic not in cluster.topics]
         if missing:
             known = sorted(name for name in cluster.topics if not name.startswith("__"))
@@ -219,14 +219,14 @@ class _Asking:
         return [
             Watermarks(str(cluster.cluster_id), topic, _url_safe(str(details.topic_id)), partition.id, 0, 0)
             for topic, details in described
-            for partition in sorted(details.partitions, key=lambda one: one.id)
+            for partition in sorted(details.partitions, key=lambda entry: entry.id)
         ]
 
-    def _left(self) -> float:
+    def _seconds_left(self) -> float:
         return max(0.1, self.deadline - time.monotonic())
 
     def _patience(self) -> float:
-        return min(ANSWER_SECONDS, self._left())
+        return min(ANSWER_SECONDS, self._seconds_left())
 
 
 def _url_safe(topic_id: str) -> str:

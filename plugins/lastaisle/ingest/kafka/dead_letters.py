@@ -86,14 +86,14 @@ def _messages_at(
     connection: KafkaConnection, span: OffsetRange, offsets: list[int], stall_seconds: float
 ) -> Iterator[Message]:
     """Yield the messages at sorted offsets; the messages between near offsets are read and dropped."""
-    wanted = set(offsets)
+    offsets_to_send = set(offsets)
     begin = 0
     for index, offset in enumerate(offsets):
         if index + 1 < len(offsets) and offsets[index + 1] - offset < ASK:
             continue
         part = replace(span, start=offsets[begin], end=offset + 1)
         for messages in RangeMessages(connection, part, stall_seconds):
-            yield from (message for message in messages if message.offset() in wanted)
+            yield from (message for message in messages if message.offset() in offsets_to_send)
         begin = index + 1
 
 

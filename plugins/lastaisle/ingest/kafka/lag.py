@@ -110,7 +110,7 @@ def _timestamps(
     consumer = connection.consumer()
     deadline = time.monotonic() + timeout
     try:
-        consumer.assign([TopicPartition(one.topic, one.partition, at) for one, at in positions.items()])
+        consumer.assign([TopicPartition(marks.topic, marks.partition, at) for marks, at in positions.items()])
         while places and time.monotonic() < deadline:
             for message in consumer.consume(100, 0.1):
                 marks = places.pop((message.topic() or "", message.partition() or 0), None)

@@ -69,9 +69,9 @@ class RangeMessages:
         progressed_at = time.monotonic()
         ask = _FEWEST  # the size of the messages is not known yet
         while self._next < self.span.end:
-            given = consumer.consume(min(ask, self.span.end - self._next), POLL_SECONDS)
+            received = consumer.consume(min(ask, self.span.end - self._next), POLL_SECONDS)
             before = self._next
-            messages = self._sort_out(consumer, given)
+            messages = self._sort_out(consumer, received)
             if messages:
                 self.rows += len(messages)
                 ask = _next_ask(messages)
@@ -81,17 +81,17 @@ class RangeMessages:
             elif self._trouble.refused or time.monotonic() - progressed_at > self.stall_seconds:
                 raise self._broken(self._trouble.text or "the brokers gave nothing")
 
-    def _sort_out(self, consumer: Consumer, given: list[Message]) -> list[Message]:
+    def _sort_out(self, consumer: Consumer, received: list[Message]) -> list[Message]:
         """Return the messages of the range, and move the position behind the received messages."""
-        messages = given
+        messages = received
         events: list[Message] = []
-        if given and any(map(type(given[0]).error, given)):
-            messages = [message for message in given if not message.error()]
-            events = [message for message in given if message.error()]
+        if received and any(map(type(received[0]).error, received)):
+            messages = [message for message in received if not message.error()]
+            events = [message for message in received if message.error()]
         if messages:
             self._next = (messages[-1].offset() or 0) + 1
             if self._next > self.span.end:
-                messages = [one for one in messages if (one.offset() or 0) < self.span.end]
+                messages = [message for message in messages if (message.offset() or 0) < self.span.end]
         for event in events:
             self._on_event(consumer, event)
         return messages

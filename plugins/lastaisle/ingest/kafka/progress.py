@@ -16,7 +16,7 @@ def committed_offsets(lake: Lake, marks: Iterable[Watermarks]) -> dict[str, int]
 
     It is the transaction version that the last commit of the table batches wrote under the app_id.
     """
-    return _versions(lake, BATCHES, [one.app_id for one in marks])
+    return _versions(lake, BATCHES, [partition.app_id for partition in marks])
 
 
 def started_batches(lake: Lake, marks: Iterable[Watermarks], committed: Mapping[str, int]) -> dict[str, int]:
@@ -24,7 +24,9 @@ def started_batches(lake: Lake, marks: Iterable[Watermarks], committed: Mapping[
 
     A batch begins with its commit of quarantine, which writes the planned end under the key of the range.
     """
-    keys = [range_key(one.app_id, committed.get(one.app_id, one.low)) for one in marks]
+    keys = [
+        range_key(partition.app_id, committed.get(partition.app_id, partition.low)) for partition in marks
+    ]
     return _versions(lake, QUARANTINE, keys)
 
 

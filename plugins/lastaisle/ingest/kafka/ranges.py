@@ -114,8 +114,8 @@ class Plan:
     def by_partition(self) -> list[list[OffsetRange]]:
         """Return the ranges as one list a partition; the lists may be ingested in parallel."""
         chains: dict[str, list[OffsetRange]] = {}
-        for one in self.ranges:
-            chains.setdefault(one.app_id, []).append(one)
+        for span in self.ranges:
+            chains.setdefault(span.app_id, []).append(span)
         return list(chains.values())
 
 
@@ -153,30 +153,32 @@ def plan(
     if max_rows < 1 or batch_rows < 1:
         raise ValueError(f"max_rows and batch_rows should be 1 or more, received {max_rows}, {batch_rows}")
     waits = [_Waiting.of(marks, committed, started or {}) for marks in sorted(watermarks)]
-    budget = max_rows - sum(len(one.redo) for one in waits if one.redo)
-    shares = share([one.marks.end - one.start for one in waits], max(0, budget))
+    budget = max_rows - sum(len(partition.redo) for partition in waits if partition.redo)
+    shares = share([partition.marks.end - partition.start for partition in waits], max(0, budget))
     ranges: list[OffsetRange] = []
     left = 0
-    for one, rows in zip(waits, shares, strict=True):
-        if one.redo:
-            ranges.append(one.redo)
-        ranges += one.split(rows, batch_rows, started or {})
-        reached = ranges[-1].end if ranges and ranges[-1].app_id == one.marks.app_id else one.start
-        left += max(0, one.marks.end - reached)
-    gaps = tuple(gap for one in waits for gap in one.gaps)
-    return Plan(tuple(ranges), gaps, {one.marks.app_id: one.lag for one in waits}, left)
+    for partition, rows in zip(waits, shares, strict=True):
+        if partition.redo:
+            ranges.append(partition.redo)
+        ranges += partition.split(rows, batch_rows, started or {})
+        reached = (
+            ranges[-1].end if ranges and ranges[-1].app_id == partition.marks.app_id else partition.start
+        )
+        left += max(0, partition.marks.end - reached)
+    gaps = tuple(gap for partition in waits for gap in partition.gaps)
+    return Plan(tuple(ranges), gaps, {partition.marks.app_id: partition.lag for partition in waits}, left)
 
 
-def share(wanted: Sequence[int], total: int) -> list[int]:
+def share(demands: Sequence[int], total: int) -> list[int]:
     """Share a total evenly among several demands; no share is larger than its demand.
 
     Returns:
         One share for each demand. Their sum is the total or the sum of the demands, whichever is smaller.
     """
-    shares = [0] * len(wanted)
-    by_need = sorted(range(len(wanted)), key=lambda index: wanted[index])
+    shares = [0] * len(demands)
+    by_need = sorted(range(len(demands)), key=lambda index: demands[index])
     for done, index in enumerate(by_need):
-        shares[index] = min(wanted[index], -(-total // (len(wanted) - done)))
+        shares[index] = min(demands[index], -(-total // (len(demands) - done)))
         total -= shares[index]
     return shares
 

@@ -1,9 +1,9 @@
 """A refresh: a small, bounded warm start for shoppers like those who just abandoned a checkout.
 
 The sessions that are learned and the sessions that judge must differ, yet both have to be of the last hours.
-So the sessions since the champion's window are cut into halves by a hash of their names: one half may be
-learned from, the other judges. The refreshed version counts as having learned up to the end of the champion's
-window, so the next incremental training learns the last hours whole.
+So a hash of the sessions' names cuts the sessions since the champion's window into halves: the refresh may
+learn from one half, and the other half judges. The refreshed version counts as having learned up to the end
+of the champion's window, so the next incremental training learns the last hours whole.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TRUST_REGION = 0.3
 # benchmarks/refresh.py (seeds 7 and 8) these values gained 3 and 5 points of recall@20, and 0 and 3 on
 # abandoned sessions; on seed 7 a quarter of a session at the full rate lost 2.5 and 5.
 REPLAYED_PER_TARGETED, LEARNING_RATE_SHARE = 3.0, 0.25
-LEAST_REPLAYED = 100  # so that a few sessions of one sort are never all that is learned
+LEAST_REPLAYED = 100  # a refresh never learns only a few sessions of one kind
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,16 @@ class RefreshRead(SessionsRead):
     """The sessions that a refresh learns from.
 
     Attributes:
-        clusters: of each cluster the number of its sessions, abandoned and similar, and its most seen items.
-        replayed: how many sessions are of no cluster, against forgetting.
+        clusters: for each cluster, the numbers of abandoned and similar sessions, and the most viewed items.
+        replayed: number of sessions outside all clusters, which are learned against forgetting.
     """
 
     clusters: tuple[dict[str, Any], ...] = ()
     replayed: int = 0
 
     def metrics(self) -> dict[str, float]:
-        """Return the metrics that the MLflow run shows of the sessions."""
-        sums = {name: sum(each[name] for each in self.clusters) for name in ("abandoned", "similar")}
+        """Return the metrics about the sessions, for the MLflow run."""
+        sums = {name: sum(counts[name] for counts in self.clusters) for name in ("abandoned", "similar")}
         numbers = {**sums, "clusters": len(self.clusters), "replayed": self.replayed}
         return {f"refresh_{name}": float(value) for name, value in numbers.items()}
 
@@ -70,7 +70,7 @@ class Refresh(TrainingKind[RefreshRead]):
 
     @staticmethod
     def bounded(options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return hyperparameters with which no item moves far, whatever the given ones say."""
+        """Return hyperparameters with which no item moves far, in place of the given ones."""
         return {
             **options,
             "trust_region": min(TRUST_REGION, options["trust_region"] or TRUST_REGION),
@@ -80,7 +80,7 @@ class Refresh(TrainingKind[RefreshRead]):
     def read(self, plan: TrainingPlan, lake: Lake) -> RefreshRead:
         """Read abandoned sessions, sessions like them, and a sample of the others.
 
-        Of the sessions since the champion's window only the half that does not judge is learned from.
+        Of the sessions since the champion's window, only the half that does not judge is read.
 
         Raises:
             NotEnoughDataError: none of the abandoned sessions may be learned from, for example because all
@@ -140,13 +140,13 @@ class Refresh(TrainingKind[RefreshRead]):
 
 
 def in_judging_half(log: SessionLog) -> NDArray[np.bool_]:
-    """Tell which sessions of a log with ids are of the judging half, bool [n_sessions]: always the same."""
+    """Tell which sessions of a log with ids judge, bool [n_sessions]; the answer is always the same."""
     digests = (hashlib.md5(name.encode(), usedforsecurity=False).digest() for name in log.context["session"])
     return np.fromiter((digest[0] % 2 == 1 for digest in digests), bool, len(log))
 
 
 def in_bursts(log: SessionLog, lake: Lake, plan: TrainingPlan) -> NDArray[np.bool_]:
-    """Tell which sessions of a log with ids are of the plan's bursts, bool [n_sessions]."""
+    """Tell which sessions of a log with ids belong to the plan's bursts, bool [n_sessions]."""
     names = sessions_of_bursts(lake, plan.bursts)
     ids = log.context.get("session", ())
     return np.fromiter((name in names for name in ids), bool, len(log))

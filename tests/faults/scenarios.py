@@ -1,4 +1,4 @@
-"""What a fault meets: something that was sent, a lake, and a task that brings the one into the other."""
+"""Scenarios for faults: sent rows, a lake, and a task that brings the rows into the lake."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ from tests.services.kafka import Broker, make_topic
 PARTITIONS = 2
 EVENTS = 100
 QUICK = {"log_level": "2"}
-SENT_FIRST = 80  # of the messages that these become
+SENT_FIRST = 80  # messages that are sent before the fault
 KEYS = PseudonymKeys(1, {1: bytes(range(32))})
 
 
-class World(ABC):
-    """A source with mixed traffic in it.
+class Scenario(ABC):
+    """A source with mixed traffic, and a lake.
 
     Attributes:
-        messages: what is there from the beginning.
-        late: what the fault sends afterwards, some of it from between the others.
-        rival: another task that began before the one that a fault befalls.
+        messages: the messages that are sent first.
+        late: the messages that a fault may send afterwards.
+        rival: another task, which began before the task that the fault hits.
 
     Args:
-        folder: for the lake and whatever else lies in files.
-        seed: of the traffic.
-        broker: for those that need one.
-        disk: where the lake lies on a small disk.
+        folder: folder for the lake and all other files.
+        seed: seed of the traffic.
+        broker: a running broker, for scenarios with Kafka.
+        disk: folder of a small disk, if the lake should lie there.
     """
 
     boundaries: Sequence[str] = BOUNDARIES
@@ -69,28 +69,28 @@ class World(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Make the place where messages go."""
+        """Make the topic or the folder for messages."""
 
     @property
     @abstractmethod
     def work(self) -> Work:
-        """What brings all that was sent into the lake."""
+        """The work that brings all sent messages into the lake."""
 
     @property
     def other_work(self) -> Work:
-        """What does the same in another way."""
+        """Work with the same effect, done in another way."""
         return self.work
 
     @abstractmethod
     def send(self, messages: Sequence[Message]) -> None:
-        """Send messages, and note where they went."""
+        """Send messages, and record their places."""
 
     def reconcile(self) -> Counts:
-        """Account for all that was sent."""
+        """Account for all sent rows."""
         return reconcile(self.lake, self.sent.table())
 
 
-class KafkaWorld(World):
+class KafkaScenario(Scenario):
     """A topic of two partitions on a real broker."""
 
     def prepare(self) -> None:
@@ -100,22 +100,22 @@ class KafkaWorld(World):
         self.connection = KafkaConnection(self.config)
         self.topic = make_topic(self.broker, PARTITIONS)
         self.letters = make_topic(self.broker, name=f"{self.topic}.dead-letters")
-        (self.cluster,) = {one.cluster for one in watermarks(self.connection, [self.topic])}
+        (self.cluster,) = {mark.cluster for mark in watermarks(self.connection, [self.topic])}
         self.sender = Sender(self.connection, self.cluster, self.sent)
 
     @property
     def work(self) -> Work:
-        """What drains the topic."""
+        """The work that drains the topic."""
         return DrainTopics(self.lake.url, KEYS, self.config, (self.topic,))
 
     @property
     def other_work(self) -> Work:
-        """The same, cut into other ranges."""
+        """The same work, cut into other ranges."""
         options = IngestOptions(gx_sample_rows=0, batch_rows=BATCH_ROWS // 3)
         return DrainTopics(self.lake.url, KEYS, self.config, (self.topic,), options=options)
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Send messages to partitions at random."""
+        """Send messages to random partitions."""
         places = [(self.random.randrange(PARTITIONS), message) for message in messages]
         for partition in range(PARTITIONS):
             self.send_to(partition, [message for place, message in places if place == partition])
@@ -125,29 +125,30 @@ class KafkaWorld(World):
         self.sender.send(self.topic, partition, messages)
 
     def reconcile(self) -> Counts:
-        """Account for all that was sent, for the offsets, and for the dead letters."""
-        ends = {one.app_id: one.end for one in watermarks(self.connection, [self.topic])}
+        """Account for all sent rows, for the offsets, and for the dead letters."""
+        ends = {mark.app_id: mark.end for mark in watermarks(self.connection, [self.topic])}
         counts = reconcile(self.lake, self.sent.table(), ends)
-        told, poison = self._dead_letters(), {f"{source}/{row}" for source, row in self.sent.poison}
-        if told != poison:
+        letters, poison = self._dead_letters(), {f"{source}/{row}" for source, row in self.sent.poison}
+        if letters != poison:
             raise UnreconciledError(
-                f"dead letters are missing for {sorted(poison - told)}, were sent for {sorted(told - poison)}"
+                f"dead letters are missing for {sorted(poison - letters)}, "
+                f"and were sent for {sorted(letters - poison)}"
             )
         return counts
 
     def _dead_letters(self) -> set[str]:
-        """Return the places of all messages in the dead-letter topic, each once."""
-        found = set()
+        """Return the original places of the messages in the dead-letter topic, without repetitions."""
+        places = set()
         for span in plan(watermarks(self.connection, [self.letters]), {}).ranges:
             for messages in RangeMessages(self.connection, span):
                 for message in messages:
-                    told = dict(message.headers() or [])["dead-letter-id"]
-                    found.add(f"kafka://{self.cluster}/{told.decode()}")
-        return found
+                    letter_id = dict(message.headers() or [])["dead-letter-id"]
+                    places.add(f"kafka://{self.cluster}/{letter_id.decode()}")
+        return places
 
 
-class FilesWorld(World):
-    """A folder of log files, which hold the same events in part."""
+class FilesScenario(Scenario):
+    """A folder of log files; some events are in several files."""
 
     boundaries = OF_FILES
 
@@ -157,11 +158,11 @@ class FilesWorld(World):
 
     @property
     def work(self) -> Work:
-        """What ingests the folder."""
+        """The work that ingests the folder."""
         return IngestFiles(self.lake.url, KEYS, str(self.folder / "logs"))
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Write a file of messages; there are no tombstones in files."""
+        """Write a file of messages; files have no tombstones."""
         logs = self.folder / "logs"
         path = logs / f"{len(list(logs.iterdir())):03}-{uuid.uuid4().hex}.jsonl"
         written = [message for message in messages if message.value is not None]
@@ -170,18 +171,18 @@ class FilesWorld(World):
             self.sent.add(str(path), row, message)
 
 
-class ShardsWorld(FilesWorld):
-    """Files that lie in raw_events already and wait for the tasks that anonymize a shard each."""
+class ShardsScenario(FilesScenario):
+    """Files that are already in raw_events, and wait for the tasks that anonymize the shards."""
 
     boundaries = OF_SHARDS
 
     @property
     def work(self) -> Work:
-        """What anonymizes the shards."""
+        """The work that anonymizes the shards."""
         return AnonymizeShards(self.lake.url, KEYS)
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Write a file, and bring it into raw_events."""
+        """Write a file, and ingest it into raw_events."""
         super().send(messages)
         options = IngestOptions(gx_sample_rows=0, batch_rows=BATCH_ROWS, shards=SHARDS)
         job = Ingestion(self.lake, adapter("canonical"), RAW, options)
@@ -190,12 +191,12 @@ class ShardsWorld(FilesWorld):
 
 
 class Sender:
-    """Sends messages to a topic and notes their offsets as the broker confirms them.
+    """Send messages to a topic, and record their offsets when the broker confirms them.
 
     Args:
-        connection: how to reach the cluster.
-        cluster: its id.
-        sent: where they are noted.
+        connection: connection to the cluster.
+        cluster: id of the cluster.
+        sent: record of all sent rows.
     """
 
     def __init__(self, connection: KafkaConnection, cluster: str, sent: Sent) -> None:
@@ -204,22 +205,22 @@ class Sender:
         self.sent = sent
 
     def send(self, topic: str, partition: int, messages: Sequence[Message], seconds: float = 60) -> None:
-        """Send, and wait until all are confirmed."""
+        """Send messages, and wait until all are confirmed."""
         failed: list[str] = []
         source = f"kafka://{self.cluster}/{topic}/{partition}"
 
-        def confirm(message: Message, error: object, told: object) -> None:
+        def confirm(message: Message, error: object, delivered: object) -> None:
             if error:
                 failed.append(str(error))
             else:
-                self.sent.add(source, told.offset(), message)
+                self.sent.add(source, delivered.offset(), message)
 
         for message in messages:
             self.producer.produce(
                 topic,
                 message.value,
                 partition=partition,
-                on_delivery=lambda error, told, message=message: confirm(message, error, told),
+                on_delivery=lambda error, delivered, message=message: confirm(message, error, delivered),
             )
         waiting = self.producer.flush(seconds)
         if waiting or failed:
