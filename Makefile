@@ -55,10 +55,10 @@ up: setup  ## Start Airflow and MLflow on 127.0.0.1, without the demo's work
 	@$(BIN)/python -m lastaisle_airflow.local.services
 
 test: setup  ## Run all tests, with real services (under 12 minutes on two idle cores)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: setup  ## Run the tests that start no service and train no model (under 2 minutes)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --fast
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --fast
 
 faults: setup  ## Let every fault strike at every step of ingestion, and print the matrix (four minutes)
 	@$(BIN)/python -m tests.faults.matrix

@@ -75,3 +75,18 @@ def test_a_shared_service_ends_with_its_last_test_and_starts_again_for_a_later_o
         """
     )
     pytester.runpytest_inprocess("-p", "tests.services.kinds").assert_outcomes(passed=5)
+
+
+def test_files_that_share_a_service_run_in_one_worker():
+    broker = {kinds.group_of(f"tests/{file}::test_one[a@b]") for file in ("kafka/a.py", "ingest/kafka/b.py")}
+    assert broker == {"broker"}
+    assert kinds.group_of("tests/airflow/scheduler/test_demo.py::TestDemo::test_one") == "airflow"
+    assert (
+        kinds.group_of("tests/airflow/tasks/test_drift.py::test_one") == "tests/airflow/tasks/test_drift.py"
+    )
+    assert kinds.GroupScheduling._split_scope(None, "tests/kafka/a.py::test_one") == "broker"
+
+
+def test_every_group_names_files_that_exist(pytestconfig):
+    places = (*kinds.GROUPS, *kinds.LONGEST)
+    assert not [place for place in places if not (pytestconfig.rootpath / place).exists()]

@@ -13,8 +13,10 @@ from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.services.required import forbid_services
 
@@ -23,8 +25,15 @@ SERVICE_FIXTURES = frozenset({"airflow", "broker", "celery", "collector", "make_
 LEFT_OUT = ("service", "training")
 #: Services that many files share. Each ends with the last test that uses it, not with the last test of all.
 SHARED_SERVICES = ("hourly_airflow", "kafka_airflow", "broker")
-#: All tests of a real scheduler run in one worker, and all other tests of the broker in another one.
-_GROUPS = {"tests/airflow/scheduler/": "airflow"}
+#: Files and folders whose tests run in one worker: those of a real scheduler, and all others of the broker.
+GROUPS = {
+    "tests/airflow/scheduler/": "airflow",
+    "tests/collect/test_kafka_sink.py": "broker",
+    "tests/faults/test_kafka.py": "broker",
+    "tests/faults/test_soak.py": "broker",
+    "tests/ingest/kafka/": "broker",
+    "tests/kafka/": "broker",
+}
 #: The slowest files, the slowest first, so that no worker begins a slow file when the other worker ends.
 LONGEST = (
     "tests/airflow/scheduler/test_kafka_runs.py",
@@ -45,6 +54,22 @@ LONGEST = (
     "tests/faults/test_files.py",
 )
 _TRAINING_FILE = re.compile(r"^pytestmark\b.*\bmark\.training\b", re.MULTILINE)
+
+
+def group_of(nodeid: str) -> str:
+    """Name the group of a test: its file, or the entry of GROUPS that holds the file."""
+    file = nodeid.partition("::")[0]
+    return next((group for place, group in GROUPS.items() if file.startswith(place)), file)
+
+
+class GroupScheduling(LoadScopeScheduling):
+    """Sends the tests of a group to one worker, one file after the other, since they share fixtures.
+
+    The mark `xdist_group` of xdist 3.8 has no effect with pytest 9.2, which does not read `Item._nodeid`.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
 
 
 class TensorFlowForbidden:
@@ -78,22 +103,24 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if _TRAINING_FILE.search(collection_path.read_text(encoding="utf-8")) else None
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling:
+    """Give each group of tests to one worker."""
+    return GroupScheduling(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark tests by their fixtures, and put the slowest files first; with --fast, keep only fast tests.
-
-    The tests of a group run in one worker, one file after the other, since they share fixtures.
-    """
+    """Mark tests by their fixtures, and let the longest groups start; with --fast, keep the fast tests."""
     for item in items:
         if SERVICE_FIXTURES & _fixtures(item):
             item.add_marker("service")
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
     places = {file: place for place, file in enumerate(LONGEST)}
     first: dict[str, int] = {}
     for item in items:  # a group begins where the first of its files stands
         place = places.get(_file(item), len(places))
-        first[_group(item)] = min(place, first.get(_group(item), place))
-    items.sort(key=lambda item: (first[_group(item)], places.get(_file(item), len(places))))
+        first[group_of(item.nodeid)] = min(place, first.get(group_of(item.nodeid), place))
+    items.sort(key=lambda item: (first[group_of(item.nodeid)], places.get(_file(item), len(places))))
     if config.getoption("--fast"):
         left_out = [item for item in items if any(item.get_closest_marker(name) for name in LEFT_OUT)]
         items[:] = [item for item in items if item not in set(left_out)]
@@ -128,12 +155,3 @@ def _fixtures(item: pytest.Item) -> set[str]:
 
 def _file(item: pytest.Item) -> str:
     return item.nodeid.partition("::")[0]
-
-
-def _group(item: pytest.Item) -> str:
-    """Name the group whose tests run in one worker: a folder, all tests of the broker, or a file."""
-    file = _file(item)
-    for folder, name in _GROUPS.items():
-        if file.startswith(folder):
-            return name
-    return "broker" if "broker" in _fixtures(item) else file
