@@ -58,6 +58,7 @@ EVENT = {
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LASTAISLE_GX_SAMPLE_ROWS", "0")  # Great Expectations takes seconds
 
 
 @pytest.fixture
@@ -68,9 +69,24 @@ def store(empty_store, tmp_path):
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the real command, and return its output and exit code."""
+    """Run the real command in a process of its own, and return its output and exit code."""
     command = [sys.executable, "-m", "lastaisle.cli", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.fixture
+def call(capsys, monkeypatch):
+    """call(*arguments): run the command in this process, and return its output and exit code."""
+
+    def run_here(*arguments: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["lastaisle", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, ended.value.code, printed.out, printed.err)
+
+    return run_here
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "benchmark accuracy", "contracts diff"])
@@ -138,8 +154,8 @@ def test_ingest_writes_a_report_and_exits_with_0(tmp_path):
         (("nonsense",), 2, "nonsense"),
     ],
 )
-def test_errors_exit_with_a_code_and_without_a_traceback(store, arguments, code, message):
-    ended = run(*arguments)
+def test_errors_exit_with_a_code_and_without_a_traceback(store, call, arguments, code, message):
+    ended = call(*arguments)
     assert ended.returncode == code, ended.stdout + ended.stderr
     assert message in " ".join(ended.stderr.split())
     assert "Traceback" not in ended.stderr
@@ -155,22 +171,29 @@ def test_the_lake_of_the_demo_is_found_from_its_subfolders(tmp_path, monkeypatch
     assert where_searched() == ""
 
 
-def test_an_unknown_setting_is_refused_without_a_traceback(monkeypatch):
+def test_an_unknown_setting_is_refused_without_a_traceback(monkeypatch, call):
     misspelt = "LASTAISLE_SHARDS"[:-1]
     monkeypatch.setenv(misspelt, "4")
-    ended = run("train")
+    ended = call("train")
     assert ended.returncode == ExitCode.WRONG_REQUEST
     assert f"{misspelt} (did you mean LASTAISLE_SHARDS?)" in " ".join(ended.stderr.split())
     assert "Traceback" not in ended.stderr
 
 
-def test_the_error_of_an_empty_lake_names_the_searched_folders_and_a_solution(tmp_path, monkeypatch):
+def test_a_process_ends_with_the_code_of_its_error_and_without_a_traceback():
+    ended = run("lag", "--source", "kafka://shop/clicks")
+    assert ended.returncode == ExitCode.SOURCE_UNREADABLE, ended.stderr
+    assert "LASTAISLE_KAFKA" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_error_of_an_empty_lake_names_the_searched_folders_and_a_solution(tmp_path, monkeypatch, call):
     monkeypatch.delenv("LASTAISLE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
     (tmp_path / "shop" / ".git").mkdir(parents=True)
     (tmp_path / "shop" / "sub").mkdir()
     monkeypatch.chdir(tmp_path / "shop" / "sub")
-    ended = run("train")
+    ended = call("train")
     assert ended.returncode == ExitCode.NOT_ENOUGH_DATA, ended.stderr
     places = [tmp_path / "shop" / "sub", tmp_path / "shop", tmp_path / "user"]
     assert ", ".join(str(place / ".lastaisle") for place in places) in ended.stderr

@@ -81,6 +81,7 @@ def undisturbed(make_shop):
     return found
 
 
+@pytest.mark.service
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_kill_9_at_any_commit_and_a_plain_run_again(make_shop, undisturbed, when, number):
@@ -95,6 +96,7 @@ def test_kill_9_at_any_commit_and_a_plain_run_again(make_shop, undisturbed, when
     assert tables(shop) == undisturbed
 
 
+@pytest.mark.service
 def test_a_run_again_much_later_decides_by_the_first_clock(make_shop):
     shop = make_shop("killed")
     source = shop.write([shop.event(1), shop.event(2, occurred_at="2025-10-11T00:00:00Z", received_at=None)])
@@ -109,6 +111,7 @@ def test_a_run_again_much_later_decides_by_the_first_clock(make_shop):
     assert {row["ingested_at"] for name in ("raw_events", "quarantine") for row in shop.rows(name)} == {CLOCK}
 
 
+@pytest.mark.service
 def test_two_runs_of_overlapping_files_leave_nothing_double(shop):
     sources = [
         shop.write([shop.event(number) for number in range(first, first + 300)], f"{first}.jsonl")

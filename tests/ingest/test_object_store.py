@@ -130,6 +130,7 @@ GOOGLE = textwrap.dedent("""
 """)
 
 
+@pytest.mark.service
 def test_logs_in_google_cloud_storage_are_ingested_once_unless_they_are_replaced(tmp_path):
     emulator = pytest.importorskip("gcp_storage_emulator.server")
     with socket.socket() as probe:

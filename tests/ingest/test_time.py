@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -127,20 +128,48 @@ CHANGES = (
     "2025-11-02T05",
     "2025-11-02T06",
 )
+# Imports once, then ingests in a forked process for each zone. Nothing asks for the zone before the fork.
 CHILD = textwrap.dedent("""
+    import os
     import sys
+    import time
     from datetime import datetime
+
+    import deltalake
+    import duckdb
+    import great_expectations
+    import pyarrow.dataset
 
     from lastaisle.ingest.options import IngestOptions
     from lastaisle.ingest.run import ingest
     from lastaisle.lake import Lake
     from lastaisle.privacy.keys import PseudonymKeys
 
-    source, lake, key_file, now = sys.argv[1:]
-    keys = PseudonymKeys.load_or_create(key_file, environ={})
-    options = IngestOptions(gx_sample_rows=200)
-    report = ingest(source, "canonical", Lake(lake), keys, now=datetime.fromisoformat(now), options=options)
-    print(report.hours, report.days, report.rows_late, report.quarantined_by_rule)
+    source, folder, key_file, now, *zones = sys.argv[1:]
+
+    def ingest_in(zone, name):
+        os.environ["TZ"] = zone
+        time.tzset()
+        keys = PseudonymKeys.load_or_create(key_file, environ={})
+        options = IngestOptions(gx_sample_rows=200)
+        lake = Lake(f"{folder}/{name}")
+        report = ingest(source, "canonical", lake, keys, now=datetime.fromisoformat(now), options=options)
+        told = [report.hours, report.days, report.rows_late, report.quarantined_by_rule]
+        ((of_duckdb,),) = duckdb.sql("SELECT current_setting('TimeZone')").fetchall()
+        with open(f"{folder}/{name}.txt", "w") as file:
+            print(*told, of_duckdb, time.tzname[0], sep="\\n", file=file)
+
+    for zone in zones:
+        child = os.fork()
+        if not child:
+            try:
+                ingest_in(zone, zone.replace("/", "-"))
+            except BaseException:
+                sys.excepthook(*sys.exc_info())
+                os._exit(1)
+            os._exit(0)
+        if os.waitpid(child, 0)[1]:
+            sys.exit(f"the ingestion in {zone} failed")
 """)
 
 
@@ -162,36 +191,44 @@ def changing_times(shop) -> str:
     return shop.write(rows)
 
 
-def tables_in(zone: str, shop, source: str) -> tuple[str, dict[str, list]]:
-    """Ingest in a process whose clock on the wall is that of a zone."""
-    lake = Lake(shop.folder / zone.replace("/", "-"))
-    arguments = [source, lake.url, str(shop.keys.path), "2025-12-01T00:00:00+00:00"]
+def ingest_in_zones(zones: Iterable[str], shop, source: str) -> None:
+    """Ingest once for each zone, each time in a process whose local time is that of the zone."""
+    arguments = [source, str(shop.folder), str(shop.keys.path), "2025-12-01T00:00:00+00:00"]
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, *arguments],
-        env=os.environ | {"TZ": zone, "PYTHONPATH": os.pathsep.join(sys.path)},
+        [sys.executable, "-c", CHILD, *arguments, *zones],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found = {}
+
+
+def results_in(zone: str, shop) -> tuple[list[str], list[str], dict[str, list]]:
+    """Return the zone as the process knew it, what the report said, and the tables."""
+    name = zone.replace("/", "-")
+    *told, of_duckdb, of_python = (shop.folder / f"{name}.txt").read_text().splitlines()
+    lake, found = Lake(shop.folder / name), {}
     for name in ("raw_events", "quarantine", "batches", "events"):
         rows = lake.scan(name).to_pylist()
         kept = [{key: value for key, value in row.items() if key != "finished_at"} for row in rows]
         found[name] = sorted(kept, key=repr)
-    return done.stdout, found
+    return [of_duckdb, of_python], told, found
+
+
+ZONES = {"UTC": "UTC", "Europe/Berlin": "CET", "America/New_York": "EST"}
 
 
 def test_daylight_saving_changes_nothing(shop):
-    source = changing_times(shop)
-    told, tables = tables_in("UTC", shop, source)
+    ingest_in_zones(ZONES, shop, changing_times(shop))
+    _, told, tables = results_in("UTC", shop)
     assert len(tables["events"]) == len(CHANGES) * 24
     occurred = {row["event_id"]: row["occurred_at"] for row in tables["raw_events"]}
     assert occurred["event-100"] == datetime(2025, 3, 9, 7, 0, 0, 250_000, tzinfo=UTC)
     assert occurred["event-101"] == datetime(2025, 3, 9, 7, 10, tzinfo=UTC)
-    for zone in ("Europe/Berlin", "America/New_York"):
-        assert tables_in(zone, shop, source) == (told, tables), zone
+    for zone, name in ZONES.items():
+        assert results_in(zone, shop) == ([zone, name], told, tables), zone
 
 
 def test_the_report_names_what_a_run_changed_and_nothing_else(shop):

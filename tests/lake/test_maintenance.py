@@ -192,6 +192,7 @@ def test_a_harmful_policy_is_refused(wrong):
         MaintenancePolicy(**wrong)
 
 
+@pytest.mark.service
 def test_writers_continue_while_a_table_is_maintained(lake):
     policy = MaintenancePolicy(keep_raw_days=30, small_files=1)
     writers = [child("write", lake.url, str(number)) for number in range(3)]
@@ -206,6 +207,7 @@ def test_writers_continue_while_a_table_is_maintained(lake):
     assert sum(report.partitions_compacted for report in reports) > 3, "it compacted under the writers"
 
 
+@pytest.mark.service
 @pytest.mark.parametrize(
     "step", ["replace_days", "compact", "create_checkpoint", "cleanup_metadata", "vacuum"]
 )
@@ -221,6 +223,7 @@ def test_kill_9_at_any_step_and_a_plain_run_again(lake, step, when):
     assert all(lake.has(TABLE, f"key-{number}") for number in range(40))
 
 
+@pytest.mark.service
 def test_kill_9_at_any_moment_and_a_plain_run_again(lake, tmp_path):
     for attempt in range(6):
         copy = Lake(tmp_path / str(attempt))

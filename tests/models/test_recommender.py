@@ -165,6 +165,7 @@ def test_a_diverged_model_is_not_ranked():
         rank_targets(model, next_item_examples(LOG))
 
 
+@pytest.mark.training
 def test_a_model_is_imported_without_keras():
     """It would double the time that each task spends on importing TensorFlow."""
     program = (

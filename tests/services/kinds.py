@@ -35,11 +35,14 @@ LONGEST = (
     "tests/airflow/scheduler/test_executors.py",
     "tests/airflow/scheduler/test_demo.py",
     "tests/faults/test_kafka.py",
+    "tests/training/test_tune.py",
     "tests/release/test_kill.py",
-    "tests/faults/test_soak.py",
-    "tests/faults/test_files.py",
     "tests/release/test_release.py",
+    "tests/models/sequential/test_sequence_models.py",
+    "tests/models/serving/test_export.py",
+    "tests/training/test_refresh.py",
     "tests/release/test_online.py",
+    "tests/faults/test_files.py",
 )
 _TRAINING_FILE = re.compile(r"^pytestmark\b.*\bmark\.training\b", re.MULTILINE)
 
@@ -87,7 +90,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.xdist_group(_group(item)))
     places = {file: place for place, file in enumerate(LONGEST)}
     first: dict[str, int] = {}
-    for item in items:
+    for item in items:  # a group begins where the first of its files stands
         place = places.get(_file(item), len(places))
         first[_group(item)] = min(place, first.get(_group(item), place))
     items.sort(key=lambda item: (first[_group(item)], places.get(_file(item), len(places))))
