@@ -103,8 +103,18 @@ class Airflow:
         return ended.stdout
 
     def pause(self, dag_id: str, paused: bool = True) -> None:
-        """Pause a DAG, or unpause it."""
-        self.api.pause(dag_id, paused)
+        """Pause a DAG, or let it go on.
+
+        While a task holds the lock of the SQLite database, the API answers with status 500, so ask again.
+        """
+
+        def accepted() -> bool:
+            with suppress(AirflowApiError):
+                self.api.pause(dag_id, paused)
+                return True
+            return False
+
+        self.wait_for(f"{dag_id} is {'paused' if paused else 'not paused'}", accepted)
 
     @contextmanager
     def fresh(self, *dags: str) -> Iterator[Airflow]:
