@@ -103,7 +103,7 @@ class Airflow:
         return ended.stdout
 
     def pause(self, dag_id: str, paused: bool = True) -> None:
-        """Pause a DAG, or let it go on.
+        """Pause a DAG, or unpause it.
 
         While a task holds the lock of the SQLite database, the API answers with status 500, so ask again.
         """
