@@ -54,8 +54,9 @@ demo: setup  ## Run the main job on a real scheduler, seven days; leaves Airflow
 up: setup  ## Start Airflow and MLflow on 127.0.0.1, without the demo's work
 	@$(BIN)/python -m lastaisle_airflow.local.services
 
+# Three processes on two cores: the tests of a real scheduler mostly wait.
 test: setup  ## Run all tests, with real services (under 12 minutes on two idle cores)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-fast: setup  ## Run the tests that start no service and train no model (under 2 minutes)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --fast
