@@ -14,14 +14,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import keeping
-from keeping import NOW, POLICY, TABLE, age, fill, rows, values
-
 from lastaisle.lake import Lake
 from lastaisle.lake.maintenance import MaintenanceError, MaintenancePolicy, maintain, tables_of
 from lastaisle.settings import Settings, SettingsError
+from tests.lake import keeping
+from tests.lake.keeping import NOW, POLICY, TABLE, age, fill, rows, values
 
 KEPT = list(range(10, 40))
 

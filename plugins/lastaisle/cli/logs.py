@@ -115,7 +115,7 @@ def _drain(
     progress: Callable[[float, str], None],
 ) -> IngestReport:
     from data_contracts.contract import load_contract
-    from lastaisle.ingest.batch import Ingestion
+    from lastaisle.ingest.job import Ingestion
     from lastaisle.ingest.kafka.drain import Drain, drain
     from lastaisle.ingest.kafka.payloads import Decoder
     from lastaisle.ingest.sources import adapter

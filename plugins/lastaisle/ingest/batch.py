@@ -27,7 +27,6 @@ from lastaisle.telemetry.stages import stage
 log = logging.getLogger(__name__)
 ATTEMPTS = 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-__all__ = ["Batch", "Ingestion", "OvertakenError", "finish_batch", "read_batch", "take_in"]
 
 
 def take_in(

@@ -19,7 +19,7 @@ from lastaisle_airflow.runtime.kafka import kafka_connection
 from lastaisle_airflow.runtime.stores import open_lake, source_options
 
 if TYPE_CHECKING:
-    from lastaisle.ingest.batch import Ingestion
+    from lastaisle.ingest.job import Ingestion
     from lastaisle.ingest.report import BatchReport
 
 # Functions import the pipeline inside: nothing heavy may be loaded before a worker forks.
@@ -90,7 +90,7 @@ def ingest_chain(chain: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _ingestion(settings: Settings) -> Ingestion:
     from data_contracts.contract import load_contract
-    from lastaisle.ingest.batch import Ingestion
+    from lastaisle.ingest.job import Ingestion
     from lastaisle.ingest.options import IngestOptions
     from lastaisle.ingest.sources import adapter
     from lastaisle.lake.tables import RAW_EVENTS
