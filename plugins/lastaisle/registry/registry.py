@@ -143,7 +143,6 @@ class Registry(Runs):
         """Describe a version that serves."""
         run_id = self.run_of(version)
         plan = TrainingPlan.from_json(self.tags(run_id)[PLAN])
-        options = TrainingOptions.from_dict(
-            plan.options
-        ).to_dict()  # adds options that are newer than the run
+        # The round trip adds the options that are newer than the run.
+        options = TrainingOptions.from_dict(plan.options).to_dict()
         return Champion(version, run_id, plan.run_key, plan.window.end, plan.architecture, options)
