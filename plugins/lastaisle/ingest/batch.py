@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lastaisle.ingest.batch_rows import batch_row, read_batch
 from lastaisle.ingest.changes import refuse_changed_fields, unknown_fields
@@ -77,12 +78,16 @@ def take_in(
         judged = _judge(staging, described, job)
         if before_commit is not None:
             before_commit()
-        report = _commit(staging, described, job, judged, started)
-        if job.keys is not None:
-            staging.name_taken(described.batch_id)
-            with stage("derive sessions, treat and write events"):
-                contracts = {"contract": job.contract, "events_contract": job.events_contract}
+        report, taken = _commit(staging, described, job, judged, started)
+        if job.keys is None:
+            return report
+        contracts = {"contract": job.contract, "events_contract": job.events_contract}
+        with stage("derive sessions, treat and write events"):
+            if taken:
+                staging.name_taken(described.batch_id)
                 anonymize_taken(connection, described.batch_id, job.lake, job.keys, **contracts)
+            else:  # a killed run wrote raw_events, perhaps with rows that Kafka has deleted since
+                anonymize_batch(described.batch_id, job.lake, job.keys, **contracts)
     return report
 
 
@@ -154,8 +159,12 @@ def _skip(recorded: BatchReport, batch: Batch, job: Ingestion) -> BatchReport:
 
 def _commit(
     staging: Staging, batch: Batch, job: Ingestion, blank: BatchReport, started: datetime
-) -> BatchReport:
-    """Commit the batch; find its duplicates again whenever another writer changed raw_events meanwhile."""
+) -> tuple[BatchReport, bool]:
+    """Commit the batch; find its duplicates again whenever another writer changed raw_events meanwhile.
+
+    Returns:
+        The report, and whether this run wrote raw_events; else a run that was killed after that commit did.
+    """
     lake, batch_id, stamp = job.lake, batch.batch_id, _to_stamp(staging.now)
     before = watermark(lake, batch.source, job.options.allowed_lateness)
     for attempt in range(ATTEMPTS):
@@ -174,7 +183,7 @@ def _commit(
             raise OvertakenError(batch, first)
         try:
             with stage("write raw_events"):
-                lake.append(
+                taken = lake.append(
                     RAW_EVENTS,
                     staging.clean_rows(batch_id, batch.source_file),
                     key=batch_id,
@@ -186,9 +195,11 @@ def _commit(
             if attempt == ATTEMPTS - 1:
                 raise
             continue
+        if not taken:
+            report = _recount(report, lake)
         row = batch_row(report, batch, job, staging.now, datetime.now(UTC) - started)
         lake.append(BATCHES, row, key=batch_id, stamp=stamp, also=batch.offsets)
-        return report
+        return report, taken
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
@@ -208,6 +219,16 @@ def _count(
         hours=staging.hours(),
         newest=staging.newest(),
     )
+
+
+def _recount(report: BatchReport, lake: Lake) -> BatchReport:
+    """Count the rows that a killed run wrote: Kafka may have deleted some of its messages since."""
+    of_batch = pc.field("batch_id") == report.batch_id
+    clean, broken = (
+        len(lake.scan(name, columns=["batch_id"], where=of_batch)) for name in (RAW_EVENTS, QUARANTINE)
+    )
+    rows_in = report.rows_in - report.rows_clean - report.rows_quarantined + clean + broken
+    return replace(report, rows_in=rows_in, rows_clean=clean, rows_quarantined=broken)
 
 
 def _to_stamp(now: datetime) -> int:

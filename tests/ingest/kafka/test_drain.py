@@ -97,6 +97,32 @@ def test_messages_deleted_unread_are_reported_once(draining, topic, send, caplog
     assert [record.message.count("offsets 20 to 44 (25)") for record in caplog.records] == [1]
 
 
+@pytest.mark.parametrize("kill_before", ["raw_events", "batches"])
+def test_a_first_batch_goes_on_even_if_retention_deleted_its_start(
+    draining, topic, send, monkeypatch, kill_before
+):
+    def die(lake: Lake, name: str, *given: object, **named: object) -> bool:
+        if name == kill_before:
+            raise KeyboardInterrupt
+        return append(lake, name, *given, **named)
+
+    append = Lake.append
+    send(topic, [event(n) for n in range(30)])
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "append", die)
+        with pytest.raises(KeyboardInterrupt):
+            drain([topic], draining)
+    delete_before(draining.connection, topic, 10)
+    send(topic, [event(n) for n in range(30, 40)])
+    report = drain([topic], draining)
+    lake = draining.job.lake
+    kept = range(10 if kill_before == "raw_events" else 0, 40)
+    assert sorted(lake.scan("raw_events")["source_row"].to_pylist()) == list(kept)
+    assert sorted(lake.scan("events")["item_id"].to_pylist()) == sorted(f"item-{n}" for n in kept)
+    assert (report.rows_clean, report.rows_duplicate) == (len(kept), 0)
+    assert [(gap["start_offset"], gap["end_offset"]) for gap in lake.scan("gaps").to_pylist()] == [(0, 10)]
+
+
 def test_a_batch_waits_if_its_dead_letters_cannot_be_sent(draining, topic, send, monkeypatch):
     from lastaisle.ingest.kafka import drain as module
     from lastaisle.kafka.errors import KafkaSourceError

@@ -18,7 +18,7 @@ from lastaisle.ingest.kafka.client import read_range
 from lastaisle.ingest.kafka.dead_letters import send_dead_letters
 from lastaisle.ingest.kafka.payloads import Decoder
 from lastaisle.ingest.kafka.progress import plan_run
-from lastaisle.ingest.kafka.ranges import Gap, OffsetRange, Plan, range_key
+from lastaisle.ingest.kafka.ranges import Gap, OffsetRange, Plan, first_key, range_key
 from lastaisle.ingest.report import BatchReport, IngestReport
 from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.lake import Lake
@@ -149,7 +149,8 @@ def ingest_range(span: OffsetRange, settings: Drain) -> list[BatchReport]:
 def _left_of(span: OffsetRange, lake: Lake) -> OffsetRange | None:
     """Return the part of a range that the tables lack; a run that began it has fixed its end."""
     reached = lake.stamp(BATCHES, span.app_id)
-    start = span.start if reached is None else reached
+    first = lake.stamp(QUARANTINE, first_key(span.app_id)) if reached is None else None
+    start = next((offset for offset in (reached, first) if offset is not None), span.start)
     if start >= span.end:
         return None
     planned = lake.stamp(QUARANTINE, range_key(span.app_id, start))
@@ -165,16 +166,18 @@ def _batch_of(span: OffsetRange, settings: Drain) -> Batch:
     """Describe a range as a batch.
 
     The commits of raw_events and batches carry the end offset under the name of the partition. The commit of
-    quarantine carries the planned end, so that the range of a killed run is read again with the same end.
+    quarantine carries the planned end, so that the range of a killed run is read again with the same end. The
+    first batch of a partition carries its start, too: no committed offset says where it began.
     """
-    name = settings.job.form.name
+    name, lake = settings.job.form.name, settings.job.lake
+    begins_partition = not lake.has(BATCHES, span.app_id) and not lake.has(QUARANTINE, span.batch_id)
     return Batch(
         span.batch_id,
         source_name(name, span.topic),
         span.url,
         name,
         offsets={span.app_id: span.end},
-        plan={span.key: span.end},
+        plan={span.key: span.end} | ({first_key(span.app_id): span.start} if begins_partition else {}),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from lastaisle.ingest.kafka.client import watermarks
-from lastaisle.ingest.kafka.ranges import Plan, Watermarks, plan, range_key
+from lastaisle.ingest.kafka.ranges import Plan, Watermarks, first_key, plan, range_key
 from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import BATCHES, QUARANTINE
@@ -22,11 +22,18 @@ def committed_offsets(lake: Lake, marks: Iterable[Watermarks]) -> dict[str, int]
 def started_batches(lake: Lake, marks: Iterable[Watermarks], committed: Mapping[str, int]) -> dict[str, int]:
     """Return, by the key of a range, the planned end of each batch that was begun and not finished.
 
-    A batch begins with its commit of quarantine, which writes the planned end under the key of the range.
+    A batch begins with its commit of quarantine, which writes the planned end under the key of the range. The
+    first batch of a partition also writes its start: the brokers may have deleted that offset since.
     """
-    keys = [
-        range_key(partition.app_id, committed.get(partition.app_id, partition.low)) for partition in marks
-    ]
+    app_ids = [partition.app_id for partition in marks if partition.app_id not in committed]
+    firsts = _versions(lake, QUARANTINE, map(first_key, app_ids))
+    starts = {
+        partition.app_id: committed.get(
+            partition.app_id, firsts.get(first_key(partition.app_id), partition.low)
+        )
+        for partition in marks
+    }
+    keys = [range_key(app_id, start) for app_id, start in starts.items()]
     return _versions(lake, QUARANTINE, keys)
 
 

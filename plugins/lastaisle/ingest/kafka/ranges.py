@@ -124,6 +124,11 @@ def range_key(app_id: str, start: int) -> str:
     return f"{app_id}@{start}"
 
 
+def first_key(app_id: str) -> str:
+    """Return the name under which a partition's first batch keeps its start, which retention may delete."""
+    return f"{app_id}/first"
+
+
 def plan(
     watermarks: Sequence[Watermarks],
     committed: Mapping[str, int],
