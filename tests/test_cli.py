@@ -133,6 +133,24 @@ def test_ingest_writes_a_report_and_exits_with_0(tmp_path):
     assert {"seconds", "events_per_second", "peak_rss_mib"} <= set(written)
 
 
+def test_ingest_takes_source_format_and_sample_from_the_settings(tmp_path, monkeypatch, call):
+    (tmp_path / "2025-10-09").mkdir()
+    (tmp_path / "2025-10-09" / "clicks.csv").write_text("7,42,5,pv,1760011200\n")
+    monkeypatch.setenv("LASTAISLE_SOURCE", f"{tmp_path}/{{day}}")
+    monkeypatch.setenv("LASTAISLE_SOURCE_FORMAT", "taobao")
+    unplaced = call("ingest")
+    assert (unplaced.returncode, "Traceback" in unplaced.stderr) == (ExitCode.WRONG_REQUEST, False)
+    assert "--at 2025-10-09" in unplaced.stderr
+    options = []
+    monkeypatch.setattr(
+        "lastaisle.ingest.batch.check_sample", lambda staging, rows, where: options.append(rows)
+    )
+    ended = call("ingest", "--at", "2025-10-09", "--report", str(tmp_path / "r.json"))
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads((tmp_path / "r.json").read_text())["rows_clean"] == 1
+    assert options == [0], "LASTAISLE_GX_SAMPLE_ROWS is 0 here"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,19 +19,29 @@ from lastaisle.cli.terminal import bar, console, read_settings, show, write
 from lastaisle.errors import ExitCode
 from lastaisle.kafka.address import is_kafka, parse_source
 from lastaisle.kafka.connection import KafkaConnection
+from lastaisle.settings.settings import PLACEHOLDERS
 
 if TYPE_CHECKING:
     from lastaisle.ingest.options import IngestOptions
     from lastaisle.ingest.report import IngestReport
     from lastaisle.lake import Lake
     from lastaisle.privacy.keys import PseudonymKeys
+    from lastaisle.settings import Settings
 
 
 def ingest(
     source: Annotated[
-        str, typer.Option("--source", help="File, folder, pattern, URL, or kafka://cluster/topic.")
-    ],
-    log_format: LogFormat = "canonical",
+        str,
+        typer.Option(
+            "--source",
+            help="File, folder, pattern, URL, or kafka://cluster/topic; default: LASTAISLE_SOURCE.",
+        ),
+    ] = "",
+    log_format: LogFormat = "",
+    at: Annotated[
+        datetime | None,
+        typer.Option(help="The day or hour (UTC) that {day} or {hour} in the source stand for."),
+    ] = None,
     settle: Annotated[
         float, typer.Option(help="Leave files that changed in the last SETTLE seconds for the next run.")
     ] = 0.0,
@@ -52,12 +62,9 @@ def ingest(
     from lastaisle.privacy.keys import PseudonymKeys
 
     settings = read_settings(lake)
+    source, log_format = _place(source, at, settings), log_format or settings.sources.format
     keys = PseudonymKeys.load_or_create(settings.privacy.key_file, lake_url=settings.lake.url)
-    options = IngestOptions(
-        allowed_lateness=timedelta(minutes=settings.sources.lateness_minutes),
-        batch_rows=settings.ingest.batch_rows,
-        accept_schema_change=accept_schema_change,
-    )
+    options = IngestOptions.from_settings(settings, accept_schema_change=accept_schema_change)
     tables = open_lake(settings)
     with bar("Ingesting") as progress:
         if is_kafka(source):
@@ -70,6 +77,23 @@ def ingest(
     show(ingested, report)
     if ingested["files_failed"]:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _place(source: str, at: datetime | None, settings: Settings) -> str:
+    """Return the place of the logs, with the placeholders filled in.
+
+    Raises:
+        typer.BadParameter: the source has a placeholder, and no time was given.
+    """
+    named = settings.replace(source=source) if source else settings
+    address = named.sources.address
+    placeholders = [name for name in PLACEHOLDERS if name in address]
+    if placeholders and at is None:
+        raise typer.BadParameter(
+            f"the source {address} has {', '.join(placeholders)}: name the day or the hour by --at, "
+            "such as --at 2025-10-09, or a whole place by --source"
+        )
+    return address if at is None else named.source_at(at.replace(tzinfo=UTC))
 
 
 def lag(

@@ -11,7 +11,11 @@ Report = Annotated[Path | None, typer.Option("--report", help="Write the report 
 LakeUrl = Annotated[str, typer.Option("--lake", help="Folder or URL of the lake; default: LASTAISLE_LAKE.")]
 LogFormat = Annotated[
     str,
-    typer.Option("--format", help="canonical, segment, yoochoose, taobao, rees46, retailrocket or otto."),
+    typer.Option(
+        "--format",
+        help="canonical, segment, yoochoose, taobao, rees46, retailrocket or otto; "
+        "default: LASTAISLE_SOURCE_FORMAT.",
+    ),
 ]
 Model = Annotated[
     str,

@@ -81,13 +81,13 @@ def take_in(
         report, taken = _commit(staging, described, job, judged, started)
         if job.keys is None:
             return report
-        contracts = {"contract": job.contract, "events_contract": job.events_contract}
+        if not taken:  # a killed run wrote raw_events, perhaps with rows that Kafka has deleted since
+            _anonymize_recorded(described.batch_id, job)
+            return report
+        staging.name_taken(described.batch_id)
         with stage("derive sessions, treat and write events"):
-            if taken:
-                staging.name_taken(described.batch_id)
-                anonymize_taken(connection, described.batch_id, job.lake, job.keys, **contracts)
-            else:  # a killed run wrote raw_events, perhaps with rows that Kafka has deleted since
-                anonymize_batch(described.batch_id, job.lake, job.keys, **contracts)
+            contracts = {"contract": job.contract, "events_contract": job.events_contract}
+            anonymize_taken(connection, described.batch_id, job.lake, job.keys, **contracts)
     return report
 
 
@@ -141,10 +141,7 @@ def _first_now(lake: Lake, batch: Batch) -> datetime | None:
 
 def _skip(recorded: BatchReport, batch: Batch, job: Ingestion) -> BatchReport:
     """Report that a batch was ingested before, and finish it if its run was killed before the last commit."""
-    if job.keys is not None:
-        anonymize_batch(
-            batch.batch_id, job.lake, job.keys, contract=job.contract, events_contract=job.events_contract
-        )
+    _anonymize_recorded(batch.batch_id, job)
     return replace(
         recorded,
         source_file=batch.source_file,
@@ -155,6 +152,13 @@ def _skip(recorded: BatchReport, batch: Batch, job: Ingestion) -> BatchReport:
         quarantined_by_rule={},
         skipped=True,
     )
+
+
+def _anonymize_recorded(batch_id: str, job: Ingestion) -> None:
+    """Bring the rows of a batch from raw_events into events, if there are keys."""
+    if job.keys is not None:
+        contracts = {"contract": job.contract, "events_contract": job.events_contract}
+        anonymize_batch(batch_id, job.lake, job.keys, memory_limit=job.options.memory_limit, **contracts)
 
 
 def _commit(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from lastaisle.lake.workspace import MEMORY_LIMIT
+from lastaisle.settings import Settings
 
 #: Called as progress(share done from 0 to 1, name of the present step).
 Progress: TypeAlias = Callable[[float, str], None]
@@ -37,3 +38,14 @@ class IngestOptions:
     batch_rows: int = 2_000_000
     shards: int = 1
     accept_schema_change: bool = False
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, accept_schema_change: bool = False) -> Self:
+        """Return the options that the settings name."""
+        return cls(
+            allowed_lateness=timedelta(minutes=settings.sources.lateness_minutes),
+            gx_sample_rows=settings.ingest.gx_sample_rows,
+            batch_rows=settings.ingest.batch_rows,
+            shards=settings.ingest.shards,
+            accept_schema_change=accept_schema_change,
+        )

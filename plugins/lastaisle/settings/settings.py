@@ -33,6 +33,8 @@ from lastaisle.settings.sections import (
 )
 
 HOME = f"{PREFIX}HOME"
+PLACEHOLDERS = ("{day}", "{hour}", "{day_ms}")
+"""What an address of logs may hold; `Settings.source_at` fills it in."""
 
 
 class Settings(BaseModel):
@@ -118,13 +120,9 @@ class Settings(BaseModel):
         """Return where the logs of an aware moment lie: the source with its placeholders filled in."""
         moment = moment.astimezone(UTC)
         day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-        filled = {
-            "{day}": f"{day:%Y-%m-%d}",
-            "{hour}": f"{moment:%Y-%m-%dT%H}",
-            "{day_ms}": str(int(day.timestamp()) * 1000),
-        }
+        texts = (f"{day:%Y-%m-%d}", f"{moment:%Y-%m-%dT%H}", str(int(day.timestamp()) * 1000))
         source = self.sources.address
-        for placeholder, text in filled.items():
+        for placeholder, text in zip(PLACEHOLDERS, texts, strict=True):
             source = source.replace(placeholder, text)
         return source
 

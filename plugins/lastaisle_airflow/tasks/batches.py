@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -95,14 +94,8 @@ def _ingestion(settings: Settings) -> Ingestion:
     from lastaisle.ingest.sources import adapter
     from lastaisle.lake.tables import RAW_EVENTS
 
-    options = IngestOptions(
-        allowed_lateness=timedelta(minutes=settings.sources.lateness_minutes),
-        gx_sample_rows=settings.ingest.gx_sample_rows,
-        batch_rows=settings.ingest.batch_rows,
-        shards=settings.ingest.shards,
-    )
-    contract = load_contract(RAW_EVENTS)
-    return Ingestion(open_lake(settings), adapter(settings.sources.format), contract, options)
+    form, options = adapter(settings.sources.format), IngestOptions.from_settings(settings)
+    return Ingestion(open_lake(settings), form, load_contract(RAW_EVENTS), options)
 
 
 def _ingest_file(url: str, settings: Settings, ingestion: Ingestion) -> list[BatchReport]:
