@@ -34,6 +34,7 @@ class ExitCode(IntEnum):
     NOT_ANONYMIZED = 16
     NOT_EVALUATED = 17
     CHECKS_DISAGREE = 18
+    LAKE_UNUSABLE = 19
 
 
 MEANINGS: Final = {
@@ -46,7 +47,7 @@ MEANINGS: Final = {
     ExitCode.NO_SUCH_VERSION: "no such model version",
     ExitCode.OVERTAKEN: "another writer was faster",
     ExitCode.NOTHING_TO_TRAIN: "nothing to train",
-    ExitCode.SERVICE_DOWN: "a local service does not work",
+    ExitCode.SERVICE_DOWN: "a service does not work",
     ExitCode.CANDIDATE_REFUSED: "done, but the gate refused the candidate",
     ExitCode.BREAKING_CHANGE: "a source's fields or a contract changed in a way that breaks readers",
     ExitCode.UNMARKED_CHANGE: "a contract's version does not say that the contract changed",
@@ -56,6 +57,7 @@ MEANINGS: Final = {
     ExitCode.NOT_ANONYMIZED: "rows may not become events",
     ExitCode.NOT_EVALUATED: "the candidate is not evaluated against this champion",
     ExitCode.CHECKS_DISAGREE: "Great Expectations and the compiled rules disagree",
+    ExitCode.LAKE_UNUSABLE: "the lake cannot be read or written",
 }
 
 

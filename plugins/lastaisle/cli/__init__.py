@@ -9,6 +9,7 @@ import typer
 from rich.logging import RichHandler
 
 from lastaisle.cli import learning, logs, tables
+from lastaisle.cli.failures import describe
 from lastaisle.cli.terminal import errors, read_settings, where_searched
 from lastaisle.errors import MEANINGS, ExitCode
 
@@ -44,10 +45,11 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        code = getattr(error, "exit_code", None)  # only errors raised on purpose have it, on any floor
-        if code is None:
+        described = describe(error)
+        if described is None:
             raise
-        errors.print(f"error: {error}", style="red", markup=False, highlight=False)
+        message, code = described
+        errors.print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
         hint = where_searched() if _lacks_data(error, code) else ""
         if hint:
             errors.print(hint, markup=False, highlight=False, soft_wrap=True)

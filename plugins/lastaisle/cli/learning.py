@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from lastaisle.cli.options import Hyperparameters, LakeUrl, Model, Report, RunId
+from lastaisle.cli.options import Chart, Hyperparameters, LakeUrl, Model, Report, RunId
 from lastaisle.cli.terminal import (
     assignments,
     bar,
@@ -282,7 +282,7 @@ def replay(
     ] = "canonical",
     model: Model = "attention",
     hyperparameters: Hyperparameters = None,
-    chart: Annotated[Path | None, typer.Option(help="Write a chart of the periods to this PNG file.")] = None,
+    chart: Chart = None,
     report: Report = None,
 ) -> None:
     """Replay history period by period, to compare the benefit and the cost of learning every day."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from lastaisle.cli.options import LakeUrl, Report
+from lastaisle.cli.options import Chart, LakeUrl, Report
 from lastaisle.cli.terminal import bar, console, errors, open_stores, read_settings, where_searched, write
 from lastaisle.errors import ExitCode
 from lastaisle.kafka.connection import KafkaConnection
@@ -69,7 +69,7 @@ def drift(
     model: Annotated[
         bool, typer.Option(help="Also compare the predictions of champion and previous version.")
     ] = True,
-    chart: Annotated[Path | None, typer.Option(help="Draw scores and limits to this PNG file.")] = None,
+    chart: Chart = None,
     lake: LakeUrl = "",
     report: Report = None,
 ) -> None:

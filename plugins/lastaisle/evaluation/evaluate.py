@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from lastaisle.errors import RegistryError
 from lastaisle.evaluation.churn import churn_of
 from lastaisle.evaluation.measure import measure, slices_of
 from lastaisle.evaluation.plots import comparison, slice_bars
@@ -76,8 +77,15 @@ def evaluate_candidate(
 
 
 def plan_of(run_id: str, registry: Registry) -> TrainingPlan:
-    """Return the plan of the training that a run holds."""
-    return TrainingPlan.from_json(registry.tags(run_id)[PLAN])
+    """Return the plan of the training that a run holds.
+
+    Raises:
+        RegistryError: no such run, or a run that is no training.
+    """
+    plan = registry.tags(run_id).get(PLAN)
+    if plan is None:
+        raise RegistryError(f"the run {run_id!r} has no tag {PLAN!r}: it is no training of lastaisle")
+    return TrainingPlan.from_json(plan)
 
 
 def stored_report(run_id: str, registry: Registry) -> EvaluationReport | None:

@@ -14,7 +14,7 @@ from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction, RemoveAction
 
 from lastaisle.lake.commits import commit_properties_of, files_of, widen
-from lastaisle.lake.errors import LakeConflictError
+from lastaisle.lake.errors import LakeConflictError, clear_errors
 from lastaisle.lake.query import Query
 from lastaisle.lake.reader import LakeReader
 from lastaisle.lake.retries import ATTEMPTS, retry_overtaken
@@ -174,7 +174,8 @@ class Lake(LakeReader):
                     "derive them again"
                 )
             properties = commit_properties_of(stamps, at, metadata, alone=mode == "overwrite")
-            self._write(name, table, data, mode, properties)
+            with clear_errors(f"write table {name}", self.url):
+                self._write(name, table, data, mode, properties)
             return True
 
         # A commit fails if another writer committed, or made the table, after `attempt` opened it.
@@ -186,8 +187,9 @@ class Lake(LakeReader):
     def _open_or_create(self, name: str, data: Rows | Callable[[], Rows]) -> DeltaTable:
         table = self.table(name)
         if table is None:
-            self._create(name, data)
-            table = DeltaTable(self.table_url(name), storage_options=self.storage_options)
+            with clear_errors(f"make table {name}", self.url):
+                self._create(name, data)
+                table = DeltaTable(self.table_url(name), storage_options=self.storage_options)
         return table
 
     def _create(self, name: str, data: Rows | Callable[[], Rows]) -> None:

@@ -13,8 +13,10 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from lastaisle.errors import NotEnoughDataError
-from lastaisle.lake.errors import VersionGoneError
+from lastaisle.lake.errors import LakeUnusableError, VersionGoneError, clear_errors
 from lastaisle.lake.folder import TableFolder
+
+SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss")
 
 
 class LakeReader:
@@ -26,10 +28,18 @@ class LakeReader:
         url: a local folder, or s3:// or gs://; created with its first table.
         storage_options: the options by which delta-rs reaches an object store; its environment variables work
             too.
+
+    Raises:
+        LakeUnusableError: the URL is of another kind.
     """
 
     def __init__(self, url: str | Path, storage_options: Mapping[str, str] | None = None) -> None:
         text = str(url)
+        scheme, _, place = text.partition("://")
+        if place and scheme not in SCHEMES:
+            raise LakeUnusableError(
+                f"a lake is a folder or a URL that begins with {', '.join(SCHEMES)}; received {text!r}"
+            )
         self.url = text.rstrip("/") if "://" in text else str(Path(text).expanduser().resolve())
         self.storage_options = dict(storage_options or {})
 
@@ -49,19 +59,35 @@ class LakeReader:
 
         Raises:
             VersionGoneError: there is a table, but its log no longer goes back to that version.
+            LakeUnusableError: there is a table, or a file in its place, which cannot be read.
         """
         url = self.table_url(name)
         try:
+            if version is None:
+                with clear_errors(f"open table {name}", self.url):
+                    return DeltaTable(url, storage_options=self.storage_options)
             return DeltaTable(url, version=version, storage_options=self.storage_options)
-        except (TableNotFoundError, DeltaError) as error:
-            if version is None and not isinstance(error, TableNotFoundError):
-                raise
-            if version is None or not DeltaTable.is_deltatable(url, self.storage_options):
-                return None
+        except TableNotFoundError:
+            self._refuse_damaged(name)
+            return None
+        except DeltaError as error:
+            with clear_errors(f"open table {name}", self.url):
+                if not DeltaTable.is_deltatable(url, self.storage_options):
+                    return None
             raise VersionGoneError(
                 f"table {name} of {self.url} does not have version {version} (any more): maintenance keeps "
                 f"versions for LASTAISLE_KEEP_VERSIONS_DAYS days. {error}"
             ) from error
+
+    def _refuse_damaged(self, name: str) -> None:
+        """Refuse a local table that is there and cannot be read, so that it never counts as absent."""
+        if "://" in self.url or not Path(self.url).exists():
+            return
+        folder = Path(self.table_url(name))
+        with clear_errors(f"open table {name}", self.url):
+            found = [entry.name for entry in folder.iterdir()] if folder in Path(self.url).iterdir() else []
+            if found and "_delta_log" not in found:
+                raise DeltaError(f"its folder holds {min(found)} and no _delta_log")
 
     def version(self, name: str) -> int | None:
         """Return the newest version of a table; None if it was never written."""
@@ -116,7 +142,8 @@ class LakeReader:
         dataset = self.dataset(name, version)
         if dataset is None:
             return pa.table({})
-        return dataset.to_table(columns=None if columns is None else list(columns), filter=where)
+        with clear_errors(f"read table {name}", self.url):
+            return dataset.to_table(columns=None if columns is None else list(columns), filter=where)
 
     def reader(
         self,

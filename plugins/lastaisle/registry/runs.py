@@ -157,7 +157,12 @@ class Runs:
             raise RegistryError(f"{self.uri} has no run {run_id!r}: {error.message}") from error
 
     def read_text(self, run_id: str, path: str) -> str | None:
-        """Return a text artifact of a run; None if it has none of this name."""
+        """Return a text artifact of a run; None if it has none of this name.
+
+        Raises:
+            RegistryError: no such run.
+        """
+        self._run(run_id)
         folder = path.rpartition("/")[0]
         if path not in {file.path for file in self.client.list_artifacts(run_id, folder or None)}:
             return None
