@@ -13,6 +13,7 @@ from open_data_contract_standard.model import OpenDataContractStandard, SchemaOb
 
 from data_contracts.document import custom_values
 from data_contracts.errors import ContractError
+from data_contracts.names import check_name
 from data_contracts.privacy import Treatment, parse_treatment, quote
 from data_contracts.types import accepts, column_type, parse_sql
 
@@ -99,6 +100,7 @@ def compile_fields(path: Path, table: SchemaObject, treatments: Mapping[str, Tre
         if any(entry.name == field.name for field in fields):
             raise ContractError(path, where, f"the field {entry.name!r} stands twice")
         try:
+            check_name(str(entry.name), str(table.name))
             fields.append(_field(entry, treatments))
         except ValueError as error:
             raise ContractError(path, where, str(error)) from error
@@ -109,8 +111,6 @@ def compile_fields(path: Path, table: SchemaObject, treatments: Mapping[str, Tre
 
 def _field(entry: SchemaProperty, treatments: Mapping[str, Treatment]) -> Field:
     name = str(entry.name)
-    if not (name.isascii() and name.isidentifier() and name == name.lower()):
-        raise ValueError(f"a field name is lower_snake_case, received {name!r}")
     arrow_type, sql_type = column_type(entry.logicalType, entry.logicalTypeOptions or {})
     custom = custom_values(entry.customProperties)
     unknown = set(custom) - set(_FIELD_OPTIONS)

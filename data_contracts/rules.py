@@ -20,6 +20,8 @@ from data_contracts.types import ORDERED_TYPES, accepts
 
 Severity = Literal["error", "warning"]
 _LISTED_TYPES = ("string", "integer")
+#: The column of allowed values in the relation of a reference rule.
+ALLOWED = "_allowed"
 _BOUNDS = {"minimum": ">=", "maximum": "<=", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
 
 
@@ -31,11 +33,12 @@ class Rule:
         name: the name that quarantine stores beside each row that broke the rule.
         columns: the fields that the rule reads.
         predicate: DuckDB SQL over the typed columns. It is TRUE or NULL if the row passes. It may use the
-            parameter $now (a TIMESTAMPTZ) and the table that `reference` names.
+            parameter $now (a TIMESTAMPTZ) and the relation that `reference` names.
         description: the rule in words.
         severity: an error sends the row to quarantine, a warning is only counted.
         expectation: the rule as a Great Expectations configuration: type, kwargs and perhaps row_condition.
-        reference: for a reference rule the `table.column` of the allowed values, else None.
+        reference: for a reference rule the `table.column` of the allowed values, else None. The predicate
+            reads them from a relation of this name, "table.column", as its column ALLOWED.
     """
 
     name: str
@@ -49,7 +52,9 @@ class Rule:
     @property
     def uses_now(self) -> bool:
         """Whether the predicate needs the parameter $now."""
-        return "$now" in self.predicate
+        values = self.expectation["kwargs"].values()
+        named = (value.get("$PARAMETER", "") for value in values if isinstance(value, dict))
+        return any(re.fullmatch(r"now_(plus|minus)_[0-9]+s", name) for name in named)
 
 
 def compile_rules(path: Path, table: SchemaObject, fields: Sequence[Field]) -> tuple[Rule, ...]:
@@ -106,16 +111,16 @@ def refuse_broken_sql(path: Path, table: str, fields: Sequence[Field], rules: Se
     """
     import duckdb  # here, so that reading a contract's fields and features needs no DuckDB
 
-    queries = {f"rule {rule.name}": rule.predicate for rule in rules if not rule.reference}
+    queries = {f"rule {rule.name}": (rule.predicate, rule.uses_now) for rule in rules if not rule.reference}
     for field in fields:
         if field.treatment.action == "coarsen":
-            queries[f"properties.{field.name}: treatment"] = field.treatment.sql(field.name)
+            queries[f"properties.{field.name}: treatment"] = (field.treatment.sql(field.name), False)
     columns = ", ".join(f"{quote(field.name)} {field.sql_type}" for field in fields)
     with duckdb.connect() as connection:
         connection.execute(f"CREATE TABLE contract_rows ({columns})")
         connection.execute("INSERT INTO contract_rows DEFAULT VALUES")
-        for where, expression in queries.items():
-            parameters = {"now": "2000-01-01T00:00:00Z"} if "$now" in expression else None
+        for where, (expression, uses_now) in queries.items():
+            parameters = {"now": "2000-01-01T00:00:00Z"} if uses_now else None
             try:
                 connection.execute(f"SELECT {expression} FROM contract_rows", parameters).fetchall()
             except duckdb.Error as error:
@@ -234,13 +239,13 @@ def _reference_rule(field: Field, relationship: Relationship) -> Rule:
     target = relationship.to
     if not isinstance(target, str) or not re.fullmatch(r"[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*", target):
         raise ValueError(f"relationships.to should be table.column, received {target!r}")
-    table, column = target.split(".")
+    table, _ = target.split(".")
     if field.logical_type not in _LISTED_TYPES:
         raise ValueError(
             f"relationships: a {field.logical_type} refers to nothing; use {' or '.join(_LISTED_TYPES)}"
         )
     name, values = quote(field.name), {"$PARAMETER": target.replace(".", "__")}
-    known = f"SELECT {quote(column)} FROM {quote(table)} WHERE {quote(column)} IS NOT NULL"
+    known = f"SELECT {ALLOWED} FROM {quote(target)}"
     predicate = f"({name} IS NULL OR {name} IN ({known}))"
     rule = _rule(
         field, f"refers_to_{table}", predicate, "expect_column_values_to_be_in_set", value_set=values

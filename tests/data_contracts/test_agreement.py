@@ -9,6 +9,7 @@ import pytest
 
 from data_contracts import load_contract
 from data_contracts.expectations import frame_from_arrow, validate_frame
+from data_contracts.rules import ALLOWED
 
 NOW = datetime(2025, 10, 9, 13, tzinfo=UTC)
 ROWS = 80
@@ -110,11 +111,8 @@ def broken_in_sql(contract, table, references):
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("typed_rows", table)
-        for table_name in {target.split(".")[0] for target in references}:
-            columns = {
-                target.split(".")[1]: pa.array(values, pa.string()) for target, values in references.items()
-            }
-            connection.register(table_name, pa.table(columns))
+        for target, values in references.items():
+            connection.register(target, pa.table({ALLOWED: pa.array(values, pa.string())}))
         counts = {}
         for rule in contract.rules:
             query = f"SELECT count(*) FROM typed_rows WHERE NOT coalesce({rule.predicate}, TRUE)"
@@ -136,7 +134,7 @@ def test_sql_and_great_expectations_agree_rule_by_rule(name, seed):
     contract = load_contract(name)
     table = random_rows(contract, random.Random(f"{name}-{seed}"))
     targets = {rule.reference for rule in contract.rules if rule.reference}
-    known = ["a", "x" * 200, "0123456789abcdef" * 2, None]
+    known = ["a", "x" * 200, "0123456789abcdef" * 2]
     references = dict.fromkeys(targets, known)
 
     expected = broken_in_sql(contract, table, references)

@@ -235,7 +235,7 @@ def test_a_row_that_gets_lost_stops_the_batch_before_any_commit(shop, monkeypatc
     def count_and_lose(staging: Staging, source: str) -> int:
         found = count(staging, source)
         if source == "staged":
-            staging.connection.execute("DELETE FROM staged WHERE source_row = 2")
+            staging.connection.execute("DELETE FROM staged WHERE _source_row = 2")
         return found
 
     monkeypatch.setattr(Staging, "count", count_and_lose)
@@ -252,7 +252,7 @@ def test_a_line_that_the_adapter_swallows_stops_the_batch(shop, monkeypatch):
 
     greedy = replace(
         adapter("yoochoose"),
-        prepare="SELECT *, 0 AS sub_row, string_split(line, chr(9)) AS f FROM lines WHERE source_row <> 2",
+        prepare="SELECT *, 0 AS _sub_row, string_split(_line, chr(9)) AS f FROM lines WHERE _source_row <> 2",
     )
     monkeypatch.setattr(run, "adapter", lambda name: greedy)
     with pytest.raises(ReconciliationError, match="3 lines were read but 2"):

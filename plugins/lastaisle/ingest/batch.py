@@ -215,7 +215,7 @@ def _count(
         blank,
         rows_in=staging.count("staged"),
         rows_clean=staging.count(CLEAN),
-        rows_quarantined=staging.count("staged WHERE rules IS NOT NULL"),
+        rows_quarantined=staging.count("staged WHERE _rules IS NOT NULL"),
         rows_duplicate=staging.count("repeated"),
         rows_late=staging.count_late(options.allowed_lateness, before),
         quarantined_by_rule=staging.count_by_rule(),

@@ -44,7 +44,7 @@ def check_sample(staging: Staging, rows: int, where: str) -> bool | None:
     references = {
         rule.reference: staging.reference(rule.reference) for rule in contract.rules if rule.reference
     }
-    frame = frame_from_arrow(sample.drop_columns(["rules"]))
+    frame = frame_from_arrow(sample.drop_columns(["_rules"]))
     with stage("ask Great Expectations"):
         report = validate_frame(contract, frame, now=staging.now, references=references)
     expected = _count_by_rule(contract, sample)
@@ -63,6 +63,6 @@ def check_sample(staging: Staging, rows: int, where: str) -> bool | None:
 
 
 def _count_by_rule(contract: Contract, sample: pa.Table) -> dict[str, int]:
-    broken = pc.value_counts(pc.list_flatten(sample["rules"].combine_chunks())).to_pylist()
+    broken = pc.value_counts(pc.list_flatten(sample["_rules"].combine_chunks())).to_pylist()
     counts = {entry["values"]: entry["counts"] for entry in broken}
     return {rule.name: counts.get(rule.name, 0) for rule in contract.rules if rule.severity == "error"}

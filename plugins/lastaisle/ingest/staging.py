@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from data_contracts.contract import Contract
-from data_contracts.privacy import literal
+from data_contracts.privacy import literal, quote
+from data_contracts.rules import ALLOWED
 from lastaisle.errors import LastaisleError, ReconciliationError
 from lastaisle.ingest.files import LINES
 from lastaisle.ingest.sources import Adapter
@@ -20,13 +21,13 @@ from lastaisle.lake import Lake, Query
 from lastaisle.lake.tables import QUARANTINE_SCHEMA, RAW_EVENTS_ADDED
 from lastaisle.lake.workspace import JOIN_AS_ESTIMATED, JOIN_AS_WRITTEN
 
-CLEAN = "staged ANTI JOIN repeated ON repeated.place = staged.rowid WHERE rules IS NULL"
+CLEAN = "staged ANTI JOIN repeated ON repeated._place = staged.rowid WHERE _rules IS NULL"
 FIRST_LINES = 1000
 _MICROSECOND = timedelta(microseconds=1)
 
 
 class Staging:
-    """Tables of a temporary database: `staged` (every row; `rules` is NULL for a clean row) and `repeated`.
+    """Tables of a temporary database: `staged` (every row; `_rules` is NULL for a clean row) and `repeated`.
 
     `repeated` holds the row ids in `staged` of clean rows whose event was read before.
 
@@ -43,7 +44,7 @@ class Staging:
         self.connection = connection
         self.contract = contract
         self.now = now
-        self.names = [f'"{field.name}"' for field in contract.fields]
+        self.names = [quote(field.name) for field in contract.fields]
         self.first_lines: pa.Array = pa.array([], pa.string())
 
     def load(self, lines: Iterable[pa.RecordBatch], adapter: Adapter, lake: Lake) -> None:
@@ -71,14 +72,15 @@ class Staging:
         source_lines = pa.RecordBatchReader.from_batches(LINES, counted())
         self.connection.register("source_lines", source_lines)
         query = staged_sql(self.contract, adapter)
+        uses_now = any(rule.uses_now for rule in self.contract.rules if rule.severity == "error")
         try:
-            self._run(f"CREATE TABLE staged AS {query}", uses_now="$now" in query)
+            self._run(f"CREATE TABLE staged AS {query}", uses_now=uses_now)
         except duckdb.Error:
             if failure is not None:
                 raise failure  # noqa: B904 - the failure keeps its own cause
             raise
         self.connection.unregister("source_lines")
-        staged = self.count("staged WHERE sub_row = 0")
+        staged = self.count("staged WHERE _sub_row = 0")
         if staged != read:
             raise ReconciliationError(
                 f"{read} lines were read but {staged} came out of the adapter {adapter.name}; "
@@ -97,13 +99,13 @@ class Staging:
         """
         self._run("""
             CREATE OR REPLACE TABLE repeated AS
-            SELECT place FROM (
-              SELECT rowid AS place,
-                     row_number() OVER (PARTITION BY event_id ORDER BY source_row, sub_row) AS occurrence
-              FROM staged WHERE rules IS NULL AND event_id IN (
-                SELECT event_id FROM staged WHERE rules IS NULL GROUP BY event_id HAVING count(*) > 1))
-            WHERE occurrence > 1""")
-        days = self.days("staged WHERE rules IS NULL")
+            SELECT _place FROM (
+              SELECT rowid AS _place,
+                     row_number() OVER (PARTITION BY event_id ORDER BY _source_row, _sub_row) AS _occurrence
+              FROM staged WHERE _rules IS NULL AND event_id IN (
+                SELECT event_id FROM staged WHERE _rules IS NULL GROUP BY event_id HAVING count(*) > 1))
+            WHERE _occurrence > 1""")
+        days = self.days("staged WHERE _rules IS NULL")
         if known is None or not days:
             return
         near = {day + timedelta(days=step) for day in days for step in (-1, 0, 1)}
@@ -115,11 +117,11 @@ class Staging:
             f"""
             INSERT INTO repeated
             SELECT rowid FROM staged
-            WHERE rules IS NULL AND event_id IN (
+            WHERE _rules IS NULL AND event_id IN (
               SELECT event_id FROM known
-              SEMI JOIN (SELECT event_id FROM staged WHERE rules IS NULL) USING (event_id)
+              SEMI JOIN (SELECT event_id FROM staged WHERE _rules IS NULL) USING (event_id)
               WHERE event_date IN ({listed}) AND batch_id <> $batch_id)
-            EXCEPT SELECT place FROM repeated""",
+            EXCEPT SELECT _place FROM repeated""",
             {"batch_id": batch_id},
         )
         self.connection.execute(JOIN_AS_ESTIMATED)
@@ -127,7 +129,7 @@ class Staging:
 
     def days(self, source: str) -> list[date]:
         """Return the UTC days of the events in a FROM clause, oldest first."""
-        rows = self.connection.execute(f"SELECT DISTINCT event_date FROM {source} ORDER BY 1").fetchall()
+        rows = self.connection.execute(f"SELECT DISTINCT _event_date FROM {source} ORDER BY 1").fetchall()
         return [day for (day,) in rows]
 
     def count(self, source: str) -> int:
@@ -137,7 +139,7 @@ class Staging:
     def hours(self) -> tuple[str, ...]:
         """Return the UTC hours of the clean events, oldest first."""
         rows = self.connection.execute(
-            f"SELECT DISTINCT epoch_us(occurred_at) // 3600000000 AS hour FROM {CLEAN} ORDER BY 1"
+            f"SELECT DISTINCT epoch_us(occurred_at) // 3600000000 AS _hour FROM {CLEAN} ORDER BY 1"
         ).fetchall()
         return tuple(datetime.fromtimestamp(hour * 3600, UTC).strftime("%Y-%m-%dT%H") for (hour,) in rows)
 
@@ -150,10 +152,10 @@ class Staging:
     def count_fields(self) -> dict[str, int]:
         """Count readable rows (`rows`), rows with each field, and of a wrong type (`<field>_broken`)."""
         fields = self.contract.fields
-        rules = ", ".join(f"'{name}'" for name, _ in row_tests(self.contract))
+        rules = ", ".join(literal(name) for name, _ in row_tests(self.contract))
         counts = ", ".join(f"count({name})" for name in self.names)
         row = self.connection.execute(
-            f"SELECT coalesce(count_if(rules IS NULL OR list_has_any(rules, [{rules}])), 0), {counts} "
+            f"SELECT coalesce(count_if(_rules IS NULL OR list_has_any(_rules, [{rules}])), 0), {counts} "
             "FROM staged"
         ).fetchall()[0]
         broken = self.count_by_rule()
@@ -169,7 +171,8 @@ class Staging:
         """Make the view `taken`: the clean rows as raw_events stores them, for anonymization."""
         columns = ", ".join(self.names)
         clean = self._clean_sql(
-            f"staged.rowid AS place, {columns}, source_row, sub_row, event_date, "
+            f"staged.rowid AS _place, {columns}, _source_row AS source_row, _sub_row AS sub_row, "
+            f"_event_date AS event_date, "
             f"{literal(batch_id)} AS batch_id, {literal(self.contract.version)} AS contract_version"
         )
         self._run(f"CREATE VIEW taken AS {clean}")
@@ -196,7 +199,7 @@ class Staging:
     def count_by_rule(self) -> dict[str, int]:
         """Count the quarantined rows by the rules that they broke, the most frequent rule first."""
         rows = self.connection.execute(
-            """SELECT rule, count(*) FROM (SELECT unnest(rules) AS rule FROM staged WHERE rules IS NOT NULL)
+            """SELECT rule, count(*) FROM (SELECT unnest(_rules) AS rule FROM staged WHERE _rules IS NOT NULL)
                GROUP BY rule ORDER BY count(*) DESC, rule"""
         ).fetchall()
         return {str(rule): int(count) for rule, count in rows}
@@ -213,8 +216,8 @@ class Staging:
         """Return the rows for raw_events."""
         columns = ", ".join(self.names)
         sql = self._clean_sql(f"""{columns}, $batch_id AS batch_id, $source_file AS source_file,
-            source_row, sub_row, $now::TIMESTAMPTZ AS ingested_at, $version AS contract_version,
-            event_date""")
+            _source_row AS source_row, _sub_row AS sub_row, $now::TIMESTAMPTZ AS ingested_at,
+            $version AS contract_version, _event_date AS event_date""")
         schema = pa.schema([*self.contract.arrow_schema(), *RAW_EVENTS_ADDED])
         parameters = {
             "batch_id": batch_id,
@@ -227,25 +230,24 @@ class Staging:
     def quarantined_rows(self, batch_id: str, source_file: str) -> pa.RecordBatchReader:
         """Return the rows for quarantine."""
         query = """SELECT $batch_id AS batch_id, $source_file AS source_file,
-              source_row, sub_row, payload, rules,
+              _source_row AS source_row, _sub_row AS sub_row, _payload AS payload, _rules AS rules,
               $now::TIMESTAMPTZ AS ingested_at, $version AS contract_version,
               ($now::TIMESTAMPTZ::TIMESTAMP)::DATE AS event_date
-            FROM staged WHERE rules IS NOT NULL"""
+            FROM staged WHERE _rules IS NOT NULL"""
         return self._reader(query, batch_id, source_file, QUARANTINE_SCHEMA)
 
     def sample(self, rows: int) -> pa.Table:
-        """Return some clean and broken rows with their `rules`; all of their fields have the right type."""
+        """Return some clean and broken rows with their `_rules`; all of their fields have the right type."""
         columns = ", ".join(self.names)
-        known = ", ".join(f"'{rule.name}'" for rule in self.contract.rules)
+        known = ", ".join(literal(rule.name) for rule in self.contract.rules)
         return self.connection.sql(f"""
-            SELECT {columns}, rules FROM staged WHERE rules IS NULL OR list_has_all([{known}], rules)
-            ORDER BY hash(source_row, sub_row) LIMIT {rows}""").to_arrow_table()
+            SELECT {columns}, _rules FROM staged WHERE _rules IS NULL OR list_has_all([{known}], _rules)
+            ORDER BY hash(_source_row, _sub_row) LIMIT {rows}""").to_arrow_table()
 
     def reference(self, name: str) -> list[Any]:
         """Return the values that a reference rule allows, by `table.column`."""
-        table, column = name.split(".")
-        rows = self.connection.execute(f'SELECT "{column}" FROM "{table}"').fetchall()
-        return [value for (value,) in rows if value is not None]
+        rows = self.connection.execute(f"SELECT {ALLOWED} FROM {quote(name)}").fetchall()
+        return [value for (value,) in rows]
 
     def _reader(self, query: str, batch_id: str, source_file: str, schema: pa.Schema) -> pa.RecordBatchReader:
         parameters = {
@@ -266,11 +268,13 @@ class Staging:
 
     def _load_references(self, lake: Lake) -> None:
         """Load the values that reference rules allow; a table that does not exist yet allows no value."""
-        for reference in {rule.reference for rule in self.contract.rules if rule.reference}:
-            table, column = reference.split(".")
+        for name in sorted({rule.reference for rule in self.contract.rules if rule.reference}):
+            table, column = name.split(".")
             known = lake.reader(table, columns=[column])
-            self.connection.register(
-                "reference_rows", known if known else pa.table({column: pa.array([], "string")})
+            empty = pa.table({column: pa.array([], "string")})
+            self.connection.register("reference_rows", empty if known is None else known)
+            self._run(
+                f"CREATE TABLE {quote(name)} AS SELECT DISTINCT {quote(column)} AS {ALLOWED} "
+                f"FROM reference_rows WHERE {quote(column)} IS NOT NULL"
             )
-            self._run(f'CREATE TABLE "{table}" AS SELECT DISTINCT "{column}" FROM reference_rows')
             self.connection.unregister("reference_rows")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from data_contracts.contract import Contract
 from data_contracts.field import Field
+from data_contracts.privacy import literal, quote
 from data_contracts.rules import Rule
 from lastaisle.ingest.sources import Adapter
 
@@ -23,35 +24,40 @@ def row_tests(contract: Contract) -> list[tuple[str, str]]:
 def staged_sql(contract: Contract, adapter: Adapter) -> str:
     """Return the SELECT of typed rows from the relation `source_lines`.
 
-    Columns: source_row, sub_row, the fields of the contract, rules (NULL for a clean row), event_date, and
-    payload (NULL for a clean row).
+    Columns: _source_row, _sub_row, the fields of the contract, _rules (NULL for a clean row), _event_date,
+    and _payload (NULL for a clean row). No field's name begins with an underscore.
     """
     fields = contract.fields
-    typed = ",\n  ".join(f'{_with_default(field)} AS "{field.name}"' for field in fields)
+    typed = ",\n  ".join(f"{_with_default(field)} AS {quote(field.name)}" for field in fields)
     texts = ",\n  ".join(
-        f'"{field.name}" AS "text_{field.name}"' for field in fields if field.logical_type != "string"
+        f"{quote(field.name)} AS {_text_of(field.name)}" for field in fields if field.logical_type != "string"
     )
     tests = row_tests(contract)
     passes = "\n    AND ".join(f"coalesce({test}, true)" for _, test in tests)
-    broken = ",\n    ".join(f"CASE WHEN ({test}) IS FALSE THEN '{name}' END" for name, test in tests)
-    columns = ", ".join(f'"{field.name}"' for field in fields)
+    broken = ",\n    ".join(f"CASE WHEN ({test}) IS FALSE THEN {literal(name)} END" for name, test in tests)
+    columns = ", ".join(quote(field.name) for field in fields)
     return f"""
 WITH texts AS ({adapter.select(contract)}
 ), typed AS (
-SELECT source_row, sub_row, payload, malformed,
+SELECT _source_row, _sub_row, _payload, _malformed,
   {typed}{"," if texts else ""}
   {texts}
 FROM texts
 ), judged AS (
-SELECT source_row, sub_row, payload, {columns},
-  CASE WHEN malformed IS NOT NULL THEN [malformed]
+SELECT _source_row, _sub_row, _payload, {columns},
+  CASE WHEN _malformed IS NOT NULL THEN [_malformed]
     WHEN NOT ({passes})
-    THEN string_split(concat_ws(',', {broken}), ',') END AS rules
+    THEN list_filter([{broken}], lambda _rule: _rule IS NOT NULL) END AS _rules
 FROM typed
 )
-SELECT source_row, sub_row, {columns}, rules, {_DAY} AS event_date,
-  CASE WHEN rules IS NOT NULL THEN left(payload, {PAYLOAD_CHARACTERS}) END AS payload
+SELECT _source_row, _sub_row, {columns}, _rules, {_DAY} AS _event_date,
+  CASE WHEN _rules IS NOT NULL THEN left(_payload, {PAYLOAD_CHARACTERS}) END AS _payload
 FROM judged"""
+
+
+def _text_of(name: str) -> str:
+    """Return the column that holds the text of a typed field."""
+    return quote(f"_text_{name}")
 
 
 def _with_default(field: Field) -> str:
@@ -59,14 +65,14 @@ def _with_default(field: Field) -> str:
     parsed = field.parse_sql()
     if field.default is None:
         return parsed
-    default = str(field.default).replace("'", "''")
-    return f"CASE WHEN \"{field.name}\" IS NULL THEN '{default}'::{field.sql_type} ELSE {parsed} END"
+    default = f"{literal(str(field.default))}::{field.sql_type}"
+    return f"CASE WHEN {quote(field.name)} IS NULL THEN {default} ELSE {parsed} END"
 
 
 def _type_tests(fields: Iterable[Field]) -> list[tuple[str, str]]:
     """Return name and test of each type rule: a text that is present must give a value."""
     return [
-        (field.type_rule, f'("text_{field.name}" IS NULL OR "{field.name}" IS NOT NULL)')
+        (field.type_rule, f"({_text_of(field.name)} IS NULL OR {quote(field.name)} IS NOT NULL)")
         for field in fields
         if field.logical_type != "string"
     ]
@@ -76,7 +82,7 @@ def _rule_tests(rules: Iterable[Rule], fields: Iterable[Field]) -> list[tuple[st
     """Return name and test of each rule; a text of a wrong type does not count as a missing value, too."""
     typed = {field.name for field in fields if field.logical_type != "string"}
     return [
-        (rule.name, f'("text_{rule.columns[0]}" IS NOT NULL OR ({rule.predicate}))')
+        (rule.name, f"({_text_of(rule.columns[0])} IS NOT NULL OR ({rule.predicate}))")
         if rule.name.endswith("_is_required") and set(rule.columns) <= typed
         else (rule.name, f"({rule.predicate})")
         for rule in rules

@@ -218,7 +218,7 @@ def _anonymize(batch_ids: list[str], shard: Shard, job: _Job) -> None:
             connection.register("raw", lake.dataset(RAW_EVENTS))
             listed = ", ".join(literal(batch_id) for batch_id in waiting)
             connection.execute(
-                f"CREATE TABLE taken AS SELECT row_number() OVER () AS place, * FROM raw "
+                f"CREATE TABLE taken AS SELECT row_number() OVER () AS _place, * FROM raw "
                 f"WHERE batch_id IN ({listed}) AND {shard.sql()}"
             )
             connection.unregister("raw")
@@ -249,7 +249,7 @@ def anonymize_taken(
     """Bring the relation `taken` of a scratch database, rows of raw_events, into events.
 
     Args:
-        connection: holds `taken`, a table or a view in which `place` numbers the rows.
+        connection: holds `taken`, a table or a view in which `_place` numbers the rows.
         key: the name of these rows, such as a batch id; or several names.
         lake: holds the tables; raw_events holds these rows already.
         keys: the pseudonym keys.

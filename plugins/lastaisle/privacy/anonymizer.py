@@ -37,7 +37,7 @@ class Anonymizer:
     """Turns the rows of the relation `taken` into rows of `events`.
 
     Args:
-        connection: holds `taken`, rows of raw_events that `place` numbers; and `visits` if sessions were
+        connection: holds `taken`, rows of raw_events that `_place` numbers; and `visits` if sessions were
             derived.
         contract: the contract of raw_events.
         keys: the pseudonym keys; a key is passed to DuckDB only as a bound value.
@@ -60,7 +60,7 @@ class Anonymizer:
             connection.execute(f"SET VARIABLE {variable} = $pad", {"pad": pad})
         for name in self.hashed:  # one HMAC for each identifier, not for each row
             connection.execute(
-                f"CREATE OR REPLACE TABLE {_pseudonyms(name)} AS SELECT {quote(name)} AS raw, "
+                f"CREATE OR REPLACE TABLE {_pseudonyms(name)} AS SELECT {quote(name)} AS _raw, "
                 f"{self.policy[name].sql(name)} AS {quote(name)} "
                 f"FROM (SELECT DISTINCT {quote(name)} FROM taken WHERE {quote(name)} IS NOT NULL)"
             )
@@ -72,11 +72,13 @@ class Anonymizer:
         """Return the rows of `events`."""
         columns = ", ".join(f"{self._treated(name)} AS {quote(name)}" for name in self.policy)
         joins = [
-            f"LEFT JOIN {_pseudonyms(name)} ON {_pseudonyms(name)}.raw = taken.{quote(name)}"
+            f"LEFT JOIN {_pseudonyms(name)} ON {_pseudonyms(name)}._raw = taken.{quote(name)}"
             for name in self.hashed
         ]
-        joins += ["LEFT JOIN named USING (place)"] * self.derived + ["JOIN ranks USING (place)"] * self.ranked
-        sql = f"""SELECT {columns}, {"rank" if self.ranked else _PLACE} AS sequence, event_date, batch_id,
+        joins += ["LEFT JOIN named USING (_place)"] * self.derived + [
+            "JOIN ranks USING (_place)"
+        ] * self.ranked
+        sql = f"""SELECT {columns}, {"_rank" if self.ranked else _PLACE} AS sequence, event_date, batch_id,
             contract_version, {self.key_version}::INTEGER AS key_version FROM taken {" ".join(joins)}"""
         # DuckDB estimates `taken` as the smaller side and would hash its whole rows.
         self.connection.execute(JOIN_AS_WRITTEN)
@@ -84,11 +86,9 @@ class Anonymizer:
         return Query(self.connection, sql, events_schema(self.contract), [day for (day,) in days])
 
     def _treated(self, name: str) -> str:
-        if name in self.hashed:
-            treated = f"{_pseudonyms(name)}.{quote(name)}"
-        else:
-            treated = self.policy[name].sql(f"taken.{name}" if name == "session_id" else name)
-        return f"coalesce({treated}, named.session_id)" if name == "session_id" and self.derived else treated
+        hashed = f"{_pseudonyms(name)}.{quote(name)}"
+        treated = hashed if name in self.hashed else self.policy[name].sql(name)
+        return f"coalesce({treated}, named._session_id)" if name == "session_id" and self.derived else treated
 
     def moved_sessions(self) -> pa.Table:
         """Return event_id, session_id and event_date of rows whose session may have changed."""
@@ -168,8 +168,8 @@ class Anonymizer:
         if not earlier.any() and (pc.max(rows["sub_row"]).as_py() or 0) < SUB_ROWS:
             return False
         self.connection.execute(
-            """CREATE OR REPLACE TABLE ranks AS SELECT place, row_number() OVER (
-                 PARTITION BY batch_id ORDER BY occurred_at, source_row, sub_row) AS rank FROM taken"""
+            """CREATE OR REPLACE TABLE ranks AS SELECT _place, row_number() OVER (
+                 PARTITION BY batch_id ORDER BY occurred_at, source_row, sub_row) AS _rank FROM taken"""
         )
         return True
 

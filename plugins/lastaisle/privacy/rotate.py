@@ -70,7 +70,7 @@ def _take(connection: DuckDBPyConnection, lake: Lake, events: pa.Table) -> ds.Da
         connection.register("raw", raw)
         connection.register("events_now", events)
         connection.execute(
-            "CREATE TABLE taken AS SELECT row_number() OVER () AS place, * FROM raw "
+            "CREATE TABLE taken AS SELECT row_number() OVER () AS _place, * FROM raw "
             "WHERE batch_id IN (SELECT batch_id FROM events_now)"
         )
         connection.unregister("raw")

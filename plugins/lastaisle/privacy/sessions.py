@@ -31,11 +31,11 @@ def derive_sessions(
     the end of these days.)
 
     The function makes the table `visits`: these rows and the rows of other batches. `start` is the
-    microsecond since 1970 in which the session of the row began. `place` is -1, -2, … in the rows of other
+    microsecond since 1970 in which the session of the row began. `_place` is -1, -2, … in the rows of other
     batches; these are rows 0, 1, … of the table `others`.
 
     Args:
-        connection: holds the relation `taken`, rows of raw_events that `place` numbers.
+        connection: holds the relation `taken`, rows of raw_events that `_place` numbers.
         raw: raw_events; None before its first row.
         gap: a session ends after a longer silence than this.
 
@@ -49,7 +49,7 @@ def derive_sessions(
     if first is None:
         return False
     connection.execute("""
-        CREATE OR REPLACE TABLE seen AS SELECT place, user_id, occurred_at FROM taken
+        CREATE OR REPLACE TABLE seen AS SELECT _place, user_id, occurred_at FROM taken
         WHERE session_id IS NULL AND user_id IS NOT NULL""")
     connection.execute(f"CREATE OR REPLACE TABLE others AS SELECT {_OTHERS} FROM taken LIMIT 0")
     if raw is None:
@@ -119,7 +119,7 @@ def _during(start: datetime, end: datetime) -> str:
 def name_sessions(connection: DuckDBPyConnection, treatment: Treatment) -> None:
     """Treat the session names in `visits`, each name once.
 
-    The function makes two tables. `named` holds the session of each `place`. `moved` holds the rows of other
+    The function makes two tables. `named` holds the session of each `_place`. `moved` holds the rows of other
     batches that follow a row of `taken` in their session. Only the session of these rows can have changed: a
     late row may start a session earlier, or join two sessions.
 
@@ -131,11 +131,12 @@ def name_sessions(connection: DuckDBPyConnection, treatment: Treatment) -> None:
         CREATE OR REPLACE TABLE sessions AS
         SELECT user_id, start, ours, {treatment.sql("session_id")} AS session_id
         FROM (SELECT user_id, start, user_id || '@' || start AS session_id, min(occurred_at) AS ours
-              FROM visits WHERE place >= 0 GROUP BY user_id, start)""")
+              FROM visits WHERE _place >= 0 GROUP BY user_id, start)""")
     connection.execute("""
         CREATE OR REPLACE TABLE named AS
-        SELECT place, session_id FROM visits JOIN sessions USING (user_id, start) WHERE place >= 0""")
+        SELECT _place, session_id AS _session_id FROM visits JOIN sessions USING (user_id, start)
+        WHERE _place >= 0""")
     connection.execute("""
         CREATE OR REPLACE TABLE moved AS
         SELECT others.*, session_id FROM visits JOIN sessions USING (user_id, start)
-        JOIN others ON others.rowid = -1 - place WHERE place < 0 AND visits.occurred_at >= ours""")
+        JOIN others ON others.rowid = -1 - _place WHERE _place < 0 AND visits.occurred_at >= ours""")

@@ -96,8 +96,8 @@ def _dated_lines(file: SourceFile, name: str) -> Iterator[tuple[date, list[str]]
 
     chosen = adapter(name)
     rows = chosen.select(load_contract("raw_events"), "batch")
-    day_of_row = "SELECT source_row, min(TRY_CAST(occurred_at AS TIMESTAMPTZ))::DATE"
-    query = f"{day_of_row} FROM ({rows}) GROUP BY source_row ORDER BY source_row"
+    day_of_row = "SELECT _source_row, min(TRY_CAST(occurred_at AS TIMESTAMPTZ))::DATE"
+    query = f"{day_of_row} FROM ({rows}) GROUP BY _source_row ORDER BY _source_row"
     waiting: list[str] = []  # lines before the first line with a time
     current: date | None = None
     with open_tables() as connection:

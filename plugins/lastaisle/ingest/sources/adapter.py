@@ -6,9 +6,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from data_contracts.contract import Contract
+from data_contracts.privacy import quote
 
 #: Added to every adapter's columns: one row, with sub_row 0.
-ONE_ROW = "SELECT *, 0 AS sub_row FROM lines"
+ONE_ROW = "SELECT *, 0 AS _sub_row FROM lines"
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,9 @@ class Adapter:
         name: the value of --format.
         fields: the SQL of each canonical field of the format, as text, over the columns of `prepare`; or a
             function that returns these for a contract.
-        prepare: a SELECT over `lines` (source_row, line, text, reason, payload) that parses a line and adds
-            sub_row. `text` is the line with its line end; it is not copied. Every line gives one row with
-            sub_row 0; further events of the line give further rows.
+        prepare: a SELECT over `lines` (_source_row, _line, _text, _reason, _payload) that parses a line and
+            adds _sub_row. `_text` is the line with its line end; it is not copied. Every line gives one row
+            with _sub_row 0; further events of the line give further rows.
         malformed: SQL that returns the reason why a line as a whole is unusable, or NULL.
         header: a regular expression for a first line that is no event.
         keys: a function that returns the known field names for a contract, if a line is one JSON object with
@@ -43,30 +44,31 @@ class Adapter:
             lines: the relation to read; it is read once.
 
         Returns:
-            SQL with the columns source_row, sub_row, payload, malformed (text or NULL) and the fields as
-            VARCHAR.
+            SQL with the columns _source_row, _sub_row, _payload, _malformed (text or NULL) and the fields as
+            VARCHAR. No field's name begins with an underscore, so these columns meet no field.
         """
         fields = self.fields(contract) if callable(self.fields) else self.fields
         prepare = self.prepare(contract) if callable(self.prepare) else self.prepare
         columns = ",\n  ".join(
-            f"nullif({fields.get(field.name, 'NULL')}, '')::VARCHAR AS {field.name}"
+            f"nullif({fields.get(field.name, 'NULL')}, '')::VARCHAR AS {quote(field.name)}"
             for field in contract.fields
         )
         return f"""
 WITH lines AS (
-  SELECT source_row, payload, reason, CASE WHEN reason IS NULL THEN payload END AS text,
-         CASE WHEN reason IS NULL THEN rtrim(payload, chr(13) || chr(10)) END AS line
+  SELECT source_row AS _source_row, payload AS _payload, reason AS _reason,
+         CASE WHEN reason IS NULL THEN payload END AS _text,
+         CASE WHEN reason IS NULL THEN rtrim(payload, chr(13) || chr(10)) END AS _line
   FROM {lines}
 ), prepared AS ({prepare})
-SELECT source_row, sub_row::INTEGER AS sub_row, payload,
-  coalesce(reason, {self.malformed}) AS malformed,
+SELECT _source_row, _sub_row::INTEGER AS _sub_row, _payload,
+  coalesce(_reason, {self.malformed}) AS _malformed,
   {columns}
 FROM prepared"""
 
 
 def separated(separator: str) -> str:
     """Return a `prepare` that splits a line into the list `f`; these formats have no quotes."""
-    return f"SELECT *, 0 AS sub_row, string_split(line, '{separator}') AS f FROM lines"
+    return f"SELECT *, 0 AS _sub_row, string_split(_line, '{separator}') AS f FROM lines"
 
 
 def columns_expected(*counts: int) -> str:
@@ -84,14 +86,14 @@ def json_object(fields: str, *, keep: str = "*") -> str:
     """
     spec = fields.replace("'", "''")
     # The cast removes text that is no JSON: after one error, `try` evaluates 2,048 rows one by one.
-    parsed = f"try(json_transform(TRY_CAST(text AS JSON), '{spec}'))"
-    return f"SELECT {keep}, 0 AS sub_row, {parsed} AS doc FROM lines"
+    parsed = f"try(json_transform(TRY_CAST(_text AS JSON), '{spec}'))"
+    return f"SELECT {keep}, 0 AS _sub_row, {parsed} AS doc FROM lines"
 
 
 #: A `malformed` for json_object: the transform gives NULL for text that is no JSON, NULLs for a list.
 NOT_JSON = """CASE
-    WHEN doc IS NULL AND NOT json_valid(text) THEN 'not_json'
-    WHEN NOT starts_with(ltrim(text), '{') THEN 'not_an_object' END"""
+    WHEN doc IS NULL AND NOT json_valid(_text) THEN 'not_json'
+    WHEN NOT starts_with(ltrim(_text), '{') THEN 'not_an_object' END"""
 
 
 def epoch_text(text: str, per_second: int) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data_contracts.contract import Contract
+from data_contracts.privacy import quote
 from lastaisle.ingest.sources.adapter import NOT_JSON, Adapter, json_object
 
 
@@ -33,12 +34,15 @@ def _keys(contract: Contract) -> dict[str, Any]:
 
 def _fields(contract: Contract) -> Mapping[str, str]:
     """Read a field at its jsonPath, or by its name on the top level, as in a Parquet file."""
-    return {
-        field.name: f"coalesce({'.'.join(('doc', *_steps(field.json_path)))}, doc.{field.name})"
-        if field.json_path != f"$.{field.name}"
-        else f"doc.{field.name}"
-        for field in contract.fields
-    }
+    places = {field.name: [_member(field.name)] for field in contract.fields}
+    for field in contract.fields:
+        if field.json_path != f"$.{field.name}":
+            places[field.name].insert(0, _member(*_steps(field.json_path)))
+    return {name: f"coalesce({', '.join(found)})" for name, found in places.items()}
+
+
+def _member(*steps: str) -> str:
+    return ".".join(("doc", *map(quote, steps)))
 
 
 def _steps(json_path: str) -> list[str]:

@@ -13,15 +13,15 @@ from lastaisle.ingest.sources.adapter import Adapter, content_id, epoch_text, js
 _SPEC = json.dumps({"session": "VARCHAR", "events": [{"aid": "VARCHAR", "ts": "VARCHAR", "type": "VARCHAR"}]})
 
 _PREPARE = f"""
-SELECT * EXCLUDE (events), unnest(events) AS e, unnest(range(len(events))) AS sub_row
-FROM (SELECT * EXCLUDE (sub_row), CASE WHEN len(doc.events) > 0 THEN doc.events ELSE [NULL] END AS events
+SELECT * EXCLUDE (events), unnest(events) AS e, unnest(range(len(events))) AS _sub_row
+FROM (SELECT * EXCLUDE (_sub_row), CASE WHEN len(doc.events) > 0 THEN doc.events ELSE [NULL] END AS events
       FROM ({json_object(_SPEC)}))"""
 
 ADAPTER = Adapter(
     "otto",
     prepare=_PREPARE,
-    malformed="""CASE WHEN doc IS NULL AND NOT json_valid(line) THEN 'not_json'
-        WHEN NOT starts_with(ltrim(line), '{') THEN 'not_an_object'
+    malformed="""CASE WHEN doc IS NULL AND NOT json_valid(_line) THEN 'not_json'
+        WHEN NOT starts_with(ltrim(_line), '{') THEN 'not_an_object'
         WHEN e IS NULL THEN 'no_events' END""",
     fields={
         "event_id": content_id("'otto'", "doc.session", "e.ts", "e.aid", "e.type"),

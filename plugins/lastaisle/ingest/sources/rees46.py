@@ -13,7 +13,7 @@ ADAPTER = Adapter(
     prepare=separated(","),
     malformed=columns_expected(9),
     fields={
-        "event_id": content_id("'rees46'", "line"),
+        "event_id": content_id("'rees46'", "_line"),
         "event_type": """CASE f[2]
             WHEN 'view' THEN 'item_viewed' WHEN 'cart' THEN 'item_added'
             WHEN 'remove_from_cart' THEN 'item_removed' WHEN 'purchase' THEN 'order_completed'

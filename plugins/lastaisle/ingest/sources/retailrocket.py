@@ -12,7 +12,7 @@ ADAPTER = Adapter(
     prepare=separated(","),
     malformed=columns_expected(5),
     fields={
-        "event_id": content_id("'retailrocket'", "line"),
+        "event_id": content_id("'retailrocket'", "_line"),
         "event_type": """CASE f[3] WHEN 'view' THEN 'item_viewed' WHEN 'addtocart' THEN 'item_added'
             WHEN 'transaction' THEN 'order_completed' ELSE f[3] END""",
         "occurred_at": epoch_text("f[1]", 1000),

@@ -42,8 +42,8 @@ _SPEC = json.dumps(
 _PREPARE = f"""
 SELECT * EXCLUDE (products), doc.properties AS p, doc.context AS c, len(products) > 1 OR products[1] IS NOT
 NULL
-    AS expanded, unnest(products) AS product, unnest(range(len(products))) AS sub_row
-FROM (SELECT * EXCLUDE (sub_row),
+    AS expanded, unnest(products) AS product, unnest(range(len(products))) AS _sub_row
+FROM (SELECT * EXCLUDE (_sub_row),
         CASE WHEN doc.event IN ('Checkout Started', 'Order Completed') AND len(doc.properties.products) > 0
              THEN doc.properties.products ELSE [NULL] END AS products
       FROM ({json_object(_SPEC)}))"""
@@ -75,7 +75,7 @@ ADAPTER = Adapter(
     prepare=_PREPARE,
     malformed=NOT_JSON,
     fields={
-        "event_id": "CASE WHEN expanded THEN doc.messageId || ':' || sub_row ELSE doc.messageId END",
+        "event_id": "CASE WHEN expanded THEN doc.messageId || ':' || _sub_row ELSE doc.messageId END",
         "event_type": _EVENT_TYPE,
         "occurred_at": "coalesce(doc.timestamp, doc.originalTimestamp)",
         "received_at": "doc.receivedAt",

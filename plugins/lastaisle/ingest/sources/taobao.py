@@ -14,7 +14,7 @@ ADAPTER = Adapter(
     prepare=separated(","),
     malformed=columns_expected(5),
     fields={
-        "event_id": content_id("'taobao'", "line"),
+        "event_id": content_id("'taobao'", "_line"),
         "event_type": """CASE f[4] WHEN 'pv' THEN 'item_viewed' WHEN 'fav' THEN 'item_viewed'
             WHEN 'cart' THEN 'item_added' WHEN 'buy' THEN 'order_completed' ELSE f[4] END""",
         "occurred_at": epoch_text("f[5]", 1),

@@ -9,8 +9,8 @@ from __future__ import annotations
 from lastaisle.ingest.sources.adapter import Adapter, content_id, epoch_text
 
 _PREPARE = r"""
-SELECT *, 0 AS sub_row, CASE WHEN contains(line, chr(9)) THEN string_split(line, chr(9))
-  ELSE list_select(string_split(line, ','), [1, 3, 2, 4]) END AS f
+SELECT *, 0 AS _sub_row, CASE WHEN contains(_line, chr(9)) THEN string_split(_line, chr(9))
+  ELSE list_select(string_split(_line, ','), [1, 3, 2, 4]) END AS f
 FROM lines"""
 
 ADAPTER = Adapter(
