@@ -148,8 +148,10 @@ def _skip(recorded: BatchReport, batch: Batch, job: Ingestion) -> BatchReport:
         rows_clean=0,
         rows_quarantined=0,
         rows_duplicate=recorded.rows_in,
+        rows_ignored=0,
         rows_late=0,
         quarantined_by_rule={},
+        ignored_by_reason={},
         skipped=True,
     )
 
@@ -217,8 +219,10 @@ def _count(
         rows_clean=staging.count(CLEAN),
         rows_quarantined=staging.count("staged WHERE _rules IS NOT NULL"),
         rows_duplicate=staging.count("repeated"),
+        rows_ignored=staging.count("staged WHERE _ignored IS NOT NULL"),
         rows_late=staging.count_late(options.allowed_lateness, before),
         quarantined_by_rule=staging.count_by_rule(),
+        ignored_by_reason=staging.count_ignored(),
         warnings_by_rule=staging.count_warnings(),
         hours=staging.hours(),
         newest=staging.newest(),

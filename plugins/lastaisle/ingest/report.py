@@ -1,13 +1,19 @@
-"""The reports of ingestion: how many rows became clean, quarantined, duplicate or late."""
+"""The reports of ingestion: how many rows became clean, quarantined, duplicate, ignored or late."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any
 
 from lastaisle.errors import ReconciliationError
+
+#: The counts of rows that the reports and the table batches hold.
+ROW_COUNTS = ("rows_in", "rows_clean", "rows_quarantined", "rows_duplicate", "rows_ignored", "rows_late")
+MOST_REASONS = 20
+OTHER = "other"
 
 
 @dataclass(frozen=True)
@@ -22,9 +28,11 @@ class BatchReport:
         rows_clean: rows added to raw_events.
         rows_quarantined: rows that broke at least one rule.
         rows_duplicate: rows whose event_id was read before, in this file or in another.
+        rows_ignored: sound rows of no interest, such as Segment's identify calls; no table holds them.
         rows_late: clean rows that were received later than allowed; they are stored on the day of the event.
         quarantined_by_rule: rows that broke each rule; a row that broke several rules counts for each rule.
-        warnings_by_rule: the same for rules that only warn.
+        ignored_by_reason: ignored rows by their reason; see `fold_reasons`.
+        warnings_by_rule: clean rows that broke each rule that only warns.
         gx_success: whether Great Expectations agreed with the compiled rules; None if it checked nothing.
         skipped: whether the batch was ingested before; then all its rows count as duplicates.
         part: the position of the batch in its file, from 0.
@@ -42,8 +50,10 @@ class BatchReport:
     rows_clean: int = 0
     rows_quarantined: int = 0
     rows_duplicate: int = 0
+    rows_ignored: int = 0
     rows_late: int = 0
     quarantined_by_rule: dict[str, int] = field(default_factory=dict)
+    ignored_by_reason: dict[str, int] = field(default_factory=dict)
     warnings_by_rule: dict[str, int] = field(default_factory=dict)
     gx_success: bool | None = None
     skipped: bool = False
@@ -57,16 +67,27 @@ class BatchReport:
         """Return the report itself if every row is accounted for.
 
         Raises:
-            ReconciliationError: rows_in is not the sum of clean, quarantined and duplicate rows.
+            ReconciliationError: rows_in is not the sum of clean, quarantined, duplicate and ignored rows.
         """
-        accounted = self.rows_clean + self.rows_quarantined + self.rows_duplicate
+        accounted = self.rows_clean + self.rows_quarantined + self.rows_duplicate + self.rows_ignored
         if self.rows_in != accounted:
             raise ReconciliationError(
                 f"{self.source_file}: {self.rows_in} rows came in, but {self.rows_clean} clean + "
-                f"{self.rows_quarantined} quarantined + {self.rows_duplicate} duplicate = {accounted}; "
-                "nothing was committed"
+                f"{self.rows_quarantined} quarantined + {self.rows_duplicate} duplicate + "
+                f"{self.rows_ignored} ignored = {accounted}; nothing was committed"
             )
         return self
+
+
+def fold_reasons(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the most frequent reasons; the rows of all others count as `other`.
+
+    A shop may use ids as names of events, so the number of reasons has a bound.
+    """
+    named = Counter({reason: count for reason, count in counts.items() if reason != OTHER})
+    kept = dict(named.most_common(MOST_REASONS))
+    rest = sum(counts.values()) - sum(kept.values())
+    return kept | ({OTHER: rest} if rest else {})
 
 
 @dataclass
@@ -74,8 +95,8 @@ class IngestReport:
     """The row counts of all files of a source.
 
     Attributes:
-        rows_in, rows_clean, rows_quarantined, rows_duplicate, rows_late: sums over the files.
-        quarantined_by_rule, warnings_by_rule, unknown_fields: sums over the files.
+        rows_in, rows_clean, rows_quarantined, rows_duplicate, rows_ignored, rows_late: sums over the files.
+        quarantined_by_rule, ignored_by_reason, warnings_by_rule, unknown_fields: sums over the files.
         files: files that were read or skipped.
         files_skipped: files that had been ingested before.
         files_waiting: files changed just now or while they were read; they are left for the next run.
@@ -92,8 +113,10 @@ class IngestReport:
     rows_clean: int = 0
     rows_quarantined: int = 0
     rows_duplicate: int = 0
+    rows_ignored: int = 0
     rows_late: int = 0
     quarantined_by_rule: dict[str, int] = field(default_factory=dict)
+    ignored_by_reason: dict[str, int] = field(default_factory=dict)
     warnings_by_rule: dict[str, int] = field(default_factory=dict)
     unknown_fields: dict[str, int] = field(default_factory=dict)
     files: int = 0
@@ -109,10 +132,12 @@ class IngestReport:
 
     def add(self, batch: BatchReport) -> None:
         """Add the counts of one batch."""
-        for name in ("rows_in", "rows_clean", "rows_quarantined", "rows_duplicate", "rows_late"):
+        for name in ROW_COUNTS:
             setattr(self, name, getattr(self, name) + getattr(batch, name))
         for name in ("quarantined_by_rule", "warnings_by_rule", "unknown_fields"):
             setattr(self, name, dict(Counter(getattr(self, name)) + Counter(getattr(batch, name))))
+        together = Counter(self.ignored_by_reason) + Counter(batch.ignored_by_reason)
+        self.ignored_by_reason = fold_reasons(together)
         self.batches.append(batch.batch_id)
         self.hours = sorted({*self.hours, *batch.hours})
         self.days = sorted({date.fromisoformat(hour[:10]) for hour in self.hours})
