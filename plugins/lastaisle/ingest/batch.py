@@ -108,12 +108,13 @@ def _judge(staging: Staging, batch: Batch, job: Ingestion) -> BatchReport:
         if not job.options.accept_schema_change:
             refuse_changed_fields(job.lake, batch, job.contract, fields)
         unknown = _find_unknown(staging, batch, job)
-    gx_success = check_sample(staging, job.options.gx_sample_rows, batch.source_file)
+    check = check_sample(staging, job.options.gx_sample_rows, batch.source_file)
     return BatchReport(
         batch.batch_id,
         batch.source_file,
         batch.format,
-        gx_success=gx_success,
+        gx_success=check.success,
+        gx_problem=check.problem,
         part=batch.part,
         fields=fields,
         unknown_fields=unknown,

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from lastaisle.errors import ReconciliationError
+from lastaisle.errors import ExitCode, LastaisleError, ReconciliationError
 
 #: The counts of rows that the reports and the table batches hold.
 ROW_COUNTS = ("rows_in", "rows_clean", "rows_quarantined", "rows_duplicate", "rows_ignored", "rows_late")
@@ -33,7 +33,9 @@ class BatchReport:
         quarantined_by_rule: rows that broke each rule; a row that broke several rules counts for each rule.
         ignored_by_reason: ignored rows by their reason; see `fold_reasons`.
         warnings_by_rule: clean rows that broke each rule that only warns.
-        gx_success: whether Great Expectations agreed with the compiled rules; None if it checked nothing.
+        gx_success: True if Great Expectations agreed with the compiled rules; False if it could not judge
+            some rule; None if it checked nothing.
+        gx_problem: why Great Expectations could not judge; else an empty text.
         skipped: whether the batch was ingested before; then all its rows count as duplicates.
         part: the position of the batch in its file, from 0.
         hours: UTC hours of event time that received rows, as 2025-10-09T12, the oldest first.
@@ -56,6 +58,7 @@ class BatchReport:
     ignored_by_reason: dict[str, int] = field(default_factory=dict)
     warnings_by_rule: dict[str, int] = field(default_factory=dict)
     gx_success: bool | None = None
+    gx_problem: str = ""
     skipped: bool = False
     part: int = 0
     hours: tuple[str, ...] = ()
@@ -100,7 +103,11 @@ class IngestReport:
         files: files that were read or skipped.
         files_skipped: files that had been ingested before.
         files_waiting: files changed just now or while they were read; they are left for the next run.
-        files_failed: the error message of each file that could not be read.
+        files_failed: the error message of each file that could not be read, or on which Great Expectations
+            and the compiled rules disagree.
+        gx_problems: for each file, why Great Expectations could not judge its sample; the compiled rules
+            judged all of its rows.
+        exit_code: FAILED if a file failed; CHECKS_DISAGREE if the checks disagree on a file.
         batches: the ids of the batches, in the order of the files.
         days: UTC days of event time that received rows.
         hours: UTC hours of event time that received rows.
@@ -123,6 +130,8 @@ class IngestReport:
     files_skipped: int = 0
     files_waiting: list[str] = field(default_factory=list)
     files_failed: dict[str, str] = field(default_factory=dict)
+    gx_problems: dict[str, str] = field(default_factory=dict)
+    exit_code: ExitCode = ExitCode.DONE
     batches: list[str] = field(default_factory=list)
     days: list[date] = field(default_factory=list)
     hours: list[str] = field(default_factory=list)
@@ -138,9 +147,18 @@ class IngestReport:
             setattr(self, name, dict(Counter(getattr(self, name)) + Counter(getattr(batch, name))))
         together = Counter(self.ignored_by_reason) + Counter(batch.ignored_by_reason)
         self.ignored_by_reason = fold_reasons(together)
+        if batch.gx_problem:
+            self.gx_problems[batch.source_file] = batch.gx_problem
         self.batches.append(batch.batch_id)
         self.hours = sorted({*self.hours, *batch.hours})
         self.days = sorted({date.fromisoformat(hour[:10]) for hour in self.hours})
+
+    def fail(self, file: str, error: LastaisleError) -> None:
+        """Name a file that was left out."""
+        self.files_failed[file] = str(error)
+        if self.exit_code in (ExitCode.DONE, ExitCode.FAILED):
+            disagrees = error.exit_code == ExitCode.CHECKS_DISAGREE
+            self.exit_code = ExitCode.CHECKS_DISAGREE if disagrees else ExitCode.FAILED
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as a dictionary for JSON."""

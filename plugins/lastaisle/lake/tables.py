@@ -91,6 +91,7 @@ BATCHES_SCHEMA: Final = pa.schema(
         pa.field("newest", TIMESTAMP),
         pa.field("shards", pa.int32()),
         pa.field("gx_success", pa.bool_()),
+        pa.field("gx_problem", pa.string()),
         pa.field("contract_version", pa.string()),
         pa.field("started_at", TIMESTAMP),
         pa.field("finished_at", TIMESTAMP),
