@@ -21,6 +21,10 @@ _PLAIN = {
     "timestamp": (pa.timestamp("us", tz="UTC"), "TIMESTAMPTZ"),
     "date": (pa.date32(), "DATE"),
 }
+_YEARS = {
+    "timestamp": ("0001-01-01 00:00:00+00", "9999-12-31 23:59:59.999999+00"),
+    "date": ("0001-01-01", "9999-12-31"),
+}
 LOGICAL_TYPES = (*_PLAIN, "integer", "number")
 ORDERED_TYPES = ("integer", "number", "timestamp", "date")
 
@@ -76,7 +80,7 @@ def parse_sql(text: str, logical_type: str, sql_type: str) -> str:
 
     The SQL is stricter than TRY_CAST, which rounds '1.5' to the integer 2 and reads '0x10' and '1_000' as
     numbers and 'epoch' as a time. A time without a time zone is read in the zone of the DuckDB session: SET
-    TimeZone = 'UTC' first.
+    TimeZone = 'UTC' first. A time or a date lies in the years 1 to 9999, as in Python: DuckDB holds others.
     """
     if logical_type == "string":
         return text
@@ -86,7 +90,10 @@ def parse_sql(text: str, logical_type: str, sql_type: str) -> str:
         "boolean": r"(?i)true|false|0|1",
     }.get(logical_type)
     if pattern is None:  # a time or a date; 'epoch' and 'infinity' are refused
-        return f"CASE WHEN ltrim({text}) BETWEEN '0' AND ':' THEN TRY_CAST({text} AS {sql_type}) END"
+        cast = f"TRY_CAST({text} AS {sql_type})"
+        first, last = _YEARS[logical_type]
+        within = f"{cast} BETWEEN {sql_type} '{first}' AND {sql_type} '{last}'"
+        return f"CASE WHEN ltrim({text}) BETWEEN '0' AND ':' AND {within} THEN {cast} END"
     return f"CASE WHEN regexp_full_match({text}, '{pattern}') THEN TRY_CAST({text} AS {sql_type}) END"
 
 

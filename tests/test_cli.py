@@ -17,6 +17,7 @@ from lastaisle import cli
 from lastaisle.cli.terminal import open_replay_runs, read_settings, read_values, where_searched
 from lastaisle.errors import ExitCode, NotEnoughDataError
 from lastaisle.ingest.changes import SchemaChangeError
+from lastaisle.ingest.gx_check import SampleCheck
 from lastaisle.lake import Lake
 from lastaisle.release.online import OnlineReport
 from lastaisle.settings import Settings
@@ -143,7 +144,8 @@ def test_ingest_takes_source_format_and_sample_from_the_settings(tmp_path, monke
     assert "--at 2025-10-09" in unplaced.stderr
     options = []
     monkeypatch.setattr(
-        "lastaisle.ingest.batch.check_sample", lambda staging, rows, where: options.append(rows)
+        "lastaisle.ingest.batch.check_sample",
+        lambda staging, rows, where: options.append(rows) or SampleCheck(),
     )
     ended = call("ingest", "--at", "2025-10-09", "--report", str(tmp_path / "r.json"))
     assert ended.returncode == 0, ended.stderr

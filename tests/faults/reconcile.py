@@ -62,8 +62,9 @@ _CHECKS = {
     "events holds rows twice": "SELECT event_id, count(*) FROM events GROUP BY 1 HAVING count(*) > 1",
     "batches holds a batch twice": "SELECT batch_id, count(*) FROM batches GROUP BY 1 HAVING count(*) > 1",
     "the counts of a batch do not add up": """
-        SELECT batch_id, source_file, rows_in, rows_clean, rows_quarantined, rows_duplicate FROM batches
-        WHERE rows_in <> rows_clean + rows_quarantined + rows_duplicate""",
+        SELECT batch_id, source_file, rows_in, rows_clean, rows_quarantined, rows_duplicate, rows_ignored
+        FROM batches
+        WHERE rows_in <> rows_clean + rows_quarantined + rows_duplicate + rows_ignored""",
     "batches counts other rows than raw_events holds": """
         SELECT batch_id, coalesce(rows_clean, 0) AS counted, coalesce(rows, 0) AS held FROM batches
         FULL JOIN (SELECT batch_id, count(*) AS rows FROM raw GROUP BY 1) USING (batch_id)

@@ -236,15 +236,17 @@ def test_segment_context(shop):
 @pytest.mark.parametrize(
     "call",
     [
-        segment("Coupon Applied"),
-        segment(None, type="identify"),
         segment("Product Viewed", {"product_id": "p"}, type=None),
+        segment("Product Viewed", {"product_id": "p"}, type="Track"),
+        segment(None),
+        segment(" "),
     ],
-    ids=["unknown event", "identify", "no type"],
+    ids=["no type", "unknown type", "no event", "blank event"],
 )
-def test_segment_calls_that_are_no_events_are_quarantined_by_name(shop, call):
+def test_segment_calls_that_are_not_sound_are_quarantined(shop, call):
     shop.ingest(shop.write([call]), "segment")
-    assert shop.rules() == [["event_type_is_allowed"]]
+    rule = "event_type_is_allowed" if call["event"] else "event_type_is_required"
+    assert shop.rules() == [[rule]]
     assert json.loads(shop.rows("quarantine")[0]["payload"]) == call
 
 

@@ -16,7 +16,6 @@ from rich.table import Table
 
 from lastaisle.cli.options import LakeUrl, LogFormat, Report
 from lastaisle.cli.terminal import bar, console, read_settings, show, write
-from lastaisle.errors import ExitCode
 from lastaisle.kafka.address import is_kafka, parse_source
 from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.settings.settings import PLACEHOLDERS
@@ -76,7 +75,7 @@ def ingest(
             ).to_dict()
     show(ingested, report)
     if ingested["files_failed"]:
-        raise typer.Exit(ExitCode.FAILED)
+        raise typer.Exit(ingested["exit_code"])
 
 
 def _place(source: str, at: datetime | None, settings: Settings) -> str:

@@ -108,12 +108,13 @@ def _judge(staging: Staging, batch: Batch, job: Ingestion) -> BatchReport:
         if not job.options.accept_schema_change:
             refuse_changed_fields(job.lake, batch, job.contract, fields)
         unknown = _find_unknown(staging, batch, job)
-    gx_success = check_sample(staging, job.options.gx_sample_rows, batch.source_file)
+    check = check_sample(staging, job.options.gx_sample_rows, batch.source_file)
     return BatchReport(
         batch.batch_id,
         batch.source_file,
         batch.format,
-        gx_success=gx_success,
+        gx_success=check.success,
+        gx_problem=check.problem,
         part=batch.part,
         fields=fields,
         unknown_fields=unknown,
@@ -148,8 +149,10 @@ def _skip(recorded: BatchReport, batch: Batch, job: Ingestion) -> BatchReport:
         rows_clean=0,
         rows_quarantined=0,
         rows_duplicate=recorded.rows_in,
+        rows_ignored=0,
         rows_late=0,
         quarantined_by_rule={},
+        ignored_by_reason={},
         skipped=True,
     )
 
@@ -217,8 +220,10 @@ def _count(
         rows_clean=staging.count(CLEAN),
         rows_quarantined=staging.count("staged WHERE _rules IS NOT NULL"),
         rows_duplicate=staging.count("repeated"),
+        rows_ignored=staging.count("staged WHERE _ignored IS NOT NULL"),
         rows_late=staging.count_late(options.allowed_lateness, before),
         quarantined_by_rule=staging.count_by_rule(),
+        ignored_by_reason=staging.count_ignored(),
         warnings_by_rule=staging.count_warnings(),
         hours=staging.hours(),
         newest=staging.newest(),

@@ -11,11 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lastaisle.ingest.job import Batch, Ingestion
-from lastaisle.ingest.report import BatchReport
+from lastaisle.ingest.report import ROW_COUNTS, BatchReport
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import BATCHES, BATCHES_SCHEMA
-
-_COUNTS = ("rows_in", "rows_clean", "rows_quarantined", "rows_duplicate", "rows_late")
 
 
 def read_batch(lake: Lake, batch_id: str) -> BatchReport | None:
@@ -27,19 +25,21 @@ def read_batch(lake: Lake, batch_id: str) -> BatchReport | None:
 
 def batch_row(report: BatchReport, batch: Batch, job: Ingestion, now: datetime, took: timedelta) -> pa.Table:
     """Return the row of the table batches for a batch that began at `now` and took so long."""
-    row = {name: getattr(report, name) for name in _COUNTS} | {
+    row = {name: getattr(report, name) for name in ROW_COUNTS} | {
         "batch_id": report.batch_id,
         "source": batch.source,
         "source_file": report.source_file,
         "part": batch.part,
         "format": report.format,
         "quarantined_by_rule": json.dumps(report.quarantined_by_rule, sort_keys=True),
+        "ignored_by_reason": json.dumps(report.ignored_by_reason),
         "fields": json.dumps(report.fields, sort_keys=True),
         "change_accepted": job.options.accept_schema_change,
         "hours": list(report.hours),
         "newest": report.newest,
         "shards": job.options.shards if job.keys is None else 1,
         "gx_success": report.gx_success,
+        "gx_problem": report.gx_problem or None,
         "contract_version": job.contract.version,
         "started_at": now,
         "finished_at": now + took,
@@ -52,9 +52,11 @@ def _from_row(row: Mapping[str, Any]) -> BatchReport:
         row["batch_id"],
         row["source_file"],
         row["format"],
-        **{name: row[name] for name in _COUNTS},
+        **{name: row.get(name) or 0 for name in ROW_COUNTS},
         quarantined_by_rule=json.loads(row["quarantined_by_rule"]),
+        ignored_by_reason=json.loads(row.get("ignored_by_reason") or "{}"),
         gx_success=row["gx_success"],
+        gx_problem=row.get("gx_problem") or "",
         part=row["part"] or 0,
         hours=tuple(row["hours"] or ()),
         newest=row["newest"],

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts.contract import Contract
-from data_contracts.expectations import frame_from_arrow, validate_frame
+from data_contracts.errors import ContractError
+from data_contracts.expectations import RuleOutcome, frame_from_arrow, validate_frame
 from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.ingest.staging import Staging
 from lastaisle.telemetry.stages import stage
+
+log = logging.getLogger(__name__)
+PROBLEM_CHARACTERS = 300
 
 
 class DisagreementError(LastaisleError):
@@ -20,46 +25,97 @@ class DisagreementError(LastaisleError):
     exit_code = ExitCode.CHECKS_DISAGREE
 
 
-def check_sample(staging: Staging, rows: int, where: str) -> bool | None:
+class _UnableError(LastaisleError):
+    """Great Expectations or pandas raised an error of its own; the message tells the cause."""
+
+
+@dataclass(frozen=True)
+class SampleCheck:
+    """The result of the check of one batch.
+
+    Attributes:
+        success: True if Great Expectations judged all rules as the compiled rules do; False if it could not
+            judge some rule; None if there was no row to check.
+        problem: why Great Expectations could not judge; else an empty text.
+    """
+
+    success: bool | None = None
+    problem: str = ""
+
+
+def check_sample(staging: Staging, rows: int, where: str) -> SampleCheck:
     """Judge a sample of the batch, clean and broken rows alike, and compare the counts of each rule.
+
+    The compiled rules judge every row. So a failure of Great Expectations itself stops nothing: it is logged
+    as a warning and returned.
 
     Args:
         staging: holds the rows and the verdicts of the compiled rules.
         rows: the most rows of the sample; 0 checks nothing.
-        where: the file, for the error.
-
-    Returns:
-        True; None if there was no row to check.
+        where: the file, for messages.
 
     Raises:
-        DisagreementError: Great Expectations and the compiled rules disagree. The error names the rules and
-            both counts; nothing was committed.
+        DisagreementError: both judged a rule, and the counts differ. The error names the rules and both
+            counts; nothing was committed.
+        ContractError: the contract has an expectation that Great Expectations does not know.
     """
-    if rows <= 0:
-        return None
-    sample = staging.sample(rows)
-    if not sample.num_rows:
-        return None
+    sample = staging.sample(rows) if rows > 0 else None
+    if sample is None or not sample.num_rows:
+        return SampleCheck()
     contract = staging.contract
-    references = {
-        rule.reference: staging.reference(rule.reference) for rule in contract.rules if rule.reference
-    }
-    frame = frame_from_arrow(sample.drop_columns(["_rules"]))
-    with stage("ask Great Expectations"):
-        report = validate_frame(contract, frame, now=staging.now, references=references)
     expected = _count_by_rule(contract, sample)
-    asked = {outcome.name: outcome for outcome in report.outcomes}
-    differing: dict[str, Any] = {
-        name: asked[name].problem or {"compiled": count, "great_expectations": asked[name].unexpected_count}
-        for name, count in expected.items()
-        if asked[name].problem or asked[name].unexpected_count != count
+    try:
+        outcomes = _ask(staging, sample)
+    except _UnableError as error:
+        return _unable(where, str(error))
+    judged = {name: outcomes[name] for name in expected if name in outcomes and not outcomes[name].problem}
+    differing = {
+        name: {"compiled": expected[name], "great_expectations": outcome.unexpected_count}
+        for name, outcome in judged.items()
+        if outcome.unexpected_count != expected[name]
     }
     if differing:
         raise DisagreementError(
             f"{where}: in {sample.num_rows} rows Great Expectations disagrees with the compiled rules "
             f"{differing}; nothing was committed. Compare SQL and expectation of the rules in {contract.path}"
         )
-    return True
+    unjudged = [name for name in expected if name not in judged]
+    if unjudged:
+        first = outcomes.get(unjudged[0])
+        return _unable(where, f"{', '.join(unjudged)}: {first.problem if first else 'no result'}")
+    return SampleCheck(success=True)
+
+
+def _ask(staging: Staging, sample: pa.Table) -> dict[str, RuleOutcome]:
+    """Return the outcome of each rule in Great Expectations.
+
+    Raises:
+        _UnableError: pandas cannot hold the rows, or Great Expectations failed.
+    """
+    contract = staging.contract
+    references = {
+        rule.reference: staging.reference(rule.reference) for rule in contract.rules if rule.reference
+    }
+    try:
+        with stage("ask Great Expectations"):
+            frame = frame_from_arrow(sample.drop_columns(["_rules"]))
+            report = validate_frame(contract, frame, now=staging.now, references=references)
+    except ContractError:
+        raise
+    except Exception as error:  # both libraries raise errors of any type
+        raise _UnableError(f"{type(error).__name__}: {error}") from error
+    return {outcome.name: outcome for outcome in report.outcomes}
+
+
+def _unable(where: str, problem: str) -> SampleCheck:
+    """Log that Great Expectations could not judge the sample."""
+    problem = problem[:PROBLEM_CHARACTERS]
+    log.warning(
+        "%s: Great Expectations could not judge the sample: %s. The compiled rules judged every row; the "
+        "batch is committed by them",
+        *(where, problem),
+    )
+    return SampleCheck(success=False, problem=problem)
 
 
 def _count_by_rule(contract: Contract, sample: pa.Table) -> dict[str, int]:

@@ -16,6 +16,7 @@ from data_contracts.contract import Contract, load_contract
 from lastaisle.errors import SourceError
 from lastaisle.ingest.batch import finish_batch, take_in
 from lastaisle.ingest.files import FileChangedError, SourceFile, read_lines
+from lastaisle.ingest.gx_check import DisagreementError
 from lastaisle.ingest.job import Batch, Ingestion, OvertakenError
 from lastaisle.ingest.listing import Listing, list_source, record_file, recorded_batches
 from lastaisle.ingest.options import IngestOptions, Progress
@@ -47,8 +48,9 @@ def ingest(
 ) -> IngestReport:
     """Bring every file of a source into raw_events, quarantine and events.
 
-    A file that cannot be read is named in the report, and the other files are ingested. A file that was
-    ingested before and is unchanged is not opened. A file that changes meanwhile is left for the next run.
+    A file that cannot be read, or on which Great Expectations and the compiled rules disagree, is named in
+    the report, and the other files are ingested. A file that was ingested before and is unchanged is not
+    opened. A file that changes meanwhile is left for the next run.
 
     Args:
         source: a file, a folder or a glob pattern; a path or any fsspec URL.
@@ -104,9 +106,9 @@ def _take_in_listing(
             log.warning("left for the next run: %s", error)
             report.files_waiting.append(file.url)
             continue
-        except SourceError as error:
+        except (SourceError, DisagreementError) as error:
             log.error("left out: %s", error)
-            report.files_failed[file.url] = str(error)
+            report.fail(file.url, error)
             continue
         report.files += 1
         report.files_skipped += all(batch.skipped for batch in batches)

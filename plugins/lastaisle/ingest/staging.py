@@ -15,21 +15,28 @@ from data_contracts.privacy import literal, quote
 from data_contracts.rules import ALLOWED
 from lastaisle.errors import LastaisleError, ReconciliationError
 from lastaisle.ingest.files import LINES
+from lastaisle.ingest.report import fold_reasons
 from lastaisle.ingest.sources import Adapter
 from lastaisle.ingest.staging_sql import row_tests, staged_sql
 from lastaisle.lake import Lake, Query
 from lastaisle.lake.tables import QUARANTINE_SCHEMA, RAW_EVENTS_ADDED
 from lastaisle.lake.workspace import JOIN_AS_ESTIMATED, JOIN_AS_WRITTEN
 
-CLEAN = "staged ANTI JOIN repeated ON repeated._place = staged.rowid WHERE _rules IS NULL"
+#: The rows that keep every rule and are of interest; duplicates are among them.
+SOUND = "_rules IS NULL AND _ignored IS NULL"
+CLEAN = f"staged ANTI JOIN repeated ON repeated._place = staged.rowid WHERE {SOUND}"
+REASON_CHARACTERS = 100
 FIRST_LINES = 1000
 _MICROSECOND = timedelta(microseconds=1)
 
 
 class Staging:
-    """Tables of a temporary database: `staged` (every row; `_rules` is NULL for a clean row) and `repeated`.
+    """Tables of a temporary database: `staged` and `repeated`.
 
-    `repeated` holds the row ids in `staged` of clean rows whose event was read before.
+    `staged` holds every row. `_rules` holds the rules that a broken row broke, `_ignored` the reason why a
+    row is of no interest; both are NULL for a sound row.
+
+    `repeated` holds the row ids in `staged` of sound rows whose event was read before.
 
     Attributes:
         first_lines: some unchanged lines of the source.
@@ -97,15 +104,15 @@ class Staging:
             known: raw_events as it is now, or None before its first row.
             batch_id: the id of this batch; rows that a killed run of this batch wrote do not count.
         """
-        self._run("""
+        self._run(f"""
             CREATE OR REPLACE TABLE repeated AS
             SELECT _place FROM (
               SELECT rowid AS _place,
                      row_number() OVER (PARTITION BY event_id ORDER BY _source_row, _sub_row) AS _occurrence
-              FROM staged WHERE _rules IS NULL AND event_id IN (
-                SELECT event_id FROM staged WHERE _rules IS NULL GROUP BY event_id HAVING count(*) > 1))
+              FROM staged WHERE {SOUND} AND event_id IN (
+                SELECT event_id FROM staged WHERE {SOUND} GROUP BY event_id HAVING count(*) > 1))
             WHERE _occurrence > 1""")
-        days = self.days("staged WHERE _rules IS NULL")
+        days = self.days(f"staged WHERE {SOUND}")
         if known is None or not days:
             return
         near = {day + timedelta(days=step) for day in days for step in (-1, 0, 1)}
@@ -117,9 +124,9 @@ class Staging:
             f"""
             INSERT INTO repeated
             SELECT rowid FROM staged
-            WHERE _rules IS NULL AND event_id IN (
+            WHERE {SOUND} AND event_id IN (
               SELECT event_id FROM known
-              SEMI JOIN (SELECT event_id FROM staged WHERE _rules IS NULL) USING (event_id)
+              SEMI JOIN (SELECT event_id FROM staged WHERE {SOUND}) USING (event_id)
               WHERE event_date IN ({listed}) AND batch_id <> $batch_id)
             EXCEPT SELECT _place FROM repeated""",
             {"batch_id": batch_id},
@@ -156,7 +163,7 @@ class Staging:
         counts = ", ".join(f"count({name})" for name in self.names)
         row = self.connection.execute(
             f"SELECT coalesce(count_if(_rules IS NULL OR list_has_any(_rules, [{rules}])), 0), {counts} "
-            "FROM staged"
+            "FROM staged WHERE _ignored IS NULL"
         ).fetchall()[0]
         broken = self.count_by_rule()
         present = dict(zip((field.name for field in fields), row[1:], strict=True))
@@ -204,6 +211,14 @@ class Staging:
         ).fetchall()
         return {str(rule): int(count) for rule, count in rows}
 
+    def count_ignored(self) -> dict[str, int]:
+        """Count the rows of no interest by their reasons, the most frequent reason first."""
+        rows = self.connection.execute(
+            f"""SELECT left(_ignored, {REASON_CHARACTERS}) AS reason, count(*) FROM staged
+                WHERE _ignored IS NOT NULL GROUP BY reason ORDER BY count(*) DESC, reason"""
+        ).fetchall()
+        return fold_reasons({str(reason): int(count) for reason, count in rows})
+
     def count_warnings(self) -> dict[str, int]:
         """Count the clean rows that broke each rule of severity warning."""
         counts = {}
@@ -241,7 +256,7 @@ class Staging:
         columns = ", ".join(self.names)
         known = ", ".join(literal(rule.name) for rule in self.contract.rules)
         return self.connection.sql(f"""
-            SELECT {columns}, _rules FROM staged WHERE _rules IS NULL OR list_has_all([{known}], _rules)
+            SELECT {columns}, _rules FROM staged WHERE {SOUND} OR list_has_all([{known}], _rules)
             ORDER BY hash(_source_row, _sub_row) LIMIT {rows}""").to_arrow_table()
 
     def reference(self, name: str) -> list[Any]:

@@ -24,8 +24,9 @@ def row_tests(contract: Contract) -> list[tuple[str, str]]:
 def staged_sql(contract: Contract, adapter: Adapter) -> str:
     """Return the SELECT of typed rows from the relation `source_lines`.
 
-    Columns: _source_row, _sub_row, the fields of the contract, _rules (NULL for a clean row), _event_date,
-    and _payload (NULL for a clean row). No field's name begins with an underscore.
+    Columns: _source_row, _sub_row, the fields of the contract, _rules (NULL for a clean row), _ignored (the
+    reason for a row of no interest, else NULL), _event_date, and _payload (NULL for a clean row). No field's
+    name begins with an underscore.
     """
     fields = contract.fields
     typed = ",\n  ".join(f"{_with_default(field)} AS {quote(field.name)}" for field in fields)
@@ -39,18 +40,18 @@ def staged_sql(contract: Contract, adapter: Adapter) -> str:
     return f"""
 WITH texts AS ({adapter.select(contract)}
 ), typed AS (
-SELECT _source_row, _sub_row, _payload, _malformed,
+SELECT _source_row, _sub_row, _payload, _malformed, _ignored,
   {typed}{"," if texts else ""}
   {texts}
 FROM texts
 ), judged AS (
-SELECT _source_row, _sub_row, _payload, {columns},
+SELECT _source_row, _sub_row, _payload, _ignored, {columns},
   CASE WHEN _malformed IS NOT NULL THEN [_malformed]
-    WHEN NOT ({passes})
+    WHEN _ignored IS NULL AND NOT ({passes})
     THEN list_filter([{broken}], lambda _rule: _rule IS NOT NULL) END AS _rules
 FROM typed
 )
-SELECT _source_row, _sub_row, {columns}, _rules, {_DAY} AS _event_date,
+SELECT _source_row, _sub_row, {columns}, _rules, _ignored, {_DAY} AS _event_date,
   CASE WHEN _rules IS NOT NULL THEN left(_payload, {PAYLOAD_CHARACTERS}) END AS _payload
 FROM judged"""
 

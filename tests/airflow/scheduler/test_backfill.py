@@ -109,7 +109,8 @@ def test_every_row_is_accounted_for(airflow, filled):
     batches = airflow.lake.scan(BATCHES).to_pylist()
     assert len(batches) == DAYS
     for batch in batches:
-        assert batch["rows_in"] == batch["rows_clean"] + batch["rows_quarantined"] + batch["rows_duplicate"]
+        kept = batch["rows_clean"] + batch["rows_quarantined"]
+        assert batch["rows_in"] == kept + batch["rows_duplicate"] + batch["rows_ignored"]
     assert sum(batch["rows_duplicate"] for batch in batches) == 10 * (DAYS - 1)
 
 

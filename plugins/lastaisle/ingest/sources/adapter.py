@@ -24,6 +24,8 @@ class Adapter:
             adds _sub_row. `_text` is the line with its line end; it is not copied. Every line gives one row
             with _sub_row 0; further events of the line give further rows.
         malformed: SQL that returns the reason why a line as a whole is unusable, or NULL.
+        ignored: SQL that returns the reason why a sound row is of no interest to the tables, or NULL. The
+            rules do not judge such a row; it is counted by its reason.
         header: a regular expression for a first line that is no event.
         keys: a function that returns the known field names for a contract, if a line is one JSON object with
             the names of the contract. Other names are reported, since their values are not kept.
@@ -33,6 +35,7 @@ class Adapter:
     fields: Mapping[str, str] | Callable[[Contract], Mapping[str, str]]
     prepare: str | Callable[[Contract], str] = ONE_ROW
     malformed: str = "NULL"
+    ignored: str = "NULL"
     header: str | None = None
     keys: Callable[[Contract], Collection[str]] | None = None
 
@@ -44,8 +47,9 @@ class Adapter:
             lines: the relation to read; it is read once.
 
         Returns:
-            SQL with the columns _source_row, _sub_row, _payload, _malformed (text or NULL) and the fields as
-            VARCHAR. No field's name begins with an underscore, so these columns meet no field.
+            SQL with the columns _source_row, _sub_row, _payload, _malformed (text or NULL), _ignored (text or
+            NULL) and the fields as VARCHAR. No field's name begins with an underscore, so these columns meet
+            no field.
         """
         fields = self.fields(contract) if callable(self.fields) else self.fields
         prepare = self.prepare(contract) if callable(self.prepare) else self.prepare
@@ -62,6 +66,7 @@ WITH lines AS (
 ), prepared AS ({prepare})
 SELECT _source_row, _sub_row::INTEGER AS _sub_row, _payload,
   coalesce(_reason, {self.malformed}) AS _malformed,
+  CASE WHEN coalesce(_reason, {self.malformed}) IS NULL THEN ({self.ignored})::VARCHAR END AS _ignored,
   {columns}
 FROM prepared"""
 

@@ -2,10 +2,11 @@
 
 Product Viewed and Product Clicked are views; Product Added and Product Removed change the cart; Cart Viewed,
 Product List Viewed, Products Searched and page or screen calls are page views; Checkout Started and Order
-Completed give one row for each of their products, with the event id <messageId>:<position>. Other calls and
-events keep their own name, which the contract's rule on event_type refuses. The user is userId, else
-anonymousId. Sessions are derived by a gap, unless the call names a session. The country is the country of the
-locale, unless the call names a country.
+Completed give one row for each of their products, with the event id <messageId>:<position>. Other calls
+(identify) and other events (Signed Up) are ignored and counted by name. A call without a type, or a track
+call without an event, goes to quarantine. The user is userId, else anonymousId. Sessions are derived by a
+gap, unless the call names a session. The country is the country of the locale, unless the call names a
+country.
 """
 
 from __future__ import annotations
@@ -48,15 +49,25 @@ FROM (SELECT * EXCLUDE (_sub_row),
              THEN doc.properties.products ELSE [NULL] END AS products
       FROM ({json_object(_SPEC)}))"""
 
-_EVENT_TYPE = """CASE WHEN doc.type IN ('page', 'screen') THEN 'page_viewed'
+_EVENT_TYPES = {
+    "Product Viewed": "item_viewed",
+    "Product Clicked": "item_viewed",
+    "Product Added": "item_added",
+    "Product Removed": "item_removed",
+    "Cart Viewed": "page_viewed",
+    "Product List Viewed": "page_viewed",
+    "Products Searched": "page_viewed",
+    "Checkout Started": "checkout_started",
+    "Order Completed": "order_completed",
+}
+_CASES = " ".join(f"WHEN '{name}' THEN '{event_type}'" for name, event_type in _EVENT_TYPES.items())
+_EVENT_TYPE = f"""CASE WHEN doc.type IN ('page', 'screen') THEN 'page_viewed'
     WHEN doc.type IS DISTINCT FROM 'track' THEN coalesce(doc.type, 'call_without_type')
-    ELSE CASE doc.event
-        WHEN 'Product Viewed' THEN 'item_viewed' WHEN 'Product Clicked' THEN 'item_viewed'
-        WHEN 'Product Added' THEN 'item_added' WHEN 'Product Removed' THEN 'item_removed'
-        WHEN 'Cart Viewed' THEN 'page_viewed' WHEN 'Product List Viewed' THEN 'page_viewed'
-        WHEN 'Products Searched' THEN 'page_viewed'
-        WHEN 'Checkout Started' THEN 'checkout_started' WHEN 'Order Completed' THEN 'order_completed'
-        ELSE doc.event END END"""
+    ELSE CASE doc.event {_CASES} ELSE doc.event END END"""
+
+_IGNORED = f"""CASE WHEN doc.type IN ('identify', 'group', 'alias') THEN doc.type
+    WHEN doc.type = 'track' AND trim(doc.event) <> '' AND doc.event NOT IN {tuple(_EVENT_TYPES)}
+    THEN 'track: ' || doc.event END"""
 
 _DEVICE_TYPE = """CASE
     WHEN c.os.name ILIKE 'ipad%' OR c.device.model ILIKE '%ipad%' OR c.userAgent ILIKE '%ipad%'
@@ -74,6 +85,7 @@ ADAPTER = Adapter(
     "segment",
     prepare=_PREPARE,
     malformed=NOT_JSON,
+    ignored=_IGNORED,
     fields={
         "event_id": "CASE WHEN expanded THEN doc.messageId || ':' || _sub_row ELSE doc.messageId END",
         "event_type": _EVENT_TYPE,
