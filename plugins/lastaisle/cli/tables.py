@@ -6,7 +6,6 @@ Imports stand inside the commands, so that `--help` and other commands load noth
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
