@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from math import inf
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,14 @@ SHAPE = ("embedding_size", "max_length", "layers")
 LOSS_NAMES = ("softmax", "bpr_max")
 
 OBJECTIVE_WEIGHTS = ("objective_view", "objective_cart", "objective_purchase")
+
+
+_TYPE_NAMES = {
+    "int": "whole number",
+    "float": "number",
+    "float | None": "number or null",
+    "str": "text",
+}
 
 
 class OptionsError(ValueError):
@@ -109,6 +117,11 @@ class TrainingOptions:
     seed: int = 7
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            if not _has_type(getattr(self, field.name), str(field.type)):
+                raise OptionsError(
+                    f"{field.name} cannot be {getattr(self, field.name)!r}: it is a {_TYPE_NAMES[str(field.type)]}"
+                )
         allowed = {
             "embedding_size": self.embedding_size >= 1,
             "epochs": self.epochs >= 0,
@@ -168,6 +181,17 @@ class TrainingOptions:
     def but(self, **changes: Any) -> TrainingOptions:
         """Return the options with these changes."""
         return replace(self, **changes)
+
+
+def _has_type(value: object, annotation: str) -> bool:
+    """Tell whether a value has the type of a hyperparameter's annotation; true and false are no numbers."""
+    if value is None:
+        return annotation.endswith("None")
+    if annotation == "str":
+        return isinstance(value, str)
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return False
+    return isfinite(value) and (annotation != "int" or isinstance(value, int | np.integer))
 
 
 @dataclass(frozen=True)

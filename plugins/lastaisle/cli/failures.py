@@ -38,6 +38,8 @@ def describe(error: Exception) -> tuple[str, ExitCode] | None:
             f"{error.strerror}{place}. Check the path, its permissions and the room on the disk",
             ExitCode.FAILED,
         )
+    if isinstance(error, RecursionError):
+        return "a path or a document is nested too deeply", ExitCode.FAILED
     if isinstance(error, MemoryError):
         return "the memory is full. Set a smaller LASTAISLE_BATCH_ROWS, or free memory", ExitCode.FAILED
     package = type(error).__module__.partition(".")[0]

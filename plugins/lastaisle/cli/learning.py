@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from lastaisle.cli.options import Chart, Hyperparameters, LakeUrl, Model, Report, RunId
+from lastaisle.cli.options import Chart, Hyperparameters, LakeUrl, Model, Report, RunId, in_reach
 from lastaisle.cli.terminal import (
     assignments,
     bar,
@@ -41,7 +41,9 @@ def train(
     ] = "incremental",
     data_end: Annotated[
         datetime | None,
-        typer.Option(help="Train as if it were this moment (UTC); default: after the newest event."),
+        typer.Option(
+            help="Train as if it were this moment (UTC); default: after the newest event.", callback=in_reach
+        ),
     ] = None,
     model: Annotated[
         str,
@@ -104,7 +106,10 @@ def tune(
         typer.Option(help="Name of the study, to continue a study; default: made of the model and the data."),
     ] = "",
     data_end: Annotated[
-        datetime | None, typer.Option(help="End of the lake's window (UTC); default: after the newest event.")
+        datetime | None,
+        typer.Option(
+            help="End of the lake's window (UTC); default: after the newest event.", callback=in_reach
+        ),
     ] = None,
     hyperparameters: Hyperparameters = None,
     lake: LakeUrl = "",
@@ -249,7 +254,9 @@ def rollback(
 def online(
     until: Annotated[
         datetime | None,
-        typer.Option(help="Learn as if it were this moment (UTC); default: after the newest event."),
+        typer.Option(
+            help="Learn as if it were this moment (UTC); default: after the newest event.", callback=in_reach
+        ),
     ] = None,
     lake: LakeUrl = "",
     report: Report = None,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from lastaisle.cli.options import LakeUrl, LogFormat, Report
+from lastaisle.cli.options import LakeUrl, LogFormat, Report, at_most_a_year, in_reach
 from lastaisle.cli.terminal import bar, console, read_settings, show, write
 from lastaisle.kafka.address import is_kafka, parse_source
 from lastaisle.kafka.connection import KafkaConnection
@@ -39,10 +39,16 @@ def ingest(
     log_format: LogFormat = "",
     at: Annotated[
         datetime | None,
-        typer.Option(help="The day or hour (UTC) that {day} or {hour} in the source stand for."),
+        typer.Option(
+            help="The day or hour (UTC) that {day} or {hour} in the source stand for.", callback=in_reach
+        ),
     ] = None,
     settle: Annotated[
-        float, typer.Option(help="Leave files that changed in the last SETTLE seconds for the next run.")
+        float,
+        typer.Option(
+            help="Leave files that changed in the last SETTLE seconds for the next run.",
+            callback=at_most_a_year,
+        ),
     ] = 0.0,
     accept_schema_change: Annotated[
         bool,
@@ -174,7 +180,9 @@ def collect(
 def simulate(
     out: Annotated[Path, typer.Option(help="Folder for the logs; it gets one folder for each day.")],
     days: Annotated[int, typer.Option(help="How many days.")] = 7,
-    start: Annotated[datetime, typer.Option(help="First day.", formats=["%Y-%m-%d"])] = datetime(2025, 10, 1),
+    start: Annotated[
+        datetime, typer.Option(help="First day.", formats=["%Y-%m-%d"], callback=in_reach)
+    ] = datetime(2025, 10, 1),
     sessions_per_day: Annotated[int, typer.Option(help="Shoppers' sessions on an average day.")] = 3000,
     items: Annotated[int, typer.Option(help="Items in the catalogue at the start.")] = 2000,
     eventful: Annotated[

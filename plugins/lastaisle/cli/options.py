@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +16,25 @@ def _writable(file: Path | None) -> Path | None:
         return None
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise typer.BadParameter(f"cannot write {file}: {error}") from error
     if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
         raise typer.BadParameter(f"cannot write {file}: it is a folder, or this user may not write there")
     return file
+
+
+def in_reach(moment: datetime | None) -> datetime | None:
+    """Refuse a moment so far away that no window around it can be counted."""
+    if moment is not None and not 1970 <= moment.year <= 9000:
+        raise typer.BadParameter(f"a year from 1970 to 9000, received {moment.year}")
+    return moment
+
+
+def at_most_a_year(seconds: float) -> float:
+    """Refuse a span of seconds that is negative, no number, or longer than a year."""
+    if not 0 <= seconds <= 366 * 86_400:
+        raise typer.BadParameter(f"a number of seconds from 0 to a year, received {seconds}")
+    return seconds
 
 
 Report = Annotated[

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from lastaisle.cli.options import Chart, LakeUrl, Report
+from lastaisle.cli.options import Chart, LakeUrl, Report, in_reach
 from lastaisle.cli.terminal import bar, console, errors, open_stores, read_settings, where_searched, write
 from lastaisle.errors import ExitCode
 from lastaisle.kafka.connection import KafkaConnection
@@ -64,7 +64,9 @@ def maintain(
 
 
 def drift(
-    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day (UTC) to check.")],
+    day: Annotated[
+        datetime, typer.Option(formats=["%Y-%m-%d"], help="The day (UTC) to check.", callback=in_reach)
+    ],
     model: Annotated[
         bool, typer.Option(help="Also compare the predictions of champion and previous version.")
     ] = True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake.errors import LakeUnusableError, VersionGoneError, clear_errors
 from lastaisle.lake.folder import TableFolder
 
-SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss")
+_OBJECT_STORE = re.compile(r"(s3|s3a|gs|az|abfs|abfss)://[A-Za-z0-9][A-Za-z0-9._@-]*(/|$)")
 
 
 class LakeReader:
@@ -35,10 +36,9 @@ class LakeReader:
 
     def __init__(self, url: str | Path, storage_options: Mapping[str, str] | None = None) -> None:
         text = str(url)
-        scheme, _, place = text.partition("://")
-        if place and scheme not in SCHEMES:
+        if "://" in text and not _OBJECT_STORE.match(text):
             raise LakeUnusableError(
-                f"a lake is a folder or a URL that begins with {', '.join(SCHEMES)}; received {text!r}"
+                f"a lake is a folder, or a bucket such as s3://shop/lake (or gs, az, abfs); received {text!r}"
             )
         self.url = text.rstrip("/") if "://" in text else str(Path(text).expanduser().resolve())
         self.storage_options = dict(storage_options or {})
