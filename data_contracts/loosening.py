@@ -88,7 +88,8 @@ def _multiples_are_more(old: dict[str, Any], new: dict[str, Any]) -> bool:
     before, after = old["multiple_of"], new["multiple_of"]
     if isinstance(before, int) and isinstance(after, int):
         return before % after == 0
-    return abs(before / after - round(before / after)) <= 1e-12 * max(1.0, before / after)
+    times = float(before / after)
+    return abs(times - round(times)) <= 1e-12 * max(1.0, times)
 
 
 def _is_same(old: dict[str, Any], new: dict[str, Any]) -> bool:
