@@ -175,11 +175,6 @@ def _changes_of_field(old: Field, new: Field) -> Iterator[Change]:
     if old.json_path != new.json_path:
         why = "values under the old path are no longer found"
         yield Change(name, "jsonPath changed", "breaking", old.json_path, new.json_path, why)
-    if old.unique != new.unique:
-        level: Level = "breaking" if new.unique else "addition"
-        yield Change(
-            name, "uniqueness changed", level, old.unique, new.unique, "a value may come twice, or not"
-        )
     if old.default != new.default:
         level = "addition" if old.default is None else "breaking"
         yield Change(name, "default changed", level, old.default, new.default, "what an absent value means")

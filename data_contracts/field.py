@@ -31,7 +31,6 @@ class Field:
         arrow_type: the type in Arrow and Delta.
         sql_type: the type in DuckDB.
         required: whether every row must have a value.
-        unique: whether each value may occur only once.
         classification: the sensitivity of the field; `treatments` in the contract maps it to a treatment.
         description: the meaning of the field.
         default: the value of an absent field, or None.
@@ -44,7 +43,6 @@ class Field:
     arrow_type: pa.DataType
     sql_type: str
     required: bool
-    unique: bool
     classification: str
     description: str
     default: Any | None
@@ -158,7 +156,6 @@ def _field(entry: SchemaProperty, treatments: Mapping[str, Treatment]) -> Field:
         arrow_type=arrow_type,
         sql_type=sql_type,
         required=bool(entry.required or entry.primaryKey),
-        unique=bool(entry.unique or entry.primaryKey),
         classification=str(entry.classification),
         description=" ".join((entry.description or "").split()),
         default=default,
