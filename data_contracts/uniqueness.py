@@ -30,9 +30,9 @@ class UniqueKey:
 def compile_unique_keys(path: Path, table: SchemaObject) -> tuple[UniqueKey, ...]:
     """Compile `unique` and `primaryKey`; several fields with primaryKey are one key.
 
-    The event id is the own key of raw_events: ingestion counts a later row with the same id as a duplicate. So
-    that field must be unique alone. The rows of events follow from raw_events, so no other field can be unique
-    there.
+    The event id is the own key of raw_events: ingestion counts a later row with the same id as a duplicate.
+    So that field must be unique alone. The rows of events follow from raw_events, so no other field can be
+    unique there.
 
     Raises:
         ContractError: a key that is not enforced on all rows.
