@@ -17,7 +17,8 @@ To add a field, add it under `properties`:
     - name: coupon
       description: The code that the shopper typed.
       logicalType: string                  # string integer number boolean timestamp date
-      logicalTypeOptions: {maxLength: 40}  # minLength maxLength pattern, minimum maximum exclusive..., format
+      logicalTypeOptions: {maxLength: 40}  # minLength maxLength pattern minimum maximum exclusive...
+                                           # multipleOf format
       required: false
       classification: internal             # one of the contract's `treatments`
       customProperties:
@@ -26,9 +27,9 @@ To add a field, add it under `properties`:
         - {property: treatment, value: {coarsen: {keep_prefix: '[A-Z]+'}}}  # instead of the classification's
 
 The rules of a field follow from its entry, and their names begin with its name: `coupon_is_string`,
-`_is_required`, `_is_unique`, `_is_finite` (every number), `_in_range`, `_has_length`, `_matches_pattern`,
-`_is_allowed` (an entry under `quality` with `metric: invalidValues`), `_refers_to_<table>` (an entry under
-`relationships`).
+`_is_required`, `_is_unique`, `_is_finite` (every number), `_in_range`, `_has_length`, `_is_multiple`,
+`_matches_pattern`, `_is_allowed` (an entry under `quality` with `metric: invalidValues`),
+`_refers_to_<table>` (an entry under `relationships`). A default satisfies all of them.
 
 A treatment is keep, drop, pseudonymize (HMAC-SHA256 in hex, 128 bits), or coarsen with one of
 `{truncate: second | minute | hour | day}`, `{keep_prefix: <regular expression>}`, `{host_only: true}`.
@@ -51,8 +52,8 @@ An entry with `engine: greatExpectations` is added to the suite unchanged, for r
     >>> contract = load_contract("raw_events")
     >>> contract.field("consent_personalization").default
     True
-    >>> contract.rule("price_in_range").predicate
-    '"price" >= 0'
+    >>> contract.rule("quantity_in_range").predicate
+    '"quantity" >= 1 AND "quantity" <= 100000'
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from data_contracts.features import Feature, compile_features
 from data_contracts.field import Field, compile_fields, compile_treatments
 from data_contracts.privacy import Treatment
 from data_contracts.rules import Rule, compile_expectations, compile_rules, refuse_broken_sql
+from data_contracts.uniqueness import UniqueKey, compile_unique_keys
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Contract:
         rules: the rules for a typed row (types and uniqueness are checked elsewhere).
         expectations: further Great Expectations configurations, for the whole table.
         features: the columns that models may learn from, in the order of the YAML.
+        unique_keys: the fields whose values together occur once in the table.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Contract:
     rules: tuple[Rule, ...]
     expectations: tuple[dict[str, Any], ...] = ()
     features: tuple[Feature, ...] = ()
+    unique_keys: tuple[UniqueKey, ...] = ()
 
     def field(self, name: str) -> Field:
         """Return a field by its name.
@@ -84,4 +87,6 @@ def load_contract(name_or_path: str | Path) -> Contract:
     rules = compile_rules(path, table, fields)
     refuse_broken_sql(path, str(table.name), fields, rules)
     expectations = compile_expectations(path, table)
-    return Contract(str(table.name), str(document.version), path, fields, rules, expectations, features)
+    keys = compile_unique_keys(path, table)
+    name, version = str(table.name), str(document.version)
+    return Contract(name, version, path, fields, rules, expectations, features, keys)

@@ -18,6 +18,7 @@ from typing import Any
 
 from open_data_contract_standard.model import DataQuality
 
+from data_contracts.bounds import range_type, sql_value, typed
 from data_contracts.field import Field
 from data_contracts.privacy import literal, quote
 from data_contracts.types import ORDERED_TYPES, accepts
@@ -135,7 +136,8 @@ def _compare(body: dict[str, Any], known: dict[str, Field]) -> tuple[list[str], 
         raise ValueError(
             f"compare: {left.name} is a {left.logical_type}, {other.name} a {other.logical_type}"
         )
-    predicate = f"{quote(left.name)} {operator} {quote(other.name)}"
+    as_number = "::DOUBLE" if left.logical_type != other.logical_type else ""
+    predicate = f"{quote(left.name)}{as_number} {operator} {quote(other.name)}{as_number}"
     if (
         left.logical_type == "timestamp"
     ):  # as whole microseconds, which neither overflow nor ask for a time zone
@@ -155,19 +157,22 @@ def _compare_now(left: Field, operator: str, seconds: int) -> tuple[list[str], s
     sign = "+" if operator.startswith("<") else "-"
     predicate = f"{quote(left.name)} {operator} $now::TIMESTAMPTZ {sign} INTERVAL {seconds} SECOND"
     parameter = {"$PARAMETER": f"now_{'plus' if sign == '+' else 'minus'}_{seconds}s"}
-    return [left.name], predicate, _between(left.name, operator, parameter)
+    return [left.name], predicate, _between(left, operator, parameter)
 
 
 def _compare_number(left: Field, operator: str, right: float) -> tuple[list[str], str, dict[str, Any]]:
-    if not accepts(left.logical_type, right):
-        raise ValueError(f"compare: {right!r} is no {left.logical_type}, as {left.name} is")
-    return [left.name], f"{quote(left.name)} {operator} {right!r}", _between(left.name, operator, right)
+    try:
+        bound = typed(left, right)
+    except ValueError as error:
+        raise ValueError(f"compare: {left.name}: {error}") from error
+    predicate = f"{quote(left.name)} {operator} {sql_value(left, bound)}"
+    return [left.name], predicate, _between(left, operator, bound)
 
 
-def _between(column: str, operator: str, bound: Any) -> dict[str, Any]:
+def _between(left: Field, operator: str, bound: Any) -> dict[str, Any]:
     side = "max" if operator.startswith("<") else "min"
     strict = {f"strict_{side}": True} if len(operator) == 1 else {}
-    return _expect("expect_column_values_to_be_between", column=column, **{f"{side}_value": bound}, **strict)
+    return _expect(range_type(left), column=left.name, **{f"{side}_value": bound}, **strict)
 
 
 def _tolerance(text: Any, left: Field) -> int:

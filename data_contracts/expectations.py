@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from data_contracts.contract import Contract
 from data_contracts.errors import ContractError
-from data_contracts.field import Field
+from data_contracts.uniqueness import UniqueKey
 
 if TYPE_CHECKING:
     import great_expectations as gx
@@ -179,7 +179,9 @@ def _configurations(contract: Contract) -> list[dict[str, Any]]:
         _own("columns_exist", "expect_table_columns_to_match_set", column_set=names, exact_match=False)
     ]
     for field in contract.fields:
-        configurations += _field_configurations(field)
+        kind = "expect_column_values_to_have_logical_type"
+        configurations.append(_own(field.type_rule, kind, column=field.name, logical_type=field.logical_type))
+    configurations += [_uniqueness(key) for key in contract.unique_keys]
     for rule in contract.rules:
         kwargs = dict(rule.expectation["kwargs"])
         if "row_condition" in rule.expectation:
@@ -192,14 +194,11 @@ def _configurations(contract: Contract) -> list[dict[str, Any]]:
     return configurations
 
 
-def _field_configurations(field: Field) -> list[dict[str, Any]]:
-    kind = "expect_column_values_to_have_logical_type"
-    configurations = [_own(field.type_rule, kind, column=field.name, logical_type=field.logical_type)]
-    if field.unique:
-        configurations.append(
-            _own(f"{field.name}_is_unique", "expect_column_values_to_be_unique", column=field.name)
-        )
-    return configurations
+def _uniqueness(key: UniqueKey) -> dict[str, Any]:
+    if len(key.columns) == 1:
+        return _own(key.name, "expect_column_values_to_be_unique", column=key.columns[0])
+    given = {"column_list": list(key.columns), "ignore_row_if": "any_value_is_missing"}
+    return _own(key.name, "expect_compound_columns_to_be_unique", **given)
 
 
 def _own(rule: str, kind: str, **kwargs: Any) -> dict[str, Any]:

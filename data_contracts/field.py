@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from open_data_contract_standard.model import OpenDataContractStandard, SchemaOb
 from data_contracts.document import custom_values
 from data_contracts.errors import ContractError
 from data_contracts.names import check_name
-from data_contracts.privacy import Treatment, parse_treatment, quote
+from data_contracts.privacy import Treatment, literal, parse_treatment, quote
 from data_contracts.types import accepts, column_type, parse_sql
 
 _FIELD_OPTIONS = ("default", "jsonPath", "treatment")
@@ -31,7 +31,6 @@ class Field:
         arrow_type: the type in Arrow and Delta.
         sql_type: the type in DuckDB.
         required: whether every row must have a value.
-        unique: whether each value may occur only once.
         classification: the sensitivity of the field; `treatments` in the contract maps it to a treatment.
         description: the meaning of the field.
         default: the value of an absent field, or None.
@@ -44,7 +43,6 @@ class Field:
     arrow_type: pa.DataType
     sql_type: str
     required: bool
-    unique: bool
     classification: str
     description: str
     default: Any | None
@@ -59,6 +57,10 @@ class Field:
     def parse_sql(self, column: str | None = None) -> str:
         """Return DuckDB SQL that turns a text column into this type; NULL if the text is of another type."""
         return parse_sql(quote(column or self.name), self.logical_type, self.sql_type)
+
+    def default_sql(self) -> str:
+        """Return the default as an SQL literal of this type."""
+        return f"{literal(str(self.default))}::{self.sql_type}"
 
 
 def compile_treatments(path: Path, document: OpenDataContractStandard) -> dict[str, Treatment]:
@@ -106,7 +108,29 @@ def compile_fields(path: Path, table: SchemaObject, treatments: Mapping[str, Tre
             raise ContractError(path, where, str(error)) from error
     if not fields:
         raise ContractError(path, f"schema.{table.name}.properties", "should name at least one field")
+    if table.customProperties:
+        unknown = ", ".join(sorted(custom_values(table.customProperties)))
+        raise ContractError(
+            path, f"schema.{table.name}.customProperties", f"a table takes none, received {unknown}"
+        )
+    for field in fields:
+        problem = _path_problem(field, fields)
+        if problem:
+            raise ContractError(
+                path, f"schema.{table.name}.properties.{field.name}.customProperties", problem
+            )
     return tuple(fields)
+
+
+def _path_problem(field: Field, fields: Sequence[Field]) -> str | None:
+    """Return the reason why a line cannot hold the jsonPath of a field beside the others', or None."""
+    for other in fields:
+        longer, shorter = (path.casefold().split(".") for path in (field.json_path, other.json_path))
+        if longer[: len(shorter)] == shorter and len(longer) > len(shorter):
+            return f"jsonPath {field.json_path} lies inside the value of {other.name}, {other.json_path}"
+        if longer == shorter and field.json_path != other.json_path:
+            return f"jsonPath {field.json_path} differs from that of {other.name} only in its capitals"
+    return None
 
 
 def _field(entry: SchemaProperty, treatments: Mapping[str, Treatment]) -> Field:
@@ -132,7 +156,6 @@ def _field(entry: SchemaProperty, treatments: Mapping[str, Treatment]) -> Field:
         arrow_type=arrow_type,
         sql_type=sql_type,
         required=bool(entry.required or entry.primaryKey),
-        unique=bool(entry.unique or entry.primaryKey),
         classification=str(entry.classification),
         description=" ".join((entry.description or "").split()),
         default=default,

@@ -1,8 +1,11 @@
-"""Two expectations that Great Expectations does not have; importing this module registers them for pandas.
+"""The expectations that Great Expectations does not have; importing this module registers them for pandas.
 
-`expect_column_values_to_have_logical_type` checks the types of a contract value by value. So it counts the
-wrong values of a column of mixed objects. `expect_column_pair_values_to_compare` compares two
-columns within a tolerance.
+* `expect_column_values_to_have_logical_type` checks the types of a contract value by value. So it counts the
+  wrong values of a column of mixed objects.
+* `expect_column_integers_to_be_between` compares integers with integers. Great Expectations' own expectation
+  turns the bounds into floats, which hold no integer above 2^53 exactly.
+* `expect_column_values_to_be_multiples` is multipleOf.
+* `expect_column_pair_values_to_compare` compares two columns within a tolerance.
 """
 
 from __future__ import annotations
@@ -78,6 +81,67 @@ class ExpectColumnValuesToHaveLogicalType(ColumnMapExpectation):  # type: ignore
     map_metric = "column_values.have_logical_type"
     success_keys: ClassVar[tuple[str, ...]] = ("logical_type", "mostly")
     args_keys: ClassVar[tuple[str, ...]] = ("column", "logical_type")
+
+
+class ColumnIntegersBetween(ColumnMapMetricProvider):  # type: ignore[misc]
+    """The metric behind ExpectColumnIntegersToBeBetween."""
+
+    condition_metric_name = "column_integers.between"
+    condition_value_keys = ("min_value", "max_value", "strict_min", "strict_max")
+
+    @column_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
+    def _pandas(
+        cls,  # noqa: N805
+        column: pd.Series,
+        min_value: int | None,
+        max_value: int | None,
+        strict_min: bool,
+        strict_max: bool,
+        **_: Any,
+    ) -> pd.Series:
+        inside = pd.Series(True, index=column.index)
+        if min_value is not None:
+            inside &= column > min_value if strict_min else column >= min_value
+        if max_value is not None:
+            inside &= column < max_value if strict_max else column <= max_value
+        return inside
+
+
+class ExpectColumnIntegersToBeBetween(ColumnMapExpectation):  # type: ignore[misc]
+    """Expect every integer of a column to lie between two integers, each of which may be None."""
+
+    min_value: int | None = None
+    max_value: int | None = None
+    strict_min: bool = False
+    strict_max: bool = False
+    map_metric = "column_integers.between"
+    success_keys: ClassVar[tuple[str, ...]] = ("min_value", "max_value", "strict_min", "strict_max", "mostly")
+    args_keys: ClassVar[tuple[str, ...]] = ("column", "min_value", "max_value", "strict_min", "strict_max")
+
+
+class ColumnValuesMultiples(ColumnMapMetricProvider):  # type: ignore[misc]
+    """The metric behind ExpectColumnValuesToBeMultiples."""
+
+    condition_metric_name = "column_values.multiples"
+    condition_value_keys = ("multiple_of", "tolerance")
+
+    @column_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
+    def _pandas(cls, column: pd.Series, multiple_of: float, tolerance: float, **_: Any) -> pd.Series:  # noqa: N805
+        if not tolerance:
+            return column % int(multiple_of) == 0
+        times = (column.astype("float64") / multiple_of).abs()
+        with np.errstate(invalid="ignore"):
+            return (times - times.round()).abs() <= tolerance * times.clip(lower=1.0)
+
+
+class ExpectColumnValuesToBeMultiples(ColumnMapExpectation):  # type: ignore[misc]
+    """Expect every value of a column to be a multiple of a number, within a relative tolerance."""
+
+    multiple_of: Any
+    tolerance: float = 0.0
+    map_metric = "column_values.multiples"
+    success_keys: ClassVar[tuple[str, ...]] = ("multiple_of", "tolerance", "mostly")
+    args_keys: ClassVar[tuple[str, ...]] = ("column", "multiple_of", "tolerance")
 
 
 class ColumnPairValuesCompare(ColumnPairMapMetricProvider):  # type: ignore[misc]

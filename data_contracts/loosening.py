@@ -49,7 +49,7 @@ def _range_is_wider(old: dict[str, Any], new: dict[str, Any]) -> bool:
         if old.get(f"{side}_value") is None:
             return False
         before, after = _ordered(old[f"{side}_value"]), _ordered(bound)
-        if type(before) is not type(after):
+        if not isinstance(before, int | float) and type(before) is not type(after):
             return False
         inner = after > before if sign > 0 else after < before
         if inner or (after == before and new.get(f"strict_{side}") and not old.get(f"strict_{side}")):
@@ -64,7 +64,7 @@ def _ordered(bound: Any) -> Any:
         return (int(match[2]) * (1 if match[1] == "plus" else -1),) if match else (bound["$PARAMETER"],)
     if isinstance(bound, str):
         return datetime.fromisoformat(bound) if "T" in bound else date.fromisoformat(bound)
-    return float(bound)
+    return bound
 
 
 def _pair_is_looser(old: dict[str, Any], new: dict[str, Any]) -> bool:
@@ -83,12 +83,23 @@ def _set_is_larger(old: dict[str, Any], new: dict[str, Any]) -> bool:
     return bool(before == after)  # the values of another table
 
 
+def _multiples_are_more(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Tell whether the new factor divides the old factor; fractions are compared by their quotient."""
+    before, after = old["multiple_of"], new["multiple_of"]
+    if isinstance(before, int) and isinstance(after, int):
+        return before % after == 0
+    times = float(before / after)
+    return abs(times - round(times)) <= 1e-12 * max(1.0, times)
+
+
 def _is_same(old: dict[str, Any], new: dict[str, Any]) -> bool:
     return old == new
 
 
 _COMPARISONS: dict[str, Callable[[dict[str, Any], dict[str, Any]], bool]] = {
     "expect_column_values_to_be_between": _range_is_wider,
+    "expect_column_integers_to_be_between": _range_is_wider,
+    "expect_column_values_to_be_multiples": _multiples_are_more,
     "expect_column_value_lengths_to_be_between": _range_is_wider,
     "expect_column_values_to_be_in_set": _set_is_larger,
     "expect_column_pair_values_to_compare": _pair_is_looser,

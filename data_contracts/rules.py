@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,18 +10,20 @@ from typing import Any, Literal
 
 from open_data_contract_standard.model import DataQuality, Relationship, SchemaObject, SchemaProperty
 
+from data_contracts.bounds import BOUNDS, compile_length, compile_multiple, compile_range, range_type
 from data_contracts.crossfield import cross_field_rule
 from data_contracts.document import custom_values
 from data_contracts.errors import ContractError
 from data_contracts.field import Field
 from data_contracts.privacy import literal, quote
-from data_contracts.types import ORDERED_TYPES, accepts
+from data_contracts.types import accepts, limits
 
 Severity = Literal["error", "warning"]
 _LISTED_TYPES = ("string", "integer")
 #: The column of allowed values in the relation of a reference rule.
 ALLOWED = "_allowed"
-_BOUNDS = {"minimum": ">=", "maximum": "<=", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
+_LENGTHS = ("minLength", "maxLength")
+_NOT_A_RULE = ("format", "timezone", "defaultTimezone")  # parts of the type
 
 
 @dataclass(frozen=True)
@@ -104,27 +105,41 @@ def compile_expectations(path: Path, table: SchemaObject) -> tuple[dict[str, Any
 
 
 def refuse_broken_sql(path: Path, table: str, fields: Sequence[Field], rules: Sequence[Rule]) -> None:
-    """Let DuckDB run every rule and every coarsening on an empty row.
+    """Let DuckDB run every rule and every coarsening on a row that holds only the defaults.
 
     Raises:
-        ContractError: DuckDB refuses the SQL, for example because of its regular expression.
+        ContractError: DuckDB refuses the SQL, for example because of its regular expression; or a default
+            breaks a rule of its own field.
     """
     import duckdb  # here, so that reading a contract's fields and features needs no DuckDB
 
-    queries = {f"rule {rule.name}": (rule.predicate, rule.uses_now) for rule in rules if not rule.reference}
-    for field in fields:
-        if field.treatment.action == "coarsen":
-            queries[f"properties.{field.name}: treatment"] = (field.treatment.sql(field.name), False)
     columns = ", ".join(f"{quote(field.name)} {field.sql_type}" for field in fields)
     with duckdb.connect() as connection:
-        connection.execute(f"CREATE TABLE contract_rows ({columns})")
-        connection.execute("INSERT INTO contract_rows DEFAULT VALUES")
-        for where, (expression, uses_now) in queries.items():
+
+        def run(where: str, query: str, *, uses_now: bool = False) -> Any:
             parameters = {"now": "2000-01-01T00:00:00Z"} if uses_now else None
             try:
-                connection.execute(f"SELECT {expression} FROM contract_rows", parameters).fetchall()
+                return connection.execute(query, parameters).fetchone()
             except duckdb.Error as error:
                 raise ContractError(path, f"schema.{table}.{where}", f"DuckDB refuses it: {error}") from error
+
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"CREATE TABLE contract_rows ({columns})")
+        connection.execute("INSERT INTO contract_rows DEFAULT VALUES")
+        for field in fields:
+            where = f"properties.{field.name}"
+            if field.default is not None:
+                run(where, f"UPDATE contract_rows SET {quote(field.name)} = {field.default_sql()}")
+            if field.treatment.action == "coarsen":
+                run(f"{where}: treatment", f"SELECT {field.treatment.sql(field.name)} FROM contract_rows")
+        defaults = {field.name: field.default for field in fields}
+        for rule in (rule for rule in rules if not rule.reference):
+            query = f"SELECT {rule.predicate} FROM contract_rows"
+            (passed,) = run(f"rule {rule.name}", query, uses_now=rule.uses_now)
+            if passed is False and len(rule.columns) == 1 and defaults[rule.columns[0]] is not None:
+                where = f"schema.{table}.properties.{rule.columns[0]}.customProperties.default"
+                reason = f"the default {defaults[rule.columns[0]]!r} breaks the rule {rule.name}"
+                raise ContractError(path, where, reason)
 
 
 def _field_rules(entry: SchemaProperty, field: Field) -> Iterator[Rule]:
@@ -133,14 +148,9 @@ def _field_rules(entry: SchemaProperty, field: Field) -> Iterator[Rule]:
             field, "is_required", f"{quote(field.name)} IS NOT NULL", "expect_column_values_to_not_be_null"
         )
     if field.logical_type == "number":
-        limits = {"min_value": -sys.float_info.max, "max_value": sys.float_info.max}
-        yield _rule(
-            field,
-            "is_finite",
-            f"isfinite({quote(field.name)})",
-            "expect_column_values_to_be_between",
-            **limits,
-        )
+        low, high = limits(field.arrow_type)
+        finite = {"min_value": low, "max_value": high}
+        yield _rule(field, "is_finite", f"isfinite({quote(field.name)})", range_type(field), **finite)
     yield from _option_rules(field, entry.logicalTypeOptions or {})
     for quality in entry.quality or []:
         if quality.type != "text":
@@ -150,49 +160,31 @@ def _field_rules(entry: SchemaProperty, field: Field) -> Iterator[Rule]:
 
 
 def _option_rules(field: Field, options: dict[str, Any]) -> Iterator[Rule]:
-    bounds = {name: options[name] for name in _BOUNDS if name in options}
-    if bounds:
-        yield _range_rule(field, bounds)
-    lengths = {name: options[name] for name in ("minLength", "maxLength") if name in options}
-    if lengths:
-        low, high = lengths.get("minLength", 0), lengths.get("maxLength", 2**31)
-        predicate = f"length({quote(field.name)}) BETWEEN {low} AND {high}"
-        limits = {"min_value": low, "max_value": high}
-        yield _rule(field, "has_length", predicate, "expect_column_value_lengths_to_be_between", **limits)
-    if "pattern" in options:
-        yield _pattern_rule(field, options["pattern"])
-    known = {*_BOUNDS, "minLength", "maxLength", "pattern", "format", "timezone", "defaultTimezone"}
+    known = {*BOUNDS, *_LENGTHS, *_NOT_A_RULE, "pattern", "multipleOf"}
     if set(options) - known:
         raise ValueError(
             f"logicalTypeOptions: {', '.join(sorted(set(options) - known))} is not enforced here"
         )
-
-
-def _range_rule(field: Field, bounds: dict[str, Any]) -> Rule:
-    if field.logical_type not in ORDERED_TYPES:
-        raise ValueError(f"logicalTypeOptions: a {field.logical_type} has no {', '.join(bounds)}")
-    parts: list[str] = []
-    limits: dict[str, Any] = {}
-    for name, bound in bounds.items():
-        if not accepts(field.logical_type, bound):
-            raise ValueError(
-                f"logicalTypeOptions.{name}: {bound!r} is no {field.logical_type} (a time needs its zone)"
-            )
-        value = f"{literal(bound)}::{field.sql_type}" if isinstance(bound, str) else repr(bound)
-        parts.append(f"{quote(field.name)} {_BOUNDS[name]} {value}")
-        side = "min" if "inimum" in name else "max"
-        if f"{side}_value" in limits:
-            raise ValueError(f"logicalTypeOptions: give either {side}imum or its exclusive form")
-        midnight = "T00:00:00+00:00" if field.logical_type == "date" else ""  # frames hold dates as times
-        limits |= {
-            f"{side}_value": f"{bound}{midnight}" if midnight else bound,
-            f"strict_{side}": name.startswith("exclusive"),
-        }
-    return _rule(field, "in_range", " AND ".join(parts), "expect_column_values_to_be_between", **limits)
+    bounds = {name: options[name] for name in BOUNDS if name in options}
+    if bounds:
+        predicate, arguments = compile_range(field, bounds)
+        yield _rule(field, "in_range", predicate, range_type(field), **arguments)
+    lengths = {name: options[name] for name in _LENGTHS if name in options}
+    if lengths:
+        predicate, arguments = compile_length(field, lengths)
+        kind = "expect_column_value_lengths_to_be_between"
+        yield _rule(field, "has_length", predicate, kind, **arguments)
+    if "multipleOf" in options:
+        predicate, arguments = compile_multiple(field, options["multipleOf"])
+        yield _rule(field, "is_multiple", predicate, "expect_column_values_to_be_multiples", **arguments)
+    if "pattern" in options:
+        yield _pattern_rule(field, options["pattern"])
 
 
 def _pattern_rule(field: Field, pattern: str) -> Rule:
     """Match anywhere in the text, as ECMA-262 does; refuse patterns that Python and RE2 read differently."""
+    if field.logical_type != "string":
+        raise ValueError(f"logicalTypeOptions: a {field.logical_type} has no pattern")
     ambiguous = re.search(r"\\[dDwWsSbBZzAkpPGQ]|\(\?|\\[1-9]", pattern)
     if ambiguous:
         raise ValueError(
@@ -239,19 +231,24 @@ def _reference_rule(field: Field, relationship: Relationship) -> Rule:
     target = relationship.to
     if not isinstance(target, str) or not re.fullmatch(r"[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*", target):
         raise ValueError(f"relationships.to should be table.column, received {target!r}")
-    table, _ = target.split(".")
     if field.logical_type not in _LISTED_TYPES:
         raise ValueError(
             f"relationships: a {field.logical_type} refers to nothing; use {' or '.join(_LISTED_TYPES)}"
         )
+    if relationship.type not in (None, "foreignKey"):
+        raise ValueError(f"relationships.type should be foreignKey, received {relationship.type!r}")
+    if relationship.from_ not in (None, field.name):
+        raise ValueError(f"relationships.from should be {field.name}, received {relationship.from_!r}")
+    custom = custom_values(relationship.customProperties)
+    if set(custom) - {"severity"}:
+        unknown = ", ".join(sorted(set(custom) - {"severity"}))
+        raise ValueError(f"relationships.customProperties: unknown property {unknown}; there is severity")
     name, values = quote(field.name), {"$PARAMETER": target.replace(".", "__")}
     known = f"SELECT {ALLOWED} FROM {quote(target)}"
     predicate = f"({name} IS NULL OR {name} IN ({known}))"
-    rule = _rule(
-        field, f"refers_to_{table}", predicate, "expect_column_values_to_be_in_set", value_set=values
-    )
-    severity = _severity(custom_values(relationship.customProperties).get("severity"))
-    return replace(rule, reference=target, severity=severity)
+    suffix = f"refers_to_{target.split('.')[0]}"
+    rule = _rule(field, suffix, predicate, "expect_column_values_to_be_in_set", value_set=values)
+    return replace(rule, reference=target, severity=_severity(custom.get("severity")))
 
 
 def _rule(field: Field, suffix: str, predicate: str, expectation: str, **kwargs: Any) -> Rule:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
@@ -14,6 +16,7 @@ _INTEGERS = {
     "i32": (pa.int32(), "INTEGER"),
     "i64": (pa.int64(), "BIGINT"),
 }
+_MAX_F32 = (2 - 2**-23) * 2.0**127
 _NUMBERS = {"f32": (pa.float32(), "FLOAT"), "f64": (pa.float64(), "DOUBLE")}
 _PLAIN = {
     "string": (pa.string(), "VARCHAR"),
@@ -69,10 +72,19 @@ def accepts(logical_type: str, value: Any) -> bool:
     if logical_type == "integer":
         return isinstance(value, int) and not isinstance(value, bool)
     if logical_type == "number":
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
     if logical_type in ("timestamp", "date"):
         return isinstance(value, str) and _is_iso(logical_type, value)
     return isinstance(value, str)
+
+
+def limits(kind: pa.DataType) -> tuple[Any, Any]:
+    """Return the smallest and the largest finite value of an integer or a floating type."""
+    if kind == pa.float32():
+        return -_MAX_F32, _MAX_F32
+    if kind == pa.float64():
+        return -sys.float_info.max, sys.float_info.max
+    return -(2 ** (kind.bit_width - 1)), 2 ** (kind.bit_width - 1) - 1
 
 
 def parse_sql(text: str, logical_type: str, sql_type: str) -> str:
@@ -98,6 +110,8 @@ def parse_sql(text: str, logical_type: str, sql_type: str) -> str:
 
 
 def _is_iso(logical_type: str, text: str) -> bool:
+    if re.search(r"[.,][0-9]{7}", text):  # a timestamp counts microseconds
+        return False
     try:
         if logical_type == "date":
             date.fromisoformat(text)

@@ -92,7 +92,7 @@ def test_uniqueness_and_types_are_not_among_the_row_rules(name):
     contract = load_contract(name)
     names = {rule.name for rule in contract.rules}
 
-    assert [field.name for field in contract.fields if field.unique] == [contract.fields[0].name]
+    assert [key.columns for key in contract.unique_keys] == [(contract.fields[0].name,)]
     assert not names & {field.type_rule for field in contract.fields}
     assert not any(rule.endswith("_is_unique") for rule in names)
 

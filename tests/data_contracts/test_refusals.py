@@ -38,11 +38,29 @@ WRONG = {
         PRICE,
         "minLength",
     ),
-    "an option that nothing enforces": (
-        "{format: f64, minimum: 0}",
-        "{multipleOf: 0.01}",
-        PRICE,
-        "multipleOf is not enforced here",
+    "an option of another type": (
+        "{format: i64, minimum: 0}",
+        "{format: i64, multipleOf: 0.01}",
+        "schema.raw_events.properties.dwell_ms",
+        "multipleOf: 0.01 is no integer",
+    ),
+    "a jsonPath inside the value of another": (
+        "value: $.consent.analytics",
+        "value: $.consent.personalization.analytics",
+        "schema.raw_events.properties.consent_analytics.customProperties",
+        "lies inside the value of consent_personalization",
+    ),
+    "two jsonPaths that differ in capitals": (
+        "value: $.consent.analytics",
+        "value: $.Consent.Personalization",
+        "schema.raw_events.properties.consent_analytics.customProperties",
+        "only in its capitals",
+    ),
+    "a custom property of the table": (
+        "    physicalType: table\n",
+        "    physicalType: table\n    customProperties: [{property: uniqueTogether, value: [price]}]\n",
+        "schema.raw_events.customProperties",
+        "received uniqueTogether",
     ),
     "a bound of another type": (
         "minimum: '2000-01-01T00:00:00Z'",

@@ -138,14 +138,14 @@ def diff(
     new: Annotated[str, typer.Argument(help="Name or path of the contract that follows.")],
     report: Report = None,
 ) -> None:
-    """Show the changes from one version of a contract to the next, and whether they break readers.
+    """Show the changes from one version of a contract to the next, and whom they break.
 
-    Breaking: a field removed, retyped (to a wider type too: tables keep their types), newly required without
-    default or newly unique; another jsonPath, default or partitioning; a rule added, tightened or not
-    provably looser; less privacy. Additions: an optional field, a looser or removed rule, a warning, more
-    privacy.
+    A change breaks senders if an accepted row may now be refused (a field newly required or unique, a
+    stricter rule). It breaks readers of the anonymized rows if they lose a column or its meaning, or meet
+    values that were refused before (a field dropped or pseudonymized, a rule removed, loosened or made a
+    warning). It breaks privacy if a value becomes less private. Additions break no side.
 
-    Exits with 0 if nothing breaks, with 11 if a change breaks readers and the version is the next major, and
+    Exits with 0 if nothing breaks, with 11 if a change breaks a side and the version is the next major, and
     with 12 if the version does not fit the changes (breaking: next major; addition: next minor).
     """
     from data_contracts.compatibility import compare
@@ -154,7 +154,7 @@ def diff(
     comparison = compare(load_contract(old), load_contract(new))
     write(comparison.to_dict(), report)
     for change in comparison.changes:
-        console.print(f"{change.level}: {change.where}: {change.what}: {change.why}", markup=False)
+        console.print(str(change), markup=False)
         if change.old is not None or change.new is not None:
             console.print(f"    {change.old}  →  {change.new}", markup=False, highlight=False)
     problem, level = comparison.version_problem, comparison.level or "unchanged"

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from data_contracts.contract import Contract
+from data_contracts.errors import ContractError
+from data_contracts.field import Field
 from data_contracts.privacy import literal, quote
 from data_contracts.rules import ALLOWED
 from lastaisle.errors import LastaisleError, ReconciliationError
@@ -282,14 +284,40 @@ class Staging:
         return self.connection.execute(query, {"now": self.now.isoformat()} if uses_now else None)
 
     def _load_references(self, lake: Lake) -> None:
-        """Load the values that reference rules allow; a table that does not exist yet allows no value."""
-        for name in sorted({rule.reference for rule in self.contract.rules if rule.reference}):
+        """Load the values that reference rules allow; a table that does not exist yet allows no value.
+
+        Raises:
+            ContractError: the table has no such column, or its type is not the type of the field.
+        """
+        for rule in (rule for rule in self.contract.rules if rule.reference):
+            name, field = str(rule.reference), self.contract.field(rule.columns[0])
             table, column = name.split(".")
-            known = lake.reader(table, columns=[column])
-            empty = pa.table({column: pa.array([], "string")})
-            self.connection.register("reference_rows", empty if known is None else known)
+            dataset = lake.dataset(table)
+            problem = _reference_problem(dataset, field, name)
+            if problem:
+                where = f"schema.{self.contract.name}.properties.{field.name}.relationships"
+                raise ContractError(self.contract.path, where, f"{problem}; the lake is {lake.url}")
+            empty = pa.table({column: pa.array([], field.arrow_type)})
+            self.connection.register("reference_rows", empty if dataset is None else dataset)
             self._run(
-                f"CREATE TABLE {quote(name)} AS SELECT DISTINCT {quote(column)} AS {ALLOWED} "
+                f"CREATE OR REPLACE TABLE {quote(name)} AS SELECT DISTINCT {quote(column)} AS {ALLOWED} "
                 f"FROM reference_rows WHERE {quote(column)} IS NOT NULL"
             )
             self.connection.unregister("reference_rows")
+
+
+def _reference_problem(dataset: ds.Dataset | None, field: Field, name: str) -> str | None:
+    """Return the reason why a field cannot refer to a column of the lake, or None."""
+    if dataset is None:
+        return None
+    table, column = name.split(".")
+    if column not in dataset.schema.names:
+        return f"the table {table} has no column {column!r}; it has {', '.join(dataset.schema.names)}"
+    kind = dataset.schema.field(column).type
+    is_text, is_integer = (
+        pa.types.is_string(kind) or pa.types.is_large_string(kind),
+        pa.types.is_integer(kind),
+    )
+    if is_text if field.logical_type == "string" else is_integer:
+        return None
+    return f"{name} is a column of {kind}, but {field.name} is of type {field.logical_type}"

@@ -66,8 +66,7 @@ def _with_default(field: Field) -> str:
     parsed = field.parse_sql()
     if field.default is None:
         return parsed
-    default = f"{literal(str(field.default))}::{field.sql_type}"
-    return f"CASE WHEN {quote(field.name)} IS NULL THEN {default} ELSE {parsed} END"
+    return f"CASE WHEN {quote(field.name)} IS NULL THEN {field.default_sql()} ELSE {parsed} END"
 
 
 def _type_tests(fields: Iterable[Field]) -> list[tuple[str, str]]:

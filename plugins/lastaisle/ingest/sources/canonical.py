@@ -29,15 +29,22 @@ def _keys(contract: Contract) -> dict[str, Any]:
         for folder in folders:
             place = place.setdefault(folder, {})
         place[leaf] = "VARCHAR"
-    return {field.name: "VARCHAR" for field in contract.fields} | spec
+    return dict.fromkeys(_names(contract), "VARCHAR") | spec
+
+
+def _names(contract: Contract) -> list[str]:
+    """Return the names under which a field may stand on the top level, as in a Parquet file."""
+    taken = {_steps(field.json_path)[0].casefold() for field in contract.fields}
+    return [field.name for field in contract.fields if field.name not in taken]
 
 
 def _fields(contract: Contract) -> Mapping[str, str]:
-    """Read a field at its jsonPath, or by its name on the top level, as in a Parquet file."""
-    places = {field.name: [_member(field.name)] for field in contract.fields}
-    for field in contract.fields:
-        if field.json_path != f"$.{field.name}":
-            places[field.name].insert(0, _member(*_steps(field.json_path)))
+    """Read a field at its jsonPath, or by its name on the top level."""
+    names = _names(contract)
+    places = {
+        field.name: [_member(*_steps(field.json_path)), *[_member(field.name)] * (field.name in names)]
+        for field in contract.fields
+    }
     return {name: f"coalesce({', '.join(found)})" for name, found in places.items()}
 
 
