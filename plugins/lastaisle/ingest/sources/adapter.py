@@ -115,3 +115,26 @@ def epoch_text(text: str, per_second: int) -> str:
 def content_id(*parts: str) -> str:
     """Return the SQL of an event id made from the content of the row, so the same row has the same id."""
     return f"md5(concat_ws(chr(31), {', '.join(parts)}))"
+
+
+#: Texts that programs write for a missing value, in lower case; blanks around them do not count.
+SPELLINGS_OF_NOTHING = (
+    *("", "null", "\\n", "none", "nil", "nan", "+nan", "-nan", "nat", "na", "n/a", "#n/a", "<na>"),
+    *("undefined", "(null)", "<null>", "[null]", "(none)", "(not set)"),
+)
+_BLANKS = " \t\r\n\v\f\u00a0\u3000\ufeff"
+
+
+def present(text: str) -> str:
+    """Return SQL that is the text, or NULL if the text only spells the absence of a value.
+
+    It is meant for ids, numbers and times: two shoppers must not share a session named `NULL`. It is not
+    meant for free text: a brand may be named None.
+
+    Args:
+        text: the SQL of the text.
+    """
+    spellings = ", ".join(f"'{spelling}'" for spelling in SPELLINGS_OF_NOTHING)
+    spelled = f"lower(trim({text}, '{_BLANKS}')) NOT IN ({spellings})"
+    # Most ids begin with a digit; the comparison spares them the rest.
+    return f"CASE WHEN {text} >= '0' AND {text} < ':' THEN {text} WHEN {spelled} THEN {text} END"
