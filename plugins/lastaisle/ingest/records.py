@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lastaisle.errors import SourceError
 from lastaisle.ingest.files import LINES, MAX_LINE_BYTES, SourceFile, read_lines
+from lastaisle.ingest.guess import advice, guess_format
 from lastaisle.ingest.slices import text_of
 from lastaisle.ingest.sources import Adapter
 from lastaisle.ingest.sources.columns import FIRST_LINES, Columns, HeaderError, Layout, cells, is_open
@@ -43,10 +43,11 @@ def read_records(file: SourceFile, adapter: Adapter) -> tuple[Adapter, Iterator[
     first = next(batches, None)
     if first is None:
         return fitted(adapter, []), batches
+    lines = first["payload"].slice(0, FIRST_LINES).to_pylist()
     try:
-        form = fitted(adapter, first["payload"].slice(0, FIRST_LINES).to_pylist())
-    except SourceError as error:
-        raise type(error)(f"{file.url}: {error}") from error
+        form = fitted(adapter, lines)
+    except HeaderError as error:
+        raise HeaderError(f"{file.url}: {error}. {advice(guess_format(lines), adapter.name)}") from error
     layout = form.layout
     assert layout is not None
     whole = chain([first.slice(1) if layout.header is not None else first], batches)
