@@ -19,6 +19,7 @@ from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.report import BatchReport
 from lastaisle.ingest.staging import CLEAN, Staging
 from lastaisle.ingest.watermark import watermark
+from lastaisle.ingest.wrong_format import refuse_wrong_format
 from lastaisle.lake import Lake, LakeConflictError
 from lastaisle.lake.tables import BATCHES, QUARANTINE, RAW_EVENTS
 from lastaisle.lake.workspace import open_workspace
@@ -53,6 +54,7 @@ def take_in(
 
     Raises:
         SourceError: the lines cannot be read.
+        WrongFormatError: hardly any row can be read; nothing was committed.
         SchemaChangeError: fields disappeared or changed their type; nothing was committed.
         DisagreementError: Great Expectations judges a sample differently; nothing was committed.
         ReconciliationError: the row counts do not add up; nothing was committed.
@@ -106,6 +108,7 @@ def _judge(staging: Staging, batch: Batch, job: Ingestion) -> BatchReport:
     with stage("compare fields with the batches before"):
         fields = staging.count_fields()
         if not job.options.accept_schema_change:
+            refuse_wrong_format(staging, batch)
             refuse_changed_fields(job.lake, batch, job.contract, fields)
         unknown = _find_unknown(staging, batch, job)
     check = check_sample(staging, job.options.gx_sample_rows, batch.source_file)

@@ -130,7 +130,7 @@ def _state(info: Mapping[str, Any]) -> tuple[str, float | None]:
     return "", None
 
 
-def read_lines(source: SourceFile, header: str | None = None) -> Iterator[pa.RecordBatch]:
+def read_lines(source: SourceFile) -> Iterator[pa.RecordBatch]:
     """Read a file as batches of LINES: source_row (the line's number, from 1), payload, reason.
 
     The first bytes show whether a file is plain text, gzip or Parquet. Every line that is not blank gives one
@@ -139,7 +139,6 @@ def read_lines(source: SourceFile, header: str | None = None) -> Iterator[pa.Rec
 
     Args:
         source: the file.
-        header: a regular expression; a first line that matches it gives no row.
 
     Raises:
         SourceError: the file cannot be opened, has the name of a Parquet file and is none, or is damaged, so
@@ -153,7 +152,7 @@ def read_lines(source: SourceFile, header: str | None = None) -> Iterator[pa.Rec
                 yield from _read_parquet(source, stream)
                 return
             unpacked = _Unpacked(stream) if magic[:2] == b"\x1f\x8b" else _Plain(stream)
-            yield from _Splitter(unpacked, re.compile(header) if header else None)
+            yield from _Splitter(unpacked)
     except (OSError, pa.ArrowInvalid) as error:
         raise SourceError(f"cannot read {source.url}: {error or type(error).__name__}") from error
 
@@ -192,9 +191,8 @@ class _Unpacked(_Plain):
 class _Splitter:
     """Cuts chunks of bytes into batches of lines; it handles single lines only if a line is broken."""
 
-    def __init__(self, chunks: _Plain, header: re.Pattern[str] | None) -> None:
+    def __init__(self, chunks: _Plain) -> None:
         self.chunks = chunks
-        self.header = header
         self.row = 0  # lines seen so far
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
@@ -232,8 +230,6 @@ class _Splitter:
         self.row += len(ends)
         lengths = ends - starts
         blank = (lengths == 0) | ((lengths == 1) & (np.frombuffer(block, np.uint8)[starts] == 13))
-        if numbers[0] == 1 and self.header and self.header.match(_text(block[: ends[0]]).rstrip("\r")):
-            blank[0] = True
         if blank.all():
             return
         if lengths.max() > MAX_LINE_BYTES or not _is_utf8(block):

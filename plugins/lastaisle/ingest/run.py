@@ -15,11 +15,12 @@ import pyarrow.compute as pc
 from data_contracts.contract import Contract, load_contract
 from lastaisle.errors import SourceError
 from lastaisle.ingest.batch import finish_batch, take_in
-from lastaisle.ingest.files import FileChangedError, SourceFile, read_lines
+from lastaisle.ingest.files import FileChangedError, SourceFile
 from lastaisle.ingest.gx_check import DisagreementError
 from lastaisle.ingest.job import Batch, Ingestion, OvertakenError
 from lastaisle.ingest.listing import Listing, list_source, record_file, recorded_batches
 from lastaisle.ingest.options import IngestOptions, Progress
+from lastaisle.ingest.records import read_records
 from lastaisle.ingest.report import BatchReport, IngestReport
 from lastaisle.ingest.slices import Slice, Slices
 from lastaisle.ingest.sources import Adapter, adapter
@@ -161,13 +162,14 @@ def _take_in_slices(
 ) -> list[BatchReport]:
     known = _ids_of_begun_file(file, job)
     reports = []
-    for part, lines in enumerate(_slices(file, job, progress)):
+    form, slices = _slices(file, job, progress)
+    for part, lines in enumerate(slices):
 
         def describe(name: str | None = None, lines: Slice = lines, part: int = part) -> Batch:
             return Batch(name or lines.name(), source, file.url, job.form.name, part)
 
         batch = describe(known[part]) if part < len(known) else describe
-        reports.append(take_in(lines, batch, job, before_commit=file.refuse_changed))
+        reports.append(take_in(lines, batch, replace(job, form=form), before_commit=file.refuse_changed))
     record_file(job.lake, file, job.form.name, reports)
     return reports
 
@@ -178,20 +180,26 @@ def _ids_of_begun_file(file: SourceFile, job: Ingestion) -> list[str]:
     if not begun.num_rows:
         return []
     names = []
-    for lines in _slices(file, job):
+    _, slices = _slices(file, job)
+    for lines in slices:
         for _ in lines:
             pass
         names.append(lines.name())
     return names
 
 
-def _slices(file: SourceFile, job: Ingestion, progress: Progress | None = None) -> Slices:
-    return Slices(_read(file, job.form, progress), job.options.batch_rows, job.form.name)
+def _slices(file: SourceFile, job: Ingestion, progress: Progress | None = None) -> tuple[Adapter, Slices]:
+    """Return the adapter for the layout of a file, and the slices of its records."""
+    form, records = read_records(file, job.form)
+    salt = f"{form.name} {form.layout.salt}" if form.layout and form.layout.salt else form.name
+    return form, Slices(_noted(records, file, progress), job.options.batch_rows, salt)
 
 
-def _read(file: SourceFile, form: Adapter, progress: Progress | None) -> Iterator[pa.RecordBatch]:
+def _noted(
+    records: Iterator[pa.RecordBatch], file: SourceFile, progress: Progress | None
+) -> Iterator[pa.RecordBatch]:
     bytes_read = 0
-    for batch in read_lines(file, form.header):
+    for batch in records:
         yield batch
         bytes_read += batch["payload"].nbytes
         if progress:

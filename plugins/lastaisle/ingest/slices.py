@@ -22,7 +22,7 @@ class Slice:
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         for batch in self._lines:
-            self._hash.update(_text(batch["payload"]))
+            self._hash.update(text_of(batch["payload"]))
             yield batch
 
     def name(self) -> str:
@@ -73,7 +73,7 @@ class Slices:
         return ahead if ahead is not None else next(self._lines, None)
 
 
-def _text(payload: pa.StringArray) -> memoryview:
+def text_of(payload: pa.StringArray) -> memoryview:
     """Return the bytes of all values in sequence, without a copy."""
     _, offsets, data = payload.buffers()
     if data is None or not len(payload):

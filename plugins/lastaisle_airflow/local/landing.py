@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import date
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from lastaisle.ingest.files import SourceFile
+    from lastaisle.ingest.sources import Adapter
 
 # Functions import the pipeline inside: the demo starts Airflow before it loads pyarrow and DuckDB.
 
@@ -66,21 +66,21 @@ def split_by_day(source: str, name: str, landing: Path) -> list[date]:
         SourceError: no line has a readable time.
     """
     from lastaisle.ingest.files import list_files
+    from lastaisle.ingest.records import read_records
     from lastaisle.ingest.sources import adapter
 
-    header = adapter(name).header
     days: set[date] = set()
     for number, file in enumerate(list_files(source)):
-        first = _first_line(file)
-        header_line = first if header and re.match(header, first) else None
+        form, records = read_records(file, adapter(name))
+        header = form.layout.header if form.layout else None
         with ExitStack() as stack:
             outputs: dict[date, IO[str]] = {}
-            for day, lines in _dated_lines(file, name):
+            for day, lines in _dated_lines(form, records):
                 if day not in outputs:
                     path = landing / day.isoformat() / f"part-{number}{_suffix(file)}"
                     path.parent.mkdir(parents=True, exist_ok=True)
                     outputs[day] = stack.enter_context(path.open("w", encoding="utf-8", newline=""))
-                    outputs[day].write(f"{header_line}\n" if header_line else "")
+                    outputs[day].write("" if header is None else _with_line_end(header))
                 outputs[day].writelines(lines)
         days.update(outputs)
     if not days:
@@ -88,20 +88,17 @@ def split_by_day(source: str, name: str, landing: Path) -> list[date]:
     return sorted(days)
 
 
-def _dated_lines(file: SourceFile, name: str) -> Iterator[tuple[date, list[str]]]:
+def _dated_lines(form: Adapter, records: Iterator[pa.RecordBatch]) -> Iterator[tuple[date, list[str]]]:
     """Yield the days of a file with their lines; adjacent lines of one day come together."""
     from data_contracts.contract import load_contract
-    from lastaisle.ingest.files import read_lines
-    from lastaisle.ingest.sources import adapter
 
-    chosen = adapter(name)
-    rows = chosen.select(load_contract("raw_events"), "batch")
+    rows = form.select(load_contract("raw_events"), "batch")
     day_of_row = "SELECT _source_row, min(TRY_CAST(occurred_at AS TIMESTAMPTZ))::DATE"
     query = f"{day_of_row} FROM ({rows}) GROUP BY _source_row ORDER BY _source_row"
     waiting: list[str] = []  # lines before the first line with a time
     current: date | None = None
     with open_tables() as connection:
-        for batch in read_lines(file, chosen.header):
+        for batch in records:
             days = dict(connection.register("batch", _table(batch)).execute(query).fetchall())
             runs: list[tuple[date, list[str]]] = []
             for row, line in zip(batch["source_row"].to_pylist(), batch["payload"].to_pylist(), strict=True):
@@ -125,14 +122,6 @@ def _table(batch: pa.RecordBatch) -> Any:
 
 def _with_line_end(line: str) -> str:
     return line if line.endswith("\n") else f"{line}\n"
-
-
-def _first_line(file: SourceFile) -> str:
-    with file.open() as stream:
-        start = stream.read(1 << 16)
-    if start[:2] == b"\x1f\x8b":
-        start = zlib.decompressobj(wbits=31).decompress(start)
-    return start.split(b"\n", 1)[0].decode("utf-8", "replace").lstrip("\ufeff").rstrip("\r")
 
 
 def _suffix(file: SourceFile) -> str:

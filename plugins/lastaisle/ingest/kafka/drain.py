@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +21,7 @@ from lastaisle.ingest.kafka.payloads import Decoder
 from lastaisle.ingest.kafka.progress import plan_run
 from lastaisle.ingest.kafka.ranges import Gap, OffsetRange, Plan, first_key, range_key
 from lastaisle.ingest.report import BatchReport, IngestReport
+from lastaisle.ingest.sources.layout import fitted
 from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import BATCHES, GAPS, GAPS_SCHEMA, QUARANTINE
@@ -159,7 +161,12 @@ def _left_of(span: OffsetRange, lake: Lake) -> OffsetRange | None:
 
 def _take_in(span: OffsetRange, settings: Drain) -> BatchReport:
     reading = _Reading(span, settings)
-    return take_in(reading, _batch_of(span, settings), settings.job, before_commit=reading.finish)
+    lines = iter(reading)
+    first = next(lines, None)
+    sound = [] if first is None else first.filter(pc.is_null(first["reason"]))["payload"].to_pylist()
+    job = replace(settings.job, form=fitted(settings.job.form, sound, header=False))
+    read = lines if first is None else chain([first], lines)
+    return take_in(read, _batch_of(span, settings), job, before_commit=reading.finish)
 
 
 def _batch_of(span: OffsetRange, settings: Drain) -> Batch:

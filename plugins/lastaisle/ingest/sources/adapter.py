@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from data_contracts.contract import Contract
 from data_contracts.privacy import quote
+from lastaisle.ingest.sources.columns import Columns, Layout
 
 #: Added to every adapter's columns: one row, with sub_row 0.
 ONE_ROW = "SELECT *, 0 AS _sub_row FROM lines"
@@ -26,9 +28,11 @@ class Adapter:
         malformed: SQL that returns the reason why a line as a whole is unusable, or NULL.
         ignored: SQL that returns the reason why a sound row is of no interest to the tables, or NULL. The
             rules do not judge such a row; it is counted by its reason.
-        header: a regular expression for a first line that is no event.
         keys: a function that returns the known field names for a contract, if a line is one JSON object with
             the names of the contract. Other names are reported, since their values are not kept.
+        columns: the columns of a format that has columns. Such an adapter reads no line before
+            `lastaisle.ingest.sources.layout.fitted` adapted it to the layout of a file.
+        layout: the layout of the file, from `fitted`.
     """
 
     name: str
@@ -36,8 +40,9 @@ class Adapter:
     prepare: str | Callable[[Contract], str] = ONE_ROW
     malformed: str = "NULL"
     ignored: str = "NULL"
-    header: str | None = None
     keys: Callable[[Contract], Collection[str]] | None = None
+    columns: Columns | None = None
+    layout: Layout | None = None
 
     def select(self, contract: Contract, lines: str = "source_lines") -> str:
         """Return the SELECT over the relation `lines` of `lastaisle.ingest.files.LINES`.
@@ -69,17 +74,6 @@ SELECT _source_row, _sub_row::INTEGER AS _sub_row, _payload,
   CASE WHEN coalesce(_reason, {self.malformed}) IS NULL THEN ({self.ignored})::VARCHAR END AS _ignored,
   {columns}
 FROM prepared"""
-
-
-def separated(separator: str) -> str:
-    """Return a `prepare` that splits a line into the list `f`; these formats have no quotes."""
-    return f"SELECT *, 0 AS _sub_row, string_split(_line, '{separator}') AS f FROM lines"
-
-
-def columns_expected(*counts: int) -> str:
-    """Return a `malformed` for lines whose number of columns is none of these."""
-    allowed = ", ".join(map(str, counts))
-    return f"CASE WHEN len(f) NOT IN ({allowed}) THEN 'wrong_number_of_columns' END"
 
 
 def json_object(fields: str, *, keep: str = "*") -> str:
@@ -115,3 +109,28 @@ def epoch_text(text: str, per_second: int) -> str:
 def content_id(*parts: str) -> str:
     """Return the SQL of an event id made from the content of the row, so the same row has the same id."""
     return f"md5(concat_ws(chr(31), {', '.join(parts)}))"
+
+
+#: Texts that programs write for a missing value, in lower case; blanks around them do not count.
+SPELLINGS_OF_NOTHING = (
+    *("", "null", "\\n", "none", "nil", "nan", "+nan", "-nan", "nat", "na", "n/a", "#n/a", "<na>"),
+    *("undefined", "(null)", "<null>", "[null]", "(none)", "(not set)"),
+)
+#: What does not count at the ends of a value.
+BLANKS = " \t\r\n\v\f\u00a0\u3000\ufeff"
+
+
+def present(text: str) -> str:
+    """Return SQL that is the text, or NULL if the text only spells the absence of a value.
+
+    It is meant for ids, numbers and times: two shoppers must not share a session named `NULL`. It is not
+    meant for free text: a brand may be named None.
+
+    Args:
+        text: the SQL of the text.
+    """
+    # A regular expression, since DuckDB makes a join of every long list.
+    spellings = "|".join(re.escape(spelling) for spelling in SPELLINGS_OF_NOTHING if spelling)
+    spelled = f"NOT regexp_full_match({text}, '(?i)[{BLANKS}]*({spellings})?[{BLANKS}]*')"
+    # Most ids begin with a digit; the comparison spares them the rest.
+    return f"CASE WHEN {text} >= '0' AND {text} < ':' THEN {text} WHEN {spelled} THEN {text} END"

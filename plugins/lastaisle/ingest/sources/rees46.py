@@ -1,31 +1,41 @@
-"""REES46 multi-category shop, comma-separated, with a header.
+"""REES46 multi-category shop: one event a row, usually with a header.
 
-Columns: event_time, event_type, product_id, category_id, category_code, brand, price, user_id, user_session.
 A purchase is one row an item without an order id: those of a session at the same second are one order.
 """
 
 from __future__ import annotations
 
-from lastaisle.ingest.sources.adapter import Adapter, columns_expected, content_id, separated
+from lastaisle.ingest.sources.adapter import Adapter, content_id
+from lastaisle.ingest.sources.columns import Columns
+
+_ORDER = (
+    *("event_time", "event_type", "product_id", "category_id", "category_code", "brand", "price"),
+    *("user_id", "user_session"),
+)
 
 ADAPTER = Adapter(
     "rees46",
-    prepare=separated(","),
-    malformed=columns_expected(9),
+    columns=Columns(
+        names={name: [name] for name in _ORDER},
+        orders=[_ORDER],
+        needed=("event_time", "event_type", "product_id", "user_id", "user_session"),
+        time="event_time",
+        texts=frozenset({"category_code", "brand"}),
+    ),
     fields={
-        "event_id": content_id("'rees46'", "_line"),
-        "event_type": """CASE f[2]
+        "event_id": content_id("'rees46'", "record"),
+        "event_type": """CASE c.event_type
             WHEN 'view' THEN 'item_viewed' WHEN 'cart' THEN 'item_added'
             WHEN 'remove_from_cart' THEN 'item_removed' WHEN 'purchase' THEN 'order_completed'
-            ELSE f[2] END""",
-        "occurred_at": "f[1]",
-        "user_id": "f[8]",
-        "session_id": "f[9]",
-        "item_id": "f[3]",
-        "price": "f[7]",
-        "category": "coalesce(nullif(f[5], ''), f[4])",
-        "brand": "f[6]",
-        "order_id": "CASE WHEN f[2] = 'purchase' THEN concat_ws('-', nullif(f[9], ''), f[8], f[1]) END",
+            ELSE c.event_type END""",
+        "occurred_at": "c.event_time",
+        "user_id": "c.user_id",
+        "session_id": "c.user_session",
+        "item_id": "c.product_id",
+        "price": "c.price",
+        "category": "coalesce(c.category_code, c.category_id)",
+        "brand": "c.brand",
+        "order_id": """CASE WHEN c.event_type = 'purchase'
+            THEN concat_ws('-', c.user_session, c.user_id, c.event_time) END""",
     },
-    header=r"event_time,event_type,product_id,",
 )

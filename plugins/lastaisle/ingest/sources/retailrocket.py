@@ -1,24 +1,31 @@
-"""RetailRocket events.csv: timestamp (milliseconds), visitorid, event, itemid, transactionid.
+"""RetailRocket events.csv: time in milliseconds, visitor, event, item, transaction.
 
 Sessions are derived by a gap.
 """
 
 from __future__ import annotations
 
-from lastaisle.ingest.sources.adapter import Adapter, columns_expected, content_id, epoch_text, separated
+from lastaisle.ingest.sources.adapter import Adapter, content_id, epoch_text
+from lastaisle.ingest.sources.columns import Columns
+
+_ORDER = ("timestamp", "visitorid", "event", "itemid", "transactionid")
 
 ADAPTER = Adapter(
     "retailrocket",
-    prepare=separated(","),
-    malformed=columns_expected(5),
+    columns=Columns(
+        names={name: [name] for name in _ORDER},
+        orders=[_ORDER],
+        needed=("timestamp", "visitorid", "event", "itemid"),
+        time="timestamp",
+        per_second=1000,
+    ),
     fields={
-        "event_id": content_id("'retailrocket'", "_line"),
-        "event_type": """CASE f[3] WHEN 'view' THEN 'item_viewed' WHEN 'addtocart' THEN 'item_added'
-            WHEN 'transaction' THEN 'order_completed' ELSE f[3] END""",
-        "occurred_at": epoch_text("f[1]", 1000),
-        "user_id": "f[2]",
-        "item_id": "f[4]",
-        "order_id": "f[5]",
+        "event_id": content_id("'retailrocket'", "record"),
+        "event_type": """CASE c.event WHEN 'view' THEN 'item_viewed' WHEN 'addtocart' THEN 'item_added'
+            WHEN 'transaction' THEN 'order_completed' ELSE c.event END""",
+        "occurred_at": epoch_text("c.timestamp", 1000),
+        "user_id": "c.visitorid",
+        "item_id": "c.itemid",
+        "order_id": "c.transactionid",
     },
-    header=r"timestamp,visitorid,",
 )

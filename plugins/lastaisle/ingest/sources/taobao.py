@@ -1,4 +1,4 @@
-"""Taobao UserBehavior: user, item, category, behaviour, unix time, comma-separated.
+"""Taobao UserBehavior: user, item, category, behaviour, unix time.
 
 pv and fav are views (the canonical events have no type for a favourite). cart is an addition. buy is an order
 of one item. The order id is made from user and second, so items bought together share it. The log has no
@@ -7,21 +7,31 @@ sessions; they are derived by a gap.
 
 from __future__ import annotations
 
-from lastaisle.ingest.sources.adapter import Adapter, columns_expected, content_id, epoch_text, separated
+from lastaisle.ingest.sources.adapter import Adapter, content_id, epoch_text
+from lastaisle.ingest.sources.columns import Columns
 
 ADAPTER = Adapter(
     "taobao",
-    prepare=separated(","),
-    malformed=columns_expected(5),
+    columns=Columns(
+        names={
+            "user_id": ["user_id", "user"],
+            "item_id": ["item_id", "item"],
+            "category_id": ["category_id", "item_category", "category"],
+            "behavior_type": ["behavior_type", "behavior", "behaviour_type", "behaviour"],
+            "timestamp": ["timestamp", "time", "ts"],
+        },
+        orders=[("user_id", "item_id", "category_id", "behavior_type", "timestamp")],
+        needed=("user_id", "item_id", "behavior_type", "timestamp"),
+        time="timestamp",
+    ),
     fields={
-        "event_id": content_id("'taobao'", "_line"),
-        "event_type": """CASE f[4] WHEN 'pv' THEN 'item_viewed' WHEN 'fav' THEN 'item_viewed'
-            WHEN 'cart' THEN 'item_added' WHEN 'buy' THEN 'order_completed' ELSE f[4] END""",
-        "occurred_at": epoch_text("f[5]", 1),
-        "user_id": "f[1]",
-        "item_id": "f[2]",
-        "category": "f[3]",
-        "order_id": "CASE WHEN f[4] = 'buy' THEN f[1] || '-' || f[5] END",
+        "event_id": content_id("'taobao'", "record"),
+        "event_type": """CASE c.behavior_type WHEN 'pv' THEN 'item_viewed' WHEN 'fav' THEN 'item_viewed'
+            WHEN 'cart' THEN 'item_added' WHEN 'buy' THEN 'order_completed' ELSE c.behavior_type END""",
+        "occurred_at": epoch_text("c.timestamp", 1),
+        "user_id": "c.user_id",
+        "item_id": "c.item_id",
+        "category": "c.category_id",
+        "order_id": "CASE WHEN c.behavior_type = 'buy' THEN c.user_id || '-' || c.timestamp END",
     },
-    header=r"(?i)user_?id,",
 )

@@ -1,30 +1,51 @@
-"""YooChoose clicks (RecSys Challenge 2015): session, item, time, tab-separated; every row is a view.
+"""YooChoose clicks and buys (RecSys Challenge 2015). The logs have no users.
 
-The adapter also reads clicks.dat of the challenge: session, ISO time, item, category, comma-separated.
-The logs have no users.
+A file of clicks holds session, time, item and category, or session, item and time; every row is a view. A
+file of buys holds session, time, item, price and quantity; every row is one item of an order. The rows of a
+session at the same second are one order. A price or a quantity of 0 means that it is not known.
 """
 
 from __future__ import annotations
 
 from lastaisle.ingest.sources.adapter import Adapter, content_id, epoch_text
+from lastaisle.ingest.sources.columns import Columns
 
-_PREPARE = r"""
-SELECT *, 0 AS _sub_row, CASE WHEN contains(_line, chr(9)) THEN string_split(_line, chr(9))
-  ELSE list_select(string_split(_line, ','), [1, 3, 2, 4]) END AS f
-FROM lines"""
+_BOUGHT = "(list_contains(has, 'price') OR list_contains(has, 'quantity'))"
 
 ADAPTER = Adapter(
     "yoochoose",
-    prepare=_PREPARE,
-    malformed="CASE WHEN len(f) > 4 OR len(list_filter(f[:3], lambda x: x IS NOT NULL)) < 3 "
-    "THEN 'wrong_number_of_columns' END",
+    columns=Columns(
+        names={
+            "session_id": ["session_id", "session"],
+            "time": ["time", "timestamp"],
+            "item_id": ["item_id", "item"],
+            "category": ["category"],
+            "price": ["price"],
+            "quantity": ["quantity"],
+        },
+        orders=[
+            ("session_id", "item_id", "time"),
+            ("session_id", "time", "item_id"),
+            ("session_id", "time", "item_id", "category"),
+            ("session_id", "item_id", "time", "category"),
+            ("session_id", "time", "item_id", "price", "quantity"),
+        ],
+        needed=("session_id", "time", "item_id"),
+        time="time",
+    ),
     fields={
-        "event_id": content_id("'yoochoose'", "f[1]", "f[2]", "f[3]"),
-        "event_type": "'item_viewed'",
-        "occurred_at": epoch_text("f[3]", 1),
-        "session_id": "f[1]",
-        "item_id": "f[2]",
-        "category": "nullif(f[4], '0')",
+        "event_id": f"""CASE WHEN {_BOUGHT}
+            THEN {
+            content_id("'yoochoose'", "'buy'", "c.session_id", "c.item_id", "c.time", "c.price", "c.quantity")
+        }
+            ELSE {content_id("'yoochoose'", "c.session_id", "c.item_id", "c.time")} END""",
+        "event_type": f"CASE WHEN {_BOUGHT} THEN 'order_completed' ELSE 'item_viewed' END",
+        "occurred_at": epoch_text("c.time", 1),
+        "session_id": "c.session_id",
+        "item_id": "c.item_id",
+        "category": "nullif(c.category, '0')",
+        "price": "CASE WHEN TRY_CAST(c.price AS DOUBLE) IS DISTINCT FROM 0 THEN c.price END",
+        "quantity": "CASE WHEN TRY_CAST(c.quantity AS DOUBLE) IS DISTINCT FROM 0 THEN c.quantity END",
+        "order_id": f"CASE WHEN {_BOUGHT} THEN c.session_id || '-' || split_part(c.time, '.', 1) END",
     },
-    header=r"(?i)session_?id[\t,]",
 )

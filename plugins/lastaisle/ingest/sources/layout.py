@@ -1,0 +1,124 @@
+"""The SQL that reads the columns of a format from the layout of one file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from data_contracts.privacy import literal, quote
+from lastaisle.ingest.sources.adapter import BLANKS, Adapter, present
+from lastaisle.ingest.sources.columns import ESCAPED, Columns, Layout, cell, plain
+
+#: What databases and programs write for a missing text; any other word may be a brand.
+_NO_TEXT = r"(NULL|null|\\N|NaN|nan|undefined)?"
+_NO_OBJECT = """CASE WHEN doc IS NULL THEN 'not_json'
+    WHEN NOT starts_with(ltrim(_text), '{') THEN 'not_an_object'
+    WHEN list_has_any(kinds, ['OBJECT', 'ARRAY']) THEN 'nested_value' END"""
+
+
+def fitted(adapter: Adapter, lines: Sequence[str], *, header: bool = True) -> Adapter:
+    """Return the adapter for the layout of a file; an adapter without columns stays as it is.
+
+    The SQL of the fields reads three columns: the struct `c` with each column of the format, as text, NULL if
+    it is missing; `has`, the list of the columns that the row has; and `record`, which is the same text for
+    the same values in every layout.
+
+    Args:
+        adapter: of `Adapter.columns`.
+        lines: the first lines.
+        header: whether the first line may be a header.
+
+    Raises:
+        HeaderError: see `Columns.layout`.
+    """
+    if adapter.columns is None:
+        return adapter
+    layout = adapter.columns.layout(lines, header=header)
+    if layout.separator is None:
+        prepare, malformed = _objects(adapter.columns, layout), _NO_OBJECT
+    else:
+        prepare, malformed = _separated(adapter.columns, layout, layout.separator), _malformed(layout.width)
+    return replace(
+        adapter, prepare=prepare, malformed=malformed, ignored=_header_again(adapter.columns), layout=layout
+    )
+
+
+def _separated(columns: Columns, layout: Layout, separator: str) -> str:
+    """Return a `prepare` for lines of columns; only lines with quotes pay for the quotes."""
+    sign = literal(separator)
+    pattern = literal(f"{ESCAPED[separator]}({cell(separator)})")
+    texts = f"regexp_extract_all({sign} || _line, {pattern}, 1)"
+    bare = """CASE WHEN starts_with(trim(x), '"') THEN replace(trim(x)[2:-2], '""', '"') ELSE x END"""
+    quoted = f"""CASE WHEN array_to_string({texts}, {sign}) = _line
+          THEN list_transform({texts}, lambda x: {bare}) END"""
+    values = {name: f"f[{place}]" for name, place in layout.places.items()}
+    usual = separator == "," and list(values) == list(columns.orders[0]) and layout.width == len(values)
+    record = _record(columns, values)
+    return f"""
+SELECT *, {_struct(columns, values)} AS c, {_list(values)} AS has,
+  {f"CASE WHEN contains(_line, chr(34)) THEN {record} ELSE _line END" if usual else record} AS record
+FROM (SELECT *, 0 AS _sub_row,
+        CASE WHEN contains(_line, chr(34)) THEN {quoted} ELSE string_split(_line, {sign}) END AS f
+      FROM lines)"""
+
+
+def _objects(columns: Columns, layout: Layout) -> str:
+    """Return a `prepare` for lines of JSON objects; of several keys for a column, the first value counts."""
+    keys = [key for keys in layout.keys.values() for key in keys]
+    paths = ", ".join(literal(f"$.{json.dumps(key, ensure_ascii=False)}") for key in keys)
+    place = {key: at for at, key in enumerate(keys, start=1)}
+    values = {
+        name: f"coalesce({', '.join(f'f[{place[key]}]' for key in keys)})"
+        for name, keys in layout.keys.items()
+    }
+    has = ", ".join(
+        f"CASE WHEN coalesce({', '.join(f'kinds[{place[key]}]' for key in keys)}) IS NOT NULL "
+        f"THEN {literal(name)} END"
+        for name, keys in layout.keys.items()
+    )
+    return f"""
+SELECT *, {_struct(columns, values)} AS c, [{has}] AS has, {_record(columns, values)} AS record
+FROM (SELECT *, json_extract_string(doc, [{paths}]) AS f, json_type(doc, [{paths}]) AS kinds
+      FROM (SELECT *, 0 AS _sub_row, TRY_CAST(_text AS JSON) AS doc FROM lines))"""
+
+
+def _struct(columns: Columns, values: Mapping[str, str]) -> str:
+    """Return a struct with every column of the format; what only spells a missing value is NULL."""
+    members = {}
+    for name in columns.names:
+        value = f"trim({values[name]}, {literal(BLANKS)})" if name in values else "NULL"
+        if name in columns.texts and name in values:
+            members[name] = f"CASE WHEN NOT regexp_full_match({value}, {literal(_NO_TEXT)}) THEN {value} END"
+        else:
+            members[name] = present(value) if name in values else "NULL"
+    return "{" + ", ".join(f"{literal(name)}: ({value})::VARCHAR" for name, value in members.items()) + "}"
+
+
+def _record(columns: Columns, values: Mapping[str, str]) -> str:
+    """Return the text of a row: its columns in the order of a file without a header, with commas."""
+    order = next((known for known in columns.orders if set(known) <= set(values)), columns.orders[0])
+    return f"concat_ws(',', {', '.join(f'''coalesce({values.get(name, 'NULL')}, '')''' for name in order)})"
+
+
+def _malformed(width: int) -> str:
+    return f"""CASE WHEN f IS NULL THEN 'misplaced_quote'
+        WHEN len(f) <> {width} THEN 'wrong_number_of_columns' END"""
+
+
+def _header_again(columns: Columns) -> str:
+    """Return an `ignored` for the rows that hold names of columns, as headers of joined files do."""
+    plain_text = "regexp_replace(lower(c.{}), '[-_ ]', '', 'g')".format
+    named = " AND ".join(
+        f"{plain_text(quote(name))} IN ({_texts(map(plain, columns.names[name]))})" for name in columns.needed
+    )
+    # Hardly any time begins with a letter; the comparison spares all others the rest.
+    return f"CASE WHEN c.{quote(columns.time)} >= 'A' THEN CASE WHEN {named} THEN 'header' END END"
+
+
+def _list(texts: Iterable[str]) -> str:
+    return f"[{_texts(texts)}]"
+
+
+def _texts(texts: Iterable[str]) -> str:
+    return ", ".join(map(literal, texts))
