@@ -118,10 +118,9 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if not _has_type(getattr(self, field.name), str(field.type)):
-                raise OptionsError(
-                    f"{field.name} cannot be {getattr(self, field.name)!r}: it is a {_TYPE_NAMES[str(field.type)]}"
-                )
+            value, kind = getattr(self, field.name), str(field.type)
+            if not _has_type(value, kind):
+                raise OptionsError(f"{field.name} cannot be {value!r}: it is a {_TYPE_NAMES[kind]}")
         allowed = {
             "embedding_size": self.embedding_size >= 1,
             "epochs": self.epochs >= 0,

@@ -48,11 +48,12 @@ def batch_row(report: BatchReport, batch: Batch, job: Ingestion, now: datetime, 
 
 
 def _from_row(row: Mapping[str, Any]) -> BatchReport:
+    counts: dict[str, Any] = {name: row.get(name) or 0 for name in ROW_COUNTS}
     return BatchReport(
         row["batch_id"],
         row["source_file"],
         row["format"],
-        **{name: row.get(name) or 0 for name in ROW_COUNTS},
+        **counts,
         quarantined_by_rule=json.loads(row["quarantined_by_rule"]),
         ignored_by_reason=json.loads(row.get("ignored_by_reason") or "{}"),
         gx_success=row["gx_success"],
