@@ -49,7 +49,7 @@ MEANINGS: Final = {
     ExitCode.NOTHING_TO_TRAIN: "nothing to train",
     ExitCode.SERVICE_DOWN: "a service does not work",
     ExitCode.CANDIDATE_REFUSED: "done, but the gate refused the candidate",
-    ExitCode.BREAKING_CHANGE: "a source's fields or a contract changed in a way that breaks senders or readers",
+    ExitCode.BREAKING_CHANGE: "a source's fields or a contract changed so that senders or readers break",
     ExitCode.UNMARKED_CHANGE: "a contract's version does not say that the contract changed",
     ExitCode.DRIFTED: "done, and something drifted",
     ExitCode.TABLE_VERSION_GONE: "a table's version is no longer kept",

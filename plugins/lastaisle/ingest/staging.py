@@ -216,8 +216,8 @@ class Staging:
     def count_ignored(self) -> dict[str, int]:
         """Count the rows of no interest by their reasons, the most frequent reason first."""
         rows = self.connection.execute(
-            f"""SELECT left(_ignored, {REASON_CHARACTERS}) AS reason, count(*) FROM staged
-                WHERE _ignored IS NOT NULL GROUP BY reason ORDER BY count(*) DESC, reason"""
+            f"""SELECT left(_ignored, {REASON_CHARACTERS}) AS _reason, count(*) FROM staged
+                WHERE _ignored IS NOT NULL GROUP BY _reason ORDER BY count(*) DESC, _reason"""
         ).fetchall()
         return fold_reasons({str(reason): int(count) for reason, count in rows})
 
