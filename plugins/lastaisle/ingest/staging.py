@@ -11,16 +11,16 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from data_contracts.contract import Contract
-from data_contracts.errors import ContractError
-from data_contracts.field import Field
 from data_contracts.privacy import literal, quote
 from data_contracts.rules import ALLOWED
 from lastaisle.errors import LastaisleError, ReconciliationError
 from lastaisle.ingest.duplicates import make_repeated, mark_inside, mark_known
 from lastaisle.ingest.files import LINES
+from lastaisle.ingest.references import load_references
 from lastaisle.ingest.report import fold_reasons
 from lastaisle.ingest.sources import Adapter
 from lastaisle.ingest.staging_sql import PAYLOAD_CHARACTERS, SOUND, row_tests, staged_sql
+from lastaisle.ingest.unique_keys import mark_unique_keys
 from lastaisle.lake import Lake, Query
 from lastaisle.lake.tables import QUARANTINE_SCHEMA, RAW_EVENTS_ADDED
 
@@ -75,7 +75,7 @@ class Staging:
                 failure = error
                 raise
 
-        self._load_references(lake)
+        load_references(self.connection, self.contract, lake)
         source_lines = pa.RecordBatchReader.from_batches(LINES, counted())
         self.connection.register("source_lines", source_lines)
         query = staged_sql(self.contract, adapter)
@@ -96,7 +96,7 @@ class Staging:
             )
 
     def mark_repeated(self, known: ds.Dataset | None, batch_id: str, reach: timedelta | None = None) -> None:
-        """Mark the sound rows whose event_id was read before: earlier in the batch, or in another batch.
+        """Mark the sound rows whose event_id or unique key was read before, in the batch or in another batch.
 
         Args:
             known: raw_events as it is now, or None before its first row.
@@ -105,14 +105,14 @@ class Staging:
         """
         make_repeated(self.connection)
         mark_inside(self.connection, self.contract)
-        if known is None:
-            return
         near: set[date] = set()
-        if reach is not None:
+        if reach is not None and known is not None:
             steps = range(-reach.days, reach.days + 1)
             days = self.days(f"staged WHERE {SOUND}")
             near = {day + timedelta(days=step) for day in days for step in steps}
-        mark_known(self.connection, self.contract, known, batch_id, sorted(near))
+        if known is not None:
+            mark_known(self.connection, self.contract, known, batch_id, sorted(near))
+        mark_unique_keys(self.connection, self.contract, known, batch_id)
 
     def days(self, source: str) -> list[date]:
         """Return the UTC days of the events in a FROM clause, oldest first."""
@@ -274,42 +274,3 @@ class Staging:
 
     def _run(self, query: str, *, uses_now: bool = False) -> duckdb.DuckDBPyConnection:
         return self.connection.execute(query, {"now": self.now.isoformat()} if uses_now else None)
-
-    def _load_references(self, lake: Lake) -> None:
-        """Load the values that reference rules allow; a table that does not exist yet allows no value.
-
-        Raises:
-            ContractError: the table has no such column, or its type is not the type of the field.
-        """
-        for rule in (rule for rule in self.contract.rules if rule.reference):
-            name, field = str(rule.reference), self.contract.field(rule.columns[0])
-            table, column = name.split(".")
-            dataset = lake.dataset(table)
-            problem = _reference_problem(dataset, field, name)
-            if problem:
-                where = f"schema.{self.contract.name}.properties.{field.name}.relationships"
-                raise ContractError(self.contract.path, where, f"{problem}; the lake is {lake.url}")
-            empty = pa.table({column: pa.array([], field.arrow_type)})
-            self.connection.register("reference_rows", empty if dataset is None else dataset)
-            self._run(
-                f"CREATE OR REPLACE TABLE {quote(name)} AS SELECT DISTINCT {quote(column)} AS {ALLOWED} "
-                f"FROM reference_rows WHERE {quote(column)} IS NOT NULL"
-            )
-            self.connection.unregister("reference_rows")
-
-
-def _reference_problem(dataset: ds.Dataset | None, field: Field, name: str) -> str | None:
-    """Return the reason why a field cannot refer to a column of the lake, or None."""
-    if dataset is None:
-        return None
-    table, column = name.split(".")
-    if column not in dataset.schema.names:
-        return f"the table {table} has no column {column!r}; it has {', '.join(dataset.schema.names)}"
-    kind = dataset.schema.field(column).type
-    is_text, is_integer = (
-        pa.types.is_string(kind) or pa.types.is_large_string(kind),
-        pa.types.is_integer(kind),
-    )
-    if is_text if field.logical_type == "string" else is_integer:
-        return None
-    return f"{name} is a column of {kind}, but {field.name} is of type {field.logical_type}"
