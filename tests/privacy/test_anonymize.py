@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts.contract import load_contract
+from data_contracts.document import PACKAGED
 from lastaisle.ingest.files import list_files
 from lastaisle.ingest.job import Ingestion
 from lastaisle.ingest.options import IngestOptions
@@ -297,3 +298,48 @@ def test_rows_anonymized_at_ingestion_leave_no_shards_to_do(world):
     ingest(f"{world.folder}/1.jsonl", "canonical", world.lake, world.keys, now=NOW, options=options)
     assert [anonymize_shard(shard, world.lake, world.keys) for shard in range(3)] == [[], [], []]
     assert len(world.events()) == 2
+
+
+@pytest.mark.parametrize(
+    ("contract", "old", "new", "reason"),
+    [
+        (
+            "raw_events",
+            "public: keep",
+            "public: drop",
+            "asks for event_type, which raw_events drops; item_id",
+        ),
+        (
+            "raw_events",
+            "classification: internal\n        customProperties:\n          - {property: treatment, value: "
+            "{coarsen: {host_only: true}}}",
+            "classification: confidential",
+            "asks for referrer, which raw_events drops: nothing was read",
+        ),
+        ("events", "- name: currency\n", "- name: money\n", "asks for money, which raw_events does not have"),
+        (
+            "events",
+            "{format: i64, minimum: 0}",
+            "{minimum: 0}",
+            "dwell_ms as int32, which raw_events leaves as",
+        ),
+    ],
+)
+def test_contracts_that_do_not_fit_together_are_refused_before_any_row(tmp_path, contract, old, new, reason):
+    text = (PACKAGED / f"{contract}.odcs.yaml").read_text(encoding="utf-8")
+    assert old in text
+    path = tmp_path / f"{contract}.odcs.yaml"
+    path.write_text(text.replace(old, new))
+    contracts = {"raw_events": load_contract("raw_events"), "events": load_contract("events")}
+    contracts[contract] = load_contract(path)
+
+    with pytest.raises(AnonymizeError) as refused:
+        Ingestion(
+            Lake(tmp_path / "lake"),
+            adapter("canonical"),
+            contracts["raw_events"],
+            events_contract=contracts["events"],
+        )
+
+    assert reason in str(refused.value)
+    assert str(path) in str(refused.value)

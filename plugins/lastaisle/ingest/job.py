@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from data_contracts.contract import Contract
+from data_contracts.contract import Contract, load_contract
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.sources import Adapter
 from lastaisle.lake import Lake, LakeConflictError
+from lastaisle.lake.tables import EVENTS
+from lastaisle.privacy.anonymize import refuse_other_columns
 from lastaisle.privacy.keys import PseudonymKeys
 
 
@@ -64,6 +66,9 @@ class Ingestion:
         keys: the pseudonym keys. Without keys the rows wait in raw_events for `anonymize_pending`.
         events_contract: the contract of events; the packaged contract by default.
         now: the time of ingestion, with a time zone; the current time by default.
+
+    Raises:
+        AnonymizeError: the contract of events asks for a column that raw_events does not leave.
     """
 
     lake: Lake
@@ -73,3 +78,7 @@ class Ingestion:
     keys: PseudonymKeys | None = None
     events_contract: Contract | None = None
     now: datetime | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse contracts that do not fit together, before any row is committed."""
+        refuse_other_columns(self.contract, self.events_contract or load_contract(EVENTS))

@@ -15,7 +15,7 @@ from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.lake import Lake, LakeConflictError
 from lastaisle.lake.tables import BATCHES, EVENTS, RAW_EVENTS
 from lastaisle.lake.workspace import MEMORY_LIMIT, open_workspace
-from lastaisle.privacy.anonymizer import Anonymizer
+from lastaisle.privacy.anonymizer import Anonymizer, events_schema
 from lastaisle.privacy.keys import PseudonymKeys
 from lastaisle.privacy.sessions import derive_sessions
 
@@ -299,12 +299,36 @@ def _move_sessions(lake: Lake, anonymizer: Anonymizer, version: int) -> int:
     return lake.amend(EVENTS, rows, on="event_id", days=days, if_version=version)
 
 
+def refuse_other_columns(contract: Contract, events_contract: Contract) -> None:
+    """Refuse two contracts of which events asks for a column that raw_events does not leave.
+
+    Raises:
+        AnonymizeError: the error names each field with its reason, and both files.
+    """
+    left = events_schema(contract)
+    fields = {field.name: field for field in contract.fields}
+    problems = []
+    for field in events_contract.fields:
+        if field.name not in left.names:
+            why = "drops" if field.name in fields else "does not have"
+            problems.append(f"{field.name}, which raw_events {why}")
+        elif left.field(field.name).type != field.arrow_type:
+            kind = left.field(field.name).type
+            problems.append(f"{field.name} as {field.arrow_type}, which raw_events leaves as {kind}")
+    if problems:
+        raise AnonymizeError(
+            f"{events_contract.path} asks for {'; '.join(problems)}: nothing was read. "
+            f"Change {contract.path}, or take the fields out of the contract of events"
+        )
+
+
 def refuse_broken(anonymizer: Anonymizer, contract: Contract, name: str) -> None:
     """Refuse rows that would break the contract of events.
 
     Raises:
         AnonymizeError: rows would break the contract; the error names each rule and its number of rows.
     """
+    refuse_other_columns(anonymizer.contract, contract)
     broken = anonymizer.broken(contract)
     if broken:
         raise AnonymizeError(
