@@ -59,10 +59,10 @@ def test_a_copy_under_another_name_is_the_same_batch(shop):
 
 def test_duplicates_inside_a_file_keep_the_first(shop):
     report = shop.ingest(
-        shop.write([shop.event(1, item_id="first"), shop.event(2), shop.event(1, item_id="again")])
+        shop.write([shop.event(1), shop.event(2), shop.event(1, received_at="2025-10-09T13:00:00Z")])
     )
     assert (report.rows_clean, report.rows_duplicate) == (2, 1)
-    assert {row["item_id"] for row in shop.rows("raw_events")} == {"first", "item-2"}
+    assert {row["source_row"] for row in shop.rows("raw_events")} == {1, 2}
 
 
 def test_duplicates_of_other_files_are_left_out(shop):

@@ -58,7 +58,8 @@ def child(shop, source: str, when: str = "never", number: int = 0, now: str = NO
 
 def write_log(shop) -> str:
     events = [shop.event(number, session_id=None) for number in range(20)]
-    events += [shop.event(3), shop.event(90, price=-1), shop.event(91, item_id=None)]
+    events += [shop.event(3, session_id=None), shop.event(4, session_id=None, item_id="other")]
+    events += [shop.event(90, price=-1), shop.event(91, item_id=None)]
     events += [shop.event(92, occurred_at="2025-10-07T00:00:00Z")]
     return shop.write([*events, "{", "[]"])
 
@@ -77,12 +78,12 @@ def undisturbed(make_shop):
     shop = make_shop("undisturbed")
     shop.ingest(write_log(shop))
     found = tables(shop)
-    assert [len(found[name]) for name in TABLES] == [21, 4, 1, 21]
+    assert [len(found[name]) for name in TABLES] == [21, 5, 1, 21]
     return found
 
 
 @pytest.mark.service
-@pytest.mark.parametrize("number", [1, 2, 3, 4])
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_kill_9_at_any_commit_and_a_plain_run_again(make_shop, undisturbed, when, number):
     shop = make_shop("killed")
@@ -90,8 +91,9 @@ def test_kill_9_at_any_commit_and_a_plain_run_again(make_shop, undisturbed, when
     process = child(shop, source, when, number)
     process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
+    reused = ["event_id_reused"] in shop.rules()
     committed = [name for name in ("quarantine", "raw_events", "batches", "events") if shop.rows(name)]
-    assert len(committed) == number - (when == "before")
+    assert len(committed) + reused == number - (when == "before")
     shop.ingest(source)
     assert tables(shop) == undisturbed
 
@@ -130,5 +132,5 @@ def test_two_runs_of_the_same_file_count_it_once(shop, make_shop, undisturbed):
     source = write_log(shop)
     with ThreadPoolExecutor(2) as pool:
         reports = list(pool.map(lambda _: shop.ingest(source), range(2)))
-    assert [report.rows_in for report in reports] == [26, 26]
+    assert [report.rows_in for report in reports] == [27, 27]
     assert tables(shop) == undisturbed

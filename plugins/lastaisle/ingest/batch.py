@@ -178,7 +178,7 @@ def _commit(
         version = lake.version(RAW_EVENTS)
         known = lake.dataset(RAW_EVENTS, version) if version is not None else None
         with stage("find duplicates"):
-            staging.mark_repeated(known, batch_id)
+            staging.mark_repeated(known, batch_id, job.options.duplicate_reach)
         with stage("count"):
             report = _count(staging, blank, job.options, before).reconcile()
         quarantined = partial(staging.quarantined_rows, batch_id, batch.source_file)
@@ -202,6 +202,9 @@ def _commit(
             if attempt == ATTEMPTS - 1:
                 raise
             continue
+        if staging.count("repeated WHERE _rule IS NOT NULL"):  # known for certain after the commit
+            reused = partial(staging.reused_rows, batch_id, batch.source_file)
+            lake.append(QUARANTINE, reused, key=f"{batch_id}/repeated", stamp=stamp)
         if not taken:
             report = _recount(report, lake)
         row = batch_row(report, batch, job, staging.now, datetime.now(UTC) - started)
@@ -218,8 +221,9 @@ def _count(
         blank,
         rows_in=staging.count("staged"),
         rows_clean=staging.count(CLEAN),
-        rows_quarantined=staging.count("staged WHERE _rules IS NOT NULL"),
-        rows_duplicate=staging.count("repeated"),
+        rows_quarantined=staging.count("staged WHERE _rules IS NOT NULL")
+        + staging.count("repeated WHERE _rule IS NOT NULL"),
+        rows_duplicate=staging.count("repeated WHERE _rule IS NULL"),
         rows_ignored=staging.count("staged WHERE _ignored IS NOT NULL"),
         rows_late=staging.count_late(options.allowed_lateness, before),
         quarantined_by_rule=staging.count_by_rule(),

@@ -25,10 +25,6 @@ class DisagreementError(LastaisleError):
     exit_code = ExitCode.CHECKS_DISAGREE
 
 
-class _UnableError(LastaisleError):
-    """Great Expectations or pandas raised an error of its own; the message tells the cause."""
-
-
 @dataclass(frozen=True)
 class SampleCheck:
     """The result of the check of one batch.
@@ -64,10 +60,9 @@ def check_sample(staging: Staging, rows: int, where: str) -> SampleCheck:
         return SampleCheck()
     contract = staging.contract
     expected = _count_by_rule(contract, sample)
-    try:
-        outcomes = _ask(staging, sample)
-    except _UnableError as error:
-        return _unable(where, str(error))
+    outcomes = _ask(staging, sample)
+    if isinstance(outcomes, str):
+        return _unable(where, outcomes)
     judged = {name: outcomes[name] for name in expected if name in outcomes and not outcomes[name].problem}
     differing = {
         name: {"compiled": expected[name], "great_expectations": outcome.unexpected_count}
@@ -86,11 +81,11 @@ def check_sample(staging: Staging, rows: int, where: str) -> SampleCheck:
     return SampleCheck(success=True)
 
 
-def _ask(staging: Staging, sample: pa.Table) -> dict[str, RuleOutcome]:
-    """Return the outcome of each rule in Great Expectations.
+def _ask(staging: Staging, sample: pa.Table) -> dict[str, RuleOutcome] | str:
+    """Return the outcome of each rule in Great Expectations, or why it or pandas failed.
 
     Raises:
-        _UnableError: pandas cannot hold the rows, or Great Expectations failed.
+        ContractError: the contract has an expectation that Great Expectations does not know.
     """
     contract = staging.contract
     references = {
@@ -102,8 +97,8 @@ def _ask(staging: Staging, sample: pa.Table) -> dict[str, RuleOutcome]:
             report = validate_frame(contract, frame, now=staging.now, references=references)
     except ContractError:
         raise
-    except Exception as error:  # both libraries raise errors of any type
-        raise _UnableError(f"{type(error).__name__}: {error}") from error
+    except Exception as error:  # both libraries raise errors of any type; the compiled rules decide
+        return f"{type(error).__name__}: {error}"
     return {outcome.name: outcome for outcome in report.outcomes}
 
 

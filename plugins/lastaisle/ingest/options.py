@@ -29,6 +29,8 @@ class IngestOptions:
             memory, smaller batches make more and smaller files in the lake.
         shards: the number of parts in which a batch is anonymized, so that several tasks share the work. A
             hash of the user decides the part.
+        duplicate_reach: how many days before and after the days of a batch an event_id is looked up; None for
+            all days of raw_events.
         accept_schema_change: ingest a batch whose fields disappeared or changed their type.
     """
 
@@ -37,6 +39,7 @@ class IngestOptions:
     memory_limit: str = MEMORY_LIMIT
     batch_rows: int = 2_000_000
     shards: int = 1
+    duplicate_reach: timedelta | None = None
     accept_schema_change: bool = False
 
     @classmethod
@@ -47,5 +50,6 @@ class IngestOptions:
             gx_sample_rows=settings.ingest.gx_sample_rows,
             batch_rows=settings.ingest.batch_rows,
             shards=settings.ingest.shards,
+            duplicate_reach=timedelta(days=settings.ingest.duplicate_days) or None,
             accept_schema_change=accept_schema_change,
         )

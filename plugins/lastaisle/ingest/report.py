@@ -26,8 +26,9 @@ class BatchReport:
         format: the name of the adapter.
         rows_in: rows that the adapter made of the file; more than the lines if a line holds several events.
         rows_clean: rows added to raw_events.
-        rows_quarantined: rows that broke at least one rule.
-        rows_duplicate: rows whose event_id was read before, in this file or in another.
+        rows_quarantined: rows that broke at least one rule; among them rows with other contents under an
+            event_id that was read before.
+        rows_duplicate: rows that were read before, in this file or in another: same event_id, same contents.
         rows_ignored: sound rows of no interest, such as Segment's identify calls; no table holds them.
         rows_late: clean rows that were received later than allowed; they are stored on the day of the event.
         quarantined_by_rule: rows that broke each rule; a row that broke several rules counts for each rule.

@@ -14,16 +14,14 @@ from data_contracts.contract import Contract
 from data_contracts.privacy import literal, quote
 from data_contracts.rules import ALLOWED
 from lastaisle.errors import LastaisleError, ReconciliationError
+from lastaisle.ingest.duplicates import make_repeated, mark_inside, mark_known
 from lastaisle.ingest.files import LINES
 from lastaisle.ingest.report import fold_reasons
 from lastaisle.ingest.sources import Adapter
-from lastaisle.ingest.staging_sql import row_tests, staged_sql
+from lastaisle.ingest.staging_sql import PAYLOAD_CHARACTERS, SOUND, row_tests, staged_sql
 from lastaisle.lake import Lake, Query
 from lastaisle.lake.tables import QUARANTINE_SCHEMA, RAW_EVENTS_ADDED
-from lastaisle.lake.workspace import JOIN_AS_ESTIMATED, JOIN_AS_WRITTEN
 
-#: The rows that keep every rule and are of interest; duplicates are among them.
-SOUND = "_rules IS NULL AND _ignored IS NULL"
 CLEAN = f"staged ANTI JOIN repeated ON repeated._place = staged.rowid WHERE {SOUND}"
 REASON_CHARACTERS = 100
 FIRST_LINES = 1000
@@ -36,7 +34,7 @@ class Staging:
     `staged` holds every row. `_rules` holds the rules that a broken row broke, `_ignored` the reason why a
     row is of no interest; both are NULL for a sound row.
 
-    `repeated` holds the row ids in `staged` of sound rows whose event was read before.
+    `repeated` holds the sound rows whose event_id was read before: see `lastaisle.ingest.duplicates`.
 
     Attributes:
         first_lines: some unchanged lines of the source.
@@ -87,6 +85,7 @@ class Staging:
                 raise failure  # noqa: B904 - the failure keeps its own cause
             raise
         self.connection.unregister("source_lines")
+        make_repeated(self.connection)
         staged = self.count("staged WHERE _sub_row = 0")
         if staged != read:
             raise ReconciliationError(
@@ -94,45 +93,24 @@ class Staging:
                 "nothing was committed"
             )
 
-    def mark_repeated(self, known: ds.Dataset | None, batch_id: str) -> None:
-        """Mark the clean rows whose event_id was read before: earlier in the batch, or in another batch.
-
-        Other batches are searched on the days of these rows and on the days beside them, since an event that
-        is sent again keeps its time.
+    def mark_repeated(self, known: ds.Dataset | None, batch_id: str, reach: timedelta | None = None) -> None:
+        """Mark the sound rows whose event_id was read before: earlier in the batch, or in another batch.
 
         Args:
             known: raw_events as it is now, or None before its first row.
             batch_id: the id of this batch; rows that a killed run of this batch wrote do not count.
+            reach: how many days before and after the days of these rows are searched; None for all days.
         """
-        self._run(f"""
-            CREATE OR REPLACE TABLE repeated AS
-            SELECT _place FROM (
-              SELECT rowid AS _place,
-                     row_number() OVER (PARTITION BY event_id ORDER BY _source_row, _sub_row) AS _occurrence
-              FROM staged WHERE {SOUND} AND event_id IN (
-                SELECT event_id FROM staged WHERE {SOUND} GROUP BY event_id HAVING count(*) > 1))
-            WHERE _occurrence > 1""")
-        days = self.days(f"staged WHERE {SOUND}")
-        if known is None or not days:
+        make_repeated(self.connection)
+        mark_inside(self.connection, self.contract)
+        if known is None:
             return
-        near = {day + timedelta(days=step) for day in days for step in (-1, 0, 1)}
-        listed = ", ".join(f"DATE '{day}'" for day in sorted(near))
-        self.connection.register("known", known)
-        # DuckDB would hash the event ids of all these days, which may be many times those of the batch.
-        self.connection.execute(JOIN_AS_WRITTEN)
-        self.connection.execute(
-            f"""
-            INSERT INTO repeated
-            SELECT rowid FROM staged
-            WHERE {SOUND} AND event_id IN (
-              SELECT event_id FROM known
-              SEMI JOIN (SELECT event_id FROM staged WHERE {SOUND}) USING (event_id)
-              WHERE event_date IN ({listed}) AND batch_id <> $batch_id)
-            EXCEPT SELECT _place FROM repeated""",
-            {"batch_id": batch_id},
-        )
-        self.connection.execute(JOIN_AS_ESTIMATED)
-        self.connection.unregister("known")
+        near: set[date] = set()
+        if reach is not None:
+            steps = range(-reach.days, reach.days + 1)
+            days = self.days(f"staged WHERE {SOUND}")
+            near = {day + timedelta(days=step) for day in days for step in steps}
+        mark_known(self.connection, self.contract, known, batch_id, sorted(near))
 
     def days(self, source: str) -> list[date]:
         """Return the UTC days of the events in a FROM clause, oldest first."""
@@ -206,16 +184,18 @@ class Staging:
     def count_by_rule(self) -> dict[str, int]:
         """Count the quarantined rows by the rules that they broke, the most frequent rule first."""
         rows = self.connection.execute(
-            """SELECT rule, count(*) FROM (SELECT unnest(_rules) AS rule FROM staged WHERE _rules IS NOT NULL)
-               GROUP BY rule ORDER BY count(*) DESC, rule"""
+            """SELECT _rule, count(*) FROM (
+                 SELECT unnest(_rules) AS _rule FROM staged WHERE _rules IS NOT NULL
+                 UNION ALL SELECT _rule FROM repeated WHERE _rule IS NOT NULL)
+               GROUP BY _rule ORDER BY count(*) DESC, _rule"""
         ).fetchall()
         return {str(rule): int(count) for rule, count in rows}
 
     def count_ignored(self) -> dict[str, int]:
         """Count the rows of no interest by their reasons, the most frequent reason first."""
         rows = self.connection.execute(
-            f"""SELECT left(_ignored, {REASON_CHARACTERS}) AS reason, count(*) FROM staged
-                WHERE _ignored IS NOT NULL GROUP BY reason ORDER BY count(*) DESC, reason"""
+            f"""SELECT left(_ignored, {REASON_CHARACTERS}) AS _reason, count(*) FROM staged
+                WHERE _ignored IS NOT NULL GROUP BY ALL ORDER BY count(*) DESC, _reason"""
         ).fetchall()
         return fold_reasons({str(reason): int(count) for reason, count in rows})
 
@@ -249,6 +229,18 @@ class Staging:
               $now::TIMESTAMPTZ AS ingested_at, $version AS contract_version,
               ($now::TIMESTAMPTZ::TIMESTAMP)::DATE AS event_date
             FROM staged WHERE _rules IS NOT NULL"""
+        return self._reader(query, batch_id, source_file, QUARANTINE_SCHEMA)
+
+    def reused_rows(self, batch_id: str, source_file: str) -> pa.RecordBatchReader:
+        """Return the rows of `repeated` for quarantine; the payload is the row itself, as canonical JSON."""
+        members = ", ".join(f"{literal(field.name)}: {quote(field.name)}" for field in self.contract.fields)
+        payload = f"json_merge_patch('{{}}', to_json({{{members}}}))::VARCHAR"  # without the absent fields
+        query = f"""SELECT $batch_id AS batch_id, $source_file AS source_file,
+              _source_row AS source_row, _sub_row AS sub_row,
+              left({payload}, {PAYLOAD_CHARACTERS}) AS payload,
+              [_rule] AS rules, $now::TIMESTAMPTZ AS ingested_at, $version AS contract_version,
+              ($now::TIMESTAMPTZ::TIMESTAMP)::DATE AS event_date
+            FROM staged JOIN repeated ON repeated._place = staged.rowid WHERE _rule IS NOT NULL"""
         return self._reader(query, batch_id, source_file, QUARANTINE_SCHEMA)
 
     def sample(self, rows: int) -> pa.Table:

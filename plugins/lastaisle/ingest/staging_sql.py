@@ -12,6 +12,8 @@ from lastaisle.ingest.sources import Adapter
 
 #: The UTC day of an event. Counted, not cast: a cast would use the calendar of a time zone.
 _DAY = "DATE '1970-01-01' + (epoch_us(occurred_at) // 86400000000)::INTEGER"
+#: The condition of a staged row that keeps every rule and is of interest; duplicates are among these rows.
+SOUND = "_rules IS NULL AND _ignored IS NULL"
 PAYLOAD_CHARACTERS = 16_384  # at most 64 KiB as UTF-8
 
 

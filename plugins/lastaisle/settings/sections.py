@@ -125,6 +125,15 @@ class IngestSettings(Section):
         unit="rows",
         ge=0,
     )
+    duplicate_days: int = setting(
+        "DUPLICATE_DAYS",
+        0,
+        "How many days before and after the days of a batch an event_id is looked up in raw_events; 0 looks "
+        "in all days. A limit saves a large lake the reading of all ids; an id that comes again later than "
+        "that counts as a new event.",
+        unit="days",
+        ge=0,
+    )
     shards: int = setting(
         "SHARDS",
         1,
