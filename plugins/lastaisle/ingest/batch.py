@@ -43,7 +43,7 @@ def take_in(
     commits is run again. The second run uses the `now` of the first run, so its rules decide alike.
 
     Args:
-        lines: record batches of `lastaisle.ingest.files.LINES`; read to their end.
+        lines: record batches of `lastaisle.ingest.lines.LINES`; read to their end.
         batch: the description of the batch. If it follows from the lines, a function that returns it once
             they are read.
         job: the settings of the ingestion.

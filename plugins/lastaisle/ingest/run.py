@@ -18,6 +18,7 @@ from lastaisle.ingest.batch import finish_batch, take_in
 from lastaisle.ingest.files import FileChangedError, SourceFile
 from lastaisle.ingest.gx_check import DisagreementError
 from lastaisle.ingest.job import Batch, Ingestion, OvertakenError
+from lastaisle.ingest.lines import read_lines
 from lastaisle.ingest.listing import Listing, list_source, record_file, recorded_batches
 from lastaisle.ingest.options import IngestOptions, Progress
 from lastaisle.ingest.records import read_records
@@ -31,6 +32,7 @@ from lastaisle.telemetry.memory import peak_rss_mib
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 5
+NO_ROWS = "it holds no row, only blank lines or a header"
 
 
 def ingest(
@@ -67,7 +69,8 @@ def ingest(
         progress: called with the share of each file that was read.
 
     Raises:
-        SourceError: the source has no file, or the format is unknown.
+        NothingFoundError: the source has no file that can be read.
+        SourceError: the source cannot be reached, or the format is unknown.
         ReconciliationError: the row counts of a file do not add up.
     """
     started = time.perf_counter()
@@ -96,6 +99,9 @@ def _take_in_listing(
 ) -> None:
     """Ingest the new files of a listing; add the counts of each file to the report."""
     report.files_waiting += [file.url for file in listing.waiting]
+    report.files_passed_over |= listing.passed_over
+    for address, error in listing.failed.items():
+        report.fail(address, SourceError(error))
     for known in listing.known.values():
         report.files += 1
         report.files_skipped += 1
@@ -115,6 +121,9 @@ def _take_in_listing(
         report.files_skipped += all(batch.skipped for batch in batches)
         for batch in batches:
             report.add(batch)
+        if not any(batch.rows_in for batch in batches):
+            report.files_passed_over[file.url] = NO_ROWS
+            log.warning("%s gave no row: %s", file.url, NO_ROWS)
 
 
 def ingest_file(

@@ -16,7 +16,7 @@ from data_contracts.field import Field
 from data_contracts.privacy import literal, quote
 from data_contracts.rules import ALLOWED
 from lastaisle.errors import LastaisleError, ReconciliationError
-from lastaisle.ingest.files import LINES
+from lastaisle.ingest.lines import LINES
 from lastaisle.ingest.report import fold_reasons
 from lastaisle.ingest.sources import Adapter
 from lastaisle.ingest.staging_sql import row_tests, staged_sql
