@@ -68,7 +68,7 @@ def take_in(
         return _skip(recorded, known, job)
     started = datetime.now(UTC)
     now = (known and _first_now(job.lake, known)) or (job.now or started).astimezone(UTC)
-    with open_workspace(job.options.memory_limit) as connection:
+    with open_workspace(job.options.memory_limit, writes_to=job.lake.url) as connection:
         staging = Staging(connection, job.contract, now)
         with stage("read, parse and judge"):
             staging.load(lines, job.form, job.lake)

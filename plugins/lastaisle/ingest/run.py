@@ -18,7 +18,6 @@ from lastaisle.ingest.batch import finish_batch, take_in
 from lastaisle.ingest.files import FileChangedError, SourceFile
 from lastaisle.ingest.gx_check import DisagreementError
 from lastaisle.ingest.job import Batch, Ingestion, OvertakenError
-from lastaisle.ingest.lines import read_lines
 from lastaisle.ingest.listing import Listing, list_source, record_file, recorded_batches
 from lastaisle.ingest.options import IngestOptions, Progress
 from lastaisle.ingest.records import read_records
