@@ -12,7 +12,8 @@
 
 **Files.** A partition is a day, or an hour with `LASTAISLE_PARTITION=hour`. Its run starts when the
 partition is over. The partition's key (`2025-10-09`, or `2025-10-09T14`) fills `{day}`, `{hour}` or
-`{day_ms}` in `LASTAISLE_SOURCE`. A run that finds no files is skipped.
+`{day_ms}` in `LASTAISLE_SOURCE`. A run that finds no files fails after its retries, so that a missing
+upload is noticed. `LASTAISLE_MISSING_LOGS=skip` skips such a run, and such a day of a backfill.
 
 **Kafka.** The source is `LASTAISLE_SOURCE=kafka://<Airflow connection>/<topic>[,<topic>]`.
 
@@ -26,6 +27,10 @@ partition is over. The partition's key (`2025-10-09`, or `2025-10-09T14`) fills 
 - **A broken file** fails alone, after its retries. All other files are taken in and announced. Then
   `check_sources` fails, so that the run is red. Open the failed task `ingest_batches`: its log names file,
   row and rule. Replace the file, and clear this task with its downstream tasks.
+- **`nothing to read`:** the place of the logs is missing, or holds no file that is read. The message of
+  `plan_batches` names each file that was passed over, and why. Upload the logs, and clear `plan_batches`
+  with its downstream tasks.
+- **`left out`:** a folder cannot be listed, or a file's name is no UTF-8. All other files were taken in.
 - **Changed fields:** fields of the source vanished or changed their type. No row of the batch was taken in.
   See the log of `ingest_batches`.
 - **`lost upstream`:** the brokers deleted messages before they were read. The table `gaps` has the offsets,

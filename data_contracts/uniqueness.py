@@ -61,7 +61,8 @@ def _check_own_key(path: Path, table: str, keys: Sequence[tuple[str, ...]]) -> N
         return
     where = f"schema.{table}.properties"
     if (own,) not in keys:
-        named = f"; the primary key is {', '.join(max(keys, key=len))}" if keys else ""
+        widest = max(keys, key=len, default=())
+        named = f"; the primary key is {', '.join(widest)}" if widest else ""
         reason = f"{own} alone is the key of {table}: give it unique: true{named}"
         raise ContractError(path, f"{where}.{own}", reason)
     others = [key for key in keys if own not in key]

@@ -54,9 +54,9 @@ def test_a_file_is_seen_only_when_it_is_whole(tmp_path):
     file = LandingFile(tmp_path / "2025-10-09", NOW)
     file.append(b"one\n")
     assert file.path.read_bytes() == b"one\n"
-    assert list_files(str(tmp_path)) == []
+    assert list_files(str(tmp_path)).files == []
     published = file.publish(tmp_path / "2025-10-10")
-    assert [found.url for found in list_files(str(tmp_path))] == [str(published)]
+    assert [found.url for found in list_files(str(tmp_path)).files] == [str(published)]
     assert re.fullmatch(r"segment-20251009T235900Z-[0-9a-f]{32}\.jsonl", published.name)
 
 

@@ -186,7 +186,7 @@ class ShardsScenario(FilesScenario):
         super().send(messages)
         options = IngestOptions(gx_sample_rows=0, batch_rows=BATCH_ROWS, shards=SHARDS)
         job = Ingestion(self.lake, adapter("canonical"), RAW, options)
-        for file in list_files(str(self.folder / "logs")):
+        for file in list_files(str(self.folder / "logs")).files:
             ingest_file(file, job, source="canonical logs")
 
 

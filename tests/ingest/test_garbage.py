@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+
+from lastaisle.ingest.file_kinds import name_unreadable_kind
 
 GOOD = {
     "event_id": "good",
@@ -46,7 +49,6 @@ def raw(text: str) -> bytes:
 
 # name: (bytes, clean rows, rules of each quarantined row)
 CORPUS = {
-    "empty file": (b"", 0, []),
     "blank lines": (b"\n\r\n\n" + event() + b"\n\n", 1, []),
     "no line end at the end": (event(event_id="a") + event().rstrip(), 2, []),
     "windows line ends": (event().replace(b"\n", b"\r\n"), 1, []),
@@ -58,7 +60,6 @@ CORPUS = {
     ),
     "zero bytes": (b"\x00\x00\x00\n", 0, [["not_json"]]),
     "Latin-1": (event(brand="@").replace(b"@", "Café".encode("latin-1")), 0, [["not_utf8"]]),
-    "UTF-16": ("é\n".encode("utf-16"), 0, [["not_utf8"], ["not_json"]]),
     "empty gzip": (gzip.compress(b""), 0, []),
     "a line of 10 MB": (
         event(event_id="a") + b'{"x":"' + b"a" * 10_000_000 + b'"}\n' + event(),
@@ -183,11 +184,12 @@ lines = st.one_of(
 @given(st.lists(lines, max_size=12), st.sampled_from([b"\n", b"\r\n"]))
 def test_no_row_is_lost_whatever_comes(make_shop, content, end):
     data = end.join(content)
-    assume(not data.startswith((b"PAR1", b"\x1f\x8b")))  # calls itself Parquet or gzip: refused as a whole
+    # Refused as a whole: what calls itself Parquet, gzip or the like, and a file without any byte.
+    assume(data and not data.startswith((b"PAR1", b"\x1f\x8b")) and name_unreadable_kind(data) is None)
     shop = make_shop(f"shop-{_number()}")
     report = shop.ingest(shop.write(data))
-    lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    assert report.rows_in == sum(line not in (b"", b"\r") for line in lines)
+    lines = re.split(rb"[\r\n]+", data)
+    assert report.rows_in == sum(line.replace(b"\xef\xbb\xbf", b"") != b"" for line in lines)
     assert len(shop.rows("raw_events")) == len(shop.rows("events")) == report.rows_clean
     assert len(shop.rows("quarantine")) == report.rows_quarantined
     assert all(row["rules"] for row in shop.rows("quarantine"))

@@ -132,8 +132,8 @@ def test_only_the_first_batch_of_a_file_decides(shop):
 
 def test_a_topic_of_another_format_raises_an_alert_and_goes_on(shop, caplog):
     from lastaisle.ingest.batch import take_in
-    from lastaisle.ingest.files import LINES
     from lastaisle.ingest.job import Batch, Ingestion
+    from lastaisle.ingest.lines import LINES
     from lastaisle.ingest.sources import adapter
 
     lines = LOGS["segment"]

@@ -45,7 +45,7 @@ class World:
         """Bring events into raw_events only, to be anonymized by so many tasks."""
         options = IngestOptions(gx_sample_rows=0, shards=shards)
         job = Ingestion(self.lake, adapter("canonical"), load_contract("raw_events"), options, now=NOW)
-        ingest_file(list_files(self._write(*events))[0], job, source="test")
+        ingest_file(list_files(self._write(*events)).files[0], job, source="test")
 
     def _write(self, *events: dict) -> str:
         self.files += 1

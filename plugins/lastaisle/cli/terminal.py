@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from lastaisle.settings import Settings
 from lastaisle.settings.home import find_home
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 console = Console()
 errors = Console(stderr=True)
+_SHOWN = 20  # the most values of a list that a table shows
 
 
 def read_settings(lake: str = "") -> Settings:
@@ -124,15 +127,22 @@ def write(report: Mapping[str, Any], file: Path | None) -> None:
 
 
 def show(report: Mapping[str, Any], file: Path | None) -> None:
-    """Print a report as a table, and write it to the file if one is given."""
+    """Print a report as a table, and write it in full to the file if one is given."""
     write(report, file)
     table = Table(show_header=False)
     for name, value in report.items():
         if isinstance(value, float):
             shown = f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
         elif isinstance(value, dict | list | tuple):
-            shown = json.dumps(value, default=str)
+            shown = _in_short(value)
         else:
             shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-        table.add_row(name, shown)
+        table.add_row(name, Text(shown))
     console.print(table)
+
+
+def _in_short(values: Mapping[str, Any] | Sequence[Any]) -> str:
+    """Return the first values as JSON, and how many more there are."""
+    first = dict(islice(values.items(), _SHOWN)) if isinstance(values, Mapping) else list(values[:_SHOWN])
+    more = f" and {len(values) - _SHOWN:,} more" if len(values) > _SHOWN else ""
+    return json.dumps(first, default=str) + more

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 log = logging.getLogger(__name__)
 
-UNFINISHED = ".inprogress"  # lastaisle.ingest.files passes over names that end so
+UNFINISHED = ".inprogress"  # lastaisle.ingest.file_names passes over names that end so
 
 
 class LandingFile:

@@ -43,7 +43,7 @@ def take_in(
     commits is run again. The second run uses the `now` of the first run, so its rules decide alike.
 
     Args:
-        lines: record batches of `lastaisle.ingest.files.LINES`; read to their end.
+        lines: record batches of `lastaisle.ingest.lines.LINES`; read to their end.
         batch: the description of the batch. If it follows from the lines, a function that returns it once
             they are read.
         job: the settings of the ingestion.
@@ -68,7 +68,7 @@ def take_in(
         return _skip(recorded, known, job)
     started = datetime.now(UTC)
     now = (known and _first_now(job.lake, known)) or (job.now or started).astimezone(UTC)
-    with open_workspace(job.options.memory_limit) as connection:
+    with open_workspace(job.options.memory_limit, writes_to=job.lake.url) as connection:
         staging = Staging(connection, job.contract, now)
         with stage("read, parse and judge"):
             staging.load(lines, job.form, job.lake)

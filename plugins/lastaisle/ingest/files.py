@@ -1,33 +1,47 @@
-"""Find the files of a source, and read any content as numbered lines in bounded memory."""
+"""Find the files of a source, on a local disk or in an object store, and open them."""
 
 from __future__ import annotations
 
+import os
 import re
 import time
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import IO, Any
 
-import fsspec
-import numpy as np
-import pyarrow as pa
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem, make_path_posix
+from fsspec.registry import available_protocols
 
-from lastaisle.errors import SourceError
-from lastaisle.ingest.parquet import parquet_lines
+from lastaisle.errors import LastaisleError, SourceError
+from lastaisle.ingest.file_names import EMPTY, first_passed_over
+from lastaisle.ingest.local_files import PATTERN, LocalFiles
 
-CHUNK_BYTES = 1 << 20
-MAX_LINE_BYTES = 1 << 20
-PAYLOAD_BYTES = 16 << 10  # the bytes of an unreadable line that are kept
-LINES = pa.schema([("source_row", pa.int64()), ("payload", pa.string()), ("reason", pa.string())])
-
-_BOM = b"\xef\xbb\xbf"
-_UNFINISHED = re.compile(r"(^|/)[._][^/]*$|\.(tmp|part|partial|crdownload|inprogress)$")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class FileChangedError(SourceError):
     """A file was changed between its listing and its last line; the next run reads it."""
+
+
+class NothingFoundError(SourceError):
+    """A source has no file that could be read: it is missing or empty, or all of its files are passed over.
+
+    Attributes:
+        passed_over: why each file was passed over, by its address.
+    """
+
+    def __init__(self, message: str, passed_over: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.passed_over = dict(passed_over or {})
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no content at all: no place, no files, or only files of 0 bytes."""
+        return all(reason == EMPTY for reason in self.passed_over.values())
 
 
 @dataclass(frozen=True)
@@ -37,7 +51,8 @@ class SourceFile:
     Attributes:
         url: its path or URL, as the tables name it.
         size: bytes.
-        options: the options of fsspec for this file.
+        filesystem: the file system that listed the file.
+        path: the path of the file in that file system.
         state: a text that changes with the content: size and time of the last change, or the identifier of an
             upload to an object store. Empty if the store reports neither.
         modified: the time of the last change, in seconds since 1970. None if the store shows only complete
@@ -46,7 +61,8 @@ class SourceFile:
 
     url: str
     size: int
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    filesystem: AbstractFileSystem = field(repr=False)
+    path: str = field(repr=False)
     state: str = ""
     modified: float | None = None
 
@@ -56,7 +72,7 @@ class SourceFile:
 
     def open(self) -> IO[bytes]:
         """Open the file for reading bytes."""
-        stream: IO[bytes] = fsspec.open(self.url, "rb", **self.options).open()
+        stream: IO[bytes] = self.filesystem.open(self.path, "rb")
         return stream
 
     def refuse_changed(self) -> None:
@@ -69,49 +85,151 @@ class SourceFile:
         if not self.state:
             return
         try:
-            filesystem, path = fsspec.core.url_to_fs(self.url, **self.options)
-            filesystem.invalidate_cache(path)
-            state, _ = _state(filesystem.info(path))
-        except OSError as error:
+            state, _ = _state_now(self.filesystem, self.path)
+        except Exception as error:  # each file system has errors of its own
             raise SourceError(f"{self.url} went away while it was read ({error})") from error
         if state != self.state:
             raise FileChangedError(f"{self.url} changed while it was read: was {self.state}, is {state}")
 
 
-def list_files(source: str, options: Mapping[str, Any] | None = None) -> list[SourceFile]:
-    """List the files of a source in the order of their names.
+@dataclass(frozen=True)
+class FoundFiles:
+    """The files of a source, in the order of their names, and everything there that is not read.
+
+    Attributes:
+        files: the files to read.
+        passed_over: why each other file or folder is passed over, by its address; that of a folder ends with
+            a slash.
+        failed: the error of each folder that cannot be listed and of each name that cannot be used.
+    """
+
+    files: list[SourceFile]
+    passed_over: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def refuse_nothing(self, source: str) -> None:
+        """Refuse a source of which nothing can be read.
+
+        Raises:
+            NothingFoundError: there is no file, and none that failed.
+        """
+        if self.files or self.failed:
+            return
+        others = [f"{address} ({reason})" for address, reason in list(self.passed_over.items())[:10]]
+        more = f" and {len(self.passed_over) - 10} more" if len(self.passed_over) > 10 else ""
+        why = f"; passed over: {', '.join(others)}{more}" if others else ""
+        raise NothingFoundError(f"nothing to read at {source!r}: there is no log file{why}", self.passed_over)
+
+
+def list_files(source: str, options: Mapping[str, Any] | None = None) -> FoundFiles:
+    """List the files of a source.
 
     Args:
-        source: a file, a folder (with all folders below it) or a glob pattern; a path or any fsspec URL.
-            Names that begin with a dot or an underscore, or end like half-uploaded files, are skipped.
+        source: a file, a folder (with all folders below it) or a pattern; a path or any fsspec URL. A path
+            that exists is that path, also with the signs of a pattern in it. A file that is named itself is
+            read under any name. Below a folder, and for a pattern, hidden files, unfinished uploads and files
+            of the operating system are passed over. Empty files are passed over always.
         options: the options of fsspec for this source.
 
     Raises:
-        SourceError: the source does not exist, or it cannot be reached.
+        NothingFoundError: the source does not exist.
+        SourceError: the source cannot be reached or listed.
     """
-    options = dict(options or {})
     try:
-        filesystem, path = fsspec.core.url_to_fs(str(source), **options)
-        filesystem.invalidate_cache()
-        if any(sign in path for sign in "*?["):
-            entries = filesystem.glob(path, detail=True)
-        elif filesystem.isdir(path):
-            entries = filesystem.find(path, detail=True)
-        else:
-            entries = {path: filesystem.info(path)}
-    except (OSError, ValueError, ImportError) as error:
-        raise SourceError(f"cannot read the source {source!r}: {error or type(error).__name__}") from error
-    local = "file" in np.atleast_1d(filesystem.protocol).tolist()
-    return [
-        SourceFile(
-            name if local else str(filesystem.unstrip_protocol(name)),
-            int(info["size"] or 0),
-            options,
-            *_state(info),
-        )
-        for name, info in sorted(entries.items())
-        if info["type"] == "file" and (name == path or not _UNFINISHED.search(name))
+        filesystem, path = _locate(source, dict(options or {}))
+        if isinstance(filesystem, LocalFileSystem):
+            return _list_local(filesystem, path)
+        return _list_store(filesystem, path)
+    except LastaisleError:
+        raise
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NothingFoundError(
+            f"cannot read the source {source!r}: there is no such file or folder"
+        ) from error
+    except Exception as error:  # each file system has errors of its own, for logins, buckets, addresses
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise SourceError(f"cannot read the source {source!r}: {reason}") from error
+
+
+def _locate(source: str, options: dict[str, Any]) -> tuple[AbstractFileSystem, str]:
+    """Return the file system of a source, and the path in it.
+
+    A local path may hold the signs of a URL: `a::b.jsonl` is a chain only if `a` is a protocol of fsspec, and
+    if there is no such file.
+    """
+    source = str(source)
+    if _URL.match(source):
+        return _split(source, options)
+    path = str(make_path_posix(source)).rstrip("/") or "/"
+    chained = "::" in source and source.partition("::")[0] in available_protocols()
+    return _split(source, options) if chained and not os.path.lexists(path) else (LocalFileSystem(), path)
+
+
+def _split(url: str, options: dict[str, Any]) -> tuple[AbstractFileSystem, str]:
+    filesystem, path = url_to_fs(url, **options)
+    return filesystem, str(path)
+
+
+def _list_local(filesystem: AbstractFileSystem, path: str) -> FoundFiles:
+    found = LocalFiles(path)
+    files = [
+        SourceFile(name, state.st_size, filesystem, name, *_state(_info(state)))
+        for name, state in sorted(found.files.items())
     ]
+    return FoundFiles(files, found.passed_over, found.failed)
+
+
+def _list_store(filesystem: AbstractFileSystem, path: str) -> FoundFiles:
+    """List a path or a pattern of a file system that is not local."""
+    filesystem.invalidate_cache()
+    base = path.rstrip("/")
+    if PATTERN.search(path) and not filesystem.exists(path):
+        entries = dict(filesystem.glob(path, detail=True))
+        for folder in [name for name, info in entries.items() if info["type"] == "directory"]:
+            del entries[folder]
+            entries |= filesystem.find(folder, detail=True)
+        base = path[: PATTERN.search(path).start()].rpartition("/")[0]  # type: ignore[union-attr]
+    elif filesystem.isdir(path):
+        entries = filesystem.find(path, detail=True)
+    else:
+        info = filesystem.info(path)
+        path = info["name"]
+        entries = {path: info}
+        base = path
+    found = FoundFiles([])
+    for name, info in sorted(entries.items()):
+        _sort_in(found, filesystem, base, name, info)
+    return found
+
+
+def _sort_in(
+    found: FoundFiles, filesystem: AbstractFileSystem, base: str, name: str, info: Mapping[str, Any]
+) -> None:
+    """Add one entry of a store to the files that are read, or to those that are passed over."""
+    below = name.removeprefix(base).strip("/").split("/") if name != base else []
+    url = str(filesystem.unstrip_protocol(name))
+    if info["type"] == "file" and info["size"] == 0:
+        found.passed_over[url] = EMPTY
+    elif hidden := first_passed_over(below):
+        position, reason = hidden
+        others = "/".join(below[position + 1 :])
+        found.passed_over[url.removesuffix(others)] = reason
+    elif info["type"] != "file":
+        if info["type"] != "directory":
+            found.passed_over[url] = f"it is no file but: {info['type']}"
+    else:
+        found.files.append(SourceFile(url, int(info["size"] or 0), filesystem, name, *_state(info)))
+
+
+def _state_now(filesystem: AbstractFileSystem, path: str) -> tuple[str, float | None]:
+    if isinstance(filesystem, LocalFileSystem):
+        return _state(_info(Path(path).stat()))
+    filesystem.invalidate_cache(path)
+    return _state(filesystem.info(path))
+
+
+def _info(state: os.stat_result) -> dict[str, Any]:
+    return {"size": state.st_size, "mtime": state.st_mtime}
 
 
 def _state(info: Mapping[str, Any]) -> tuple[str, float | None]:
@@ -128,160 +246,3 @@ def _state(info: Mapping[str, Any]) -> tuple[str, float | None]:
             seconds = changed.timestamp() if isinstance(changed, datetime) else float(changed)
             return f"{info['size']} bytes of {seconds!r}", seconds
     return "", None
-
-
-def read_lines(source: SourceFile) -> Iterator[pa.RecordBatch]:
-    """Read a file as batches of LINES: source_row (the line's number, from 1), payload, reason.
-
-    The first bytes show whether a file is plain text, gzip or Parquet. Every line that is not blank gives one
-    row. The end of a truncated gzip file gives one row, too. `reason` is NULL for a usable line, else
-    not_utf8, line_too_long or file_truncated.
-
-    Args:
-        source: the file.
-
-    Raises:
-        SourceError: the file cannot be opened, has the name of a Parquet file and is none, or is damaged, so
-            that none of its rows can be trusted.
-    """
-    try:
-        with source.open() as stream:
-            magic = stream.read(4)
-            stream.seek(0)
-            if magic == b"PAR1" or source.url.endswith(".parquet"):
-                yield from _read_parquet(source, stream)
-                return
-            unpacked = _Unpacked(stream) if magic[:2] == b"\x1f\x8b" else _Plain(stream)
-            yield from _Splitter(unpacked)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise SourceError(f"cannot read {source.url}: {error or type(error).__name__}") from error
-
-
-class _Plain:
-    """The bytes of a stream, chunk by chunk; `broken` is the reason of a premature end."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self.stream = stream
-        self.broken: str | None = None
-
-    def __iter__(self) -> Iterator[bytes]:
-        while chunk := self.stream.read(CHUNK_BYTES):
-            yield chunk
-
-
-class _Unpacked(_Plain):
-    """The unpacked bytes of a gzip stream of one member or many; bytes before a cut are kept."""
-
-    def __iter__(self) -> Iterator[bytes]:
-        member = zlib.decompressobj(wbits=31)
-        try:
-            while packed := self.stream.read(CHUNK_BYTES // 4):
-                while packed:
-                    if member.eof:
-                        member = zlib.decompressobj(wbits=31)
-                    if data := member.decompress(packed, CHUNK_BYTES):
-                        yield data
-                    packed = member.unused_data if member.eof else member.unconsumed_tail
-        except zlib.error as error:
-            raise OSError(f"its gzip data is damaged ({error}), fetch it again") from error
-        if not member.eof:
-            self.broken = "file_truncated"
-
-
-class _Splitter:
-    """Cuts chunks of bytes into batches of lines; it handles single lines only if a line is broken."""
-
-    def __init__(self, chunks: _Plain) -> None:
-        self.chunks = chunks
-        self.row = 0  # lines seen so far
-
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        rest = b""
-        skipping = False  # inside a line that is too long; `rest` holds its beginning
-        for chunk in self.chunks:
-            data = chunk if skipping else rest + chunk
-            if skipping:
-                end = data.find(b"\n")
-                if end < 0:
-                    continue
-                yield self._broken_line(rest, "line_too_long")
-                data, skipping = data[end + 1 :], False
-            cut = data.rfind(b"\n") + 1
-            if cut:
-                yield from self._batch(data[:cut])
-            rest = data[cut:]
-            if len(rest) > MAX_LINE_BYTES:
-                rest, skipping = rest[:PAYLOAD_BYTES], True
-        if skipping:
-            yield self._broken_line(rest, "line_too_long")
-            rest = b""
-        if self.chunks.broken:
-            yield self._broken_line(rest, self.chunks.broken)
-        elif rest:
-            yield from self._batch(rest + b"\n")
-
-    def _batch(self, block: bytes) -> Iterator[pa.RecordBatch]:
-        """Yield the lines of a block that ends with the end of a line."""
-        if self.row == 0 and block.startswith(_BOM):
-            block = block[len(_BOM) :]
-        ends = np.flatnonzero(np.frombuffer(block, np.uint8) == 10)
-        starts = np.concatenate([[0], ends[:-1] + 1])
-        numbers = self.row + 1 + np.arange(len(ends), dtype=np.int64)
-        self.row += len(ends)
-        lengths = ends - starts
-        blank = (lengths == 0) | ((lengths == 1) & (np.frombuffer(block, np.uint8)[starts] == 13))
-        if blank.all():
-            return
-        if lengths.max() > MAX_LINE_BYTES or not _is_utf8(block):
-            kept = np.flatnonzero(~blank)
-            yield _slowly([(int(numbers[i]), block[starts[i] : ends[i]]) for i in kept])
-            return
-        # A value extends to the next line that is not blank: the SQL trims line ends at its end.
-        first = int(np.argmin(blank))
-        offsets = np.append(starts[~blank], len(block)).astype(np.int32)
-        offsets[0] = starts[first]
-        payload = pa.StringArray.from_buffers(
-            len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(block), None, 0
-        )
-        reason = pa.nulls(len(payload), pa.string())
-        yield pa.RecordBatch.from_arrays([pa.array(numbers[~blank]), payload, reason], schema=LINES)
-
-    def _broken_line(self, line: bytes, reason: str) -> pa.RecordBatch:
-        self.row += 1
-        return pa.RecordBatch.from_pylist(
-            [{"source_row": self.row, "payload": _text(line[:PAYLOAD_BYTES]), "reason": reason}], schema=LINES
-        )
-
-
-def _slowly(lines: list[tuple[int, bytes]]) -> pa.RecordBatch:
-    rows = []
-    for number, line in lines:
-        reason = None
-        if len(line) > MAX_LINE_BYTES:
-            reason = "line_too_long"
-        elif not _is_utf8(line):
-            reason = "not_utf8"
-        payload = line.decode() if reason is None else _text(line[:PAYLOAD_BYTES])
-        rows.append({"source_row": number, "payload": payload, "reason": reason})
-    return pa.RecordBatch.from_pylist(rows, schema=LINES)
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "backslashreplace")
-
-
-def _read_parquet(source: SourceFile, stream: IO[bytes]) -> Iterator[pa.RecordBatch]:
-    row = 0
-    for payload in parquet_lines(stream, source.url):
-        numbers = pa.array(np.arange(row + 1, row + 1 + len(payload)), pa.int64())
-        row += len(payload)
-        reason = pa.nulls(len(payload), pa.string())
-        yield pa.RecordBatch.from_arrays([numbers, payload, reason], schema=LINES)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from data_contracts.contract import load_contract
-from lastaisle.ingest.files import LINES
+from lastaisle.ingest.lines import LINES
 from lastaisle.ingest.sources import ADAPTERS, Adapter, adapter
 from lastaisle.ingest.sources.columns import HeaderError
 from lastaisle.ingest.sources.layout import fitted

@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lastaisle.errors import SourceError
-from lastaisle.ingest.files import SourceFile, list_files
+from lastaisle.ingest.files import FoundFiles, NothingFoundError, SourceFile, list_files
 from lastaisle.ingest.report import BatchReport
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import EVENTS, FILES, FILES_SCHEMA
 
 log = logging.getLogger(__name__)
+_LOGGED = 10  # names in one line of the log
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,14 @@ class Listing:
         new: the files to ingest.
         known: the reports of unchanged files that were ingested before, by address; they are not opened.
         waiting: files that were changed just now and may still be growing; they are left for the next run.
+        passed_over, failed: see `FoundFiles`.
     """
 
     new: list[SourceFile]
     known: dict[str, BatchReport]
     waiting: list[SourceFile]
+    passed_over: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 def new_files(source: str | Sequence[str], lake: Lake, **given: Any) -> list[SourceFile]:
@@ -66,16 +69,46 @@ def list_source(
         anonymized: whether a file counts as known only if `events` has its rows, too.
 
     Raises:
-        SourceError: no place has any file, or a place cannot be reached.
+        NothingFoundError: no place has any file that can be read.
+        SourceError: a place cannot be reached.
     """
-    files = _list([source] if isinstance(source, str) else source, options)
-    waiting = [file for file in files if file.changed_within(settle.total_seconds())]
+    found = find_files([source] if isinstance(source, str) else source, options)
+    waiting = [file for file in found.files if file.changed_within(settle.total_seconds())]
     for file in waiting:
         log.warning("left for the next run: %s was changed within the last %s", file.url, settle)
     unsettled = {file.url for file in waiting}
-    settled = [file for file in files if file.url not in unsettled]
+    settled = [file for file in found.files if file.url not in unsettled]
     known = _known(lake, settled, format_name, anonymized)
-    return Listing([file for file in settled if file.url not in known], known, waiting)
+    new = [file for file in settled if file.url not in known]
+    return Listing(new, known, waiting, found.passed_over, found.failed)
+
+
+def find_files(sources: Sequence[str], options: Mapping[str, Any] | None = None) -> FoundFiles:
+    """List the files of places of which some may not exist, and log what is not read there.
+
+    Raises:
+        NothingFoundError: no place has any file that can be read.
+        SourceError: a place cannot be reached.
+    """
+    files: dict[str, SourceFile] = {}
+    found = FoundFiles([])
+    missing: NothingFoundError | None = None
+    for source in sources:
+        try:
+            at_source = list_files(source, options)
+            at_source.refuse_nothing(source)
+        except NothingFoundError as error:
+            found.passed_over.update(error.passed_over)
+            missing = error
+            continue
+        files |= {file.url: file for file in at_source.files}
+        found.passed_over.update(at_source.passed_over)
+        found.failed.update(at_source.failed)
+    found.files.extend(files[url] for url in sorted(files))
+    _log(found)
+    if missing and not found.files and not found.failed:
+        raise NothingFoundError(str(missing), found.passed_over)
+    return found
 
 
 def places(at: Callable[[datetime], str], until: datetime, lookback: timedelta) -> list[str]:
@@ -119,19 +152,16 @@ def recorded_batches(lake: Lake, file: SourceFile, format_name: str) -> list[str
     return list(rows[0]["batch_ids"]) if rows else []
 
 
-def _list(sources: Sequence[str], options: Mapping[str, Any] | None) -> list[SourceFile]:
-    files: dict[str, SourceFile] = {}
-    missing: list[SourceError] = []
-    for source in sources:
-        try:
-            files |= {file.url: file for file in list_files(source, options)}
-        except SourceError as error:
-            if not isinstance(error.__cause__, FileNotFoundError):
-                raise
-            missing.append(error)
-    if missing and len(missing) == len(sources):
-        raise missing[-1]
-    return [files[url] for url in sorted(files)]
+def _log(found: FoundFiles) -> None:
+    """Log what is not read: for each reason the number of places, and some of their names."""
+    by_reason: dict[str, list[str]] = {}
+    for address, reason in found.passed_over.items():
+        by_reason.setdefault(reason, []).append(address)
+    for reason, addresses in by_reason.items():
+        some = ", ".join(addresses[:_LOGGED]) + (", ..." if len(addresses) > _LOGGED else "")
+        log.warning("passed over %d, because %s: %s", len(addresses), reason, some)
+    for address, error in found.failed.items():
+        log.error("left out: %s: %s", address, error)
 
 
 def _known(

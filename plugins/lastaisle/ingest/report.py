@@ -109,6 +109,8 @@ class IngestReport:
         gx_problems: for each file, why Great Expectations could not judge its sample; the compiled rules
             judged all of its rows.
         exit_code: FAILED if a file failed; CHECKS_DISAGREE if the checks disagree on a file.
+        files_passed_over: why each file or folder was passed over, by its address; that of a folder ends with
+            a slash. A file of which no line is a row counts as read, and is named here too.
         batches: the ids of the batches, in the order of the files.
         days: UTC days of event time that received rows.
         hours: UTC hours of event time that received rows.
@@ -133,6 +135,7 @@ class IngestReport:
     files_failed: dict[str, str] = field(default_factory=dict)
     gx_problems: dict[str, str] = field(default_factory=dict)
     exit_code: ExitCode = ExitCode.DONE
+    files_passed_over: dict[str, str] = field(default_factory=dict)
     batches: list[str] = field(default_factory=list)
     days: list[date] = field(default_factory=list)
     hours: list[str] = field(default_factory=list)

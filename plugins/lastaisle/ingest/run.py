@@ -31,6 +31,7 @@ from lastaisle.telemetry.memory import peak_rss_mib
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 5
+NO_ROWS = "it holds no row, only blank lines or a header"
 
 
 def ingest(
@@ -67,7 +68,8 @@ def ingest(
         progress: called with the share of each file that was read.
 
     Raises:
-        SourceError: the source has no file, or the format is unknown.
+        NothingFoundError: the source has no file that can be read.
+        SourceError: the source cannot be reached, or the format is unknown.
         ReconciliationError: the row counts of a file do not add up.
     """
     started = time.perf_counter()
@@ -96,6 +98,9 @@ def _take_in_listing(
 ) -> None:
     """Ingest the new files of a listing; add the counts of each file to the report."""
     report.files_waiting += [file.url for file in listing.waiting]
+    report.files_passed_over |= listing.passed_over
+    for address, error in listing.failed.items():
+        report.fail(address, SourceError(error))
     for known in listing.known.values():
         report.files += 1
         report.files_skipped += 1
@@ -115,6 +120,9 @@ def _take_in_listing(
         report.files_skipped += all(batch.skipped for batch in batches)
         for batch in batches:
             report.add(batch)
+        if not any(batch.rows_in for batch in batches):
+            report.files_passed_over[file.url] = NO_ROWS
+            log.warning("%s gave no row: %s", file.url, NO_ROWS)
 
 
 def ingest_file(

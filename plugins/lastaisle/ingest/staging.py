@@ -13,9 +13,9 @@ import pyarrow.dataset as ds
 from data_contracts.contract import Contract
 from data_contracts.privacy import literal, quote
 from data_contracts.rules import ALLOWED
-from lastaisle.errors import LastaisleError, ReconciliationError
+from lastaisle.errors import LastaisleError, ReconciliationError, SourceError
 from lastaisle.ingest.duplicates import make_repeated, mark_inside, mark_known
-from lastaisle.ingest.files import LINES
+from lastaisle.ingest.lines import LINES
 from lastaisle.ingest.references import load_references
 from lastaisle.ingest.report import fold_reasons
 from lastaisle.ingest.sources import Adapter
@@ -28,6 +28,8 @@ CLEAN = f"staged ANTI JOIN repeated ON repeated._place = staged.rowid WHERE {SOU
 REASON_CHARACTERS = 100
 FIRST_LINES = 1000
 _MICROSECOND = timedelta(microseconds=1)
+#: What the rows of a file may cause. Other errors of DuckDB are faults of our SQL.
+_OF_THE_ROWS = (duckdb.DataError, duckdb.OperationalError, duckdb.InvalidInputException)
 
 
 class Staging:
@@ -58,7 +60,8 @@ class Staging:
         """Turn lines into typed rows, each with the names of all rules that it broke.
 
         Raises:
-            ReconciliationError: the number of lines is not the number of rows from the adapter.
+            SourceError: DuckDB cannot read the rows, or has no memory or disk left for them.
+        ReconciliationError: the number of lines is not the number of rows from the adapter.
         """
         read = 0
         failure: LastaisleError | None = None
@@ -82,9 +85,11 @@ class Staging:
         uses_now = any(rule.uses_now for rule in self.contract.rules if rule.severity == "error")
         try:
             self._run(f"CREATE TABLE staged AS {query}", uses_now=uses_now)
-        except duckdb.Error:
+        except duckdb.Error as error:
             if failure is not None:
                 raise failure  # noqa: B904 - the failure keeps its own cause
+            if isinstance(error, _OF_THE_ROWS):
+                raise SourceError(f"DuckDB cannot read the rows: {str(error).splitlines()[0]}") from error
             raise
         self.connection.unregister("source_lines")
         make_repeated(self.connection)

@@ -95,7 +95,7 @@ class Lake(LakeReader):
             else f'kept."{column}"'
             for column in dataset.schema.names
         )
-        with open_workspace() as connection:
+        with open_workspace(writes_to=self.url) as connection:
             connection.register("kept", dataset)
             connection.register("given", rows)
             sql = f'SELECT {columns} FROM kept LEFT JOIN given ON kept."{on}" = given."{on}"'

@@ -245,7 +245,7 @@ def _expire_rows(lake: Lake, name: str, policy: MaintenancePolicy, now: datetime
         rows = dataset.count_rows(filter=expired) if dataset else 0
         if dataset and rows and not dry_run:
             days = pc.unique(dataset.to_table(["event_date"], filter=expired)["event_date"]).to_pylist()
-            with open_workspace() as connection:
+            with open_workspace(writes_to=lake.url) as connection:
                 connection.register("old", dataset)
                 rows_to_keep = (
                     f"SELECT * FROM old WHERE ingested_at >= TIMESTAMPTZ '{oldest:%Y-%m-%dT%H:%M:%SZ}'"

@@ -35,7 +35,7 @@ class Query:
     DuckDB writes Parquet about six times faster than rows travel through Arrow to delta-rs.
 
     Attributes:
-        connection: the database that runs the query.
+        connection: the database that runs the query, from `open_workspace` with the lake as `writes_to`.
         sql: a SELECT of the columns of `schema`, which may use the parameters.
         schema: the columns; `event_date` among them.
         days: every value of `event_date` among the rows.
@@ -62,7 +62,7 @@ class Query:
             if not statistics["numRecords"]:
                 path.unlink()
         else:
-            with tempfile.TemporaryDirectory(prefix="lastaisle-") as scratch:
+            with tempfile.TemporaryDirectory(dir=self._scratch_folder()) as scratch:
                 path = Path(scratch) / "part.parquet"
                 statistics = self._copy(path, day)
                 if statistics["numRecords"]:
@@ -78,6 +78,10 @@ class Query:
             data_change=True,
             stats=json.dumps(statistics),
         )
+
+    def _scratch_folder(self) -> str:
+        """Return the folder of the workspace, since DuckDB may write into no other one."""
+        return str(self.connection.execute("SELECT current_setting('temp_directory')").fetchall()[0][0])
 
     def _copy(self, path: Path, day: date) -> dict[str, Any]:
         columns = ", ".join(

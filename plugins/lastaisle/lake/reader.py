@@ -18,6 +18,8 @@ from lastaisle.lake.errors import LakeUnusableError, VersionGoneError, clear_err
 from lastaisle.lake.folder import TableFolder
 
 _OBJECT_STORE = re.compile(r"(s3|s3a|gs|az|abfs|abfss)://[A-Za-z0-9][A-Za-z0-9._@-]*(/|$)")
+#: Signs of a path that delta-rs takes for another path, or at which it panics; a bare % is harmless.
+_UNUSABLE = re.compile(r"%[0-9A-Fa-f]{2}|[\[\]^|\\\x00-\x1f\x7f]")
 
 
 class LakeReader:
@@ -31,7 +33,7 @@ class LakeReader:
             too.
 
     Raises:
-        LakeUnusableError: the URL is of another kind.
+        LakeUnusableError: the URL is of another kind, or delta-rs cannot use the folder's path.
     """
 
     def __init__(self, url: str | Path, storage_options: Mapping[str, str] | None = None) -> None:
@@ -41,6 +43,11 @@ class LakeReader:
                 f"a lake is a folder, or a bucket such as s3://shop/lake (or gs, az, abfs); received {text!r}"
             )
         self.url = text.rstrip("/") if "://" in text else str(Path(text).expanduser().resolve())
+        if "://" not in text and (signs := _UNUSABLE.search(self.url)):
+            raise LakeUnusableError(
+                f"the path of the lake {self.url!r} has {signs.group()!r}, with which delta-rs finds no "
+                "table: choose a LASTAISLE_LAKE or LASTAISLE_HOME without [ ] ^ | \\ % and control characters"
+            )
         self.storage_options = dict(storage_options or {})
 
     def __repr__(self) -> str:

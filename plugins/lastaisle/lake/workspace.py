@@ -21,38 +21,58 @@ JOIN_AS_ESTIMATED = "RESET disabled_optimizers"
 
 
 @contextmanager
-def open_workspace(memory_limit: str = MEMORY_LIMIT) -> Iterator[DuckDBPyConnection]:
+def open_workspace(memory_limit: str = MEMORY_LIMIT, *, writes_to: str = "") -> Iterator[DuckDBPyConnection]:
     """Open DuckDB in UTC; data over the memory limit goes to a temporary folder.
 
     Never open one before a fork: DuckDB holds threads.
-    """
-    import duckdb
 
-    with tempfile.TemporaryDirectory(prefix="lastaisle-") as folder:
-        settings = {"memory_limit": memory_limit, "temp_directory": folder, "TimeZone": "UTC"}
-        connection = duckdb.connect(":memory:")
-        try:
-            for name, value in settings.items():
-                connection.execute(f"SET {name} = '{value}'")
-            # Every table here holds the number of the row, so the order of insertion does not matter.
-            connection.execute("SET preserve_insertion_order = false")
-            connection.execute("SET enable_progress_bar = false")
-            yield connection
-        finally:
-            connection.close()
+    Args:
+        memory_limit: as DuckDB writes it, such as 2GB.
+        writes_to: the lake into which `Query` writes files. DuckDB reaches no other folder, and no network.
+    """
+    with _open(memory_limit, writes_to) as connection:
+        # Every table here holds the number of the row, so the order of insertion does not matter.
+        connection.execute("SET preserve_insertion_order = false")
+        _lock(connection)
+        yield connection
 
 
 @contextmanager
 def open_tables(**tables: Any) -> Iterator[DuckDBPyConnection]:
     """Open DuckDB in UTC over some tables, for one or two queries; never before a fork.
 
+    DuckDB reaches nothing but these tables. Data over the memory limit goes to a temporary folder.
+
     Args:
         **tables: Arrow tables and datasets, by their names in SQL.
     """
-    import duckdb
-
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with _open(MEMORY_LIMIT, "") as connection:
+        _lock(connection)
         for name, table in tables.items():
             connection.register(name, table)
         yield connection
+
+
+@contextmanager
+def _open(memory_limit: str, writes_to: str) -> Iterator[DuckDBPyConnection]:
+    import duckdb
+
+    with tempfile.TemporaryDirectory(prefix="lastaisle-") as folder, duckdb.connect(":memory:") as connection:
+        settings = {"memory_limit": memory_limit, "temp_directory": folder, "TimeZone": "UTC"}
+        for name, value in settings.items():
+            connection.execute(f"SET {name} = {_literal(value)}")
+        connection.execute("SET enable_progress_bar = false")
+        reached = [folder, *([writes_to] if writes_to and "://" not in writes_to else [])]
+        connection.execute(f"SET allowed_directories = [{', '.join(map(_literal, reached))}]")
+        yield connection
+
+
+def _lock(connection: DuckDBPyConnection) -> None:
+    """Take away access to files and the network, and fix all settings but that of the joins."""
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET allowed_configs = ['disabled_optimizers']")
+    connection.execute("SET lock_configuration = true")
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

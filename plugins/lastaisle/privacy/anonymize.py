@@ -214,7 +214,7 @@ def _anonymize(batch_ids: list[str], shard: Shard, job: _Job) -> None:
         waiting = [batch_id for batch_id in batch_ids if shard.key(batch_id) in lacking]
         if not waiting:
             return
-        with open_workspace(job.memory_limit) as connection:
+        with open_workspace(job.memory_limit, writes_to=lake.url) as connection:
             connection.register("raw", lake.dataset(RAW_EVENTS))
             listed = ", ".join(literal(batch_id) for batch_id in waiting)
             connection.execute(

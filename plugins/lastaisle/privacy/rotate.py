@@ -54,7 +54,7 @@ def _rotate(
     events = lake.scan(EVENTS, columns=["batch_id", "key_version"], version=version)
     if pc.all(pc.equal(events["key_version"], keys.current)).as_py() is not False:
         return 0
-    with open_workspace(memory_limit) as connection:
+    with open_workspace(memory_limit, writes_to=lake.url) as connection:
         raw = _take(connection, lake, events)
         anonymizer = Anonymizer(connection, contract, keys, derive_sessions(connection, raw))
         refuse_broken(anonymizer, events_contract, f"key {keys.current}")

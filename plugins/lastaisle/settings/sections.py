@@ -87,6 +87,13 @@ class SourceSettings(Section):
         unit="hours",
         ge=0,
     )
+    missing_logs: Literal["fail", "skip"] = setting(
+        "MISSING_LOGS",
+        "fail",
+        "What a run of ingestion does if its day or hour has no logs at all: no place, no files, or only "
+        "empty files. Where other files lie of which none is read, or the place cannot be reached, a run "
+        "fails always.",
+    )
     drain_cron: str = setting(
         "DRAIN_CRON",
         "*/5 * * * *",

@@ -65,12 +65,12 @@ def split_by_day(source: str, name: str, landing: Path) -> list[date]:
     Raises:
         SourceError: no line has a readable time.
     """
-    from lastaisle.ingest.files import list_files
+    from lastaisle.ingest.listing import find_files
     from lastaisle.ingest.records import read_records
     from lastaisle.ingest.sources import adapter
 
     days: set[date] = set()
-    for number, file in enumerate(list_files(source)):
+    for number, file in enumerate(find_files([source]).files):
         form, records = read_records(file, adapter(name))
         header = form.layout.header if form.layout else None
         with ExitStack() as stack:
@@ -125,5 +125,5 @@ def _with_line_end(line: str) -> str:
 
 
 def _suffix(file: SourceFile) -> str:
-    """Return the suffix of the file's name without .gz or .parquet, since the split files are plain text."""
-    return Path(re.sub(r"\.(gz|parquet)$", "", file.url)).suffix or ".log"
+    """Return the suffix of the name without .gz, .parquet or the like: the split files are plain text."""
+    return Path(re.sub(r"\.(gz|bz2|xz|zst|parquet)$", "", file.url)).suffix or ".log"

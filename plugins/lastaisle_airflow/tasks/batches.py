@@ -102,7 +102,9 @@ def _ingest_file(url: str, settings: Settings, ingestion: Ingestion) -> list[Bat
     from lastaisle.ingest.files import list_files
     from lastaisle.ingest.run import ingest_file
 
-    (file,) = list_files(url, source_options(settings.sources.address)[1])
+    found = list_files(url, source_options(settings.sources.address)[1])
+    found.refuse_nothing(url)
+    (file,) = found.files
     return ingest_file(file, ingestion, source=f"{settings.sources.format} {settings.sources.address}")
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -13,6 +15,9 @@ from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.partitions import interval, source_of
 from lastaisle_airflow.runtime.stores import open_lake, source_options
 
+if TYPE_CHECKING:
+    from lastaisle.ingest.files import FoundFiles
+
 # Functions import the pipeline inside: nothing heavy may be loaded before a worker forks.
 
 log = logging.getLogger(__name__)
@@ -20,7 +25,22 @@ HOUR = timedelta(hours=1)
 SETTLE_ATTEMPTS = 6
 
 
-def files_of(key: str, settings: Settings, *, look_back: bool = False) -> list[str]:
+@dataclass(frozen=True)
+class RunFiles:
+    """The files that one run takes in, and what it does not read.
+
+    Attributes:
+        urls: the addresses of the files.
+        failed: the error of each folder that cannot be listed and of each name that cannot be used.
+        passed_over: why each other file or folder at the run's own place is passed over.
+    """
+
+    urls: list[str]
+    failed: dict[str, str] = field(default_factory=dict)
+    passed_over: dict[str, str] = field(default_factory=dict)
+
+
+def files_of(key: str, settings: Settings, *, look_back: bool = False) -> RunFiles:
     """Return the addresses of a partition's files, and of files uploaded late into earlier partitions.
 
     The partition's own files are listed again after a run took them in, so that a run that died can be
@@ -28,39 +48,53 @@ def files_of(key: str, settings: Settings, *, look_back: bool = False) -> list[s
 
     Args:
         key: the partition's key.
-        settings: settings with the place of the logs and the hours to look back.
+        settings: the place of the logs, the hours to look back, and whether logs may be missing.
         look_back: whether to list files of earlier partitions.
 
     Raises:
-        AirflowSkipException: there are no files yet.
+        AirflowSkipException: there is no content at all, and LASTAISLE_MISSING_LOGS is skip.
+        SourceError: there is no file that can be read, or the place cannot be reached.
     """
+    from lastaisle.ingest.files import NothingFoundError
+
     late = _late(key, settings) if look_back else []
     try:
-        return [*late, *_settled(source_of(key, settings), settings.sources.settle_seconds)]
-    except SourceError as no_files:
+        own = _settled(source_of(key, settings), settings.sources.settle_seconds)
+    except NothingFoundError as nothing:
         if late:
-            return late
-        raise AirflowSkipException(str(no_files)) from no_files
+            return RunFiles(late, passed_over=nothing.passed_over)
+        if not nothing.is_missing:
+            raise
+        if settings.sources.missing_logs == "skip":
+            raise AirflowSkipException(str(nothing)) from nothing
+        raise SourceError(
+            f"{nothing}. Upload the logs of {key}; if this shop has days or hours without logs, set "
+            "LASTAISLE_MISSING_LOGS=skip"
+        ) from nothing
+    urls = [*late, *(file.url for file in own.files)]
+    if not urls:
+        raise SourceError("; ".join(f"{address}: {error}" for address, error in own.failed.items()))
+    return RunFiles(urls, own.failed, own.passed_over)
 
 
-def _settled(source: str, settle_seconds: float) -> list[str]:
+def _settled(source: str, settle_seconds: float) -> FoundFiles:
     """Return the files at a place, after none of them has changed for `settle_seconds`."""
-    from lastaisle.ingest.files import list_files
+    from lastaisle.ingest.listing import find_files
 
     plain, options = source_options(source)
     for attempt in range(SETTLE_ATTEMPTS):
-        files = list_files(plain, options)
-        if attempt == SETTLE_ATTEMPTS - 1 or not any(file.changed_within(settle_seconds) for file in files):
+        found = find_files([plain], options)
+        growing = any(file.changed_within(settle_seconds) for file in found.files)
+        if attempt == SETTLE_ATTEMPTS - 1 or not growing:
             break
         log.info("Files at %s were changed just now; waiting until they are complete", plain)
         time.sleep(settle_seconds)
-    if not files:
-        raise SourceError(f"no files at {plain}")
-    return [file.url for file in files]
+    return found
 
 
 def _late(key: str, settings: Settings) -> list[str]:
     """Return the files in the places of earlier partitions that no run has taken in yet."""
+    from lastaisle.ingest.files import NothingFoundError
     from lastaisle.ingest.listing import new_files, places
 
     start, lookback = interval(key)[0], timedelta(hours=settings.sources.lookback_hours)
@@ -76,7 +110,7 @@ def _late(key: str, settings: Settings) -> list[str]:
             options=sources[0][1],
             settle=timedelta(seconds=settings.sources.settle_seconds),
         )
-    except SourceError as no_files:
-        log.info("No file was uploaded late: %s", no_files)
+    except NothingFoundError as nothing:
+        log.info("No file was uploaded late: %s", nothing)
         return []
     return [file.url for file in late_files]

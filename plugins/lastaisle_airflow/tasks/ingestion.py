@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from airflow.sdk import TriggerRule, get_current_context, task
@@ -23,6 +24,7 @@ from lastaisle_airflow.tasks.files import files_of
 # Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
 
 log = logging.getLogger(__name__)
+SHOWN_FILES = 100  # the most files passed over that a run shows
 ABANDONED_BATCH_AGE = timedelta(hours=1)
 """A batch that has waited longer to be anonymized belongs to a run that died."""
 
@@ -31,15 +33,21 @@ ABANDONED_BATCH_AGE = timedelta(hours=1)
 def plan_batches(*, dag_run: Any = None, ti: Any = None) -> list[list[dict[str, Any]]]:
     """Return the chains of files, or of ranges of offsets, that this run takes in, one task for each chain.
 
-    For Kafka, the XCom `left` holds how many messages this run leaves, and `gaps` the gaps that it met.
+    For files, the XCom `passed_over` holds why files were passed over (the first of them), and `failed` the
+    errors of folders that cannot be listed. For Kafka, the XCom `left` holds how many messages this run
+    leaves, and `gaps` the gaps that it met.
 
     Raises:
-        AirflowSkipException: there are no files or messages to take in yet.
+        AirflowSkipException: no messages wait, or there are no files and LASTAISLE_MISSING_LOGS is skip.
+        SourceError: there is no file that can be read, or the place of the logs cannot be reached.
     """
     settings = Settings.from_env()
     if not is_kafka(settings.sources.address):
         look_back = dag_run.run_type != "backfill"
-        return [[{"url": url}] for url in files_of(partition_of(dag_run), settings, look_back=look_back)]
+        files = files_of(partition_of(dag_run), settings, look_back=look_back)
+        ti.xcom_push(key="passed_over", value=dict(islice(files.passed_over.items(), SHOWN_FILES)))
+        ti.xcom_push(key="failed", value=files.failed)
+        return [[{"url": url}] for url in files.urls]
     plan = plan_topic_ranges(settings)
     ti.xcom_push(key="left", value=plan.left)
     ti.xcom_push(key="gaps", value=plan.gaps)
@@ -102,15 +110,18 @@ def go_on(*, ti: Any = None) -> None:
 @task(trigger_rule=TriggerRule.NONE_SKIPPED, retries=0)
 def check_sources(chains: Any, summary: Any, *, ti: Any = None) -> None:
     """Fail if a source was not taken in, or if Kafka deleted messages before they were read."""
-    check_all_taken_in(chains, summary, ti.xcom_pull(task_ids="plan_batches", key="gaps") or [])
+    gaps, failed = (ti.xcom_pull(task_ids="plan_batches", key=key) for key in ("gaps", "failed"))
+    check_all_taken_in(chains, summary, gaps or [], failed or {})
 
 
-def check_all_taken_in(chains: Sequence[Any] | None, summaries: Any, gaps: Sequence[str]) -> None:
+def check_all_taken_in(
+    chains: Sequence[Any] | None, summaries: Any, gaps: Sequence[str], failed: Mapping[str, str] | None = None
+) -> None:
     """Fail if a source was not taken in, or if messages were lost before a run could read them.
 
     Raises:
-        SourceError: some chains failed, or nothing could be planned, or Kafka deleted messages before they
-            were read.
+        SourceError: some chains failed, or nothing could be planned, or a folder could not be listed, or
+            Kafka deleted messages before they were read.
     """
     if chains is None:
         raise SourceError("nothing could be planned; the log of plan_batches says why")
@@ -120,6 +131,9 @@ def check_all_taken_in(chains: Sequence[Any] | None, summaries: Any, gaps: Seque
             f"{len(chains) - n_taken_in} of {len(chains)} sources were not taken in; the failed tasks "
             "ingest_batches of this run say why. Mend them, then clear those tasks with all downstream."
         )
+    if failed:
+        errors = "; ".join(f"{address}: {error}" for address, error in failed.items())
+        raise SourceError(f"left out: {errors}. Mend this, then clear plan_batches with all downstream")
     if gaps:
         raise SourceError(
             f"lost upstream, see the table gaps: {'; '.join(gaps)}. All messages that were left were taken in"

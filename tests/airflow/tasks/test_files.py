@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
+from lastaisle.errors import SourceError
 from lastaisle.ingest.files import SourceFile
 from lastaisle.settings import Settings
 from lastaisle_airflow.tasks import batches, files
@@ -31,12 +32,60 @@ def write(settings: Settings, day: str, name: str, age: float = 60.0) -> str:
     return str(path)
 
 
-def test_a_partition_without_files_is_skipped(settings):
-    with pytest.raises(AirflowSkipException, match="2025-10-09"):
+def test_a_partition_without_files_fails_unless_the_shop_has_such_days(settings):
+    folder = Path(settings.sources.address.replace("{day}", "2025-10-09"))
+    with pytest.raises(SourceError, match=r"2025-10-09.*LASTAISLE_MISSING_LOGS=skip"):
         files.files_of("2025-10-09", settings)
-    Path(settings.sources.address.replace("{day}", "2025-10-09")).mkdir(parents=True)
-    with pytest.raises(AirflowSkipException, match="no files at"):
+    folder.mkdir(parents=True)
+    (folder / "_SUCCESS").touch()
+    with pytest.raises(SourceError, match=r"nothing to read.*_SUCCESS"):
         files.files_of("2025-10-09", settings)
+    with pytest.raises(AirflowSkipException, match="nothing to read"):
+        files.files_of("2025-10-09", settings.replace(missing_logs="skip"))
+
+
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [
+        ("nonsense://shop/{day}", "Protocol not known"),
+        ("locked/{day}", "Permission denied"),
+        ("{day}", "_temporary_hidden.jsonl"),
+    ],
+)
+def test_a_place_that_cannot_be_read_fails_always(settings, tmp_path, monkeypatch, place, error):
+    """An unknown protocol, a folder that may not be opened, and a folder with only unfinished files."""
+    original = os.lstat
+
+    def lstat(path, **given):
+        if "locked" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return original(path, **given)
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    write(settings.replace(source=f"{tmp_path}/{{day}}"), "2025-10-09", "_temporary_hidden.jsonl")
+    source = place if "://" in place else f"{tmp_path}/{place}"
+    with pytest.raises(SourceError, match=error):
+        files.files_of("2025-10-09", settings.replace(source=source, missing_logs="skip"))
+
+
+def test_a_folder_that_cannot_be_listed_is_named_and_the_other_files_are_taken_in(settings, monkeypatch):
+    own = write(settings, "2025-10-09", "own.jsonl")
+    closed = Path(own).parent / "closed"
+    closed.mkdir()
+    original = os.scandir
+
+    def scandir(path):
+        if Path(path) == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return original(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found = files.files_of("2025-10-09", settings)
+    assert found.urls == [own]
+    assert found.failed == {f"{closed}/": "cannot list this folder: Permission denied"}
+    Path(own).unlink()
+    with pytest.raises(SourceError, match="closed/: cannot list this folder"):
+        files.files_of("2025-10-09", settings.replace(missing_logs="skip"))
 
 
 def test_files_that_came_late_to_earlier_days_are_taken_in_once(settings, monkeypatch):
@@ -46,16 +95,16 @@ def test_files_that_came_late_to_earlier_days_are_taken_in_once(settings, monkey
     batches.ingest_chain([{"url": early}])
     late = write(settings, "2025-10-08", "late.jsonl")
     oldest = write(settings, "2025-10-07", "oldest.jsonl")
-    assert files.files_of("2025-10-09", settings) == [own]
-    assert files.files_of("2025-10-09", settings, look_back=True) == [oldest, late, own]
+    assert files.files_of("2025-10-09", settings).urls == [own]
+    assert files.files_of("2025-10-09", settings, look_back=True).urls == [oldest, late, own]
     for url in (oldest, late, own):
         batches.ingest_chain([{"url": url}])
-    assert files.files_of("2025-10-09", settings, look_back=True) == [own]
+    assert files.files_of("2025-10-09", settings, look_back=True).urls == [own]
 
 
 def test_late_files_alone_are_a_reason_to_run(settings):
     late = write(settings, "2025-10-08", "late.jsonl")
-    assert files.files_of("2025-10-09", settings, look_back=True) == [late]
+    assert files.files_of("2025-10-09", settings, look_back=True).urls == [late]
 
 
 def test_an_ingested_file_gives_the_same_report_again_without_being_opened(settings, monkeypatch):
@@ -76,5 +125,5 @@ def test_a_file_that_may_still_grow_is_waited_for(settings, monkeypatch):
             os.utime(path, (time.time() - 60, time.time() - 60))
 
     monkeypatch.setattr(files.time, "sleep", nap)
-    assert files.files_of("2025-10-09", settings) == [path]
+    assert files.files_of("2025-10-09", settings).urls == [path]
     assert naps == [settings.sources.settle_seconds] * 2

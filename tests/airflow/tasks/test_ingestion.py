@@ -31,6 +31,8 @@ def test_failed_sources_and_lost_messages_fail_the_run():
         ingestion.check_all_taken_in(None, None, [])
     with pytest.raises(SourceError, match="lost upstream, see the table gaps: clicks/0: offsets 3 to 5"):
         ingestion.check_all_taken_in(["a"], {"chains": 1}, ["clicks/0: offsets 3 to 5"])
+    with pytest.raises(SourceError, match="left out: /logs/x/: cannot list this folder"):
+        ingestion.check_all_taken_in(["a"], {"chains": 1}, [], {"/logs/x/": "cannot list this folder"})
 
 
 def test_only_hours_of_earlier_partitions_are_late(monkeypatch):

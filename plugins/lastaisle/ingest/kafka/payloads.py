@@ -8,8 +8,8 @@ from typing import TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from lastaisle.ingest.files import MAX_LINE_BYTES, PAYLOAD_BYTES
 from lastaisle.ingest.kafka.avro import CONFLUENT, SINGLE_OBJECT, AvroError, AvroSchemas
+from lastaisle.ingest.lines import MAX_LINE_BYTES, PAYLOAD_BYTES
 
 Headers: TypeAlias = "dict[str, str | bytes | None] | list[tuple[str, str | bytes | None]] | None"
 

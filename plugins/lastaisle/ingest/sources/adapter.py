@@ -45,7 +45,7 @@ class Adapter:
     layout: Layout | None = None
 
     def select(self, contract: Contract, lines: str = "source_lines") -> str:
-        """Return the SELECT over the relation `lines` of `lastaisle.ingest.files.LINES`.
+        """Return the SELECT over the relation `lines` of `lastaisle.ingest.lines.LINES`.
 
         Args:
             contract: the contract of raw_events; fields that the format does not have are NULL.
