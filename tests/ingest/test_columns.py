@@ -89,7 +89,7 @@ def test_the_same_row_is_the_same_event_in_every_layout(shop):
     for number, lines in enumerate(layouts):
         shop.write(lines, f"logs-{number}.csv")
     report = shop.ingest(str(shop.folder / "logs-*.csv"), "rees46")
-    assert (report.rows_clean, report.rows_duplicate) == (1, 4)
+    assert (report.rows_clean, report.rows_duplicate) == (1, len(layouts) - 1)
 
 
 @pytest.mark.parametrize(
@@ -335,8 +335,10 @@ def test_every_format_is_read_from_parquet(shop, form):
 
 @pytest.mark.parametrize("value", [{"id": 5}, [5]])
 def test_an_id_of_several_values_goes_to_quarantine(shop, value):
-    shop.ingest(shop.write([*[json.dumps(ROW | {"user_id": value})] * 4, "[]", "x", "5"]), "rees46")
-    assert shop.rules() == [["nested_value"]] * 4 + [["not_an_object"], ["not_json"], ["not_an_object"]]
+    shop.ingest(
+        shop.write([*[json.dumps(ROW)] * 4, json.dumps(ROW | {"user_id": value}), "[]", "x", "5"]), "rees46"
+    )
+    assert shop.rules() == [["nested_value"], ["not_an_object"], ["not_json"], ["not_an_object"]]
 
 
 def test_a_file_of_a_header_only_holds_no_row(shop):

@@ -77,8 +77,12 @@ class _Records:
     def read(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Yield the records; a batch without an open quote passes unchanged."""
         for batch in batches:
-            self._refuse_other_header(batch)
-            odd = _odd_quotes(batch["payload"])
+            text = bytes(text_of(batch["payload"]))
+            self._refuse_other_header(batch, text.lower())
+            if not self.open and b'"' not in text:
+                yield batch
+                continue
+            odd = _odd_quotes(batch["payload"], text)
             if not self.open and not odd.any():
                 yield batch
                 continue
@@ -116,15 +120,20 @@ class _Records:
             rows += self._add(row)
         return rows
 
-    def _refuse_other_header(self, batch: pa.RecordBatch) -> None:
+    def _refuse_other_header(self, batch: pa.RecordBatch, text: bytes) -> None:
         """Refuse a file in which a header with other columns begins, since its rows would be misread.
+
+        Args:
+            batch: the lines.
+            text: the same lines in small letters.
 
         Raises:
             HeaderError: there is such a header; the message names its line.
         """
         payload = batch["payload"]
-        text = bytes(text_of(payload)).lower()
         found = {at for name in self.time_names for at in _all_places(text, name)}
+        if not found:
+            return
         ends = np.cumsum(_lengths(payload))
         for row in sorted({int(np.searchsorted(ends, at, side="right")) for at in found}):
             line = payload[row].as_py()
@@ -161,12 +170,9 @@ def _batch(rows: list[_Row]) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_arrays(arrays, schema=LINES)
 
 
-def _odd_quotes(payload: pa.StringArray) -> np.ndarray:
-    """Tell which values hold an odd number of quotes."""
-    text = np.frombuffer(text_of(payload), np.uint8)
-    quotes = np.flatnonzero(text == _QUOTE)
-    if not len(quotes):
-        return np.zeros(len(payload), bool)
+def _odd_quotes(payload: pa.StringArray, text: bytes) -> np.ndarray:
+    """Tell which values hold an odd number of quotes; `text` is all values in sequence."""
+    quotes = np.flatnonzero(np.frombuffer(text, np.uint8) == _QUOTE)
     rows = np.searchsorted(np.cumsum(_lengths(payload)), quotes, side="right")
     odd: np.ndarray = np.bincount(rows, minlength=len(payload)) % 2 == 1
     return odd

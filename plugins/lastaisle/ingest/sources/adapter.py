@@ -116,8 +116,7 @@ SPELLINGS_OF_NOTHING = (
     *("", "null", "\\n", "none", "nil", "nan", "+nan", "-nan", "nat", "na", "n/a", "#n/a", "<na>"),
     *("undefined", "(null)", "<null>", "[null]", "(none)", "(not set)"),
 )
-#: What does not count at the ends of a value.
-BLANKS = " \t\r\n\v\f\u00a0\u3000\ufeff"
+_BLANKS = " \t\r\n\v\f\u00a0\u3000\ufeff"
 
 
 def present(text: str) -> str:
@@ -131,6 +130,6 @@ def present(text: str) -> str:
     """
     # A regular expression, since DuckDB makes a join of every long list.
     spellings = "|".join(re.escape(spelling) for spelling in SPELLINGS_OF_NOTHING if spelling)
-    spelled = f"NOT regexp_full_match({text}, '(?i)[{BLANKS}]*({spellings})?[{BLANKS}]*')"
+    spelled = f"NOT regexp_full_match({text}, '(?i)[{_BLANKS}]*({spellings})?[{_BLANKS}]*')"
     # Most ids begin with a digit; the comparison spares them the rest.
     return f"CASE WHEN {text} >= '0' AND {text} < ':' THEN {text} WHEN {spelled} THEN {text} END"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -58,7 +58,7 @@ class Columns:
         names: the names under which a header or a JSON object may hold each column, the usual name first.
             Capitals, blanks, hyphens and underscores make no difference.
         orders: the orders of the columns in files without a header, the more usual order first. Files of
-            another number of columns are not understood.
+            another number of columns are not understood. None if the format always has a header.
         needed: the columns that a header must name.
         time: the column of the time.
         per_second: the unit of a time that is a number: 1 for seconds, 1000 for milliseconds.
@@ -87,6 +87,10 @@ class Columns:
             return self._objects(lines)
         if header and lines and (named := self._named(lines[0])):
             return named
+        if not self.orders and not (header and lines):
+            return self._objects(lines)
+        if not self.orders:
+            raise HeaderError(f"the first line is no header: {_shorten(lines[0])}. {self._wanted()}")
         layout = self._ordered(lines)
         if header and lines and self._is_unknown_header(lines, layout):
             raise HeaderError(
@@ -97,6 +101,11 @@ class Columns:
     def named_in(self, line: str) -> bool:
         """Tell whether a line is a header that names at least two columns of the format."""
         return self._header(line) is not None
+
+    def order(self, found: Collection[str]) -> Sequence[str]:
+        """Return the order without a header of a file that has these columns."""
+        first = self.orders[0] if self.orders else tuple(self.names)
+        return next((order for order in self.orders if set(order) <= set(found)), first)
 
     def written(self, column: str) -> tuple[bytes, ...]:
         """Return how headers write the names of a column, in small letters."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from data_contracts.privacy import literal, quote
-from lastaisle.ingest.sources.adapter import BLANKS, Adapter, present
+from lastaisle.ingest.sources.adapter import Adapter, present
 from lastaisle.ingest.sources.columns import ESCAPED, Columns, Layout, cell, plain
 
 #: What databases and programs write for a missing text; any other word may be a brand.
@@ -39,9 +39,8 @@ def fitted(adapter: Adapter, lines: Sequence[str], *, header: bool = True) -> Ad
         prepare, malformed = _objects(adapter.columns, layout), _NO_OBJECT
     else:
         prepare, malformed = _separated(adapter.columns, layout, layout.separator), _malformed(layout.width)
-    return replace(
-        adapter, prepare=prepare, malformed=malformed, ignored=_header_again(adapter.columns), layout=layout
-    )
+    ignored = f"coalesce({_header_again(adapter.columns)}, {adapter.ignored})"
+    return replace(adapter, prepare=prepare, malformed=malformed, ignored=ignored, layout=layout)
 
 
 def _separated(columns: Columns, layout: Layout, separator: str) -> str:
@@ -49,17 +48,21 @@ def _separated(columns: Columns, layout: Layout, separator: str) -> str:
     sign = literal(separator)
     pattern = literal(f"{ESCAPED[separator]}({cell(separator)})")
     texts = f"regexp_extract_all({sign} || _line, {pattern}, 1)"
-    bare = """CASE WHEN starts_with(trim(x), '"') THEN replace(trim(x)[2:-2], '""', '"') ELSE x END"""
+    bare = """CASE WHEN starts_with(trim(x), '"') THEN replace(trim(x)[2:-2], '""', '"') ELSE trim(x) END"""
     quoted = f"""CASE WHEN array_to_string({texts}, {sign}) = _line
           THEN list_transform({texts}, lambda x: {bare}) END"""
     values = {name: f"f[{place}]" for name, place in layout.places.items()}
-    usual = separator == "," and list(values) == list(columns.orders[0]) and layout.width == len(values)
     record = _record(columns, values)
+    written = sorted(layout.places, key=layout.places.__getitem__)
+    usual = separator == "," and written == list(columns.order(values)) and layout.width == len(written)
     return f"""
 SELECT *, {_struct(columns, values)} AS c, {_list(values)} AS has,
   {f"CASE WHEN contains(_line, chr(34)) THEN {record} ELSE _line END" if usual else record} AS record
-FROM (SELECT *, 0 AS _sub_row,
-        CASE WHEN contains(_line, chr(34)) THEN {quoted} ELSE string_split(_line, {sign}) END AS f
+FROM (SELECT *, 0 AS _sub_row, CASE WHEN contains(_line, chr(34)) THEN {quoted}
+        WHEN contains(_line, {literal(f" {separator}")}) OR contains(_line, {literal(f"{separator} ")})
+        OR starts_with(_line, ' ') OR ends_with(_line, ' ')
+        THEN list_transform(string_split(_line, {sign}), lambda x: trim(x))
+        ELSE string_split(_line, {sign}) END AS f
       FROM lines)"""
 
 
@@ -87,18 +90,23 @@ def _struct(columns: Columns, values: Mapping[str, str]) -> str:
     """Return a struct with every column of the format; what only spells a missing value is NULL."""
     members = {}
     for name in columns.names:
-        value = f"trim({values[name]}, {literal(BLANKS)})" if name in values else "NULL"
-        if name in columns.texts and name in values:
-            members[name] = f"CASE WHEN NOT regexp_full_match({value}, {literal(_NO_TEXT)}) THEN {value} END"
-        else:
-            members[name] = present(value) if name in values else "NULL"
+        value = values.get(name, "NULL")
+        members[name] = _present_text(value) if name in columns.texts else present(value)
     return "{" + ", ".join(f"{literal(name)}: ({value})::VARCHAR" for name, value in members.items()) + "}"
+
+
+def _present_text(text: str) -> str:
+    """Return SQL that is a free text, or NULL if the text only spells the absence of a value."""
+    # The length spares most texts the comparison.
+    return (
+        f"CASE WHEN strlen({text}) > 9 OR NOT regexp_full_match({text}, {literal(_NO_TEXT)}) THEN {text} END"
+    )
 
 
 def _record(columns: Columns, values: Mapping[str, str]) -> str:
     """Return the text of a row: its columns in the order of a file without a header, with commas."""
-    order = next((known for known in columns.orders if set(known) <= set(values)), columns.orders[0])
-    return f"concat_ws(',', {', '.join(f'''coalesce({values.get(name, 'NULL')}, '')''' for name in order)})"
+    texts = (f"coalesce({values.get(name, 'NULL')}, '')" for name in columns.order(values))
+    return f"concat_ws(',', {', '.join(texts)})"
 
 
 def _malformed(width: int) -> str:
