@@ -25,11 +25,17 @@ To add a field, add it under `properties`:
         - {property: default, value: none}             # replaces an absent value
         - {property: jsonPath, value: $.coupon.code}   # the place in canonical JSON, if not its name
         - {property: treatment, value: {coarsen: {keep_prefix: '[A-Z]+'}}}  # instead of the classification's
+        - {property: spelling, value: country}         # or identifier, currency, device_type, consent
+        - {property: unreadable, value: drop}          # instead of refuse, which sends the row to quarantine
 
 The rules of a field follow from its entry, and their names begin with its name: `coupon_is_string`,
 `_is_required`, `_is_unique`, `_is_finite` (every number), `_in_range`, `_has_length`, `_is_multiple`,
 `_matches_pattern`, `_is_allowed` (an entry under `quality` with `metric: invalidValues`),
 `_refers_to_<table>` (an entry under `relationships`). A default satisfies all of them.
+
+A spelling reads the usual ways to write a value, before the rules judge it: see spellings.py. With
+`unreadable: drop`, a value that breaks a rule of its field is left out. The row stays, and ingestion counts
+the rule among the warnings.
 
 A treatment is keep, drop, pseudonymize (HMAC-SHA256 in hex, 128 bits), or coarsen with one of
 `{truncate: second | minute | hour | day}`, `{keep_prefix: <regular expression>}`, `{host_only: true}`.

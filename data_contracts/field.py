@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject, SchemaProperty
@@ -15,9 +15,12 @@ from data_contracts.document import custom_values
 from data_contracts.errors import ContractError
 from data_contracts.names import check_name
 from data_contracts.privacy import Treatment, literal, parse_treatment, quote
+from data_contracts.spellings import SPELLINGS, check_spelling
 from data_contracts.types import accepts, column_type, parse_sql
 
-_FIELD_OPTIONS = ("default", "jsonPath", "treatment")
+_FIELD_OPTIONS = ("default", "jsonPath", "spelling", "treatment", "unreadable")
+Unreadable = Literal["refuse", "drop"]
+UNREADABLE: tuple[str, ...] = get_args(Unreadable)
 _CONTRACT_OPTIONS = ("treatments", "features")
 
 
@@ -36,6 +39,9 @@ class Field:
         default: the value of an absent field, or None.
         json_path: the place of the field in a line of canonical JSON.
         treatment: the treatment of the field by anonymize.
+        spelling: the way to read a text before its type: of `data_contracts.spellings`, or None.
+        unreadable: the fate of a value that breaks a rule of this field. `refuse` sends the row to
+            quarantine; `drop` leaves the value out, keeps the row, and counts the rule as a warning.
     """
 
     name: str
@@ -48,15 +54,25 @@ class Field:
     default: Any | None
     json_path: str
     treatment: Treatment
+    spelling: str | None = None
+    unreadable: Unreadable = "refuse"
 
     @property
     def type_rule(self) -> str:
         """The name of the rule that a text breaks if it cannot become this type."""
         return f"{self.name}_is_{self.logical_type}"
 
+    @property
+    def is_plain_text(self) -> bool:
+        """Whether every text is a value of this field, so that no text breaks its type."""
+        return self.logical_type == "string" and self.spelling != "identifier"
+
     def parse_sql(self, column: str | None = None) -> str:
         """Return DuckDB SQL that turns a text column into this type; NULL if the text is of another type."""
-        return parse_sql(quote(column or self.name), self.logical_type, self.sql_type)
+        text = quote(column or self.name)
+        if self.spelling:
+            text = f"({SPELLINGS[self.spelling][0](text)})"
+        return parse_sql(text, self.logical_type, self.sql_type)
 
     def default_sql(self) -> str:
         """Return the default as an SQL literal of this type."""
@@ -150,17 +166,29 @@ def _field(entry: SchemaProperty, treatments: Mapping[str, Treatment]) -> Field:
     default = custom.get("default")
     if default is not None and not accepts(str(entry.logicalType), default):
         raise ValueError(f"customProperties.default: {default!r} is no {entry.logicalType}")
+    spelling, unreadable = custom.get("spelling"), custom.get("unreadable", "refuse")
+    if spelling is not None:
+        check_spelling(spelling, entry.logicalType)
+    if unreadable not in UNREADABLE:
+        raise ValueError(f"customProperties.unreadable is {' or '.join(UNREADABLE)}, received {unreadable!r}")
+    required = bool(entry.required or entry.primaryKey)
+    if unreadable == "drop" and (required or entry.unique or default is not None):
+        raise ValueError(
+            "customProperties.unreadable: drop needs a field without required, unique and default"
+        )
     return Field(
         name=name,
         logical_type=str(entry.logicalType),
         arrow_type=arrow_type,
         sql_type=sql_type,
-        required=bool(entry.required or entry.primaryKey),
+        required=required,
         classification=str(entry.classification),
         description=" ".join((entry.description or "").split()),
         default=default,
         json_path=json_path,
         treatment=_treatment(entry, custom, treatments),
+        spelling=spelling,
+        unreadable=unreadable,
     )
 
 

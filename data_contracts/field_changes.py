@@ -67,9 +67,22 @@ def _changes_of_field(old: Field, new: Field) -> Iterator[Change]:
         yield change(
             name, "default changed", old.default, new.default, why, senders, None if given else readers
         )
+    yield from _reading_changes(old, new)
     yield from _privacy_changes(old, new)
     if old.description != new.description:
         yield documented(name, old.description, new.description)
+
+
+def _reading_changes(old: Field, new: Field) -> Iterator[Change]:
+    if old.spelling != new.spelling:
+        sides: tuple[Side | None, ...] = ("senders", reaches(old)) if old.spelling else ()
+        why = "more spellings are read" if not sides else "the same text gives another value"
+        yield change(old.name, "spelling changed", old.spelling, new.spelling, why, *sides)
+    if old.unreadable != new.unreadable:
+        refuses = new.unreadable == "refuse"
+        why = "rows are refused for this field" if refuses else "the value is left out, and the row stays"
+        side: Side | None = "senders" if refuses else None
+        yield change(old.name, "unreadable changed", old.unreadable, new.unreadable, why, side)
 
 
 def _privacy_changes(old: Field, new: Field) -> Iterator[Change]:

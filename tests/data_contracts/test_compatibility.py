@@ -30,6 +30,8 @@ schema:
       - {name: user, logicalType: string, classification: pseudonymous}
       - {name: host, logicalType: string, classification: internal,
          customProperties: [{property: treatment, value: {coarsen: {host_only: true}}}]}
+      - {name: nation, logicalType: string, classification: public,
+         customProperties: [{property: spelling, value: country}, {property: unreadable, value: drop}]}
       - {name: at, logicalType: timestamp, classification: internal,
          logicalTypeOptions: {minimum: '2000-01-01T00:00:00Z'},
          customProperties: [{property: treatment, value: {coarsen: {truncate: minute}}}]}
@@ -138,6 +140,8 @@ STRICTER = {
     "wider type": (options("quantity", format="i64"), "quantity"),
     "default changed": (put("quantity", **custom(default=2)), "quantity"),
     "default removed": (put("quantity", customProperties=[]), "quantity"),
+    "spelling removed": (put("nation", **custom(unreadable="drop")), "nation"),
+    "unreadable values refused": (put("nation", **custom(spelling="country")), "nation"),
     "path changed": (put("user", **custom(jsonPath="$.context.user")), "user"),
     "lower bound raised": (options("price", minimum=1), "price_in_range"),
     "upper bound lowered": (options("price", maximum=99), "price_in_range"),
@@ -176,6 +180,11 @@ LOOSER = {
     "required field with default": (add_field(required=True, **custom(default="none")), "extra"),
     "newly required with default": (put("quantity", required=True), "quantity_is_required"),
     "no longer required": (put("item", required=False), "item_is_required"),
+    "spelling given": (put("kind", **custom(spelling="device_type")), "kind"),
+    "unreadable values left out": (
+        put("host", **custom(treatment={"coarsen": {"host_only": True}}, unreadable="drop")),
+        "host",
+    ),
     "default given": (put("price", **custom(default=0)), "price"),
     "lower bound lowered": (options("price", minimum=-1), "price_in_range"),
     "upper bound dropped": (without("price", "maximum"), "price_in_range"),
@@ -216,6 +225,8 @@ SIDES = {
     "wider type": ("senders", "readers"),
     "default changed": ("readers",),
     "default removed": ("readers",),
+    "spelling removed": ("senders", "readers"),
+    "unreadable values refused": ("senders",),
     "path changed": ("senders",),
     "lower bound raised": ("senders",),
     "upper bound lowered": ("senders",),

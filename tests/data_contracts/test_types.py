@@ -29,7 +29,15 @@ CASES = {
         "EUR 9": None,
         "": None,
     },
-    "consent_analytics": {"true": True, "False": False, "1": True, "0": False, "yes": None, "": None},
+    "consent_analytics": {
+        "true": True,
+        "False": False,
+        "1": True,
+        "0": False,
+        "yes": True,
+        "maybe": None,
+        "": None,
+    },
     "occurred_at": {
         "2025-10-09T12:00:00.120Z": "2025-10-09 12:00:00.12+00",
         "2025-10-09T14:00:00+02:00": "2025-10-09 12:00:00+00",

@@ -19,7 +19,14 @@ from lastaisle.ingest.lines import LINES
 from lastaisle.ingest.references import load_references
 from lastaisle.ingest.report import fold_reasons
 from lastaisle.ingest.sources import Adapter
-from lastaisle.ingest.staging_sql import PAYLOAD_CHARACTERS, SOUND, row_tests, staged_sql
+from lastaisle.ingest.staging_sql import (
+    PAYLOAD_CHARACTERS,
+    SOUND,
+    count_values,
+    dropping_tests,
+    row_tests,
+    staged_sql,
+)
 from lastaisle.ingest.unique_keys import mark_unique_keys
 from lastaisle.lake import Lake, Query
 from lastaisle.lake.tables import QUARANTINE_SCHEMA, RAW_EVENTS_ADDED
@@ -145,12 +152,13 @@ class Staging:
         """Count readable rows (`rows`), rows with each field, and of a wrong type (`<field>_broken`)."""
         fields = self.contract.fields
         rules = ", ".join(literal(name) for name, _ in row_tests(self.contract))
-        counts = ", ".join(f"count({name})" for name in self.names)
+        dropping = dropping_tests(self.contract)
+        counts = ", ".join(count_values(field, dropping.get(field.name, ())) for field in fields)
         row = self.connection.execute(
             f"SELECT coalesce(count_if(_rules IS NULL OR list_has_any(_rules, [{rules}])), 0), {counts} "
             "FROM staged WHERE _ignored IS NULL"
         ).fetchall()[0]
-        broken = self.count_by_rule()
+        broken = self.count_by_rule() | self._count_left_out("staged WHERE _ignored IS NULL")
         present = dict(zip((field.name for field in fields), row[1:], strict=True))
         wrong = {field.name: broken[field.type_rule] for field in fields if field.type_rule in broken}
         return {
@@ -207,8 +215,8 @@ class Staging:
         return fold_reasons({str(reason): int(count) for reason, count in rows})
 
     def count_warnings(self) -> dict[str, int]:
-        """Count the clean rows that broke each rule of severity warning."""
-        counts = {}
+        """Count the clean rows that broke a rule of severity warning, or that lost a value by a rule."""
+        counts = self._count_left_out(CLEAN)
         for rule in (rule for rule in self.contract.rules if rule.severity == "warning"):
             query = f"SELECT count(*) FROM ({self._clean_sql('*')}) WHERE ({rule.predicate}) IS FALSE"
             counts[rule.name] = int(self._run(query, uses_now=rule.uses_now).fetchall()[0][0])
@@ -273,6 +281,14 @@ class Staging:
         used = {name: value for name, value in parameters.items() if f"${name}" in query}
         rows = self.connection.cursor().sql(query, params=used).to_arrow_reader(65_536)
         return rows.cast(schema)
+
+    def _count_left_out(self, source: str) -> dict[str, int]:
+        """Count the values that a FROM clause left out, by the rule that they broke."""
+        rows = self.connection.execute(
+            f"""SELECT rule, count(*) FROM (SELECT unnest(_warnings) AS rule FROM {source})
+                GROUP BY rule ORDER BY count(*) DESC, rule"""
+        ).fetchall()
+        return {str(rule): int(count) for rule, count in rows}
 
     def _clean_sql(self, columns: str) -> str:
         return f"SELECT {columns} FROM {CLEAN}"

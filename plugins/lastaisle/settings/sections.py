@@ -72,6 +72,14 @@ class SourceSettings(Section):
     )
     format: str = setting("SOURCE_FORMAT", "canonical", "Name of the adapter that reads the logs.")
     partition: Literal["day", "hour"] = setting("PARTITION", "day", "What one run of ingestion covers.")
+    consent_categories: str = setting(
+        "CONSENT_CATEGORIES",
+        "",
+        "The names that the shop's consent manager gives to the categories of the consent fields, such as "
+        '{"analytics": ["C0002"], "personalization": ["C0004", "Targeting"]}. Capitals do not count.',
+        shown_default="the names analytics and personalization, and those of Google's consent mode",
+        expected="a JSON object of categories, each with a list of names",
+    )
     settle_seconds: float = setting(
         "SETTLE_SECONDS",
         10.0,
@@ -112,6 +120,20 @@ class SourceSettings(Section):
         unit="minutes",
         ge=0,
     )
+
+    @field_validator("consent_categories")
+    @classmethod
+    def _categories_have_lists_of_names(cls, text: str) -> str:
+        for category, names in json_object(text).items():
+            if not isinstance(names, list) or not all(
+                isinstance(name, str) and name.strip() for name in names
+            ):
+                raise ValueError(f"the names of {category!r} are no list of texts")
+        return text
+
+    def categories(self) -> dict[str, list[str]]:
+        """Return the shop's own names of each consent category."""
+        return json_object(self.consent_categories)
 
 
 class IngestSettings(Section):

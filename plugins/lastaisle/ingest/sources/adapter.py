@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from data_contracts.contract import Contract
-from data_contracts.privacy import quote
+from data_contracts.field import Field
+from data_contracts.privacy import literal, quote
 from lastaisle.ingest.sources.columns import Columns, Layout
 
 #: Added to every adapter's columns: one row, with sub_row 0.
@@ -25,7 +26,8 @@ class Adapter:
         prepare: a SELECT over `lines` (_source_row, _line, _text, _reason, _payload) that parses a line and
             adds _sub_row. `_text` is the line with its line end; it is not copied. Every line gives one row
             with _sub_row 0; further events of the line give further rows.
-        malformed: SQL that returns the reason why a line as a whole is unusable, or NULL.
+        malformed: SQL that returns the reason why a line as a whole is unusable, or NULL; or a function that
+            returns this SQL for a contract.
         ignored: SQL that returns the reason why a sound row is of no interest to the tables, or NULL. The
             rules do not judge such a row; it is counted by its reason.
         keys: a function that returns the known field names for a contract, if a line is one JSON object with
@@ -38,7 +40,7 @@ class Adapter:
     name: str
     fields: Mapping[str, str] | Callable[[Contract], Mapping[str, str]]
     prepare: str | Callable[[Contract], str] = ONE_ROW
-    malformed: str = "NULL"
+    malformed: str | Callable[[Contract], str] = "NULL"
     ignored: str = "NULL"
     keys: Callable[[Contract], Collection[str]] | None = None
     columns: Columns | None = None
@@ -58,41 +60,47 @@ class Adapter:
         """
         fields = self.fields(contract) if callable(self.fields) else self.fields
         prepare = self.prepare(contract) if callable(self.prepare) else self.prepare
-        columns = ",\n  ".join(
-            f"nullif({fields.get(field.name, 'NULL')}, '')::VARCHAR AS {quote(field.name)}"
-            for field in contract.fields
+        malformed = self.malformed(contract) if callable(self.malformed) else self.malformed
+        texts = ",\n  ".join(
+            f"({fields.get(field.name, 'NULL')})::VARCHAR AS {quote(field.name)}" for field in contract.fields
         )
+        given = ",\n  ".join(f"{_given(field)} AS {quote(field.name)}" for field in contract.fields)
         return f"""
 WITH lines AS (
   SELECT source_row AS _source_row, payload AS _payload, reason AS _reason,
          CASE WHEN reason IS NULL THEN payload END AS _text,
          CASE WHEN reason IS NULL THEN rtrim(payload, chr(13) || chr(10)) END AS _line
   FROM {lines}
-), prepared AS ({prepare})
+), prepared AS ({prepare}
+), texts AS (
 SELECT _source_row, _sub_row::INTEGER AS _sub_row, _payload,
-  coalesce(_reason, {self.malformed}) AS _malformed,
-  CASE WHEN coalesce(_reason, {self.malformed}) IS NULL THEN ({self.ignored})::VARCHAR END AS _ignored,
-  {columns}
-FROM prepared"""
+  coalesce(_reason, {malformed}) AS _malformed,
+  ({self.ignored})::VARCHAR AS _reason_to_ignore,
+  {texts}
+FROM prepared
+)
+SELECT _source_row, _sub_row, _payload, _malformed,
+  CASE WHEN _malformed IS NULL THEN _reason_to_ignore END AS _ignored,
+  {given}
+FROM texts"""
 
 
-def json_object(fields: str, *, keep: str = "*") -> str:
-    """Return a `prepare` that parses a line of JSON into the struct `doc`.
+#: Texts that are no text: an empty one, and the numbers that JSON and Parquet write for a missing value.
+NO_TEXT = ("", "NaN", "nan", "Infinity", "-Infinity")
 
-    Args:
-        fields: the struct, in the notation of json_transform; every leaf is VARCHAR.
-        keep: the other columns to keep.
+
+def _given(field: Field) -> str:
+    """Return SQL of a field's text, or NULL if the text only spells the absence of a value.
+
+    A default stands for an absent value only: any text of a field with a default is a value.
     """
-    spec = fields.replace("'", "''")
-    # The cast removes text that is no JSON: after one error, `try` evaluates 2,048 rows one by one.
-    parsed = f"try(json_transform(TRY_CAST(_text AS JSON), '{spec}'))"
-    return f"SELECT {keep}, 0 AS _sub_row, {parsed} AS doc FROM lines"
-
-
-#: A `malformed` for json_object: the transform gives NULL for text that is no JSON, NULLs for a list.
-NOT_JSON = """CASE
-    WHEN doc IS NULL AND NOT json_valid(_text) THEN 'not_json'
-    WHEN NOT starts_with(ltrim(_text), '{') THEN 'not_an_object' END"""
+    text = quote(field.name)
+    if field.spelling == "identifier":
+        return present(text)
+    if field.default is not None:
+        return text
+    nothing = NO_TEXT if field.logical_type == "string" else NO_TEXT[:1]
+    return f"CASE WHEN {text} NOT IN ({', '.join(map(literal, nothing))}) THEN {text} END"
 
 
 def epoch_text(text: str, per_second: int) -> str:

@@ -1,59 +1,115 @@
 """Canonical JSON Lines: every field of the raw_events contract at its own jsonPath.
 
-Only the contract lists the fields. DuckDB's reader accepts more than JSON: NaN as a number, and a comma
-before a closing brace. The rules of the contract judge such values.
+Only the contract lists the fields. A folder of a jsonPath (`$.consent` of `$.consent.analytics`) may also be
+a text that holds the object as JSON, as other programs write it into Parquet files. A folder that is there
+and holds no object sends its row to quarantine, with the rule <folder>_unreadable. The folder of the consent
+may have any form that `lastaisle.ingest.sources.consent` reads.
+
+DuckDB's reader accepts more than JSON: NaN as a number, which counts as a missing value, and a comma before a
+closing brace.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any
 
 from data_contracts.contract import Contract
-from data_contracts.privacy import quote
-from lastaisle.ingest.sources.adapter import NOT_JSON, Adapter, json_object
+from data_contracts.field import Field
+from data_contracts.privacy import literal, quote
+from lastaisle.ingest.sources.adapter import Adapter
+from lastaisle.ingest.sources.consent import Consent
+from lastaisle.ingest.sources.json_lines import is_object, json_object, not_json, transform, twice
 
 
 def _prepare(contract: Contract) -> str:
-    """Return the SELECT that parses the fields of the contract."""
-    return json_object(json.dumps(_keys(contract)))
+    """Return the SELECT that parses the fields of the contract, folder by folder from the top."""
+    source = json_object(dict.fromkeys(_keys(contract), "VARCHAR"))
+    for folder, members in _folders(contract).items():
+        struct = transform(_place(folder), dict.fromkeys(members, "VARCHAR"))
+        source = f"SELECT *, {struct} AS {_struct(folder)} FROM ({source})"
+    record = _consent_folder(contract)
+    return Consent.of(contract).columns(_place(record), source) if record else source
 
 
-def _keys(contract: Contract) -> dict[str, Any]:
-    """Return a struct with every jsonPath of the contract, and with each field on its top level."""
-    spec: dict[str, Any] = {}
+def _malformed(contract: Contract) -> str:
+    """Return the reason why a line, or a folder in it, cannot be read."""
+    record = _consent_folder(contract)
+    reasons = [not_json()]
+    for folder in _folders(contract):
+        text = _place(folder)
+        if folder != record:
+            reason = literal(f"{folder[-1].lower()}_unreadable")
+            reasons.append(f"CASE WHEN NOT {is_object(text)} THEN {reason} END")
+        reasons.append(f"CASE WHEN {twice(f'TRY_CAST({text} AS JSON)')} THEN 'duplicate_key' END")
+    if record:
+        reasons.append(Consent.of(contract).unreadable())
+    return f"coalesce({', '.join(reasons)})"
+
+
+def _fields(contract: Contract) -> Mapping[str, str]:
+    """Read a field at its jsonPath, or by its name on the top level, as in a Parquet file."""
+    record = _consent_folder(contract)
+    consent = Consent.of(contract)
+    names = _names(contract)
+    fields = {}
     for field in contract.fields:
-        *folders, leaf = _steps(field.json_path)
-        place = spec
-        for folder in folders:
-            place = place.setdefault(folder, {})
-        place[leaf] = "VARCHAR"
-    return dict.fromkeys(_names(contract), "VARCHAR") | spec
+        folder, leaf = _steps(field)
+        top = f"doc.{quote(field.name)}" if field.name in names else "NULL"
+        if folder and folder == record and field.name in consent.names:
+            fields[field.name] = consent.field(field.name, otherwise=top)
+        elif folder:
+            fields[field.name] = f"coalesce({_struct(folder)}.{quote(leaf)}, {top})"
+        else:
+            fields[field.name] = f"coalesce(doc.{quote(leaf)}, {top})"
+    return fields
+
+
+def _keys(contract: Contract) -> list[str]:
+    """Return the known names on the top level of a line."""
+    return list(dict.fromkeys([*_names(contract), *_first_steps(contract)]))
 
 
 def _names(contract: Contract) -> list[str]:
     """Return the names under which a field may stand on the top level, as in a Parquet file."""
-    taken = {_steps(field.json_path)[0].casefold() for field in contract.fields}
+    taken = {step.casefold() for step in _first_steps(contract)}
     return [field.name for field in contract.fields if field.name not in taken]
 
 
-def _fields(contract: Contract) -> Mapping[str, str]:
-    """Read a field at its jsonPath, or by its name on the top level."""
-    names = _names(contract)
-    places = {
-        field.name: [_member(*_steps(field.json_path)), *[_member(field.name)] * (field.name in names)]
-        for field in contract.fields
-    }
-    return {name: f"coalesce({', '.join(found)})" for name, found in places.items()}
+def _first_steps(contract: Contract) -> list[str]:
+    return [(*folder, leaf)[0] for folder, leaf in map(_steps, contract.fields)]
 
 
-def _member(*steps: str) -> str:
-    return ".".join(("doc", *map(quote, steps)))
+def _folders(contract: Contract) -> dict[tuple[str, ...], list[str]]:
+    """Return the names that are read in each folder of a jsonPath; a folder stands before those in it."""
+    members: dict[tuple[str, ...], dict[str, None]] = {}
+    for folder, leaf in map(_steps, contract.fields):
+        path = (*folder, leaf)
+        for depth in range(1, len(path)):
+            members.setdefault(path[:depth], {})[path[depth]] = None
+    return {folder: list(names) for folder, names in sorted(members.items())}
 
 
-def _steps(json_path: str) -> list[str]:
-    return json_path.removeprefix("$.").split(".")
+def _consent_folder(contract: Contract) -> tuple[str, ...]:
+    """Return the folder of the first consent field that has a folder; () if none has one."""
+    consent = Consent.of(contract)
+    folders = [_steps(contract.field(name))[0] for name in consent.names]
+    return next((folder for folder in folders if folder), ())
 
 
-ADAPTER = Adapter("canonical", fields=_fields, prepare=_prepare, malformed=NOT_JSON, keys=_keys)
+def _steps(field: Field) -> tuple[tuple[str, ...], str]:
+    """Return the folder and the name of a field in it."""
+    *folder, leaf = field.json_path.removeprefix("$.").split(".")
+    return tuple(folder), leaf
+
+
+def _place(folder: tuple[str, ...]) -> str:
+    """Return the SQL of a folder's text."""
+    return f"{_struct(folder[:-1])}.{quote(folder[-1])}"
+
+
+def _struct(folder: tuple[str, ...]) -> str:
+    """Return the column with the members of a folder."""
+    return quote("_in." + ".".join(folder)) if folder else "doc"
+
+
+ADAPTER = Adapter("canonical", fields=_fields, prepare=_prepare, malformed=_malformed, keys=_keys)

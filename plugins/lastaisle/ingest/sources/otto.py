@@ -6,11 +6,10 @@ no id: the orders of a session at the same millisecond are one order.
 
 from __future__ import annotations
 
-import json
+from lastaisle.ingest.sources.adapter import Adapter, content_id, epoch_text
+from lastaisle.ingest.sources.json_lines import json_object, not_json
 
-from lastaisle.ingest.sources.adapter import Adapter, content_id, epoch_text, json_object
-
-_SPEC = json.dumps({"session": "VARCHAR", "events": [{"aid": "VARCHAR", "ts": "VARCHAR", "type": "VARCHAR"}]})
+_SPEC = {"session": "VARCHAR", "events": [{"aid": "VARCHAR", "ts": "VARCHAR", "type": "VARCHAR"}]}
 
 _PREPARE = f"""
 SELECT * EXCLUDE (events), unnest(events) AS e, unnest(range(len(events))) AS _sub_row
@@ -20,9 +19,7 @@ FROM (SELECT * EXCLUDE (_sub_row), CASE WHEN len(doc.events) > 0 THEN doc.events
 ADAPTER = Adapter(
     "otto",
     prepare=_PREPARE,
-    malformed="""CASE WHEN doc IS NULL AND NOT json_valid(_line) THEN 'not_json'
-        WHEN NOT starts_with(ltrim(_line), '{') THEN 'not_an_object'
-        WHEN e IS NULL THEN 'no_events' END""",
+    malformed=f"coalesce({not_json()}, CASE WHEN e IS NULL THEN 'no_events' END)",
     fields={
         "event_id": content_id("'otto'", "doc.session", "e.ts", "e.aid", "e.type"),
         "event_type": """CASE e.type WHEN 'clicks' THEN 'item_viewed' WHEN 'carts' THEN 'item_added'

@@ -1,111 +1,139 @@
-"""Segment's e-commerce spec: track and page calls, one JSON object a line, as Segment stores them.
+"""Calls of Segment's e-commerce spec, one JSON object a line, as Segment and RudderStack store them.
 
-Product Viewed and Product Clicked are views; Product Added and Product Removed change the cart; Cart Viewed,
-Product List Viewed, Products Searched and page or screen calls are page views; Checkout Started and Order
-Completed give one row for each of their products, with the event id <messageId>:<position>. Other calls
-(identify) and other events (Signed Up) are ignored and counted by name. A call without a type, or a track
-call without an event, goes to quarantine. The user is userId, else anonymousId. Sessions are derived by a
-gap, unless the call names a session. The country is the country of the locale, unless the call names a
-country.
+`ecommerce` lists the events, by their present and their older names. Page and screen calls are page views.
+Checkouts and orders give one row for each of their products, with the event id <messageId>:<position>. Other
+calls (identify) and other events (Signed Up) are ignored and counted by name. A call without a type, or a
+track call without an event, goes to quarantine; so does a batch of calls, as clients send it.
+
+The user is userId, else anonymousId. Sessions are derived by a gap, unless the call names a session. The
+country is the country of the locale, unless the call names a country. The consent is context.consent
+(Segment), context.consentManagement (RudderStack) or context.OnetrustActiveGroups, in a form that
+`lastaisle.ingest.sources.consent` reads.
+
+`properties`, `context` and all that lies in them may also be texts that hold JSON. What is there and holds
+another type sends an event to quarantine (properties_unreadable, context_unreadable, consent_unreadable,
+products_unreadable); an empty list, as PHP writes an empty object, holds nothing.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
+from typing import Final
 
-from lastaisle.ingest.sources.adapter import NOT_JSON, Adapter, json_object
-
-_TEXT = "VARCHAR"
-_PRODUCT = dict.fromkeys(("product_id", "sku", "price", "quantity", "category", "brand"), _TEXT)
-_PREFERENCES = dict.fromkeys(("Analytics", "Personalization"), _TEXT)
-_SPEC = json.dumps(
-    {
-        **dict.fromkeys(("type", "event", "messageId", "userId", "anonymousId"), _TEXT),
-        **dict.fromkeys(("timestamp", "originalTimestamp", "receivedAt"), _TEXT),
-        "properties": {
-            **_PRODUCT,
-            **dict.fromkeys(("currency", "order_id", "session_id", "dwell_ms"), _TEXT),
-            "products": [_PRODUCT],
-        },
-        "context": {
-            "locale": _TEXT,
-            "userAgent": _TEXT,
-            "sessionId": _TEXT,
-            "device": {"type": _TEXT, "model": _TEXT},
-            "os": {"name": _TEXT},
-            "location": {"country": _TEXT, "region": _TEXT},
-            "page": {"referrer": _TEXT},
-            "consent": {"categoryPreferences": _PREFERENCES},
-        },
-    }
+from data_contracts.contract import Contract
+from lastaisle.ingest.sources.adapter import Adapter, present
+from lastaisle.ingest.sources.consent import Consent
+from lastaisle.ingest.sources.ecommerce import (
+    PRODUCT_REASON,
+    PROPERTIES,
+    event_id,
+    event_type,
+    of_product,
+    with_products,
 )
+from lastaisle.ingest.sources.json_lines import is_object, json_object, not_json, transform, twice
 
-_PREPARE = f"""
-SELECT * EXCLUDE (products), doc.properties AS p, doc.context AS c, len(products) > 1 OR products[1] IS NOT
-NULL
-    AS expanded, unnest(products) AS product, unnest(range(len(products))) AS _sub_row
-FROM (SELECT * EXCLUDE (_sub_row),
-        CASE WHEN doc.event IN ('Checkout Started', 'Order Completed') AND len(doc.properties.products) > 0
-             THEN doc.properties.products ELSE [NULL] END AS products
-      FROM ({json_object(_SPEC)}))"""
-
-_EVENT_TYPES = {
-    "Product Viewed": "item_viewed",
-    "Product Clicked": "item_viewed",
-    "Product Added": "item_added",
-    "Product Removed": "item_removed",
-    "Cart Viewed": "page_viewed",
-    "Product List Viewed": "page_viewed",
-    "Products Searched": "page_viewed",
-    "Checkout Started": "checkout_started",
-    "Order Completed": "order_completed",
+_CALL: Final = (
+    *("type", "event", "messageId", "userId", "anonymousId", "timestamp", "originalTimestamp", "receivedAt"),
+    *("properties", "context", "batch"),
+)
+_CONTEXT: Final = (
+    *("locale", "userAgent", "sessionId", "device", "os", "location", "page"),
+    *("consent", "consentManagement", "OnetrustActiveGroups"),
+)
+_PARTS: Final = {
+    "device": ("type", "model"),
+    "os": ("name",),
+    "location": ("country", "region"),
+    "page": ("referrer",),
 }
-_CASES = " ".join(f"WHEN '{name}' THEN '{event_type}'" for name, event_type in _EVENT_TYPES.items())
-_EVENT_TYPE = f"""CASE WHEN doc.type IN ('page', 'screen') THEN 'page_viewed'
-    WHEN doc.type IS DISTINCT FROM 'track' THEN coalesce(doc.type, 'call_without_type')
-    ELSE CASE doc.event {_CASES} ELSE doc.event END END"""
+_OF_NO_INTEREST: Final = "('identify', 'group', 'alias', 'merge')"
 
-_IGNORED = f"""CASE WHEN doc.type IN ('identify', 'group', 'alias') THEN doc.type
-    WHEN doc.type = 'track' AND trim(doc.event) <> '' AND doc.event NOT IN {tuple(_EVENT_TYPES)}
+_EVENT_TYPE = f"""CASE WHEN doc.type IN ('page', 'screen') THEN 'page_viewed'
+    WHEN doc.type = 'track' THEN {event_type("doc.event")} END"""
+
+_IGNORED = f"""CASE WHEN doc.type IN {_OF_NO_INTEREST} THEN doc.type
+    WHEN doc.type = 'track' AND trim(doc.event) <> '' AND event_type IS NULL
     THEN 'track: ' || doc.event END"""
 
+#: The contract's rule on event_type refuses the name of a call that is no event.
+_NAME = """coalesce(event_type,
+    CASE WHEN doc.type = 'track' THEN doc.event ELSE coalesce(doc.type, 'call_without_type') END)"""
+
+_RECORD = """coalesce(c.consent, c.consentManagement,
+    CASE WHEN c.OnetrustActiveGroups IS NOT NULL
+         THEN json_object('OnetrustActiveGroups', c.OnetrustActiveGroups)::VARCHAR END)"""
+
 _DEVICE_TYPE = """CASE
-    WHEN c.os.name ILIKE 'ipad%' OR c.device.model ILIKE '%ipad%' OR c.userAgent ILIKE '%ipad%'
-      OR c.device.type ILIKE 'tablet' THEN 'tablet'
-    WHEN c.os.name IN ('iOS', 'iPhone OS', 'Android') OR c.device.type IN ('ios', 'android', 'mobile')
+    WHEN os.name ILIKE 'ipad%' OR device.model ILIKE '%ipad%' OR c.userAgent ILIKE '%ipad%'
+      OR device.type ILIKE 'tablet' THEN 'tablet'
+    WHEN os.name IN ('iOS', 'iPhone OS', 'Android') OR lower(device.type) IN ('ios', 'android', 'mobile')
       OR c.userAgent ILIKE '%mobi%' THEN 'mobile'
-    WHEN c.os.name ILIKE 'windows%' OR c.os.name ILIKE 'mac%' OR c.os.name ILIKE 'linux%' OR c.os.name ILIKE
-    'chrome%'
-      OR c.device.type ILIKE 'desktop' OR c.userAgent IS NOT NULL THEN 'desktop' END"""
+    WHEN trim(device.type) <> '' THEN device.type
+    WHEN os.name ILIKE 'windows%' OR os.name ILIKE 'mac%' OR os.name ILIKE 'linux%' OR os.name ILIKE 'chrome%'
+      OR c.userAgent IS NOT NULL THEN 'desktop'
+    WHEN device.type IS NULL AND NOT starts_with(c.device, '{') THEN c.device END"""
+
+_COUNTRY = """coalesce(nullif(location.country, ''),
+    CASE WHEN NOT starts_with(c.location, '{') THEN nullif(c.location, '') END,
+    nullif(regexp_extract(c.locale, '[-_]([A-Za-z]{2})$', 1), ''))"""
 
 
-_LOCALE_COUNTRY = "regexp_extract(c.locale, '[-_]([A-Za-z]{2})$', 1)"
+def _prepare(contract: Contract) -> str:
+    source = json_object(dict.fromkeys(_CALL, "VARCHAR"))
+    properties = transform("doc.properties", dict.fromkeys(PROPERTIES, "VARCHAR"))
+    context = transform("doc.context", dict.fromkeys(_CONTEXT, "VARCHAR"))
+    source = f"SELECT *, {properties} AS p, {context} AS c, {_EVENT_TYPE} AS event_type FROM ({source})"
+    parts = ", ".join(
+        f"{transform(f'c.{name}', dict.fromkeys(leaves, 'VARCHAR'))} AS {name}"
+        for name, leaves in _PARTS.items()
+    )
+    source = Consent.of(contract).columns(_RECORD, f"SELECT *, {parts} FROM ({source})")
+    return with_products(source, "p", "event_type")
 
-ADAPTER = Adapter(
-    "segment",
-    prepare=_PREPARE,
-    malformed=NOT_JSON,
-    ignored=_IGNORED,
-    fields={
-        "event_id": "CASE WHEN expanded THEN doc.messageId || ':' || _sub_row ELSE doc.messageId END",
-        "event_type": _EVENT_TYPE,
-        "occurred_at": "coalesce(doc.timestamp, doc.originalTimestamp)",
+
+def _malformed(contract: Contract) -> str:
+    """Return the reason why a line is no call, or why a call of interest cannot be read."""
+    reasons = [
+        _part_reason("properties"),
+        _part_reason("context"),
+        PRODUCT_REASON,
+        Consent.of(contract).unreadable(),
+    ]
+    return f"""coalesce({not_json()},
+    CASE WHEN doc.type IS NULL AND doc.batch IS NOT NULL THEN 'batch_of_calls' END,
+    CASE WHEN event_type IS NOT NULL THEN coalesce({", ".join(reasons)}) END)"""
+
+
+def _part_reason(name: str) -> str:
+    text = f"doc.{name}"
+    return f"""CASE WHEN trim({text}) IN ('', '[]') THEN NULL
+      WHEN NOT {is_object(text)} THEN '{name}_unreadable'
+      WHEN {twice(f"TRY_CAST({text} AS JSON)")} THEN 'duplicate_key' END"""
+
+
+def _fields(contract: Contract) -> Mapping[str, str]:
+    consent = Consent.of(contract)
+    return {
+        "event_id": event_id("doc.messageId"),
+        "event_type": _NAME,
+        "occurred_at": f"coalesce({present('doc.timestamp')}, doc.originalTimestamp)",
         "received_at": "doc.receivedAt",
-        "user_id": "coalesce(nullif(doc.userId, ''), doc.anonymousId)",
-        "session_id": "coalesce(p.session_id, c.sessionId)",
-        "item_id": "coalesce(product.product_id, product.sku, p.product_id, p.sku)",
-        "quantity": "coalesce(product.quantity, p.quantity)",
-        "price": "coalesce(product.price, p.price)",
-        "currency": "p.currency",
-        "category": "coalesce(product.category, p.category)",
-        "brand": "coalesce(product.brand, p.brand)",
-        "order_id": "p.order_id",
+        "user_id": f"coalesce({present('doc.userId')}, doc.anonymousId)",
+        "session_id": f"coalesce({present('p.session_id')}, c.sessionId)",
+        "item_id": "item_id",
+        "quantity": of_product("quantity", "p"),
+        "price": of_product("price", "p"),
+        "currency": "coalesce(nullif(product.currency, ''), p.currency)",
+        "category": of_product("category", "p"),
+        "brand": of_product("brand", "p"),
+        "order_id": f"coalesce({present('p.order_id')}, p.orderId)",
         "dwell_ms": "p.dwell_ms",
         "device_type": _DEVICE_TYPE,
-        "country": f"upper(coalesce(c.location.country, nullif({_LOCALE_COUNTRY}, '')))",
-        "region": "c.location.region",
-        "referrer": "c.page.referrer",
-        "consent_analytics": "c.consent.categoryPreferences.Analytics",
-        "consent_personalization": "c.consent.categoryPreferences.Personalization",
-    },
-)
+        "country": _COUNTRY,
+        "region": "location.region",
+        "referrer": "coalesce(nullif(page.referrer, ''), p.referrer)",
+    } | {name: consent.field(name) for name in consent.names}
+
+
+ADAPTER = Adapter("segment", prepare=_prepare, malformed=_malformed, ignored=_IGNORED, fields=_fields)

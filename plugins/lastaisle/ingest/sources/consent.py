@@ -1,0 +1,143 @@
+"""The consent of a shopper, in the forms in which consent managers write it.
+
+A record is the text that a line holds as the shopper's consent. These forms are read:
+
+- a map of categories: {"analytics": true, "personalization": "denied"}, perhaps under the name
+  categoryPreferences (Segment); the values of OneTrust are "1" and "0",
+- lists of what is allowed and what is denied: allowedConsentIds and deniedConsentIds (RudderStack),
+- a list of what is allowed: ["analytics"], or OnetrustActiveGroups: ",C0001,C0002,", or "C0001:1,C0002:0",
+- a plain no: false, "denied".
+
+Capitals do not count. A category that the record does not name is refused. A record that names none of the
+shop's categories, and any other text, is unreadable; it never counts as absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from data_contracts.contract import Contract
+from data_contracts.privacy import literal
+from data_contracts.spellings import BLANKS, NO, consent_sql
+from lastaisle.ingest.sources.json_lines import transform
+from lastaisle.settings import Settings
+
+UNREADABLE: Final = "consent_unreadable"
+_PREFIX: Final = "consent_"
+#: The names of the two categories in Google's consent mode.
+_ALSO_CALLED: Final = {
+    "analytics": ("analytics_storage",),
+    "personalization": ("personalization_storage", "ad_personalization"),
+}
+
+
+@dataclass(frozen=True)
+class Consent:
+    """The SQL that reads the consent fields of a contract.
+
+    Attributes:
+        names: the names of each field's category in a record, in lower case.
+        configured: whether the shop gave names of its own. Then a list that allows none of them is a refusal.
+    """
+
+    names: Mapping[str, tuple[str, ...]]
+    configured: bool
+
+    @classmethod
+    def of(cls, contract: Contract) -> Consent:
+        """Read the categories of a contract and of LASTAISLE_CONSENT_CATEGORIES.
+
+        A consent field is a boolean whose name begins with consent_; the rest of its name is its category.
+        """
+        own = Settings.from_env().sources.categories()
+        names = {}
+        for field in contract.fields:
+            if field.logical_type == "boolean" and field.name.startswith(_PREFIX):
+                category = field.name.removeprefix(_PREFIX)
+                leaf = field.json_path.rpartition(".")[2]
+                all_names = (category, leaf, *_ALSO_CALLED.get(category, ()), *own.get(category, ()))
+                names[field.name] = tuple(dict.fromkeys(name.strip().lower() for name in all_names))
+        return cls(names, bool(own))
+
+    def columns(self, record: str, source: str) -> str:
+        """Return a SELECT that adds the columns that `field` and `unreadable` need.
+
+        Args:
+            record: the SQL of the record as text; NULL without a record.
+            source: the SELECT of the relation to read.
+        """
+        as_map = transform("consent_record", "MAP(VARCHAR, VARCHAR)")
+        as_list = transform("consent_record", ["VARCHAR"])
+        return f"""
+SELECT * EXCLUDE (consent_map, consent_list),
+  lower(trim(consent_record, {literal(BLANKS)})) IN {_among(NO)} AS consent_refused,
+  consent_list IS NOT NULL OR consent_map['OnetrustActiveGroups'] IS NOT NULL AS consent_listed,
+  CASE WHEN consent_record IS NULL THEN NULL
+    WHEN consent_list IS NOT NULL THEN {_allowed("consent_list")}
+    WHEN consent_map['OnetrustActiveGroups'] IS NOT NULL
+      THEN {_allowed("string_split(consent_map['OnetrustActiveGroups'], ',')")}
+    WHEN consent_map['allowedConsentIds'] IS NOT NULL OR consent_map['deniedConsentIds'] IS NOT NULL
+      THEN {_allowed(_ids("allowedConsentIds"))} || {_denied(_ids("deniedConsentIds"))}
+    WHEN consent_map['categoryPreferences'] IS NOT NULL
+      THEN map_entries({transform("consent_map['categoryPreferences']", "MAP(VARCHAR, VARCHAR)")})
+    ELSE map_entries(consent_map) END AS consent_choices
+FROM (SELECT *,
+    CASE WHEN starts_with(ltrim(consent_record), '{{') THEN {as_map} END AS consent_map,
+    CASE WHEN starts_with(ltrim(consent_record), '[') THEN {as_list}
+      WHEN regexp_full_match(consent_record, '[^{{]*[,:][^{{]*') THEN string_split(consent_record, ',')
+      END AS consent_list
+  FROM (SELECT *, {record} AS consent_record FROM ({source})))"""
+
+    def field(self, name: str, otherwise: str = "NULL") -> str:
+        """Return the SQL of a consent field as text.
+
+        Args:
+            name: the field.
+            otherwise: the SQL of the value beside the record, for a record that does not name the category;
+                NULL is no consent beside a record, and stays NULL without one.
+        """
+        values = f"""list_transform(list_filter(consent_choices,
+            lambda choice: choice.value IS NOT NULL AND {_key_among(self.names[name])}),
+          lambda choice: {consent_sql("choice.value")})"""
+        return f"""CASE WHEN consent_refused THEN 'false'
+      WHEN {_ABSENT} THEN {otherwise}
+      WHEN len({values}) = 0 THEN coalesce({otherwise}, 'false')
+      WHEN list_contains({values}, 'false') THEN 'false'
+      ELSE coalesce(list_filter({values}, lambda value: value <> 'true')[1], 'true') END"""
+
+    def unreadable(self) -> str:
+        """Return SQL of the reason why a record cannot be read, or NULL."""
+        names = [name for names in self.names.values() for name in names]
+        named = f"len(list_filter(consent_choices, lambda choice: {_key_among(names)}))"
+        allowed = "NOT consent_listed AND " if self.configured else ""
+        return f"""CASE WHEN consent_record IS NOT NULL AND NOT consent_refused AND {allowed}
+      coalesce({named}, 0) = 0 AND NOT coalesce({_ABSENT}, false) THEN '{UNREADABLE}' END"""
+
+
+#: Parquet writes an absent record as a map whose values are all NULL.
+_ABSENT = """(consent_record IS NULL OR (len(consent_choices) > 0
+        AND len(list_filter(consent_choices, lambda choice: choice.value IS NOT NULL)) = 0))"""
+
+
+def _key_among(names: Sequence[str]) -> str:
+    return f"lower(trim(choice.key)) IN {_among(names)}"
+
+
+def _among(texts: Sequence[str]) -> str:
+    return f"({', '.join(map(literal, texts))})"
+
+
+def _ids(name: str) -> str:
+    return transform(f"coalesce(consent_map['{name}'], '[]')", ["VARCHAR"])
+
+
+def _allowed(names: str) -> str:
+    """Return SQL of the choices of a list of names; OneTrust writes a name with 1 or 0 behind a colon."""
+    value = "coalesce(nullif(split_part(name, ':', 2), ''), 'true')"
+    return f"list_transform({names}, lambda name: {{'key': split_part(name, ':', 1), 'value': {value}}})"
+
+
+def _denied(names: str) -> str:
+    return f"list_transform({names}, lambda name: {{'key': name, 'value': 'false'}})"

@@ -1,0 +1,111 @@
+"""Segment's e-commerce spec, which RudderStack, PostHog and others share: names of events, and products.
+
+https://segment.com/docs/connections/spec/ecommerce/v2/ and, for the older names, the first version of it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from data_contracts.privacy import literal
+from data_contracts.spellings import identifier_sql
+from lastaisle.ingest.sources.adapter import present
+from lastaisle.ingest.sources.json_lines import is_object, transform, twice
+
+_NAMES: Final = {
+    "item_viewed": ("product viewed", "product clicked", "viewed product", "clicked product"),
+    "item_added": ("product added", "added product", "wishlist product added to cart"),
+    "item_removed": ("product removed", "removed product"),
+    "page_viewed": (
+        *("cart viewed", "viewed cart", "product list viewed", "viewed product list"),
+        *("viewed product category", "products searched", "searched products"),
+    ),
+    "checkout_started": ("checkout started", "started checkout"),
+    "order_completed": ("order completed", "completed order"),
+}
+_EXPANDED: Final = "('checkout_started', 'order_completed')"
+#: The properties of a product; each may also stand beside the list of products.
+PRODUCT: Final = (
+    *(
+        "product_id",
+        "productId",
+        "sku",
+        "id",
+        "item_id",
+        "price",
+        "quantity",
+        "category",
+        "brand",
+        "currency",
+    ),
+)
+_IDS: Final = ("product_id", "productId", "item_id", "sku", "id")
+PROPERTIES: Final = (*PRODUCT, "products", "order_id", "orderId", "session_id", "dwell_ms", "referrer")
+
+#: The reason of a row whose products cannot be read, or of a product without an id.
+PRODUCT_REASON: Final = f"""CASE WHEN product_text IS NULL THEN NULL
+    WHEN NOT {is_object("product_text")} THEN 'products_unreadable'
+    WHEN {twice("TRY_CAST(product_text AS JSON)")} THEN 'duplicate_key'
+    WHEN item_id IS NULL THEN 'product_without_id' END"""
+
+
+def event_type(name: str) -> str:
+    """Return SQL of the event type of an event's name, or NULL for a name that is none of the spec.
+
+    Capitals do not count, and blanks may be underscores or hyphens.
+    """
+    cases = " ".join(
+        f"WHEN {literal(spelled)} THEN {literal(type_)}"
+        for type_, names in _NAMES.items()
+        for spelled in names
+    )
+    return f"CASE lower(trim(regexp_replace({name}, '[ _-]+', ' ', 'g'))) {cases} END"
+
+
+def with_products(source: str, properties: str, event: str) -> str:
+    """Return a SELECT with one row a product of a checkout or an order, else one row.
+
+    It adds _sub_row, product_text (the product as JSON; NULL without products), product (its properties) and
+    item_id. The products may be a list, a map of positions to products, or one product; each may be a text
+    that holds JSON.
+
+    Args:
+        source: the SELECT of the relation to read, with a column _sub_row that is replaced.
+        properties: the struct of `PROPERTIES`.
+        event: the SQL of the event type.
+    """
+    products = f"{properties}.products"
+    listed = transform(products, ["VARCHAR"])
+    as_map = transform(products, "MAP(VARCHAR, VARCHAR)")
+    other_names = "list_filter(map_keys(product_map), lambda name: NOT regexp_full_match(name, '[0-9]+'))"
+    source = f"""SELECT *,
+      coalesce({event} IN {_EXPANDED} AND trim({products}) <> '', false) AS has_products,
+      CASE WHEN starts_with(ltrim({products}), '{{') THEN {as_map} END AS product_map FROM ({source})"""
+    source = f"""SELECT * EXCLUDE (_sub_row, product_map), CASE WHEN NOT has_products THEN [NULL]
+      WHEN starts_with(ltrim({products}), '[') THEN coalesce({listed}, ['not a list'])
+      WHEN len({other_names}) = 0 THEN map_values(product_map)
+      ELSE [{products}] END AS product_list FROM ({source})"""
+    # Without products there is still the order itself. A NULL in a list is a product that cannot be read.
+    source = f"""SELECT * EXCLUDE (product_list, has_products), CASE WHEN len(product_list) = 0 THEN [NULL]
+      WHEN has_products THEN list_transform(product_list, lambda item: coalesce(item, 'null'))
+      ELSE product_list END AS product_list FROM ({source})"""
+    source = f"""SELECT * EXCLUDE (product_list), unnest(product_list) AS product_text,
+      unnest(range(len(product_list))) AS _sub_row FROM ({source})"""
+    product = transform("product_text", dict.fromkeys(PRODUCT, "VARCHAR"))
+    of_call, of_product = (
+        f"coalesce({', '.join(present(f'{place}.{name}') for name in _IDS)})"
+        for place in (properties, "product")
+    )
+    return f"""SELECT *, CASE WHEN product_text IS NULL THEN {of_call} ELSE {of_product} END AS item_id
+      FROM (SELECT *, {product} AS product FROM ({source}))"""
+
+
+def of_product(name: str, properties: str) -> str:
+    """Return SQL of a product's property; beside a list of products it belongs to none of them."""
+    return f"CASE WHEN product_text IS NULL THEN {properties}.{name} ELSE product.{name} END"
+
+
+def event_id(message: str) -> str:
+    """Return SQL of the event id: that of the call, with the position of the product."""
+    known = identifier_sql(f"({present(message)})")
+    return f"CASE WHEN product_text IS NOT NULL THEN {known} || ':' || _sub_row ELSE {message} END"
