@@ -29,12 +29,22 @@ from open_data_contract_standard.model import OpenDataContractStandard
 from data_contracts.document import custom_values, find_contract, only_table, read_document
 from data_contracts.errors import ContractError
 from data_contracts.field import Field, compile_fields, compile_treatments
+from data_contracts.names import check_name
 
 Subject = Literal["session", "event", "item"]
 Kind = Literal["category", "number", "time"]
 _Name = TypeVar("_Name", bound=str)
 SUBJECTS: tuple[Subject, ...] = get_args(Subject)
 _KEYS = ("of", "name", "column", "kind")
+#: The names that a session, an event and an item have in a log beside the features.
+_OWN_NAMES: dict[Subject, tuple[str, ...]] = {
+    "session": ("returning",),
+    "event": ("item_id", "occurred_at", "added", "purchased"),
+    "item": ("item_id",),
+}
+#: The columns that the pipeline computes for a session and its events.
+_OWN_COLUMNS = ("counts", "added", "purchased", "started_at", "ended_at", "n_events", "seconds_a_view")
+_OWN_COLUMNS += ("events", "refused", "returning")
 #: The logical types that a feature of each kind can be read from.
 _TYPES: dict[Kind, tuple[str, ...]] = {
     "category": ("string",),
@@ -115,9 +125,16 @@ def _feature(entry: Any, columns: dict[str, Field]) -> Feature:
         raise ValueError(f"a feature has of, name, kind and perhaps column; received {entry!r}")
     name = str(entry["name"])
     subject, kind = _one_of(SUBJECTS, "of", entry["of"]), _one_of(tuple(_TYPES), "kind", entry["kind"])
+    check_name(name, "features")
+    if name in _OWN_NAMES[subject]:
+        raise ValueError(
+            f"the pipeline gives {subject}s a value {name!r}: choose another name for the feature"
+        )
     column = str(entry.get("column", name))
     if column not in columns:
         raise ValueError(f"{name}: no field is called {column!r}; there are {', '.join(columns)}")
+    if column in _OWN_COLUMNS and subject != "item":
+        raise ValueError(f"{name}: the pipeline computes {column!r} of a session: rename the field")
     field = columns[column]
     if field.logical_type not in _TYPES[kind]:
         fitting = " or ".join(_TYPES[kind])

@@ -61,9 +61,8 @@ def _check_own_key(path: Path, table: str, keys: Sequence[tuple[str, ...]]) -> N
         return
     where = f"schema.{table}.properties"
     if (own,) not in keys:
-        widest = max(keys, key=len, default=())
-        named = f"; the primary key is {', '.join(widest)}" if widest else ""
-        reason = f"{own} alone is the key of {table}: give it unique: true{named}"
+        received = " and ".join(f"({', '.join(key)})" for key in keys) or "no key"
+        reason = f"{own} alone is the key of {table}: give it unique: true; received {received}"
         raise ContractError(path, f"{where}.{own}", reason)
     others = [key for key in keys if own not in key]
     if table == "events" and others:

@@ -50,6 +50,12 @@ WRONG = {
     "no kind": (LIST, "- {of: event, name: dwell_ms}", "a feature has of, name, kind"),
     "a column that is no field": (USER, USER.replace("user_id", "visitor"), "no field is called 'visitor'"),
     "a kind that the type cannot be": (LIST, LIST.replace("number", "time"), "is read from a timestamp"),
+    "a name that is none": (LIST, LIST.replace("dwell_ms", "'a, b'"), "lower_snake_case, received 'a, b'"),
+    "a name of a value that events have": (
+        LIST,
+        LIST.replace("name: dwell_ms", "name: added, column: dwell_ms"),
+        "the pipeline gives events a value 'added'",
+    ),
     "the same feature twice": (LIST, f"{LIST}\n      {LIST}", "'dwell_ms' of event stands twice"),
 }
 

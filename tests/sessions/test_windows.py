@@ -274,3 +274,39 @@ def test_a_lake_without_events_is_refused_and_a_window_without_sessions_is_empty
         train(lake)
     write(lake, event("s", "a", 10_000))
     assert len(train(lake).log) == 0
+
+
+def test_further_columns_of_a_shop_change_no_session(lake, tmp_path):
+    names = ("shopper", "counts", "added", "purchased", "refused", "seen_at", "started_at", "ended_at", "now")
+    names += (
+        "n_events",
+        "returning",
+        "events",
+        "once",
+        "chosen",
+        "sessions",
+        "asked",
+        "kept",
+        "stored",
+        "select",
+    )
+    rows = [
+        event("s1", "a", 0, user="u1"),
+        event("s1", "b", 1, user="u1", kind="item_added"),
+        event("s2", "a", 2, user="u2"),
+        event("s2", "b", 3, user="u2", consent=False),
+    ]
+    more = dict.fromkeys(names, "x")
+    other = Lake(str(tmp_path / "other"))
+    write(lake, *rows)
+    write(
+        other,
+        *(row | more for row in rows),
+        schema=pa.schema([*SCHEMA, *((name, pa.string()) for name in names)]),
+    )
+
+    plain, named = train(lake), train(other)
+
+    assert list(named.log) == list(plain.log) == [["a", "b"]]
+    assert named.left_out == plain.left_out == {"bots": 0, "without_consent": 1}
+    assert refusing_shoppers(other) == refusing_shoppers(lake) == {"u2"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from data_contracts import context_features
+from data_contracts.privacy import quote
 
 FAST_VIEWS = 10  # the pace of a session with fewer views is not judged
 
@@ -28,9 +29,9 @@ ITEM_COLUMNS = tuple(feature.name for feature in context_features("item"))
 
 # Shoppers whose most recent event refuses consent are left out; ties refuse.
 REFUSING_SHOPPERS = """
-SELECT coalesce(user_id, session_id) AS shopper
+SELECT coalesce(user_id, session_id) AS _shopper
 FROM events
-GROUP BY shopper
+GROUP BY _shopper
 HAVING max(occurred_at) = max(occurred_at) FILTER (WHERE NOT coalesce(consent_personalization, false))
 """
 
@@ -70,7 +71,7 @@ sessions AS (
         {pace} AS seconds_a_view,
         list({{{event}}} ORDER BY occurred_at, sequence) FILTER (WHERE counts) AS events,
         max(user_id) AS user_id{first_values},
-        bool_or(coalesce(user_id, session_id) IN (SELECT shopper FROM refused)) AS refused
+        bool_or(coalesce(user_id, session_id) IN (SELECT _shopper FROM refused)) AS refused
     FROM chosen
     GROUP BY session_id
 ),
@@ -115,10 +116,10 @@ def session_query(moment: str) -> str:
         moment=moment,
         pace=_PACE,
         refused=REFUSING_SHOPPERS,
-        columns=", ".join(dict.fromkeys([*_NEEDED, *(feature.column for feature in features)])),
-        event=", ".join(f"{name}: {column}" for name, column in event.items()),
+        columns=", ".join(map(quote, dict.fromkeys([*_NEEDED, *(feature.column for feature in features)]))),
+        event=", ".join(f"{quote(name)}: {quote(column)}" for name, column in event.items()),
         first_values="".join(
-            f",\n        arg_min({name}, (occurred_at, sequence)) AS {name}" for name in first
+            f",\n        arg_min({quote(name)}, (occurred_at, sequence)) AS {quote(name)}" for name in first
         ),
     )
 
@@ -126,7 +127,7 @@ def session_query(moment: str) -> str:
 def item_query() -> str:
     """Return the query of the items' features, of the sessions in the table `kept`."""
     newest = (
-        f",\n    arg_max({feature.column}, (occurred_at, sequence)) AS {feature.name}"
+        f",\n    arg_max({quote(feature.column)}, (occurred_at, sequence)) AS {quote(feature.name)}"
         for feature in context_features("item")
     )
     return _ITEMS.format(newest_values="".join(newest))
@@ -136,5 +137,7 @@ def missing_columns(present: list[str]) -> str:
     """Return SELECT expressions of the optional features that a table lacks; their values are unknown."""
     optional = {feature.column: feature.sql_type for feature in context_features() if not feature.required}
     return "".join(
-        f", NULL::{sql_type} AS {column}" for column, sql_type in optional.items() if column not in present
+        f", NULL::{sql_type} AS {quote(column)}"
+        for column, sql_type in optional.items()
+        if column not in present
     )
