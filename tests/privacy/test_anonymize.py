@@ -311,9 +311,8 @@ def test_rows_anonymized_at_ingestion_leave_no_shards_to_do(world):
         ),
         (
             "raw_events",
-            "classification: internal\n        customProperties:\n          - {property: treatment, value: "
-            "{coarsen: {host_only: true}}}",
-            "classification: confidential",
+            "value: {coarsen: {host_only: true}}",
+            "value: drop",
             "asks for referrer, which raw_events drops: nothing was read",
         ),
         ("events", "- name: currency\n", "- name: money\n", "asks for money, which raw_events does not have"),
