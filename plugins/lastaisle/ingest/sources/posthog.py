@@ -1,8 +1,8 @@
 """PostHog's events, one JSON object a line, as its batch exports and its API give them.
 
 Shops name their events by Segment's e-commerce spec (`ecommerce`); $pageview and $screen are page views.
-Other events ($autocapture, $identify) are ignored and counted by name. The user is distinct_id, the session is
-$session_id. The consent is the property consent, in a form of `lastaisle.ingest.sources.consent`.
+Other events ($autocapture, $identify) are ignored and counted by name. The user is distinct_id, the session
+is $session_id. The consent is the property consent, in a form of `lastaisle.ingest.sources.consent`.
 """
 
 from __future__ import annotations
