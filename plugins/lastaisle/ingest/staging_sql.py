@@ -82,7 +82,8 @@ def _kept(contract: Contract) -> str:
     if not by_field:
         return "SELECT *, NULL::VARCHAR[] AS _warnings FROM typed"
     values = ",\n  ".join(
-        f"CASE WHEN _all_kept OR ({_passes(tests)}) THEN {quote(name)} END AS {quote(name)}"
+        f"CASE WHEN _all_kept THEN {quote(name)} WHEN {_passes(tests)} THEN {quote(name)} END\n"
+        f"    AS {quote(name)}"
         for name, tests in by_field.items()
     )
     tests = [test for tests in by_field.values() for test in tests]
