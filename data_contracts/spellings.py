@@ -87,7 +87,8 @@ def identifier_sql(text: str) -> str:
     last digits. An object, a list or a truth value is no id.
     """
     # Most ids have none of these signs at their end or beginning; one test spares them the others.
-    plain = f"NOT regexp_matches({text}, '^[\\s\\[{{tTfF+-]|[0-9][.eE]|\\s$')"
+    blank = "\\s\\x{a0}\\x{3000}\\x{feff}"
+    plain = f"NOT regexp_matches({text}, '^[{blank}\\[{{tTfF+-]|[0-9][.eE]|[{blank}]$')"
     trimmed = f"trim({text}, {literal(BLANKS)})"
     digits = f"regexp_extract({trimmed}, '^\\+?(-?[0-9]+)', 1)"
     return f"""CASE WHEN {plain} THEN {text}

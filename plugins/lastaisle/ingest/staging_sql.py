@@ -82,13 +82,13 @@ def _kept(contract: Contract) -> str:
     if not by_field:
         return "SELECT *, NULL::VARCHAR[] AS _warnings FROM typed"
     values = ",\n  ".join(
-        f"CASE WHEN {_passes(tests)} THEN {quote(name)} END AS {quote(name)}"
+        f"CASE WHEN _all_kept THEN {quote(name)} WHEN {_passes(tests)} THEN {quote(name)} END\n"
+        f"    AS {quote(name)}"
         for name, tests in by_field.items()
     )
     tests = [test for tests in by_field.values() for test in tests]
-    return f"""SELECT * REPLACE ({values}),
-  CASE WHEN NOT ({_passes(tests)}) THEN {_broken(tests)} END AS _warnings
-FROM typed"""
+    return f"""SELECT * REPLACE ({values}), CASE WHEN NOT _all_kept THEN {_broken(tests)} END AS _warnings
+FROM (SELECT *, {_passes(tests)} AS _all_kept FROM typed)"""
 
 
 def _passes(tests: Iterable[tuple[str, str]]) -> str:

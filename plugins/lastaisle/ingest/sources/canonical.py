@@ -40,7 +40,10 @@ def _malformed(contract: Contract) -> str:
         if folder != record:
             reason = literal(f"{folder[-1].lower()}_unreadable")
             reasons.append(f"CASE WHEN NOT {is_object(text)} THEN {reason} END")
-        reasons.append(f"CASE WHEN {twice(f'TRY_CAST({text} AS JSON)')} THEN 'duplicate_key' END")
+        looked_at = f"{text} IS NOT NULL" if folder != record else "NOT consent_plain"
+        reasons.append(
+            f"CASE WHEN {looked_at} AND {twice(f'TRY_CAST({text} AS JSON)')} THEN 'duplicate_key' END"
+        )
     if record:
         reasons.append(Consent.of(contract).unreadable())
     return f"coalesce({', '.join(reasons)})"

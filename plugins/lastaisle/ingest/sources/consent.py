@@ -14,8 +14,10 @@ shop's categories, and any other text, is unreadable; it never counts as absent.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Final
 
 from data_contracts.contract import Contract
@@ -72,9 +74,10 @@ class Consent:
         as_list = transform("consent_record", ["VARCHAR"])
         return f"""
 SELECT * EXCLUDE (consent_map, consent_list),
-  lower(trim(consent_record, {literal(BLANKS)})) IN {_among(NO)} AS consent_refused,
+  CASE WHEN consent_plain THEN false
+    ELSE lower(trim(consent_record, {literal(BLANKS)})) IN {_among(NO)} END AS consent_refused,
   consent_list IS NOT NULL OR consent_map['OnetrustActiveGroups'] IS NOT NULL AS consent_listed,
-  CASE WHEN consent_record IS NULL THEN NULL
+  CASE WHEN consent_record IS NULL OR consent_plain THEN NULL
     WHEN consent_list IS NOT NULL THEN {_allowed("consent_list")}
     WHEN consent_map['OnetrustActiveGroups'] IS NOT NULL
       THEN {_allowed("string_split(consent_map['OnetrustActiveGroups'], ',')")}
@@ -84,11 +87,23 @@ SELECT * EXCLUDE (consent_map, consent_list),
       THEN map_entries({transform("consent_map['categoryPreferences']", "MAP(VARCHAR, VARCHAR)")})
     ELSE map_entries(consent_map) END AS consent_choices
 FROM (SELECT *,
-    CASE WHEN starts_with(ltrim(consent_record), '{{') THEN {as_map} END AS consent_map,
-    CASE WHEN starts_with(ltrim(consent_record), '[') THEN {as_list}
+    CASE WHEN consent_plain THEN NULL WHEN starts_with(ltrim(consent_record), '{{') THEN {as_map}
+      END AS consent_map,
+    CASE WHEN consent_plain THEN NULL WHEN starts_with(ltrim(consent_record), '[') THEN {as_list}
       WHEN regexp_full_match(consent_record, '[^{{]*[,:][^{{]*') THEN string_split(consent_record, ',')
       END AS consent_list
-  FROM (SELECT *, {record} AS consent_record FROM ({source})))"""
+  FROM (SELECT *,
+      coalesce(regexp_full_match(consent_record, {literal(self._plain())}), false) AS consent_plain
+    FROM (SELECT *, {record} AS consent_record FROM ({source}))))"""
+
+    def _plain(self) -> str:
+        """Return a pattern of the usual record: each category once, as true or false. It needs no parsing."""
+        categories = [f'"{_any_capital(names[0])}":(true|false)' for names in self.names.values()]
+        all_names = [name for names in self.names.values() for name in names]
+        if len(categories) > 3 or len(set(all_names)) < len(all_names):
+            return "-"  # many orders, or a name that decides two fields
+        orders = "|".join(",".join(order) for order in permutations(categories))
+        return rf"\{{({orders})\}}|\{{\"categoryPreferences\":\{{({orders})\}}\}}"
 
     def field(self, name: str, otherwise: str = "NULL") -> str:
         """Return the SQL of a consent field as text.
@@ -101,7 +116,13 @@ FROM (SELECT *,
         values = f"""list_transform(list_filter(consent_choices,
             lambda choice: choice.value IS NOT NULL AND {_key_among(self.names[name])}),
           lambda choice: {consent_sql("choice.value")})"""
-        return f"""CASE WHEN consent_refused THEN 'false'
+        plain = [
+            literal(f'"{name}":true') for name in (self.names[name][0], self.names[name][0].capitalize())
+        ]
+        return f"""CASE WHEN consent_plain
+        THEN CASE WHEN {" OR ".join(f"contains(consent_record, {text})" for text in plain)}
+          THEN 'true' ELSE 'false' END
+      WHEN consent_refused THEN 'false'
       WHEN {_ABSENT} THEN {otherwise}
       WHEN len({values}) = 0 THEN coalesce({otherwise}, 'false')
       WHEN list_contains({values}, 'false') THEN 'false'
@@ -112,13 +133,18 @@ FROM (SELECT *,
         names = [name for names in self.names.values() for name in names]
         named = f"len(list_filter(consent_choices, lambda choice: {_key_among(names)}))"
         allowed = "NOT consent_listed AND " if self.configured else ""
-        return f"""CASE WHEN consent_record IS NOT NULL AND NOT consent_refused AND {allowed}
+        return f"""CASE WHEN consent_plain THEN NULL
+      WHEN consent_record IS NOT NULL AND NOT consent_refused AND {allowed}
       coalesce({named}, 0) = 0 AND NOT coalesce({_ABSENT}, false) THEN '{UNREADABLE}' END"""
 
 
 #: Parquet writes an absent record as a map whose values are all NULL.
 _ABSENT = """(consent_record IS NULL OR (len(consent_choices) > 0
         AND len(list_filter(consent_choices, lambda choice: choice.value IS NOT NULL)) = 0))"""
+
+
+def _any_capital(name: str) -> str:
+    return f"({re.escape(name)}|{re.escape(name.capitalize())})"
 
 
 def _key_among(names: Sequence[str]) -> str:
