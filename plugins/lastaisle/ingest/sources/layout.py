@@ -45,12 +45,6 @@ def fitted(adapter: Adapter, lines: Sequence[str], *, header: bool = True) -> Ad
 
 def _separated(columns: Columns, layout: Layout, separator: str) -> str:
     """Return a `prepare` for lines of columns; only lines with quotes pay for the quotes."""
-    sign = literal(separator)
-    pattern = literal(f"{ESCAPED[separator]}({cell(separator)})")
-    texts = f"regexp_extract_all({sign} || _line, {pattern}, 1)"
-    bare = """CASE WHEN starts_with(trim(x), '"') THEN replace(trim(x)[2:-2], '""', '"') ELSE trim(x) END"""
-    quoted = f"""CASE WHEN array_to_string({texts}, {sign}) = _line
-          THEN list_transform({texts}, lambda x: {bare}) END"""
     values = {name: f"f[{place}]" for name, place in layout.places.items()}
     record = _record(columns, values)
     written = sorted(layout.places, key=layout.places.__getitem__)
@@ -58,12 +52,31 @@ def _separated(columns: Columns, layout: Layout, separator: str) -> str:
     return f"""
 SELECT *, {_struct(columns, values)} AS c, {_list(values)} AS has,
   {f"CASE WHEN contains(_line, chr(34)) THEN {record} ELSE _line END" if usual else record} AS record
-FROM (SELECT *, 0 AS _sub_row, CASE WHEN contains(_line, chr(34)) THEN {quoted}
-        WHEN contains(_line, {literal(f" {separator}")}) OR contains(_line, {literal(f"{separator} ")})
-        OR starts_with(_line, ' ') OR ends_with(_line, ' ')
-        THEN list_transform(string_split(_line, {sign}), lambda x: trim(x))
-        ELSE string_split(_line, {sign}) END AS f
-      FROM lines)"""
+FROM (SELECT *, 0 AS _sub_row, {_split(separator)} AS f FROM lines)"""
+
+
+def _split(separator: str) -> str:
+    """Return SQL that splits a line into its columns; NULL if quotes stand where they may not.
+
+    The cases stand in the order of their cost: most lines have neither quotes nor blanks beside a separator.
+    """
+    sign, before, after = (literal(text) for text in (separator, f" {separator}", f"{separator} "))
+    pattern = literal(f"{ESCAPED[separator]}({cell(separator)})")
+    texts = f"regexp_extract_all({sign} || _line, {pattern}, 1)"
+    bare = """CASE WHEN starts_with(trim(x), '"') THEN replace(trim(x)[2:-2], '""', '"') ELSE trim(x) END"""
+    # Where every column is quoted, no other quotes are there than those beside the separators.
+    between = literal('"' + separator + '"')
+    pieces = f"string_split(_line[2:-2], {between})"
+    quotes = "strlen(_line) - strlen(replace(_line, chr(34), ''))"
+    return f"""CASE
+        WHEN contains(_line, chr(34)) THEN
+          CASE WHEN starts_with(_line, chr(34)) AND ends_with(_line, chr(34)) AND {quotes} = 2 * len({pieces})
+            THEN {pieces}
+            WHEN array_to_string({texts}, {sign}) = _line THEN list_transform({texts}, lambda x: {bare}) END
+        WHEN contains(_line, {before}) OR contains(_line, {after}) OR starts_with(_line, ' ')
+            OR ends_with(_line, ' ')
+          THEN list_transform(string_split(_line, {sign}), lambda x: trim(x))
+        ELSE string_split(_line, {sign}) END"""
 
 
 def _objects(columns: Columns, layout: Layout) -> str:
