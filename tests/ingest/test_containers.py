@@ -24,7 +24,14 @@ from backports import zstd
 from lastaisle.ingest.containers import CHUNK_BYTES, open_content
 
 EVENT = {"event_type": "item_viewed", "occurred_at": "2025-10-09T12:00:00Z", "session_id": "s"}
-PACKERS = {"gz": gzip.compress, "bz2": bz2.compress, "zst": zstd.compress, "xz": lzma.compress}
+
+
+def zstandard(data: bytes) -> bytes:
+    """Pack as the command zstd does: with a check sum."""
+    return zstd.compress(data, options={zstd.CompressionParameter.checksum_flag: 1})
+
+
+PACKERS = {"gz": gzip.compress, "bz2": bz2.compress, "zst": zstandard, "xz": lzma.compress}
 
 
 def lines(count: int) -> bytes:
@@ -78,7 +85,7 @@ def test_a_damaged_file_is_not_trusted_at_all(shop, packer):
 
 @pytest.mark.parametrize("packer", PACKERS)
 def test_what_follows_a_packed_file_is_not_ignored(shop, packer):
-    bad = shop.write(PACKERS[packer](lines(5)) + b"plain text\n")
+    bad = shop.write(PACKERS[packer](lines(5)) + b"plain text after it\n")
     assert "data is damaged" in shop.ingest(bad).files_failed[bad]
 
 

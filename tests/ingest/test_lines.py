@@ -35,7 +35,7 @@ def rows(path: str) -> list[tuple[int, str, str | None]]:
 def test_every_line_end_and_every_mark(shop, monkeypatch, chunk, content, expected):
     from lastaisle.ingest import containers
 
-    monkeypatch.setattr(containers, "_PACKED_BYTES", chunk)
+    monkeypatch.setattr(containers, "READ_BYTES", chunk)
     monkeypatch.setattr(containers, "HEAD_BYTES", 1)
     assert rows(shop.write(content)) == [(number, text, None) for number, text in expected]
 

@@ -170,12 +170,12 @@ def test_a_folder_that_cannot_be_listed_fails_alone(shop, monkeypatch):
     original = os.scandir
 
     def scandir(path):
-        if Path(path).name == "closed":
+        if str(path).endswith("/closed"):
             raise PermissionError(13, "Permission denied", str(path))
         return original(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    for place in ("logs", "logs/*/*.jsonl", "logs/**/a.jsonl"):
+    for place in ("logs", "logs/*/*.jsonl", "logs/**/*.jsonl"):
         assert found(shop.folder / place)[0] == ["a.jsonl"]
         failed = found(shop.folder / place)[2]
         assert failed == {f"{shop.folder}/logs/closed/": "cannot list this folder: Permission denied"}
@@ -183,6 +183,20 @@ def test_a_folder_that_cannot_be_listed_fails_alone(shop, monkeypatch):
     assert (report.rows_clean, report.exit_code, list(report.files_failed)) == (1, 1, list(failed))
     with pytest.raises(SourceError, match="Permission denied"):
         list_files(str(shop.folder / "logs" / "closed"))
+
+
+def test_a_file_that_a_pattern_means_and_that_may_not_be_looked_at_fails(logs, monkeypatch):
+    write(logs, "open/a.json", "closed/a.json")
+    original = os.lstat
+
+    def lstat(path, **given):
+        if "/closed/" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return original(path, **given)
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    files, _, failed = found(logs / "*" / "a.json")
+    assert (files, failed) == (["a.json"], {f"{logs}/closed/a.json": "cannot be read: Permission denied"})
 
 
 def test_a_name_that_is_no_utf_8_fails_alone(shop):

@@ -15,7 +15,7 @@ from lastaisle.ingest.file_kinds import HEAD_BYTES, name_unreadable_kind
 
 CHUNK_BYTES = 1 << 20  # the most bytes that one step unpacks
 MAX_DEPTH = 3  # how often a file may be packed
-_PACKED_BYTES = CHUNK_BYTES // 4
+READ_BYTES = 1 << 20  # of the file, in one step
 _XZ_MEMORY = 256 << 20  # the strongest level of xz needs 65 MiB to unpack
 
 
@@ -93,7 +93,7 @@ def open_content(stream: IO[bytes]) -> Content:
         OSError: the file is damaged, is packed more than MAX_DEPTH times, or holds no lines. For
             damage that lies further back, the reading of the chunks raises it.
     """
-    content = Content(iter(lambda: stream.read(_PACKED_BYTES), b""))
+    content = Content(iter(lambda: stream.read(READ_BYTES), b""))
     packed_by: list[str] = []
     while codec := next((codec for codec in _CODECS if codec[1].match(content.head)), None):
         name, _, start = codec

@@ -79,6 +79,7 @@ class LocalFiles:
         fixed = next(position for position, part in enumerate(parts) if PATTERN.search(part))
         base = "/".join(parts[:fixed]) or "/"
         self._top = os.path.realpath(base)
+        os.lstat(base)  # a pattern in a folder that does not exist is an error
         for path in self._expand(base, parts[fixed:]):
             below = os.path.relpath(path, base).split("/") if path != base else []
             if found := first_passed_over(below):
@@ -97,7 +98,7 @@ class LocalFiles:
         first, *others = parts
         if not PATTERN.search(first):
             path = f"{folder.rstrip('/')}/{first}"
-            if os.path.lexists(path):
+            if self._exists(path):
                 yield from self._expand(path, others)
             return
         if first == "**":
@@ -111,6 +112,16 @@ class LocalFiles:
                     yield from self._expand(entry.path, parts)
             elif fnmatchcase(entry.name, first) and (deeper or not others):
                 yield from self._expand(entry.path, others)
+
+    def _exists(self, path: str) -> bool:
+        try:
+            os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            self.failed[shown(path)] = f"cannot be read: {error.strerror}"
+            return False
+        return True
 
     def _walk(self, folder: str, real: str) -> None:
         """Take in all files below a folder, which is reached by a path and lies at a real path."""
@@ -136,7 +147,7 @@ class LocalFiles:
         try:
             with os.scandir(folder) as entries:
                 return sorted(entries, key=lambda entry: entry.name)
-        except NotADirectoryError:
+        except (FileNotFoundError, NotADirectoryError):  # removed since the folder above was listed
             return []
         except OSError as error:
             self.failed[f"{shown(folder)}/"] = f"cannot list this folder: {error.strerror}"

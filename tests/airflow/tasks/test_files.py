@@ -75,7 +75,7 @@ def test_a_folder_that_cannot_be_listed_is_named_and_the_other_files_are_taken_i
     original = os.scandir
 
     def scandir(path):
-        if Path(path) == closed:
+        if str(path) == str(closed):
             raise PermissionError(13, "Permission denied", str(path))
         return original(path)
 
