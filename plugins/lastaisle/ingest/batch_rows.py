@@ -48,6 +48,7 @@ def batch_row(report: BatchReport, batch: Batch, job: Ingestion, now: datetime, 
 
 
 def _from_row(row: Mapping[str, Any]) -> BatchReport:
+    """Return the report of a row; an older lake may lack columns that were added later."""
     counts: dict[str, Any] = {name: row.get(name) or 0 for name in ROW_COUNTS}
     return BatchReport(
         row["batch_id"],

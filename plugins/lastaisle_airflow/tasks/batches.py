@@ -62,24 +62,36 @@ def plan_topic_ranges(settings: Settings) -> TopicPlan:
 def ingest_chain(chain: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Write the batches of a chain to `raw_events` and `quarantine`; return their ids, rows and hours.
 
+    A file on which Great Expectations and the compiled rules disagree does not stop the files after it; the
+    task fails at the end. A range of a topic stops the ranges after it, since offsets are taken in order.
+
     Raises:
-        AirflowFailException: the source's fields have changed; a retry would not help.
+        AirflowFailException: the source's fields have changed, or the checks disagree on a file; a retry
+            would not help.
     """
     from lastaisle.ingest.changes import SchemaChangeError
+    from lastaisle.ingest.gx_check import DisagreementError
 
     settings = Settings.from_env()
     ingestion = _ingestion(settings)
     reports: list[BatchReport] = []
+    disagreements: list[DisagreementError] = []
     try:
         for batch in chain:
-            if "url" in batch:
-                reports += _ingest_file(batch["url"], settings, ingestion)
-            else:
+            if "url" not in batch:
                 reports += _ingest_range(batch, settings, ingestion)
+                continue
+            try:
+                reports += _ingest_file(batch["url"], settings, ingestion)
+            except DisagreementError as error:
+                log.error("left out: %s", error)
+                disagreements.append(error)
     except SchemaChangeError as changed:
         raise AirflowFailException(str(changed)) from changed
     for report in reports:
         log.info("%s", report)
+    if disagreements:
+        raise AirflowFailException("; ".join(map(str, disagreements))) from disagreements[0]
     return {
         "batches": [report.batch_id for report in reports],
         "rows": sum(report.rows_clean for report in reports),

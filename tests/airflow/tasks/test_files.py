@@ -6,10 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from lastaisle.errors import SourceError
 from lastaisle.ingest.files import SourceFile
+from lastaisle.ingest.gx_check import DisagreementError, SampleCheck
+from lastaisle.lake import Lake
 from lastaisle.settings import Settings
 from lastaisle_airflow.tasks import batches, files
 
@@ -113,6 +115,21 @@ def test_an_ingested_file_gives_the_same_report_again_without_being_opened(setti
     first = batches.ingest_chain([{"url": own}])
     monkeypatch.setattr(SourceFile, "open", lambda self: pytest.fail("opened in vain"))
     assert batches.ingest_chain([{"url": own}]) | {"rows": first["rows"]} == first
+
+
+def test_a_file_on_which_the_checks_disagree_does_not_stop_the_files_after_it(settings, monkeypatch):
+    first, doubtful, last = (write(settings, "2025-10-09", name) for name in ("a", "b", "c"))
+
+    def check(staging, rows, where):
+        if where == doubtful:
+            raise DisagreementError(f"{where}: the checks disagree")
+        return SampleCheck()
+
+    monkeypatch.setattr("lastaisle.ingest.batch.check_sample", check)
+    with pytest.raises(AirflowFailException, match="the checks disagree"):
+        batches.ingest_chain([{"url": url} for url in (first, doubtful, last)])
+    rows = Lake(settings.lake.url).scan("raw_events", columns=["source_file"]).to_pylist()
+    assert sorted(row["source_file"] for row in rows) == [first, last]
 
 
 def test_a_file_that_may_still_grow_is_waited_for(settings, monkeypatch):
