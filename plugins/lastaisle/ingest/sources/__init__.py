@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from lastaisle.errors import SourceError
-from lastaisle.ingest.sources import canonical, otto, rees46, retailrocket, segment, taobao, yoochoose
+from lastaisle.ingest.sources import (
+    canonical,
+    ga4,
+    otto,
+    rees46,
+    retailrocket,
+    segment,
+    snowplow,
+    taobao,
+    yoochoose,
+)
 from lastaisle.ingest.sources.adapter import Adapter
 
 _ADAPTERS: dict[str, Adapter] = {
     module.ADAPTER.name: module.ADAPTER
-    for module in (canonical, segment, yoochoose, taobao, rees46, retailrocket, otto)
+    for module in (canonical, segment, ga4, snowplow, yoochoose, taobao, rees46, retailrocket, otto)
 }
 ADAPTERS: tuple[str, ...] = tuple(_ADAPTERS)
 
