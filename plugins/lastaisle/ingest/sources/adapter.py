@@ -50,7 +50,7 @@ class Adapter:
 
     @property
     def identity(self) -> str:
-        """The name, and the version if there is one. Another identity gives the same lines other batch ids."""
+        """The name and the version. Under another identity the same lines have other batch ids."""
         return f"{self.name} {self.version}".rstrip()
 
     def select(self, contract: Contract, lines: str = "source_lines") -> str:

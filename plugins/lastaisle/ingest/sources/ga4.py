@@ -9,26 +9,23 @@ again has the same id.
 
 from __future__ import annotations
 
-import json
-
-from lastaisle.ingest.sources.adapter import NOT_JSON, Adapter, content_id, epoch_text, json_object, present
+from lastaisle.ingest.sources.adapter import Adapter, content_id, epoch_text, present
+from lastaisle.ingest.sources.json_lines import json_object, not_json
 
 _TEXT = "VARCHAR"
 _UPLOAD = ("event_bundle_sequence_id", "batch_page_id", "batch_ordering_id", "batch_event_index")
 _VALUE = dict.fromkeys(("string_value", "int_value", "float_value", "double_value"), _TEXT)
 _ITEM = dict.fromkeys(("item_id", "item_name", "item_brand", "item_category", "price", "quantity"), _TEXT)
-_SPEC = json.dumps(
-    {
-        **dict.fromkeys(("event_name", "event_timestamp", "user_id", "user_pseudo_id", "stream_id"), _TEXT),
-        **dict.fromkeys(_UPLOAD, _TEXT),
-        "event_params": [{"key": _TEXT, "value": _VALUE}],
-        "items": [_ITEM],
-        "ecommerce": {"transaction_id": _TEXT},
-        "device": {"category": _TEXT},
-        "geo": {"country": _TEXT, "region": _TEXT},
-        "privacy_info": {"analytics_storage": _TEXT, "ads_storage": _TEXT},
-    }
-)
+_SPEC = {
+    **dict.fromkeys(("event_name", "event_timestamp", "user_id", "user_pseudo_id", "stream_id"), _TEXT),
+    **dict.fromkeys(_UPLOAD, _TEXT),
+    "event_params": [{"key": _TEXT, "value": _VALUE}],
+    "items": [_ITEM],
+    "ecommerce": {"transaction_id": _TEXT},
+    "device": {"category": _TEXT},
+    "geo": {"country": _TEXT, "region": _TEXT},
+    "privacy_info": {"analytics_storage": _TEXT, "ads_storage": _TEXT},
+}
 _KINDS = {"/items": "ARRAY", "/event_params": "ARRAY", "/privacy_info": "OBJECT", "/ecommerce": "OBJECT"}
 _EVENTS = {
     "view_item": "item_viewed",
@@ -60,7 +57,7 @@ _ODD = " ".join(
     for place, kind in _KINDS.items()
 )
 _NO_ITEM = f"WHEN expanded AND {present('item.item_id')} IS NULL THEN 'item_without_id'"
-_MALFORMED = f"{NOT_JSON.removesuffix('END')} {_ODD} {_NO_ITEM} END"
+_MALFORMED = f"{not_json().removesuffix('END')} {_ODD} {_NO_ITEM} END"
 
 
 def _parameter(name: str) -> str:
