@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts.contract import load_contract
-from lastaisle.errors import SourceError
 from lastaisle.ingest.mapping.document import json_schema
 from lastaisle.ingest.mapping.errors import MappingError
 from lastaisle.ingest.mapping.json_path import json_pointer
 from lastaisle.ingest.mapping.read import read_mapping
+from lastaisle.ingest.sources.layout import fitted
 
 RAW = load_contract("raw_events")
 BASE = """
@@ -363,10 +363,14 @@ def test_a_file_without_the_needed_header_is_refused(shop, mapped, lines):
 
 
 def test_messages_of_a_topic_have_no_header(mapped):
-    from lastaisle.ingest.sources.layout import fitted
-
-    with pytest.raises(SourceError):
-        fitted(mapped(CSV), ROWS, header=False)
+    """They are objects with the names of the columns, or columns in the given order."""
+    objects = fitted(mapped(CSV), ['{"Zeit": "09.10.2025 14:00"}'], header=False)
+    assert objects.layout is not None
+    assert objects.layout.separator is None
+    columns = "columns: [Kundennr., Zeit, Ereignis, Artikel, Preis, Notiz]\n"
+    in_order = fitted(mapped(CSV + columns), ROWS, header=False)
+    assert in_order.layout is not None
+    assert (in_order.layout.separator, in_order.layout.header) == (";", None)
 
 
 def test_a_changed_mapping_reads_a_known_file_again(shop, mapped):
@@ -398,7 +402,7 @@ fields:
   event_type: {path: x}
   received_at: {column: t, time: '%Q'}
   price: {constant: abc}
-  currency: {constant: EURO}
+  currency: {constant: E1}
   item_id: '@.x'
   user_id: $.a[*]
   session_id: {join: [a]}
