@@ -153,6 +153,51 @@ def test_ingest_takes_source_format_and_sample_from_the_settings(tmp_path, monke
     assert options == [0], "LASTAISLE_GX_SAMPLE_ROWS is 0 here"
 
 
+MAPPING = """
+name: my_shop
+fields: {event_id: id, event_type: what, occurred_at: at, user_id: who, item_id: sku}
+events: {seen: item_viewed}
+"""
+OWN_LINE = {"id": "e1", "what": "seen", "at": "2025-10-09T12:00:00Z", "who": "u1", "sku": "i1"}
+
+
+@pytest.mark.parametrize("by", ["option", "setting"])
+def test_ingest_reads_own_logs_by_a_mapping(tmp_path, monkeypatch, by):
+    (tmp_path / "shop.yaml").write_text(MAPPING)
+    (tmp_path / "log.jsonl").write_text(json.dumps(OWN_LINE))
+    given = ["--mapping", str(tmp_path / "shop.yaml")] if by == "option" else []
+    monkeypatch.setenv("LASTAISLE_SOURCE_MAPPING", "" if given else str(tmp_path / "shop.yaml"))
+    arguments = ["ingest", "--source", str(tmp_path / "log.jsonl"), "--lake", str(tmp_path / "own"), *given]
+    ended = CliRunner().invoke(cli.app, arguments)
+    assert ended.exit_code == 0, ended.output
+    assert Lake(tmp_path / "own").scan("batches").to_pylist()[0]["format"] == "my_shop"
+    assert Lake(tmp_path / "own").scan("events").num_rows == 1
+
+
+def test_ingest_takes_a_format_or_a_mapping(tmp_path):
+    ended = CliRunner().invoke(cli.app, ["ingest", "--format", "otto", "--mapping", str(tmp_path / "m.yaml")])
+    assert ended.exit_code == ExitCode.WRONG_REQUEST
+
+
+def test_a_wrong_mapping_is_one_line_a_problem(tmp_path):
+    (tmp_path / "shop.yaml").write_text(MAPPING.replace("item_viewed", "viewed").replace("who", "$"))
+    ended = run("ingest", "--source", str(tmp_path), "--mapping", str(tmp_path / "shop.yaml"))
+    assert ended.returncode == ExitCode.WRONG_REQUEST
+    assert "fields.user_id" in ended.stderr
+    assert "events.seen" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_ingest_guesses_a_mapping_that_ingest_takes(tmp_path):
+    lines = [OWN_LINE | {"id": f"e{number}"} for number in range(5)]
+    (tmp_path / "log.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    source, out = str(tmp_path / "log.jsonl"), str(tmp_path / "guess.yaml")
+    shown = CliRunner().invoke(cli.app, ["ingest", "--guess", source])
+    assert (shown.exit_code, "item_id: $.sku" in shown.output) == (0, True)
+    assert CliRunner().invoke(cli.app, ["ingest", "--guess", source, "--out", out]).exit_code == 0
+    assert (tmp_path / "guess.yaml").read_text() == shown.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -27,6 +28,9 @@ def made(tmp_path_factory):
         assert done.exit_code == 0, done.output
     (folder / "rees46" / "logs").mkdir(parents=True)
     (folder / "rees46" / "logs" / "2019-10-01.csv").write_text(REES46)
+    page = (Path(__file__).parents[2] / "docs" / "mapping.md").read_text(encoding="utf-8")
+    for language, name in (("json", "shop.jsonl"), ("yaml", "shop.yaml")):
+        (folder / name).write_text(page.split(f"```{language}\n")[1].split("```")[0], encoding="utf-8")
     return folder
 
 

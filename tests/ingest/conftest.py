@@ -16,6 +16,7 @@ from data_contracts.contract import Contract, load_contract
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.report import IngestReport
 from lastaisle.ingest.run import ingest
+from lastaisle.ingest.sources import Adapter
 from lastaisle.lake import Lake
 from lastaisle.privacy.keys import PseudonymKeys
 
@@ -58,10 +59,10 @@ class Shop:
             path.write_text("".join(f"{text}\n" for text in texts))
         return str(path)
 
-    def ingest(self, source: str, format_name: str = "canonical", **options: Any) -> IngestReport:
+    def ingest(self, source: str, form: str | Adapter = "canonical", **options: Any) -> IngestReport:
         """Ingest at NOW, and check that every row is accounted for in the tables too."""
         given = {"now": NOW, "options": self.options} | self.contracts | options
-        report = ingest(source, format_name, self.lake, self.keys, **given)
+        report = ingest(source, form, self.lake, self.keys, **given)
         kept = report.rows_clean + report.rows_quarantined
         assert report.rows_in == kept + report.rows_duplicate + report.rows_ignored
         return report

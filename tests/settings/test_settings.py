@@ -154,3 +154,9 @@ def test_the_settings_load_nothing_heavy():
     code = "import lastaisle.settings, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"tensorflow", "duckdb", "pyarrow", "pandas", "mlflow", "airflow"} & set(loaded.split())
+
+
+def test_a_mapping_stands_in_place_of_a_format():
+    assert Settings.of(source_mapping="shop.yaml").sources.mapping == "shop.yaml"
+    with pytest.raises(SettingsError, match="LASTAISLE_SOURCE_FORMAT is 'segment'"):
+        Settings.of(source_mapping="shop.yaml", source_format="segment")

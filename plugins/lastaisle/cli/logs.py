@@ -23,6 +23,7 @@ from lastaisle.settings.settings import PLACEHOLDERS
 if TYPE_CHECKING:
     from lastaisle.ingest.options import IngestOptions
     from lastaisle.ingest.report import IngestReport
+    from lastaisle.ingest.sources import Adapter
     from lastaisle.lake import Lake
     from lastaisle.privacy.keys import PseudonymKeys
     from lastaisle.settings import Settings
@@ -37,6 +38,18 @@ def ingest(
         ),
     ] = "",
     log_format: LogFormat = "",
+    mapping: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML file that maps the shop's own logs to events, in place of --format; "
+            "default: LASTAISLE_SOURCE_MAPPING."
+        ),
+    ] = None,
+    guess: Annotated[
+        str,
+        typer.Option(help="Write a first mapping for this file to --out or the terminal; ingest nothing."),
+    ] = "",
+    out: Annotated[Path | None, typer.Option(help="File for the guessed mapping.")] = None,
     at: Annotated[
         datetime | None,
         typer.Option(
@@ -61,27 +74,79 @@ def ingest(
 
     A kafka:// source gives all messages that wait now; LASTAISLE_KAFKA holds the settings of the cluster.
     """
+    from data_contracts.contract import load_contract
+    from lastaisle.ingest.mapping.choice import chosen_adapter
     from lastaisle.ingest.options import IngestOptions
     from lastaisle.ingest.run import ingest as run
     from lastaisle.lake.opening import open_lake
+    from lastaisle.lake.tables import RAW_EVENTS
     from lastaisle.privacy.keys import PseudonymKeys
 
-    settings = read_settings(lake)
-    source, log_format = _place(source, at, settings), log_format or settings.sources.format
+    if guess:
+        _guess(guess, out)
+        return
+    settings = _with_form(read_settings(lake), log_format, mapping)
+    source = _place(source, at, settings)
+    contract = load_contract(RAW_EVENTS)
+    form = chosen_adapter(settings, contract)
     keys = PseudonymKeys.load_or_create(settings.privacy.key_file, lake_url=settings.lake.url)
     options = IngestOptions.from_settings(settings, accept_schema_change=accept_schema_change)
     tables = open_lake(settings)
     with bar("Ingesting") as progress:
         if is_kafka(source):
-            ingested = _drain(source, log_format, tables, keys, options, progress).to_dict()
+            ingested = _drain(source, form, tables, keys, options, progress).to_dict()
         else:
             growing = timedelta(seconds=settle)
             ingested = run(
-                *(source, log_format, tables, keys), options=options, settle=growing, progress=progress
+                *(source, form, tables, keys),
+                contract=contract,
+                options=options,
+                settle=growing,
+                progress=progress,
             ).to_dict()
     show(ingested, report)
     if ingested["files_failed"]:
         raise typer.Exit(ingested["exit_code"])
+
+
+def _with_form(settings: Settings, log_format: str, mapping: Path | None) -> Settings:
+    """Return the settings with the format or the mapping that the command line names.
+
+    Raises:
+        typer.BadParameter: it names both.
+    """
+    if log_format and mapping:
+        raise typer.BadParameter(f"name --format {log_format} or --mapping {mapping}, not both")
+    if mapping:
+        return settings.replace(source_mapping=str(mapping), source_format="canonical")
+    return settings.replace(source_format=log_format, source_mapping="") if log_format else settings
+
+
+def _guess(file: str, out: Path | None) -> None:
+    """Write a first mapping for a file, or name the packaged format that reads the file."""
+    from lastaisle.ingest.guess import guess_format
+    from lastaisle.ingest.mapping.guess.guess import first_lines, guess_mapping
+
+    lines = first_lines(file)
+    if known := guess_format(lines):
+        console.print(
+            f"the lines look like {known}, which needs no mapping: "
+            f"lastaisle ingest --source {file} --format {known}",
+            soft_wrap=True,
+            markup=False,
+        )
+        return
+    text = guess_mapping(file, lines)
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    out.write_text(text, encoding="utf-8")
+    console.print(
+        f"wrote {out}; read it, fill in the lines that are marked, then: "
+        f"lastaisle ingest --source {file} --mapping {out}",
+        soft_wrap=True,
+        markup=False,
+    )
 
 
 def _place(source: str, at: datetime | None, settings: Settings) -> str:
@@ -137,7 +202,7 @@ def lag(
 
 def _drain(
     source: str,
-    log_format: str,
+    form: Adapter,
     lake: Lake,
     keys: PseudonymKeys,
     options: IngestOptions,
@@ -147,12 +212,11 @@ def _drain(
     from lastaisle.ingest.job import Ingestion
     from lastaisle.ingest.kafka.drain import Drain, drain
     from lastaisle.ingest.kafka.payloads import Decoder
-    from lastaisle.ingest.sources import adapter
     from lastaisle.lake.tables import EVENTS, RAW_EVENTS
 
     topics = parse_source(source).topics
     contract = load_contract(RAW_EVENTS)
-    job = Ingestion(lake, adapter(log_format), contract, options, keys, load_contract(EVENTS))
+    job = Ingestion(lake, form, contract, options, keys, load_contract(EVENTS))
     settings = Drain(KafkaConnection.from_env(), job, Decoder(contract.version))
     return drain(topics, settings, progress=progress)
 

@@ -46,7 +46,7 @@ LogFormat = Annotated[
     str,
     typer.Option(
         "--format",
-        help="canonical, segment, yoochoose, taobao, rees46, retailrocket or otto; "
+        help="canonical, segment, ga4, snowplow, yoochoose, taobao, rees46, retailrocket or otto; "
         "default: LASTAISLE_SOURCE_FORMAT.",
     ),
 ]

@@ -43,7 +43,10 @@ def advice(guessed: str | None, tried: str) -> str:
         tried: the format that does not read the lines.
     """
     if guessed is None:
-        return "The first lines look like no format known here"
+        return (
+            "The first lines look like no format known here: write a mapping, which "
+            "lastaisle ingest --guess FILE begins"
+        )
     if guessed == tried:
         return f"The first lines look like {tried}, so look at what is wrong after them"
     return f"The first lines look like {guessed}: use --format {guessed} (LASTAISLE_SOURCE_FORMAT for DAGs)"

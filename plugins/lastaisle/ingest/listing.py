@@ -63,7 +63,7 @@ def list_source(
     Args:
         source: a file, folder or pattern; or several, of which some may not exist.
         lake: holds the tables.
-        format_name: the adapter that reads the files. For another adapter a file is new again.
+        format_name: the `identity` of the adapter. For another adapter a file is new again.
         options: the options of fsspec for this source.
         settle: a file that was changed less than this ago may still be growing, if its store lets files grow.
         anonymized: whether a file counts as known only if `events` has its rows, too.

@@ -36,7 +36,7 @@ NO_ROWS = "it holds no row, only blank lines or a header"
 
 def ingest(
     source: str,
-    format_name: str,
+    form: str | Adapter,
     lake: Lake,
     keys: PseudonymKeys,
     *,
@@ -56,7 +56,7 @@ def ingest(
 
     Args:
         source: a file, a folder or a glob pattern; a path or any fsspec URL.
-        format_name: which adapter reads the files.
+        form: the adapter that reads the files, or its name.
         lake: holds the tables.
         keys: the pseudonym keys.
         now: the time of ingestion, with a time zone; the current time by default.
@@ -73,9 +73,10 @@ def ingest(
         ReconciliationError: the row counts of a file do not add up.
     """
     started = time.perf_counter()
+    form = adapter(form) if isinstance(form, str) else form
     job = Ingestion(
         lake,
-        adapter(format_name),
+        form,
         contract or load_contract(RAW_EVENTS),
         options or IngestOptions(),
         keys,
@@ -84,9 +85,9 @@ def ingest(
     )
     report = IngestReport()
     listing = list_source(
-        *(source, lake), format_name=format_name, options=source_options, settle=settle, anonymized=True
+        *(source, lake), format_name=form.identity, options=source_options, settle=settle, anonymized=True
     )
-    _take_in_listing(listing, job, f"{format_name} {source}", report, progress)
+    _take_in_listing(listing, job, f"{form.name} {source}", report, progress)
     report.seconds = time.perf_counter() - started
     report.events_per_second = report.rows_in / max(report.seconds, 1e-9)
     report.peak_rss_mib = peak_rss_mib()
@@ -159,7 +160,7 @@ def _finish_known(file: SourceFile, job: Ingestion, source: str) -> list[BatchRe
     """Return the reports of a file that was ingested in its present state, without opening it; else none."""
     reports = [
         finish_batch(Batch(batch_id, source, file.url, job.form.name, part), job)
-        for part, batch_id in enumerate(recorded_batches(job.lake, file, job.form.name))
+        for part, batch_id in enumerate(recorded_batches(job.lake, file, job.form.identity))
     ]
     finished = [report for report in reports if report is not None]
     return finished if len(finished) == len(reports) else []
@@ -178,7 +179,7 @@ def _take_in_slices(
 
         batch = describe(known[part]) if part < len(known) else describe
         reports.append(take_in(lines, batch, replace(job, form=form), before_commit=file.refuse_changed))
-    record_file(job.lake, file, job.form.name, reports)
+    record_file(job.lake, file, job.form.identity, reports)
     return reports
 
 
@@ -199,7 +200,7 @@ def _ids_of_begun_file(file: SourceFile, job: Ingestion) -> list[str]:
 def _slices(file: SourceFile, job: Ingestion, progress: Progress | None = None) -> tuple[Adapter, Slices]:
     """Return the adapter for the layout of a file, and the slices of its records."""
     form, records = read_records(file, job.form)
-    salt = f"{form.name} {form.layout.salt}" if form.layout and form.layout.salt else form.name
+    salt = f"{form.identity} {form.layout.salt}" if form.layout and form.layout.salt else form.identity
     return form, Slices(_noted(records, file, progress), job.options.batch_rows, salt)
 
 

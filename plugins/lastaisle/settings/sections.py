@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import SecretStr, field_validator
+from pydantic import SecretStr, ValidationInfo, field_validator
 
 from lastaisle.settings.fields import Section, json_object, setting
 
@@ -71,6 +71,13 @@ class SourceSettings(Section):
         shown_default="landing/{day} in LASTAISLE_HOME",
     )
     format: str = setting("SOURCE_FORMAT", "canonical", "Name of the adapter that reads the logs.")
+    mapping: str = setting(
+        "SOURCE_MAPPING",
+        "",
+        "A YAML file that says how the shop's own logs become events; LASTAISLE_SOURCE_FORMAT stays unset.",
+        shown_default="none",
+        expected="the path of a YAML file, beside no other format than canonical",
+    )
     partition: Literal["day", "hour"] = setting("PARTITION", "day", "What one run of ingestion covers.")
     consent_categories: str = setting(
         "CONSENT_CATEGORIES",
@@ -134,6 +141,15 @@ class SourceSettings(Section):
     def categories(self) -> dict[str, list[str]]:
         """Return the shop's own names of each consent category."""
         return json_object(self.consent_categories)
+
+    @field_validator("mapping")
+    @classmethod
+    def _mapping_replaces_the_format(cls, mapping: str, info: ValidationInfo) -> str:
+        if mapping and info.data.get("format", "canonical") != "canonical":
+            raise ValueError(
+                f"LASTAISLE_SOURCE_FORMAT is {info.data['format']!r}, too; unset one of the two variables"
+            )
+        return mapping
 
 
 class IngestSettings(Section):

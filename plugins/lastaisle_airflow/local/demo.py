@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = (chosen.format if chosen.logs else "") or "canonical"
     home = Path(os.environ.get("LASTAISLE_HOME") or ROOT / ".lastaisle")
     from_env = Settings.from_env(os.environ | {"LASTAISLE_HOME": str(home), "LASTAISLE_SOURCE": ""})
-    settings = from_env.replace(source_format=name)
+    settings = from_env.replace(source_format=name, source_mapping="")
     started = time.monotonic()
     try:
         days = land(settings, chosen.logs, chosen.days, chosen.sessions, console)

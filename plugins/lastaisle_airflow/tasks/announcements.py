@@ -98,13 +98,15 @@ def _announced_before(keys: Sequence[str], summary: Mapping[str, Any], settings:
 
 def _watermarks(summary: Mapping[str, Any], settings: Settings) -> tuple[datetime | None, datetime | None]:
     """Return the watermark of the slowest topic before this run and after it."""
+    from data_contracts.contract import load_contract
     from lastaisle.ingest.kafka.drain import source_name
+    from lastaisle.ingest.mapping.choice import chosen_adapter
     from lastaisle.ingest.watermark import watermark
+    from lastaisle.lake.tables import RAW_EVENTS
 
+    form = chosen_adapter(settings, load_contract(RAW_EVENTS)).name
     lake, lateness = open_lake(settings), timedelta(minutes=settings.sources.lateness_minutes)
-    names = [
-        source_name(settings.sources.format, topic) for topic in parse_source(settings.sources.address).topics
-    ]
+    names = [source_name(form, topic) for topic in parse_source(settings.sources.address).topics]
 
     def slowest(without: Sequence[str]) -> datetime | None:
         watermarks = [watermark(lake, name, lateness, without=without) for name in names]

@@ -102,12 +102,12 @@ def ingest_chain(chain: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _ingestion(settings: Settings) -> Ingestion:
     from data_contracts.contract import load_contract
     from lastaisle.ingest.job import Ingestion
+    from lastaisle.ingest.mapping.choice import chosen_adapter
     from lastaisle.ingest.options import IngestOptions
-    from lastaisle.ingest.sources import adapter
     from lastaisle.lake.tables import RAW_EVENTS
 
-    form, options = adapter(settings.sources.format), IngestOptions.from_settings(settings)
-    return Ingestion(open_lake(settings), form, load_contract(RAW_EVENTS), options)
+    contract, options = load_contract(RAW_EVENTS), IngestOptions.from_settings(settings)
+    return Ingestion(open_lake(settings), chosen_adapter(settings, contract), contract, options)
 
 
 def _ingest_file(url: str, settings: Settings, ingestion: Ingestion) -> list[BatchReport]:
@@ -117,7 +117,7 @@ def _ingest_file(url: str, settings: Settings, ingestion: Ingestion) -> list[Bat
     found = list_files(url, source_options(settings.sources.address)[1])
     found.refuse_nothing(url)
     (file,) = found.files
-    return ingest_file(file, ingestion, source=f"{settings.sources.format} {settings.sources.address}")
+    return ingest_file(file, ingestion, source=f"{ingestion.form.name} {settings.sources.address}")
 
 
 def _ingest_range(batch: Mapping[str, Any], settings: Settings, ingestion: Ingestion) -> list[BatchReport]:

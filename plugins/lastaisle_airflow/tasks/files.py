@@ -94,8 +94,11 @@ def _settled(source: str, settle_seconds: float) -> FoundFiles:
 
 def _late(key: str, settings: Settings) -> list[str]:
     """Return the files in the places of earlier partitions that no run has taken in yet."""
+    from data_contracts.contract import load_contract
     from lastaisle.ingest.files import NothingFoundError
     from lastaisle.ingest.listing import new_files, places
+    from lastaisle.ingest.mapping.choice import chosen_adapter
+    from lastaisle.lake.tables import RAW_EVENTS
 
     start, lookback = interval(key)[0], timedelta(hours=settings.sources.lookback_hours)
     before = places(settings.source_at, start - HOUR, lookback - HOUR) if lookback >= HOUR else []
@@ -106,7 +109,7 @@ def _late(key: str, settings: Settings) -> list[str]:
         late_files = new_files(
             [plain for plain, _ in sources],
             open_lake(settings),
-            format_name=settings.sources.format,
+            format_name=chosen_adapter(settings, load_contract(RAW_EVENTS)).identity,
             options=sources[0][1],
             settle=timedelta(seconds=settings.sources.settle_seconds),
         )

@@ -5,11 +5,13 @@ from __future__ import annotations
 from lastaisle.errors import SourceError
 from lastaisle.ingest.sources import (
     canonical,
+    ga4,
     otto,
     posthog,
     rees46,
     retailrocket,
     segment,
+    snowplow,
     taobao,
     yoochoose,
 )
@@ -17,7 +19,10 @@ from lastaisle.ingest.sources.adapter import Adapter
 
 _ADAPTERS: dict[str, Adapter] = {
     module.ADAPTER.name: module.ADAPTER
-    for module in (canonical, segment, posthog, yoochoose, taobao, rees46, retailrocket, otto)
+    for module in (
+        *(canonical, segment, posthog, ga4, snowplow),
+        *(yoochoose, taobao, rees46, retailrocket, otto),
+    )
 }
 ADAPTERS: tuple[str, ...] = tuple(_ADAPTERS)
 

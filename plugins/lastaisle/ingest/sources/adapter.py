@@ -35,6 +35,7 @@ class Adapter:
         columns: the columns of a format that has columns. Such an adapter reads no line before
             `lastaisle.ingest.sources.layout.fitted` adapted it to the layout of a file.
         layout: the layout of the file, from `fitted`.
+        version: a text that changes when the same lines give other rows, if a user may change the adapter.
     """
 
     name: str
@@ -45,6 +46,12 @@ class Adapter:
     keys: Callable[[Contract], Collection[str]] | None = None
     columns: Columns | None = None
     layout: Layout | None = None
+    version: str = ""
+
+    @property
+    def identity(self) -> str:
+        """The name and the version. Under another identity the same lines have other batch ids."""
+        return f"{self.name} {self.version}".rstrip()
 
     def select(self, contract: Contract, lines: str = "source_lines") -> str:
         """Return the SELECT over the relation `lines` of `lastaisle.ingest.lines.LINES`.

@@ -63,6 +63,7 @@ class Columns:
         time: the column of the time.
         per_second: the unit of a time that is a number: 1 for seconds, 1000 for milliseconds.
         texts: the columns of free text, such as a brand, which may be a word like None.
+        separators: the signs that may stand between two columns.
     """
 
     names: Mapping[str, Sequence[str]]
@@ -71,6 +72,7 @@ class Columns:
     time: str
     per_second: int = 1
     texts: frozenset[str] = field(default_factory=frozenset)
+    separators: Sequence[str] = SEPARATORS
 
     def layout(self, lines: Sequence[str], *, header: bool = True) -> Layout:
         """Find out how the first lines of a file hold the columns.
@@ -131,7 +133,7 @@ class Columns:
 
     def _header(self, line: str) -> tuple[str, list[str]] | None:
         """Return the separator and the names of a header; None if the line is none."""
-        split = [(separator, cells(line, separator) or []) for separator in SEPARATORS]
+        split = [(separator, cells(line, separator) or []) for separator in self.separators]
         known = {plain(alias) for names in self.names.values() for alias in names}
         separator, names = max(split, key=lambda one: len({plain(name) for name in one[1]} & known))
         return (separator, names) if len({plain(name) for name in names} & known) > 1 else None
@@ -167,8 +169,8 @@ class Columns:
     def _ordered(self, lines: Sequence[str]) -> Layout:
         """Return the layout by position that fits most lines."""
         tried = lines[:_TRIED_LINES]
-        best, most = (SEPARATORS[0], self.orders[0]), (0, 0)
-        for separator in SEPARATORS:
+        best, most = (self.separators[0], self.orders[0]), (0, 0)
+        for separator in self.separators:
             split = [cells(line, separator) or [] for line in tried]
             for order in self.orders:
                 place = list(order).index(self.time)
@@ -183,7 +185,7 @@ class Columns:
 
     def _is_unknown_header(self, lines: Sequence[str], layout: Layout) -> bool:
         """Tell whether the first line holds words only, as many as a line has columns."""
-        split = [[cells(line, separator) or [] for line in lines[:2]] for separator in SEPARATORS]
+        split = [[cells(line, separator) or [] for line in lines[:2]] for separator in self.separators]
         first, *others = max(split, key=lambda found: len(found[0]))
         widths = {layout.width, *(len(line) for line in others)}
         return 1 < len(first) in widths and all(re.match(r"[^\W\d_]", name) for name in first)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from data_contracts.privacy import literal, quote
 from lastaisle.ingest.sources.adapter import Adapter, present
 from lastaisle.ingest.sources.columns import ESCAPED, Columns, Layout, cell, plain
+from lastaisle.ingest.sources.pointer import pointer_of
 
 #: What databases and programs write for a missing text; any other word may be a brand.
 _NO_TEXT = r"(NULL|null|\\N|NaN|nan|undefined)?"
@@ -82,7 +82,7 @@ def _split(separator: str) -> str:
 def _objects(columns: Columns, layout: Layout) -> str:
     """Return a `prepare` for lines of JSON objects; of several keys for a column, the first value counts."""
     keys = [key for keys in layout.keys.values() for key in keys]
-    paths = ", ".join(literal(f"$.{json.dumps(key, ensure_ascii=False)}") for key in keys)
+    paths = ", ".join(literal(pointer_of(key)) for key in keys)
     place = {key: at for at, key in enumerate(keys, start=1)}
     values = {
         name: f"coalesce({', '.join(f'f[{place[key]}]' for key in keys)})"
