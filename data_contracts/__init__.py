@@ -53,8 +53,8 @@ To add a rule across fields, add it under the table's `quality`:
 
 To let models learn from a column, list it under the contract's custom property `features`: see features.py.
 
-A `quality` may also hold metrics of ODCS, queries (`type: sql`) and entries with `engine: greatExpectations`. Each
-is enforced on all rows or refused: see quality.py and docs/contracts.md.
+A `quality` may also hold metrics of ODCS, queries (`type: sql`) and entries with `engine:
+greatExpectations`. Each is enforced on all rows or refused: see quality.py and docs/contracts.md.
 
     >>> contract = load_contract("raw_events")
     >>> contract.field("consent_personalization").default
