@@ -8,7 +8,7 @@ from lastaisle.errors import ExitCode
 
 GX = "type: custom, engine: greatExpectations"
 PLACE = "\n    quality:\n      - name: user"
-FIELD_PLACE = "      - name: brand\n"
+FIELD_PLACE = "      - name: order_id\n"
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_rows_of_a_metric_with_must_be_zero_go_to_quarantine(under, shop, tmp_pa
     text = (PACKAGED / "raw_events.odcs.yaml").read_text(encoding="utf-8")
     entry = (
         "        quality:\n"
-        "          - {metric: missingValues, mustBe: 0, arguments: {missingValues: [null, N/A]}}\n"
+        "          - {metric: missingValues, mustBe: 0, arguments: {missingValues: [null, gone]}}\n"
         "          - {metric: invalidValues, mustBeLessThan: 60, unit: percent, "
         "arguments: {pattern: '^[A-Z]'}}\n"
     )
@@ -112,12 +112,12 @@ def test_rows_of_a_metric_with_must_be_zero_go_to_quarantine(under, shop, tmp_pa
     path = tmp_path / "raw_events.odcs.yaml"
     path.write_text(text.replace(FIELD_PLACE, f"{FIELD_PLACE}{entry}", 1), encoding="utf-8")
     shop.contracts["contract"] = load_contract(path)
-    brands = ["Ekström", "N/A", None, "acme"]
+    orders = ["Ekström", "gone", None, "acme"]
 
-    shop.ingest(shop.write([shop.event(number, brand=brand) for number, brand in enumerate(brands)]))
+    shop.ingest(shop.write([shop.event(number, order_id=order) for number, order in enumerate(orders)]))
 
-    assert shop.rules() == [["brand_is_not_missing"], ["brand_is_not_null"]]
-    assert [row["brand"] for row in shop.rows("raw_events")] == ["Ekström", "acme"]
+    assert shop.rules() == [["order_id_is_not_missing"], ["order_id_is_not_null"]]
+    assert [row["order_id"] for row in shop.rows("raw_events")] == ["Ekström", "acme"]
 
 
 def test_great_expectations_judges_rules_of_a_row_beside_the_sql(under):
