@@ -72,8 +72,8 @@ def test_only_errors_that_lastaisle_catches_itself_have_no_code():
     classes = error_classes()
     without = {name for name in classes if code_of(name, classes) is None}
     assert without == {"AvroError", "UnknownFieldError"}, (
-        "a reader of messages catches AvroError and sends the message to quarantine; the compiler of contracts "
-        "makes a ContractError of UnknownFieldError"
+        "a reader of messages catches AvroError and sends the message to quarantine; the compiler of "
+        "contracts makes a ContractError of UnknownFieldError"
     )
 
 
