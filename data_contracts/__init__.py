@@ -30,7 +30,7 @@ To add a field, add it under `properties`:
 
 The rules of a field follow from its entry, and their names begin with its name: `coupon_is_string`,
 `_is_required`, `_is_unique`, `_is_finite` (every number), `_in_range`, `_has_length`, `_is_multiple`,
-`_matches_pattern`, `_is_allowed` (an entry under `quality` with `metric: invalidValues`),
+`_matches_pattern`, `_is_allowed` (an entry under `quality` with `metric: invalidValues`, see metrics.py),
 `_refers_to_<table>` (an entry under `relationships`). A default satisfies all of them.
 
 A spelling reads the usual ways to write a value, before the rules judge it: see spellings.py. With
@@ -53,7 +53,8 @@ To add a rule across fields, add it under the table's `quality`:
 
 To let models learn from a column, list it under the contract's custom property `features`: see features.py.
 
-An entry with `engine: greatExpectations` is added to the suite unchanged, for rules on the whole table.
+A `quality` may also hold metrics of ODCS, queries (`type: sql`) and entries with `engine:
+greatExpectations`. Each is enforced on all rows or refused: see quality.py and docs/contracts.md.
 
     >>> contract = load_contract("raw_events")
     >>> contract.field("consent_personalization").default

@@ -42,7 +42,7 @@ from data_contracts.contract import Contract
 from data_contracts.document import read_document
 from data_contracts.features import Feature
 from data_contracts.field_changes import field_changes
-from data_contracts.rule_changes import expectation_changes, rule_changes
+from data_contracts.rule_changes import batch_rule_changes, rule_changes
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def compare(old: Contract, new: Contract) -> Comparison:
         *_table_changes(old, new),
         *field_changes(old, new),
         *rule_changes(old, new),
-        *expectation_changes(old, new),
+        *batch_rule_changes(old, new),
         *_feature_changes(old, new),
     ]
     order = ("breaking", "addition", "documentation")

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
+from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject
 
-from data_contracts.document import find_contract, only_table, read_document
+from data_contracts.batch_rules import BatchRule
+from data_contracts.document import (
+    choose_table,
+    find_contract,
+    packaged_tables,
+    read_document,
+    refuse_unknown_properties,
+)
+from data_contracts.errors import Problems
 from data_contracts.features import Feature, compile_features
 from data_contracts.field import Field, compile_fields, compile_treatments
 from data_contracts.privacy import Treatment
-from data_contracts.rules import Rule, compile_expectations, compile_rules, refuse_broken_sql
+from data_contracts.quality import compile_rules
+from data_contracts.rules import Rule, refuse_broken_sql
 from data_contracts.uniqueness import UniqueKey, compile_unique_keys
+
+#: The table that is ingested in batches; the pipeline makes the others.
+INGESTED = "raw_events"
 
 
 @dataclass(frozen=True)
@@ -26,7 +39,7 @@ class Contract:
         path: the YAML file.
         fields: in the order of the YAML.
         rules: the rules for a typed row (types and uniqueness are checked elsewhere).
-        expectations: further Great Expectations configurations, for the whole table.
+        batch_rules: the rules for a batch as a whole.
         features: the columns that models may learn from, in the order of the YAML.
         unique_keys: the fields whose values together occur once in the table.
     """
@@ -36,7 +49,7 @@ class Contract:
     path: Path
     fields: tuple[Field, ...]
     rules: tuple[Rule, ...]
-    expectations: tuple[dict[str, Any], ...] = ()
+    batch_rules: tuple[BatchRule, ...] = ()
     features: tuple[Feature, ...] = ()
     unique_keys: tuple[UniqueKey, ...] = ()
 
@@ -73,20 +86,62 @@ class Contract:
         return {field.name: field.treatment for field in self.fields}
 
 
-def load_contract(name_or_path: str | Path) -> Contract:
+def load_contract(name_or_path: str | Path, table: str | None = None) -> Contract:
     """Load a packaged contract by its name (`raw_events`), or any other contract by its path.
+
+    Args:
+        name_or_path: the name of a packaged contract, or the path of a YAML file.
+        table: the table of a file with several tables; without it, the only table, or the table that is named
+            as the file.
 
     Raises:
         ContractError: the contract is wrong; the error names the file, the place and the reason.
+        ContractErrors: the contract has several errors; the error names all of them.
     """
     path = find_contract(name_or_path)
-    document = read_document(path)
-    table = only_table(path, document)
-    fields = compile_fields(path, table, compile_treatments(path, document))
-    features = compile_features(path, document, fields)
-    rules = compile_rules(path, table, fields)
-    refuse_broken_sql(path, str(table.name), fields, rules)
-    expectations = compile_expectations(path, table)
-    keys = compile_unique_keys(path, table)
-    name, version = str(table.name), str(document.version)
-    return Contract(name, version, path, fields, rules, expectations, features, keys)
+    problems = Problems(path)
+    document = read_document(path, problems)
+    contract = compile_table(problems, document, choose_table(path, document, table))
+    problems.refuse()
+    return contract
+
+
+def compile_table(problems: Problems, document: OpenDataContractStandard, table: SchemaObject) -> Contract:
+    """Compile one table of a contract as far as possible, and collect its errors."""
+    refuse_unknown_properties(problems, table)
+    treatments = compile_treatments(problems, document)
+    if treatments is None and str(table.name) in packaged_tables():
+        with problems.at("customProperties.treatments"):
+            raise ValueError(f"{table.name} should map each classification to a treatment, received none")
+    fields = compile_fields(problems, table, treatments)
+    features = compile_features(problems, document, fields)
+    rules, batch_rules = compile_rules(problems, table, fields)
+    with problems.at(f"schema.{table.name}.quality"):
+        _refuse_unjudged(str(table.name), batch_rules)
+    keys: tuple[UniqueKey, ...] = ()
+    with problems.at(f"schema.{table.name}.properties"):
+        keys = compile_unique_keys(problems.path, table)
+    refuse_broken_sql(problems, str(table.name), fields, rules)
+    return Contract(
+        name=str(table.name),
+        version=str(document.version),
+        path=problems.path,
+        fields=fields,
+        rules=rules,
+        batch_rules=batch_rules,
+        features=features,
+        unique_keys=keys,
+    )
+
+
+def _refuse_unjudged(table: str, batch_rules: Sequence[BatchRule]) -> None:
+    """Refuse rules about a batch in a table that is not ingested in batches.
+
+    Raises:
+        ValueError: the table is one that the pipeline makes of raw_events.
+    """
+    if batch_rules and table in packaged_tables() and table != INGESTED:
+        names = ", ".join(rule.name for rule in batch_rules)
+        raise ValueError(
+            f"{names}: a rule about a batch is judged while {INGESTED} is ingested: write it in that contract"
+        )

@@ -19,6 +19,7 @@ from typing import Any
 from open_data_contract_standard.model import DataQuality
 
 from data_contracts.bounds import range_type, sql_value, typed
+from data_contracts.errors import UnknownFieldError
 from data_contracts.field import Field
 from data_contracts.privacy import literal, quote
 from data_contracts.types import ORDERED_TYPES, accepts
@@ -35,11 +36,11 @@ def cross_field_rule(quality: DataQuality, fields: Sequence[Field]) -> dict[str,
     Raises:
         ValueError: the rule is wrong; the message holds the reason and the value received.
     """
-    if not quality.name or not re.fullmatch(r"[a-z][a-z0-9_]*", quality.name):
-        raise ValueError(f"a rule needs a lower_snake_case name, received {quality.name!r}")
+    if not quality.name:
+        raise ValueError("a rule across fields needs a lower_snake_case name")
     body = quality.implementation
-    if quality.type != "custom" or quality.engine != "lastaisle" or not isinstance(body, dict):
-        raise ValueError("a rule of a table is type: custom with engine: lastaisle (or greatExpectations)")
+    if not isinstance(body, dict):
+        raise ValueError(f"implementation takes one of {', '.join(_FORMS)} (and when); received {body!r}")
     forms = [form for form in _FORMS if form in body]
     unknown = set(body) - {*_FORMS, "when", "tolerance"}
     if len(forms) != 1 or unknown or ("tolerance" in body and forms != ["compare"]):
@@ -185,8 +186,8 @@ def _tolerance(text: Any, left: Field) -> int:
 
 
 def _known(name: Any, known: dict[str, Field]) -> Field:
-    if name not in known:
-        raise ValueError(f"no field is called {name!r}; there are {', '.join(known)}")
+    if not isinstance(name, str) or name not in known:
+        raise UnknownFieldError(name, known)
     return known[name]
 
 

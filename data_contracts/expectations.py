@@ -87,7 +87,7 @@ class ValidationReport:
 
 
 def gx_suite(contract: Contract) -> gx.ExpectationSuite:
-    """Return the suite of a contract: columns, types, uniqueness, rules, and the table's own expectations.
+    """Return the suite of a contract: columns, types, uniqueness, rules, and expectations about a batch.
 
     The `meta` of each expectation holds the name of the rule. Rules on $now and references keep a $PARAMETER,
     which `validate_frame` replaces.
@@ -189,8 +189,10 @@ def _configurations(contract: Contract) -> list[dict[str, Any]]:
         configurations.append(
             {"type": rule.expectation["type"], "kwargs": kwargs, "rule": rule.name, "severity": rule.severity}
         )
-    for given in contract.expectations:
-        configurations.append({"severity": "error", "kwargs": {}, **given, "rule": given["meta"]["rule"]})
+    for batch_rule in contract.batch_rules:
+        if batch_rule.expectation is not None:
+            named = {"rule": batch_rule.name, "severity": batch_rule.severity}
+            configurations.append({**batch_rule.expectation, **named})
     return configurations
 
 

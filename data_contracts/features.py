@@ -21,13 +21,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from open_data_contract_standard.model import OpenDataContractStandard
 
-from data_contracts.document import custom_values, find_contract, only_table, read_document
-from data_contracts.errors import ContractError
+from data_contracts.document import choose_table, custom_values, find_contract, read_document
+from data_contracts.errors import Problems, UnknownFieldError
 from data_contracts.field import Field, compile_fields, compile_treatments
 from data_contracts.names import check_name
 
@@ -87,36 +86,38 @@ def context_features(subject: Subject | None = None) -> tuple[Feature, ...]:
         ContractError: a contract that is itself wrong.
     """
     path = find_contract("events")
-    document = read_document(path)
-    fields = compile_fields(path, only_table(path, document), compile_treatments(path, document))
-    features = compile_features(path, document, fields)
+    problems = Problems(path)
+    document = read_document(path, problems)
+    fields = compile_fields(problems, choose_table(path, document), compile_treatments(problems, document))
+    features = compile_features(problems, document, fields)
+    problems.refuse()
     return tuple(feature for feature in features if subject in (None, feature.subject))
 
 
 def compile_features(
-    path: Path, document: OpenDataContractStandard, fields: Sequence[Field]
+    problems: Problems, document: OpenDataContractStandard, fields: Sequence[Field]
 ) -> tuple[Feature, ...]:
     """Compile the custom property `features`; a contract without it has no features.
 
-    Raises:
-        ContractError: an entry that names no column, has an unknown key or kind, or stands twice.
+    Args:
+        problems: collects an entry that names no column, has an unknown key or kind, or stands twice.
+        document: the contract.
+        fields: the fields of its table.
     """
     entries = custom_values(document.customProperties).get("features", [])
     where = "customProperties.features"
-    if not isinstance(entries, list):
-        raise ContractError(path, where, f"should be a list of features, received {entries!r}")
     columns = {field.name: field for field in fields}
     features: list[Feature] = []
+    with problems.at(where):
+        if not isinstance(entries, list):
+            entries, received = [], entries
+            raise ValueError(f"should be a list of features, received {received!r}")
     for entry in entries:
-        try:
+        with problems.at(where):
             feature = _feature(entry, columns)
-        except ValueError as error:
-            raise ContractError(path, where, str(error)) from error
-        if any((feature.subject, feature.name) == (known.subject, known.name) for known in features):
-            raise ContractError(
-                path, where, f"the feature {feature.name!r} of {feature.subject} stands twice"
-            )
-        features.append(feature)
+            if any((feature.subject, feature.name) == (known.subject, known.name) for known in features):
+                raise ValueError(f"the feature {feature.name!r} of {feature.subject} stands twice")
+            features.append(feature)
     return tuple(features)
 
 
@@ -132,7 +133,7 @@ def _feature(entry: Any, columns: dict[str, Field]) -> Feature:
         )
     column = str(entry.get("column", name))
     if column not in columns:
-        raise ValueError(f"{name}: no field is called {column!r}; there are {', '.join(columns)}")
+        raise UnknownFieldError(column, columns)
     if column in _OWN_COLUMNS and subject != "item":
         raise ValueError(f"{name}: the pipeline computes {column!r} of a session: rename the field")
     field = columns[column]

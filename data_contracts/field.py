@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pyarrow as pa
 from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject, SchemaProperty
 
 from data_contracts.document import custom_values
-from data_contracts.errors import ContractError
+from data_contracts.errors import Problems
 from data_contracts.names import check_name
 from data_contracts.privacy import Treatment, literal, parse_treatment, quote
 from data_contracts.spellings import SPELLINGS, check_spelling
@@ -22,6 +21,13 @@ _FIELD_OPTIONS = ("default", "jsonPath", "spelling", "treatment", "unreadable")
 Unreadable = Literal["refuse", "drop"]
 UNREADABLE: tuple[str, ...] = get_args(Unreadable)
 _CONTRACT_OPTIONS = ("treatments", "features")
+#: The treatments of a contract that has none of its own.
+_DEFAULTS = {
+    "public": Treatment("keep"),
+    "internal": Treatment("keep"),
+    "restricted": Treatment("pseudonymize"),
+    "confidential": Treatment("drop"),
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,7 @@ class Field:
         sql_type: the type in DuckDB.
         required: whether every row must have a value.
         classification: the sensitivity of the field; `treatments` in the contract maps it to a treatment.
+            Empty if the field has none.
         description: the meaning of the field.
         default: the value of an absent field, or None.
         json_path: the place of the field in a line of canonical JSON.
@@ -79,77 +86,86 @@ class Field:
         return f"{literal(str(self.default))}::{self.sql_type}"
 
 
-def compile_treatments(path: Path, document: OpenDataContractStandard) -> dict[str, Treatment]:
-    """Return the treatment of each classification of a contract.
+def compile_treatments(problems: Problems, document: OpenDataContractStandard) -> dict[str, Treatment] | None:
+    """Return the treatment of each classification of a contract; None if the contract has no treatments.
 
-    Raises:
-        ContractError: an unknown custom property of the contract, or a treatment that is none.
+    Args:
+        problems: collects an unknown custom property of the contract, or a treatment that is none.
+        document: the contract.
     """
     values = custom_values(document.customProperties)
-    where = "customProperties.treatments"
     unknown = set(values) - set(_CONTRACT_OPTIONS)
-    if unknown:
-        raise ContractError(path, "customProperties", f"unknown property {', '.join(sorted(unknown))}")
-    treatments = values.get("treatments")
-    if not isinstance(treatments, dict):
-        raise ContractError(
-            path, where, f"should map each classification to a treatment, received {treatments!r}"
-        )
-    try:
+    with problems.at("customProperties"):
+        if unknown:
+            raise ValueError(f"unknown property {', '.join(sorted(unknown))}")
+    if "treatments" not in values:
+        return None
+    treatments = values["treatments"]
+    with problems.at("customProperties.treatments"):
+        if not isinstance(treatments, dict):
+            raise ValueError(f"should map each classification to a treatment, received {treatments!r}")
         return {str(name): parse_treatment(value) for name, value in treatments.items()}
-    except ValueError as error:
-        raise ContractError(path, where, str(error)) from error
+    return dict(_DEFAULTS)
 
 
-def compile_fields(path: Path, table: SchemaObject, treatments: Mapping[str, Treatment]) -> tuple[Field, ...]:
+def compile_fields(
+    problems: Problems, table: SchemaObject, treatments: Mapping[str, Treatment] | None
+) -> tuple[Field, ...]:
     """Compile the fields of a table, in the order of the YAML.
 
     Args:
-        path: the YAML file, for error messages.
+        problems: collects a field that cannot be compiled, a name that stands twice, and a table without
+            fields.
         table: the table as the YAML describes it.
-        treatments: the treatment of each classification.
+        treatments: the treatment of each classification; None for the default treatments.
 
-    Raises:
-        ContractError: a field that cannot be compiled, a name that stands twice, or a table without fields.
+    Returns:
+        The fields that could be compiled.
     """
     fields: list[Field] = []
     for entry in table.properties or []:
         where = f"schema.{table.name}.properties.{entry.name}"
-        if any(entry.name == field.name for field in fields):
-            raise ContractError(path, where, f"the field {entry.name!r} stands twice")
-        try:
+        with problems.at(where):
+            if any(entry.name == field.name for field in fields):
+                raise ValueError(f"the field {entry.name!r} stands twice")
             check_name(str(entry.name), str(table.name))
             fields.append(_field(entry, treatments))
-        except ValueError as error:
-            raise ContractError(path, where, str(error)) from error
-    if not fields:
-        raise ContractError(path, f"schema.{table.name}.properties", "should name at least one field")
-    if table.customProperties:
-        unknown = ", ".join(sorted(custom_values(table.customProperties)))
-        raise ContractError(
-            path, f"schema.{table.name}.customProperties", f"a table takes none, received {unknown}"
-        )
-    for field in fields:
-        problem = _path_problem(field, fields)
-        if problem:
-            raise ContractError(
-                path, f"schema.{table.name}.properties.{field.name}.customProperties", problem
-            )
+    with problems.at(f"schema.{table.name}.properties"):
+        if not table.properties:
+            raise ValueError("should name at least one field")
+    for position, field in enumerate(fields):
+        with problems.at(f"schema.{table.name}.properties.{field.name}.customProperties"):
+            if problem := _path_problem(field, fields[:position]):
+                raise ValueError(problem)
+    if treatments is None:
+        problems.warnings.extend(_untold(table))
     return tuple(fields)
 
 
-def _path_problem(field: Field, fields: Sequence[Field]) -> str | None:
-    """Return the reason why a line cannot hold the jsonPath of a field beside the others', or None."""
-    for other in fields:
-        longer, shorter = (path.casefold().split(".") for path in (field.json_path, other.json_path))
-        if longer[: len(shorter)] == shorter and len(longer) > len(shorter):
-            return f"jsonPath {field.json_path} lies inside the value of {other.name}, {other.json_path}"
-        if longer == shorter and field.json_path != other.json_path:
+def _path_problem(field: Field, earlier: Sequence[Field]) -> str | None:
+    """Return the reason why a line cannot hold the jsonPath of a field beside the earlier ones, or None."""
+    own = field.json_path.casefold().split(".")
+    for other in earlier:
+        known = other.json_path.casefold().split(".")
+        shared = min(len(own), len(known))
+        if own[:shared] == known[:shared] and len(own) != len(known):
+            return f"jsonPath {field.json_path} and that of {other.name}, {other.json_path}, overlap"
+        if own == known and field.json_path != other.json_path:
             return f"jsonPath {field.json_path} differs from that of {other.name} only in its capitals"
     return None
 
 
-def _field(entry: SchemaProperty, treatments: Mapping[str, Treatment]) -> Field:
+def _untold(table: SchemaObject) -> Iterator[str]:
+    """Yield a warning about fields that are dropped because nothing says how sensitive they are."""
+    untold = [str(entry.name) for entry in table.properties or [] if entry.classification not in _DEFAULTS]
+    if untold:
+        yield (
+            f"schema.{table.name}: anonymize would drop {', '.join(untold)}: without "
+            f"customProperties.treatments only the classifications {', '.join(_DEFAULTS)} are known"
+        )
+
+
+def _field(entry: SchemaProperty, treatments: Mapping[str, Treatment] | None) -> Field:
     name = str(entry.name)
     arrow_type, sql_type = column_type(entry.logicalType, entry.logicalTypeOptions or {})
     custom = custom_values(entry.customProperties)
@@ -182,7 +198,7 @@ def _field(entry: SchemaProperty, treatments: Mapping[str, Treatment]) -> Field:
         arrow_type=arrow_type,
         sql_type=sql_type,
         required=required,
-        classification=str(entry.classification),
+        classification=entry.classification or "",
         description=" ".join((entry.description or "").split()),
         default=default,
         json_path=json_path,
@@ -193,15 +209,25 @@ def _field(entry: SchemaProperty, treatments: Mapping[str, Treatment]) -> Field:
 
 
 def _treatment(
-    entry: SchemaProperty, custom: Mapping[str, Any], treatments: Mapping[str, Treatment]
+    entry: SchemaProperty, custom: Mapping[str, Any], treatments: Mapping[str, Treatment] | None
 ) -> Treatment:
-    classification = entry.classification or ""
-    if classification not in treatments:
-        known = ", ".join(treatments)
-        raise ValueError(f"classification should be one of {known}; received {entry.classification!r}")
-    treatment = parse_treatment(custom["treatment"]) if "treatment" in custom else treatments[classification]
+    """Return the treatment of a field.
+
+    A contract without treatments has the default treatments, and a field that they cannot treat is dropped,
+    since nothing says how sensitive it is.
+    """
+    known, classification = _DEFAULTS if treatments is None else treatments, entry.classification or ""
+    if classification not in known and treatments is not None:
+        raise ValueError(
+            f"classification should be one of {', '.join(known)}; received {entry.classification!r}"
+        )
+    treatment = known.get(classification, Treatment("drop"))
+    if "treatment" in custom:
+        treatment = parse_treatment(custom["treatment"])
     needed = "timestamp" if "truncate" in treatment.options else "string"
     if treatment.action in ("coarsen", "pseudonymize") and entry.logicalType != needed:
+        if treatments is None and "treatment" not in custom:
+            return Treatment("drop")
         how = ", ".join(treatment.options) or treatment.action
         raise ValueError(f"treatment: {how} needs a {needed}, this field is a {entry.logicalType}")
     return treatment

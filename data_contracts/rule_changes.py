@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from data_contracts.change import Change, Side, change, documented
 from data_contracts.contract import Contract
@@ -30,29 +29,26 @@ def rule_changes(old: Contract, new: Contract) -> Iterator[Change]:
             yield from _changes_of_rule(was, now, old_fields)
 
 
-def expectation_changes(old: Contract, new: Contract) -> Iterator[Change]:
-    """Compare the expectations of the whole table by name; an expectation without a name by its contents."""
-    before, after = (_named(contract) for contract in (old, new))
+def batch_rule_changes(old: Contract, new: Contract) -> Iterator[Change]:
+    """Compare the rules about a batch by name. A warning refuses no batch, so it breaks no side."""
+    before, after = ({rule.name: rule for rule in contract.batch_rules} for contract in (old, new))
     for name in sorted(before.keys() | after.keys()):
         was, now = before.get(name), after.get(name)
+        old_text, new_text = (
+            rule and f"{rule.severity}: {rule.measure}: {rule.limits}" for rule in (was, now)
+        )
+        strict_before, strict_after = (rule is not None and rule.severity == "error" for rule in (was, now))
+        senders: Side | None = "senders" if strict_after else None
+        readers: Side | None = "readers" if strict_before else None
         if was is None:
-            why = "a batch that breaks it fails"
-            yield change(name, "expectation added", None, now, why, "senders")
+            why = "a batch that breaks it is refused" if senders else "a batch that breaks it is reported"
+            yield change(name, "batch rule added", old_text, new_text, why, senders)
         elif now is None:
-            yield change(
-                name, "expectation removed", was, None, "batches that broke it are accepted", "readers"
-            )
-        elif was != now:
-            why = "batches are judged by other limits"
-            yield change(name, "expectation changed", was, now, why, "senders", "readers")
-
-
-def _named(contract: Contract) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for item in contract.expectations:
-        name, contents = item["meta"]["rule"], {key: item[key] for key in item if key != "meta"}
-        found[name if name != item["type"] else f"{name} {contents.get('kwargs')}"] = contents
-    return found
+            why = "batches that broke it are accepted"
+            yield change(name, "batch rule removed", old_text, new_text, why, readers)
+        elif old_text != new_text:
+            why = "batches are judged in another way"
+            yield change(name, "batch rule changed", old_text, new_text, why, senders, readers)
 
 
 def _added(rule: Rule, fields: dict[str, Field]) -> Change:

@@ -35,6 +35,7 @@ class ExitCode(IntEnum):
     NOT_EVALUATED = 17
     CHECKS_DISAGREE = 18
     LAKE_UNUSABLE = 19
+    BATCH_REFUSED = 20
 
 
 MEANINGS: Final = {
@@ -58,6 +59,7 @@ MEANINGS: Final = {
     ExitCode.NOT_EVALUATED: "the candidate is not evaluated against this champion",
     ExitCode.CHECKS_DISAGREE: "Great Expectations and the compiled rules disagree",
     ExitCode.LAKE_UNUSABLE: "the lake cannot be read or written",
+    ExitCode.BATCH_REFUSED: "a batch breaks a rule about the batch as a whole",
 }
 
 

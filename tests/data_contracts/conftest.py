@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from data_contracts.document import PACKAGED
 
@@ -22,3 +24,37 @@ def edited(tmp_path: Path) -> Edit:
         return path
 
     return edit
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Edit:
+    """Return a function that writes a small contract with some fields and entries of quality."""
+
+    def write(
+        *,
+        fields: dict[str, Any] | None = None,
+        quality: list[dict[str, Any]] | None = None,
+        field_quality: list[dict[str, Any]] | None = None,
+        name: str = "small",
+        **changes: Any,
+    ) -> Path:
+        columns = fields or {
+            "word": {"logicalType": "string"},
+            "number": {"logicalType": "integer"},
+            "price": {"logicalType": "number"},
+        }
+        properties = [{"name": column, **options} for column, options in columns.items()]
+        properties[0]["quality"] = field_quality or []
+        document = {
+            "apiVersion": "v3.1.0",
+            "kind": "DataContract",
+            "id": "small",
+            "version": "1.0.0",
+            "status": "active",
+            "schema": [{"name": "small", "properties": properties, "quality": quality or []}],
+        }
+        path = tmp_path / f"{name}.odcs.yaml"
+        path.write_text(yaml.safe_dump(document | changes, sort_keys=False, allow_unicode=True))
+        return path
+
+    return write

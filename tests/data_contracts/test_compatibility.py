@@ -375,7 +375,7 @@ def test_one_of_two_unnamed_expectations_removed_is_seen(changed):
         lambda document: document["schema"][0]["quality"].remove(unnamed("kind")), before=prepared
     )
 
-    assert [(each.what, each.breaks) for each in found.changes] == [("expectation removed", ("readers",))]
+    assert [(each.what, each.breaks) for each in found.changes] == [("rule removed", ("readers",))]
 
 
 def test_equal_contracts_have_no_changes(changed):

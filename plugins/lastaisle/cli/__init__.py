@@ -8,7 +8,7 @@ import sys
 import typer
 from rich.logging import RichHandler
 
-from lastaisle.cli import learning, logs, tables
+from lastaisle.cli import contracts, learning, logs, tables
 from lastaisle.cli.failures import describe
 from lastaisle.cli.terminal import errors, read_settings, where_searched
 from lastaisle.errors import MEANINGS, ExitCode
@@ -35,7 +35,8 @@ _benchmark.command()(learning.accuracy)
 app.add_typer(_benchmark, name="benchmark")
 
 _contracts = typer.Typer(help="Look after the data contracts.", no_args_is_help=True)
-_contracts.command()(tables.diff)
+_contracts.command()(contracts.check)
+_contracts.command()(contracts.diff)
 app.add_typer(_contracts, name="contracts")
 
 

@@ -131,37 +131,3 @@ def _table_of(measured: DriftReport) -> Table:
         cells = (finding.feature, finding.segment, finding.measure, f"{finding.score:.4f}", limit)
         table.add_row(*cells, finding.change)
     return table
-
-
-def diff(
-    old: Annotated[str, typer.Argument(help="Name of a packaged contract, or path of a contract.")],
-    new: Annotated[str, typer.Argument(help="Name or path of the contract that follows.")],
-    report: Report = None,
-) -> None:
-    """Show the changes from one version of a contract to the next, and whom they break.
-
-    A change breaks senders if an accepted row may now be refused (a field newly required or unique, a
-    stricter rule). It breaks readers of the anonymized rows if they lose a column or its meaning, or meet
-    values that were refused before (a field dropped or pseudonymized, a rule removed, loosened or made a
-    warning). It breaks privacy if a value becomes less private. Additions break no side.
-
-    Exits with 0 if nothing breaks, with 11 if a change breaks a side and the version is the next major, and
-    with 12 if the version does not fit the changes (breaking: next major; addition: next minor).
-    """
-    from data_contracts.compatibility import compare
-    from data_contracts.contract import load_contract
-
-    comparison = compare(load_contract(old), load_contract(new))
-    write(comparison.to_dict(), report)
-    for change in comparison.changes:
-        console.print(str(change), markup=False)
-        if change.old is not None or change.new is not None:
-            console.print(f"    {change.old}  →  {change.new}", markup=False, highlight=False)
-    problem, level = comparison.version_problem, comparison.level or "unchanged"
-    console.print(
-        f"{comparison.table} {comparison.old_version} → {comparison.new_version}: {level}", markup=False
-    )
-    if problem:
-        errors.print(f"error: {problem}", style="red", markup=False, highlight=False)
-    if problem or comparison.breaking:
-        raise typer.Exit(ExitCode.UNMARKED_CHANGE if problem else ExitCode.BREAKING_CHANGE)

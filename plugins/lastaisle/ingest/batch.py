@@ -11,6 +11,7 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lastaisle.ingest.batch_quality import judge_batch
 from lastaisle.ingest.batch_rows import batch_row, read_batch
 from lastaisle.ingest.changes import refuse_changed_fields, unknown_fields
 from lastaisle.ingest.gx_check import check_sample
@@ -56,6 +57,7 @@ def take_in(
         SourceError: the lines cannot be read.
         WrongFormatError: hardly any row can be read; nothing was committed.
         SchemaChangeError: fields disappeared or changed their type; nothing was committed.
+        BatchRefusedError: the batch breaks a rule about the batch as a whole; nothing was committed.
         DisagreementError: Great Expectations judges a sample differently; nothing was committed.
         ReconciliationError: the row counts do not add up; nothing was committed.
         OvertakenError: another run of this batch began before; read the lines again with its `now`.
@@ -104,13 +106,14 @@ def finish_batch(batch: Batch, job: Ingestion) -> BatchReport | None:
 
 
 def _judge(staging: Staging, batch: Batch, job: Ingestion) -> BatchReport:
-    """Compare the rows with earlier batches of the source, and check a sample with Great Expectations."""
+    """Compare the rows with earlier batches, judge them as a whole, and check a sample independently."""
     with stage("compare fields with the batches before"):
         fields = staging.count_fields()
         if not job.options.accept_schema_change:
             refuse_wrong_format(staging, batch)
             refuse_changed_fields(job.lake, batch, job.contract, fields)
         unknown = _find_unknown(staging, batch, job)
+    warnings = judge_batch(staging, batch.source_file)
     check = check_sample(staging, job.options.gx_sample_rows, batch.source_file)
     return BatchReport(
         batch.batch_id,
@@ -118,6 +121,7 @@ def _judge(staging: Staging, batch: Batch, job: Ingestion) -> BatchReport:
         batch.format,
         gx_success=check.success,
         gx_problem=check.problem,
+        warnings_by_rule=warnings,
         part=batch.part,
         fields=fields,
         unknown_fields=unknown,
@@ -231,7 +235,7 @@ def _count(
         rows_late=staging.count_late(options.allowed_lateness, before),
         quarantined_by_rule=staging.count_by_rule(),
         ignored_by_reason=staging.count_ignored(),
-        warnings_by_rule=staging.count_warnings(),
+        warnings_by_rule=blank.warnings_by_rule | staging.count_warnings(),
         hours=staging.hours(),
         newest=staging.newest(),
     )

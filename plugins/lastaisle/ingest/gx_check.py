@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -53,7 +53,7 @@ def check_sample(staging: Staging, rows: int, where: str) -> SampleCheck:
     Raises:
         DisagreementError: both judged a rule, and the counts differ. The error names the rules and both
             counts; nothing was committed.
-        ContractError: the contract has an expectation that Great Expectations does not know.
+        ContractError: Great Expectations refuses an expectation of the contract.
     """
     sample = staging.sample(rows) if rows > 0 else None
     if sample is None or not sample.num_rows:
@@ -87,7 +87,7 @@ def _ask(staging: Staging, sample: pa.Table) -> dict[str, RuleOutcome] | str:
     Raises:
         ContractError: the contract has an expectation that Great Expectations does not know.
     """
-    contract = staging.contract
+    contract = replace(staging.contract, batch_rules=())  # no sample can judge a batch as a whole
     references = {
         rule.reference: staging.reference(rule.reference) for rule in contract.rules if rule.reference
     }

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from data_contracts.contract import Contract, load_contract
 from lastaisle.errors import SourceError
 from lastaisle.ingest.batch import finish_batch, take_in
+from lastaisle.ingest.batch_quality import BatchRefusedError
 from lastaisle.ingest.files import FileChangedError, SourceFile
 from lastaisle.ingest.gx_check import DisagreementError
 from lastaisle.ingest.job import Batch, Ingestion, OvertakenError
@@ -113,7 +114,7 @@ def _take_in_listing(
             log.warning("left for the next run: %s", error)
             report.files_waiting.append(file.url)
             continue
-        except (SourceError, DisagreementError) as error:
+        except (SourceError, DisagreementError, BatchRefusedError) as error:
             log.error("left out: %s", error)
             report.fail(file.url, error)
             continue
