@@ -42,8 +42,10 @@ _OWN_NAMES: dict[Subject, tuple[str, ...]] = {
     "item": ("item_id",),
 }
 #: The columns that the pipeline computes for a session and its events.
-_OWN_COLUMNS = ("counts", "added", "purchased", "started_at", "ended_at", "n_events", "seconds_a_view")
-_OWN_COLUMNS += ("events", "refused", "returning")
+_OWN_COLUMNS = (
+    *("counts", "added", "purchased", "started_at", "ended_at", "n_events", "seconds_a_view"),
+    *("events", "refused", "returning"),
+)
 #: The logical types that a feature of each kind can be read from.
 _TYPES: dict[Kind, tuple[str, ...]] = {
     "category": ("string",),
