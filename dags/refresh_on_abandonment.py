@@ -25,9 +25,9 @@ task of the run waits: the pool `training` has one slot, and `retrain_full` may 
 
 ## When it fails
 
-- **No run starts.** Check that `airflow triggerer` runs. Its log names problems with the topic. The Airflow
-  connection of a control topic needs `group.id` and `"enable.auto.commit": false`. Messages that are not
-  control messages are passed over.
+- **No run starts.** Check that the triggerer runs; `make up` starts it. Its log names problems of the topic.
+  The Airflow connection of a control topic needs `group.id` and `"enable.auto.commit": false`. Messages that
+  are not control messages are passed over.
 - **Too few sessions to learn from** fails `train_and_evaluate` without a retry. These abandonments count as
   done: a later run could not learn from them either.
 - **A refused candidate** is not a failure. Read the reasons in the log of `release_candidate`.

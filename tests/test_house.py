@@ -50,3 +50,17 @@ def test_only_the_registry_talks_to_mlflows_client():
         and re.search(r"\b(registry|store)\.client\b", path.read_text())
     ]
     assert others == []
+
+
+def test_only_the_settings_lake_is_opened_with_its_storage_options():
+    opens_it = ("lastaisle/lake/opening.py", "lastaisle_airflow/runtime/stores.py")
+    temporary = ("lastaisle/replay/replay.py",)  # a lake in a temporary folder, which needs no options
+    others = [
+        str(path)
+        for path in tracked()
+        if path.suffix == ".py"
+        and path.is_relative_to(ROOT / "plugins")
+        and not str(path).endswith((*opens_it, *temporary))
+        and re.search(r"(?<!class )\bLake\(", path.read_text())
+    ]
+    assert others == []

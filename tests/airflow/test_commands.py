@@ -1,6 +1,7 @@
 """bin/airflow, bin/mlflow and bin/lastaisle use the local services' data, from any folder."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from lastaisle.settings import Settings
 from lastaisle_airflow.local.command import command_environment
+from tests.services.required import starts_service
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,6 +23,7 @@ def call(*command, **variables):
         capture_output=True,
         text=True,
         check=False,
+        umask=0o022,
     )
 
 
@@ -40,8 +43,30 @@ def test_airflow_reads_the_services_folders_and_leaves_the_users_own_alone(insta
         LASTAISLE_HOME=tmp_path / "home",
     )
     assert answer.stdout == f"{ROOT / 'dags'}\n", answer.stderr
-    assert (tmp_path / "home" / "airflow").is_dir()
+    for made in (
+        tmp_path / "home",
+        tmp_path / "home" / "airflow",
+        tmp_path / "home" / "airflow" / "airflow.cfg",
+    ):
+        assert made.stat().st_mode & 0o077 == 0, made
     assert list((tmp_path / "user").iterdir()) == []
+
+
+@pytest.mark.service
+def test_a_backfill_can_be_asked_for_before_the_first_start(installed, tmp_path):
+    starts_service("Airflow's database")
+    days = ("--from-date", "2025-10-01", "--to-date", "2025-10-03")
+    answer = call(
+        *(ROOT / "bin" / "airflow", "backfill", "create", "--dag-id", "ingest_sessions", *days),
+        HOME=tmp_path / "user",
+        LASTAISLE_HOME=tmp_path / "home",
+    )
+    assert answer.returncode == 0, answer.stderr
+    with sqlite3.connect(tmp_path / "home" / "airflow" / "airflow.db") as database:
+        assert database.execute("SELECT count(*) FROM backfill_dag_run").fetchone() == (3,)
+    assert not (tmp_path / "user").exists()
+    open_to_others = [path for path in (tmp_path / "home").rglob("*") if path.stat().st_mode & 0o077]
+    assert open_to_others == []
 
 
 def test_lastaisle_looks_into_the_services_folder(installed, tmp_path):

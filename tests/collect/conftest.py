@@ -39,11 +39,12 @@ class Answer:
 
 @dataclass
 class Running:
-    """A running collector and what it writes to."""
+    """A running collector and what it writes to; `files` limits the files that it may open."""
 
     to: str
     folder: Path
     environ: dict[str, str] = field(default_factory=dict)
+    files: int = 0
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
 
@@ -73,6 +74,8 @@ class Running:
             "--port",
             str(self.port),
         ]
+        if self.files:
+            command = ["sh", "-c", f'ulimit -n {self.files}; exec "$@"', "sh", *command]
         self.log = self.folder / "collector.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
@@ -152,8 +155,8 @@ def standing(tmp_path_factory) -> Iterator[Running]:
 def make_collector(tmp_path) -> Iterator[Callable[..., Running]]:
     made: list[Running] = []
 
-    def make(to: str | None = None, **environ: str) -> Running:
-        running = Running(to or str(tmp_path / "landing" / "{day}"), tmp_path, environ)
+    def make(to: str | None = None, files: int = 0, **environ: str) -> Running:
+        running = Running(to or str(tmp_path / "landing" / "{day}"), tmp_path, environ, files)
         made.append(running)
         return running.start()
 

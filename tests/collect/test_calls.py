@@ -8,14 +8,24 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from orjson import Fragment
 
-from lastaisle.collect.body import parse
-from lastaisle.collect.calls import calls_of_request, calls_of_webhook
+from lastaisle.collect.calls import LINE_BYTES, calls_of_request, calls_of_webhook
+from lastaisle.collect.json_text import parse
 from lastaisle.collect.refusal import RefusedError
+from lastaisle.ingest.lines import MAX_LINE_BYTES
+from lastaisle.ingest.options import IngestOptions
+from lastaisle.ingest.run import ingest
+from lastaisle.lake import Lake
+from lastaisle.privacy.keys import PseudonymKeys
 
 RECEIVED = datetime(2025, 10, 9, 12, 0, 10, tzinfo=UTC)
 LIMIT = 512 << 10
 TRACK = {"type": "track", "event": "Product Viewed", "userId": "u1", "messageId": "m1"}
+
+
+def lines(body, endpoint="batch"):
+    return [call.line for call in calls_of_request(endpoint, body, RECEIVED, LIMIT)]
 
 
 def read(body, endpoint="batch", limit=LIMIT):
@@ -127,9 +137,106 @@ def test_a_shared_context_cannot_swell_a_small_batch():
     assert refused.value.status == 413
 
 
-def test_half_an_emoji_does_not_cost_the_batch():
-    body = parse(b'{"batch": [{"event": "Good \\ud83d"}, {"event": "Fine \\ud83d\\ude00"}]}')
-    assert [call["event"] for call in read(body)] == ["Good \ufffd", "Fine 😀"]
+def test_half_an_emoji_does_not_cost_the_batch_and_stays_for_ingestion_to_judge():
+    body = parse(
+        b'{"batch": [{"event": "Good \\ud83d", "n": 1e15, "\\ud83d": "\xc3\xa9"}, '
+        b'{"event": "Fine \\ud83d\\ude00"}]}'
+    )
+    first, second = lines(body)
+    assert first.startswith(b'{"event":"Good \\ud83d","n":1e15,"\\ud83d":"\xc3\xa9",')
+    assert json.loads(second)["event"] == "Fine 😀"
+
+
+NUMBERS = [
+    *("0", "-0", "1", "1e15", "1E+2", "1.50", "0.1", "12345678901234567890123", "-18446744073709551617"),
+    *("1e400", "1.7976931348623157e309", "0.1000000000000000055511151231257827", "9007199254740993", "1e-7"),
+]
+
+
+def test_numbers_keep_the_digits_that_were_sent():
+    told = (
+        f'{{"userId": {NUMBERS[7]}, "context": {{"n": {NUMBERS[3]}}}, "properties": [{",".join(NUMBERS)}]}}'
+    )
+    (line,) = lines({"batch": [parse(told.encode())], "context": {"os": {"name": "iOS"}}})
+    assert f'"properties":[{",".join(NUMBERS)}]'.encode() in line
+    assert b'"userId":12345678901234567890123,' in line
+    assert b'"n":1e15' in line
+    (call,) = calls_of_request("track", parse(told.encode()), RECEIVED, LIMIT)
+    assert call.user == b"12345678901234567890123"
+
+
+def test_the_digits_of_ids_reach_the_tables(tmp_path):
+    calls = [
+        {**TRACK, "messageId": f"m{position}", "timestamp": "2025-10-09T12:00:00Z", **ids}
+        for position, ids in enumerate(
+            [
+                {"userId": Fragment(NUMBERS[7])},
+                {"properties": {"product_id": Fragment("18446744073709551617")}},
+            ]
+        )
+    ]
+    calls[0]["properties"] = {"product_id": "p", "price": Fragment("1.50")}
+    (tmp_path / "calls.jsonl").write_bytes(b"".join(lines({"batch": calls})))
+    lake = Lake(tmp_path / "lake")
+    keys = PseudonymKeys.load_or_create(tmp_path / "keys.json", lake_url=lake.url)
+    ingest(str(tmp_path / "calls.jsonl"), "segment", lake, keys, options=IngestOptions(gx_sample_rows=0))
+    rows = {row["event_id"]: row for row in lake.scan("raw_events").to_pylist()}
+    assert (rows["m0"]["user_id"], rows["m0"]["price"]) == ("12345678901234567890123", 1.5)
+    assert rows["m1"]["item_id"] == "18446744073709551617"
+
+
+def test_a_body_of_numbers_does_not_grow_past_what_ingestion_reads():
+    body = b'{"properties":[%s]}' % b",".join([b"1e15"] * 100_000)
+    (line,) = lines(parse(body), "track")
+    assert len(line) < len(body) + 500
+
+
+def test_a_call_that_ingestion_could_not_read_is_refused():
+    assert LINE_BYTES <= MAX_LINE_BYTES
+    with pytest.raises(RefusedError) as refused:
+        read({"batch": [TRACK], "context": {"text": "x" * LINE_BYTES}}, limit=LINE_BYTES)
+    assert (refused.value.status, refused.value.code) == (413, "too_large")
+
+
+def test_a_key_that_stands_twice_is_passed_on_with_both_values():
+    text = (
+        b'{"event":"A","event":"B","properties":{"product_id":"x","product_id":"y"},"context":{"a":1,"a":2}}'
+    )
+    (line,) = lines({"batch": [parse(text)], "context": {"locale": "de-DE"}})
+    assert line.startswith(
+        b'{"event":"A","event":"B","properties":{"product_id":"x","product_id":"y"},'
+        b'"context":{"a":1,"a":2,"locale":"de-DE"}'
+    )
+
+
+def test_a_secret_that_stands_twice_is_not_kept():
+    text = (
+        b'{"writeKey":"k1","context":{"ip":"203.0.113.1","ip":"203.0.113.2"},'
+        b'"context":{"ip":"203.0.113.3"},"event":"A","writeKey":"k2"}'
+    )
+    (line,) = lines(parse(text), "track")
+    assert b"203.0" not in line
+    assert b"writeKey" not in line
+
+
+@pytest.mark.parametrize("inner", [b'"a"', b'"\\ud83d"', b'{"a":1,"a":2}'])
+def test_a_body_nested_too_deep_is_refused(inner):
+    for levels, fits in ((200, True), (300, False), (900, False), (100_000, False)):
+        text = b'{"properties":%s%s%s}' % (b"[" * levels, inner, b"]" * levels)
+        if fits:
+            assert len(lines(parse(text), "track")) == 1
+            continue
+        with pytest.raises(RefusedError) as refused:
+            lines(parse(text), "track")
+        assert (refused.value.status, refused.value.code) == (400, "not_json")
+
+
+@pytest.mark.parametrize(
+    "body", [b"NaN", b"[Infinity]", b"-Infinity", b'"\n"', b"\xef\xbb\xbf{}", b"1 2", b"01"]
+)
+def test_what_is_no_json_is_refused(body):
+    with pytest.raises(RefusedError, match="not JSON"):
+        parse(body)
 
 
 TEXT = st.text('aZ9é😀\n\u2028\0"\\', max_size=4)

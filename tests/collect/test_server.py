@@ -9,7 +9,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,7 +19,9 @@ from tests.services.waiting import wait_until
 SECRET = "only segment knows"
 TRACK = {"type": "track", "event": "Cart Viewed", "userId": "u1", "messageId": "m1"}
 KINDS = ["track", "page", "identify", "screen", "group", "alias"]
-ENDPOINTS = [*(f"/v1/{kind}" for kind in (*KINDS, "batch", "import")), "/segment/webhook"]
+SHORT = {"t": "track", "p": "page", "i": "identify", "s": "screen", "g": "group", "a": "alias"}
+PATHS = [f"/v1/{path}{slash}" for path in (*KINDS, *SHORT, "batch", "import", "b") for slash in ("", "/")]
+ENDPOINTS = [*PATHS, "/segment/webhook"]
 
 
 def signed(body: bytes, secret: str = SECRET) -> str:
@@ -42,23 +43,29 @@ def test_every_endpoint_asks_who_is_calling(standing, endpoint):
     for key in (None, "", "wrong", "shop-we", SECRET, "another, shop-web"):
         answer = standing.post(endpoint, body, key=key)
         assert (answer.status, answer.code) == (401, "unauthorized")
-    for headers in ({"Authorization": "Bearer shop-web"}, {"Authorization": "Basic ???"}):
-        assert standing.post(endpoint, body, key=None, **headers).status == 401
+    for authorization in ("Bearer shop-web", "Basic ???", "Basic", "Basic \xe9\xff", "Basic w6k6", "\xff"):
+        assert standing.post(endpoint, body, key=None, Authorization=authorization).status == 401
+    assert standing.post(endpoint, body, key=None, X_Signature="\xe9" * 40).status == 401
+    for key in ("wrong", "\ud83d", 7, None, {}):
+        assert standing.post(endpoint, {**body, "writeKey": key}, key=None).status == 401
+    assert "Traceback" not in standing.log.read_text()
     assert counted(standing, "lastaisle_collect_accepted") == {}
 
 
 def test_every_endpoint_takes_what_it_is_for(collector):
     for kind in KINDS:
         assert collector.post(f"/v1/{kind}", {"userId": "u", "messageId": kind}).status == 200
-    for batch in ("batch", "import"):
+    for path in SHORT:
+        assert collector.post(f"/v1/{path}/", {"userId": "u", "messageId": path}).status == 200
+    for batch in ("batch", "import", "b"):
         body = {"batch": [{**TRACK, "messageId": f"{batch}-{number}"} for number in range(2)]}
         assert json.loads(collector.post(f"/v1/{batch}", body).text) == {"success": True}
     body = json.dumps({**TRACK, "messageId": "forwarded"}).encode()
     assert collector.post("/segment/webhook", body, key=None, X_Signature=signed(body)).status == 200
     collector.stop()
     calls = {call["messageId"]: call["type"] for call in collector.landed()}
-    batched = {f"{batch}-{number}": "track" for batch in ("batch", "import") for number in range(2)}
-    assert calls == {kind: kind for kind in KINDS} | batched | {"forwarded": "track"}
+    batched = {f"{batch}-{number}": "track" for batch in ("batch", "import", "b") for number in range(2)}
+    assert calls == {kind: kind for kind in KINDS} | SHORT | batched | {"forwarded": "track"}
 
 
 def test_the_key_may_stand_in_the_body_and_is_not_kept(collector):
@@ -121,10 +128,7 @@ def test_a_webhook_batch_of_which_only_the_first_call_is_signed_is_refused(stand
 def test_what_has_no_credentials_is_closed(make_collector, environ, open_path, closed_path):
     collector = make_collector(**environ)
     body = json.dumps(TRACK).encode()
-    for secret, status in ((SECRET, 200), ("", 401)):
-        if environ.get("LASTAISLE_SEGMENT_SECRET") != "" or not secret:
-            answer = collector.post("/segment/webhook", body, key=None, X_Signature=signed(body, secret))
-            assert answer.status == status
+    assert collector.post("/segment/webhook", body, key=None, X_Signature=signed(body, "")).status == 401
     assert collector.post(closed_path, body, key="", X_Signature=signed(body, "")).status == 401
     assert collector.post(open_path, body, X_Signature=signed(body)).status == 200
 
@@ -145,12 +149,14 @@ def test_what_has_no_credentials_is_closed(make_collector, environ, open_path, c
         (b"[" * 200_000, {}, 400, "not_json"),
         (b"\\u" + b"[" * 200_000, {}, 400, "not_json"),
         (b"[]", {}, 400, "not_an_object"),
+        (b'{"a":' + b"[" * 300 + b"]" * 300 + b"}", {}, 400, "not_json"),
     ],
 )
 def test_what_cannot_be_taken_is_refused_and_the_next_request_is_not(standing, body, headers, status, code):
     answer = standing.post("/v1/track", body, **headers)
     assert (answer.status, answer.code) == (status, code)
     assert standing.post("/v1/track", TRACK).status == 200
+    assert "Traceback" not in standing.log.read_text()
 
 
 def test_a_body_of_unknown_length_is_bounded_too(standing):
@@ -210,12 +216,6 @@ def test_nothing_of_the_caller_is_logged(collector):
     said = collector.log.read_text() + json.dumps(collector.landed())
     for private in ("203.0.113.7", "127.0.0.1:", "shop-web", "a-secret-key", SECRET):
         assert private not in said.replace(f"127.0.0.1:{collector.port}", "")
-
-
-def test_a_client_that_sends_nothing_holds_up_nobody(standing):
-    with socket.create_connection(("127.0.0.1", standing.port)) as idle:
-        idle.sendall(b"POST /v1/track HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
-        assert standing.post("/v1/track", TRACK).status == 200
 
 
 def test_it_does_not_start_where_it_cannot_write(make_collector, tmp_path):

@@ -91,7 +91,7 @@ def make_shop(tmp_path, contracts) -> Callable[[str], Shop]:
     def make(name: str) -> Shop:
         folder = tmp_path / name
         folder.mkdir()
-        return Shop(folder, Lake(folder / "lake"), keys, contracts)
+        return Shop(folder, Lake(folder / "lake"), keys, dict(contracts))
 
     return make
 

@@ -12,6 +12,7 @@ from lastaisle.cli import contracts, learning, logs, tables
 from lastaisle.cli.failures import describe
 from lastaisle.cli.terminal import errors, read_settings, where_searched
 from lastaisle.errors import MEANINGS, ExitCode
+from lastaisle.settings.private import create_private_files
 
 app = typer.Typer(
     name="lastaisle",
@@ -42,6 +43,7 @@ app.add_typer(_contracts, name="contracts")
 
 def main() -> None:
     """Run the command line; errors that the user can correct are printed without a traceback."""
+    create_private_files()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=errors)])
     try:
         app()

@@ -227,18 +227,25 @@ def collect(
         typer.Option(help="Landing folder, or kafka://cluster/topic; default: LASTAISLE_SOURCE."),
     ] = "",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8090,
+    port: Annotated[
+        int, typer.Option(help="Port to listen on; 0 is any free port.", min=0, max=65535)
+    ] = 8090,
 ) -> None:
     """Collect events that Segment's clients and its webhook send over HTTP, until SIGTERM.
 
-    LASTAISLE_SEGMENT_WRITE_KEYS names the keys that may send to /v1/batch, /v1/track and the like.
-    LASTAISLE_SEGMENT_SECRET is the secret with which Segment signs /segment/webhook. The answer 200 says that
-    the events are durable in the folder or topic. Ingestion reads them with the format segment.
+    LASTAISLE_SEGMENT_WRITE_KEYS names the keys that may send to /v1/batch, /v1/track and the like;
+    LASTAISLE_SEGMENT_KEY_FILE is a file of such keys. LASTAISLE_SEGMENT_SECRET is the secret with
+    which Segment signs /segment/webhook. The answer 200 says that the events are durable in the folder or
+    topic. Ingestion reads them with the format segment.
     """
     from lastaisle.collect.serve import serve
 
     settings = read_settings()
-    serve(settings.replace(source=to) if to else settings, host, port)
+    serve(settings.replace(source=to) if to else settings, host, port, _announce)
+
+
+def _announce(line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def simulate(

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from lastaisle.settings import Settings
 from lastaisle.settings.home import find_home
+from lastaisle.settings.private import tighten
 from lastaisle.settings.settings import HOME
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _SHOWN = 20  # the most values of a list that a table shows
 def read_settings(lake: str = "") -> Settings:
     """Read the settings, with the home that `find_home` finds; `lake` replaces the lake of the settings."""
     home = find_home(os.environ, Path.cwd()).path
+    tighten(home)
     settings = Settings.from_env({**os.environ, HOME: str(home)})
     return settings.replace(lake=lake) if lake else settings
 

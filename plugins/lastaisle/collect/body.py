@@ -1,64 +1,46 @@
-"""Read the body of a request in bounded memory and time; unpack gzip, and parse JSON."""
+"""Read the body of a request in bounded memory and time, and unpack gzip."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import zlib
-from typing import Any
+from typing import Final
 
-import orjson
 from starlette.requests import ClientDisconnect, Request
 
+from lastaisle.collect.places import Place
 from lastaisle.collect.refusal import RefusedError
 
-READ_SECONDS = 30
+READ_SECONDS: Final = 30
 
 
-async def read_body(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit: int, place: Place) -> bytes:
     """Return the body of a request, unpacked.
 
     Args:
         request: the request.
         limit: the largest size of the body in bytes, before and after unpacking.
+        place: the request's place; while the body arrives, a newer request may end it.
 
     Raises:
         RefusedError: 413 too large, 415 packed in an unknown way, 400 damaged or cut off, 408 too slow.
     """
     try:
-        async with asyncio.timeout(READ_SECONDS):
+        async with asyncio.timeout(READ_SECONDS) as place.deadline:
             body = await _receive(request, limit)
     except TimeoutError:
-        raise RefusedError(408, "slow", f"the body did not arrive within {READ_SECONDS} s") from None
+        hint = f"the body did not arrive within {READ_SECONDS} s, or before too many newer requests"
+        raise RefusedError(408, "slow", hint) from None
     except ClientDisconnect:
         raise RefusedError(400, "disconnected", "the client disconnected before its body arrived") from None
+    finally:
+        place.deadline = None
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding in ("", "identity"):
         return body
     if encoding not in ("gzip", "x-gzip"):
         raise RefusedError(415, "encoding", f"send the body plain or as gzip, received {encoding[:40]!r}")
     return _unpack(body, limit)
-
-
-def parse(body: bytes) -> Any:
-    """Parse a body of JSON.
-
-    Browsers sometimes cut an emoji in half. Half a character becomes U+FFFD, so that the rest of the batch
-    is kept.
-
-    Raises:
-        RefusedError: 400, the body is not JSON.
-    """
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        if b"\\u" in body:
-            try:
-                text = json.dumps(json.loads(body), ensure_ascii=False)
-                return orjson.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
-            except (ValueError, RecursionError):
-                pass  # the first error says where the body is broken
-        raise RefusedError(400, "not_json", f"the body is not JSON: {error}") from None
 
 
 async def _receive(request: Request, limit: int) -> bytes:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
+from copy import copy
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
-import orjson
-
+from lastaisle.collect.json_text import drop, encode, values_of
 from lastaisle.collect.refusal import RefusedError
 
 KINDS = ("track", "page", "identify", "screen", "group", "alias")
 BATCHES = ("batch", "import")
 # A batch's shared fields are copied into each call: all calls together may have this many times the limit.
-EXPANSION = 16
+EXPANSION: Final = 16
+LINE_BYTES: Final = 1 << 20
+"""The largest call in bytes; ingestion reads no longer lines."""
 
 
 class Call(NamedTuple):
@@ -55,7 +57,8 @@ def calls_of_request(endpoint: str, body: Any, received: datetime, limit: int) -
         calls = _objects(body.get("batch"), '"batch"')
         shared = {name: body.get(name) for name in ("context", "integrations", "sentAt")}
     else:
-        calls = [{**body, "type": endpoint}]
+        calls = [copy(body)]
+        calls[0]["type"] = endpoint
         shared = {}
     stamp = _text(received)
     for call in calls:
@@ -86,15 +89,18 @@ def _objects(calls: Any, where: str) -> list[dict[str, Any]]:
             raise RefusedError(
                 400, "no_calls", f"call {position} of {where} should be an object, received {_kind(call)}"
             )
-    return [dict(call) for call in calls]
+    return [copy(call) for call in calls]
 
 
 def _share(call: dict[str, Any], shared: Mapping[str, Any]) -> None:
     """Copy the shared fields of a batch into a call; the call's own values win."""
     for name in ("context", "integrations"):
         common, own = shared.get(name), call.get(name)
-        if isinstance(common, dict) and isinstance(own, dict | None):
-            call[name] = {**common, **(own or {})}
+        if not isinstance(common, dict) or not isinstance(own, dict | None):
+            continue
+        call[name] = copy(common if own is None else own)
+        for key, value in common.items():
+            call[name].setdefault(key, value)
     if shared.get("sentAt") is not None:
         call.setdefault("sentAt", shared["sentAt"])
 
@@ -118,14 +124,16 @@ def _lines(calls: list[dict[str, Any]], limit: int) -> list[Call]:
     lines = []
     room = EXPANSION * limit
     for call in calls:
-        call.pop("writeKey", None)
-        context = call.get("context")
-        if isinstance(context, dict) and "ip" in context:
-            call["context"] = {name: value for name, value in context.items() if name != "ip"}
+        drop(call, "writeKey")
+        for context in values_of(call, "context"):
+            if isinstance(context, dict):
+                drop(context, "ip")
         if not call.get("messageId"):
             call["messageId"] = _made_id(call)
         user = call.get("userId") or call.get("anonymousId") or call["messageId"]
-        line = orjson.dumps(call, option=orjson.OPT_APPEND_NEWLINE)
+        line = encode(call) + b"\n"
+        if len(line) > LINE_BYTES:
+            raise RefusedError(413, "too_large", f"send at most {LINE_BYTES:,} bytes a call")
         room -= len(line)
         if room < 0:
             raise RefusedError(
@@ -133,7 +141,7 @@ def _lines(calls: list[dict[str, Any]], limit: int) -> list[Call]:
                 "too_large",
                 "the calls are too large once the shared fields of their batch are copied into each",
             )
-        lines.append(Call(str(user).encode(), line))
+        lines.append(Call(user.encode("utf-8", "replace") if isinstance(user, str) else encode(user), line))
     return lines
 
 
@@ -143,7 +151,15 @@ def _made_id(call: Mapping[str, Any]) -> str:
         return f"made-{uuid4()}"
     moving = ("receivedAt", "sentAt", "timestamp")
     fixed = {name: value for name, value in call.items() if name not in moving}
-    return f"made-{hashlib.sha256(orjson.dumps(fixed, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]}"
+    return f"made-{hashlib.sha256(encode(fixed, sort_keys=True)).hexdigest()[:32]}"
+
+
+def received_at(body: Any) -> datetime | None:
+    """Return when Segment received the oldest call that it forwards; None if a call does not say so."""
+    calls = body if isinstance(body, list) else [body]
+    times = [_time(call.get("receivedAt")) if isinstance(call, dict) else None for call in calls]
+    known = [moment for moment in times if moment]
+    return min(known) if known and len(known) == len(times) else None
 
 
 def _time(text: Any) -> datetime | None:

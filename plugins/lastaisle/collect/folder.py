@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Condition, Thread
 
 from lastaisle.collect.calls import Call
-from lastaisle.collect.landing import LandingFile, make_folder, recover
+from lastaisle.collect.landing import LandingFile, make_folder, probe_folder, recover
 from lastaisle.collect.refusal import BusyError, StorageError
 from lastaisle.settings import Settings, SettingsError
 
@@ -101,6 +101,19 @@ class FolderSink:
             self._queue.append((data, stored))
             self._changed.notify()
         await stored
+
+    def check(self) -> None:
+        """Write a small file beside the landing files, and remove it.
+
+        Raises:
+            StorageError: the disk is full, or the folder cannot be written to.
+        """
+        if not self._writer.is_alive():
+            raise StorageError("the collector is ending")
+        try:
+            probe_folder(self._folder())
+        except OSError as error:
+            raise StorageError(f"the landing folder cannot be written to: {error.strerror}") from error
 
     def close(self) -> None:
         """Write the waiting calls, publish the file, and end the thread."""

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 WAITING_BYTES = 64 << 20
 REACH_SECONDS = 10
+CHECK_SECONDS = 3
 
 _DEFAULTS = {
     "linger.ms": 5,
@@ -67,16 +68,8 @@ class KafkaSink:
             SettingsError: the cluster cannot be reached, or has no such topic.
         """
         self._producer = self._make_producer()
-        try:
-            metadata = self._producer.list_topics(self.topic, timeout=REACH_SECONDS).topics[self.topic]
-        except KafkaException as error:
-            raise SettingsError(
-                f"cannot reach Kafka for topic {self.topic!r}: {error.args[0].str()}"
-            ) from error
-        if metadata.error:
-            raise SettingsError(
-                f"Kafka has no topic {self.topic!r} to write to: {metadata.error.str()}; create it"
-            )
+        if problem := self._find_problem(REACH_SECONDS):
+            raise SettingsError(problem)
         self._poller.start()
 
     async def append(self, calls: Sequence[Call]) -> None:
@@ -98,6 +91,25 @@ class KafkaSink:
             await delivery.done
         finally:
             self.waiting -= size
+
+    def check(self) -> None:
+        """Ask the cluster about the topic.
+
+        Raises:
+            StorageError: the cluster cannot be reached, or has no such topic.
+        """
+        if problem := self._find_problem(CHECK_SECONDS):
+            raise StorageError(problem)
+
+    def _find_problem(self, seconds: float) -> str:
+        """Return why the topic cannot be written to; empty if the cluster knows the topic."""
+        try:
+            metadata = self._producer.list_topics(self.topic, timeout=seconds).topics[self.topic]
+        except KafkaException as error:
+            return f"cannot reach Kafka for topic {self.topic!r}: {error.args[0].str()}"
+        if metadata.error:
+            return f"Kafka has no topic {self.topic!r} to write to: {metadata.error.str()}; create it"
+        return ""
 
     def close(self) -> None:
         """Wait for the produced calls, and end the thread."""

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 log = logging.getLogger(__name__)
 
+PROBE_BYTES = 64 << 10
 UNFINISHED = ".inprogress"  # lastaisle.ingest.file_names passes over names that end so
 
 
@@ -102,6 +103,28 @@ def make_folder(folder: Path) -> None:
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
         sync_folder(folder.parent)
+
+
+def probe_folder(folder: Path) -> None:
+    """Write a file to a folder and to its disk, and remove it.
+
+    Args:
+        folder: the folder; if it is missing, it stays so, and the folder is probed that it would be made in.
+
+    Raises:
+        OSError: the folder cannot be written to, or its disk is full.
+    """
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    path = existing / f"health-{uuid4().hex}{UNFINISHED}"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        unwritten = memoryview(bytes(PROBE_BYTES))
+        while unwritten:
+            unwritten = unwritten[os.write(fd, unwritten) :]
+        os.fdatasync(fd)
+    finally:
+        os.close(fd)
+        path.unlink()
 
 
 def sync_folder(folder: Path) -> None:

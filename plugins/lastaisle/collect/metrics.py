@@ -30,6 +30,11 @@ class Metrics:
             ["reason"],
             registry=self._registry,
         )
+        self._dropped = Counter(
+            "lastaisle_collect_dropped_total",
+            "Requests with measurements of Segment's own client, which are not kept.",
+            registry=self._registry,
+        )
         self._bytes = Counter(
             "lastaisle_collect_bytes_total", "Bytes of the lines that are durable.", registry=self._registry
         )
@@ -54,6 +59,10 @@ class Metrics:
     def refused(self, reason: str) -> None:
         """Count a request that was refused."""
         self._refused.labels(reason).inc()
+
+    def dropped(self) -> None:
+        """Count a request whose content is not kept."""
+        self._dropped.inc()
 
     def render(self, waiting: int) -> bytes:
         """Return all series.

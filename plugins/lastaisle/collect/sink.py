@@ -26,6 +26,13 @@ class Sink(Protocol):
             StorageError: not all calls are durable; some of them may have been stored.
         """
 
+    def check(self) -> None:
+        """Find out whether calls could be stored now; this may take seconds.
+
+        Raises:
+            StorageError: they could not, and why.
+        """
+
     def close(self) -> None:
         """Close the place; all appended calls are durable then."""
 

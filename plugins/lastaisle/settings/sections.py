@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import SecretStr, ValidationInfo, field_validator
@@ -399,3 +400,41 @@ class CollectorSettings(Section):
         SecretStr(""),
         "The shared secret with which Segment signs what it sends to the collector's webhook.",
     )
+    segment_key_file: str = setting(
+        "SEGMENT_KEY_FILE",
+        "",
+        "A file of more write keys: a key in each line, and after it the events a minute that it may send, "
+        "if the key has a quota of its own. A running collector reads the file again when it changes.",
+    )
+    segment_quota: int = setting(
+        "SEGMENT_QUOTA",
+        0,
+        "The events that one write key may send in a minute; 0 is no limit. More events are refused with the "
+        "status 429.",
+        unit="events a minute",
+        ge=0,
+    )
+    segment_webhook_hours: float = setting(
+        "SEGMENT_WEBHOOK_HOURS",
+        24.0,
+        "The webhook refuses calls that Segment received longer ago than this, and requests that it took "
+        "already.",
+        unit="hours",
+        gt=0,
+    )
+    cors_origins: str = setting(
+        "CORS_ORIGINS",
+        "*",
+        "The origins, such as https://shop.example, of the pages whose browsers may send to the collector, "
+        "separated by commas. * allows all pages: the write key in each request says who is calling, and no "
+        "cookie is read.",
+        expected="* or origins such as https://shop.example, separated by commas",
+    )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_have_no_path(cls, origins: str) -> str:
+        for origin in origins.split(","):
+            if not re.fullmatch(r"\*|[a-z][a-z0-9+.-]*://[^/\s]+", origin.strip()):
+                raise ValueError
+        return origins

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from lastaisle.errors import LastaisleError
 from lastaisle.settings import Settings
+from lastaisle.settings.private import create_private_files, make_private
 from lastaisle_airflow.local.airflow_environment import ROOT
 from lastaisle_airflow.local.demo_steps import DemoSteps
 from lastaisle_airflow.local.landing import days_landed, note_landed, split_by_day
@@ -73,7 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from_env = Settings.from_env(os.environ | {"LASTAISLE_HOME": str(home), "LASTAISLE_SOURCE": ""})
     settings = from_env.replace(source_format=name, source_mapping="")
     started = time.monotonic()
+    create_private_files()
     try:
+        make_private(settings.home)
         days = land(settings, chosen.logs, chosen.days, chosen.sessions, console)
         console.print("Starting Airflow and MLflow ...")
         with running(settings) as services:

@@ -181,11 +181,11 @@ class DemoSteps:
 
     def predict(self) -> None:
         """Ask the champion for a prediction, in a process without this project on its path."""
-        from lastaisle.lake import Lake
+        from lastaisle.lake.opening import open_lake
 
         name = self.settings.registry.model_name
         self._print_heading(f"One predict, as any service would: models:/{name}@champion")
-        items = sample_session(Lake(self.settings.lake.url), self.days[-1])
+        items = sample_session(open_lake(self.settings), self.days[-1])
         with tempfile.TemporaryDirectory() as folder:
             command = [
                 sys.executable,
@@ -210,7 +210,7 @@ class DemoSteps:
 
     def _row(self, day: str, ingested: Run, retrained: Run | None) -> DayRow:
         from lastaisle.evaluation.evaluate import stored_report
-        from lastaisle.lake import Lake
+        from lastaisle.lake.opening import open_lake
         from lastaisle.registry.registry import Registry
 
         work, overhead = seconds_of(self.api.tasks(ingested), ingested)
@@ -226,13 +226,13 @@ class DemoSteps:
                 decision = f"{verdict} v{released['version']}"
             elif retrained.state == "success":
                 decision = "skipped: stale"
-        return DayRow(day, *count_day(Lake(self.settings.lake.url), day), report, decision, work, overhead)
+        return DayRow(day, *count_day(open_lake(self.settings), day), report, decision, work, overhead)
 
     def _moves(self) -> tuple[Move, ...]:
-        from lastaisle.lake import Lake
+        from lastaisle.lake.opening import open_lake
         from lastaisle.registry.ledger import Ledger
 
-        return Ledger(Lake(self.settings.lake.url), self.settings.registry.model_name).moves()
+        return Ledger(open_lake(self.settings), self.settings.registry.model_name).moves()
 
     def _await_partition(self, dag_id: str, day: str) -> Run:
         run: Run | None = None

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.settings import Settings
+from lastaisle.settings.private import create_private_files, make_private
 from lastaisle_airflow.local.airflow_environment import HOST, airflow_home, environment
 from lastaisle_airflow.local.polling import wait_until
 from lastaisle_airflow.local.ports import check_port
@@ -126,8 +127,8 @@ class Services:
             check_port(self.settings.services.mlflow_port, "LASTAISLE_MLFLOW_PORT")
 
     def _make_folders(self) -> None:
-        self._logs.mkdir(parents=True, exist_ok=True)
-        airflow_home(self.settings).mkdir(parents=True, exist_ok=True)
+        for folder in (self.settings.home, self._logs, airflow_home(self.settings)):
+            make_private(folder)
         artifacts = self.settings.registry.mlflow_artifacts
         if not urlsplit(artifacts).scheme:
             Path(artifacts).mkdir(parents=True, exist_ok=True)
@@ -234,6 +235,7 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 @contextmanager
 def running(settings: Settings) -> Iterator[Services]:
     """Run the services during a block. Ctrl-C, SIGTERM, a closed terminal and errors stop them."""
+    create_private_files()  # the services and their tasks inherit it
     services = Services(settings)
     before = {name: signal.signal(name, _interrupt) for name in (signal.SIGTERM, signal.SIGHUP)}
     try:

@@ -92,6 +92,15 @@ def test_the_port_of_mlflow_may_be_taken_where_its_server_is_elsewhere(settings)
             Services(taken)._check_ports()
 
 
+def test_the_folders_of_the_services_are_closed_to_other_accounts(settings, monkeypatch):
+    monkeypatch.delenv("AIRFLOW_HOME", raising=False)
+    settings.home.mkdir()
+    settings.home.chmod(0o755)
+    Services(settings)._make_folders()
+    for folder in (settings.home, settings.home / "logs", settings.home / "airflow"):
+        assert folder.stat().st_mode & 0o777 == 0o700, folder
+
+
 @pytest.mark.parametrize("artifacts", ["s3://shop/mlflow", "mlflow-artifacts:/"])
 def test_no_folder_is_made_for_artifacts_in_a_store(settings, artifacts, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

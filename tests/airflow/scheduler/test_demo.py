@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +38,9 @@ def run_demo(home):
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")]),
     }
     command = [sys.executable, "-m", "lastaisle_airflow.local.demo", "--days", "2", "--no-serve"]
-    ended = subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        command, env=environment, cwd=home, capture_output=True, text=True, check=False, umask=0o022
+    )
     assert ended.returncode == 0, f"{ended.stdout[-3000:]}\n{ended.stderr[-3000:]}"
     return ended.stdout
 
@@ -128,6 +131,12 @@ def test_xcom_carries_references_only(home, output):
 def test_simulated_logs_are_called_so_and_the_model_answers(output):
     assert "SIMULATED" in output
     assert re.search(r"next +\S+ \(\d", output)
+
+
+def test_only_its_own_account_reads_the_demos_files(home, output):
+    paths = [path for path in home.rglob("*") if not path.is_symlink()]
+    assert {path.name for path in paths} >= {"airflow.db", "airflow.cfg", "raw_events", "landing"}
+    assert [str(path) for path in paths if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
 
 
 def test_nothing_is_left_running(home, output):

@@ -1,0 +1,44 @@
+"""Tell whether calls could be stored now; the answer is found at most once in two seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+from lastaisle.collect.refusal import StorageError
+from lastaisle.collect.sink import Sink
+from lastaisle.collect.write_keys import WriteKeys
+
+KEEP_SECONDS: Final = 2.0
+
+
+class Health:
+    """The collector's health; everybody may ask, so an answer is kept for KEEP_SECONDS.
+
+    Args:
+        sink: the sink that is checked.
+        write_keys: the keys, whose file may be unreadable.
+    """
+
+    def __init__(self, sink: Sink, write_keys: WriteKeys) -> None:
+        self._sink = sink
+        self._write_keys = write_keys
+        self._problem = ""
+        self._until = 0.0
+        self._asking = asyncio.Lock()
+
+    async def find_problem(self) -> str:
+        """Return why calls could not be stored now; empty if they could."""
+        async with self._asking:
+            if time.monotonic() >= self._until:
+                self._problem = await self._ask()
+                self._until = time.monotonic() + KEEP_SECONDS
+        return self._problem or self._write_keys.find_problem()
+
+    async def _ask(self) -> str:
+        try:
+            await asyncio.to_thread(self._sink.check)
+        except StorageError as error:
+            return str(error)
+        return ""
