@@ -86,7 +86,7 @@ def test_on_main_the_commit_before_is_compared(repository):
     git(repository, "commit", "-am", "Break it")
     code, output = check(repository)
     assert code == 1
-    assert "breaking: quantity_in_range" in output
+    assert "breaking for senders: quantity_in_range" in output
     assert "need version 2.0.0" in output
 
 

@@ -110,8 +110,8 @@ def _judge(staging: Staging, batch: Batch, job: Ingestion) -> BatchReport:
     with stage("compare fields with the batches before"):
         fields = staging.count_fields()
         if not job.options.accept_schema_change:
-            refuse_wrong_format(staging, batch)
             refuse_changed_fields(job.lake, batch, job.contract, fields)
+            refuse_wrong_format(staging, batch)
         unknown = _find_unknown(staging, batch, job)
     warnings = judge_batch(staging, batch.source_file)
     check = check_sample(staging, job.options.gx_sample_rows, batch.source_file)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from data_contracts.privacy import literal
 from lastaisle.ingest.mapping.json_path import json_pointer
 from lastaisle.ingest.sources.adapter import present
-from lastaisle.ingest.sources.json_lines import not_json
+from lastaisle.ingest.sources.json_lines import not_json, twice
 from lastaisle.ingest.sources.pointer import pointer_of
 
-_NOT_JSON = not_json("_document").removesuffix("END")
+_NOT_JSON = not_json("_document", twice("_document")).removesuffix("END")
 
 
 @dataclass
