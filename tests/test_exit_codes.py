@@ -71,9 +71,9 @@ def test_each_class_of_errors_stands_in_the_row_of_its_code():
 def test_only_errors_that_lastaisle_catches_itself_have_no_code():
     classes = error_classes()
     without = {name for name in classes if code_of(name, classes) is None}
-    assert without == {"AvroError", "UnknownFieldError"}, (
-        "a reader of messages catches AvroError and sends the message to quarantine; the compiler of "
-        "contracts makes a ContractError of UnknownFieldError"
+    assert without == {"PayloadError", "SchemaUnreadableError", "UnknownFieldError"}, (
+        "a reader of messages catches PayloadError and SchemaUnreadableError and sends the message to "
+        "quarantine; the compiler of contracts makes a ContractError of UnknownFieldError"
     )
 
 

@@ -15,9 +15,9 @@ from typing import Protocol
 
 from data_contracts.contract import load_contract
 from lastaisle.ingest.job import Ingestion
-from lastaisle.ingest.kafka.avro import AvroSchemas
 from lastaisle.ingest.kafka.drain import Drain, drain
 from lastaisle.ingest.kafka.payloads import Decoder
+from lastaisle.ingest.kafka.schemas import Schemas
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.run import ingest
 from lastaisle.ingest.sources import adapter
@@ -63,7 +63,7 @@ class DrainTopics:
     def run(self) -> None:
         """Do the work, or its remaining part."""
         job = Ingestion(Lake(self.lake), adapter("canonical"), RAW, self.options, self.keys, EVENTS)
-        decoder = Decoder(RAW.version, AvroSchemas(self.schemas))
+        decoder = Decoder(RAW.version, Schemas(self.schemas))
         drain(self.topics, Drain(KafkaConnection(self.config), job, decoder))
 
 

@@ -35,7 +35,15 @@ OTHER_VARIABLES: Final = (
         '{"bootstrap.servers": "localhost:9092"}. An Airflow connection of the same name goes before it.',
     ),
     OtherVariable(
-        "LASTAISLE_AVRO_SCHEMAS", False, "Folder of the Avro schemas that Kafka messages refer to."
+        "LASTAISLE_AVRO_SCHEMAS",
+        False,
+        "Folder of the schemas that Kafka messages refer to: Avro, Protobuf and JSON Schema.",
+    ),
+    OtherVariable(
+        "LASTAISLE_SCHEMA_REGISTRY",
+        True,
+        "The schema registry whose ids Kafka messages carry: its URL, or a JSON object of the settings of "
+        'Confluent\'s client: {"url": "https://registry:8081", "basic.auth.user.info": "user:password"}.',
     ),
     OtherVariable(
         "LASTAISLE_GIT_REVISION",

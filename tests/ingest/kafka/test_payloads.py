@@ -15,10 +15,10 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lastaisle.ingest.kafka.avro import AvroSchemas
 from lastaisle.ingest.kafka.client import read_range, watermarks
 from lastaisle.ingest.kafka.payloads import Decoder
 from lastaisle.ingest.kafka.ranges import plan
+from lastaisle.ingest.kafka.schemas import Schemas
 from lastaisle.kafka.errors import KafkaSourceError
 
 CLICK = {
@@ -48,10 +48,10 @@ def datum(schema=CLICK, row=ROW) -> bytes:
 
 
 @pytest.fixture
-def schemas(tmp_path) -> AvroSchemas:
+def schemas(tmp_path) -> Schemas:
     (tmp_path / "7.avsc").write_text(json.dumps(CLICK))
     (tmp_path / "click.avsc").write_text(json.dumps(CLICK | {"doc": "not part of the fingerprint"}))
-    return AvroSchemas(tmp_path)
+    return Schemas(tmp_path)
 
 
 def one(decoder: Decoder, value: bytes | None, headers=None) -> tuple[str, str | None]:
@@ -145,7 +145,7 @@ def test_logical_types_become_text(tmp_path):
     (tmp_path / "7.avsc").write_text(json.dumps(schema))
     row = {name: value for name, (_, _, value, _) in fields.items()}
     row |= {"price": Decimal("9.90"), "text": "é".encode(), "noise": b"\xff"}
-    line, reason = one(Decoder(None, AvroSchemas(tmp_path)), CONFLUENT + datum(schema, row))
+    line, reason = one(Decoder(None, Schemas(tmp_path)), CONFLUENT + datum(schema, row))
     expected = {name: text for name, (_, _, _, text) in fields.items()}
     assert reason is None
     assert json.loads(line) == expected | {"price": "9.90", "text": "é", "noise": "/w=="}
@@ -168,7 +168,7 @@ def test_no_message_is_lost_with_any_content(messages, tmp_path_factory):
     folder = tmp_path_factory.getbasetemp() / "fuzz"
     folder.mkdir(exist_ok=True)
     (folder / "7.avsc").write_text(json.dumps(CLICK))
-    decoder = Decoder("1.0.0", AvroSchemas(folder))
+    decoder = Decoder("1.0.0", Schemas(folder))
     payload, reason = decoder.decode(messages, [None] * len(messages))
     assert payload.type == reason.type == pa.string()
     assert len(payload) == len(reason) == len(messages)

@@ -1,14 +1,15 @@
-"""Turn messages into lines: JSON and text unchanged, Avro by its schema, other messages with a reason."""
+"""Turn messages into lines: text unchanged, Avro and Protobuf by their schemas, others with a reason."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
-from lastaisle.ingest.kafka.avro import CONFLUENT, SINGLE_OBJECT, AvroError, AvroSchemas
+from lastaisle.ingest.kafka.schema import PayloadError
+from lastaisle.ingest.kafka.schemas import BY_ID, SINGLE_OBJECT, Schemas
 from lastaisle.ingest.lines import MAX_LINE_BYTES, PAYLOAD_BYTES
 
 Headers: TypeAlias = "dict[str, str | bytes | None] | list[tuple[str, str | bytes | None]] | None"
@@ -16,6 +17,7 @@ Headers: TypeAlias = "dict[str, str | bytes | None] | list[tuple[str, str | byte
 CONTRACT_VERSION = "contract-version"
 CONTENT_TYPE = "content-type"
 SCHEMA = "schema"
+SCHEMA_ID = "__value_schema_id"  # Confluent's serializers write it instead of an id before the message
 _TEXT_TYPES = ("application/json", "application/x-ndjson", "text/", "application/octet-stream")
 
 
@@ -24,17 +26,18 @@ class Decoder:
 
     Reasons: tombstone (a message without a value), not_utf8, line_too_long, several_lines (text that is no
     JSON), contract_version_unknown (header contract-version has another major version), content_type_unknown
-    (header content-type), avro_schema_unknown, avro_undecodable. The payload of such a row is the printable
-    beginning of its message.
+    (header content-type), schema_unknown (the registry has no schema of the id), schema_unreadable (the log
+    says why), avro_schema_unknown (the folder has no schema, and there is no registry), avro_undecodable,
+    protobuf_undecodable. The payload of such a row is the printable beginning of its message.
 
     Args:
         contract_version: the version of the contract that judges the rows.
-        schemas: the schemas of Avro messages.
+        schemas: the schemas of messages that name one.
     """
 
-    def __init__(self, contract_version: str | None = None, schemas: AvroSchemas | None = None) -> None:
+    def __init__(self, contract_version: str | None = None, schemas: Schemas | None = None) -> None:
         self.major = None if contract_version is None else contract_version.split(".")[0]
-        self.schemas = schemas or AvroSchemas.from_env()
+        self.schemas = schemas or Schemas.from_env()
 
     def decode(
         self, values: Sequence[bytes | None], headers: Sequence[Headers]
@@ -59,34 +62,61 @@ class Decoder:
     def _decode_one(self, value: bytes | None, headers: Headers) -> tuple[str, str | None]:
         if value is None:
             return "", "tombstone"
-        by_name = {name.lower(): _text(given) for name, given in dict(headers or {}).items()}
-        version = by_name.get(CONTRACT_VERSION)
-        if version is not None and self.major is not None and version.split(".")[0].strip() != self.major:
+        given = {name.lower(): content for name, content in dict(headers or {}).items()}
+        version = _text(given.get(CONTRACT_VERSION))
+        if (
+            CONTRACT_VERSION in given
+            and self.major is not None
+            and version.split(".")[0].strip() != self.major
+        ):
             return printable(value), "contract_version_unknown"
+        content_type = _text(given.get(CONTENT_TYPE)).lower()
         try:
-            return self._line(value, by_name.get(CONTENT_TYPE, "").lower(), by_name.get(SCHEMA))
-        except AvroError as error:
+            decoded = self._by_schema(value, content_type, given)
+            if decoded is None and not _is_text(content_type):
+                return printable(value), "content_type_unknown"
+            return _line(value if decoded is None else decoded)
+        except PayloadError as error:
             return printable(value), str(error)
         except UnicodeDecodeError:
             return printable(value), "not_utf8"
 
-    def _line(self, value: bytes, content_type: str, schema: str | None) -> tuple[str, str | None]:
+    def _by_schema(
+        self, value: bytes, content_type: str, headers: Mapping[str, str | bytes | None]
+    ) -> bytes | None:
+        """Return the JSON of a message that names its schema; None if the message names no schema."""
         is_avro = "avro" in content_type
-        if is_avro or value.startswith((CONFLUENT, SINGLE_OBJECT)):
-            try:
-                return self.schemas.decode(value, schema if is_avro else None), None
-            except AvroError:
-                if not value.startswith(CONFLUENT) or value[5:6] != b"{":
-                    raise
-                value = value[5:]  # a schema registry's id before JSON
-        if content_type and not content_type.startswith(_TEXT_TYPES) and "json" not in content_type:
-            return printable(value), "content_type_unknown"
-        if len(value) > MAX_LINE_BYTES:
-            return printable(value), "line_too_long"
-        text = value.decode().rstrip("\r\n")
-        if "\n" in text and text.lstrip()[:1] not in ("{", "["):
-            return printable(value), "several_lines"
-        return text.replace("\r", " ").replace("\n", " "), None
+        if headers.get(SCHEMA_ID):
+            return self.schemas.decode(value, _bytes(headers[SCHEMA_ID]))
+        if is_avro and headers.get(SCHEMA) is not None:
+            return self.schemas.decode_avro(_text(headers[SCHEMA]), value)
+        if not is_avro and not value.startswith((BY_ID, SINGLE_OBJECT)):
+            return None
+        try:
+            return self.schemas.decode(value)
+        except PayloadError:
+            # JSON can be read without its schema. If there is a registry, the registry decides.
+            if (
+                self.schemas.registry
+                or value[:1] != BY_ID
+                or value[5:6] != b"{"
+                or not _is_text(content_type)
+            ):
+                raise
+            return value[5:]
+
+
+def _line(value: bytes) -> tuple[str, str | None]:
+    if len(value) > MAX_LINE_BYTES:
+        return printable(value), "line_too_long"
+    text = value.decode().rstrip("\r\n")
+    if "\n" in text and text.lstrip()[:1] not in ("{", "["):
+        return printable(value), "several_lines"
+    return text.replace("\r", " ").replace("\n", " "), None
+
+
+def _is_text(content_type: str) -> bool:
+    return not content_type or content_type.startswith(_TEXT_TYPES) or "json" in content_type
 
 
 def printable(value: bytes) -> str:
@@ -109,7 +139,7 @@ def _odd_rows(array: pa.BinaryArray) -> list[int]:
         return list(range(len(array)))
     starts, lengths = offsets[:-1], np.diff(offsets)
     first, second = (data[np.minimum(starts + step, len(data) - 1)] for step in (0, 1))
-    odd = (lengths > 0) & (first == CONFLUENT[0])
+    odd = (lengths > 0) & (first == BY_ID[0])
     odd |= (lengths > 1) & (first == SINGLE_OBJECT[0]) & (second == SINGLE_OBJECT[1])
     odd |= lengths > MAX_LINE_BYTES
     if array.null_count:
@@ -130,3 +160,7 @@ def _is_broken(value: bytes | None) -> bool:
 
 def _text(value: str | bytes | None) -> str:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value or ""
+
+
+def _bytes(value: str | bytes | None) -> bytes:
+    return value.encode() if isinstance(value, str) else value or b""
