@@ -21,6 +21,7 @@ class Registry(ThreadingHTTPServer):
             a Protobuf file that was registered in its binary form.
         questions: the paths of all GET requests so far.
         user: the user and the password that it asks for, as "user:password"; empty if it asks for none.
+        has_guids: whether it knows the path of GUIDs; older registries and other makers' registries do not.
     """
 
     daemon_threads = True
@@ -31,6 +32,7 @@ class Registry(ThreadingHTTPServer):
         self.texts: dict[str, str] = {}
         self.questions: list[str] = []
         self.user = ""
+        self.has_guids = True
 
     @property
     def url(self) -> str:
@@ -80,6 +82,10 @@ class _Handler(BaseHTTPRequestHandler):
         found = self.server.answer(path)
         if found is not None:
             return self._send(200, found)
+        if path == ["schemas", "types"]:
+            return self._send(200, ["AVRO", "JSON", "PROTOBUF"])
+        if path[:2] == ["schemas", "guids"] and not self.server.has_guids:
+            return self._send(404, {})
         if path[0] not in ("schemas", "subjects"):
             return self._send(404, {"error_code": 404, "message": "HTTP 404 Not Found"})
         return self._send(404, {"error_code": 40403, "message": "Schema not found"})
@@ -94,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _path(self) -> list[str]:
         return [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
 
-    def _send(self, status: int, body: dict[str, Any]) -> None:
+    def _send(self, status: int, body: object) -> None:
         content = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/vnd.schemaregistry.v1+json")

@@ -284,6 +284,11 @@ def test_an_id_that_the_registry_lacks_goes_to_quarantine(decoder, value, header
     assert one(decoder, value, headers)[1] == expected
 
 
+def test_a_guid_is_unknown_to_a_registry_that_has_no_guids(registry, decoder):
+    registry.has_guids = False
+    assert one(decoder, b"{}", [("__value_schema_id", b"\x01" + bytes(16))])[1] == "schema_unknown"
+
+
 @pytest.mark.parametrize(
     ("given", "word"),
     [

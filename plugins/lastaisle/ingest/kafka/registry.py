@@ -106,15 +106,22 @@ class SchemaRegistry:
         try:
             return question()
         except SchemaRegistryError as error:
-            if error.http_status_code == 404 and error.error_code in _ABSENT:
+            if error.http_status_code == 404 and (error.error_code in _ABSENT or self._is_registry()):
                 return None
-            why = str(error)
+            why = f"{error.error_message or 'no registry is at this address'} (HTTP {error.http_status_code})"
         except (HTTPError, InvalidURL, OAuthTokenError, OSError, ValueError, TypeError, KeyError) as error:
             why = str(error) or type(error).__name__
         raise KafkaSourceError(
             f"cannot ask the schema registry for {what}: {why[:500]}. Nothing of this range was ingested;"
             f" the next run reads it again. Check {REGISTRY}, and that the registry answers"
         )
+
+    def _is_registry(self) -> bool:
+        """Tell whether a registry answers at the address, after a 404 without a registry's own code."""
+        try:
+            return bool(self._client.get_schema_types())
+        except (SchemaRegistryError, HTTPError, OSError, ValueError):
+            return False
 
 
 def _without_user(urls: str) -> tuple[str, str]:
