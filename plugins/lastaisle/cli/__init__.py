@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 
@@ -44,6 +45,9 @@ app.add_typer(_contracts, name="contracts")
 def main() -> None:
     """Run the command line; errors that the user can correct are printed without a traceback."""
     create_private_files()
+    for stream in (sys.stdout, sys.stderr):  # a name that is no UTF-8 is shown with escapes
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=errors)])
     try:
         app()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
@@ -92,6 +93,8 @@ def benchmark_accuracy(
 
 def _lines(path: Path | str) -> list[str]:
     try:
+        if stat.S_ISCHR(Path(path).stat().st_mode):  # such a device may have no end
+            raise SourceError(f"cannot read {path}: it is a device, not a file")
         return Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeError) as error:
         raise SourceError(f"cannot read {path}: {error}") from error
