@@ -4,80 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from datetime import date
 
 import pyarrow.parquet as pq
 import pytest
 
 from data_contracts.contract import load_contract
 from data_contracts.document import PACKAGED
-from lastaisle.ingest.files import list_files
 from lastaisle.ingest.job import Ingestion
 from lastaisle.ingest.options import IngestOptions
-from lastaisle.ingest.run import ingest, ingest_file
+from lastaisle.ingest.run import ingest
 from lastaisle.ingest.sources import adapter
 from lastaisle.lake import Lake
 from lastaisle.privacy.anonymize import AnonymizeError, anonymize_batch, anonymize_shard
 from lastaisle.privacy.keys import PseudonymKeys
 from lastaisle.privacy.rotate import rotate_pseudonyms
-
-START = datetime(2025, 10, 9, 12, tzinfo=UTC)
-NOW = START + timedelta(days=2)
-
-
-class World:
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir(exist_ok=True)
-        self.lake = Lake(folder / "lake")
-        self.keys = PseudonymKeys.load_or_create(folder / "keys.json", environ={})
-        self.files = 0
-
-    def ingest(self, *events: dict) -> list[str]:
-        options = IngestOptions(gx_sample_rows=0)
-        return ingest(
-            self._write(*events), "canonical", self.lake, self.keys, now=NOW, options=options
-        ).batches
-
-    def stage(self, events: list[dict], shards: int) -> None:
-        """Bring events into raw_events only, to be anonymized by so many tasks."""
-        options = IngestOptions(gx_sample_rows=0, shards=shards)
-        job = Ingestion(self.lake, adapter("canonical"), load_contract("raw_events"), options, now=NOW)
-        ingest_file(list_files(self._write(*events)).files[0], job, source="test")
-
-    def _write(self, *events: dict) -> str:
-        self.files += 1
-        path = self.folder / f"{self.files}.jsonl"
-        path.write_text("".join(f"{json.dumps(event)}\n" for event in events))
-        return str(path)
-
-    def events(self) -> list[dict]:
-        return sorted(self.lake.scan("events").to_pylist(), key=lambda row: row["item_id"])
-
-    def sessions(self) -> dict[str, list[str]]:
-        """Items by session, sessions in the order of their first item."""
-        sessions: dict[str, list[str]] = {}
-        for row in self.events():
-            sessions.setdefault(row["session_id"], []).append(row["item_id"])
-        return sessions
+from tests.privacy.worlds import NOW, World, event
 
 
 @pytest.fixture
 def world(tmp_path) -> World:
     return World(tmp_path)
-
-
-def event(item: str, minutes: float = 0, **changes) -> dict:
-    given = {
-        "event_id": f"event-{item}",
-        "event_type": "item_viewed",
-        "occurred_at": (START + timedelta(minutes=minutes)).isoformat(),
-        "user_id": "anna@example.org",
-        "item_id": item,
-    } | changes
-    return {name: value for name, value in given.items() if value is not None}
 
 
 def test_pseudonyms_are_hmac_sha256(world):
@@ -90,7 +37,8 @@ def test_pseudonyms_are_hmac_sha256(world):
         "session_id": "visit-1",
         "order_id": "o-1",
     }.items():
-        assert row[name] == hmac.new(world.keys.key, text.encode(), hashlib.sha256).hexdigest()[:32]
+        key = hmac.new(world.keys.key, f"lastaisle/{name}".encode(), hashlib.sha256).digest()
+        assert row[name] == hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:32]
     assert row["key_version"] == 1
 
 

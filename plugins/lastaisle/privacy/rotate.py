@@ -15,6 +15,7 @@ from lastaisle.lake.tables import EVENTS, RAW_EVENTS
 from lastaisle.lake.workspace import MEMORY_LIMIT, open_workspace
 from lastaisle.privacy.anonymize import ATTEMPTS, AnonymizeError, refuse_broken
 from lastaisle.privacy.anonymizer import Anonymizer
+from lastaisle.privacy.domains import key_of_lake
 from lastaisle.privacy.keys import PseudonymKeys
 from lastaisle.privacy.sessions import derive_sessions
 
@@ -56,10 +57,11 @@ def _rotate(
         return 0
     with open_workspace(memory_limit, writes_to=lake.url) as connection:
         raw = _take(connection, lake, events)
-        anonymizer = Anonymizer(connection, contract, keys, derive_sessions(connection, raw))
+        lake_key = key_of_lake(lake, keys, version)
+        anonymizer = Anonymizer(connection, contract, lake_key, derive_sessions(connection, raw))
         refuse_broken(anonymizer, events_contract, f"key {keys.current}")
         key = f"pseudonyms-{keys.current}-from-{version}"
-        lake.overwrite(EVENTS, anonymizer.query(), key=key, if_version=version)
+        lake.overwrite(EVENTS, anonymizer.query(), key=key, also=lake_key.mark, if_version=version)
     return len(events)
 
 
