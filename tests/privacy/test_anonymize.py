@@ -18,7 +18,6 @@ from lastaisle.ingest.sources import adapter
 from lastaisle.lake import Lake
 from lastaisle.privacy.anonymize import AnonymizeError, anonymize_batch, anonymize_shard
 from lastaisle.privacy.keys import PseudonymKeys
-from lastaisle.privacy.rotate import rotate_pseudonyms
 from tests.privacy.worlds import NOW, World, event
 
 
@@ -135,49 +134,6 @@ def test_a_batch_is_anonymized_once(world):
 def test_an_unknown_batch_is_an_error(world):
     with pytest.raises(AnonymizeError, match="ingest its file first"):
         anonymize_batch("nothing", world.lake, world.keys)
-
-
-def test_rotation_gives_every_shopper_a_new_pseudonym_and_keeps_shoppers_apart(world):
-    world.ingest(event("a", 0), event("b", 5), event("c", 6, user_id="berta"))
-    world.ingest(event("d", 8))
-    before = world.events()
-    keys = world.keys.rotate()
-    assert rotate_pseudonyms(world.lake, keys) == 4
-    after = world.events()
-    assert {row["key_version"] for row in after} == {2}
-    for name in ("user_id", "session_id"):
-        assert not {row[name] for row in before} & {row[name] for row in after}
-    treated = {"user_id", "session_id", "key_version"}
-    assert [{k: v for k, v in row.items() if k not in treated} for row in before] == [
-        {k: v for k, v in row.items() if k not in treated} for row in after
-    ]
-    assert list(world.sessions().values()) == [["a", "b", "d"], ["c"]]
-    assert rotate_pseudonyms(world.lake, keys) == 0
-    world.keys = keys
-    world.ingest(event("e", 9))
-    assert list(world.sessions().values()) == [["a", "b", "d", "e"], ["c"]]
-
-
-def test_rotation_leaves_no_old_pseudonym_in_the_files_after_a_vacuum(world):
-    world.ingest(event("a"))
-    old = world.events()[0]["user_id"]
-    rotate_pseudonyms(world.lake, world.keys.rotate())
-    world.lake.vacuum("events", keep_hours=0)
-    files = list((world.folder / "lake" / "events").rglob("*.parquet"))
-    assert len(files) == 1
-    assert old not in repr(pq.ParquetFile(files[0]).read().to_pylist())
-
-
-def test_rotation_refuses_to_lose_events_whose_raw_rows_are_gone(world):
-    world.ingest(event("a"), event("b"))
-    world.lake.table("raw_events").delete("item_id = 'a'")
-    with pytest.raises(AnonymizeError, match="2 events but 1 raw rows"):
-        rotate_pseudonyms(world.lake, world.keys.rotate())
-    assert {row["key_version"] for row in world.events()} == {1}
-
-
-def test_rotation_of_an_empty_lake_writes_nothing(world):
-    assert rotate_pseudonyms(world.lake, world.keys) == 0
 
 
 def test_the_key_is_never_printed(world):

@@ -35,7 +35,7 @@ def world(tmp_path) -> World:
 def old_world(world, monkeypatch) -> World:
     """A lake that was written before there were domains."""
     with monkeypatch.context() as before:
-        old_key = OldKey(world.keys.current, world.keys.key, separates=False)
+        old_key = OldKey(world.keys.current, world.keys.key, "", separates=False)
         before.setattr(anonymize, "key_of_lake", lambda *_: old_key)
         world.ingest(event("a", 0), event("b", 5, **dict.fromkeys(NAMES, "4711")))
     return world
