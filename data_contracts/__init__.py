@@ -39,6 +39,8 @@ the rule among the warnings.
 
 A treatment is keep, drop, pseudonymize (HMAC-SHA256 in hex, 128 bits), or coarsen with one of
 `{truncate: second | minute | hour | day}`, `{keep_prefix: <regular expression>}`, `{host_only: true}`.
+One text gives unrelated pseudonyms in two fields. Two fields that must join name the same domain:
+`{pseudonymize: {domain: user_id}}`; the domain of a field that names none is the field's name.
 
 To add a rule across fields, add it under the table's `quality`:
 
@@ -69,7 +71,7 @@ from data_contracts.contract import Contract, load_contract
 from data_contracts.errors import ContractError
 from data_contracts.features import Feature, context_features
 from data_contracts.field import Field
-from data_contracts.privacy import Treatment, hmac_pads
+from data_contracts.privacy import Treatment, domain_key, hmac_pads, hmac_variables
 from data_contracts.rules import Rule
 
 __all__ = [
@@ -80,6 +82,8 @@ __all__ = [
     "Rule",
     "Treatment",
     "context_features",
+    "domain_key",
     "hmac_pads",
+    "hmac_variables",
     "load_contract",
 ]

@@ -111,6 +111,8 @@ def _protects_as_well(old: Treatment, new: Treatment) -> bool:
     if old.action == new.action == "coarsen" and old.options != new.options:
         unit, new_unit = old.options.get("truncate"), new.options.get("truncate")
         return bool(unit and new_unit) and TRUNCATIONS.index(new_unit) >= TRUNCATIONS.index(unit)
+    if old.action == new.action == "pseudonymize" and old.options != new.options:
+        return "domain" not in new.options  # a named domain may be that of another field: they can be linked
     return new.action in _PROTECTS_AS_WELL[old.action]
 
 

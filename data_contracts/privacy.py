@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,13 +12,12 @@ from typing import Any, Literal, get_args
 Action = Literal["keep", "coarsen", "pseudonymize", "surrogate", "drop"]
 ACTIONS: tuple[str, ...] = get_args(Action)
 TRUNCATIONS = ("second", "minute", "hour", "day")
-HMAC_INNER = "hmac_inner"
-HMAC_OUTER = "hmac_outer"
 PSEUDONYM_LENGTH = 32  # hex characters, which is 128 bits
 SUB_ROWS = 1 << 16  # numbers reserved for the events of one row
 #: 32 hex characters: the 16 of the batch, then the position of the row in it.
 SURROGATE = f"left(batch_id, 16) || lpad(lower(hex(source_row * {SUB_ROWS} + sub_row)), 16, '0')"
 
+_DOMAIN = re.compile("[a-z][a-z0-9_]{0,49}")
 _HOST = r"(\[[0-9A-Fa-f:.]+\]|[^/?#:@\s\[\]]+)"
 _URL_HOST = rf"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^/?#]*@)?{_HOST}"
 _BARE_HOST = r"^([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)$"
@@ -30,7 +30,8 @@ class Treatment:
     Attributes:
         action: keep, coarsen, pseudonymize, surrogate or drop.
         options: the way to coarsen: {"truncate": "second" | "minute" | "hour" | "day"} for a time,
-            {"keep_prefix": regular expression} for text, {"host_only": True} for a URL.
+            {"keep_prefix": regular expression} for text, {"host_only": True} for a URL. Or the domain of a
+            pseudonym: {"domain": name}.
     """
 
     action: Action
@@ -43,8 +44,8 @@ class Treatment:
         about a person and needs no key.
 
         A pseudonym is the HMAC-SHA256 of the UTF-8 text, cut to 128 bits. The SQL never contains the key:
-        bind the two BLOBs of `hmac_pads` to the session variables hmac_inner and hmac_outer (as
-        `SET VARIABLE hmac_inner = $pad`); without them the query fails.
+        bind the two BLOBs of `hmac_pads` to the session variables that `hmac_variables` names for the field's
+        domain (as `SET VARIABLE hmac_inner_user_id = $pad`); without them the query fails.
 
         Raises:
             ValueError: the field is dropped, so it has no expression.
@@ -53,16 +54,25 @@ class Treatment:
         if self.action == "drop":
             raise ValueError(f"{column} is dropped by its contract: leave it out of the SELECT")
         if self.action == "pseudonymize":
-            return _pseudonym_sql(name)
+            return _pseudonym_sql(name, self.domain(column))
         if self.action == "surrogate":
             return f"CASE WHEN {name} IS NOT NULL THEN {SURROGATE} END"
         if self.action == "coarsen":
             return _coarse_sql(name, self.options)
         return name
 
+    def domain(self, column: str) -> str:
+        """Return the domain of a pseudonymized column: by default its name.
+
+        One text gives one pseudonym in all fields of a domain, and unrelated pseudonyms in two domains.
+        """
+        return str(self.options.get("domain", column))
+
 
 def parse_treatment(value: Any) -> Treatment:
     """Read a treatment from its form in the YAML: `keep`, or `{coarsen: {truncate: minute}}`.
+
+    Beside coarsen, only pseudonymize takes an option: `{pseudonymize: {domain: user_id}}`.
 
     Raises:
         ValueError: the action or the option is unknown; the message holds the value received.
@@ -72,13 +82,31 @@ def parse_treatment(value: Any) -> Treatment:
     )
     if action not in ACTIONS:
         raise ValueError(f"a treatment is one of {', '.join(ACTIONS)}, received {value!r}")
-    if not isinstance(options, dict) or (action == "coarsen") != (len(options) == 1):
+    taken = {"coarsen": (1,), "pseudonymize": (0, 1)}.get(action, (0,))
+    if not isinstance(options, dict) or len(options) not in taken:
         raise ValueError(
-            f"coarsen (and only coarsen) takes one option, as {{truncate: minute}}; received {value!r}"
+            "coarsen takes one option, as {truncate: minute}; pseudonymize may take {domain: <name>}; "
+            f"other treatments take none; received {value!r}"
         )
     for name, option in options.items():
-        _check_option(name, option)
+        if action == "coarsen":
+            _check_option(name, option)
+        elif name != "domain" or not isinstance(option, str) or not _DOMAIN.fullmatch(option):
+            raise ValueError(
+                "pseudonymize takes a domain in lower_snake_case, at most 50 characters; "
+                f"received {name}: {option!r}"
+            )
     return Treatment(action, options)
+
+
+def hmac_variables(domain: str) -> tuple[str, str]:
+    """Return the names of the session variables for the inner and the outer pad of a domain's key."""
+    return f"hmac_inner_{domain}", f"hmac_outer_{domain}"
+
+
+def domain_key(key: bytes, domain: str) -> bytes:
+    """Return the key of the pseudonyms of a domain: HMAC-SHA256 of `lastaisle/<domain>` with the key."""
+    return hmac.digest(key, f"lastaisle/{domain}".encode(), "sha256")
 
 
 def hmac_pads(key: bytes) -> tuple[bytes, bytes]:
@@ -122,13 +150,14 @@ def _check_option(name: str, option: Any) -> None:
         )
 
 
-def _pseudonym_sql(name: str) -> str:
+def _pseudonym_sql(name: str, domain: str) -> str:
     def pad(variable: str) -> str:
-        missing = f"error('bind the session variable {variable} before pseudonymizing')::BLOB"
-        return f"coalesce(getvariable('{variable}')::BLOB, {missing})"
+        missing = literal(f"bind the session variable {variable} before pseudonymizing")
+        return f"coalesce(getvariable({literal(variable)})::BLOB, error({missing})::BLOB)"
 
-    inner = f"sha256({pad(HMAC_INNER)} || encode({name}))"
-    outer = f"sha256({pad(HMAC_OUTER)} || unhex({inner}))"
+    of_inner, of_outer = hmac_variables(domain)
+    inner = f"sha256({pad(of_inner)} || encode({name}))"
+    outer = f"sha256({pad(of_outer)} || unhex({inner}))"
     return f"CASE WHEN {name} IS NOT NULL THEN left({outer}, {PSEUDONYM_LENGTH}) END"
 
 

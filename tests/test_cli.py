@@ -39,6 +39,7 @@ COMMANDS = [
         "drift",
         "abandonment",
         "contracts",
+        "keys",
     ),
     *("replay", "simulate", "benchmark"),
 ]

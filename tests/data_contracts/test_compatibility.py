@@ -169,6 +169,10 @@ STRICTER = {
         "some_rows",
     ),
     "pseudonym becomes value": (put("user", **custom(treatment="keep")), "user"),
+    "pseudonym of a shared domain": (
+        put("user", **custom(treatment={"pseudonymize": {"domain": "account"}})),
+        "user",
+    ),
     "finer time": (put("at", **custom(treatment={"coarsen": {"truncate": "second"}})), "at"),
     "other coarsening": (put("host", **custom(treatment={"coarsen": {"keep_prefix": ".*"}})), "host"),
     "pseudonym for coarse value": (put("host", **custom(treatment="pseudonymize")), "host"),
@@ -245,6 +249,7 @@ SIDES = {
     "warning became error": ("senders",),
     "expectation changed": ("senders", "readers"),
     "pseudonym becomes value": ("readers", "privacy"),
+    "pseudonym of a shared domain": ("readers", "privacy"),
     "finer time": ("readers", "privacy"),
     "other coarsening": ("readers", "privacy"),
     "pseudonym for coarse value": ("readers", "privacy"),

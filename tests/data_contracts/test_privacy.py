@@ -7,7 +7,7 @@ from datetime import datetime
 import duckdb
 import pytest
 
-from data_contracts import Treatment, hmac_pads
+from data_contracts import Treatment, domain_key, hmac_pads, hmac_variables
 from data_contracts.privacy import parse_treatment
 
 KEYS = [b"k", b"a key of usual length, 32 bytes..", b"x" * 64, b"longer than one block of SHA-256 " * 4]
@@ -17,9 +17,8 @@ def run(treatment, values, sql_type="VARCHAR", key=None, zone="UTC"):
     with duckdb.connect() as connection:
         connection.execute(f"SET TimeZone = '{zone}'")
         if key:
-            inner, outer = hmac_pads(key)
-            connection.execute("SET VARIABLE hmac_inner = $pad", {"pad": inner})
-            connection.execute("SET VARIABLE hmac_outer = $pad", {"pad": outer})
+            for variable, pad in zip(hmac_variables(treatment.domain("value")), hmac_pads(key), strict=True):
+                connection.execute(f"SET VARIABLE {variable} = $pad", {"pad": pad})
         connection.execute(f'CREATE TABLE rows (place INTEGER, "value" {sql_type})')
         connection.executemany("INSERT INTO rows VALUES (?, ?)", list(enumerate(values)))
         query = f"SELECT {treatment.sql('value')} FROM rows ORDER BY place"
@@ -41,8 +40,22 @@ def test_another_key_gives_other_pseudonyms():
 
 
 def test_without_a_key_the_query_fails_rather_than_lose_identifiers():
-    with pytest.raises(duckdb.Error, match="bind the session variable hmac_outer"):
+    with pytest.raises(duckdb.Error, match="bind the session variable hmac_outer_value"):
         run(Treatment("pseudonymize"), ["u7"])
+
+
+def test_a_domain_has_the_key_that_the_documentation_names():
+    derived = hmac.new(b"k" * 32, b"lastaisle/user_id", hashlib.sha256).digest()
+    assert domain_key(b"k" * 32, "user_id") == derived
+    assert domain_key(b"k" * 32, "session_id") != derived
+
+
+def test_a_field_is_its_own_domain_unless_its_treatment_names_one():
+    assert parse_treatment("pseudonymize").domain("employee") == "employee"
+    assert parse_treatment({"pseudonymize": {"domain": "user_id"}}).domain("employee") == "user_id"
+    assert run(Treatment("pseudonymize", {"domain": "user_id"}), ["u7"], key=b"k") == run(
+        Treatment("pseudonymize"), ["u7"], key=b"k"
+    )
 
 
 def test_an_empty_key_is_refused():
@@ -120,6 +133,16 @@ def test_keep_keeps_and_drop_has_no_expression():
         {"coarsen": {"host_only": False}},
         {"coarsen": {"keep_prefix": "["}},
         {"coarsen": {"blur": 3}},
+        {"pseudonymize": {"truncate": "hour"}},
+        {"pseudonymize": {"domain": "user id'"}},
+        {"pseudonymize": {"domain": "User"}},
+        {"pseudonymize": {"domain": "_user"}},
+        {"pseudonymize": {"domain": ""}},
+        {"pseudonymize": {"domain": "u" * 51}},
+        {"pseudonymize": {"domain": 7}},
+        {"pseudonymize": {"domain": "user", "key": "other"}},
+        {"coarsen": {"domain": "user"}},
+        {"surrogate": {"domain": "user"}},
         {"keep": {"truncate": "hour"}},
         {"keep": {}, "drop": {}},
         "coarsen",

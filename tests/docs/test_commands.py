@@ -7,6 +7,7 @@ parser: the subcommand and each option exist, required options are there, values
 from __future__ import annotations
 
 import ast
+import hmac
 import json
 import os
 import re
@@ -22,6 +23,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from data_contracts import domain_key
 from lastaisle import cli
 from lastaisle.settings.others import OTHER_VARIABLES
 from lastaisle.settings.settings import known_variables
@@ -246,6 +248,11 @@ def test_python_blocks_run_or_compile(page, reader, capsys):
         if ".lastaisle/lake" in block:
             exec(compile(block, page.name, "exec"), {})
             assert "rows_quarantined" in capsys.readouterr().out
+        elif "def pseudonym(" in block:
+            exec(compile(block, page.name, "exec"), names := {})
+            key = domain_key(b"k" * 32, "user_id")
+            expected = hmac.digest(key, b"anna", "sha256").hex()[:32]
+            assert names["pseudonym"](b"k" * 32, "user_id", "anna") == expected
         else:
             assert 'load_model("models:/checkout-recommender@champion")' in block, "no rule for this block"
 

@@ -4,80 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from datetime import date
 
 import pyarrow.parquet as pq
 import pytest
 
 from data_contracts.contract import load_contract
 from data_contracts.document import PACKAGED
-from lastaisle.ingest.files import list_files
 from lastaisle.ingest.job import Ingestion
 from lastaisle.ingest.options import IngestOptions
-from lastaisle.ingest.run import ingest, ingest_file
+from lastaisle.ingest.run import ingest
 from lastaisle.ingest.sources import adapter
 from lastaisle.lake import Lake
 from lastaisle.privacy.anonymize import AnonymizeError, anonymize_batch, anonymize_shard
 from lastaisle.privacy.keys import PseudonymKeys
-from lastaisle.privacy.rotate import rotate_pseudonyms
-
-START = datetime(2025, 10, 9, 12, tzinfo=UTC)
-NOW = START + timedelta(days=2)
-
-
-class World:
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir(exist_ok=True)
-        self.lake = Lake(folder / "lake")
-        self.keys = PseudonymKeys.load_or_create(folder / "keys.json", environ={})
-        self.files = 0
-
-    def ingest(self, *events: dict) -> list[str]:
-        options = IngestOptions(gx_sample_rows=0)
-        return ingest(
-            self._write(*events), "canonical", self.lake, self.keys, now=NOW, options=options
-        ).batches
-
-    def stage(self, events: list[dict], shards: int) -> None:
-        """Bring events into raw_events only, to be anonymized by so many tasks."""
-        options = IngestOptions(gx_sample_rows=0, shards=shards)
-        job = Ingestion(self.lake, adapter("canonical"), load_contract("raw_events"), options, now=NOW)
-        ingest_file(list_files(self._write(*events)).files[0], job, source="test")
-
-    def _write(self, *events: dict) -> str:
-        self.files += 1
-        path = self.folder / f"{self.files}.jsonl"
-        path.write_text("".join(f"{json.dumps(event)}\n" for event in events))
-        return str(path)
-
-    def events(self) -> list[dict]:
-        return sorted(self.lake.scan("events").to_pylist(), key=lambda row: row["item_id"])
-
-    def sessions(self) -> dict[str, list[str]]:
-        """Items by session, sessions in the order of their first item."""
-        sessions: dict[str, list[str]] = {}
-        for row in self.events():
-            sessions.setdefault(row["session_id"], []).append(row["item_id"])
-        return sessions
+from tests.privacy.worlds import NOW, World, event
 
 
 @pytest.fixture
 def world(tmp_path) -> World:
     return World(tmp_path)
-
-
-def event(item: str, minutes: float = 0, **changes) -> dict:
-    given = {
-        "event_id": f"event-{item}",
-        "event_type": "item_viewed",
-        "occurred_at": (START + timedelta(minutes=minutes)).isoformat(),
-        "user_id": "anna@example.org",
-        "item_id": item,
-    } | changes
-    return {name: value for name, value in given.items() if value is not None}
 
 
 def test_pseudonyms_are_hmac_sha256(world):
@@ -90,7 +36,8 @@ def test_pseudonyms_are_hmac_sha256(world):
         "session_id": "visit-1",
         "order_id": "o-1",
     }.items():
-        assert row[name] == hmac.new(world.keys.key, text.encode(), hashlib.sha256).hexdigest()[:32]
+        key = hmac.new(world.keys.key, f"lastaisle/{name}".encode(), hashlib.sha256).digest()
+        assert row[name] == hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:32]
     assert row["key_version"] == 1
 
 
@@ -187,49 +134,6 @@ def test_a_batch_is_anonymized_once(world):
 def test_an_unknown_batch_is_an_error(world):
     with pytest.raises(AnonymizeError, match="ingest its file first"):
         anonymize_batch("nothing", world.lake, world.keys)
-
-
-def test_rotation_gives_every_shopper_a_new_pseudonym_and_keeps_shoppers_apart(world):
-    world.ingest(event("a", 0), event("b", 5), event("c", 6, user_id="berta"))
-    world.ingest(event("d", 8))
-    before = world.events()
-    keys = world.keys.rotate()
-    assert rotate_pseudonyms(world.lake, keys) == 4
-    after = world.events()
-    assert {row["key_version"] for row in after} == {2}
-    for name in ("user_id", "session_id"):
-        assert not {row[name] for row in before} & {row[name] for row in after}
-    treated = {"user_id", "session_id", "key_version"}
-    assert [{k: v for k, v in row.items() if k not in treated} for row in before] == [
-        {k: v for k, v in row.items() if k not in treated} for row in after
-    ]
-    assert list(world.sessions().values()) == [["a", "b", "d"], ["c"]]
-    assert rotate_pseudonyms(world.lake, keys) == 0
-    world.keys = keys
-    world.ingest(event("e", 9))
-    assert list(world.sessions().values()) == [["a", "b", "d", "e"], ["c"]]
-
-
-def test_rotation_leaves_no_old_pseudonym_in_the_files_after_a_vacuum(world):
-    world.ingest(event("a"))
-    old = world.events()[0]["user_id"]
-    rotate_pseudonyms(world.lake, world.keys.rotate())
-    world.lake.vacuum("events", keep_hours=0)
-    files = list((world.folder / "lake" / "events").rglob("*.parquet"))
-    assert len(files) == 1
-    assert old not in repr(pq.ParquetFile(files[0]).read().to_pylist())
-
-
-def test_rotation_refuses_to_lose_events_whose_raw_rows_are_gone(world):
-    world.ingest(event("a"), event("b"))
-    world.lake.table("raw_events").delete("item_id = 'a'")
-    with pytest.raises(AnonymizeError, match="2 events but 1 raw rows"):
-        rotate_pseudonyms(world.lake, world.keys.rotate())
-    assert {row["key_version"] for row in world.events()} == {1}
-
-
-def test_rotation_of_an_empty_lake_writes_nothing(world):
-    assert rotate_pseudonyms(world.lake, world.keys) == 0
 
 
 def test_the_key_is_never_printed(world):

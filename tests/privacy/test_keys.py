@@ -59,6 +59,32 @@ def test_the_environment_goes_before_the_file(tmp_path):
         keys.rotate()
 
 
+def test_two_rotations_at_once_never_give_one_version_to_two_keys(tmp_path):
+    """Otherwise the events of the first would be made by a key that no file holds."""
+    keys = load(tmp_path / "keys.json")
+    first = keys.rotate()
+    with pytest.raises(KeyFileError, match="another process changed the key file"):
+        keys.rotate()
+    assert load(tmp_path / "keys.json").key == first.key
+
+
+def test_a_new_version_is_above_all_that_events_have(tmp_path):
+    assert load(tmp_path / "keys.json").rotate(above=7).current == 8
+
+
+def test_a_fingerprint_tells_keys_apart_and_holds_none(tmp_path):
+    first = load(tmp_path / "keys.json")
+    second = first.rotate()
+    assert first.fingerprint() == second.fingerprint(1) != second.fingerprint()
+    assert len(first.fingerprint()) == 12
+    assert first.fingerprint() not in first.key.hex()
+
+
+def test_loading_makes_no_file(tmp_path):
+    assert PseudonymKeys.load(tmp_path / "keys.json", environ={}) is None
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("text", ["secret", "ab" * 31, "x:" + "ab" * 32, "0:" + "ab" * 32, "ab" * 31 + "zz"])
 def test_a_key_of_the_environment_that_is_none_is_refused_without_showing_it(tmp_path, text):
     with pytest.raises(KeyFileError) as raised:

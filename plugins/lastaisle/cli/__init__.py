@@ -9,7 +9,7 @@ import sys
 import typer
 from rich.logging import RichHandler
 
-from lastaisle.cli import contracts, learning, logs, tables
+from lastaisle.cli import contracts, keys, learning, logs, tables
 from lastaisle.cli.failures import describe
 from lastaisle.cli.terminal import errors, read_settings, where_searched
 from lastaisle.errors import MEANINGS, ExitCode
@@ -40,6 +40,11 @@ _contracts = typer.Typer(help="Look after the data contracts.", no_args_is_help=
 _contracts.command()(contracts.check)
 _contracts.command()(contracts.diff)
 app.add_typer(_contracts, name="contracts")
+
+_keys = typer.Typer(help="Look after the pseudonym keys.", no_args_is_help=True)
+_keys.command()(keys.show)
+_keys.command()(keys.rotate)
+app.add_typer(_keys, name="keys")
 
 
 def main() -> None:

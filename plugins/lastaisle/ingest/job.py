@@ -12,6 +12,7 @@ from lastaisle.ingest.sources import Adapter
 from lastaisle.lake import Lake, LakeConflictError
 from lastaisle.lake.tables import EVENTS
 from lastaisle.privacy.anonymize import refuse_other_columns
+from lastaisle.privacy.domains import key_of_lake
 from lastaisle.privacy.keys import PseudonymKeys
 
 
@@ -69,6 +70,7 @@ class Ingestion:
 
     Raises:
         AnonymizeError: the contract of events asks for a column that raw_events does not leave.
+        KeyFileError: another key made the events of the lake.
     """
 
     lake: Lake
@@ -80,5 +82,7 @@ class Ingestion:
     now: datetime | None = None
 
     def __post_init__(self) -> None:
-        """Refuse contracts that do not fit together, before any row is committed."""
+        """Refuse contracts that do not fit together, and a wrong key, before any row is committed."""
         refuse_other_columns(self.contract, self.events_contract or load_contract(EVENTS))
+        if self.keys is not None:
+            key_of_lake(self.lake, self.keys, self.lake.version(EVENTS))

@@ -68,10 +68,16 @@ class Lake(LakeReader):
         )
 
     def overwrite(
-        self, name: str, data: Rows | Callable[[], Rows], *, key: str, if_version: int | None = None
+        self,
+        name: str,
+        data: Rows | Callable[[], Rows],
+        *,
+        key: str,
+        also: Mapping[str, int] | None = None,
+        if_version: int | None = None,
     ) -> bool:
         """Replace all rows of a table, exactly once by key; the keys of earlier appends stay known."""
-        return self._commit(name, data, "overwrite", key=key, if_version=if_version)
+        return self._commit(name, data, "overwrite", key=key, also=also, if_version=if_version)
 
     def amend(self, name: str, rows: pa.Table, *, on: str, days: Sequence[date], if_version: int) -> int:
         """Change columns of rows that a table already holds, in one commit; return its version.

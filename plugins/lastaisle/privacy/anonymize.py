@@ -16,6 +16,7 @@ from lastaisle.lake import Lake, LakeConflictError
 from lastaisle.lake.tables import BATCHES, EVENTS, RAW_EVENTS
 from lastaisle.lake.workspace import MEMORY_LIMIT, open_workspace
 from lastaisle.privacy.anonymizer import Anonymizer, events_schema
+from lastaisle.privacy.domains import key_of_lake
 from lastaisle.privacy.keys import PseudonymKeys
 from lastaisle.privacy.sessions import derive_sessions
 
@@ -265,16 +266,17 @@ def anonymize_taken(
     contract = contract or load_contract(RAW_EVENTS)
     for attempt in range(ATTEMPTS):
         version = lake.version(EVENTS)
+        lake_key = key_of_lake(lake, keys, version)
         derived = derive_sessions(connection, lake.dataset(RAW_EVENTS))
-        anonymizer = Anonymizer(connection, contract, keys, derived)
+        anonymizer = Anonymizer(connection, contract, lake_key, derived)
         refuse_broken(anonymizer, events_contract or load_contract(EVENTS), f"batch {key}")
         if not derived:
-            return lake.append(EVENTS, anonymizer.query(), key=key)
+            return lake.append(EVENTS, anonymizer.query(), key=key, also=lake_key.mark)
         try:  # A writer who commits after raw_events was read here may share a session with these rows.
             if version is not None:
                 version = _move_sessions(lake, anonymizer, version)
             at = -1 if version is None else version
-            return lake.append(EVENTS, anonymizer.query(), key=key, if_version=at)
+            return lake.append(EVENTS, anonymizer.query(), key=key, also=lake_key.mark, if_version=at)
         except LakeConflictError:
             if attempt == ATTEMPTS - 1:
                 raise

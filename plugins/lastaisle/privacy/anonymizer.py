@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts.contract import Contract
-from data_contracts.privacy import HMAC_INNER, HMAC_OUTER, SUB_ROWS, hmac_pads, quote
+from data_contracts.privacy import SUB_ROWS, hmac_pads, hmac_variables, quote
 from data_contracts.rules import Rule
 from lastaisle.lake import Query
 from lastaisle.lake.tables import EVENTS_ADDED
 from lastaisle.lake.workspace import JOIN_AS_ESTIMATED, JOIN_AS_WRITTEN
-from lastaisle.privacy.keys import PseudonymKeys
+from lastaisle.privacy.domains import LakeKey
 from lastaisle.privacy.sessions import name_sessions
 
 if TYPE_CHECKING:
@@ -40,24 +40,25 @@ class Anonymizer:
         connection: holds `taken`, rows of raw_events that `_place` numbers; and `visits` if sessions were
             derived.
         contract: the contract of raw_events.
-        keys: the pseudonym keys; a key is passed to DuckDB only as a bound value.
+        key: the pseudonym key of the lake; it is passed to DuckDB only as a bound value.
         derived: whether `derive_sessions` derived any session.
     """
 
     def __init__(
-        self, connection: DuckDBPyConnection, contract: Contract, keys: PseudonymKeys, derived: bool
+        self, connection: DuckDBPyConnection, contract: Contract, key: LakeKey, derived: bool
     ) -> None:
         self.connection = connection
         connection.execute(JOIN_AS_ESTIMATED)
         self.contract = contract
-        self.key_version = keys.current
+        self.key_version = key.version
         self.derived = derived
         policy = contract.privacy_policy()
         self.policy = {name: treatment for name, treatment in policy.items() if treatment.action != "drop"}
         self.hashed = [name for name, treatment in self.policy.items() if treatment.action == "pseudonymize"]
         self.surrogates = [name for name, treatment in self.policy.items() if treatment.action == "surrogate"]
-        for variable, pad in zip((HMAC_INNER, HMAC_OUTER), hmac_pads(keys.key), strict=True):
-            connection.execute(f"SET VARIABLE {variable} = $pad", {"pad": pad})
+        for domain in {self.policy[name].domain(name) for name in self.hashed}:
+            for variable, pad in zip(hmac_variables(domain), hmac_pads(key.of(domain)), strict=True):
+                connection.execute(f"SET VARIABLE {variable} = $pad", {"pad": pad})
         for name in self.hashed:  # one HMAC for each identifier, not for each row
             connection.execute(
                 f"CREATE OR REPLACE TABLE {_pseudonyms(name)} AS SELECT {quote(name)} AS _raw, "

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data_contracts.privacy import domain_key
 from lastaisle.errors import ExitCode, LastaisleError
 
 ENVIRONMENT = "LASTAISLE_PSEUDONYM_KEY"
 KEY_BYTES = 32
+FINGERPRINT_BYTES = 6
 
 
 class KeyFileError(LastaisleError):
@@ -40,11 +44,32 @@ class PseudonymKeys:
         """The current key."""
         return self.versions[self.current]
 
+    def fingerprint(self, version: int | None = None) -> str:
+        """Return 12 hex characters that tell a key (the current by default) from others and say no more."""
+        secret = self.versions[version or self.current]
+        return domain_key(secret, "/fingerprint")[:FINGERPRINT_BYTES].hex()  # no domain has a slash
+
     @classmethod
     def load_or_create(
         cls, key_file: str | Path, *, lake_url: str | None = None, environ: Mapping[str, str] | None = None
     ) -> PseudonymKeys:
-        """Read the keys from the environment, else from the file; make the file (mode 0600) if there is none.
+        """Read the keys as `load` does; make the file (mode 0600) if there is none.
+
+        Raises:
+            KeyFileError: the key or the file cannot be used, or the file lies inside the lake.
+        """
+        keys = cls.load(key_file, lake_url=lake_url, environ=environ)
+        if keys is None:
+            path = Path(key_file).expanduser().resolve()
+            _create(path, _document(1, {1: secrets.token_bytes(KEY_BYTES)}))
+            keys = cls._from_file(path)
+        return keys
+
+    @classmethod
+    def load(
+        cls, key_file: str | Path, *, lake_url: str | None = None, environ: Mapping[str, str] | None = None
+    ) -> PseudonymKeys | None:
+        """Read the keys from the environment, else from the file; None if there is neither.
 
         LASTAISLE_PSEUDONYM_KEY holds a key as 64 hex characters or more. A key that is not the first has its
         version before it: `2:9f86d0…`.
@@ -63,24 +88,38 @@ class PseudonymKeys:
         path = Path(key_file).expanduser().resolve()
         if lake_url and "://" not in lake_url and path.is_relative_to(Path(lake_url).expanduser().resolve()):
             raise KeyFileError(f"the key file {path} lies inside the lake {lake_url}: keep it elsewhere")
-        if not path.exists():
-            _create(path, _document(1, {1: secrets.token_bytes(KEY_BYTES)}))
-        return cls._from_file(path)
+        return cls._from_file(path) if path.exists() else None
 
-    def rotate(self) -> PseudonymKeys:
+    def rotate(self, above: int = 0) -> PseudonymKeys:
         """Add a new current key to the file and return the keys; then run `rotate_pseudonyms`.
 
+        Args:
+            above: the new version is higher than this number, and than all versions of the file.
+
         Raises:
-            KeyFileError: the key comes from the environment, so only the user can change it.
+            KeyFileError: the key comes from the environment, so only the user can change it; or another
+                process changed the file meanwhile.
         """
-        if self.path is None:
-            raise KeyFileError(f"the key comes from {ENVIRONMENT}: set it to {self.current + 1}:<a new key>")
-        newest = max(self.versions) + 1
-        versions = {**self.versions, newest: secrets.token_bytes(KEY_BYTES)}
-        fresh = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
-        _create(fresh, _document(newest, versions))
-        fresh.replace(self.path)
+        newest = self.next_version(above)
+        assert self.path is not None, "next_version refuses keys without a file"
+        with _locked(self.path):
+            if dict(self._from_file(self.path).versions) != dict(self.versions):
+                raise KeyFileError(f"another process changed the key file {self.path} meanwhile: run again")
+            versions = {**self.versions, newest: secrets.token_bytes(KEY_BYTES)}
+            fresh = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
+            _create(fresh, _document(newest, versions))
+            fresh.replace(self.path)
         return PseudonymKeys(newest, versions, self.path)
+
+    def next_version(self, above: int = 0) -> int:
+        """Return the version that `rotate` would give to a new key, and raise what it would raise."""
+        newest = max(above, *self.versions) + 1
+        if self.path is None:
+            raise KeyFileError(
+                f"the key comes from {ENVIRONMENT}, so only you can change it: set it to "
+                f"{newest}:<a new key>, which `openssl rand -hex 32` makes; then rotate again"
+            )
+        return newest
 
     @classmethod
     def _from_text(cls, text: str) -> PseudonymKeys:
@@ -112,6 +151,17 @@ class PseudonymKeys:
         if current not in versions or any(len(key) < KEY_BYTES for key in versions.values()):
             raise KeyFileError(f"the key file {path} lacks its current key: restore it from its backup")
         return cls(current, versions, path)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Keep other processes of this machine from changing a key file; the end of a process ends its lock."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _document(current: int, versions: Mapping[int, bytes]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,14 +14,93 @@ from data_contracts.contract import Contract, load_contract
 from lastaisle.lake import Lake
 from lastaisle.lake.retries import retry_conflicts
 from lastaisle.lake.tables import EVENTS, RAW_EVENTS
-from lastaisle.lake.workspace import MEMORY_LIMIT, open_workspace
+from lastaisle.lake.workspace import MEMORY_LIMIT, open_tables, open_workspace
 from lastaisle.privacy.anonymize import ATTEMPTS, AnonymizeError, refuse_broken
 from lastaisle.privacy.anonymizer import Anonymizer
+from lastaisle.privacy.domains import key_of_lake, made_by
 from lastaisle.privacy.keys import PseudonymKeys
 from lastaisle.privacy.sessions import derive_sessions
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+_COUNTS = """
+SELECT coalesce(sum(greatest(n_events - coalesce(n_raw, 0), 0)), 0) AS without_raw,
+    count_if(n_raw > n_events) AS unfinished
+FROM (SELECT batch_id, count(*) AS n_events FROM events GROUP BY batch_id)
+LEFT JOIN (SELECT batch_id, count(*) AS n_raw FROM raw GROUP BY batch_id) USING (batch_id)
+"""
+
+
+@dataclass(frozen=True)
+class RotationReport:
+    """A rotation of the pseudonym key; after a dry run, the rotation that a real run would make.
+
+    Attributes:
+        dry_run: whether nothing was changed.
+        key_version: the version of the key that all events have after the rotation.
+        new_key: whether the rotation makes this key. If not, it finishes a rotation that was interrupted, or
+            it follows a key that was changed in the environment.
+        events_by_key: the events before the rotation, by the version of their key.
+        rows_written: the events after the rotation.
+        rows_deleted: the events that were deleted because their raw rows are gone.
+    """
+
+    dry_run: bool
+    key_version: int
+    new_key: bool
+    events_by_key: Mapping[int, int]
+    rows_written: int
+    rows_deleted: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as a dictionary for JSON."""
+        return asdict(self)
+
+
+def rotate(
+    lake: Lake,
+    keys: PseudonymKeys,
+    *,
+    delete_without_raw: bool = False,
+    dry_run: bool = True,
+    memory_limit: str = MEMORY_LIMIT,
+    progress: Callable[[float, str], None] = lambda share, step: None,
+) -> RotationReport:
+    """Make a new pseudonym key and write all events again with it; a killed rotation is run again.
+
+    If some events have another key than the current one, a rotation was interrupted, or the key of the
+    environment was changed. Then no key is made, and the events get the current key.
+
+    Args:
+        lake: holds raw_events and events.
+        keys: the pseudonym keys.
+        delete_without_raw: whether events whose raw rows are gone are deleted; they can get no new pseudonym.
+        dry_run: only report the work; change nothing.
+        memory_limit: the memory of DuckDB; more data goes to a temporary folder.
+        progress: called with the share of the work that is done, and the next step.
+
+    Raises:
+        AnonymizeError: events without raw rows are there, or batches that are not completely in events.
+        KeyFileError: the key comes from the environment and has to be changed there first.
+        LakeConflictError: other writers kept changing events meanwhile.
+    """
+    progress(0.0, "counting")
+    by_key = events_by_key(lake)
+    version = lake.version(EVENTS)
+    deleted = 0 if version is None else _refuse_unknown(lake, version, delete_without_raw)
+    events = sum(by_key.values())
+    made = made_by(lake, keys.current)
+    is_lost = made is not None and made.fingerprint != keys.fingerprint()
+    new_key = is_lost or by_key.keys() <= {keys.current}
+    newest = max(by_key, default=0)
+    key_version = keys.next_version(newest) if new_key else keys.current
+    if not dry_run:
+        keys = keys.rotate(newest) if new_key else keys
+        progress(0.2, "writing")
+        rotate_pseudonyms(lake, keys, delete_without_raw=delete_without_raw, memory_limit=memory_limit)
+        progress(1.0, "done")
+    return RotationReport(dry_run, key_version, new_key, by_key, events - deleted, deleted)
 
 
 def rotate_pseudonyms(
@@ -28,6 +109,7 @@ def rotate_pseudonyms(
     *,
     contract: Contract | None = None,
     events_contract: Contract | None = None,
+    delete_without_raw: bool = False,
     memory_limit: str = MEMORY_LIMIT,
 ) -> int:
     """Write all events again from raw_events with the current key, in one commit; return the rows written.
@@ -42,42 +124,65 @@ def rotate_pseudonyms(
     """
     contract = contract or load_contract(RAW_EVENTS)
     events_contract = events_contract or load_contract(EVENTS)
-    return retry_conflicts(ATTEMPTS)(_rotate, lake, keys, contract, events_contract, memory_limit)
+
+    def attempt() -> int:
+        version = lake.version(EVENTS)
+        if version is None:
+            return 0
+        events = lake.scan(EVENTS, columns=["batch_id", "key_version"], version=version)
+        if pc.all(pc.equal(events["key_version"], keys.current)).as_py() is not False:
+            return 0
+        deleted = _refuse_unknown(lake, version, delete_without_raw)
+        lake_key = key_of_lake(lake, keys, version)
+        with open_workspace(memory_limit, writes_to=lake.url) as connection:
+            raw = _take(connection, lake, events)
+            anonymizer = Anonymizer(connection, contract, lake_key, derive_sessions(connection, raw))
+            refuse_broken(anonymizer, events_contract, f"key {keys.current}")
+            key = f"pseudonyms-{keys.current}-from-{version}"
+            lake.overwrite(EVENTS, anonymizer.query(), key=key, also=lake_key.mark, if_version=version)
+        return len(events) - deleted
+
+    return retry_conflicts(ATTEMPTS)(attempt)
 
 
-def _rotate(
-    lake: Lake, keys: PseudonymKeys, contract: Contract, events_contract: Contract, memory_limit: str
-) -> int:
-    version = lake.version(EVENTS)
-    if version is None:
-        return 0
-    events = lake.scan(EVENTS, columns=["batch_id", "key_version"], version=version)
-    if pc.all(pc.equal(events["key_version"], keys.current)).as_py() is not False:
-        return 0
-    with open_workspace(memory_limit, writes_to=lake.url) as connection:
-        raw = _take(connection, lake, events)
-        anonymizer = Anonymizer(connection, contract, keys, derive_sessions(connection, raw))
-        refuse_broken(anonymizer, events_contract, f"key {keys.current}")
-        key = f"pseudonyms-{keys.current}-from-{version}"
-        lake.overwrite(EVENTS, anonymizer.query(), key=key, if_version=version)
-    return len(events)
+def events_by_key(lake: Lake) -> dict[int, int]:
+    """Count the events by the version of their key."""
+    events = lake.scan(EVENTS, columns=["key_version"])
+    if not events.num_columns:
+        return {}
+    counted = pc.value_counts(events["key_version"]).to_pylist()
+    return {entry["values"]: entry["counts"] for entry in sorted(counted, key=lambda entry: entry["values"])}
 
 
-def _take(connection: DuckDBPyConnection, lake: Lake, events: pa.Table) -> ds.Dataset:
-    """Make the table `taken` of the raw rows of all events; return raw_events."""
-    raw, n_raw = lake.dataset(RAW_EVENTS), 0
-    if raw is not None:
-        connection.register("raw", raw)
-        connection.register("events_now", events)
-        connection.execute(
-            "CREATE TABLE taken AS SELECT row_number() OVER () AS _place, * FROM raw "
-            "WHERE batch_id IN (SELECT batch_id FROM events_now)"
-        )
-        connection.unregister("raw")
-        n_raw = connection.execute("SELECT count(*) FROM taken").fetchall()[0][0]
-    if raw is None or n_raw != len(events):
+def _refuse_unknown(lake: Lake, version: int, delete_without_raw: bool) -> int:
+    """Refuse events that cannot be written again from raw_events; return how many will be deleted."""
+    raw = lake.dataset(RAW_EVENTS)
+    raw = pa.table({"batch_id": pa.array([], pa.string())}) if raw is None else raw
+    with open_tables(events=lake.dataset(EVENTS, version), raw=raw) as connection:
+        without_raw, unfinished = connection.execute(_COUNTS).fetchall()[0]
+    if unfinished:
         raise AnonymizeError(
-            f"{lake.url} holds {len(events)} events but {n_raw} raw rows of them: "
-            "events without raw rows cannot get new pseudonyms; delete them first"
+            f"{unfinished} batches in raw_events of {lake.url} have more rows than in events: they are not "
+            "completely anonymized. Ingest again or wait for the running ingestion, then rotate"
         )
+    if without_raw and not delete_without_raw:
+        raise AnonymizeError(
+            f"{without_raw} events of {lake.url} have no raw rows any more, so they can get no new "
+            "pseudonyms: nothing was changed. Rotate with --delete-without-raw to delete these events"
+        )
+    return int(without_raw)
+
+
+def _take(connection: DuckDBPyConnection, lake: Lake, events: pa.Table) -> ds.Dataset | None:
+    """Make the table `taken` of the raw rows of all events; return raw_events."""
+    raw = lake.dataset(RAW_EVENTS)
+    if raw is None:
+        raise AnonymizeError(f"{lake.url} has no raw_events, so its events can get no new pseudonyms")
+    connection.register("raw", raw)
+    connection.register("events_now", events)
+    connection.execute(
+        "CREATE TABLE taken AS SELECT row_number() OVER () AS _place, * FROM raw "
+        "WHERE batch_id IN (SELECT batch_id FROM events_now)"
+    )
+    connection.unregister("raw")
     return raw

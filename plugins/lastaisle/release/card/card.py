@@ -40,7 +40,7 @@ SLICES = {
 TREATMENTS = {
     "pseudonymize": "replaced by pseudonyms (HMAC-SHA256, cut to 128 bits, with a key outside the lake)",
     "surrogate": "replaced by their place in the log",
-    "coarsen": "coarsened",
+    "coarsen": "coarsened, which hides details and no person: an item and a second point to one shopper",
     "drop": "dropped",
 }
 
