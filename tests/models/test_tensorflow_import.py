@@ -36,7 +36,9 @@ def test_only_notes_and_warnings_of_c_code_are_held_back(capfd):
     from models import tensorflow_import
 
     with pytest.raises(ImportError), tensorflow_import._without_notes():
-        os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n")
+        os.write(
+            2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n"
+        )
         os.write(2, b"I0000 00:00:1795637647.101011   12611 port.cc:153] oneDNN custom operations are on.\n")
         os.write(2, b"E0000 00:00:1795637647.101011   12611 cuda.cc:3] no device\n")
         os.write(2, b"a word of Python\n")
