@@ -152,7 +152,7 @@ def test_the_log_of_a_successful_task_has_no_error_and_no_notes_of_libraries(hom
         for dag_id in ("retrain_incremental", "retrain_full")
         for task in ("plan_window", "train_and_evaluate", "release_candidate")
     }
-    assert logs.keys() >= {"rollback_model/move_champion", "detect_abandonment/detect_abandoned"}
+    assert "rollback_model/move_champion" in logs
     for name, records in logs.items():
         errors = [record["event"] for record in records if record["level"] in ("error", "critical")]
         assert errors == [], name
