@@ -22,8 +22,9 @@ starts no training. The gate judges the new candidate like any other, so a bad d
 
 Each announcement of the asset `events` starts one run for the day of its partition.
 
-**Skipped runs:** nothing drifted; or the day is not over yet (partitions are hours); or too few days lie
-before it. The first 14 days of a shop have no limits and raise no alarm.
+**Skipped tasks:** `announce_drift` if nothing drifted; `measure_drift` if the day is not over yet (partitions
+are hours), or if it cannot be judged yet. The first 14 days that are compared have no limits: the task's log
+says "cannot judge yet", which does not mean that nothing drifted.
 
 ## When it raises an alarm
 

@@ -22,6 +22,12 @@ upload is noticed. `LASTAISLE_MISSING_LOGS=skip` skips such a run, and such a da
 - The commits of the tables hold the offsets that were read. No consumer group is used.
 - A partition is announced when the watermark has passed its end.
 
+## What a run did
+
+The log of `check_sources` says it for the whole run: rows in, clean, quarantined, duplicate, ignored and
+late, each with its rules or reasons; and how many files were passed over, and why. The log of each task
+`ingest_batches` says the same of its file or its messages.
+
 ## When it fails
 
 - **A broken file** fails alone, after its retries. All other files are taken in and announced. Then

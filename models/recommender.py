@@ -241,7 +241,8 @@ class Recommender(ABC):
 
     def export_scorer(self, directory: Path) -> None:
         """Write the scorer into the folder as a TensorFlow SavedModel, which loads without this project."""
-        import tensorflow as tf  # here, so that this module stays light: most callers never export
+        # Here, so that this module stays light: most callers never export.
+        from models.tensorflow_import import tf
 
         scorer = self.scorer()
         tf.saved_model.save(scorer, str(directory), signatures={"serving_default": scorer.score})

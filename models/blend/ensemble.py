@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.blend.blending import CandidateScores, learned_weights
 from models.data.sequences import Context, Examples, SessionLog, next_item_examples
 from models.options import OBJECTIVE_WEIGHTS, Learned, Progress, Training, TrainingOptions, TrainingReport
 from models.recommender import ModelError, Recommender, create, load
+from models.tensorflow_import import tf
 from models.top_k import top_k
 
 VALIDATION_SHARE = 0.1  # the share of the sessions, the latest ones, on which the weights are learned

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.counting.popularity import popularity_scores
@@ -15,6 +14,7 @@ from models.data.sequences import Context
 from models.data.vocabulary import Vocabulary
 from models.options import Learned, Training, TrainingOptions
 from models.recommender import Recommender
+from models.tensorflow_import import tf
 
 # A weight falls by the factor e over this distance, in mean session lengths. In this unit the settings that
 # STAN's authors published are 0.25 to 0.5 (prefix) and 1 to 2 (neighbour) on Diginetica, and 0.1 and 0.1 to

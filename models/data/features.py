@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from data_contracts.features import Feature, context_features
+from models.tensorflow_import import tf
 
 Columns = Mapping[str, NDArray[Any]]
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.data.sequences import USER, Context, SessionLog
 from models.factors.least_squares import Observations, loss, solve
 from models.options import Learned, Progress, Training, TrainingOptions
 from models.recommender import Recommender
+from models.tensorflow_import import tf
 
 PREFIX_DECAY = 0.25  # over so many mean session lengths the weight of an item falls by the factor e
 PADDED_SCORE = -1e9

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.data.batches import Batches
@@ -21,6 +20,7 @@ from models.sequential.base import (
     WARM_UP_STEPS,
     sampling_shares,
 )
+from models.tensorflow_import import tf
 
 # The network reads every pair of a target and a negative. A pair costs WIDE times as much as a number of a
 # matrix product. So the model draws only one negative where other models draw this many.

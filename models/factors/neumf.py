@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.layers.blocks import Dropout, causal_mask, glorot, linear, variables
@@ -11,6 +10,7 @@ from models.layers.optimizer import Adam
 from models.options import TrainingOptions
 from models.sequential.scorer import PADDED_SCORE
 from models.sequential.trainer import ROW_RATE
+from models.tensorflow_import import tf
 
 WIDE, NARROW = 32, 16  # the widths of the network's layers
 

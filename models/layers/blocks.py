@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
+
+from models.tensorflow_import import tf
 
 HEADS = 2
 FEED_FORWARD_FACTOR = 2  # the width of the feed-forward layer, in widths of the block

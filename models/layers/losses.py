@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import tensorflow as tf
+from models.tensorflow_import import tf
 
 REGULARIZATION = 1.0  # the weight of the squared cosines in BPR-max
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
+
+from models.tensorflow_import import tf
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 

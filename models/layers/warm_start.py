@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
+
+from models.tensorflow_import import tf
 
 MAX_SNAPSHOTS = 8  # each snapshot costs a copy of the table
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.data.sequences import USER, Context
@@ -17,6 +16,7 @@ from models.options import Learned, Training, TrainingOptions
 from models.recommender import ModelError, Recommender, create
 from models.sequential.base import SequenceModel
 from models.sequential.scorer import Scorer
+from models.tensorflow_import import tf
 
 
 class OnlineModel(Recommender):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.data.features import FeatureReader, Features
@@ -11,6 +10,7 @@ from models.data.sequences import USER
 from models.layers.blocks import Encoder
 from models.online.shoppers import Shoppers
 from models.sequential.scorer import Scorer
+from models.tensorflow_import import tf
 
 
 class OnlineScorer(Scorer):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import tensorflow as tf
 
 from models.layers.blocks import (
     HEADS,
@@ -21,6 +20,7 @@ from models.layers.blocks import (
 )
 from models.options import TrainingOptions
 from models.sequential.base import SequenceModel
+from models.tensorflow_import import tf
 
 INITIAL_GATE = -1.0  # the logit of the gate before training: it lets about a quarter through
 

@@ -17,7 +17,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.layers.blocks import Encoder
@@ -25,6 +24,7 @@ from models.layers.optimizer import Adam
 from models.options import TrainingOptions
 from models.sequential.base import SequenceModel
 from models.sequential.trainer import ROW_RATE, Trainer
+from models.tensorflow_import import tf
 
 EMPTY_SHARE = 1e-30  # the weight of a batch in which a worker has no target
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.layers.blocks import Dropout, Encoder, glorot, linear, variables
 from models.options import TrainingOptions
 from models.sequential.base import SequenceModel
+from models.tensorflow_import import tf
 
 
 class GRUEncoder(tf.Module):

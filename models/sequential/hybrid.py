@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.data.batches import Batches
@@ -19,6 +18,7 @@ from models.sequential.attention import Attention
 from models.sequential.hybrid_encoder import HybridEncoder
 from models.sequential.scorer import Scorer
 from models.sequential.trainer import Trainer
+from models.tensorflow_import import tf
 
 MIN_USER_SESSIONS = 2  # of a user with a row: a user's only session learns nothing from the user's row
 UNSEEN_COUNT = 1e-3  # of an item that was never seen: it is hardly ever drawn as a negative

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.data.features import Features
 from models.layers.blocks import Dropout, Encoder, glorot, linear, variables
+from models.tensorflow_import import tf
 
 BASKET_EVENTS = ("item_added", "order_completed")  # event types of items that are in the basket
 CONTEXT_WIDTH = 16  # the width of the embeddings of users, devices, places, hours and weekdays

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
-
 from models.layers.blocks import Encoder
+from models.tensorflow_import import tf
 
 PADDED_SCORE = -1e9
 

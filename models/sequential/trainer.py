@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.layers.blocks import Encoder
 from models.layers.losses import LOSSES, SampledItems
 from models.layers.optimizer import Adam
 from models.options import TrainingOptions
+from models.tensorflow_import import tf
 
 ROW_RATE = 5.0  # how many times longer the steps of rows are, because batches read a row rarely; see Adam
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import tensorflow as tf
 
 from models.layers.blocks import (
     Dropout,
@@ -18,6 +17,7 @@ from models.layers.blocks import (
 )
 from models.options import TrainingOptions
 from models.sequential.base import SequenceModel
+from models.tensorflow_import import tf
 
 
 class TransformerEncoder(tf.Module):

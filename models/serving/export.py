@@ -81,10 +81,13 @@ def package(model: Recommender, directory: Path) -> dict[str, Any]:
         model: the trained model.
         directory: the folder for the files; it is needed until the model is logged.
     """
+    artifacts = export_artifact(model, directory)
+    code = directory / CODE.name
+    code.write_text(CODE.read_text(encoding="utf-8"), encoding="utf-8")  # MLflow would keep the file's mode
     few = [str(model.vocabulary.ids[index]) for index in model.vocabulary.popular(2)]
     return {
-        "python_model": str(CODE),
-        "artifacts": export_artifact(model, directory),
+        "python_model": str(code),
+        "artifacts": artifacts,
         "signature": signature(),
         "input_example": pd.DataFrame({"items": [few, few[:1]]}),
         "pip_requirements": requirements(),

@@ -76,7 +76,7 @@ def drift(
 ) -> None:
     """Show what drifted on a day against the seven days before, by limits learned from the table `drift`.
 
-    Exits with 0 if nothing drifted, and with 13 if something drifted.
+    Exits with 0 if nothing drifted, with 13 if something drifted, and with 5 if the day cannot be judged yet.
     """
     from lastaisle.lake.tables import DRIFT
     from lastaisle.monitor.drift.chart import draw
@@ -92,6 +92,8 @@ def drift(
     if chart:
         draw(tables.scan(DRIFT).to_pylist(), chart, day.date())
         console.print(f"chart: {chart}")
+    if not drifted.is_judged:
+        raise typer.Exit(ExitCode.NOT_ENOUGH_DATA)
     if drifted.alarms:
         raise typer.Exit(ExitCode.DRIFTED)
 

@@ -21,12 +21,16 @@ def summarize(reports: Any) -> dict[str, Any]:
 
     With a single chain, Airflow passes its report itself instead of a list with one report.
     """
+    from lastaisle.ingest.summary import add_up
+
     listed: Iterable[Any] = [reports] if isinstance(reports, Mapping) else reports or []
     ingested = [report for report in listed if report]
     return {
         "chains": len(ingested),
         "batches": [batch for report in ingested for batch in report["batches"]],
         "rows": sum(report["rows"] for report in ingested),
+        # A task that ran before an upgrade left a report without counts.
+        "counts": add_up(report["counts"] for report in ingested if "counts" in report),
         "hours": sorted({hour for report in ingested for hour in report["hours"]}),
     }
 

@@ -60,7 +60,7 @@ def plan_topic_ranges(settings: Settings) -> TopicPlan:
 
 
 def ingest_chain(chain: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Write the batches of a chain to `raw_events` and `quarantine`; return their ids, rows and hours.
+    """Write the batches of a chain to `raw_events` and `quarantine`; return ids, rows, counts and hours.
 
     A file on which Great Expectations and the compiled rules disagree does not stop the files after it; the
     task fails at the end. A range of a topic stops the ranges after it, since offsets are taken in order.
@@ -71,6 +71,7 @@ def ingest_chain(chain: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     from lastaisle.ingest.changes import SchemaChangeError
     from lastaisle.ingest.gx_check import DisagreementError
+    from lastaisle.ingest.summary import add_up, describe_rows, row_counts
 
     settings = Settings.from_env()
     ingestion = _ingestion(settings)
@@ -88,13 +89,14 @@ def ingest_chain(chain: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 disagreements.append(error)
     except SchemaChangeError as changed:
         raise AirflowFailException(str(changed)) from changed
-    for report in reports:
-        log.info("%s", report)
+    counts = add_up(row_counts(report) for report in reports)
+    log.info("%s:\n  %s", chain_name(chain), "\n  ".join(describe_rows(counts)))
     if disagreements:
         raise AirflowFailException("; ".join(map(str, disagreements))) from disagreements[0]
     return {
         "batches": [report.batch_id for report in reports],
-        "rows": sum(report.rows_clean for report in reports),
+        "rows": counts["rows_clean"],
+        "counts": counts,
         "hours": sorted({hour for report in reports for hour in report.hours}),
     }
 

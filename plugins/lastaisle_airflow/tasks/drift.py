@@ -28,7 +28,8 @@ def measure_drift(*, dag_run: Any = None) -> dict[str, Any]:
     """Measure the day of the run's partition; return the report without its single scores.
 
     Raises:
-        AirflowSkipException: the day is not over yet (partitions are hours), or too few days lie before it.
+        AirflowSkipException: the day is not over yet (partitions are hours), or it cannot be judged yet since
+            too few days lie before it.
     """
     from lastaisle.monitor.drift.detect import detect
     from lastaisle.monitor.drift.serving import serving_versions
@@ -45,6 +46,8 @@ def measure_drift(*, dag_run: Any = None) -> dict[str, Any]:
         drift_report = detect(lake, settings, day, serving_versions(lake, Registry(settings)))
     except NotEnoughDataError as too_few:
         raise AirflowSkipException(str(too_few)) from too_few
+    if not drift_report.is_judged:
+        raise AirflowSkipException(drift_report.summary)
     log.info("%s", drift_report.summary)
     report = drift_report.to_dict()
     del report["findings"]

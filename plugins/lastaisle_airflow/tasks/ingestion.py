@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -33,9 +34,9 @@ ABANDONED_BATCH_AGE = timedelta(hours=1)
 def plan_batches(*, dag_run: Any = None, ti: Any = None) -> list[list[dict[str, Any]]]:
     """Return the chains of files, or of ranges of offsets, that this run takes in, one task for each chain.
 
-    For files, the XCom `passed_over` holds why files were passed over (the first of them), and `failed` the
-    errors of folders that cannot be listed. For Kafka, the XCom `left` holds how many messages this run
-    leaves, and `gaps` the gaps that it met.
+    For files, the XCom `passed_over` holds why files were passed over (the first of them),
+    `passed_over_by_reason` their numbers, and `failed` the errors of folders that cannot be listed. For
+    Kafka, the XCom `left` holds how many messages this run leaves, and `gaps` the gaps that it met.
 
     Raises:
         AirflowSkipException: no messages wait, or there are no files and LASTAISLE_MISSING_LOGS is skip.
@@ -46,6 +47,7 @@ def plan_batches(*, dag_run: Any = None, ti: Any = None) -> list[list[dict[str, 
         look_back = dag_run.run_type != "backfill"
         files = files_of(partition_of(dag_run), settings, look_back=look_back)
         ti.xcom_push(key="passed_over", value=dict(islice(files.passed_over.items(), SHOWN_FILES)))
+        ti.xcom_push(key="passed_over_by_reason", value=dict(Counter(files.passed_over.values())))
         ti.xcom_push(key="failed", value=files.failed)
         return [[{"url": url}] for url in files.urls]
     plan = plan_topic_ranges(settings)
@@ -58,7 +60,7 @@ def plan_batches(*, dag_run: Any = None, ti: Any = None) -> list[list[dict[str, 
 
 @task(map_index_template="{{ source_name }}")
 def ingest_batches(chain: list[dict[str, Any]]) -> dict[str, Any]:
-    """Write the batches of one chain to `raw_events` and `quarantine`; return their ids, rows and hours."""
+    """Write the batches of one chain to `raw_events` and `quarantine`; return their ids, counts and hours."""
     get_current_context()["source_name"] = chain_name(chain)  # type: ignore[typeddict-unknown-key]
     return ingest_chain(chain)
 
@@ -109,9 +111,35 @@ def go_on(*, ti: Any = None) -> None:
 
 @task(trigger_rule=TriggerRule.NONE_SKIPPED, retries=0)
 def check_sources(chains: Any, summary: Any, *, ti: Any = None) -> None:
-    """Fail if a source was not taken in, or if Kafka deleted messages before they were read."""
-    gaps, failed = (ti.xcom_pull(task_ids="plan_batches", key=key) for key in ("gaps", "failed"))
+    """Log the run's rows and files; fail if a source was not taken in, or if messages were lost in Kafka."""
+    keys = ("gaps", "failed", "passed_over_by_reason")
+    gaps, failed, passed_over = (ti.xcom_pull(task_ids="plan_batches", key=key) for key in keys)
+    if chains is not None:
+        log.info("%s", "\n  ".join(describe_run(chains, summary, failed or {}, passed_over or {})))
     check_all_taken_in(chains, summary, gaps or [], failed or {})
+
+
+def describe_run(
+    chains: Sequence[Any], summaries: Any, failed: Mapping[str, str], passed_over: Mapping[str, int]
+) -> list[str]:
+    """Describe the rows of a run, and the sources that it took in, passed over or could not list.
+
+    Args:
+        chains: the chains of files or ranges that were planned.
+        summaries: the summary of each shard.
+        failed: the error of each folder that cannot be listed.
+        passed_over: the number of files that were passed over, by reason.
+    """
+    from lastaisle.ingest.summary import add_up, describe_rows, name_most
+
+    summary = run_summary(summaries)
+    rows = describe_rows(summary.get("counts") or add_up([]))
+    return [
+        f"{summary['chains']} of {len(chains)} sources were taken in:",
+        *rows,
+        *([f"passed over  {name_most(passed_over)}"] if passed_over else []),
+        *(f"left out     {address}: {error}" for address, error in failed.items()),
+    ]
 
 
 def check_all_taken_in(

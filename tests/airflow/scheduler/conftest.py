@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -26,8 +27,20 @@ def hourly_airflow(tmp_path_factory) -> Iterator[Airflow]:
         "LASTAISLE_SOURCE": str(home / "landing" / "{hour}"),
         "LASTAISLE_REFRESH_DEADLINE_MINUTES": "0.05",
     }
+    retry_soon(home / "airflow")
     with running_airflow(home, (), **given) as started:
         yield started
+
+
+def retry_soon(airflow_home: Path) -> None:
+    """Let tasks be tried again after one second and after three, so that a test need not wait minutes."""
+    policy = airflow_home / "config" / "airflow_local_settings.py"
+    policy.parent.mkdir(parents=True)
+    policy.write_text(
+        "from datetime import timedelta\n\n\n"
+        "def task_policy(task):\n"
+        "    task.retry_delay = timedelta(seconds=1)\n"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The demo on the real scheduler: two simulated days, a refusal, a rollback, then the same command again."""
 
+import json
 import os
 import re
 import socket
@@ -126,6 +127,49 @@ def test_tasks_link_to_their_mlflow_run(home, lake):
 
 def test_xcom_carries_references_only(home, output):
     assert query(home, "SELECT max(length(value)) FROM xcom")[0][0] < 8000
+
+
+def logs_of_successful_tasks(home):
+    """Return the records of the log of each successful task, by the log's path."""
+    columns = "dag_id, run_id, task_id, map_index, try_number"
+    rows = query(home, f"SELECT {columns} FROM task_instance WHERE state = 'success' AND start_date NOTNULL")
+    found = {}
+    for dag_id, run_id, task_id, map_index, number in rows:
+        place = f"dag_id={dag_id}/run_id={run_id}/task_id={task_id}"
+        mapped = f"/map_index={map_index}" if map_index >= 0 else ""
+        lines = (home / "airflow" / "logs" / f"{place}{mapped}" / f"attempt={number}.log").read_text()
+        found[f"{dag_id}/{task_id}"] = [json.loads(line) for line in lines.splitlines()]
+    return found
+
+
+def test_the_log_of_a_successful_task_has_no_error_and_no_notes_of_libraries(home, output):
+    logs = logs_of_successful_tasks(home)
+    assert logs.keys() >= {
+        f"ingest_sessions/{task}" for task in ("plan_batches", "ingest_batches", "anonymize_shard")
+    }
+    assert logs.keys() >= {
+        f"{dag_id}/{task}"
+        for dag_id in ("retrain_incremental", "retrain_full")
+        for task in ("plan_window", "train_and_evaluate", "release_candidate")
+    }
+    assert "rollback_model/move_champion" in logs
+    for name, records in logs.items():
+        errors = [record["event"] for record in records if record["level"] in ("error", "critical")]
+        assert errors == [], name
+        assert len(records) < 40, name
+        loggers = {record["logger"].partition(".")[0] for record in records}
+        assert not loggers & {"absl", "alembic", "botocore", "great_expectations", "tensorflow"}, name
+
+
+def test_the_log_of_a_run_says_what_became_of_its_rows(home, output, lake):
+    texts = [record["event"] for record in logs_of_successful_tasks(home)["ingest_sessions/check_sources"]]
+    (text,) = [text for text in texts if text.startswith("1 of 1 sources were taken in:")]
+    batches = lake.scan("batches", ["rows_in", "rows_quarantined"]).to_pylist()
+    counts = {
+        re.search(rf"{label} +([\d,]+)", text).group(1).replace(",", "")
+        for label in ("rows in", "quarantined")
+    }
+    assert counts in [{str(count) for count in batch.values()} for batch in batches]
 
 
 def test_simulated_logs_are_called_so_and_the_model_answers(output):

@@ -1,5 +1,6 @@
 """Hours are ingested and days are learned: an hour that comes again repeats the training of its day."""
 
+import gzip
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -92,3 +93,65 @@ def test_a_day_is_learned_with_its_last_hour_and_again_with_an_hour_that_comes_a
     assert (again.holdout_end, again.warm_start_version) == (first.holdout_end, first.warm_start_version)
     rows = {row["run_key"]: row["sessions"] for row in airflow.lake.scan("training_runs").to_pylist()}
     assert (rows[first.run_key], rows[again.run_key]) == (300, 340)
+
+
+BAD = "2025-11-01"
+#: The hours of a bad day, and the state in which the run of each hour should end.
+BAD_HOURS = {
+    f"{BAD}T00": "success",  # all rows are broken: they are in quarantine, and the pipeline worked
+    f"{BAD}T01": "failed",  # no logs
+    f"{BAD}T02": "failed",  # a place that cannot be opened: a link that leads to itself
+    f"{BAD}T03": "failed",  # one file of two cannot be read
+    f"{BAD}T04": "success",
+}
+
+
+@pytest.fixture(scope="module")
+def bad_hours(airflow):
+    """The runs of a backfill over hours of which some cannot be taken in, by their keys."""
+    landing = airflow.home / "landing"
+    event = {"event_type": "page_viewed", "session_id": "s", "occurred_at": f"{BAD}T00:10:00Z"}
+    for hour, price in (("00", -1.0), ("03", 1.0), ("04", 1.0)):
+        folder = landing / f"{BAD}T{hour}"
+        folder.mkdir(parents=True)
+        row = event | {"event_id": f"bad-{hour}", "price": price}
+        (folder / "events.jsonl").write_text(json.dumps(row) + "\n")
+    (landing / f"{BAD}T03" / "torn.jsonl.gz").write_bytes(gzip.compress(b"{}\n" * 1000)[:-9])
+    (landing / f"{BAD}T02").symlink_to(landing / f"{BAD}T02")
+    period = ("--from-date", f"{BAD}T00:00:00", "--to-date", f"{BAD}T04:00:00")
+    airflow.complete_backfills()
+    airflow.command("backfill", "create", "--dag-id", "ingest_sessions", *period)
+
+    def over():
+        runs = airflow.api.newest_by_partition("ingest_sessions")
+        ended = {key: runs[key] for key in BAD_HOURS if key in runs and runs[key].finished}
+        return ended if len(ended) == len(BAD_HOURS) else None
+
+    return airflow.wait_for("the backfill's end", over, timeout=300)
+
+
+def test_hours_without_logs_and_places_that_cannot_be_read_are_not_green(airflow, bad_hours):
+    assert {key: run.state for key, run in bad_hours.items()} == BAD_HOURS
+    nothing, locked = (bad_hours[f"{BAD}T{hour}"] for hour in ("01", "02"))
+    for run in (nothing, locked):
+        assert airflow.states(run)["plan_batches"] == ["failed"]
+        assert "nothing to read" in airflow.log_of(run, "plan_batches")
+    assert "LASTAISLE_MISSING_LOGS=skip" in airflow.log_of(nothing, "plan_batches")
+    assert "LASTAISLE_MISSING_LOGS=skip" not in airflow.log_of(locked, "plan_batches")
+
+
+def test_an_hour_of_broken_rows_is_in_quarantine(airflow, bad_hours):
+    rows = airflow.lake.scan("quarantine", ["payload", "rules"]).to_pylist()
+    assert [row["rules"] for row in rows if '"bad-00"' in row["payload"]] == [["price_in_range"]]
+    assert airflow.states(bad_hours[f"{BAD}T00"])["announce"] == ["success"]
+
+
+def test_a_broken_file_makes_the_run_red_after_the_other_file_is_taken_in(airflow, bad_hours):
+    run = bad_hours[f"{BAD}T03"]
+    states = airflow.states(run)
+    assert states["ingest_batches"] == ["failed", "success"]
+    assert (states["announce"], states["check_sources"]) == (["success"], ["failed"])
+    assert "1 of 2 sources were taken in" in airflow.log_of(run, "check_sources")
+    ids = airflow.lake.scan("raw_events", ["event_id"])["event_id"].to_pylist()
+    assert {"bad-03", "bad-04"} <= set(ids)
+    assert "bad-00" not in ids

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from airflow.sdk.exceptions import AirflowSkipException
 from typer.testing import CliRunner
 
 from lastaisle import cli
@@ -17,8 +18,10 @@ from lastaisle.monitor.drift.counts import count_events
 from lastaisle.monitor.drift.detect import detect
 from lastaisle.monitor.drift.serving import ServingVersions
 from lastaisle.settings import Settings
+from lastaisle_airflow.tasks.drift import measure_drift
 from models.data.sequences import SessionLog
 from models.recommender import create
+from tests.airflow.runs import DagRun
 
 FIRST = date(2025, 9, 1)
 DAYS, VISITS = 26, 500
@@ -175,8 +178,37 @@ def test_the_first_days_of_a_shop_cannot_be_compared(tmp_path):
     with pytest.raises(NotEnoughDataError, match="no table 'events'"):
         detect_on(lake)
     lake.append("events", day_of_events(FIRST), key="first")
-    with pytest.raises(NotEnoughDataError, match="0 of the 7 days before have any"):
+    with pytest.raises(NotEnoughDataError, match=r"cannot judge 2025-09-01 yet.* 0 of the 7 days before"):
         detect_on(lake, FIRST)
+
+
+@pytest.fixture
+def young(tmp_path, monkeypatch):
+    """A lake with ten days, which are too few for limits."""
+    monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path / "home"))
+    lake = Lake(tmp_path / "home" / "lake")
+    days = [FIRST + timedelta(days=number) for number in range(10)]
+    lake.append("events", pa.concat_tables([day_of_events(day) for day in days]), key="days")
+    return lake
+
+
+def test_a_young_shop_is_not_told_that_nothing_drifted(young):
+    report = detect_on(young, FIRST + timedelta(days=9))
+    assert report.findings
+    assert not report.is_judged
+    assert "cannot judge yet" in report.summary
+    assert "nothing drifted" not in report.summary + report.reason
+    arguments = ["drift", "--day", "2025-09-10", "--no-model"]
+    ended = CliRunner().invoke(cli.app, arguments, env={"COLUMNS": "200"})
+    assert ended.exit_code == ExitCode.NOT_ENOUGH_DATA, ended.output
+    assert "cannot judge yet" in ended.output
+
+
+def test_a_young_shops_run_is_skipped_with_the_word(young, monkeypatch):
+    monkeypatch.setattr("lastaisle.monitor.drift.serving.serving_versions", lambda lake, registry: None)
+    monkeypatch.setattr("lastaisle.registry.registry.Registry", lambda settings: None)
+    with pytest.raises(AirflowSkipException, match="cannot judge yet"):
+        measure_drift.function(dag_run=DagRun(partition_key="2025-09-10"))
 
 
 def test_a_shopper_who_came_in_the_week_before_is_returning(tmp_path):

@@ -71,7 +71,7 @@ def detect(lake: Lake, settings: Settings, day: date, versions: ServingVersions 
     if not day_scores:
         before = int(np.count_nonzero(counts.totals[-1 - REFERENCE_DAYS : -1]))
         raise NotEnoughDataError(
-            f"{day} cannot be compared: it has {int(counts.totals[-1]):,} visits ({LEAST_VISITS} needed), "
+            f"cannot judge {day} yet: it has {int(counts.totals[-1]):,} visits ({LEAST_VISITS} needed), "
             f"and {before} of the {REFERENCE_DAYS} days before have any ({LEAST_REFERENCE_DAYS} needed)"
         )
     about_versions, day_hits = _compare_versions(lake, day, versions, history, rule) if versions else ([], [])
@@ -127,7 +127,7 @@ def _decide_training(
     """Decide whether the day's alarms start a full training."""
     sorted_findings = sort_findings(findings)
     if not any(each.alarmed for each in sorted_findings):
-        return DriftReport(day, sorted_findings, False, "nothing drifted")
+        return DriftReport(day, sorted_findings, False, "No training is started: there is no alarm.")
     last = history.retrained_within(cooldown_hours)
     if last is not None:
         reason = (

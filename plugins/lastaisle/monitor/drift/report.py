@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from lastaisle.monitor.drift.concept import ADWIN
+from lastaisle.monitor.drift.thresholds import LEAST_HISTORY
+
 #: Measure to the name that people read.
 MEASURE_NAMES = {
     "psi": "PSI",
@@ -15,7 +18,7 @@ MEASURE_NAMES = {
     "share": "share",
     "change": "change",
     "churn": "churn",
-    "adwin": "drop",
+    ADWIN: "drop",
 }
 MAX_ALARMS_IN_SUMMARY = 5
 
@@ -86,13 +89,23 @@ class DriftReport:
         return tuple(sorted((each for each in self.findings if each.alarmed), key=lambda each: -each.excess))
 
     @property
+    def is_judged(self) -> bool:
+        """Whether the day could be judged: some score has a limit, or is an alarm without one."""
+        return any(each.limit is not None or each.alarmed for each in self.findings)
+
+    @property
     def summary(self) -> str:
         """A few sentences about the drift; of many alarms the five farthest above their limits."""
         alarms = self.alarms
+        if not self.is_judged:
+            return (
+                f"{self.day}: cannot judge yet whether anything drifted. A limit needs the scores of "
+                f"{LEAST_HISTORY} days before, and none of {len(self.findings)} comparisons has so many."
+            )
         if not alarms:
-            without_limit = sum(each.limit is None for each in self.findings)
-            note = f" ({without_limit} still without a limit)" if without_limit else ""
-            return f"{self.day}: nothing drifted in {len(self.findings)} comparisons{note}."
+            waiting = sum(each.limit is None and each.measure != ADWIN for each in self.findings)
+            note = f"; {waiting} more cannot be judged yet" if waiting else ""
+            return f"{self.day}: nothing drifted in {len(self.findings) - waiting} comparisons{note}."
         first = "; ".join(each.sentence for each in alarms[:MAX_ALARMS_IN_SUMMARY])
         more = len(alarms) - MAX_ALARMS_IN_SUMMARY
         return f"{self.day}: {first}{f'; and {more} more' if more > 0 else ''}. {self.reason}"
@@ -105,6 +118,7 @@ class DriftReport:
         ]
         return {
             "day": self.day.isoformat(),
+            "judged": self.is_judged,
             "alarmed": len(self.alarms),
             "compared": len(self.findings),
             "retrain": self.retrain,

@@ -26,6 +26,7 @@ QN_TO_SIGMA = 2.2219  # for normal values
 # Qn of n values is as precise as the standard deviation of this share of them. For normal values the share is
 # 0.82, but psi has heavier tails.
 QN_EFFICIENCY = 0.5
+LEAST_HISTORY = 14  # former scores of a series
 MEDIAN_VARIANCE = np.pi / 2  # variance of the median of normal values, if the variance of their mean is 1
 MIN_SCORES_A_WEEKDAY = 6
 MAX_WEEKDAY_SPREAD = 0.8  # of the spread around the median of all days
@@ -46,7 +47,7 @@ class LimitRule:
 
     false_alarms: float = 0.001
     history: int = 56
-    least_history: int = 14
+    least_history: int = LEAST_HISTORY
     floor: float = 0.005
     price_floor: float = 0.02
 
