@@ -97,17 +97,28 @@ def refuse_broken_sql(problems: Problems, table: str, fields: Sequence[Field], r
             with problems.at(f"{where}: treatment"):
                 if field.treatment.action == "coarsen":
                     run(f"SELECT {field.treatment.sql(field.name)} FROM contract_rows")
-        defaults = {field.name: field.default for field in fields}
+        by_name = {field.name: field for field in fields}
         for rule in rules:
             if rule.reference or any(problems.has_broken(column) for column in rule.columns):
                 continue
             passed = None
             with problems.at(f"schema.{table}.rule {rule.name}"):
                 (passed,) = run(f"SELECT {rule.predicate} FROM contract_rows", uses_now=rule.uses_now)
-            default = defaults[rule.columns[0]] if len(rule.columns) == 1 else None
-            with problems.at(f"schema.{table}.properties.{rule.columns[0]}.customProperties.default"):
-                if passed is False and default is not None:
-                    raise ValueError(f"the default {default!r} breaks the rule {rule.name}")
+            if passed is False and len(rule.columns) == 1:
+                _refuse_own_rule(problems, f"schema.{table}", by_name[rule.columns[0]], rule)
+
+
+def _refuse_own_rule(problems: Problems, where: str, field: Field, rule: Rule) -> None:
+    """Refuse a rule that a field's own default breaks, or that asks for a value which the field leaves out."""
+    with problems.at(f"{where}.properties.{field.name}.customProperties.default"):
+        if field.default is not None:
+            raise ValueError(f"the default {field.default!r} breaks the rule {rule.name}")
+    with problems.at(f"{where}.properties.{field.name}.customProperties.unreadable"):
+        if field.unreadable == "drop" and rule.severity == "error":
+            raise ValueError(
+                f"drop leaves out a value that breaks a rule, but the rule {rule.name} asks for a value: "
+                "give one of both up"
+            )
 
 
 def field_rules(entry: SchemaProperty, field: Field) -> Iterator[Rule]:

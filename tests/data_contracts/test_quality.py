@@ -289,3 +289,18 @@ def test_the_tables_that_the_pipeline_makes_have_no_rules_about_a_batch(edited):
     assert load_contract(
         edited("    quality:\n      - name: user", f"    quality:\n      {entry}\n      - name: user")
     )
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        NULLS | {"mustBe": 0},
+        {"metric": "missingValues", "arguments": {"missingValues": [None, "N/A"]}, "mustBe": 0},
+        gx("column_values_to_not_be_null"),
+    ],
+)
+def test_a_field_that_leaves_values_out_takes_no_rule_that_asks_for_a_value(written, entry):
+    word = {"logicalType": "string", "customProperties": [{"property": "unreadable", "value": "drop"}]}
+    with pytest.raises(ContractError, match=r"word.customProperties.unreadable: drop leaves out a value"):
+        load_contract(written(fields={"word": word}, field_quality=[entry]))
+    load_contract(written(fields={"word": word}, field_quality=[entry | {"severity": "warning"}]))
