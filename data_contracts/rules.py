@@ -109,7 +109,7 @@ def refuse_broken_sql(problems: Problems, table: str, fields: Sequence[Field], r
 
 
 def _refuse_own_rule(problems: Problems, where: str, field: Field, rule: Rule) -> None:
-    """Refuse a rule that a field's own default breaks, or that asks for a value which the field leaves out."""
+    """Refuse a rule that the default of its field breaks, or that asks for a value which the field drops."""
     with problems.at(f"{where}.properties.{field.name}.customProperties.default"):
         if field.default is not None:
             raise ValueError(f"the default {field.default!r} breaks the rule {rule.name}")
