@@ -1,6 +1,5 @@
 """Hours are ingested and days are learned: an hour that comes again repeats the training of its day."""
 
-import gzip
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -101,7 +100,7 @@ BAD_HOURS = {
     f"{BAD}T00": "success",  # all rows are broken: they are in quarantine, and the pipeline worked
     f"{BAD}T01": "failed",  # no logs
     f"{BAD}T02": "failed",  # a place that cannot be opened: a link that leads to itself
-    f"{BAD}T03": "failed",  # one file of two cannot be read
+    f"{BAD}T03": "failed",  # one file of two holds no events
     f"{BAD}T04": "success",
 }
 
@@ -116,7 +115,7 @@ def bad_hours(airflow):
         folder.mkdir(parents=True)
         row = event | {"event_id": f"bad-{hour}", "price": price}
         (folder / "events.jsonl").write_text(json.dumps(row) + "\n")
-    (landing / f"{BAD}T03" / "torn.jsonl.gz").write_bytes(gzip.compress(b"{}\n" * 1000)[:-9])
+    (landing / f"{BAD}T03" / "other.jsonl").write_text("{}\n" * 1000)
     (landing / f"{BAD}T02").symlink_to(landing / f"{BAD}T02")
     period = ("--from-date", f"{BAD}T00:00:00", "--to-date", f"{BAD}T04:00:00")
     airflow.complete_backfills()
@@ -135,8 +134,9 @@ def test_hours_without_logs_and_places_that_cannot_be_read_are_not_green(airflow
     nothing, locked = (bad_hours[f"{BAD}T{hour}"] for hour in ("01", "02"))
     for run in (nothing, locked):
         assert airflow.states(run)["plan_batches"] == ["failed"]
-        assert "nothing to read" in airflow.log_of(run, "plan_batches")
+        assert airflow.states(run)["check_sources"] == ["failed"]
     assert "LASTAISLE_MISSING_LOGS=skip" in airflow.log_of(nothing, "plan_batches")
+    assert "nothing to read" in airflow.log_of(locked, "plan_batches")
     assert "LASTAISLE_MISSING_LOGS=skip" not in airflow.log_of(locked, "plan_batches")
 
 
