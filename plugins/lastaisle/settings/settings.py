@@ -16,20 +16,18 @@ from pydantic.fields import FieldInfo
 
 from lastaisle.settings.errors import SettingsError
 from lastaisle.settings.fields import PREFIX, Section, expected_value, is_secret, setting, variable_of
+from lastaisle.settings.incoming import CollectorSettings, IngestSettings, SourceSettings
 from lastaisle.settings.others import OTHER_VARIABLES, of_kubernetes
 from lastaisle.settings.sections import (
     AbandonmentSettings,
-    CollectorSettings,
     DriftSettings,
     GateSettings,
-    IngestSettings,
     LakeSettings,
     LearningSettings,
     PrivacySettings,
     RefreshSettings,
     RegistrySettings,
     ServiceSettings,
-    SourceSettings,
 )
 
 HOME = f"{PREFIX}HOME"
