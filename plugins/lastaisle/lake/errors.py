@@ -69,6 +69,6 @@ def _advice(error: Exception, url: str) -> str:
             "Check the address, the credentials in the environment (such as AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY), and LASTAISLE_LAKE_OPTIONS"
         )
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) or "os error" in str(error):  # delta-rs tells errors of the system as text
         return "Check that the folder exists, that this user may write to it, and that the disk has room"
     return "Check that the folder holds Delta tables which no other program has changed"
