@@ -124,7 +124,7 @@ def test_a_sender_that_reads_no_answer_is_ended(standing):
         for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             deaf.setsockopt(socket.SOL_SOCKET, buffer, 4096)
         deaf.connect(("127.0.0.1", standing.port))
-        send_until_nobody_reads(deaf, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 200_000)
+        send_until_nobody_reads(deaf, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 1_500_000)
         time.sleep(HEAD_SECONDS + 1)
         deaf.setblocking(True)
         assert answer_of(deaf).startswith(b"HTTP/1.1 401 Unauthorized")

@@ -9,6 +9,7 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lastaisle.training.warm_start import newest_with_replay
 from models.blend.ensemble import Ensemble
@@ -164,11 +165,23 @@ class Online(Incremental):
             self._delta.learn_log(log.select(ended))
             seconds += perf_counter() - started
         back = np.argsort(np.concatenate(rows), kind="stable")
-        ranks, top, session = (
-            np.concatenate([getattr(part, name) for part in parts])[back]
-            for name in ("ranks", "top", "session")
-        )
-        return Ranking(ranks, top, session, parts[-1].n_items), seconds
+        ranks = np.concatenate([part.ranks for part in parts])[back]
+        session = np.concatenate([part.session for part in parts])[back]
+        return Ranking(
+            ranks, _stacked([part.top for part in parts])[back], session, parts[-1].n_items
+        ), seconds
+
+
+def _stacked(lists: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
+    """Stack lists of items; a model that knew fewer items than a list is long repeats its last item.
+
+    The metrics stay the same: ranks decide on hits, and coverage counts each item once.
+    """
+    width = max(part.shape[1] for part in lists)
+    none = np.zeros((0, width), np.int32)
+    return np.concatenate(
+        [np.pad(part, ((0, 0), (0, width - part.shape[1])), "edge") if len(part) else none for part in lists]
+    )
 
 
 class NewestModels(Strategy):
