@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_contracts.privacy import literal, quote
 from lastaisle.ingest.arrow_values import decoded, shortened, value_sizes
 from lastaisle.lake.workspace import open_tables
 
@@ -121,7 +122,7 @@ class _Writer:
 
     def _json(self, rows: pa.RecordBatch) -> pa.StringArray:
         self.connection.register("rows", pa.Table.from_batches([rows]))
-        members = ", ".join(f"{_literal(field.name)}: {_text_sql(field)}" for field in rows.schema)
+        members = ", ".join(f"{literal(field.name)}: {_text_sql(field)}" for field in rows.schema)
         lines = self.connection.sql(f"SELECT to_json({{{members}}})::VARCHAR AS line FROM rows")
         return lines.to_arrow_table()["line"].combine_chunks().cast(pa.string())
 
@@ -165,7 +166,7 @@ def _as_python(rows: pa.RecordBatch) -> pa.StringArray:
 
 def _text_sql(column: pa.Field) -> str:
     """Return the SQL of a column as text; of a nested column as it is."""
-    name: str = '"' + column.name.replace('"', '""') + '"'
+    name = quote(column.name)
     if pa.types.is_nested(column.type):
         return name
     if pa.types.is_floating(column.type):
@@ -176,7 +177,3 @@ def _text_sql(column: pa.Field) -> str:
     if pa.types.is_decimal(column.type) and column.type.scale > 0:
         return f"regexp_replace({name}::VARCHAR, '\\.0+$', '')"
     return f"{name}::VARCHAR"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -100,9 +100,20 @@ def with_products(source: str, properties: str, event: str) -> str:
       FROM (SELECT *, {product} AS product FROM ({source}))"""
 
 
-def of_product(name: str, properties: str) -> str:
-    """Return SQL of a product's property; beside a list of products it belongs to none of them."""
-    return f"CASE WHEN product_text IS NULL THEN {properties}.{name} ELSE product.{name} END"
+def product_fields() -> dict[str, str]:
+    """Return the SQL of the fields that a product and its call `p` tell, by their canonical names.
+
+    Beside a list of products, quantity, price, category and brand of the call belong to none of them.
+    """
+    own = {
+        name: f"CASE WHEN product_text IS NULL THEN p.{name} ELSE product.{name} END"
+        for name in ("quantity", "price", "category", "brand")
+    }
+    return own | {
+        "currency": "coalesce(nullif(product.currency, ''), p.currency)",
+        "order_id": f"coalesce({present('p.order_id')}, p.orderId)",
+        "dwell_ms": "p.dwell_ms",
+    }
 
 
 def event_id(message: str) -> str:

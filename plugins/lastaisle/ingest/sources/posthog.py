@@ -19,7 +19,7 @@ from lastaisle.ingest.sources.ecommerce import (
     PROPERTIES,
     event_id,
     event_type,
-    of_product,
+    product_fields,
     with_products,
 )
 from lastaisle.ingest.sources.json_lines import is_object, json_object, not_json, transform, twice
@@ -68,13 +68,7 @@ def _fields(contract: Contract) -> Mapping[str, str]:
         "user_id": f"coalesce({present('doc.distinct_id')}, doc.person_id)",
         "session_id": f"coalesce({present(_property('$session_id'))}, p.session_id)",
         "item_id": "item_id",
-        "quantity": of_product("quantity", "p"),
-        "price": of_product("price", "p"),
-        "currency": "coalesce(nullif(product.currency, ''), p.currency)",
-        "category": of_product("category", "p"),
-        "brand": of_product("brand", "p"),
-        "order_id": f"coalesce({present('p.order_id')}, p.orderId)",
-        "dwell_ms": "p.dwell_ms",
+        **product_fields(),
         "device_type": _property("$device_type"),
         "country": country,
         "region": f"coalesce({country} || '-' || nullif({region}, ''), {region})",

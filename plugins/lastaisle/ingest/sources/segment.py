@@ -28,7 +28,7 @@ from lastaisle.ingest.sources.ecommerce import (
     PROPERTIES,
     event_id,
     event_type,
-    of_product,
+    product_fields,
     with_products,
 )
 from lastaisle.ingest.sources.json_lines import is_object, json_object, not_json, transform, twice
@@ -122,13 +122,7 @@ def _fields(contract: Contract) -> Mapping[str, str]:
         "user_id": f"coalesce({present('doc.userId')}, doc.anonymousId)",
         "session_id": f"coalesce({present('p.session_id')}, c.sessionId)",
         "item_id": "item_id",
-        "quantity": of_product("quantity", "p"),
-        "price": of_product("price", "p"),
-        "currency": "coalesce(nullif(product.currency, ''), p.currency)",
-        "category": of_product("category", "p"),
-        "brand": of_product("brand", "p"),
-        "order_id": f"coalesce({present('p.order_id')}, p.orderId)",
-        "dwell_ms": "p.dwell_ms",
+        **product_fields(),
         "device_type": _DEVICE_TYPE,
         "country": _COUNTRY,
         "region": "location.region",
