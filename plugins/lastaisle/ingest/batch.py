@@ -83,15 +83,13 @@ def take_in(
         if before_commit is not None:
             before_commit()
         report, taken = _commit(staging, described, job, judged, started)
-        if job.keys is None:
-            return report
         if not taken:  # a killed run wrote raw_events, perhaps with rows that Kafka has deleted since
             _anonymize_recorded(described.batch_id, job)
-            return report
-        staging.name_taken(described.batch_id)
-        with stage("derive sessions, treat and write events"):
-            contracts = {"contract": job.contract, "events_contract": job.events_contract}
-            anonymize_taken(connection, described.batch_id, job.lake, job.keys, **contracts)
+        elif job.keys is not None:
+            staging.name_taken(described.batch_id)
+            with stage("derive sessions, treat and write events"):
+                contracts = {"contract": job.contract, "events_contract": job.events_contract}
+                anonymize_taken(connection, described.batch_id, job.lake, job.keys, **contracts)
     return report
 
 
