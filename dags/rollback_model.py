@@ -9,8 +9,8 @@ older version at their next load. Nothing is deleted, and the move is a row in t
 
 Only by hand:
 
-1. **Look:** trigger the DAG without parameters. `dry_run` is on: the log of `move_champion` names the
-   present version and the version that would become champion, and nothing moves.
+1. **Look:** trigger the DAG and leave its form as it opens. `dry_run` is on: the log of `move_champion`
+   names the present version and the version that would become champion, and nothing moves.
 2. **Move:** trigger the DAG again with `dry_run` off and a `reason` that the next shift will understand:
 
    ```
@@ -24,12 +24,15 @@ Only by hand:
 
 - `to_version`: the registered version that becomes champion. If it is empty, the alias `previous` names the
   version.
-- `reason`: the reason, for the ledger. A real move needs a reason.
+- `reason`: the reason, for the ledger. A real move needs a reason; a dry run does not.
 - `dry_run`: on by default.
+- `force`: off by default. A version that the gate refused, or has not judged, becomes champion only with
+  `force`. The ledger and the version's model card then say so.
 
 ## When it fails
 
-The log of `move_champion` says why, for example that the version does not exist or that `reason` is empty.
+The log of `move_champion` says why, for example that the version does not exist, that `reason` is
+empty, or that the gate refused the version and `force` is off.
 The champion has not moved. Trigger the DAG again with corrected parameters.
 
 ## Run it again
@@ -48,10 +51,9 @@ from lastaisle_airflow.tasks.rollback import move_champion
 
 PARAMS = {
     "to_version": optional_param("integer", "Registered version; empty: the previous champion.", minimum=1),
-    "reason": Param(
-        "", type="string", maxLength=500, description="Reason, for the ledger. A real move needs a reason."
-    ),
+    "reason": optional_param("string", "Reason, for the ledger. A real move needs a reason.", maxLength=500),
     "dry_run": Param(True, type="boolean", description="Only log what would move."),
+    "force": Param(False, type="boolean", description="Also move to a version that the gate never promoted."),
 }
 
 

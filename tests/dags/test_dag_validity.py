@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from airflow.sdk.exceptions import ParamValidationError
 
 from lastaisle_airflow.runtime.operators import TriggerWithNote
 
@@ -137,3 +138,29 @@ def test_params_are_typed(dagbag):
             param = dag.params.get_param(name)
             assert param.schema.get("type"), f"{dag.dag_id}.{name}"
             assert param.description, f"{dag.dag_id}.{name}"
+
+
+def test_every_form_opens_ready_to_trigger(dagbag):
+    """A form's field is mandatory unless its type includes null, and it sends null when it is empty."""
+    for dag in dagbag.dags.values():
+        form = {name: dag.params[name] for name in dag.params}
+        for name, value in form.items():
+            kinds = dag.params.get_param(name).schema["type"]
+            assert "null" in kinds or value not in (None, "", [], {}), f"{dag.dag_id}.{name}"
+            dag.params.get_param(name).resolve(value)
+
+
+def test_a_rollback_can_be_triggered_as_its_runbook_says(dagbag):
+    params = dagbag.dags["rollback_model"].params
+    assert {name: params[name] for name in params} == {
+        "to_version": None,
+        "reason": None,
+        "dry_run": True,
+        "force": False,
+    }
+    for conf in ({"to_version": 3, "reason": "CTR fell", "dry_run": False}, {"reason": None}):
+        for name, value in conf.items():
+            assert params.get_param(name).resolve(value) == value
+    for name, wrong in (("to_version", 0), ("reason", "x" * 501), ("dry_run", None), ("force", "yes")):
+        with pytest.raises(ParamValidationError):
+            params.get_param(name).resolve(wrong)

@@ -38,7 +38,9 @@ def promoted(*versions):
         ([*promoted("1", "2", "3"), move("rollback", "3", "2")], "2", "1"),  # never back to the bad 3
         ([*promoted("1", "2", "3"), move("rollback", "3", "1")], "1", None),
         ([*promoted("1", "2"), move("rollback", "2", "1"), *promoted("4")], "4", "1"),
-        ([*promoted("1", "2"), move("rollback", "2", "7")], "7", "1"),  # a version that was refused once
+        ([*promoted("1", "2"), move("rollback", "2", "7")], "7", "2"),  # 7 was refused; 2 served before
+        ([*promoted("1", "2"), move("rollback", "2", "1"), move("rollback", "1", "2")], "2", "1"),
+        ([*promoted("1"), move("rollback", "1", "7"), move("rollback", "7", "1")], "1", None),
         ([*promoted("1", "2", "1")], "1", "2"),
     ],
 )

@@ -8,14 +8,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from lastaisle.errors import NotEnoughDataError, RegistryError
+from lastaisle.errors import ExitCode, NotEnoughDataError, RegistryError
 from lastaisle.evaluation.evaluate import plan_of
 from lastaisle.registry.ledger import Ledger
 from lastaisle.registry.plan import TrainingPlan
+from lastaisle.release.card.page import MARKDOWN
 from lastaisle.release.correction import plan_correction
 from lastaisle.release.gate import GateRules
 from lastaisle.release.release import NotEvaluatedError, current_champion
-from lastaisle.release.rollback import rollback
+from lastaisle.release.rollback import NeverPromotedError, rollback
 from lastaisle.settings import SettingsError
 from lastaisle.training.planning import StalePlanError, plan_window
 from lastaisle.training.train import train_candidate
@@ -316,6 +317,67 @@ def test_impossible_rollbacks_are_refused(home):
     same = back(home, to_version="1", reason="why not", dry_run=False)
     assert not same.moved
     assert len(Ledger(home.lake, home.settings.registry.model_name).moves()) == 2
+
+
+def test_a_version_that_the_gate_refused_becomes_champion_only_by_force(home):
+    for day, rules in ((1, None), (2, None), (3, STRICT)):
+        home.day(day, rules)
+    before = home.state()
+    for dry_run in (True, False):
+        with pytest.raises(NeverPromotedError, match=r"the gate refused version 3: .*--force") as refused:
+            back(home, to_version="3", reason="we need it", dry_run=dry_run)
+        assert refused.value.exit_code == ExitCode.WRONG_REQUEST
+    assert home.state() == before
+
+    done = back(home, to_version="3", reason="we need it", dry_run=False, force=True)
+    assert (done.from_version, done.to_version, done.previous) == ("2", "3", "2")
+    assert (done.forced, done.moved) == (True, True)
+    assert home.registry.aliases() == {"challenger": "3", "champion": "3", "previous": "2"}
+    (*_, move) = Ledger(home.lake, home.settings.registry.model_name).moves()
+    assert move.reason.startswith("we need it Forced: the gate refused version 3: ")
+    name = home.settings.registry.model_name
+    said = f"tester made this version champion by force on {move.moved_at:%Y-%m-%d %H:%M} UTC: we need it"
+    described = home.registry.client.get_model_version(name, "3").description
+    assert described.startswith(said)
+    card = home.registry.read_text(move.run_id, MARKDOWN)
+    assert "**Refused by the gate.**" in card
+    assert "**Champion by force.** tester made this version champion by force" in card
+
+    undone = back(home, reason="it was no better", dry_run=False)
+    assert (undone.to_version, undone.previous, undone.forced) == ("2", "1", False)
+
+
+def test_a_version_that_was_promoted_once_needs_no_force(home):
+    for day in (1, 2):
+        home.day(day)
+    back(home, reason="bad", dry_run=False)
+    again = back(home, to_version="2", reason="it was good after all", dry_run=False)
+    assert (again.to_version, again.previous, again.forced) == ("2", "1", False)
+
+
+def test_a_version_that_the_gate_has_not_judged_needs_force(home):
+    home.day(1)
+    run_id = home.train(2)
+    home.evaluate(run_id)
+    tags = home.registry.tags(run_id)
+    version = home.registry.register(run_id, {"run_key": tags["run_key"]})
+    with pytest.raises(NeverPromotedError, match="the gate has not judged version 2"):
+        back(home, to_version=version, reason="try it", dry_run=False)
+    assert back(home, to_version=version, reason="try it", dry_run=False, force=True).previous == "1"
+    described = home.registry.client.get_model_version(home.settings.registry.model_name, version).description
+    assert "by force" in described
+
+
+def test_a_repeated_forced_request_moves_once_and_says_it_once(home):
+    for day, rules in ((1, None), (2, STRICT)):
+        home.day(day, rules)
+    request = {"to_version": "2", "reason": "need", "dry_run": False, "force": True}
+    reports = [back(home, **request, request_id="manual__1") for _ in range(2)]
+    assert reports[0] == reports[1]
+    assert reports[0].previous == "1"
+    home.registry.set_aliases({"champion": "1", "previous": None})  # as after a kill before the aliases moved
+    assert back(home, **request) == reports[0]
+    assert sum(m.action == "rollback" for m in Ledger(home.lake, "checkout-recommender").moves()) == 1
 
 
 def test_one_rollback_request_moves_once(home):

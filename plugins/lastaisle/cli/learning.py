@@ -233,6 +233,9 @@ def rollback(
         str, typer.Option(help="Name for the ledger of the person who rolls back; default: this user.")
     ] = "",
     dry_run: Annotated[bool, typer.Option(help="Only show the move; change nothing.")] = True,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also return to a version that the gate never promoted.")
+    ] = False,
     lake: LakeUrl = "",
     report: Report = None,
 ) -> None:
@@ -247,6 +250,7 @@ def rollback(
         reason=reason,
         actor=actor or None,
         dry_run=dry_run,
+        force=force,
     )
     show(rollback_report.to_dict(), report)
 

@@ -66,8 +66,10 @@ class Standing:
 
     Attributes:
         challenger: the version registered last.
-        champions: the versions that were promoted to champion, oldest first; the last serves. A rollback
-            removes the versions after its target, so `previous` never names a version that was rolled back.
+        champions: the versions that became champion, oldest first; the last serves. A rollback to one of
+            them removes the versions after it, so that a second rollback does not return to a version that
+            people have just left. A rollback to another version, such as a refused version, puts that
+            version on top: `previous` is then the version that served before.
     """
 
     challenger: str | None = None
@@ -99,7 +101,7 @@ class Standing:
             if move.to_version in champions:
                 kept = champions[: champions.index(move.to_version) + 1]
             else:
-                kept = _without(champions[:-1], move.to_version)
+                kept = (*champions, move.to_version)
             return dataclasses.replace(self, champions=kept)
         return self
 
@@ -107,6 +109,11 @@ class Standing:
 def _without(champions: tuple[str, ...], version: str) -> tuple[str, ...]:
     """Put a version on top, once."""
     return (*(champion for champion in champions if champion != version), version)
+
+
+def promoted_versions(moves: Iterable[Move]) -> frozenset[str]:
+    """Return the versions that the gate ever promoted."""
+    return frozenset(move.to_version for move in moves if move.action == PROMOTE)
 
 
 def standing(moves: Iterable[Move]) -> Standing:

@@ -1,22 +1,37 @@
-"""Roll back: make an earlier version champion again. The ledger keeps the reason."""
+"""Roll back: make an earlier version champion again. The ledger keeps the reason.
+
+A version that the gate never promoted becomes champion only by force. Ledger and card then say so.
+"""
 
 from __future__ import annotations
 
 import getpass
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from lastaisle.errors import RegistryError
-from lastaisle.registry.ledger import ROLLBACK, Ledger, Move
+from lastaisle.errors import ExitCode, RegistryError
+from lastaisle.evaluation.evaluate import plan_of, stored_report
+from lastaisle.registry.ledger import REFUSE, ROLLBACK, Ledger, Move, promoted_versions
 from lastaisle.registry.tags import RUN_KEY
-from lastaisle.release.release import sync_aliases
+from lastaisle.release.card.page import log_card
+from lastaisle.release.gate import Decision
+from lastaisle.release.release import DECISION, sync_aliases
 from lastaisle.training.online import BASE
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
     from lastaisle.registry.registry import Registry
+
+
+_FORCED = "Forced: "  # between the reason of people and the gate's decision, in the ledger
+
+
+class NeverPromotedError(RegistryError):
+    """A rollback, without force, to a version that the gate refused or has not judged."""
+
+    exit_code = ExitCode.WRONG_REQUEST
 
 
 @dataclass(frozen=True)
@@ -31,6 +46,7 @@ class RollbackReport:
         reason: why people rolled back.
         actor: the person or the DAG run that asked for the rollback.
         dry_run: True = nothing was moved.
+        forced: whether the version became champion although the gate never promoted it.
         moved: whether the champion changed; False also if the champion was this version already.
     """
 
@@ -41,6 +57,7 @@ class RollbackReport:
     reason: str
     actor: str
     dry_run: bool
+    forced: bool
     moved: bool
 
     def to_dict(self) -> dict[str, Any]:
@@ -56,6 +73,7 @@ def rollback(
     reason: str,
     actor: str | None = None,
     dry_run: bool = True,
+    force: bool = False,
     request_id: str | None = None,
 ) -> RollbackReport:
     """Make an earlier version champion again.
@@ -67,11 +85,13 @@ def rollback(
         reason: the reason, for the ledger; must not be empty.
         actor: the person or DAG run that asks; default the user of this process.
         dry_run: only report the move.
+        force: also move to a version that the gate refused, or has not judged.
         request_id: name of this request, such as a DAG run; the same request moves the champion only once.
 
     Raises:
         RegistryError: the version does not exist or is a version of online updates, there is no earlier
             champion, or the reason is empty.
+        NeverPromotedError: the gate never promoted the version, and `force` is not set.
     """
     if not reason.strip():
         raise RegistryError("a rollback needs a reason for the ledger, received an empty text")
@@ -79,14 +99,18 @@ def rollback(
     if not dry_run:
         done = _finish_interrupted(ledger, registry, to_version, reason.strip(), request_id)
         if done is not None:
+            _say_forced(done, ledger, registry)
             return _report(ledger, done, dry_run=False, moved=True)
     move = _plan_move(
         ledger, registry, to_version, request_id, reason=reason.strip(), actor=actor or getpass.getuser()
     )
     moves = move.to_version != move.from_version
+    if moves:
+        move = _require_promotion(move, ledger, force=force)
     if moves and not dry_run:
         ledger.write(move)
         sync_aliases(lake, registry)
+        _say_forced(move, ledger, registry)
     return _report(ledger, move, dry_run=dry_run, moved=moves and not dry_run)
 
 
@@ -108,6 +132,12 @@ def _plan_move(
         )
     run_id = registry.run_of(target)
     tags = registry.tags(run_id)
+    run_key = tags.get(RUN_KEY)
+    if run_key is None:
+        raise RegistryError(
+            f"version {target} of {registry.model_name} comes from the run {run_id}, which has no tag "
+            f"{RUN_KEY!r}: it is no training of lastaisle, so it cannot become champion"
+        )
     if BASE in tags:
         raise RegistryError(
             f"version {target} of {registry.model_name} is version {tags[BASE]} with online updates, which "
@@ -124,8 +154,54 @@ def _plan_move(
         to_version=target,
         reason=reason,
         run_id=run_id,
-        run_key=tags[RUN_KEY],
+        run_key=run_key,
     )
+
+
+def _require_promotion(move: Move, ledger: Ledger, *, force: bool) -> Move:
+    """Return the move; if only force allows it, its reason also holds the gate's decision.
+
+    Raises:
+        NeverPromotedError: the gate never promoted the version, and `force` is not set.
+    """
+    moves = ledger.moves()
+    if move.to_version in promoted_versions(moves):
+        return move
+    refusal = next(
+        (one for one in reversed(moves) if (one.action, one.to_version) == (REFUSE, move.to_version)), None
+    )
+    said = (
+        f"the gate has not judged version {move.to_version}."
+        if refusal is None
+        else f"the gate refused version {move.to_version}: {refusal.reason}"
+    )
+    if not force:
+        raise NeverPromotedError(
+            f"{said} To make this version champion of {move.model_name} all the same, ask with --force "
+            "(parameter force of the DAG rollback_model)"
+        )
+    return replace(move, reason=f"{move.reason} {_FORCED}{said}")
+
+
+def _say_forced(move: Move, ledger: Ledger, registry: Registry) -> None:
+    """Let the card of a version say that force made it champion, if the gate never promoted it."""
+    if move.to_version in promoted_versions(ledger.moves()):
+        return
+    report = stored_report(move.run_id, registry)
+    decision = registry.read_text(move.run_id, DECISION)
+    if report is None or decision is None:
+        registry.describe_version(move.to_version, forced_sentence(move))
+        return
+    plan = plan_of(move.run_id, registry)
+    log_card(
+        move.to_version, plan, report, Decision.from_json(decision), registry, forced=forced_sentence(move)
+    )
+
+
+def forced_sentence(move: Move) -> str:
+    """Return who made the version champion by force, when and why."""
+    moment = f"{move.moved_at:%Y-%m-%d %H:%M} UTC"
+    return f"{move.actor} made this version champion by force on {moment}: {move.reason}"
 
 
 def _finish_interrupted(
@@ -143,7 +219,7 @@ def _finish_interrupted(
         return ledger.find(f"rollback/{request_id}")
     interrupted = any(before.get(alias) != version for alias, version in after.items())
     last = moves[-1] if moves else None
-    if interrupted and last and last.action == ROLLBACK and last.reason == reason:
+    if interrupted and last and last.action == ROLLBACK and last.reason.partition(f" {_FORCED}")[0] == reason:
         return last if to_version in (None, last.to_version) else None
     return None
 
@@ -159,5 +235,6 @@ def _report(ledger: Ledger, move: Move, *, dry_run: bool, moved: bool) -> Rollba
         reason=move.reason,
         actor=move.actor,
         dry_run=dry_run,
+        forced=move.to_version not in promoted_versions(ledger.moves()),
         moved=moved,
     )

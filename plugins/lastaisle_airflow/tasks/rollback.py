@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import task
+from airflow.sdk.exceptions import AirflowFailException
 
 from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.stores import open_lake
@@ -20,20 +21,31 @@ log = logging.getLogger(__name__)
 # In Airflow's default pool: an emergency does not wait for a training.
 @task(execution_timeout=timedelta(minutes=10))
 def move_champion(*, params: Any = None, dag_run: Any = None) -> dict[str, Any]:
-    """Move the champion back, or only log the move; a retry of the same run does not move it again."""
+    """Move the champion back, or only log the move; a retry of the same run does not move it again.
+
+    Raises:
+        AirflowFailException: the version or the reason is missing, or the gate refused the version and
+            `force` is off; a retry would not help.
+    """
+    from lastaisle.errors import RegistryError
     from lastaisle.registry.registry import Registry
     from lastaisle.release.rollback import rollback
 
     settings = Settings.from_env()
     to_version, dry_run = params["to_version"], params["dry_run"]
-    report = rollback(
-        open_lake(settings),
-        Registry(settings),
-        to_version=None if to_version is None else str(to_version),
-        reason=params["reason"].strip() or ("dry run" if dry_run else ""),
-        actor=actor_of(dag_run),
-        dry_run=dry_run,
-        request_id=dag_run.run_id,
-    )
+    reason = (params["reason"] or "").strip()
+    try:
+        report = rollback(
+            open_lake(settings),
+            Registry(settings),
+            to_version=None if to_version is None else str(to_version),
+            reason=reason or ("dry run" if dry_run else ""),
+            actor=actor_of(dag_run),
+            dry_run=dry_run,
+            force=params["force"],
+            request_id=dag_run.run_id,
+        )
+    except RegistryError as wrong:
+        raise AirflowFailException(str(wrong)) from wrong
     log.info("%s", report)
     return {"version": report.to_version, "champion_moved": report.moved, **report.to_dict()}

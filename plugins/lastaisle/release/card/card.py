@@ -70,8 +70,9 @@ def short_description(facts: Facts) -> str:
     overall = facts.report.candidate.overall
     named = ("recall@20", "mrr@20", "coverage@20")
     figures = ", ".join(f"{name} {metric_with_interval(overall, name)}" for name in named)
+    forced = f"{facts.forced}\n\n" if facts.forced else ""
     return (
-        f"{facts.verdict.capitalize()}: {' '.join(facts.decision.reasons)}\n\n"
+        f"{forced}{facts.verdict.capitalize()}: {' '.join(facts.decision.reasons)}\n\n"
         f"{figures}, on {overall.targets:,} targets."
     )
 

@@ -25,6 +25,8 @@ class Facts:
         tags: the tags of its MLflow run.
         measured: the metrics of its MLflow run.
         trained_at: when its training ended, UTC.
+        forced: who made the version champion although the gate did not promote it, when and why; None = no
+            person did.
     """
 
     version: str
@@ -34,6 +36,7 @@ class Facts:
     tags: Mapping[str, str]
     measured: Mapping[str, float]
     trained_at: datetime
+    forced: str | None = None
 
     @property
     def title(self) -> str:

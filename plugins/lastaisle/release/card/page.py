@@ -52,9 +52,18 @@ def card_page(title: str, markdown: str, images: Mapping[str, bytes]) -> str:
 
 
 def log_card(
-    version: str, plan: TrainingPlan, report: EvaluationReport, decision: Decision, registry: Registry
+    version: str,
+    plan: TrainingPlan,
+    report: EvaluationReport,
+    decision: Decision,
+    registry: Registry,
+    *,
+    forced: str | None = None,
 ) -> None:
-    """Log the card of a version to its run, and put a link to it into the version's description."""
+    """Log the card of a version to its run, and put a link to it into the version's description.
+
+    `forced` says who made the version champion against the gate, when and why.
+    """
     run_id = report.run_id
     facts = Facts(
         version=version,
@@ -64,6 +73,7 @@ def log_card(
         tags=registry.tags(run_id),
         measured=registry.metrics(run_id),
         trained_at=datetime.fromtimestamp(registry.times(run_id)[1] / 1000, UTC),
+        forced=forced,
     )
     card = model_card(facts)
     images = {
