@@ -16,6 +16,7 @@ from models.tensorflow_import import tf
 
 PREFIX_DECAY = 0.25  # over so many mean session lengths the weight of an item falls by the factor e
 PADDED_SCORE = -1e9
+SOLVER_STEPS = 24  # sessions of 100 items with weights that fall over 10 items need about 20
 POPULARITY = 1e-6  # far below the scores of the factors: it orders only items whose factors are 0
 
 
@@ -25,8 +26,9 @@ class FactorScorer(tf.Module):
     Let Y be the item factors and P = unobserved weight · YᵀY + λI. A session with items S of weights C has
     the factor x = (P + Y_SᵀCY_S)⁻¹Y_SᵀC·1 (Hu, Koren, Volinsky, ICDM 2008). This equals
     P⁻¹Y_Sᵀ(C⁻¹ + Y_S P⁻¹Y_Sᵀ)⁻¹·1, which has only as many equations as the session has items. With P = LLᵀ
-    and Z = YL⁻ᵀ, the scores Yx are Z Z_Sᵀs, where (C⁻¹ + Z_S Z_Sᵀ)s = 1. Without a session, x is 0, or the
-    factor u of a known user. With u, Yx = Z(Lᵀu + Z_Sᵀs), where (C⁻¹ + Z_S Z_Sᵀ)s = 1 - Y_S u.
+    and Z = √C·YL⁻ᵀ, the scores Yx are YL⁻ᵀZ_Sᵀs, where (1 + Z_S Z_Sᵀ)s = √C. Without a session, x is 0, or
+    the factor u of a known user. With u, Yx = YL⁻ᵀ(Lᵀu + Z_Sᵀs), where (1 + Z_S Z_Sᵀ)s = √C(1 - Y_S u).
+    The weight of an item that came long ago may be 0 in float32: then the item does not count.
 
     Attributes:
         max_length: how many of a session's last items it reads.
@@ -54,20 +56,42 @@ class FactorScorer(tf.Module):
     )
     def score_from(self, prefixes: tf.Tensor, before: tf.Tensor) -> tf.Tensor:
         """Score as `score` does, with the users' Lᵀu, float32 [b, d]; zeros for unknown users."""
-        known = tf.cast(prefixes > 0, tf.float32)
-        factors = tf.gather(self._table, prefixes)[:, :, :-1] * known[:, :, None]
         length = tf.shape(prefixes)[1]
-        inverse = tf.exp(tf.range(length - 1, -1, -1, dtype=tf.float32) / self._decay)
-        system = tf.matmul(factors, factors, transpose_b=True) + tf.linalg.diag(inverse)
-        missing = known - tf.linalg.matvec(factors, before)
-        # Both sides are divided by the root of the diagonal. Otherwise very different weights would cost
-        # float32 its precision.
-        root = tf.sqrt(tf.linalg.diag_part(system))
-        system /= root[:, :, None] * root[:, None, :]
-        solved = tf.linalg.solve(system, (missing / root)[:, :, None])[:, :, 0] / root
-        state = before + tf.linalg.matvec(factors, solved, transpose_a=True)
+        roots = tf.exp(tf.range(1 - length, 1, dtype=tf.float32) / (2.0 * self._decay))  # √C; 0 for old items
+        roots = tf.cast(prefixes > 0, tf.float32) * roots
+        factors = tf.gather(self._table, prefixes)[:, :, :-1]
+        missing = roots * (1.0 - tf.linalg.matvec(factors, before))
+        factors *= roots[:, :, None]
+        state = before + tf.linalg.matvec(factors, _solved(factors, missing), transpose_a=True)
         state = tf.concat([state, tf.ones((tf.shape(state)[0], 1))], 1)
         return tf.matmul(state, self._table, transpose_b=True)
+
+
+def _solved(factors: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    """Solve (1 + ZZᵀ)s = r by conjugate gradients, whose products need no inverse and no loop.
+
+    The steps needed are the number of eigenvalues of ZZᵀ that differ from 0 in float32. These are few, since
+    the weights of a session's items fall by the factor e over PREFIX_DECAY mean sessions.
+
+    Args:
+        factors: Z, float32 [b, length, d].
+        right: r, float32 [b, length].
+
+    Returns:
+        s, float32 [b, length].
+    """
+    gram = tf.matmul(factors, factors, transpose_b=True)
+    solution, residual, direction = tf.zeros_like(right), right, right
+    squared = tf.reduce_sum(residual**2, 1, keepdims=True)
+    for _ in range(SOLVER_STEPS):
+        product = direction + tf.linalg.matvec(gram, direction)
+        curvature = tf.reduce_sum(direction * product, 1, keepdims=True)
+        step = tf.math.divide_no_nan(squared, curvature)
+        solution += step * direction
+        residual -= step * product
+        before, squared = squared, tf.reduce_sum(residual**2, 1, keepdims=True)
+        direction = residual + tf.math.divide_no_nan(squared, before) * direction
+    return solution
 
 
 @dataclass

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from models.data.sequences import Context, SessionLog, next_item_examples
 from models.evaluation.ranking import rank_targets, summarize
+from models.factors.factorization import FactorScorer
 from models.options import TrainingOptions
 from models.recommender import ModelError, create, load
 from models.serving.export import export_artifact
@@ -148,6 +149,32 @@ def test_padding_does_not_change_scores_and_sessions_with_weight_zero_are_ignore
     np.testing.assert_allclose(narrow, wide, atol=1e-6)
     assert narrow[0, 1:3].min() > 0.5
     assert np.abs(narrow[0, 3:]).max() < 0.1
+
+
+def test_a_long_session_is_scored_where_sessions_are_short_and_no_other_row_suffers():
+    # The mean length is 2, so the weight of an item that came 50 items ago is 0 in float32.
+    model = trained(rings(300, seed=3).select(slice(0, 250)), SMALL.but(max_length=100))
+    model.restore(model.arrays() | {"mean_length": np.array([1.0])})
+    short = np.array([[1, 2]], np.int32)
+    long = np.tile(np.arange(1, 26, dtype=np.int32), 4)[None]
+    both = model.scores(np.concatenate([np.pad(short, ((0, 0), (98, 0))), long]))
+    np.testing.assert_allclose(both[0], model.scores(short)[0], atol=1e-5)
+    np.testing.assert_allclose(both[1], model.scores(long[:, -20:])[0], atol=1e-5)
+    assert np.isfinite(both[:, 1:]).all()
+
+
+@pytest.mark.parametrize("mean_length", [1.0, 4.0, 40.0])
+def test_sessions_are_folded_in_as_a_direct_solver_does(mean_length):
+    generator = np.random.default_rng(0)
+    table = generator.standard_normal((200, 16))
+    scorer = FactorScorer(table, np.zeros(200), mean_length, 50)
+    prefix = generator.integers(1, 40, 50)  # many items come several times
+    z = table[prefix]
+    weights = np.exp(np.arange(-49, 1) / (0.25 * mean_length))
+    inside = np.eye(16) + z.T @ (weights[:, None] * z)  # the other form of the same solution: d equations
+    expected = table @ np.linalg.solve(inside, z.T @ weights)
+    scores = scorer.score(tf.constant(prefix[None], tf.int32)).numpy()[0]
+    np.testing.assert_allclose(scores[1:], expected[1:], rtol=1e-4, atol=1e-4)
 
 
 def test_sessions_without_a_known_item_are_ranked_by_popularity():
