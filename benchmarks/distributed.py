@@ -62,14 +62,14 @@ def work(source: str, output: str) -> None:
         return
     ranking = rank_targets(model, next_item_examples(test))
     hits = (ranking.ranks > 0) & (ranking.ranks <= 20)
-    low, high = interval(hits, ranking.session)
+    low, high = interval(hits, ranking.unit)
     found = {"recall@20": float(hits.mean()), "low": low, "high": high, "train_seconds": report.seconds}
     Path(output).write_text(json.dumps(found), encoding="utf-8")
 
 
-def interval(hits: np.ndarray, session: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the mean hit; sessions are resampled."""
-    _, place = np.unique(session, return_inverse=True)
+def interval(hits: np.ndarray, unit: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of the mean hit; shoppers or sessions are resampled."""
+    _, place = np.unique(unit, return_inverse=True)
     sums, counts = np.bincount(place, hits), np.bincount(place)
     drawn = np.random.default_rng(1).integers(0, len(sums), (RESAMPLES, len(sums)))
     low, high = np.quantile(sums[drawn].sum(1) / counts[drawn].sum(1), (0.025, 0.975))

@@ -109,6 +109,20 @@ class SessionLog:
         """Return the session of each event, int64 [n_events]."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
+    @property
+    def units(self) -> NDArray[np.int64]:
+        """Return the first session of each session's shopper, int64 [n_sessions].
+
+        Sessions of one shopper depend on each other, so intervals draw shoppers and not sessions. A session
+        whose shopper is unknown is a unit of its own.
+        """
+        units = np.arange(len(self))
+        first: dict[Any, int] = {}
+        for session, shopper in enumerate(self.context.get(USER, ())):
+            if isinstance(shopper, str):  # an unknown shopper is None, or NaN
+                units[session] = first.setdefault(shopper, session)
+        return units
+
     def select(self, indices: NDArray[Any] | slice) -> SessionLog:
         """Keep the sessions with these indices (or of this boolean mask or slice), in this order."""
         chosen = np.arange(len(self))[indices]
@@ -270,6 +284,11 @@ class Examples:
         events = self.log.offsets[self.session] + self.position
         targets: NDArray[np.object_] = self.log.catalogue[self.log.items[events]]
         return targets
+
+    @property
+    def units(self) -> NDArray[np.int64]:
+        """Return the unit of each example for intervals: its shopper, or else its session (see SessionLog)."""
+        return self.log.units[self.session]
 
     def prefix(self, row: int) -> list[str]:
         """Return one example's prefix as item ids."""

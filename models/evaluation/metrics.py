@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+AT_ONCE = 32  # resamples that are multiplied together
+
 Ranks = NDArray[np.integer[Any]]
 
 
@@ -154,7 +156,8 @@ def resampled_means(
 ) -> NDArray[np.float64]:
     """Draw whole groups with replacement, and average the drawn examples; repeat this `resamples` times.
 
-    Metrics in several columns share the draws, which costs little more than one metric.
+    Metrics in several columns share the draws, which costs little more than one metric. The draws are
+    multiplied AT_ONCE at a time: one by one took eight times as long with a thousand columns.
 
     Args:
         values: float [n, m], m values of each example.
@@ -170,9 +173,12 @@ def resampled_means(
     sums = np.stack([*columns, np.bincount(group).astype(np.float64)], axis=1)  # [n_groups, m + 1]
     generator = np.random.default_rng(seed)
     totals = np.empty((resamples, sums.shape[1]))
-    for r in range(resamples):
-        drawn = np.bincount(generator.integers(len(sums), size=len(sums)), minlength=len(sums))
-        totals[r] = drawn @ sums
+    for first in range(0, resamples, AT_ONCE):
+        drawn = [
+            np.bincount(generator.integers(len(sums), size=len(sums)), minlength=len(sums))
+            for _ in range(first, min(first + AT_ONCE, resamples))
+        ]
+        totals[first : first + AT_ONCE] = np.array(drawn, np.float64) @ sums
     return totals[:, :-1] / totals[:, -1:]
 
 
@@ -184,13 +190,14 @@ def bootstrap_interval(
     resamples: int = 1000,
     level: float = 0.95,
 ) -> tuple[float, float]:
-    """Return the percentile interval of the mean of `values`, resampling sessions.
+    """Return the percentile interval of the mean of `values`, resampling whole groups.
 
-    The examples of one session depend on each other. So sessions are drawn, not single examples.
+    The examples of one shopper depend on each other, in one session and from session to session. So shoppers
+    are drawn, and sessions of unknown shoppers, not single examples.
 
     Args:
         values: float [n], a metric's value for each example (see `per_example`).
-        groups: [n], each example's session.
+        groups: [n], each example's unit (see `Ranking.unit`).
         seed: the seed of the resampling.
         resamples: the number of resamples.
         level: the share of the resampled means that lie inside the interval.

@@ -25,13 +25,14 @@ class Ranking:
     Attributes:
         ranks: int32 [n], from 1; 0 = the model does not know the target, which is a miss.
         top: int32 [n, k], the first k items of each example, as the model's vocabulary indices.
-        session: int32 [n], each example's session, for bootstrap intervals.
+        unit: int64 [n], each example's shopper, or its session if the shopper is unknown. Bootstrap intervals
+            draw whole units (see SessionLog.units).
         n_items: the number of items that were ranked.
     """
 
     ranks: NDArray[np.int32]
     top: NDArray[np.int32]
-    session: NDArray[np.int32]
+    unit: NDArray[np.int64]
     n_items: int
 
     def __len__(self) -> int:
@@ -40,7 +41,7 @@ class Ranking:
 
     def select(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Ranking:
         """Keep these examples, e.g. the examples of a slice."""
-        return Ranking(self.ranks[rows], self.top[rows], self.session[rows], self.n_items)
+        return Ranking(self.ranks[rows], self.top[rows], self.unit[rows], self.n_items)
 
 
 def rank_targets(
@@ -82,7 +83,7 @@ def rank_targets(
         place = np.zeros(model.vocabulary.size, np.int32)
         place[popular] = np.arange(1, n_items + 1)
         ranks[empty], top[empty] = place[encoded.targets[empty]], popular[:k]
-    return Ranking(ranks, top, examples.session, n_items)
+    return Ranking(ranks, top, examples.units, n_items)
 
 
 def summarize(ranking: Ranking, ks: Sequence[int] = (1, 5, 10, 20)) -> dict[str, float]:

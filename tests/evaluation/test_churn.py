@@ -17,7 +17,7 @@ pytestmark = pytest.mark.training
 
 def lists(*top):
     top = np.array(top, np.int32)
-    return Ranking(np.ones(len(top), np.int32), top, np.arange(len(top), dtype=np.int32), top.max())
+    return Ranking(np.ones(len(top), np.int32), top, np.arange(len(top)), top.max())
 
 
 def test_lists_are_compared_by_item_and_not_by_order_or_index():

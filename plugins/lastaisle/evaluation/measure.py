@@ -72,7 +72,7 @@ def _scores(
     means = columns.mean(axis=0) if targets else np.zeros(columns.shape[1])
     drawn = means[None, :]
     if targets:
-        drawn = resampled_means(columns, next(iter(rankings.values())).session, seed=SEED)
+        drawn = resampled_means(columns, next(iter(rankings.values())).unit, seed=SEED)
     estimates = dict(zip(values, _estimates(means, drawn, LEVEL), strict=False))
     paired = dict(zip(differences, _estimates(means, drawn, level)[len(values) :], strict=True))
     against: dict[str, dict[str, Estimate]] = {}

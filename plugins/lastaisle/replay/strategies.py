@@ -166,10 +166,8 @@ class Online(Incremental):
             seconds += perf_counter() - started
         back = np.argsort(np.concatenate(rows), kind="stable")
         ranks = np.concatenate([part.ranks for part in parts])[back]
-        session = np.concatenate([part.session for part in parts])[back]
-        return Ranking(
-            ranks, _stacked([part.top for part in parts])[back], session, parts[-1].n_items
-        ), seconds
+        top = _stacked([part.top for part in parts])[back]
+        return Ranking(ranks, top, examples.units, parts[-1].n_items), seconds
 
 
 def _stacked(lists: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:

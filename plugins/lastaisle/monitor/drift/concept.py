@@ -61,10 +61,11 @@ def hits(champion: Recommender, log: SessionLog) -> NDArray[np.float32]:
         log = log.select(np.linspace(0, len(log) - 1, MAX_SESSIONS).astype(np.int64))
     if not len(log):
         return np.zeros(0, np.float32)
-    ranking = rank_targets(champion, next_item_examples(log), TOP)
+    examples = next_item_examples(log)
+    ranking = rank_targets(champion, examples, TOP)
     hit = (ranking.ranks > 0) & (ranking.ranks <= TOP)
-    targets = np.bincount(ranking.session, minlength=len(log))
-    return (np.bincount(ranking.session, hit, len(log)) / np.maximum(targets, 1)).astype(np.float32)
+    targets = np.bincount(examples.session, minlength=len(log))
+    return (np.bincount(examples.session, hit, len(log)) / np.maximum(targets, 1)).astype(np.float32)
 
 
 def hit_rate_drop(
