@@ -287,7 +287,7 @@ class Examples:
 
     @property
     def units(self) -> NDArray[np.int64]:
-        """Return the unit of each example for intervals: its shopper, or else its session (see SessionLog)."""
+        """Return the unit of each example's session, int64 [n]; see SessionLog.units."""
         return self.log.units[self.session]
 
     def prefix(self, row: int) -> list[str]:

@@ -57,6 +57,20 @@ def test_too_few_targets_refuse():
     assert decision.reasons == ("199 evaluation targets are too few for a decision (at least 200).",)
 
 
+def test_a_refusal_without_enough_evidence_judges_no_candidate():
+    assert decide(candidate(), CHAMPION, quarantined=0.0).judged
+    assert decide(candidate(champion=Estimate(-0.3, -0.4, -0.2)), CHAMPION).judged
+    few, broken_feed = (
+        decide(candidate(targets=199), CHAMPION),
+        decide(candidate(), CHAMPION, quarantined=0.9),
+    )
+    assert not few.judged
+    assert not broken_feed.judged
+    assert not Decision.from_json(few.to_json()).judged
+    older = '{"promote": false, "checks": [{"name": "enough_targets", "passed": false, "reason": "why"}]}'
+    assert Decision.from_json(older).judged, "decisions of older releases count as before"
+
+
 def test_a_candidate_has_to_beat_popularity_by_more_than_chance():
     decision = decide(candidate(popularity=Estimate(0.01, 0.0, 0.02)), CHAMPION)
     assert broken(decision) == ["beats_popularity"]

@@ -71,11 +71,14 @@ class Check:
         name: name of the rule.
         passed: whether the candidate keeps the rule.
         reason: a sentence with the numbers.
+        about_evidence: whether the rule asks if the evidence suffices for a judgement. Such a rule says
+            nothing about the candidate.
     """
 
     name: str
     passed: bool
     reason: str
+    about_evidence: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,11 @@ class Decision:
 
     promote: bool
     checks: tuple[Check, ...]
+
+    @property
+    def judged(self) -> bool:
+        """Whether the evidence sufficed; False = too few targets or a broken feed, whatever the candidate."""
+        return all(check.passed for check in self.checks if check.about_evidence)
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -142,6 +150,7 @@ def _enough_targets(candidate: Evaluation, rules: GateRules) -> Check:
         "enough_targets",
         passed,
         f"{targets:,} evaluation targets are {verdict} for a decision (at least {rules.min_targets:,}).",
+        about_evidence=True,
     )
 
 
@@ -228,6 +237,7 @@ def _sound_feed(quarantined: float | None, rules: GateRules) -> Iterator[Check]:
         passed,
         f"{quarantined:.1%} of the rows that came with the evaluation sessions are in quarantine. At most "
         f"{rules.max_quarantined:.1%} may be.",
+        about_evidence=True,
     )
 
 
