@@ -39,6 +39,7 @@ _MODULES: dict[str, str] = {
     "ncf": "models.factors.ncf:NCF",
     "ensemble": "models.blend.ensemble:Ensemble",
     "popularity": "models.counting.popularity:Popularity",
+    "repeat": "models.counting.repeat:Repeat",
     "cooccurrence": "models.counting.cooccurrence:Cooccurrence",
 }
 MODEL_NAMES = tuple(_MODULES)
@@ -253,14 +254,22 @@ class Recommender(ABC):
         targets: NDArray[np.int32],
         k: int,
         context: Context | None = None,
+        excluded: NDArray[np.int32] | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Rank the targets among all items.
 
         Items with equal scores rank by index, the lower index first, in the ranks and in the lists.
 
+        Args:
+            prefixes: int32 [b, length].
+            targets: int32 [b].
+            k: the length of the lists.
+            context: see `scores`.
+            excluded: int32 [b, any], the items that no list of a row has; 0 = none.
+
         Returns:
-            the ranks, int32 [b], from 1, and 0 where the target is 0; and the first k items,
-            int32 [b, k or all].
+            the ranks, int32 [b], from 1, and 0 where the target is 0 or excluded; and the first k items,
+            int32 [b, k], 0 after the last item.
 
         Raises:
             ModelError: the scores are not numbers.
@@ -268,7 +277,13 @@ class Recommender(ABC):
         scores = self.scores(prefixes, context)
         if np.isnan(scores).any():  # no score is above NaN, so every target would rank first
             raise ModelError(f"the {self.name} model scores items as NaN: its training diverged")
-        return target_ranks(scores, targets), top_k(scores, min(k, scores.shape[1] - 1))
+        rows = np.arange(len(scores))
+        if excluded is not None:
+            scores[rows[:, None], excluded] = -np.inf
+            targets = np.where(np.isfinite(scores[rows, targets]), targets, 0)
+        best = top_k(scores, min(k, scores.shape[1] - 1))
+        best = np.where(np.isfinite(scores[rows[:, None], best]), best, 0)
+        return target_ranks(scores, targets), np.pad(best, ((0, 0), (0, k - best.shape[1])))
 
     def recommend(
         self,

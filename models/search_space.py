@@ -59,6 +59,7 @@ _DEEP: dict[str, Range] = {**_SEQUENCE, "layers": Between(1, 3)}
 
 SEARCH_SPACES: dict[str, dict[str, Range]] = {
     "popularity": _DECAY,
+    "repeat": _DECAY,
     "cooccurrence": _DECAY,
     "neighbours": {
         "neighbours": Between(50, 1500, log=True),

@@ -1,1 +1,1 @@
-"""Models that count: popularity, co-occurrence, and session neighbours."""
+"""Models that count: popularity, repeat, co-occurrence, and session neighbours."""

@@ -94,22 +94,23 @@ def ndcg_at_k(ranks: Ranks, k: int) -> float:
 def coverage_at_k(top: NDArray[np.integer[Any]], k: int, n_items: int) -> float:
     """Return coverage@k: the share of the items that are among the first k of at least one prediction.
 
-    Formula: |union of each prediction's first k| / n_items. Index 0 (padding) never counts. No predictions
-    or no items: 0.0.
+    Formula: |union of each prediction's first k| / n_items. Index 0 (no item) never counts. No predictions
+    or no items: 0.0. Where models are compared, n_items is the number of distinct items that any of them
+    knows: a model that learned new items shows no smaller share for the same lists.
 
     Args:
-        top: int [n, at least k], each prediction's list, best first, as vocabulary indices.
+        top: int [n, at least k], each prediction's list, best first, as vocabulary indices; 0 = none.
         k: how many items of each list count.
         n_items: the number of items that could be shown, without padding.
 
     Raises:
-        ValueError: lists shorter than k, although there are k items.
+        ValueError: lists shorter than k.
     """
     _check(k)
     if len(top) == 0 or n_items == 0:
         return 0.0
-    if top.shape[1] < min(k, n_items):
-        raise ValueError(f"coverage@{k} needs lists of {min(k, n_items)}, received {top.shape[1]}")
+    if top.shape[1] < k:
+        raise ValueError(f"coverage@{k} needs lists of {k}, received {top.shape[1]}")
     shown = np.unique(top[:, :k])
     return float(np.count_nonzero(shown) / n_items)
 

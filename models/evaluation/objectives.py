@@ -1,4 +1,4 @@
-"""The objectives: the next item, the next item added to the cart, and the next item bought.
+"""The objectives: the next item, the next new item, the next item added to the cart, the next item bought.
 
 A log may tell for each event whether its session adds or orders the item, at this event or later (`added` and
 `purchased` of SessionLog.event_context). Training weighs targets by these columns, and evaluation measures
@@ -15,6 +15,12 @@ from models.options import TrainingOptions
 
 OBJECTIVES = {"next_cart": "added", "next_purchase": "purchased"}
 """The objectives beside the next item, and the column that marks their targets."""
+
+NEXT_ITEM = "next_item"
+"""The objective of every target: the list may hold items that the session has seen."""
+
+NEW_ITEM = "new_item"
+"""The objective of targets that are new to their session: the list leaves out the items of the session."""
 
 
 def target_weights(
@@ -62,3 +68,12 @@ def objectives_of(examples: Examples) -> dict[str, NDArray[np.bool_]]:
         if column in examples.log.event_context
     }
     return {name: mask for name, mask in masks.items() if mask.any()}
+
+
+def is_new(examples: Examples) -> NDArray[np.bool_]:
+    """Tell which targets are new to their session, bool [n_examples]: no item before has the target's id."""
+    log = examples.log
+    items = log.session_of_event * max(1, len(log.catalogue)) + log.items
+    first = np.zeros(log.n_events, bool)
+    first[np.unique(items, return_index=True)[1]] = True
+    return np.asarray(first[log.offsets[examples.session] + examples.position], bool)

@@ -24,10 +24,10 @@ class Ranking:
 
     Attributes:
         ranks: int32 [n], from 1; 0 = the model does not know the target, which is a miss.
-        top: int32 [n, k], the first k items of each example, as the model's vocabulary indices.
+        top: int32 [n, k], the first k items of each example, as the model's vocabulary indices; 0 = none.
         unit: int64 [n], each example's shopper, or its session if the shopper is unknown. Bootstrap intervals
             draw whole units (see SessionLog.units).
-        n_items: the number of items that were ranked.
+        n_items: the number of items that could be shown: the denominator of coverage.
     """
 
     ranks: NDArray[np.int32]
@@ -45,7 +45,12 @@ class Ranking:
 
 
 def rank_targets(
-    model: Recommender, examples: Examples, k: int = 20, progress: Progress | None = None
+    model: Recommender,
+    examples: Examples,
+    k: int = 20,
+    progress: Progress | None = None,
+    *,
+    exclude_seen: bool = False,
 ) -> Ranking:
     """Rank every example's target among all items of the model.
 
@@ -53,11 +58,19 @@ def rank_targets(
     list. For a prefix without a known item the items are ranked by popularity, as in `recommend`, unless the
     model knows the session by its context. To limit memory, the examples are sorted by length and ranked in
     chunks, CHUNKS_AT_ONCE at a time.
+
+    Args:
+        model: the model.
+        examples: the targets.
+        k: the length of the lists.
+        progress: called from time to time.
+        exclude_seen: leave the items of the prefix out of the list; a target among them is a miss.
     """
     encoded = examples.encode(model.vocabulary)
     n_items = len(model.vocabulary)
     ranks = np.zeros(len(examples), np.int32)
-    top = np.zeros((len(examples), min(k, n_items)), np.int32)
+    top = np.zeros((len(examples), k), np.int32)
+    longest = int((encoded.end - encoded.start).max(initial=0))
     is_known = encoded.end > encoded.start
     is_known |= model.known_by_context(Context(encoded.session_columns), len(examples))
     known = np.flatnonzero(is_known)
@@ -67,7 +80,8 @@ def rank_targets(
     def rank(rows: NDArray[np.intp]) -> int:
         prefixes = encoded.prefixes(rows, model.options.max_length)
         context = encoded.context(rows, model.options.max_length)
-        ranks[rows], top[rows] = model.rank(prefixes, encoded.targets[rows], k, context)
+        seen = encoded.prefixes(rows, longest) if exclude_seen else None
+        ranks[rows], top[rows] = model.rank(prefixes, encoded.targets[rows], k, context, seen)
         return len(rows)
 
     chunks = [order[at : at + chunk] for at in range(0, len(order), chunk)]
@@ -82,7 +96,7 @@ def rank_targets(
         popular = model.vocabulary.popular(n_items)
         place = np.zeros(model.vocabulary.size, np.int32)
         place[popular] = np.arange(1, n_items + 1)
-        ranks[empty], top[empty] = place[encoded.targets[empty]], popular[:k]
+        ranks[empty], top[empty, : min(k, n_items)] = place[encoded.targets[empty]], popular[:k]
     return Ranking(ranks, top, examples.units, n_items)
 
 

@@ -46,11 +46,14 @@ def _tensorflow() -> str:
     raise PackageNotFoundError("tensorflow-cpu or tensorflow")
 
 
-def signature() -> ModelSignature:
+def signature(*, exclude_seen: bool = False) -> ModelSignature:
     """Return the MLflow signature of the packed model: its columns and its params.
 
     The signature is the same for every model, so that a service need not change with the model. Context
     columns may be missing and may have gaps. MLflow allows gaps only in columns of any type.
+
+    Args:
+        exclude_seen: the default of the param `exclude_seen`.
     """
     return ModelSignature(
         inputs=Schema(
@@ -64,7 +67,7 @@ def signature() -> ModelSignature:
         params=ParamSchema(
             [
                 ParamSpec("k", DataType.long, 20),
-                ParamSpec("exclude_seen", DataType.boolean, False),
+                ParamSpec("exclude_seen", DataType.boolean, exclude_seen),
                 ParamSpec("exclude_cart", DataType.boolean, False),
                 ParamSpec("exclude", DataType.string, [], shape=(-1,)),
             ]
@@ -72,7 +75,7 @@ def signature() -> ModelSignature:
     )
 
 
-def package(model: Recommender, directory: Path) -> dict[str, Any]:
+def package(model: Recommender, directory: Path, *, exclude_seen: bool = False) -> dict[str, Any]:
     """Return the keyword arguments for mlflow.pyfunc.log_model or save_model.
 
     Example: mlflow.pyfunc.log_model(name="model", **package(model, folder), registered_model_name=...)
@@ -80,6 +83,7 @@ def package(model: Recommender, directory: Path) -> dict[str, Any]:
     Args:
         model: the trained model.
         directory: the folder for the files; it is needed until the model is logged.
+        exclude_seen: whether lists leave out the session's own items if a service does not say.
     """
     artifacts = export_artifact(model, directory)
     code = directory / CODE.name
@@ -88,7 +92,7 @@ def package(model: Recommender, directory: Path) -> dict[str, Any]:
     return {
         "python_model": str(code),
         "artifacts": artifacts,
-        "signature": signature(),
+        "signature": signature(exclude_seen=exclude_seen),
         "input_example": pd.DataFrame({"items": [few, few[:1]]}),
         "pip_requirements": requirements(),
         "metadata": {"model": model.name, "items": len(model.vocabulary)},

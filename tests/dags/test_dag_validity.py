@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import ParamValidationError
 from lastaisle_airflow.runtime.operators import TriggerWithNote
 
 ROOT = Path(__file__).resolve().parents[2]
-BASELINES = {"popularity", "cooccurrence"}
+BASELINES = {"popularity", "repeat", "cooccurrence"}
 DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
 HEADINGS = ("## What it does", "## When it runs", "## When it fails", "## Run it again")
 OWNERS = {"data-engineering", "machine-learning"}

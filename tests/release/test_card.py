@@ -147,7 +147,7 @@ def test_no_name_of_a_shopper_reaches_mlflow(released, tmp_path):
 def test_each_objective_is_reported(released):
     report, card = facts_of(released, "2").report, card_of(released, "2")
     for evaluation in report.models.values():
-        assert list(evaluation.objectives) == ["next_item", "next_cart", "next_purchase"]
+        assert list(evaluation.objectives) == ["next_item", "new_item", "next_cart", "next_purchase"]
     for name, scores in report.candidate.objectives.items():
         recall = f"{scores.metrics['recall@20'].value:.4f}"
         assert re.search(rf"^\| {name} \| {scores.targets:,} \| {recall} ", card, re.MULTILINE)
@@ -167,7 +167,8 @@ def test_the_command_line_shows_each_objective(released):
     lines = shown.export_text().splitlines()
     assert "next_item (" in lines[2]
     assert "next_purchase (" in lines[2]
-    assert [len(line.split(" / ")) for line in lines if "popularity" in line] == [4]
+    assert "new_item (" in lines[2]
+    assert [len(line.split(" / ")) for line in lines if "popularity" in line] == [5]
 
 
 def test_other_data_make_another_card(released, shop, empty_store, tmp_path):

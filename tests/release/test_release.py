@@ -109,7 +109,7 @@ def test_a_run_names_its_plan_data_and_code(home, monkeypatch):
 def test_the_report_compares_on_the_same_targets(home):
     home.day(1)
     report = home.evaluate(home.train(2))
-    assert set(report.models) == {"candidate", "champion", "popularity", "cooccurrence"}
+    assert set(report.models) == {"candidate", "champion", "popularity", "repeat", "cooccurrence"}
     assert report.targets == 4 * report.sessions
     assert {evaluation.overall.targets for evaluation in report.models.values()} == {report.targets}
     candidate = report.candidate.overall
@@ -124,7 +124,7 @@ def test_the_report_compares_on_the_same_targets(home):
             assert estimate.low <= estimate.value <= estimate.high
     assert candidate.metrics["precision@20"].low == pytest.approx(candidate.metrics["recall@20"].low / 20)
     slices = report.candidate.slices
-    assert list(report.candidate.objectives) == ["next_item"]  # the shop's logs tell of no cart
+    assert list(report.candidate.objectives) == ["next_item", "new_item"]  # the shop's logs tell of no cart
     assert slices["returning"].targets == report.targets  # the same shoppers come each day
     assert slices["short_sessions"].targets == report.targets
     assert type(report).from_json(report.to_json()) == report

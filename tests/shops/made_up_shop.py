@@ -65,7 +65,7 @@ def events(days=3, sessions=400, seed=1):
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def package(recommender, folder):
+def package(recommender, folder, *, exclude_seen=False):
     """Stand in for models.serving.export.package."""
     import models.serving.export
 

@@ -175,10 +175,10 @@ def evaluate(run_id: RunId, lake: LakeUrl = "", report: Report = None) -> None:
         measured = evaluate_candidate(run_id, tables, registry, progress)
     write(json.loads(measured.to_json()), report)
     metrics_shown = ("precision@20", "recall@20", "mrr@20", "coverage@20")
-    table = Table("model", *metrics_shown, "churn@20", title=f"run {run_id}")
+    table = Table("model", *metrics_shown, "churn@20", title=f"run {run_id}: {measured.served}, as served")
     churn = {} if measured.churn is None else {"candidate": f"{measured.churn.value:.4f}"}
-    for name, evaluation in measured.models.items():
-        metrics = evaluation.overall.metrics
+    for name in measured.models:
+        metrics = measured.served_scores(name).metrics
         values = (f"{metrics[metric].value:.4f}" for metric in metrics_shown)
         table.add_row(name, *values, churn.get(name, "-"))
     console.print(table)

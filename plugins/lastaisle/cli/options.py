@@ -55,7 +55,7 @@ Model = Annotated[
     typer.Option(
         "--model",
         help="attention, gru, transformer, hybrid, neighbours, factorization, ncf, ensemble, "
-        "popularity or cooccurrence.",
+        "popularity, repeat or cooccurrence.",
     ),
 ]
 Hyperparameters = Annotated[

@@ -17,8 +17,8 @@ def churn_of(first: tuple[Ranking, Vocabulary], second: tuple[Ranking, Vocabular
         second: the lists of the other model on the same examples, and their vocabulary.
 
     Returns:
-        float64 [n_examples]: 0 if both lists have the same items, 1 if they share no item. If a model knows
-        fewer than k items, k is the length of the longer list.
+        float64 [n_examples]: 0 if both lists have the same items, 1 if they share no item. k is the length of
+        the longer of both lists, which is shorter than asked for if a model knows few items.
     """
     (lists, names), (others, other_names) = first, second
     # Translate the second's indices to the first's; 0 stands for an item that the first does not know.
@@ -26,6 +26,6 @@ def churn_of(first: tuple[Ranking, Vocabulary], second: tuple[Ranking, Vocabular
     translated[1:] = names.encode(other_names.decode(np.arange(1, other_names.size)))
     both = np.sort(np.concatenate([lists.top, translated[others.top]], axis=1), axis=1)
     shared = ((both[:, 1:] == both[:, :-1]) & (both[:, 1:] > 0)).sum(axis=1)
-    k = max(lists.top.shape[1], others.top.shape[1], 1)
+    k = np.maximum(np.maximum((lists.top > 0).sum(axis=1), (others.top > 0).sum(axis=1)), 1)
     changed: NDArray[np.float64] = 1.0 - shared / k
     return changed

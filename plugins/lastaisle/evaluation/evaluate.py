@@ -6,9 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lastaisle.errors import RegistryError
 from lastaisle.evaluation.churn import churn_of
-from lastaisle.evaluation.measure import measure, slices_of
+from lastaisle.evaluation.measure import Lists, measure, slices_of
 from lastaisle.evaluation.plots import comparison, slice_bars
 from lastaisle.evaluation.quarantine import quarantined_share
 from lastaisle.evaluation.report import CHURN, PAIRED_LEVEL, Evaluation, EvaluationReport
@@ -19,11 +21,11 @@ from lastaisle.registry.tags import PLAN
 from lastaisle.sessions.windows import training_sessions
 from lastaisle.training.kinds import kind_for
 from models.data.sequences import decay_weights, next_item_examples
+from models.evaluation.objectives import NEW_ITEM, NEXT_ITEM, is_new
 from models.evaluation.ranking import rank_targets
 from models.recommender import create
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from lastaisle.lake.lake import Lake
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
     from models.recommender import Recommender
 
 REPORT = "evaluation/report.json"
-BASELINES = ("popularity", "cooccurrence")
+BASELINES = ("popularity", "repeat", "cooccurrence")
+LENGTH = 20  # of the lists
 
 
 def evaluate_candidate(
@@ -44,11 +47,11 @@ def evaluate_candidate(
     *,
     level: float = PAIRED_LEVEL,
 ) -> EvaluationReport:
-    """Measure the candidate of a run beside champion, popularity and co-occurrence; log it to the run.
+    """Measure the candidate of a run beside champion and baselines; log it to the run.
 
     Every next item of the judging sessions is ranked among all items. The plan's kind says which sessions
-    judge. A second call returns the same report, unless the champion has changed and the gate has not decided
-    on the candidate.
+    judge. A second call returns the same report, unless the gate has not decided on the candidate and the
+    champion, or the setting LASTAISLE_EXCLUDE_SEEN, has changed.
 
     Args:
         run_id: the run of the candidate.
@@ -61,7 +64,9 @@ def evaluate_candidate(
     champion = ledger.standing().champion
     stored = stored_report(run_id, registry)
     plan = plan_of(run_id, registry)
-    if stored and (stored.champion_version == champion or decided(ledger, plan.run_key)):
+    if stored and decided(ledger, plan.run_key):
+        return stored
+    if stored and (stored.champion_version, stored.served) == (champion, registry.served):
         return stored
     report = _evaluate(
         run_id,
@@ -130,9 +135,12 @@ def _evaluate(
         targets=len(examples),
         champion_version=champion,
         paired_level=level,
-        models=_measure_all(recommenders, champion, examples, slices, level=level, progress=progress),
+        models=_measure_all(
+            recommenders, champion, examples, slices, registry.served, level=level, progress=progress
+        ),
         left_out=read.left_out,
         quarantined=quarantined_share(lake, plan.window.end, plan.holdout_end, version),
+        served=registry.served,
     )
 
 
@@ -141,20 +149,45 @@ def _measure_all(
     champion: str | None,
     examples: Examples,
     slices: Mapping[str, NDArray[np.bool_]],
+    served: str,
     *,
     level: float,
     progress: Progress | None,
 ) -> dict[str, Evaluation]:
-    """Measure all models on the same targets, and the churn of the candidate against the champion."""
-    rankings = {name: rank_targets(model, examples, 20, progress) for name, model in recommenders.items()}
-    churn = None
-    if champion is not None:
-        lists = [(rankings[name], recommenders[name].vocabulary) for name in ("candidate", "champion")]
-        churn = churn_of(*lists)
-    models = measure(rankings, slices, level, churn)
+    """Measure all models on the same targets, for each objective with the lists that it is served by."""
+    new = np.flatnonzero(is_new(examples))
+    new_slices = {name: rows[new] for name, rows in slices.items()}
+    lists = {
+        NEXT_ITEM: _lists(recommenders, examples, slices, progress, exclude_seen=False),
+        NEW_ITEM: _lists(recommenders, examples.select(new), new_slices, progress, exclude_seen=True),
+    }
+    models = measure(lists, served, level)
     if champion is not None:
         models["champion"] = dataclasses.replace(models["champion"], version=champion)
     return models
+
+
+def _lists(
+    recommenders: Mapping[str, Recommender],
+    examples: Examples,
+    slices: Mapping[str, NDArray[np.bool_]],
+    progress: Progress | None,
+    *,
+    exclude_seen: bool,
+) -> Lists:
+    """Rank the targets by every model. Coverage counts the items that any of these models knows."""
+    known = len(set().union(*(model.vocabulary.ids[1:] for model in recommenders.values())))
+    rankings = {
+        name: dataclasses.replace(
+            rank_targets(model, examples, LENGTH, progress, exclude_seen=exclude_seen), n_items=known
+        )
+        for name, model in recommenders.items()
+    }
+    churn = None
+    if "champion" in recommenders:
+        compared = [(rankings[name], recommenders[name].vocabulary) for name in ("candidate", "champion")]
+        churn = churn_of(*compared)
+    return Lists(rankings, slices, churn)
 
 
 def _baselines(plan: TrainingPlan, log: SessionLog) -> dict[str, Recommender]:
@@ -177,7 +210,7 @@ def _log(report: EvaluationReport, registry: Registry) -> None:
         metrics |= {
             f"{prefix}{objective}.{metric}": estimate.value
             for objective, scores in evaluation.objectives.items()
-            if objective != "next_item"
+            if objective != NEXT_ITEM
             for metric, estimate in scores.metrics.items()
         }
     if report.churn is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from lastaisle.evaluation.report import CHURN, Estimate, Evaluation, Scores
 from models.data.sequences import Examples, SessionLog
 from models.evaluation.metrics import coverage_at_k, per_example, resampled_means
-from models.evaluation.objectives import objectives_of
+from models.evaluation.objectives import NEW_ITEM, NEXT_ITEM, objectives_of
 from models.evaluation.ranking import Ranking
 
 KS = (1, 5, 10, 20)
@@ -23,29 +24,54 @@ LONG_PREFIX = 5  # a session is long if at least this many items came before the
 COLD_COUNT = 10  # an item with fewer events in the window is cold
 
 
-def measure(
-    rankings: Mapping[str, Ranking],
-    slices: Mapping[str, NDArray[np.bool_]],
-    level: float,
-    churn: NDArray[np.float64] | None = None,
-) -> dict[str, Evaluation]:
-    """Measure every model, overall and on each slice; the candidate against each other model, paired.
+@dataclass(frozen=True)
+class Lists:
+    """The lists of all models for the targets of one objective.
 
-    Args:
-        rankings: part (candidate, champion, …) to its ranking of the same examples.
-        slices: name to a boolean mask over the examples.
-        level: level of the intervals of paired differences.
+    Attributes:
+        rankings: role (candidate, champion, …) to the model's ranking of the same examples.
+        slices: name to a boolean mask over these examples.
         churn: [n_examples], the share of the champion's list that the candidate's does not have; None
             without a champion.
     """
-    overall = _scores(rankings, RANK_METRICS, level, churn)
+
+    rankings: Mapping[str, Ranking]
+    slices: Mapping[str, NDArray[np.bool_]]
+    churn: NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of targets."""
+        return len(next(iter(self.rankings.values())))
+
+
+def measure(lists: Mapping[str, Lists], served: str, level: float) -> dict[str, Evaluation]:
+    """Measure every model on each objective, and on each slice of the served objective.
+
+    The candidate is compared with each other model, paired.
+
+    Args:
+        lists: next_item and new_item to the models' lists.
+        served: the objective whose lists services show.
+        level: level of the intervals of paired differences.
+    """
+    scores = {
+        objective: _scores(of.rankings, RANK_METRICS, level, of.churn) for objective, of in lists.items()
+    }
     parts = {
-        part: _scores({name: ranking.select(rows) for name, ranking in rankings.items()}, COMPARED, level)
-        for part, rows in slices.items()
+        part: _scores(
+            {name: ranking.select(rows) for name, ranking in lists[served].rankings.items()}, COMPARED, level
+        )
+        for part, rows in lists[served].slices.items()
+        if rows.any()
     }
     return {
-        name: Evaluation(name, overall[name], {part: scores[name] for part, scores in parts.items()})
-        for name in rankings
+        name: Evaluation(
+            name,
+            overall,
+            {part: by_model[name] for part, by_model in parts.items()},
+            new_item=scores[NEW_ITEM][name] if len(lists[NEW_ITEM]) else None,
+        )
+        for name, overall in scores[NEXT_ITEM].items()
     }
 
 

@@ -7,18 +7,28 @@ from io import BytesIO
 from matplotlib.figure import Figure
 
 from lastaisle.evaluation.report import Estimate, EvaluationReport
+from models.evaluation.objectives import NEW_ITEM, NEXT_ITEM
 
-COLOURS = {"candidate": "#1b6ca8", "champion": "#e0a030", "popularity": "#9a9a9a", "cooccurrence": "#c4c4c4"}
-METRICS = ("recall@20", "mrr@20", "ndcg@20", "recall@5")
+COLOURS = {
+    "candidate": "#1b6ca8",
+    "champion": "#e0a030",
+    "popularity": "#9a9a9a",
+    "repeat": "#767676",
+    "cooccurrence": "#c4c4c4",
+}
+METRICS = {NEXT_ITEM: ("recall@20", "mrr@20", "recall@5"), NEW_ITEM: ("recall@20", "mrr@20")}
 
 
 def comparison(report: EvaluationReport) -> Figure:
-    """Draw candidate, champion and baselines side by side, with 95 % intervals."""
+    """Draw all models side by side, on next items and on new items, with 95 % intervals."""
+    objectives = report.candidate.objectives
+    drawn = [(name, metric) for name in METRICS if name in objectives for metric in METRICS[name]]
+    labels = [f"{metric}\n{name} ({objectives[name].targets:,})" for name, metric in drawn]
     groups = {
-        name: [evaluation.overall.metrics[metric] for metric in METRICS]
-        for name, evaluation in report.models.items()
+        role: [evaluation.objectives[name].metrics[metric] for name, metric in drawn]
+        for role, evaluation in report.models.items()
     }
-    return _bars(list(METRICS), groups, f"{report.targets:,} targets of {report.sessions:,} sessions")
+    return _bars(labels, groups, f"{report.targets:,} targets of {report.sessions:,} sessions")
 
 
 def slice_bars(report: EvaluationReport, metric: str = "recall@20") -> Figure:

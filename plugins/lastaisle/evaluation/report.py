@@ -11,7 +11,7 @@ from functools import cache
 
 from pydantic import TypeAdapter
 
-from models.evaluation.objectives import OBJECTIVES
+from models.evaluation.objectives import NEW_ITEM, NEXT_ITEM, OBJECTIVES
 
 CHURN = "churn@20"
 PAIRED_LEVEL = 0.8  # of the intervals of differences between two models, on which the gate decides
@@ -54,23 +54,28 @@ class Evaluation:
     """One model on the evaluation sessions.
 
     Attributes:
-        name: the role of the model: candidate, champion, popularity or cooccurrence.
+        name: the role of the model: candidate, champion, or a baseline (popularity, repeat, cooccurrence).
         version: the version of the model in the registry, if it has one.
-        overall: the scores on all targets.
-        slices: name of a slice to the scores on its targets.
+        overall: the scores on all targets, with lists that may hold items of the session.
+        slices: name of a slice to the scores on its targets. Slices are cut from the targets of the served
+            objective and scored with its lists; see EvaluationReport.served.
+        new_item: the scores on the targets that are new to their session, with lists that leave out the items
+            of the session; None if there was no such target, and in reports of older releases.
     """
 
     name: str
     overall: Scores
     slices: Mapping[str, Scores] = field(default_factory=dict)
     version: str | None = None
+    new_item: Scores | None = None
 
     @property
     def objectives(self) -> dict[str, Scores]:
         """The scores on each objective: the next item, and every other objective that had targets."""
-        return {"next_item": self.overall} | {
-            name: self.slices[name] for name in OBJECTIVES if name in self.slices
-        }
+        scores = {NEXT_ITEM: self.overall}
+        if self.new_item is not None:
+            scores[NEW_ITEM] = self.new_item
+        return scores | {name: self.slices[name] for name in OBJECTIVES if name in self.slices}
 
 
 @dataclass(frozen=True)
@@ -86,10 +91,11 @@ class EvaluationReport:
         targets: number of next items to predict.
         champion_version: version that was champion at that time; None for the first candidate.
         paired_level: level of the intervals of paired differences; all other intervals are at 95 %.
-        models: role (candidate, champion, popularity, cooccurrence) to the evaluation of the model.
+        models: role (candidate, champion, popularity, repeat, cooccurrence) to the evaluation of the model.
         left_out: reason (bots, without_consent) to the number of sessions that were left out.
         quarantined: share of quarantined rows among the rows that came with these sessions; None if no batch
             has the counts, and in reports of older releases.
+        served: the objective whose lists services show, by LASTAISLE_EXCLUDE_SEEN: next_item or new_item.
     """
 
     run_id: str
@@ -103,6 +109,7 @@ class EvaluationReport:
     models: Mapping[str, Evaluation]
     left_out: Mapping[str, int] = field(default_factory=dict)
     quarantined: float | None = None
+    served: str = NEXT_ITEM
 
     @property
     def candidate(self) -> Evaluation:
@@ -117,7 +124,15 @@ class EvaluationReport:
     @property
     def churn(self) -> Estimate | None:
         """The share of the champion's lists that changes; None without a champion, and in older reports."""
-        return self.candidate.overall.against.get("champion", {}).get(CHURN)
+        return self.served_scores("candidate").against.get("champion", {}).get(CHURN)
+
+    def served_scores(self, role: str) -> Scores:
+        """Return a model's scores on the objective whose lists services show.
+
+        Without a target of that objective these are the scores on all targets.
+        """
+        evaluation = self.models[role]
+        return evaluation.objectives.get(self.served, evaluation.overall)
 
     def to_json(self) -> str:
         """Write as JSON, times in ISO 8601."""

@@ -14,6 +14,7 @@ from lastaisle.registry.plan import Champion, TrainingPlan
 from lastaisle.registry.runs import Runs
 from lastaisle.registry.tags import PLAN
 from models import recommender as recommenders
+from models.evaluation.objectives import NEW_ITEM, NEXT_ITEM
 from models.options import TrainingOptions
 from models.serving import export
 
@@ -40,6 +41,12 @@ class Registry(Runs):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.model_name = settings.registry.model_name
+        self._exclude_seen = settings.serving.exclude_seen
+
+    @property
+    def served(self) -> str:
+        """The objective whose lists services show by default: next_item or new_item."""
+        return NEW_ITEM if self._exclude_seen else NEXT_ITEM
 
     def log_model(self, run_id: str, recommender: Recommender, folder: Path) -> None:
         """Log the state that a warm start needs, and the model that services pull, under the active run."""
@@ -50,7 +57,9 @@ class Registry(Runs):
 
     def log_packed(self, recommender: Recommender, folder: Path) -> None:
         """Log only the model that services pull, under the active run."""
-        mlflow.pyfunc.log_model(name=MODEL, **export.package(recommender, folder / MODEL))
+        mlflow.pyfunc.log_model(
+            name=MODEL, **export.package(recommender, folder / MODEL, exclude_seen=self._exclude_seen)
+        )
 
     def load_recommender(self, run_id: str) -> Recommender:
         """Load the trained model of a run, able to learn on."""

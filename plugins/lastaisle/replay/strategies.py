@@ -9,7 +9,6 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lastaisle.training.warm_start import newest_with_replay
 from models.blend.ensemble import Ensemble
@@ -166,20 +165,8 @@ class Online(Incremental):
             seconds += perf_counter() - started
         back = np.argsort(np.concatenate(rows), kind="stable")
         ranks = np.concatenate([part.ranks for part in parts])[back]
-        top = _stacked([part.top for part in parts])[back]
+        top = np.concatenate([part.top for part in parts])[back]
         return Ranking(ranks, top, examples.units, parts[-1].n_items), seconds
-
-
-def _stacked(lists: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
-    """Stack lists of items; a model that knew fewer items than a list is long repeats its last item.
-
-    The metrics stay the same: ranks decide on hits, and coverage counts each item once.
-    """
-    width = max(part.shape[1] for part in lists)
-    none = np.zeros((0, width), np.int32)
-    return np.concatenate(
-        [np.pad(part, ((0, 0), (0, width - part.shape[1])), "edge") if len(part) else none for part in lists]
-    )
 
 
 class NewestModels(Strategy):
@@ -210,7 +197,7 @@ class NewestModels(Strategy):
 def strategies_of(architecture: str) -> tuple[str, ...]:
     """Return the names of the strategies that an architecture supports."""
     left_out = {"online"} if architecture not in LEARNS_ONLINE else set()
-    if architecture == "popularity":  # it has no scorer that an ensemble could blend
+    if architecture in ("popularity", "repeat"):  # they have no scorer that an ensemble could blend
         left_out.add("ensemble")
     return tuple(name for name in STRATEGIES if name not in left_out)
 

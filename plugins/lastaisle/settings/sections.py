@@ -167,6 +167,20 @@ class GateSettings(Section):
     )
 
 
+class ServingSettings(Section):
+    """How services show the lists."""
+
+    exclude_seen: bool = setting(
+        "EXCLUDE_SEEN",
+        False,
+        "Whether lists leave out the session's own items. It is the default of the packed model's parameter "
+        "exclude_seen, and decides which lists the gate judges: with true, lists without the session's items "
+        "on targets that are new to their session.",
+        shown_default="`false`",
+        expected="true or false",
+    )
+
+
 class DriftSettings(Section):
     """How drift is noticed, and what it starts."""
 

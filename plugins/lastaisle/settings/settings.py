@@ -28,6 +28,7 @@ from lastaisle.settings.sections import (
     RefreshSettings,
     RegistrySettings,
     ServiceSettings,
+    ServingSettings,
 )
 
 HOME = f"{PREFIX}HOME"
@@ -62,6 +63,7 @@ class Settings(BaseModel):
     registry: RegistrySettings
     learning: LearningSettings
     gate: GateSettings
+    serving: ServingSettings
     drift: DriftSettings
     abandonment: AbandonmentSettings
     refresh: RefreshSettings

@@ -73,7 +73,7 @@ def sample_session(lake: Lake, day: str) -> list[str]:
 def _figures(report: EvaluationReport | None, model: str) -> str:
     if report is None or model not in report.models:
         return "-"
-    metrics = report.models[model].overall.metrics
+    metrics = report.served_scores(model).metrics
     return f"{metrics['precision@20'].value:.4f}  {metrics['recall@20'].value:.3f}"
 
 

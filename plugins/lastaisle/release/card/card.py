@@ -22,6 +22,7 @@ from lastaisle.release.card import text
 from lastaisle.release.card.facts import Facts
 from lastaisle.release.card.text import Markdown, code, metric_with_interval, signed, utc, whole
 from lastaisle.training.kinds import kind_for
+from models.evaluation.objectives import NEW_ITEM
 
 METRICS = ("precision", "recall", "hit_rate", "mrr", "ndcg", "coverage")
 LEFT_OUT = {
@@ -67,7 +68,7 @@ def model_card(facts: Facts) -> str:
 
 def short_description(facts: Facts) -> str:
     """Write the text that stands beside the version in the registry: the decision and three metrics."""
-    overall = facts.report.candidate.overall
+    overall = facts.report.served_scores("candidate")
     named = ("recall@20", "mrr@20", "coverage@20")
     figures = ", ".join(f"{name} {metric_with_interval(overall, name)}" for name in named)
     forced = f"{facts.forced}\n\n" if facts.forced else ""
@@ -105,7 +106,7 @@ def _environment() -> Environment:
 def _content(facts: Facts) -> dict[str, Any]:
     """Return the values that the template of the card reads."""
     plan, report = facts.plan, facts.report
-    overall, contract = report.candidate.overall, load_contract("raw_events")
+    overall, contract = report.served_scores("candidate"), load_contract("raw_events")
     slices = report.candidate.slices
     judged = {check.name.removeprefix("slice_") for check in facts.decision.checks}
     names = {name: f"{name} ({one.version})" if one.version else name for name, one in report.models.items()}
@@ -114,7 +115,10 @@ def _content(facts: Facts) -> dict[str, Any]:
         "facts": facts,
         "plan": plan,
         "report": report,
+        "targets": overall.targets,
+        "leaves_out_seen": report.served == NEW_ITEM,
         "recall": overall.metrics["recall@20"],
+        "rival_recall": report.served_scores(facts.rival).metrics["recall@20"].value,
         "coverage": overall.metrics["coverage@20"].value,
         "rival": facts.rival_evaluation,
         "level": LEVEL,
@@ -126,7 +130,7 @@ def _content(facts: Facts) -> dict[str, Any]:
         "metrics": [
             (
                 f"{metric}@20",
-                *(metric_with_interval(one.overall, f"{metric}@20") for one in report.models.values()),
+                *(metric_with_interval(report.served_scores(role), f"{metric}@20") for role in report.models),
             )
             for metric in METRICS
         ],
