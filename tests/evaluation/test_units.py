@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lastaisle.evaluation.measure import measure
+from lastaisle.evaluation.measure import Lists, measure
 from lastaisle.evaluation.report import CHURN
 from models.data.sequences import SessionLog, next_item_examples
 from models.evaluation.ranking import Ranking
@@ -28,7 +28,8 @@ def measured(champion, candidate, churn, unit):
         for name, hits in (("candidate", candidate), ("champion", champion))
     }
     first = np.arange(len(unit)) % TARGETS == 0
-    return measure(rankings, {"first": first}, 0.8, churn)["candidate"]
+    lists = {"next_item": Lists(rankings, {"first": first}, churn)}
+    return measure(lists, "next_item", 0.8)["candidate"]
 
 
 def covered(by_shopper):

@@ -50,13 +50,11 @@ def measure(lists: Mapping[str, Lists], served: str, level: float) -> dict[str, 
     The candidate is compared with each other model, paired.
 
     Args:
-        lists: next_item and new_item to the models' lists.
+        lists: next_item, and new_item if it has targets, to the models' lists.
         served: the objective whose lists services show.
         level: level of the intervals of paired differences.
     """
-    scores = {
-        objective: _scores(of.rankings, RANK_METRICS, level, of.churn) for objective, of in lists.items()
-    }
+    scores = {name: _scores(of.rankings, RANK_METRICS, level, of.churn) for name, of in lists.items()}
     parts = {
         part: _scores(
             {name: ranking.select(rows) for name, ranking in lists[served].rankings.items()}, COMPARED, level
@@ -69,7 +67,7 @@ def measure(lists: Mapping[str, Lists], served: str, level: float) -> dict[str, 
             name,
             overall,
             {part: by_model[name] for part, by_model in parts.items()},
-            new_item=scores[NEW_ITEM][name] if len(lists[NEW_ITEM]) else None,
+            new_item=scores[NEW_ITEM][name] if lists.get(NEW_ITEM) else None,
         )
         for name, overall in scores[NEXT_ITEM].items()
     }
