@@ -16,19 +16,24 @@ pytestmark = pytest.mark.training
 LAX = GateRules(margin=1.0, max_churn=None)  # the shop has too few items for stable lists
 
 
-def batches(*counts, file=None):
-    """Return one row a batch, the latest last, from (name, clean rows, quarantined rows)."""
+def batches(*counts, file=None, source="logs"):
+    """Return one row a batch, the latest last.
+
+    Each comes from (name, clean rows, quarantined rows), and the number of its duplicate rows if it has any.
+    """
     rows = [
         {
             "batch_id": name,
+            "source": source,
             "source_file": file or f"{name}.jsonl",
             "part": 0,
-            "rows_in": clean + broken,
+            "rows_in": clean + broken + sum(repeated),
             "rows_clean": clean,
             "rows_quarantined": broken,
+            "rows_duplicate": sum(repeated),
             "started_at": datetime(2025, 11, 1, tzinfo=UTC) + timedelta(hours=place),
         }
-        for place, (name, clean, broken) in enumerate(counts)
+        for place, (name, clean, broken, *repeated) in enumerate(counts)
     ]
     return pa.Table.from_pylist(rows, schema=BATCHES_SCHEMA)
 
@@ -50,7 +55,7 @@ def lake(shop, tmp_path):
 
 def test_only_batches_that_brought_events_of_that_time_count(lake, shop):
     assert quarantined_share(lake, shop.end_of(0), shop.end_of(3), None) is None, "no batch has counts"
-    counts = ("first", 2000, 0), ("second", 2000, 1000), ("elsewhere", 9, 9), ("third", 0, 8)
+    counts = ("first", 2000, 0), ("second", 2000, 1000), ("elsewhere", 9, 9)
     lake.append("batches", batches(*counts), key="told")
     assert quarantined_share(lake, shop.end_of(0), shop.end_of(1), None) == 0.0
     assert quarantined_share(lake, shop.end_of(1), shop.end_of(2), None) == pytest.approx(1 / 3)
@@ -70,10 +75,59 @@ def test_an_empty_lake_has_no_share(shop, tmp_path):
     assert quarantined_share(empty, shop.end_of(0), shop.end_of(1), None) is None
 
 
-def test_only_the_latest_batch_of_a_repeated_file_counts(lake, shop):
-    table = batches(("first", 2000, 1000), ("second", 2000, 0), file="day.jsonl")
-    lake.append("batches", table, key="told")
-    assert quarantined_share(lake, shop.end_of(0), shop.end_of(2), None) == 0.0
+#: Batches of one file, with the share of the first day, of the second, and of both.
+ONE_FILE = {
+    "repaired": ([("first", 2000, 1000), ("second", 2000, 0, 2000)], 0.0, 0.0, 0.0),
+    "repaired in part": ([("first", 2000, 1000), ("second", 2000, 500, 2000)], 0.2, 0.0, 500 / 4500),
+    "grown by sound rows": ([("first", 2000, 1000), ("second", 2000, 1000, 2000)], 1 / 3, 0.0, 0.2),
+    "grown by broken rows": ([("first", 2000, 0), ("second", 2000, 2000, 2000)], 0.0, 0.5, 1 / 3),
+    "grown by both": ([("first", 2000, 500), ("second", 2000, 1500, 2000)], 0.2, 1 / 3, 1500 / 5500),
+    "overwritten": ([("first", 2000, 1000), ("second", 2000, 0, 0)], 1 / 3, 0.0, 0.2),
+    "overwritten twice": ([("first", 2000, 1000), ("second", 2000, 2000, 0)], 1 / 3, 0.5, 3000 / 7000),
+    "repeated from another file": (
+        [("first", 2000, 0, 70), ("second", 2000, 900, 2070)],
+        0.0,
+        9 / 29,
+        9 / 49,
+    ),
+}
+
+
+@pytest.mark.parametrize(("counts", "first", "second", "both"), ONE_FILE.values(), ids=ONE_FILE)
+def test_a_file_that_came_again_is_judged_by_its_new_rows(lake, shop, counts, first, second, both):
+    lake.append("batches", batches(*counts, file="day.jsonl"), key="told")
+    days = [(0, 1), (1, 2), (0, 2)]
+    shares = [quarantined_share(lake, shop.end_of(one), shop.end_of(other), None) for one, other in days]
+    assert shares == pytest.approx([first, second, both])
+
+
+#: Batches of several files, with the share of the first day and of the second.
+BROKEN_FILES = {
+    "the last file": ([("first", 2000, 0), ("second", 2000, 0), ("broken", 0, 2000)], 0.0, 0.5),
+    "the first file": ([("broken", 0, 500), ("first", 2000, 0), ("second", 2000, 0)], 0.2, 0.0),
+    "a file between": ([("first", 2000, 0), ("broken", 0, 2000), ("second", 2000, 0)], 0.5, 0.0),
+    "two files": ([("first", 2000, 0), ("broken", 0, 900), ("too", 0, 100), ("second", 2000, 0)], 1 / 3, 0.0),
+}
+
+
+@pytest.mark.parametrize(("counts", "first", "second"), BROKEN_FILES.values(), ids=BROKEN_FILES)
+def test_a_file_without_a_sound_row_counts_fully(lake, shop, counts, first, second):
+    lake.append("batches", batches(*counts), key="told")
+    shares = [quarantined_share(lake, shop.end_of(day), shop.end_of(day + 1), None) for day in (0, 1)]
+    assert shares == pytest.approx([first, second])
+
+
+def test_a_broken_file_counts_with_its_own_source_and_without_one_with_another(lake, shop):
+    lake.append("batches", batches(("first", 2000, 0)), key="one")
+    lake.append("batches", batches(("second", 2000, 0), ("broken", 0, 500), source="shop"), key="two")
+    lake.append("batches", batches(("never", 0, 500), source="app"), key="three")
+    shares = [quarantined_share(lake, shop.end_of(day), shop.end_of(day + 1), None) for day in (0, 1)]
+    assert shares == pytest.approx([0.2, 0.2])
+
+
+def test_a_lake_from_before_duplicates_were_counted_is_judged(lake, shop):
+    lake.append("batches", batches(("first", 2000, 500)).drop_columns(["rows_duplicate"]), key="told")
+    assert quarantined_share(lake, shop.end_of(0), shop.end_of(1), None) == pytest.approx(0.2)
 
 
 def test_a_broken_day_is_refused_and_the_next_day_is_not(shop, empty_store, tmp_path, monkeypatch):
