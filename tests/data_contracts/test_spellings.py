@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import duckdb
 import pytest
 
@@ -26,6 +28,12 @@ READ = {
         "{x": "{x",
         "tom": "tom",
         "fa1se": "fa1se",
+        "fal\u017fe": "fal\u017fe",
+        "cfcd208495d565ef": "cfcd208495d565ef",
+        "5\v": "5",
+        "\u30007.0\ufeff": "7",
+        "\t True\n": None,
+        "1.5e+3\u00a0": None,
         **dict.fromkeys(['{"id":5}', "[5]", "[]", "true", "False", "1.2345678901234568e+18", "1.23E+18"]),
     },
     "country": {
@@ -78,6 +86,21 @@ def test_a_spelling_is_read_or_stays_as_it_is(spelling):
     found = {text: duckdb.execute(query, [text]).fetchall()[0][0] for text in READ[spelling]}
     assert found == READ[spelling]
     assert duckdb.execute(query, [None]).fetchall() == [(None,)]
+
+
+def test_an_id_of_hex_digits_costs_about_as_much_as_one_of_decimal_digits():
+    with duckdb.connect() as connection:
+        hashes = "SELECT md5(number::VARCHAR) AS hex FROM range(100000) AS numbers(number)"
+        connection.execute(
+            f"CREATE TABLE ids AS SELECT hex, translate(hex, 'abcdef', '123456') AS digits FROM ({hashes})"
+        )
+
+        def seconds(column: str) -> float:
+            began = time.process_time()
+            connection.execute(f"SELECT count({SPELLINGS['identifier'][0](column)}) FROM ids").fetchall()
+            return time.process_time() - began
+
+        assert min(seconds("hex") for _ in range(5)) < 4 * min(seconds("digits") for _ in range(5))
 
 
 @pytest.mark.parametrize(
