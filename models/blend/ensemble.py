@@ -14,6 +14,7 @@ from models.blend.blending import CandidateScores, learned_weights
 from models.data.sequences import Context, Examples, SessionLog, next_item_examples
 from models.options import OBJECTIVE_WEIGHTS, Learned, Progress, Training, TrainingOptions, TrainingReport
 from models.recommender import ModelError, Recommender, create, load
+from models.scorer import SessionScorer
 from models.tensorflow_import import tf
 from models.top_k import top_k
 
@@ -26,7 +27,7 @@ EQUAL_OBJECTIVES = dict.fromkeys(OBJECTIVE_WEIGHTS, 1.0)
 MIN_SHARE = 1e-4  # is added to every share, so that a share of 0 has a logarithm
 
 
-class EnsembleScorer(tf.Module):
+class EnsembleScorer(SessionScorer):
     """Blends the scores of several scorers. This module is exported.
 
     Attributes:
@@ -34,16 +35,14 @@ class EnsembleScorer(tf.Module):
     """
 
     def __init__(self, members: Sequence[Recommender], weights: NDArray[np.float32], max_length: int) -> None:
-        super().__init__()
-        self.max_length = tf.Variable(max_length, trainable=False)
+        super().__init__(max_length)
         self._scorers = [member.scorer() for member in members]
         self._scores_are = [member.scores_are for member in members]
         self._weights = tf.Variable(weights, trainable=False)
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32, name="prefixes")])
-    def score(self, prefixes: tf.Tensor) -> tf.Tensor:
-        """Score every item: int32 [b, length], left-padded with 0, to float32 [b, size]."""
-        return self.blend([scorer.score(prefixes) for scorer in self._scorers])
+    def compute(self, prefixes: tf.Tensor) -> tf.Tensor:
+        """Score every item; see `SessionScorer`."""
+        return self.blend([scorer.compute(prefixes) for scorer in self._scorers])
 
     def blend(self, scores: Sequence[tf.Tensor]) -> tf.Tensor:
         """Return the weighted sum of the members' log-scores, [b, size]."""

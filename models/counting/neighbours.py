@@ -14,6 +14,7 @@ from models.data.sequences import Context
 from models.data.vocabulary import Vocabulary
 from models.options import Learned, Training, TrainingOptions
 from models.recommender import Recommender
+from models.scorer import SessionScorer
 from models.tensorflow_import import tf
 
 # A weight falls by the factor e over this distance, in mean session lengths. In this unit the settings that
@@ -28,7 +29,7 @@ ROWS_AT_ONCE = 32  # limits memory, which grows as rows times their neighbours t
 CHUNKS_AT_ONCE = 2
 
 
-class NeighbourScorer(tf.Module):
+class NeighbourScorer(SessionScorer):
     """Scores every item for sessions, by the index. This module is exported.
 
     Attributes:
@@ -36,8 +37,7 @@ class NeighbourScorer(tf.Module):
     """
 
     def __init__(self, index: SessionIndex, vocabulary: Vocabulary, options: TrainingOptions) -> None:
-        super().__init__()
-        self.max_length = tf.Variable(options.max_length, trainable=False)
+        super().__init__(options.max_length)
         self._size, self._sessions = vocabulary.size, max(1, len(index))
         self._neighbours, self._sample = options.neighbours, options.sample
         self._decays = (PREFIX_DECAY * index.mean_length, NEIGHBOUR_DECAY * index.mean_length)
@@ -54,9 +54,10 @@ class NeighbourScorer(tf.Module):
         }
         self._arrays = {name: tf.Variable(value, trainable=False) for name, value in arrays.items()}
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32, name="prefixes")])
-    def score(self, prefixes: tf.Tensor) -> tf.Tensor:
-        """Score every item: int32 [b, length], left-padded with 0, to float32 [b, size]."""
+    def compute(self, prefixes: tf.Tensor) -> tf.Tensor:
+        """Score every item; see `SessionScorer`."""
+        if prefixes.shape[0] == 1:
+            return self._score(prefixes)
         rows = tf.shape(prefixes)[0]
         chunks = (rows + ROWS_AT_ONCE - 1) // ROWS_AT_ONCE
         scores = tf.TensorArray(tf.float32, chunks, infer_shape=False, element_shape=(None, self._size))
@@ -100,10 +101,12 @@ class NeighbourScorer(tf.Module):
         similarities = tf.math.unsorted_segment_sum(weights, pair, n_pairs)
         positions = tf.gather(self._arrays["posting_positions"], entries)
         last = tf.math.unsorted_segment_max(positions, pair, n_pairs)
-        row, session = pairs // self._sessions, tf.cast(pairs % self._sessions, tf.int32)
+        row = tf.zeros_like(pairs) if prefixes.shape[0] == 1 else pairs // self._sessions
+        session = tf.cast(pairs - row * self._sessions, tf.int32)
         similarities *= tf.gather(self._arrays["session_weights"], session)
         columns = (session, similarities, last)
-        dense = [_to_dense(values, row, tf.shape(prefixes)[0]) for values in columns]
+        n_rows = prefixes.shape[0] or tf.shape(prefixes)[0]
+        dense = [_to_dense(values, row, n_rows) for values in columns]
         dense = _keep_best(dense, dense[0], self._sample)  # newer sessions have higher numbers
         kept = _keep_best(dense, dense[1], self._neighbours)
         return kept[0], kept[1], kept[2]
@@ -187,14 +190,14 @@ def _is_last_occurrence(prefixes: tf.Tensor) -> tf.Tensor:
 
 def _to_dense(values: tf.Tensor, rows: tf.Tensor, n_rows: tf.Tensor) -> tf.Tensor:
     """Arrange values, sorted by row, as [n_rows, the largest number of values in a row], padded with 0."""
+    if n_rows == 1:
+        return values[None]
     return tf.RaggedTensor.from_value_rowids(
         values, rows, tf.cast(n_rows, tf.int64), validate=False
     ).to_tensor()
 
 
 def _keep_best(columns: list[tf.Tensor], by: tf.Tensor, k: int) -> list[tf.Tensor]:
-    """Keep the columns with the k largest values in `by`, if there are more than k columns."""
-    if tf.shape(by)[1] > k:
-        best = tf.math.top_k(by, k, sorted=False).indices
-        return [tf.gather(values, best, batch_dims=1) for values in columns]
-    return columns
+    """Keep the columns with the k largest values in `by`, or all columns if there are fewer."""
+    best = tf.math.top_k(by, tf.minimum(k, tf.shape(by)[1]), sorted=False).indices
+    return [tf.gather(values, best, batch_dims=1) for values in columns]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from models.scorer import SessionScorer
 from models.tensorflow_import import tf
 
 
-class TransitionScorer(tf.Module):
+class TransitionScorer(SessionScorer):
     """Scores every item by how much it followed the last item of a session. This module is exported.
 
     Attributes:
@@ -32,8 +33,7 @@ class TransitionScorer(tf.Module):
             fallback: float32 [size], the scores of items that never followed.
             max_length: see the class.
         """
-        super().__init__()
-        self.max_length = tf.Variable(max_length, trainable=False)
+        super().__init__(max_length)
         arrays = {
             "offsets": offsets,
             "followers": followers,
@@ -42,9 +42,8 @@ class TransitionScorer(tf.Module):
         }
         self._arrays = {name: tf.Variable(value, trainable=False) for name, value in arrays.items()}
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32, name="prefixes")])
-    def score(self, prefixes: tf.Tensor) -> tf.Tensor:
-        """Score every item: int32 [b, length], left-padded with 0, to float32 [b, size]."""
+    def compute(self, prefixes: tf.Tensor) -> tf.Tensor:
+        """Score every item; see `SessionScorer`."""
         entries, owner = flat_entries(self._arrays["offsets"], prefixes[:, -1])
         shape = (tf.shape(prefixes)[0], tf.size(self._arrays["fallback"]))
         cells = tf.stack([owner, tf.gather(self._arrays["followers"], entries)], 1)

@@ -12,6 +12,7 @@ from models.data.sequences import USER, Context, SessionLog
 from models.factors.least_squares import Observations, loss, solve
 from models.options import Learned, Progress, Training, TrainingOptions
 from models.recommender import Recommender
+from models.scorer import SessionScorer
 from models.tensorflow_import import tf
 
 PREFIX_DECAY = 0.25  # over so many mean session lengths the weight of an item falls by the factor e
@@ -20,7 +21,7 @@ SOLVER_STEPS = 24  # sessions of 100 items with weights that fall over 10 items 
 POPULARITY = 1e-6  # far below the scores of the factors: it orders only items whose factors are 0
 
 
-class FactorScorer(tf.Module):
+class FactorScorer(SessionScorer):
     """Scores every item for sessions that are folded in. This module is exported.
 
     Let Y be the item factors and P = unobserved weight · YᵀY + λI. A session with items S of weights C has
@@ -37,8 +38,7 @@ class FactorScorer(tf.Module):
     def __init__(
         self, table: NDArray[np.float64], popularity: NDArray[np.float64], mean_length: float, max_length: int
     ) -> None:
-        super().__init__()
-        self.max_length = tf.Variable(max_length, trainable=False)
+        super().__init__(max_length)
         self._decay = PREFIX_DECAY * mean_length
         self._width = table.shape[1]
         last = POPULARITY * popularity[:, None]
@@ -46,9 +46,8 @@ class FactorScorer(tf.Module):
         whole = np.concatenate([table, last], 1).astype(np.float32)
         self._table = tf.Variable(whole, trainable=False)  # [size, d + 1]
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32, name="prefixes")])
-    def score(self, prefixes: tf.Tensor) -> tf.Tensor:
-        """Score every item: int32 [b, length], left-padded with 0, to float32 [b, size]."""
+    def compute(self, prefixes: tf.Tensor) -> tf.Tensor:
+        """Score every item; see `SessionScorer`."""
         return self.score_from(prefixes, tf.zeros((tf.shape(prefixes)[0], self._width)))
 
     @tf.function(

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from models.layers.blocks import Dropout, causal_mask, glorot, linear, variables
 from models.layers.optimizer import Adam
 from models.options import TrainingOptions
+from models.scorer import SessionScorer
 from models.sequential.scorer import PADDED_SCORE
 from models.sequential.trainer import ROW_RATE
 from models.tensorflow_import import tf
@@ -88,7 +89,7 @@ class NeuMF(tf.Module):
         return tf.reshape(narrow @ self.weights["out"], shape)
 
 
-class NeuMFScorer(tf.Module):
+class NeuMFScorer(SessionScorer):
     """Scores every item for sessions. This module is exported. It has only the row of unknown users.
 
     Attributes:
@@ -96,15 +97,13 @@ class NeuMFScorer(tf.Module):
     """
 
     def __init__(self, network: NeuMF, items: tf.Tensor, unknown: tf.Tensor) -> None:
-        super().__init__()
-        self.max_length = tf.Variable(network.weights["lag"].shape[0], trainable=False)
+        super().__init__(network.weights["lag"].shape[0])
         self._network = network
         self._items = tf.Variable(network.normalized(items), trainable=False)  # [size, d + WIDE]
         self._unknown = tf.Variable(unknown, trainable=False)  # [1, d + WIDE]
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32, name="prefixes")])
-    def score(self, prefixes: tf.Tensor) -> tf.Tensor:
-        """Score every item: int32 [b, length], left-padded with 0, to float32 [b, size]."""
+    def compute(self, prefixes: tf.Tensor) -> tf.Tensor:
+        """Score every item; see `SessionScorer`."""
         return self.score_for(prefixes, tf.repeat(self._unknown, tf.shape(prefixes)[0], 0))
 
     @tf.function(

@@ -67,7 +67,12 @@ class GRUEncoder(tf.Module):
             proposed = tf.tanh(from_input[:, size:] + reset * from_state[:, size:])
             return tf.where(is_known, proposed + keep * (state - proposed), state)
 
-        return tf.scan(step, (from_inputs, known), tf.zeros_like(inputs[0]))
+        if inputs.shape[0] is None:
+            return tf.scan(step, (from_inputs, known), tf.zeros_like(inputs[0]))
+        states = [tf.zeros_like(inputs[0])]  # a known length needs no loop, which LiteRT does not have
+        for place in range(inputs.shape[0]):
+            states.append(step(states[-1], (from_inputs[place], known[place])))
+        return tf.stack(states[1:])
 
 
 class GRU(SequenceModel):

@@ -44,15 +44,16 @@ class HybridScorer(Scorer):
                 specs[name] = tf.TensorSpec(shape, dtype, name=name)
         self.score_in_context = tf.function(self._in_context, autograph=False).get_concrete_function(**specs)
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32, name="prefixes")])
-    def score(self, prefixes: tf.Tensor) -> tf.Tensor:
-        """Score as `Scorer.score` does, with an unknown context."""
-        return self._in_context(prefixes)["scores"]
+    def compute(self, prefixes: tf.Tensor, **inputs: tf.Tensor) -> tf.Tensor:
+        """Score every item; a feature that is not among the inputs is unknown."""
+        shape = tf.shape(prefixes)
+        unknown = self._sessions({}, shape[:1]) | self._events({}, shape)
+        return super().compute(prefixes, **(unknown | inputs))
 
     def _in_context(self, prefixes: tf.Tensor, **columns: tf.Tensor) -> dict[str, tf.Tensor]:
         shape = tf.shape(prefixes)
         inputs = self._sessions(columns, shape[:1]) | self._events(columns, shape)
-        return {"scores": self._score(prefixes, **inputs)}
+        return {"scores": self.compute(prefixes, **inputs)}
 
 
 class HybridTrainer(Trainer):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from models.layers.blocks import Encoder
+from models.scorer import SessionScorer
 from models.tensorflow_import import tf
 
 PADDED_SCORE = -1e9
 
 
-class Scorer(tf.Module):
+class Scorer(SessionScorer):
     """Scores every item for the last position of sessions. This module is exported.
 
     Attributes:
@@ -17,20 +18,14 @@ class Scorer(tf.Module):
     """
 
     def __init__(self, table: tf.Tensor, encoder: Encoder, temperature: float) -> None:
-        super().__init__()
-        self.max_length = tf.Variable(encoder.max_length, trainable=False)
+        super().__init__(encoder.max_length)
         self.encoder = encoder
         self._temperature = temperature
         normalized = tf.math.l2_normalize(table, -1)
         padding = tf.one_hot(0, tf.shape(table)[0])[:, None] * PADDED_SCORE
         self._items = tf.Variable(tf.concat([normalized, padding], 1), trainable=False)  # [size, d + 1]
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32, name="prefixes")])
-    def score(self, prefixes: tf.Tensor) -> tf.Tensor:
-        """Score every item: int32 [b, length], left-padded with 0, to float32 [b, size]."""
-        return self._score(prefixes)
-
-    def _score(self, prefixes: tf.Tensor, **inputs: tf.Tensor) -> tf.Tensor:
+    def compute(self, prefixes: tf.Tensor, **inputs: tf.Tensor) -> tf.Tensor:
         """Score every item; `inputs` are the other inputs of the encoder, by name."""
         return self._state_scores(self._states(prefixes, **inputs))
 
