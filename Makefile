@@ -19,7 +19,7 @@ export AIRFLOW_HOME ?= $(LASTAISLE_HOME)/airflow
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-fast faults soak lint docs platforms format bench lock clean
+.PHONY: help setup demo up test test-fast faults soak lint docs platforms sbom format bench lock clean
 
 help:  ## Show this help
 	@echo "Lastaisle: session logs in, registered checkout recommendation models out."
@@ -86,6 +86,9 @@ $(PLATFORMS): requirements.txt .ci/platforms | $(READY)
 	@UV=$(BIN)/uv .ci/platforms
 	@touch $@
 
+sbom: setup  ## Write the bill of materials of the lock (CycloneDX) into .cache/lastaisle.cdx.json
+	@UV=$(BIN)/uv PYTHON=$(BIN)/python .ci/sbom
+
 format: setup  ## Format the code
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
@@ -95,6 +98,8 @@ bench: setup  ## Run the benchmarks behind README's figures
 lock: setup  ## Write requirements.txt anew from requirements.in; newer versions only with UPGRADE=1
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 $(if $(UPGRADE),--upgrade) \
 	    requirements.in -o requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 $(if $(UPGRADE),--upgrade) \
+	    .ci/sbom.in -o .ci/sbom.txt
 	@UV=$(BIN)/uv .ci/platforms
 
 clean:  ## Remove the demo's data (.lastaisle) and the environment

@@ -19,8 +19,9 @@ from mkdocs.structure.pages import Page
 log = logging.getLogger("mkdocs.plugins.lastaisle")
 
 ROOT = Path(__file__).resolve().parent.parent
+_IN_THE_ROOT = ("README.md", "DECISIONS.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
 #: Pages that lie in the root, by their names there.
-ROOT_PAGES = {name: name.lower() for name in ("README.md", "DECISIONS.md", "CONTRIBUTING.md", "CHANGELOG.md")}
+ROOT_PAGES = {name: name.lower() for name in _IN_THE_ROOT}
 
 _LINK = re.compile(r"(?P<text>\[[^\]]*\])\((?P<path>[^)\s#:]+)(?P<anchor>#[^)\s]*)?\)")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from lastaisle.errors import ExitCode
+from lastaisle.telemetry.one_line import one_line
 
 #: The packages whose errors tell of a disk, a store, a database or a service, not of a fault in Lastaisle.
 _OUTSIDE: Final = {
@@ -33,7 +34,7 @@ def describe(error: Exception) -> tuple[str, ExitCode] | None:
     if code is not None:
         return str(error), ExitCode(code)
     if isinstance(error, OSError) and error.strerror:
-        place = f": {error.filename}" if error.filename else ""
+        place = f": {one_line(str(error.filename))}" if error.filename else ""
         return (
             f"{error.strerror}{place}. Check the path, its permissions and the room on the disk",
             ExitCode.FAILED,
@@ -45,5 +46,5 @@ def describe(error: Exception) -> tuple[str, ExitCode] | None:
     package = type(error).__module__.partition(".")[0]
     if package in _OUTSIDE:
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        return f"{_OUTSIDE[package]} refused: {first[:500]}", ExitCode.SERVICE_DOWN
+        return f"{_OUTSIDE[package]} refused: {one_line(first[:500])}", ExitCode.SERVICE_DOWN
     return None

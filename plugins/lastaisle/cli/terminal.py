@@ -115,7 +115,12 @@ def assignments(values: Mapping[str, Any]) -> list[str]:
 @contextmanager
 def bar(label: str) -> Iterator[Callable[[float, str], None]]:
     """Show a progress bar on stderr during a block, if stderr is a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as shown:
         task = shown.add_task(label, total=1.0)
         yield lambda share, step: shown.update(task, completed=share, description=step)

@@ -111,8 +111,8 @@ def _judge(staging: Staging, batch: Batch, job: Ingestion) -> BatchReport:
             refuse_changed_fields(job.lake, batch, job.contract, fields)
             refuse_wrong_format(staging, batch)
         unknown = _find_unknown(staging, batch, job)
-    warnings = judge_batch(staging, batch.source_file)
-    check = check_sample(staging, job.options.gx_sample_rows, batch.source_file)
+    warnings = judge_batch(staging, batch.shown)
+    check = check_sample(staging, job.options.gx_sample_rows, batch.shown)
     return BatchReport(
         batch.batch_id,
         batch.source_file,
@@ -134,7 +134,7 @@ def _find_unknown(staging: Staging, batch: Batch, job: Ingestion) -> dict[str, i
     if unknown:
         log.warning(
             "%s: the contract %s has no field for %s; their values are not kept",
-            *(batch.source_file, job.contract.path.name, unknown),
+            *(batch.shown, job.contract.path.name, unknown),
         )
     return unknown
 

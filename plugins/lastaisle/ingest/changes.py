@@ -13,6 +13,7 @@ from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.ingest.job import Batch
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import BATCHES
+from lastaisle.telemetry.one_line import one_line
 
 BATCHES_BEFORE = 20
 ENOUGH_ROWS = 100
@@ -56,7 +57,7 @@ def refuse_changed_fields(lake: Lake, batch: Batch, contract: Contract, fields: 
             changes.append(f"{field.name} is no {field.logical_type} in {broken} of the {now} rows with it")
     if changes:
         raise SchemaChangeError(
-            f"{batch.source_file}: {batch.source} changed its fields: {'; '.join(changes)}. Nothing was "
+            f"{batch.shown}: {one_line(batch.source)} changed its fields: {'; '.join(changes)}. Nothing was "
             f"committed. If the change is meant, raise the version in {contract.path.name} with the change "
             "(lastaisle contracts diff says whether it breaks), or ingest once with --accept-schema-change; "
             "if not, mend the source"

@@ -19,6 +19,7 @@ from fsspec.registry import available_protocols
 from lastaisle.errors import LastaisleError, SourceError
 from lastaisle.ingest.file_names import EMPTY, first_passed_over
 from lastaisle.ingest.local_files import PATTERN, LocalFiles
+from lastaisle.telemetry.one_line import one_line
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -66,6 +67,11 @@ class SourceFile:
     state: str = ""
     modified: float | None = None
 
+    @property
+    def shown(self) -> str:
+        """Its path or URL in one line, for logs and messages."""
+        return one_line(self.url)
+
     def changed_within(self, seconds: float) -> bool:
         """Tell whether the file was changed within the last seconds, so that it may still be growing."""
         return self.modified is not None and abs(time.time() - self.modified) < seconds
@@ -87,9 +93,9 @@ class SourceFile:
         try:
             state, _ = _state_now(self.filesystem, self.path)
         except Exception as error:  # each file system has errors of its own
-            raise SourceError(f"{self.url} went away while it was read ({error})") from error
+            raise SourceError(f"{self.shown} went away while it was read ({one_line(str(error))})") from error
         if state != self.state:
-            raise FileChangedError(f"{self.url} changed while it was read: was {self.state}, is {state}")
+            raise FileChangedError(f"{self.shown} changed while it was read: was {self.state}, is {state}")
 
 
 @dataclass(frozen=True)
@@ -209,14 +215,14 @@ def _sort_in(
     below = name.removeprefix(base).strip("/").split("/") if name != base else []
     url = str(filesystem.unstrip_protocol(name))
     if info["type"] == "file" and info["size"] == 0:
-        found.passed_over[url] = EMPTY
+        found.passed_over[one_line(url)] = EMPTY
     elif hidden := first_passed_over(below):
         position, reason = hidden
         others = "/".join(below[position + 1 :])
-        found.passed_over[url.removesuffix(others)] = reason
+        found.passed_over[one_line(url.removesuffix(others))] = reason
     elif info["type"] != "file":
         if info["type"] != "directory":
-            found.passed_over[url] = f"it is no file but: {info['type']}"
+            found.passed_over[one_line(url)] = f"it is no file but: {info['type']}"
     else:
         found.files.append(SourceFile(url, int(info["size"] or 0), filesystem, name, *_state(info)))
 

@@ -14,6 +14,7 @@ from lastaisle.lake.tables import EVENTS
 from lastaisle.privacy.anonymize import refuse_other_columns
 from lastaisle.privacy.domains import key_of_lake
 from lastaisle.privacy.keys import PseudonymKeys
+from lastaisle.telemetry.one_line import one_line
 
 
 class OvertakenError(LakeConflictError):
@@ -25,7 +26,7 @@ class OvertakenError(LakeConflictError):
 
     def __init__(self, batch: Batch, now: datetime) -> None:
         super().__init__(
-            f"{batch.source_file}: another run of batch {batch.batch_id} began at {now}; read it again"
+            f"{batch.shown}: another run of batch {batch.batch_id} began at {now}; read it again"
         )
         self.now = now
 
@@ -53,6 +54,11 @@ class Batch:
     part: int = 0
     offsets: Mapping[str, int] = field(default_factory=dict)
     plan: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> str:
+        """The address of the rows in one line, for logs and messages."""
+        return one_line(self.source_file)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from lastaisle.errors import LastaisleError, SourceError
 from lastaisle.ingest.containers import Content, open_content
 from lastaisle.ingest.files import SourceFile
 from lastaisle.ingest.parquet import parquet_lines
+from lastaisle.telemetry.one_line import one_line
 
 MAX_LINE_BYTES = 1 << 20
 PAYLOAD_BYTES = 16 << 10  # the bytes of an unreadable line that are kept
@@ -48,12 +49,12 @@ def read_lines(source: SourceFile) -> Iterator[pa.RecordBatch]:
     except LastaisleError:
         raise
     except Exception as error:  # of the file system's library, or of the library that reads the content
-        raise SourceError(f"cannot read {source.url}: {describe(error)}") from error
+        raise SourceError(f"cannot read {source.shown}: {describe(error)}") from error
 
 
 def describe(error: BaseException) -> str:
     """Return the message of a library's error, on one line; the name of its class if there is none."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(" ".join(str(error).split())) or type(error).__name__
 
 
 class _Splitter:

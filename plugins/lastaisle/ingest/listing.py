@@ -75,7 +75,7 @@ def list_source(
     found = find_files([source] if isinstance(source, str) else source, options)
     waiting = [file for file in found.files if file.changed_within(settle.total_seconds())]
     for file in waiting:
-        log.warning("left for the next run: %s was changed within the last %s", file.url, settle)
+        log.warning("left for the next run: %s was changed within the last %s", file.shown, settle)
     unsettled = {file.url for file in waiting}
     settled = [file for file in found.files if file.url not in unsettled]
     known = _known(lake, settled, format_name, anonymized)

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from lastaisle.ingest.file_names import EMPTY, first_passed_over, why_passed_over
+from lastaisle.telemetry.one_line import one_line
 
 PATTERN = re.compile(r"[*?\[]")
 _KINDS = {
@@ -169,7 +170,7 @@ class LocalFiles:
             self._pass_over(path, f"it is {_KINDS.get(stat.S_IFMT(state.st_mode), 'no file')}")
         elif not state.st_size:
             self._pass_over(path, EMPTY)
-        elif shown(path) != path:
+        elif not _is_utf8(path):
             self.failed[shown(path)] = "its name is no UTF-8: rename it"
         elif real not in self._real_files:
             self._real_files[real] = path
@@ -198,8 +199,16 @@ class LocalFiles:
 
 
 def shown(path: str) -> str:
-    """Return a path as text; bytes that are no UTF-8 are escaped."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    """Return a path as text of one line; bytes that are no UTF-8 and control characters are escaped."""
+    return one_line(os.fsencode(path).decode("utf-8", "backslashreplace"))
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        os.fsencode(path).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _broken(error: OSError) -> str:

@@ -48,13 +48,13 @@ def read_records(file: SourceFile, adapter: Adapter) -> tuple[Adapter, Iterator[
     try:
         form = fitted(adapter, lines)
     except HeaderError as error:
-        raise HeaderError(f"{file.url}: {error}. {advice(guess_format(lines), adapter.name)}") from error
+        raise HeaderError(f"{file.shown}: {error}. {advice(guess_format(lines), adapter.name)}") from error
     layout = form.layout
     assert layout is not None
     whole = chain([first.slice(1) if layout.header is not None else first], batches)
     if layout.separator is None:
         return form, whole
-    return form, _Records(file.url, adapter.columns, layout).read(whole)
+    return form, _Records(file.shown, adapter.columns, layout).read(whole)
 
 
 class _Records:

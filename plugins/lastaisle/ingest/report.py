@@ -9,6 +9,7 @@ from datetime import date, datetime
 from typing import Any
 
 from lastaisle.errors import ExitCode, LastaisleError, ReconciliationError
+from lastaisle.telemetry.one_line import one_line
 
 #: The counts of rows that the reports and the table batches hold.
 ROW_COUNTS = ("rows_in", "rows_clean", "rows_quarantined", "rows_duplicate", "rows_ignored", "rows_late")
@@ -76,7 +77,7 @@ class BatchReport:
         accounted = self.rows_clean + self.rows_quarantined + self.rows_duplicate + self.rows_ignored
         if self.rows_in != accounted:
             raise ReconciliationError(
-                f"{self.source_file}: {self.rows_in} rows came in, but {self.rows_clean} clean + "
+                f"{one_line(self.source_file)}: {self.rows_in} rows came in, but {self.rows_clean} clean + "
                 f"{self.rows_quarantined} quarantined + {self.rows_duplicate} duplicate + "
                 f"{self.rows_ignored} ignored = {accounted}; nothing was committed"
             )

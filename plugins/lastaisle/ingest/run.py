@@ -99,7 +99,7 @@ def _take_in_listing(
     listing: Listing, job: Ingestion, source: str, report: IngestReport, progress: Progress | None
 ) -> None:
     """Ingest the new files of a listing; add the counts of each file to the report."""
-    report.files_waiting += [file.url for file in listing.waiting]
+    report.files_waiting += [file.shown for file in listing.waiting]
     report.files_passed_over |= listing.passed_over
     for address, error in listing.failed.items():
         report.fail(address, SourceError(error))
@@ -112,19 +112,19 @@ def _take_in_listing(
             batches = ingest_file(file, job, source=source, progress=progress)
         except FileChangedError as error:
             log.warning("left for the next run: %s", error)
-            report.files_waiting.append(file.url)
+            report.files_waiting.append(file.shown)
             continue
         except (SourceError, DisagreementError, BatchRefusedError) as error:
             log.error("left out: %s", error)
-            report.fail(file.url, error)
+            report.fail(file.shown, error)
             continue
         report.files += 1
         report.files_skipped += all(batch.skipped for batch in batches)
         for batch in batches:
             report.add(batch)
         if not any(batch.rows_in for batch in batches):
-            report.files_passed_over[file.url] = NO_ROWS
-            log.warning("%s gave no row: %s", file.url, NO_ROWS)
+            report.files_passed_over[file.shown] = NO_ROWS
+            log.warning("%s gave no row: %s", file.shown, NO_ROWS)
 
 
 def ingest_file(
@@ -213,4 +213,4 @@ def _noted(
         yield batch
         bytes_read += batch["payload"].nbytes
         if progress:
-            progress(min(1.0, bytes_read / max(1, file.size)), file.url)
+            progress(min(1.0, bytes_read / max(1, file.size)), file.shown)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from lastaisle.ingest.report import ROW_COUNTS, BatchReport, fold_reasons
+from lastaisle.telemetry.one_line import one_line
 
 _LABELS: Final = {
     "rows_in": "rows in",
@@ -57,4 +58,4 @@ def name_most(counts: Mapping[str, int]) -> str:
     """Return the most frequent names with their counts: `price_in_range 6, not_json 4, and 2 more`."""
     first = Counter(counts).most_common(MOST_NAMES)
     more = [f"and {len(counts) - len(first)} more"] if len(counts) > len(first) else []
-    return ", ".join([*(f"{name} {count:,}" for name, count in first), *more])
+    return ", ".join([*(f"{one_line(name)} {count:,}" for name, count in first), *more])

@@ -49,7 +49,7 @@ def refuse_wrong_format(staging: Staging, batch: Batch) -> None:
         return
     reasons = list(staging.count_by_rule().items())[:_MOST_REASONS]
     told = (
-        f"{batch.source_file}: {broken} of {rows} rows cannot be read in the format {batch.format}: "
+        f"{batch.shown}: {broken} of {rows} rows cannot be read in the format {batch.format}: "
         + ", ".join(f"{reason} {count}" for reason, count in reasons)
         + f". {advice(guessed, batch.format)}"
     )

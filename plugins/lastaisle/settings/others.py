@@ -46,6 +46,22 @@ OTHER_VARIABLES: Final = (
         'Confluent\'s client: {"url": "https://registry:8081", "basic.auth.user.info": "user:password"}.',
     ),
     OtherVariable(
+        "LASTAISLE_MLFLOW_ADMIN_PASSWORD",
+        True,
+        "The password of MLflow's account `admin`, which may do everything. Only the command that serves "
+        "MLflow with accounts reads this variable and the next two.",
+    ),
+    OtherVariable(
+        "LASTAISLE_MLFLOW_PIPELINE_PASSWORD",
+        True,
+        "The password of MLflow's account `pipeline`, which registers versions and moves the aliases.",
+    ),
+    OtherVariable(
+        "LASTAISLE_MLFLOW_READER_PASSWORD",
+        True,
+        "The password of MLflow's account `reader`, which may only read: services pull models with it.",
+    ),
+    OtherVariable(
         "LASTAISLE_GIT_REVISION",
         False,
         "The commit that model versions name as their origin, where the code is no Git checkout.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from lastaisle.settings import Settings
 
@@ -46,6 +47,7 @@ def environment(settings: Settings) -> dict[str, str]:
         # Airflow changes the mode of each task's log after it made the file, whatever the umask is.
         "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "0o700",
         "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "0o600",
+        **_mlflow_names(settings.services.mlflow_ui),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 250 MiB for jobs that nothing here submits
     }
@@ -54,3 +56,22 @@ def environment(settings: Settings) -> dict[str, str]:
     forced = settings.to_env()
     forced["PYTHONPATH"] = os.pathsep.join(paths)
     return {**defaults, **inherited, **forced}
+
+
+def _mlflow_names(pages: str) -> dict[str, str]:
+    """Return the variables that say by which names a browser may reach MLflow's server on this machine.
+
+    MLflow alone takes each name that begins like a private address, such as 10.evil.example. A page of that
+    site could point its own name to 127.0.0.1 (DNS rebinding), and read runs and artifacts.
+
+    Args:
+        pages: the address of MLflow's pages; behind a proxy it has another name.
+    """
+    hosts = [name for local in (HOST, "localhost") for name in (local, f"{local}:*")]
+    address = urlsplit(pages)
+    if address.hostname in (None, HOST, "localhost"):
+        return {"MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts)}
+    return {
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join([*hosts, address.netloc]),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": f"{address.scheme}://{address.netloc}",
+    }

@@ -16,6 +16,7 @@ from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.settings import Settings
 from lastaisle.settings.private import create_private_files, make_private
 from lastaisle_airflow.local.airflow_environment import airflow_home, environment
+from lastaisle_airflow.local.secret_holders import MLFLOW_CLIENT, for_process
 
 NEED_DATABASE = ("assets", "backfill", "connections", "dags", "jobs", "pools", "tasks", "variables")
 
@@ -46,6 +47,8 @@ def run(module: str, arguments: Sequence[str], settings: Settings) -> NoReturn:
     """
     command = [sys.executable, "-m", module, *arguments]
     variables = command_environment(settings)
+    if module == "mlflow":
+        variables = for_process(MLFLOW_CLIENT, variables)
     if module == "airflow" and arguments and arguments[0] in NEED_DATABASE:
         set_up_database(settings, variables)
     os.execve(sys.executable, command, variables)

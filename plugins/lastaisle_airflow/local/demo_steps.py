@@ -24,6 +24,7 @@ from lastaisle_airflow.local.demo_report import (
     sample_session,
 )
 from lastaisle_airflow.local.polling import wait_until
+from lastaisle_airflow.local.secret_holders import MLFLOW_CLIENT, for_process
 from lastaisle_airflow.local.services import Services
 
 if TYPE_CHECKING:
@@ -197,9 +198,8 @@ class DemoSteps:
             ]
             # The two addresses may name another registry.
             left_out = ("PYTHONPATH", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
-            environment = {
-                key: value for key, value in self.services.environment.items() if key not in left_out
-            }
+            inherited = for_process(MLFLOW_CLIENT, self.services.environment)
+            environment = {key: value for key, value in inherited.items() if key not in left_out}
             process = subprocess.run(
                 command, env=environment, cwd=folder, capture_output=True, text=True, check=False
             )

@@ -25,6 +25,15 @@ from lastaisle.settings.private import create_private_files, make_private
 from lastaisle_airflow.local.airflow_environment import HOST, airflow_home, environment
 from lastaisle_airflow.local.polling import wait_until
 from lastaisle_airflow.local.ports import check_port
+from lastaisle_airflow.local.secret_holders import (
+    API_SERVER,
+    DAG_PROCESSOR,
+    MLFLOW,
+    SCHEDULER,
+    SETUP,
+    TRIGGERER,
+    for_process,
+)
 
 STOP_SECONDS = 20.0  # time for a service to end by itself; Airflow's scheduler waits for the end of its tasks
 READY_SECONDS = 120.0  # time for all services to answer after the start
@@ -70,14 +79,14 @@ def services_of(settings: Settings) -> tuple[Service, ...]:
     api = ("api-server", "--host", HOST, "--port", str(settings.services.airflow_port), "--workers", "1")
     base = f"http://{HOST}:{settings.services.airflow_port}"
     # The triggerer's log server would listen on every interface; the API server reads its log files instead.
-    triggerer = Service("airflow-triggerer", (*airflow, "triggerer", "--skip-serve-logs"))
-    pages = Service("mlflow", (*mlflow, "--workers", "1", *store), f"http://{HOST}:{mlflow_port}/health")
+    triggerer = Service(TRIGGERER, (*airflow, "triggerer", "--skip-serve-logs"))
+    pages = Service(MLFLOW, (*mlflow, "--workers", "1", *store), f"http://{HOST}:{mlflow_port}/health")
     return (
         *((pages,) if has_own_mlflow(settings) else ()),
-        Service("airflow-api-server", (*airflow, *api), f"{base}/api/v2/monitor/health"),
-        Service("airflow-dag-processor", (*airflow, "dag-processor")),
+        Service(API_SERVER, (*airflow, *api), f"{base}/api/v2/monitor/health"),
+        Service(DAG_PROCESSOR, (*airflow, "dag-processor")),
         *((triggerer,) if settings.abandonment.control_topic else ()),
-        Service("airflow-scheduler", (*airflow, "scheduler", "--skip-serve-logs")),
+        Service(SCHEDULER, (*airflow, "scheduler", "--skip-serve-logs")),
     )
 
 
@@ -108,11 +117,11 @@ class Services:
         self._make_folders()
         deadline = time.monotonic() + READY_SECONDS
         services = {service.name: service for service in services_of(self.settings)}
-        api_server = services.pop("airflow-api-server")
-        mlflow = services.pop("mlflow", None)
+        api_server = services.pop(API_SERVER)
+        mlflow = services.pop(MLFLOW, None)
         if mlflow:
             self._spawn(mlflow)
-        self._run("airflow-setup", (sys.executable, "-m", "lastaisle_airflow.local.setup"))
+        self._run(SETUP, (sys.executable, "-m", "lastaisle_airflow.local.setup"))
         self._spawn(api_server)
         self._wait_for(api_server, deadline)
         # The other services start after the API server: tasks that find no API server would fail.
@@ -177,7 +186,7 @@ class Services:
         self._outputs.append(output)
         self._children[service.name] = psutil.Popen(
             service.command,
-            env=self.environment,
+            env=for_process(service.name, self.environment),
             cwd=self.settings.home,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -190,7 +199,8 @@ class Services:
     def _run(self, name: str, command: Sequence[str]) -> None:
         """Run a command to its end."""
         with (self._logs / f"{name}.log").open("ab") as output:
-            process = subprocess.run(command, env=self.environment, stdout=output, stderr=output, check=False)
+            environment = for_process(name, self.environment)
+            process = subprocess.run(command, env=environment, stdout=output, stderr=output, check=False)
         if process.returncode:
             raise ServiceError(f"{name} ended with status {process.returncode}{self._tail(name)}")
 

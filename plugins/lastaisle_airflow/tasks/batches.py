@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from lastaisle.kafka.address import parse_source
 from lastaisle.settings import Settings
+from lastaisle.telemetry.one_line import one_line
 from lastaisle_airflow.runtime.kafka import kafka_connection
 from lastaisle_airflow.runtime.stores import open_lake, source_options
 
@@ -136,5 +137,5 @@ def chain_name(chain: Sequence[Mapping[str, Any]]) -> str:
     """Return the name of a chain's task on Airflow's page."""
     first = chain[0]
     if "url" in first:
-        return str(first["url"]).rsplit("/", 1)[-1]
+        return one_line(str(first["url"]).rsplit("/", 1)[-1])
     return f"{first['topic']}/{first['partition']} {first['start']}-{chain[-1]['end']}"

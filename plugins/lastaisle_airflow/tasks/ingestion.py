@@ -17,6 +17,7 @@ from lastaisle.kafka.address import is_kafka
 from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.assets import ARRIVALS, BACKLOG, EVENTS, LATE_EVENTS
 from lastaisle_airflow.runtime.partitions import partition_of
+from lastaisle_airflow.runtime.pods import with_pseudonym_key
 from lastaisle_airflow.runtime.stores import open_lake
 from lastaisle_airflow.tasks.announcements import announcement, late_announcement, run_summary, summarize
 from lastaisle_airflow.tasks.batches import chain_name, ingest_chain, plan_topic_ranges
@@ -65,7 +66,11 @@ def ingest_batches(chain: list[dict[str, Any]]) -> dict[str, Any]:
     return ingest_chain(chain)
 
 
-@task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, outlets=[ARRIVALS])
+@task(
+    trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
+    outlets=[ARRIVALS],
+    executor_config=with_pseudonym_key(),
+)
 def anonymize_shard(shard: int, reports: Any) -> dict[str, Any]:
     """Turn one shard of raw events into events; return the summary of the run, equal for all shards.
 

@@ -1,5 +1,7 @@
 """The same DAG on other executors: Celery with two workers and a bucket, and the pods of Kubernetes."""
 
+import configparser
+import re
 import subprocess
 import sys
 from contextlib import ExitStack, suppress
@@ -13,8 +15,10 @@ from lastaisle.ingest.run import ingest
 from lastaisle.lake import Lake
 from lastaisle.privacy.keys import PseudonymKeys
 from lastaisle.settings.settings import known_variables
+from lastaisle_airflow.local.secret_holders import HOLDERS, TASKS, for_process
+from lastaisle_airflow.runtime.pods import with_pseudonym_key
 from tests.airflow.scheduler.history import assert_same_tables, days_of, write_history
-from tests.services.airflow import heavy_libraries_of, running_airflow
+from tests.services.airflow import environment_of, heavy_libraries_of, running_airflow
 from tests.services.redis import running_redis
 from tests.services.s3 import running_s3
 
@@ -71,15 +75,24 @@ def celery(folder, store):
 
 
 class running_worker:  # noqa: N801
-    """A Celery worker of an Airflow, with a prefork pool of two processes."""
+    """A Celery worker of an Airflow, with a prefork pool of two processes and a home of its own.
+
+    It has none of Airflow's secrets: its home is empty, so it does not know the database, and generates keys
+    that no other part has.
+    """
 
     def __init__(self, airflow, name):
         self.log = airflow.home / f"worker-{name}.log"
+        self.home = airflow.home / f"home-of-{name}"
         command = ["celery", "worker", "--concurrency", "2", "--celery-hostname", f"{name}@%h"]
         with self.log.open("wb") as output:
             self.process = psutil.Popen(
                 [sys.executable, "-m", "airflow", *command, "--skip-serve-logs", "--without-gossip"],
-                env={**airflow.environment, "PYTHONUNBUFFERED": "1"},
+                env={
+                    **for_process("worker", airflow.environment),
+                    "AIRFLOW_HOME": str(self.home),
+                    "PYTHONUNBUFFERED": "1",
+                },
                 cwd=airflow.home,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -93,6 +106,25 @@ class running_worker:  # noqa: N801
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         self.process.wait(60)
+
+
+AIRFLOWS_SECRETS = (
+    ("database", "sql_alchemy_conn"),
+    ("core", "fernet_key"),
+    ("api", "secret_key"),
+    ("api_auth", "jwt_secret"),
+)
+
+
+def secrets_of(home):
+    """Return the secrets in the configuration of an Airflow folder."""
+    config = configparser.RawConfigParser()
+    config.read(home / "airflow.cfg")
+    return {
+        config.get(section, name)
+        for section, name in AIRFLOWS_SECRETS
+        if config.get(section, name, fallback="")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +153,17 @@ class TestCelery:
         for worker in workers:
             assert "succeeded in" in worker.log.read_text(), f"{worker.log}: the worker had no task"
 
+    def test_a_worker_needs_neither_the_database_nor_the_keys_of_airflow(self, celery, runs):
+        airflow, workers = celery
+        assert {run.state for run in runs} == {"success"}
+        shared = secrets_of(airflow.home / "airflow")
+        assert len(shared) == len(AIRFLOWS_SECRETS)
+        for worker in workers:
+            assert not secrets_of(worker.home) & shared
+            assert not set(worker.process.environ()) & {
+                name for name in HOLDERS if name.startswith("AIRFLOW__")
+            }
+
     def test_nothing_is_left_on_the_workers_own_disk(self, celery, runs):
         airflow, _ = celery
         assert not (airflow.home / "lake").exists()
@@ -134,12 +177,17 @@ class TestCelery:
 
 @pytest.fixture
 def pod():
-    """The pod of a task of ingest_sessions, made in the same way as by KubernetesExecutor."""
+    """The pod of a task of ingest_sessions."""
+    return pod_of("ingest_batches")
+
+
+def pod_of(task_id, override=None):
+    """Make the pod of a task in the same way as KubernetesExecutor does."""
     from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 
     return PodGenerator.construct_pod(
         dag_id="ingest_sessions",
-        task_id="ingest_batches",
+        task_id=task_id,
         run_id="backfill__2025-10-09T00:00:00+00:00",
         map_index=3,
         try_number=1,
@@ -147,7 +195,7 @@ def pod():
         pod_id="ingest-sessions-ingest-batches",
         kube_image="registry.example/lastaisle:1.2.3",
         args=["python", "-m", "airflow.sdk.execution_time.execute_workload", "--json-string", "{}"],
-        pod_override_object=None,
+        pod_override_object=override,
         base_worker_pod=PodGenerator.deserialize_model_file(str(TEMPLATE)),
         namespace="lastaisle",
         scheduler_job_id="7",
@@ -170,6 +218,64 @@ def test_a_pod_runs_our_image_with_settings_and_secrets_of_the_cluster(pod):
     ]
     assert pod.metadata.labels["dag_id"] == "ingest_sessions"
     assert pod.metadata.annotations["map_index"] == "3"
+
+
+def secrets_of_pod(pod):
+    (container,) = pod.spec.containers
+    return {source.secret_ref.name for source in container.env_from if source.secret_ref}
+
+
+def test_only_the_pod_that_makes_pseudonyms_has_their_key(pod, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "KubernetesExecutor")
+    override = with_pseudonym_key()["pod_override"]
+    assert secrets_of_pod(pod) == {"lastaisle"}
+    assert secrets_of_pod(pod_of("anonymize_shard", override)) == {"lastaisle", "lastaisle-pseudonyms"}
+    (container,) = pod_of("anonymize_shard", override).spec.containers
+    assert container.security_context.read_only_root_filesystem, "the rest of the template stays"
+    assert [source.config_map_ref.name for source in container.env_from if source.config_map_ref]
+
+
+SHOW_PODS = """
+from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.serialized_objects import DagSerialization
+
+dag = DagBag("dags/ingest_sessions.py", bundle_path="dags").dags["ingest_sessions"]
+for task in DagSerialization.to_dict(dag)["dag"]["tasks"]:
+    if "lastaisle-pseudonyms" in str(task):
+        print("has the key:", task["__var"]["task_id"])
+"""
+
+
+def test_the_dag_gives_the_key_to_one_task(tmp_path):
+    environment = {**environment_of(tmp_path), "AIRFLOW__CORE__EXECUTOR": "KubernetesExecutor"}
+    ended = subprocess.run(
+        [sys.executable, "-c", SHOW_PODS],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert re.findall("has the key: (.*)", ended.stdout) == ["anonymize_shard"], ended.stderr
+
+
+def test_other_executors_need_no_pod(monkeypatch):
+    for executor in ("LocalExecutor", "CeleryExecutor"):
+        monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
+        assert with_pseudonym_key() == {}
+
+
+def test_the_page_of_kubernetes_gives_task_pods_no_key_of_airflow():
+    page = (TEMPLATE.parent / "README.md").read_text()
+    secrets = dict(re.findall(r"create secret generic (\S+) (.*?)\n *```", page, re.DOTALL))
+    given = {name: set(re.findall(r"--from-literal=(\w+)", text)) for name, text in secrets.items()}
+    assert set(given) == {"lastaisle", "lastaisle-pseudonyms"}
+    tasks_may_hold = {
+        name for name, holders in HOLDERS.items() if TASKS in holders and "AIRFLOW__" not in name
+    }
+    assert given["lastaisle-pseudonyms"] == {"LASTAISLE_PSEUDONYM_KEY"}
+    others = {name for name in given["lastaisle"] if not name.startswith(("AWS_", "AIRFLOW_CONN_"))}
+    assert others <= (tasks_may_hold | {"MLFLOW_TRACKING_USERNAME"}) - {"LASTAISLE_PSEUDONYM_KEY"}
 
 
 def test_a_pod_has_no_rights_and_nothing_of_its_node(pod):

@@ -1,0 +1,60 @@
+"""Which process may hold which secret: each service starts without the secrets of the others.
+
+SECURITY.md explains the table. docker/compose.yaml and docker/kubernetes/ keep the same rule, and
+tests/airflow/local/test_secret_holders.py compares all three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Final
+
+API_SERVER: Final = "airflow-api-server"
+DAG_PROCESSOR: Final = "airflow-dag-processor"
+MLFLOW: Final = "mlflow"
+MLFLOW_CLIENT: Final = "bin/mlflow"
+SCHEDULER: Final = "airflow-scheduler"
+SETUP: Final = "airflow-setup"
+TRIGGERER: Final = "airflow-triggerer"
+
+#: Under LocalExecutor the scheduler runs the tasks, so it holds what tasks need.
+TASKS: Final = SCHEDULER
+#: The parts that read Airflow's database, whose connections and triggers the Fernet key encrypts.
+_DATABASE_READERS: Final = frozenset({API_SERVER, DAG_PROCESSOR, SCHEDULER, SETUP, TRIGGERER})
+
+HOLDERS: Final[Mapping[str, frozenset[str]]] = {
+    "LASTAISLE_SEGMENT_WRITE_KEYS": frozenset(),  # only `lastaisle collect` reads these two
+    "LASTAISLE_SEGMENT_SECRET": frozenset(),
+    "LASTAISLE_PSEUDONYM_KEY": frozenset({TASKS}),
+    "LASTAISLE_LAKE_OPTIONS": frozenset({TASKS}),
+    "LASTAISLE_KAFKA": frozenset({TASKS, TRIGGERER}),
+    "LASTAISLE_SCHEMA_REGISTRY": frozenset({TASKS}),
+    "LASTAISLE_MLFLOW_ADMIN_PASSWORD": frozenset(),  # only `mlflow_accounts` reads these three
+    "LASTAISLE_MLFLOW_PIPELINE_PASSWORD": frozenset(),
+    "LASTAISLE_MLFLOW_READER_PASSWORD": frozenset(),
+    "MLFLOW_TRACKING_PASSWORD": frozenset({TASKS, MLFLOW_CLIENT}),
+    "MLFLOW_TRACKING_TOKEN": frozenset({TASKS, MLFLOW_CLIENT}),
+    # The API server reads the logs of tasks in an object store by such a connection.
+    "AIRFLOW_CONN_*": frozenset({API_SERVER, TASKS, TRIGGERER}),
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": _DATABASE_READERS,
+    "AIRFLOW__CORE__FERNET_KEY": _DATABASE_READERS,
+    "AIRFLOW__API_AUTH__JWT_SECRET": frozenset({API_SERVER, SCHEDULER}),
+    "AIRFLOW__API__SECRET_KEY": frozenset({API_SERVER}),
+}
+"""The services that may hold each secret, by the name of its environment variable; * stands for any end."""
+
+
+def for_process(process: str, variables: Mapping[str, str]) -> dict[str, str]:
+    """Return environment variables without the secrets that a process may not hold.
+
+    Args:
+        process: the name of the service, such as `airflow-scheduler`.
+        variables: the environment of all services.
+    """
+    held_by_others = [secret for secret, holders in HOLDERS.items() if process not in holders]
+    return {
+        name: value
+        for name, value in variables.items()
+        if not any(fnmatchcase(name, secret) for secret in held_by_others)
+    }

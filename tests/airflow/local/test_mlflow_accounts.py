@@ -1,0 +1,276 @@
+"""MLflow asks for an account: the pipeline writes, services only read, and foreign names are refused."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lastaisle.settings import Settings
+from lastaisle.settings.errors import SettingsError
+from lastaisle_airflow.local.airflow_environment import environment
+from lastaisle_airflow.local.mlflow_accounts import (
+    ADMIN,
+    DATABASE,
+    FORM_KEY,
+    PASSWORDS,
+    PIPELINE,
+    READER,
+    read_passwords,
+    write_config,
+)
+from lastaisle_airflow.local.services import services_of
+from tests.services.airflow import free_port
+from tests.services.required import starts_service
+from tests.services.waiting import wait_until
+
+GIVEN = {
+    DATABASE: "sqlite:///mlflow.db",
+    FORM_KEY: "the-key-of-the-forms",
+    PASSWORDS[ADMIN]: "the-password-of-admin",
+    PASSWORDS[PIPELINE]: "the-password-of-pipeline",
+    PASSWORDS[READER]: "the-password-of-reader",
+}
+#: Names that an attacker can register. MLflow alone takes those that begin like a private address.
+FOREIGN = (
+    "shop.evil.example",
+    "10.evil.example",
+    "192.168.evil.example:5000",
+    "localhost.evil.example",
+    "fc00:evil",
+)
+
+
+@pytest.mark.parametrize("name", GIVEN)
+@pytest.mark.parametrize("value", ["", "  ", None])
+def test_a_missing_secret_is_named(name, value):
+    given = {**GIVEN, name: value} if value is not None else {key: GIVEN[key] for key in GIVEN if key != name}
+    with pytest.raises(SettingsError, match=name):
+        read_passwords(given)
+
+
+def test_a_short_password_and_a_shared_password_are_refused_and_not_shown():
+    with pytest.raises(SettingsError, match=r"LASTAISLE_MLFLOW_READER_PASSWORD.*received 5") as short:
+        read_passwords({**GIVEN, PASSWORDS[READER]: "hello"})
+    with pytest.raises(SettingsError, match="equal") as shared:
+        read_passwords({**GIVEN, PASSWORDS[READER]: GIVEN[PASSWORDS[PIPELINE]]})
+    assert "hello" not in str(short.value)
+    assert GIVEN[PASSWORDS[PIPELINE]] not in str(shared.value)
+
+
+def test_the_file_of_the_accounts_is_private_and_keeps_percent_signs(tmp_path):
+    import configparser
+
+    path = write_config("postgresql://mlflow:a%40b@db/mlflow", tmp_path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    config = configparser.ConfigParser()
+    config.read(path)
+    assert config["mlflow"]["database_uri"] == "postgresql://mlflow:a%40b@db/mlflow"
+
+
+@contextmanager
+def running(command, variables, folder, port):
+    """Run an MLflow server during a block, until it answers."""
+    starts_service("MLflow")
+    with (folder / "log").open("ab") as log:
+        server = psutil.Popen(command, env=variables, cwd=folder, stdout=log, stderr=log)
+    try:
+        wait_until("MLflow", lambda: server.poll() is not None or status(port, "/health") == 200, 120)
+        assert server.poll() is None, (folder / "log").read_text()
+        yield server
+    finally:
+        for process in (*server.children(recursive=True), server):
+            process.kill()
+        server.wait(20)
+
+
+def status(port, path, account="", password="", method="GET", body=None, **headers):
+    """Return the status of an answer; 0 if nobody listens."""
+    if account:
+        headers["Authorization"] = "Basic " + base64.b64encode(f"{account}:{password}".encode()).decode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}",
+        method=method,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={**headers, "Content-Type": "application/json"},
+    )
+    try:
+        return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30).status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except urllib.error.URLError:
+        return 0
+
+
+@pytest.mark.service
+@pytest.mark.timeout(300)
+def test_the_local_server_refuses_a_foreign_name(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_SERVER_ALLOWED_HOSTS", raising=False)
+    settings = Settings.of(
+        home=tmp_path / "home", mlflow_port=free_port(), mlflow_ui="https://mlflow.shop.example"
+    )
+    (tmp_path / "home" / "mlflow").mkdir(parents=True)
+    (mlflow,) = [service for service in services_of(settings) if service.name == "mlflow"]
+    port = settings.services.mlflow_port
+    path = "/api/2.0/mlflow/experiments/get?experiment_id=0"
+    with running(mlflow.command, environment(settings), tmp_path, port):
+        assert {host: status(port, path, Host=host) for host in FOREIGN} == dict.fromkeys(FOREIGN, 403)
+        for host in ("127.0.0.1", f"127.0.0.1:{port}", f"localhost:{port}", "mlflow.shop.example"):
+            assert status(port, path, Host=host) == 200, host
+        create = "/api/2.0/mlflow/experiments/create"
+        for number, (origin, expected) in enumerate(
+            [
+                ("https://evil.example", 403),
+                ("https://mlflow.shop.example", 200),
+                (f"http://127.0.0.1:{port}", 200),
+            ]
+        ):
+            body = {"name": f"experiment {number}"}
+            assert status(port, create, method="POST", body=body, Origin=origin) == expected, origin
+
+
+@pytest.fixture(scope="module")
+def accounts(tmp_path_factory):
+    """Yield the port of a server with accounts, and its folder."""
+    folder = tmp_path_factory.mktemp("mlflow-accounts")
+    port = free_port()
+    with running(command_of(port), variables_of(folder), folder, port) as server:
+        held = server.environ()
+        assert not set(PASSWORDS.values()) & set(held), "the server keeps the passwords of its accounts"
+        yield port, folder
+
+
+def command_of(port):
+    arguments = [
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--artifacts-destination",
+        "artifacts",
+    ]
+    hosts = ["--allowed-hosts", "localhost:*,127.0.0.1:*"]
+    return [sys.executable, "-m", "lastaisle_airflow.local.mlflow_accounts", *arguments, *hosts]
+
+
+def variables_of(folder, **changed):
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    database = {DATABASE: f"sqlite:///{folder / 'mlflow.db'}"}
+    return {**inherited, **GIVEN, **database, "MLFLOW_DISABLE_TELEMETRY": "true", **changed}
+
+
+def as_account(port, account, code):
+    """Run code as a service would, in a process of its own, with the login of an account."""
+    login = {
+        "MLFLOW_TRACKING_USERNAME": account,
+        "MLFLOW_TRACKING_PASSWORD": GIVEN.get(PASSWORDS.get(account), "no"),
+    }
+    variables = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}",
+        **(login if account else {}),
+    }
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=False, timeout=240
+    )
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+REGISTER = """
+import mlflow
+from mlflow import MlflowClient
+
+class Model(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        return ["an item"]
+
+mlflow.set_experiment("lastaisle")
+with mlflow.start_run() as run:
+    mlflow.log_metric("recall", 0.5)
+    logged = mlflow.pyfunc.log_model(name="recommender", python_model=Model(), pip_requirements=[])
+version = mlflow.register_model(logged.model_uri, "checkout-recommender")
+MlflowClient().set_registered_model_alias("checkout-recommender", "champion", version.version)
+"""
+LOAD = """
+import mlflow
+print(mlflow.pyfunc.load_model("models:/checkout-recommender@champion").predict(["a session"]))
+client = mlflow.MlflowClient()
+experiment = client.get_experiment_by_name("lastaisle")
+print(len(client.search_runs([experiment.experiment_id])), "run")
+"""
+V2 = "/api/2.0/mlflow"
+WRITES = [
+    (
+        "POST",
+        f"{V2}/registered-models/alias",
+        {"name": "checkout-recommender", "alias": "champion", "version": "1"},
+    ),
+    ("DELETE", f"{V2}/registered-models/alias", {"name": "checkout-recommender", "alias": "champion"}),
+    ("POST", f"{V2}/model-versions/create", {"name": "checkout-recommender", "source": "runs:/1/evil"}),
+    ("POST", f"{V2}/registered-models/create", {"name": "a-free-name"}),
+    ("POST", f"{V2}/experiments/create", {"name": "a-free-name"}),
+    ("POST", f"{V2}/runs/create", {"experiment_id": "0"}),
+    ("PUT", "/api/2.0/mlflow-artifacts/artifacts/1/models/evil.pkl", {}),
+    ("PUT", "/api/2.0/mlflow-artifacts/artifacts/evil.pkl", {}),
+    ("PATCH", f"{V2}/users/update-password", {"username": READER, "password": "a-new-password"}),
+    ("POST", f"{V2}/users/create", {"username": "another", "password": "a-new-password"}),
+]
+
+
+@pytest.mark.service
+@pytest.mark.timeout(600)
+class TestAccounts:
+    def test_the_pipeline_registers_and_a_service_loads(self, accounts):
+        port, _ = accounts
+        code, output = as_account(port, PIPELINE, REGISTER)
+        assert code == 0, output
+        code, output = as_account(port, READER, LOAD)
+        assert code == 0, output
+        assert "an item" in output and "1 run" in output
+
+    @pytest.mark.parametrize("account", ["", "nobody"])
+    def test_nobody_loads_a_model_without_an_account(self, accounts, account):
+        port, _ = accounts
+        code, output = as_account(port, account, LOAD)
+        assert code != 0 and "401" in output
+
+    @pytest.mark.parametrize(("method", "path", "body"), WRITES)
+    def test_a_service_and_a_stranger_write_nothing(self, accounts, method, path, body):
+        port, _ = accounts
+        assert status(port, path, method=method, body=body) == 401
+        assert status(port, path, READER, GIVEN[PASSWORDS[READER]], method, body) == 403
+
+    def test_a_foreign_name_is_refused_even_with_an_account(self, accounts):
+        port, _ = accounts
+        login = (READER, GIVEN[PASSWORDS[READER]])
+        path = f"{V2}/experiments/get?experiment_id=0"
+        assert status(port, path, *login) == 200
+        assert {host: status(port, path, *login, Host=host) for host in FOREIGN} == dict.fromkeys(
+            FOREIGN, 403
+        )
+
+    def test_a_restart_sets_new_passwords_and_keeps_what_is_stored(self, accounts):
+        _, folder = accounts
+        port = free_port()
+        changed = {PASSWORDS[READER]: "a-new-password-of-reader"}
+        path = f"{V2}/registered-models/get?name=a-model"
+        with running(command_of(port), variables_of(folder, **changed), folder, port):
+            admin = (ADMIN, GIVEN[PASSWORDS[ADMIN]])
+            assert status(port, f"{V2}/registered-models/create", *admin, "POST", {"name": "a-model"}) == 200
+            assert status(port, path, READER, GIVEN[PASSWORDS[READER]]) == 401
+            assert status(port, path, READER, changed[PASSWORDS[READER]]) == 200
+
+
+def test_no_secret_of_the_accounts_is_in_the_repository():
+    text = (Path(__file__).resolve().parents[3] / "docker" / ".env.example").read_text()
+    for name in PASSWORDS.values():
+        assert f"\n{name.removeprefix('LASTAISLE_')}=\n" in text

@@ -1,0 +1,97 @@
+"""Each service on one machine starts without the secrets of the others."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from lastaisle.settings import Settings
+from lastaisle.settings.fields import is_secret
+from lastaisle.settings.others import OTHER_VARIABLES
+from lastaisle.settings.settings import known_variables
+from lastaisle_airflow.local import command, services
+from lastaisle_airflow.local.secret_holders import HOLDERS, MLFLOW, SCHEDULER, TRIGGERER, for_process
+from lastaisle_airflow.local.services import Services, services_of
+
+#: One value for each secret; a name that ends in * is tried with an end.
+SECRETS = {name.replace("*", "SHOP"): f"secret-{name}" for name in HOLDERS}
+
+
+def test_the_table_has_every_secret_that_lastaisle_reads():
+    secrets = {name for name, field in known_variables().items() if is_secret(field)}
+    secrets |= {other.name for other in OTHER_VARIABLES if other.secret}
+    assert secrets <= set(HOLDERS), "a new secret needs a row in secret_holders.HOLDERS"
+
+
+@pytest.fixture
+def started(tmp_path, monkeypatch):
+    """Return the environments with which the services start, by name; no service really starts."""
+    found = {}
+
+    class Child:
+        pid = 1
+
+        def __init__(self, command, env, **_):
+            self.args = tuple(command)
+            found[len(found)] = env
+
+        def create_time(self):
+            return 0.0
+
+    monkeypatch.setattr(services.psutil, "Popen", Child)
+    settings = Settings.of(home=tmp_path, control_topic="kafka://shop/control")
+    all_services = Services(settings)
+    all_services.environment = {**all_services.environment, **SECRETS}
+    all_services._make_folders()
+    names = [service.name for service in services_of(settings)]
+    for service in services_of(settings):
+        all_services._spawn(service)
+    return {name: found[number] for number, name in enumerate(names)}
+
+
+def test_no_service_gets_a_secret_of_another(started):
+    assert {MLFLOW, SCHEDULER, TRIGGERER} < set(started)
+    for process, environment in started.items():
+        allowed = {name.replace("*", "SHOP") for name, holders in HOLDERS.items() if process in holders}
+        assert set(environment) & set(SECRETS) == allowed, process
+        assert environment["LASTAISLE_HOME"], "all other settings stay"
+
+
+def test_the_keys_of_the_collector_and_of_the_pseudonyms_are_where_they_are_used(started):
+    for name in ("LASTAISLE_SEGMENT_WRITE_KEYS", "LASTAISLE_SEGMENT_SECRET"):
+        assert not [process for process, environment in started.items() if name in environment]
+    holders = [
+        process for process, environment in started.items() if "LASTAISLE_PSEUDONYM_KEY" in environment
+    ]
+    assert holders == [SCHEDULER], "LocalExecutor runs the tasks in the scheduler"
+
+
+def test_the_setup_gets_no_secret_of_a_task(tmp_path, monkeypatch):
+    seen = {}
+
+    def run(command, env, **_):
+        seen.update(env)
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(services.subprocess, "run", run)
+    every = Services(Settings.of(home=tmp_path))
+    every.environment = {**every.environment, **SECRETS}
+    every._make_folders()
+    every._run("airflow-setup", (sys.executable, "-c", "pass"))
+    assert "LASTAISLE_PSEUDONYM_KEY" not in seen
+    assert "AIRFLOW__CORE__FERNET_KEY" in seen
+
+
+def test_the_mlflow_command_gets_only_its_own_login(tmp_path, monkeypatch):
+    seen = {}
+    for name, value in SECRETS.items():
+        if not name.startswith("LASTAISLE_LAKE"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setattr(command.os, "execve", lambda path, words, env: seen.update(env))
+    command.run("mlflow", ["--version"], Settings.of(home=tmp_path))
+    assert set(seen) & set(SECRETS) == {"MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"}
+
+
+def test_other_variables_stay():
+    variables = {"PATH": "/bin", "AIRFLOW__CORE__PARALLELISM": "4", "MLFLOW_TRACKING_USERNAME": "pipeline"}
+    assert for_process("anybody", variables) == variables
