@@ -7,7 +7,8 @@
 - Each session counts once, and is stored in the table `abandonments`.
 - **With a control topic** (`LASTAISLE_CONTROL_TOPIC`) the topic gets one message of counts, whole hours and
   random ids, without any personal data. A watcher of the topic starts `refresh_on_abandonment`.
-- **Without a control topic** this DAG starts `refresh_on_abandonment` itself.
+- **Without a control topic** this DAG starts `refresh_on_abandonment` itself, and then records that in
+  `mark_notified`.
 
 ## When it runs
 
@@ -19,22 +20,24 @@ three days ago, since a backfill starts no refresh.
 
 ## When it fails
 
-The topic did not accept the message. The abandoned sessions are stored, and the next run sends them.
+The topic did not accept the message, or the refresh could not be started. The abandoned sessions are stored,
+and the next run sends them or starts the refresh for them.
 
 ## Run it again
 
-Safe at any time. At worst a message is sent twice, which starts no second training.
+Safe at any time, also after a kill at any moment. At worst a message is sent twice, which starts no second
+training.
 """
 
 from datetime import timedelta
 
-from airflow.sdk import dag
+from airflow.sdk import chain, dag
 
 from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS
 from lastaisle_airflow.runtime.operators import TriggerWithNote
 from lastaisle_airflow.runtime.schedules import abandonment_schedule
-from lastaisle_airflow.tasks.abandonment import detect_abandoned
+from lastaisle_airflow.tasks.abandonment import detect_abandoned, mark_notified
 
 SETTINGS = Settings.from_env()
 BURST = "ti.xcom_pull(task_ids='detect_abandoned')"
@@ -54,14 +57,16 @@ def detect_abandonment() -> None:
     detected = detect_abandoned()
     # With a control topic, the watcher of the topic starts the refresh.
     if not SETTINGS.abandonment.control_topic:
-        detected >> TriggerWithNote(
+        started = TriggerWithNote(
             task_id="start_refresh",
             trigger_dag_id="refresh_on_abandonment",
-            trigger_run_id=f"burst__{{{{ {BURST}['bursts'][0] }}}}",
+            # The newest burst: an earlier run may have started a refresh for the others, and been killed.
+            trigger_run_id=f"burst__{{{{ {BURST}['bursts'][-1] }}}}",
             conf={"noticed_at": f"{{{{ {BURST}['noticed_at'] }}}}"},
             note=f"{{{{ {BURST}['sessions'] }}}} checkouts were abandoned",
             skip_when_already_exists=True,
         )
+        chain(detected, started, mark_notified(detected))
 
 
 detect_abandonment()

@@ -102,7 +102,13 @@ def test_without_a_topic_abandonments_start_their_refresh_once(dagbag):
     assert start.upstream_task_ids == {"detect_abandoned"}
     assert start.trigger_dag_id in dagbag.dags
     assert "bursts" in start.trigger_run_id and start.skip_when_already_exists
+    assert "['bursts'][-1]" in start.trigger_run_id, "a burst after a killed run starts a refresh of its own"
     assert "noticed_at" in start.conf["noticed_at"], "the deadline counts from there"
+    mark = dag.get_task("mark_notified")
+    assert mark.upstream_task_ids == {"detect_abandoned", "start_refresh"}
+    assert mark.trigger_rule == "none_failed", (
+        "a repeated run finds the refresh started, and still records it"
+    )
 
 
 def test_abandonments_are_done_only_when_released(dagbag):

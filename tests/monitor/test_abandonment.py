@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from lastaisle import cli
 from lastaisle.lake import Lake
 from lastaisle.lake.errors import LakeConflictError
-from lastaisle.monitor.abandonment import ATTEMPTS, detect, record_new
+from lastaisle.monitor.abandonment import ATTEMPTS, detect, detect_unnotified, record_new
 from lastaisle.sessions.abandonments import NOTIFIED, mark_done, pending_burst
 from lastaisle.settings import Settings
 
@@ -110,7 +110,7 @@ def test_a_message_names_no_person_no_session_and_no_moment(lake):
 
 def test_a_burst_is_refreshed_once(lake):
     write(lake, ("a", LEFT, 0), ("b", LEFT, 1))
-    sent = detect(lake, Settings.of())
+    sent = detect(lake, Settings.of(), send=print)
     assert pending_burst(lake, NOTIFIED) is None
     burst = pending_burst(lake, "refreshed")
     assert burst.names == sent.names
@@ -132,6 +132,8 @@ def test_the_command_reports_the_number_of_sessions(lake, tmp_path, monkeypatch)
         done = CliRunner().invoke(cli.app, ["abandonment", "--lake", lake.url, "--report", str(report)])
         assert done.exit_code == 0, done.output
         assert json.loads(report.read_text())["sessions"] == expected
+    waiting = detect_unnotified(lake, Settings.of())
+    assert waiting.sessions == 1, "without a topic nobody was notified, so a refresh is still to be started"
 
 
 def test_a_conflict_is_tried_again_and_the_fifth_is_raised(lake, monkeypatch):

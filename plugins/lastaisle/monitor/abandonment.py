@@ -14,7 +14,7 @@ from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake.errors import LakeConflictError
 from lastaisle.lake.tables import ABANDONMENTS, ABANDONMENTS_SCHEMA, EVENTS
 from lastaisle.lake.workspace import open_tables
-from lastaisle.sessions.abandonments import LOOKBACK, NOTIFIED, Burst, mark_done, pending_burst
+from lastaisle.sessions.abandonments import LOOKBACK, NOTIFIED, REPORTED, Burst, mark_done, pending_burst
 from lastaisle.sessions.windows import newest_data_end
 
 if TYPE_CHECKING:
@@ -60,18 +60,29 @@ def detect(lake: Lake, settings: Settings, *, send: Callable[[Burst], None] | No
     Args:
         lake: where `events` is.
         settings: say how long a checkout may take.
-        send: sends the message about a burst, and raises if it could not be sent.
+        send: sends the message about a burst, and raises if it could not be sent. None: the burst is only
+            reported to the caller, once, and goes on waiting for a call that notifies others.
 
     Returns:
         The burst that others were notified of; None if nothing was new.
     """
-    record_new(lake, settings)
-    burst = pending_burst(lake, NOTIFIED)
+    step = REPORTED if send is None else NOTIFIED
+    burst = detect_unnotified(lake, settings, step)
     if burst is not None:
         if send is not None:
             send(burst)
-        mark_done(lake, burst.names, NOTIFIED)
+        mark_done(lake, burst.names, step)
     return burst
+
+
+def detect_unnotified(lake: Lake, settings: Settings, step: str = NOTIFIED) -> Burst | None:
+    """Record the new abandoned checkouts, and return all of which nobody was notified; None without any.
+
+    The caller notifies others, and then calls `mark_done` with the names of the burst. Before that, each call
+    returns the burst again.
+    """
+    record_new(lake, settings)
+    return pending_burst(lake, step)
 
 
 def record_new(lake: Lake, settings: Settings, now: datetime | None = None) -> int:

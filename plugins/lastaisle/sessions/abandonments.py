@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LOOKBACK = timedelta(hours=48)  # an older checkout says nothing about the present shop
 # The steps that are done once for each burst, by their names in the table.
-NOTIFIED, REFRESHED = "told", "refreshed"
+NOTIFIED, REFRESHED, REPORTED = "told", "refreshed", "reported"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The task of `detect_abandonment`."""
+"""The tasks of `detect_abandonment`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lastaisle_airflow.runtime.stores import open_lake
 if TYPE_CHECKING:
     from lastaisle.sessions.abandonments import Burst
 
-# The task imports the pipeline inside its function: nothing heavy may be loaded before a worker forks.
+# Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 def detect_abandoned() -> dict[str, Any]:
     """Store the checkouts that were abandoned since the last run, and send the control topic a message.
 
+    Without a control topic, the next task starts the refresh. So the burst counts as notified only after that
+    task, in `mark_notified`: a run that is killed before starts again, and loses no refresh.
+
     Returns:
         The burst of abandoned checkouts: counts, whole hours and random ids.
 
@@ -34,24 +37,44 @@ def detect_abandoned() -> dict[str, Any]:
         AirflowSkipException: no checkout was abandoned, or the last abandonment is so old that a backfill
             must have brought it.
     """
-    from lastaisle.monitor.abandonment import detect
+    from lastaisle.monitor.abandonment import detect, detect_unnotified
+    from lastaisle.sessions.abandonments import NOTIFIED, mark_done
 
     settings = Settings.from_env()
-    burst = detect(open_lake(settings), settings, send=send_burst)
+    lake = open_lake(settings)
+    if settings.abandonment.control_topic:
+        burst = detect(lake, settings, send=send_burst)
+    else:
+        burst = detect_unnotified(lake, settings)
     if burst is None:
         raise AirflowSkipException("no checkout was abandoned since the last run")
     log.info("%d abandoned checkouts: %s", burst.sessions, dict(burst.reasons))
     if is_long_past(burst):
+        mark_done(lake, burst.names, NOTIFIED)
         days = OLDEST_DATA_THAT_STARTS_A_TRAINING.days
         raise AirflowSkipException(f"the checkouts are more than {days} days past: they start no refresh")
     return burst.to_dict()
 
 
+# It also runs if a killed run had started the refresh already, so that the task before it was skipped.
+@task(trigger_rule="none_failed")
+def mark_notified(detected: dict[str, Any] | None) -> None:
+    """Record that the refresh for the burst was started.
+
+    Raises:
+        AirflowSkipException: there is no burst.
+    """
+    from lastaisle.sessions.abandonments import NOTIFIED, mark_done
+
+    if detected is None:
+        raise AirflowSkipException("no checkout was abandoned since the last run")
+    mark_done(open_lake(Settings.from_env()), detected["bursts"], NOTIFIED)
+
+
 def send_burst(burst: Burst) -> None:
-    """Send the control topic one message, if a topic is set and the burst is not long past."""
-    address = Settings.from_env().abandonment.control_topic
-    if address and not is_long_past(burst):
-        name, topic = control_topic(address)
+    """Send the control topic one message, if the burst is not long past."""
+    if not is_long_past(burst):
+        name, topic = control_topic(Settings.from_env().abandonment.control_topic)
         send_control(kafka_connection(name), topic, burst.to_dict())
 
 

@@ -36,6 +36,7 @@ def test_a_partition_of_files_starts_the_refresh_once(airflow):
         airflow.api.post("/dags/ingest_sessions/dagRuns", {"partition_key": hour, "logical_date": None})
         detections = over(airflow, "detect_abandonment", times)
     assert [airflow.states(run)["start_refresh"] for run in detections] == [["success"], ["skipped"]]
+    assert [airflow.states(run)["mark_notified"] for run in detections] == [["success"], ["skipped"]]
     (run,) = over(airflow, REFRESH, 1)
     assert run.run_id.startswith("burst__")
     assert trained(airflow, [run]) == [run]
