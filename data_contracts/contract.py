@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -89,6 +90,8 @@ class Contract:
 def load_contract(name_or_path: str | Path, table: str | None = None) -> Contract:
     """Load a packaged contract by its name (`raw_events`), or any other contract by its path.
 
+    A text that was compiled before, from the same path, gives the same object again.
+
     Args:
         name_or_path: the name of a packaged contract, or the path of a YAML file.
         table: the table of a file with several tables; without it, the only table, or the table that is named
@@ -99,8 +102,14 @@ def load_contract(name_or_path: str | Path, table: str | None = None) -> Contrac
         ContractErrors: the contract has several errors; the error names all of them.
     """
     path = find_contract(name_or_path)
+    return _compile(path, path.read_bytes(), table)
+
+
+@lru_cache(maxsize=64)
+def _compile(path: Path, content: bytes, table: str | None) -> Contract:
+    """Compile one table of the content of a contract's file; only contracts without errors are remembered."""
     problems = Problems(path)
-    document = read_document(path, problems)
+    document = read_document(path, problems, content)
     contract = compile_table(problems, document, choose_table(path, document, table))
     problems.refuse()
     return contract

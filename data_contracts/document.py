@@ -22,7 +22,7 @@ PACKAGED = Path(__file__).parent
 _OLD_METRICS = {"duplicateCount": "duplicateValues"}
 
 
-class _StrictLoader(yaml.SafeLoader):
+class _StrictLoader(yaml.CSafeLoader):
     """A strict YAML loader: only true and false are booleans, times stay text, and a key occurs only once."""
 
 
@@ -37,7 +37,7 @@ _StrictLoader.yaml_implicit_resolvers = {
 }
 
 
-def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
     for position, key in enumerate(keys):
         if key in keys[:position]:
@@ -68,20 +68,23 @@ def packaged_tables() -> tuple[str, ...]:
     return tuple(sorted(file.name.split(".")[0] for file in PACKAGED.glob("*.odcs.yaml")))
 
 
-def read_document(path: Path, problems: Problems | None = None) -> OpenDataContractStandard:
+def read_document(
+    path: Path, problems: Problems | None = None, content: bytes | None = None
+) -> OpenDataContractStandard:
     """Read a contract that satisfies the JSON schema of the Open Data Contract Standard.
 
     Args:
         path: the YAML file.
         problems: collects the errors of a document that can still be compiled in part; without it, they are
             raised.
+        content: the content of the file, if it was read already.
 
     Raises:
         ContractError: the text is no YAML, the document is for another version of ODCS, or it breaks the
             standard so much that nothing in it can be compiled.
     """
     collected = problems or Problems(path)
-    document = _read_yaml(path)
+    document = _read_yaml(path, path.read_bytes() if content is None else content)
     if document.get("apiVersion") not in API_VERSIONS:
         known = ", ".join(API_VERSIONS)
         received = document.get("apiVersion")
@@ -158,9 +161,9 @@ def custom_values(properties: Iterable[CustomProperty] | None) -> dict[str, Any]
     return {str(entry.property): entry.value for entry in properties or ()}
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path, content: bytes) -> dict[str, Any]:
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+        document = yaml.load(content.decode("utf-8"), Loader=_StrictLoader)
     except UnicodeDecodeError as error:
         raise ContractError(path, f"byte {error.start}", "the file is not UTF-8") from error
     except yaml.YAMLError as error:

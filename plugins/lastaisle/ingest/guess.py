@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -15,6 +16,9 @@ from lastaisle.ingest.sources.layout import fitted
 from lastaisle.ingest.staging_sql import staged_sql
 from lastaisle.lake.tables import RAW_EVENTS
 from lastaisle.lake.workspace import open_tables
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 TRIED_LINES = 200
 _ENOUGH = 0.5
@@ -30,7 +34,10 @@ def guess_format(lines: Sequence[str]) -> str | None:
         The name of the format; None if no format reads at least half of the lines.
     """
     tried = [line for line in lines if line.strip()][:TRIED_LINES]
-    shares = {name: _sound_share(adapter(name), tried) for name in ADAPTERS} if tried else {}
+    if not tried:
+        return None
+    with open_tables() as connection:
+        shares = {name: _sound_share(adapter(name), tried, connection) for name in ADAPTERS}
     best = max(shares, key=lambda name: shares[name], default=None)
     return best if best is not None and shares[best] >= _ENOUGH else None
 
@@ -52,7 +59,7 @@ def advice(guessed: str | None, tried: str) -> str:
     return f"The first lines look like {guessed}: use --format {guessed} (LASTAISLE_SOURCE_FORMAT for DAGs)"
 
 
-def _sound_share(form: Adapter, lines: Sequence[str]) -> float:
+def _sound_share(form: Adapter, lines: Sequence[str], connection: DuckDBPyConnection) -> float:
     """Return the share of the lines that a format reads as sound rows; 0 if none is of interest."""
     try:
         form = fitted(form, lines)
@@ -64,7 +71,6 @@ def _sound_share(form: Adapter, lines: Sequence[str]) -> float:
     counted = f"""SELECT count_if(_rules IS NULL AND _ignored IS NULL), count_if(_rules IS NULL), count(*)
         FROM ({query})"""
     now = {"now": datetime.now(UTC).isoformat()} if "$now" in query else None
-    with open_tables() as connection:
-        connection.register("source_lines", pa.Table.from_arrays(columns, schema=LINES))
-        clean, sound, every = connection.execute(counted, now).fetchall()[0]
+    connection.register("source_lines", pa.Table.from_arrays(columns, schema=LINES))
+    clean, sound, every = connection.execute(counted, now).fetchall()[0]
     return float(sound / every) if clean else 0.0

@@ -6,10 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, Literal, get_args, get_origin
 
-from pydantic import Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 PREFIX: Final = "LASTAISLE_"
 _SIGNS: Final = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
@@ -55,16 +54,15 @@ def setting(
     )
 
 
-class Section(BaseSettings):
+class Section(BaseModel):
     """Settings that belong together; each field has one environment variable.
 
     A section that is built in code reads no environment: only `read` does.
     """
 
-    model_config = SettingsConfigDict(
+    model_config = ConfigDict(
         frozen=True,
         extra="forbid",
-        case_sensitive=True,
         allow_inf_nan=False,
         str_strip_whitespace=True,
         validate_default=True,
@@ -72,29 +70,15 @@ class Section(BaseSettings):
     )
 
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take values from the constructor alone, so that tests and tools never depend on the environment."""
-        return (init_settings,)
-
-    @classmethod
     def variables(cls) -> dict[str, FieldInfo]:
         """Return the fields of this section by the names of their variables."""
         return {variable_of(field): field for field in cls.model_fields.values()}
 
     @classmethod
-    def read(cls, environ: Mapping[str, str]) -> dict[str, Any]:
+    def read(cls, environ: Mapping[str, str]) -> dict[str, str]:
         """Return the values that an environment holds for this section, by variable, without empty ones."""
-        source = EnvSettingsSource(cls, case_sensitive=True)
         given = {name: environ.get(name, "").strip() for name in cls.variables()}
-        source.env_vars = {name: text for name, text in given.items() if text}
-        return source()
+        return {name: text for name, text in given.items() if text}
 
 
 def variable_of(field: FieldInfo) -> str:

@@ -17,7 +17,7 @@ from data_contracts.contract import Contract
 from data_contracts.field import Field
 from data_contracts.privacy import literal, quote
 from lastaisle.ingest.sources.adapter import Adapter
-from lastaisle.ingest.sources.consent import Consent
+from lastaisle.ingest.sources.consent import Consent, consent_fields
 from lastaisle.ingest.sources.json_lines import is_object, json_object, not_json, transform, twice
 
 
@@ -94,8 +94,7 @@ def _folders(contract: Contract) -> dict[tuple[str, ...], list[str]]:
 
 def _consent_folder(contract: Contract) -> tuple[str, ...]:
     """Return the folder of the first consent field that has a folder; () if none has one."""
-    consent = Consent.of(contract)
-    folders = [_steps(contract.field(name))[0] for name in consent.names]
+    folders = [_steps(field)[0] for field in consent_fields(contract)]
     return next((folder for folder in folders if folder), ())
 
 

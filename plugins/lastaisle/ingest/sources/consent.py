@@ -21,6 +21,7 @@ from itertools import permutations
 from typing import Final
 
 from data_contracts.contract import Contract
+from data_contracts.field import Field
 from data_contracts.privacy import literal
 from data_contracts.spellings import BLANKS, NO, consent_sql
 from lastaisle.ingest.sources.json_lines import transform
@@ -51,16 +52,15 @@ class Consent:
     def of(cls, contract: Contract) -> Consent:
         """Read the categories of a contract and of LASTAISLE_CONSENT_CATEGORIES.
 
-        A consent field is a boolean whose name begins with consent_; the rest of its name is its category.
+        The category of a consent field is the rest of its name after consent_.
         """
         own = Settings.from_env().sources.categories()
         names = {}
-        for field in contract.fields:
-            if field.logical_type == "boolean" and field.name.startswith(_PREFIX):
-                category = field.name.removeprefix(_PREFIX)
-                leaf = field.json_path.rpartition(".")[2]
-                all_names = (category, leaf, *_ALSO_CALLED.get(category, ()), *own.get(category, ()))
-                names[field.name] = tuple(dict.fromkeys(name.strip().lower() for name in all_names))
+        for field in consent_fields(contract):
+            category = field.name.removeprefix(_PREFIX)
+            leaf = field.json_path.rpartition(".")[2]
+            all_names = (category, leaf, *_ALSO_CALLED.get(category, ()), *own.get(category, ()))
+            names[field.name] = tuple(dict.fromkeys(name.strip().lower() for name in all_names))
         return cls(names, bool(own))
 
     def columns(self, record: str, source: str) -> str:
@@ -136,6 +136,15 @@ FROM (SELECT *,
         return f"""CASE WHEN consent_plain THEN NULL
       WHEN consent_record IS NOT NULL AND NOT consent_refused AND {allowed}
       coalesce({named}, 0) = 0 AND NOT coalesce({_ABSENT}, false) THEN '{UNREADABLE}' END"""
+
+
+def consent_fields(contract: Contract) -> list[Field]:
+    """Return the consent fields of a contract: the booleans whose names begin with consent_."""
+    return [
+        field
+        for field in contract.fields
+        if field.logical_type == "boolean" and field.name.startswith(_PREFIX)
+    ]
 
 
 #: Parquet writes an absent record as a map whose values are all NULL.
