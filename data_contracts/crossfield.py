@@ -23,6 +23,7 @@ from data_contracts.errors import UnknownFieldError
 from data_contracts.field import Field
 from data_contracts.privacy import literal, quote
 from data_contracts.types import ORDERED_TYPES, accepts
+from data_contracts.values import among
 
 NOW = "$now"
 OPERATORS = ("<", "<=", ">", ">=")
@@ -200,8 +201,7 @@ def _values(field: Field, value: Any) -> list[Any]:
 
 
 def _in_sql(name: str, values: list[Any]) -> str:
-    listed = ", ".join(literal(value) if isinstance(value, str) else repr(value) for value in values)
-    return f"{quote(name)} IN ({listed})"
+    return among(quote(name), [literal(value) if isinstance(value, str) else repr(value) for value in values])
 
 
 def _expect(kind: str, **kwargs: Any) -> dict[str, Any]:

@@ -105,7 +105,11 @@ def parse_sql(text: str, logical_type: str, sql_type: str) -> str:
         cast = f"TRY_CAST({text} AS {sql_type})"
         first, last = _YEARS[logical_type]
         within = f"{cast} BETWEEN {sql_type} '{first}' AND {sql_type} '{last}'"
-        return f"CASE WHEN ltrim({text}) BETWEEN '0' AND ':' AND {within} THEN {cast} END"
+        # Most years have four digits and are near, which spares them a second cast. A year before Christ has
+        # a bracket.
+        near = f"{text} BETWEEN '1000' AND '3' AND {text}[5] = '-' AND NOT contains({text}, '(')"
+        return f"""CASE WHEN {near} THEN {cast}
+          WHEN ltrim({text}) BETWEEN '0' AND ':' AND {within} THEN {cast} END"""
     return f"CASE WHEN regexp_full_match({text}, '{pattern}') THEN TRY_CAST({text} AS {sql_type}) END"
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
 from data_contracts.bounds import sql_value, typed
 from data_contracts.field import Field
+
+SHORT_LIST = 50
 
 
 def check_values(field: Field, values: Any, place: str) -> list[Any]:
@@ -26,7 +28,14 @@ def check_values(field: Field, values: Any, place: str) -> list[Any]:
 
 def in_sql(column: str, field: Field, values: Iterable[Any]) -> str:
     """Return SQL that tells whether a quoted column holds one of some typed values."""
-    return f"{column} IN ({', '.join(sql_value(field, value) for value in values)})"
+    return among(column, [sql_value(field, value) for value in values])
+
+
+def among(column: str, values: Sequence[str]) -> str:
+    """Return SQL that tells whether an SQL value is one of some SQL literals of one type."""
+    listed = ", ".join(values)
+    # DuckDB compares a list value by value, and looks up a relation.
+    return f"{column} IN ({listed if len(values) <= SHORT_LIST else f'SELECT unnest([{listed}])'})"
 
 
 def listed_value(value: Any) -> Any:

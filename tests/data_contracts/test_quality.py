@@ -5,6 +5,7 @@ import pytest
 
 from data_contracts import ContractError, load_contract
 from data_contracts.batch_rules import Limits
+from data_contracts.values import SHORT_LIST
 
 NULLS = {"metric": "nullValues"}
 DUPLICATES = {"metric": "duplicateValues"}
@@ -214,6 +215,31 @@ def test_values_of_every_type_may_be_listed(written, logical_type, values, wrong
     entry["arguments"] = {"validValues": [wrong]}
     with pytest.raises(ContractError, match="validValues"):
         load_contract(written(fields={"a": {"logicalType": logical_type}}, field_quality=[entry]))
+
+
+@pytest.mark.parametrize("form", ["validValues", "missingValues", "allow", "when"])
+@pytest.mark.parametrize("length", [SHORT_LIST, SHORT_LIST + 1])
+def test_a_long_list_decides_as_a_short_one(written, form, length):
+    values = [f"v{number}" for number in range(length - 1)] + ["it's"]
+    custom = {"name": "listed", "type": "custom", "engine": "lastaisle"}
+    if form == "allow":
+        given = {"quality": [custom | {"implementation": {"allow": {"a": values}}}]}
+    elif form == "when":
+        given = {"quality": [custom | {"implementation": {"when": {"a": values}, "require": "b"}}]}
+    else:
+        metric = "invalidValues" if form == "validValues" else form
+        given = {"field_quality": [{"metric": metric, "mustBe": 0, "arguments": {form: values}}]}
+    fields = {"a": {"logicalType": "string"}, "b": {"logicalType": "string"}}
+    (rule,) = load_contract(written(fields=fields, **given)).rules
+    rows = "SELECT unnest(['v0', 'it''s', 'other', NULL]) AS a, NULL::VARCHAR AS b"
+    listed, others = (True, False) if form in ("validValues", "allow") else (False, True)
+    if form == "when":
+        others = None
+    wanted = [(listed,), (listed,), (others,), (None,)]
+    assert duckdb.sql(f"SELECT {rule.predicate} FROM ({rows})").fetchall() == wanted
+    broken = sum(passed is False for (passed,) in wanted)
+    counted = duckdb.sql(f"SELECT count_if(({rule.predicate}) IS FALSE) FROM ({rows})").fetchall()
+    assert counted == [(broken,)]
 
 
 def test_a_listed_value_is_rounded_as_the_column_rounds_it(written):

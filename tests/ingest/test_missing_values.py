@@ -36,6 +36,8 @@ def test_a_spelling_of_nothing_is_no_value(text):
     assert read(text) is None
 
 
-@pytest.mark.parametrize("text", ["0", "5", " 5", "nullable", "Nancy", "none-1", "N", "\\", "é", "-", ":"])
+@pytest.mark.parametrize(
+    "text", ["0", "5", " 5", "nullable", "Nancy", "none-1", "N", "\\", "é", "-", ":", "null0", " 5 ", "é9"]
+)
 def test_any_other_text_stays_unchanged(text):
     assert read(text) == text

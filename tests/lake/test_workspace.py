@@ -8,7 +8,7 @@ import pytest
 
 from lastaisle.lake import Lake
 from lastaisle.lake.errors import LakeUnusableError
-from lastaisle.lake.workspace import JOIN_AS_ESTIMATED, JOIN_AS_WRITTEN, open_tables, open_workspace
+from lastaisle.lake.workspace import ALL_OPTIMIZERS, JOIN_AS_WRITTEN, open_tables, open_workspace
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_more_data_than_memory_goes_to_a_temporary_folder(opened):
         assert "lastaisle-" in folder
         assert limit in ("57.2 MiB", "1.8 GiB")
         connection.execute(JOIN_AS_WRITTEN)
-        connection.execute(JOIN_AS_ESTIMATED)
+        connection.execute(ALL_OPTIMIZERS)
         if limit == "57.2 MiB":
             connection.execute("CREATE TABLE t AS SELECT md5(i::VARCHAR) AS text FROM range(1500000) r(i)")
             (found,) = connection.execute("SELECT count(*) FROM (SELECT * FROM t ORDER BY text)").fetchall()

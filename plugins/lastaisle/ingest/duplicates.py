@@ -20,7 +20,7 @@ import pyarrow.dataset as ds
 from data_contracts.contract import Contract
 from data_contracts.privacy import literal, quote
 from lastaisle.ingest.staging_sql import SOUND
-from lastaisle.lake.workspace import JOIN_AS_ESTIMATED, JOIN_AS_WRITTEN
+from lastaisle.lake.workspace import ALL_OPTIMIZERS, JOIN_AS_WRITTEN
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -107,7 +107,7 @@ def mark_known(
             FROM staged AS later JOIN known_rows AS kept ON later.event_id = kept.event_id
             WHERE {SOUND} GROUP BY later.rowid""")
         connection.execute("DROP TABLE known_rows")
-    connection.execute(JOIN_AS_ESTIMATED)
+    connection.execute(ALL_OPTIMIZERS)
     connection.unregister("known")
 
 

@@ -30,6 +30,7 @@ from lastaisle.ingest.staging_sql import (
 from lastaisle.ingest.unique_keys import mark_unique_keys
 from lastaisle.lake import Lake, Query
 from lastaisle.lake.tables import QUARANTINE_SCHEMA, RAW_EVENTS_ADDED
+from lastaisle.lake.workspace import ALL_OPTIMIZERS, LISTS_AS_WRITTEN
 
 CLEAN = f"staged ANTI JOIN repeated ON repeated._place = staged.rowid WHERE {SOUND}"
 REASON_CHARACTERS = 100
@@ -91,7 +92,9 @@ class Staging:
         query = staged_sql(self.contract, adapter)
         uses_now = any(rule.uses_now for rule in self.contract.rules if rule.severity == "error")
         try:
+            self.connection.execute(LISTS_AS_WRITTEN)
             self._run(f"CREATE TABLE staged AS {query}", uses_now=uses_now)
+            self.connection.execute(ALL_OPTIMIZERS)
         except duckdb.Error as error:
             if failure is not None:
                 raise failure  # noqa: B904 - the failure keeps its own cause

@@ -10,7 +10,7 @@ from data_contracts.contract import Contract
 from data_contracts.privacy import literal, quote
 from data_contracts.uniqueness import UniqueKey
 from lastaisle.ingest.staging_sql import SOUND
-from lastaisle.lake.workspace import JOIN_AS_ESTIMATED, JOIN_AS_WRITTEN
+from lastaisle.lake.workspace import ALL_OPTIMIZERS, JOIN_AS_WRITTEN
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -65,7 +65,7 @@ def _mark_known(
         SEMI JOIN (SELECT {_listed(key)} FROM {_LEFT}) USING ({_listed(key)})""",
         {"batch_id": batch_id},
     )
-    connection.execute(JOIN_AS_ESTIMATED)
+    connection.execute(ALL_OPTIMIZERS)
     connection.unregister("known")
     connection.execute(f"""
         INSERT INTO repeated

@@ -15,7 +15,7 @@ from data_contracts.privacy import SUB_ROWS, hmac_pads, hmac_variables, quote
 from data_contracts.rules import Rule
 from lastaisle.lake import Query
 from lastaisle.lake.tables import EVENTS_ADDED
-from lastaisle.lake.workspace import JOIN_AS_ESTIMATED, JOIN_AS_WRITTEN
+from lastaisle.lake.workspace import ALL_OPTIMIZERS, JOIN_AS_WRITTEN
 from lastaisle.privacy.domains import LakeKey
 from lastaisle.privacy.sessions import name_sessions
 
@@ -48,7 +48,7 @@ class Anonymizer:
         self, connection: DuckDBPyConnection, contract: Contract, key: LakeKey, derived: bool
     ) -> None:
         self.connection = connection
-        connection.execute(JOIN_AS_ESTIMATED)
+        connection.execute(ALL_OPTIMIZERS)
         self.contract = contract
         self.key_version = key.version
         self.derived = derived

@@ -146,5 +146,5 @@ def present(text: str) -> str:
     # A regular expression, since DuckDB makes a join of every long list.
     spellings = "|".join(re.escape(spelling) for spelling in SPELLINGS_OF_NOTHING if spelling)
     spelled = f"NOT regexp_full_match({text}, '(?i)[{_BLANKS}]*({spellings})?[{_BLANKS}]*')"
-    # Most ids begin with a digit; the comparison spares them the rest.
-    return f"CASE WHEN {text} >= '0' AND {text} < ':' THEN {text} WHEN {spelled} THEN {text} END"
+    # Most ids end with a digit; the comparison spares them the rest.
+    return f"CASE WHEN {text}[-1] BETWEEN '0' AND '9' THEN {text} WHEN {spelled} THEN {text} END"
