@@ -21,6 +21,8 @@ PLAN = TrainingPlan(
     warm_start_version="3",
     bursts=("b1", "b2"),
     replay_hours=480.0,
+    warm_start_run_id="r3",
+    half_learned_until=END + timedelta(hours=8),
 )
 
 
@@ -36,6 +38,15 @@ def test_a_plan_without_bursts_and_replay_can_be_read():
     del old["bursts"], old["replay_hours"]
     plan = TrainingPlan.from_json(json.dumps(old))
     assert (plan.bursts, plan.replay_hours) == ((), 0.0)
+
+
+def test_a_refresh_of_an_earlier_release_has_learned_half_of_its_holdout():
+    old = json.loads(PLAN.to_json())
+    del old["warm_start_run_id"], old["half_learned_until"]
+    plan = TrainingPlan.from_json(json.dumps(old))
+    assert (plan.warm_start_run_id, plan.half_learned_until) == (None, PLAN.holdout_end)
+    incremental = TrainingPlan.from_json(json.dumps({**old, "kind": "incremental"}))
+    assert incremental.half_learned_until is None
 
 
 @pytest.mark.parametrize("missing", ["run_key", "window", "lake_versions"])

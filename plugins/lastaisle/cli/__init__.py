@@ -9,7 +9,7 @@ import sys
 import typer
 from rich.logging import RichHandler
 
-from lastaisle.cli import contracts, ingest, keys, learning, logs, tables
+from lastaisle.cli import contracts, ingest, keys, learning, logs, releases, tables
 from lastaisle.cli.failures import describe
 from lastaisle.cli.terminal import errors, read_settings, where_searched
 from lastaisle.errors import MEANINGS, ExitCode
@@ -45,6 +45,10 @@ _keys = typer.Typer(help="Look after the pseudonym keys.", no_args_is_help=True)
 _keys.command()(keys.show)
 _keys.command()(keys.rotate)
 app.add_typer(_keys, name="keys")
+
+_releases = typer.Typer(help="Look after the registered versions.", no_args_is_help=True)
+_releases.command()(releases.sync)
+app.add_typer(_releases, name="releases")
 
 
 def main() -> None:

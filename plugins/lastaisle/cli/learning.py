@@ -206,6 +206,9 @@ def release(
     actor: Annotated[
         str, typer.Option(help="Name for the ledger of the person who releases; default: this user.")
     ] = "",
+    allow_older: Annotated[
+        bool, typer.Option("--allow-older", help="Also release a candidate that is older than the champion.")
+    ] = False,
     lake: LakeUrl = "",
     report: Report = None,
 ) -> None:
@@ -217,7 +220,9 @@ def release(
 
     settings, tables, registry = open_stores(lake)
     rules = GateRules.of(settings)
-    decision = release_candidate(run_id, tables, registry, actor=actor or None, rules=rules)
+    decision = release_candidate(
+        run_id, tables, registry, actor=actor or None, rules=rules, allow_older=allow_older
+    )
     finish_refresh(tables, plan_of(run_id, registry))
     show({**json.loads(decision.to_json()), "aliases": registry.aliases()}, report)
     if not decision.promote:

@@ -10,12 +10,14 @@ import numpy as np
 
 from lastaisle.errors import RegistryError
 from lastaisle.evaluation.churn import churn_of
+from lastaisle.evaluation.judging import judging_sessions
 from lastaisle.evaluation.measure import Lists, measure, slices_of
 from lastaisle.evaluation.plots import comparison, slice_bars
 from lastaisle.evaluation.quarantine import quarantined_share
 from lastaisle.evaluation.report import CHURN, PAIRED_LEVEL, Evaluation, EvaluationReport
 from lastaisle.lake.tables import EVENTS
-from lastaisle.registry.ledger import Ledger
+from lastaisle.registry.ledger import Ledger, decision_on
+from lastaisle.registry.losses import present_standing
 from lastaisle.registry.plan import TrainingPlan
 from lastaisle.registry.tags import PLAN
 from lastaisle.sessions.windows import training_sessions
@@ -49,9 +51,9 @@ def evaluate_candidate(
 ) -> EvaluationReport:
     """Measure the candidate of a run beside champion and baselines; log it to the run.
 
-    Every next item of the judging sessions is ranked among all items. The plan's kind says which sessions
-    judge. A second call returns the same report, unless the gate has not decided on the candidate and the
-    champion, or the setting LASTAISLE_EXCLUDE_SEEN, has changed.
+    Every next item of the judging sessions is ranked among all items. None of the models has learned a
+    judging session (see lastaisle.evaluation.judging). A second call returns the same report, unless the gate
+    has not decided on the candidate and the champion, or the setting LASTAISLE_EXCLUDE_SEEN, has changed.
 
     Args:
         run_id: the run of the candidate.
@@ -59,12 +61,15 @@ def evaluate_candidate(
         registry: where the models are.
         progress: called from time to time with the share that is done.
         level: level of the intervals of the differences between two models.
+
+    Raises:
+        LearnedHoursError: the champion has learned the hours that would judge the candidate.
     """
     ledger = Ledger(lake, registry.model_name)
-    champion = ledger.standing().champion
+    champion = present_standing(ledger, registry).champion
     stored = stored_report(run_id, registry)
     plan = plan_of(run_id, registry)
-    if stored and decided(ledger, plan.run_key):
+    if stored and decision_on(ledger.moves(), run_id):
         return stored
     if stored and (stored.champion_version, stored.served) == (champion, registry.served):
         return stored
@@ -99,11 +104,6 @@ def stored_report(run_id: str, registry: Registry) -> EvaluationReport | None:
     return None if text is None else EvaluationReport.from_json(text)
 
 
-def decided(ledger: Ledger, run_key: str) -> bool:
-    """Tell whether the gate has decided on the candidate of this training."""
-    return ledger.find(f"{run_key}/decide") is not None
-
-
 def _evaluate(
     run_id: str,
     plan: TrainingPlan,
@@ -115,7 +115,10 @@ def _evaluate(
     progress: Progress | None,
 ) -> EvaluationReport:
     kind, version = kind_for(plan), plan.lake_versions.get(EVENTS)
-    read = kind.judging_sessions(plan, lake)
+    champion_run = None if champion is None else registry.run_of(champion)
+    others = {} if champion_run is None else {f"champion version {champion}": plan_of(champion_run, registry)}
+    judging = judging_sessions(plan, others, lake)
+    read = judging.read
     trained_on = training_sessions(lake, plan.window, plan.holdout_end, version).log
     examples = next_item_examples(read.log)
     slices = slices_of(examples, trained_on)
@@ -123,13 +126,13 @@ def _evaluate(
         if (targets := sessions[examples.session]).any():
             slices[name] = targets
     recommenders = {"candidate": registry.load_recommender(run_id)}
-    if champion is not None:
-        recommenders["champion"] = registry.load_recommender(registry.run_of(champion))
+    if champion_run is not None:
+        recommenders["champion"] = registry.load_recommender(champion_run)
     recommenders |= _baselines(plan, trained_on)
     return EvaluationReport(
         run_id=run_id,
         run_key=plan.run_key,
-        evaluated_from=plan.window.end,
+        evaluated_from=judging.start,
         evaluated_to=plan.holdout_end,
         sessions=int((read.log.lengths >= 2).sum()),
         targets=len(examples),
@@ -139,7 +142,7 @@ def _evaluate(
             recommenders, champion, examples, slices, registry.served, level=level, progress=progress
         ),
         left_out=read.left_out,
-        quarantined=quarantined_share(lake, plan.window.end, plan.holdout_end, version),
+        quarantined=quarantined_share(lake, judging.start, plan.holdout_end, version),
         served=registry.served,
     )
 

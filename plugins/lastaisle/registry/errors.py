@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from lastaisle.errors import RegistryError
+from lastaisle.errors import ExitCode, LastaisleError, RegistryError
 
 
 class MissingArtifactError(RegistryError):
     """A run does not have an artifact, for example because `mlflow gc` removed the deleted run."""
+
+
+class ArtifactsUnreachableError(LastaisleError):
+    """MLflow's folder of artifacts is missing or empty, though MLflow names runs that lie in it."""
+
+    exit_code = ExitCode.SERVICE_DOWN

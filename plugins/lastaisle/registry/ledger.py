@@ -1,7 +1,8 @@
 """The ledger: every move of a model version, written before the move is made.
 
 The ledger alone decides which version serves; the registry's aliases follow it. After a kill between the two,
-the next run reads the ledger and sets the aliases.
+the next run reads the ledger and sets the aliases. A version that was deleted from the registry can no longer
+serve: the ledger then gets a row that says so (see lastaisle.registry.losses).
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from lastaisle.errors import ExitCode, LastaisleError
+from lastaisle.lake.errors import LakeConflictError
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
 
 RELEASES = "releases"
-REGISTER, PROMOTE, REFUSE, ROLLBACK = "register", "promote", "refuse", "rollback"
+REGISTER, PROMOTE, REFUSE, ROLLBACK, LOST = "register", "promote", "refuse", "rollback", "lost"
 
 
 class LedgerConflictError(LastaisleError):
@@ -37,11 +39,12 @@ class Move:
         move_id: names the move; the same move written twice is one row.
         moved_at: when the move was decided, UTC.
         actor: the person or DAG run that decided it.
-        action: register, promote, refuse or rollback.
+        action: register, promote, refuse, rollback, or lost (the version is gone from the registry).
         model_name: name of the registered model.
         alias: the alias that moves (challenger or champion); for a refusal the alias that stays.
         from_version: the version that had the alias; None = there was none.
-        to_version: the version that has the alias afterwards; for a refusal the refused version.
+        to_version: the version that has the alias afterwards; for a refusal the refused version, and for a
+            loss the lost version.
         reason: why, in sentences.
         run_id: the MLflow run of `to_version`.
         run_key: the training of `to_version`.
@@ -103,6 +106,12 @@ class Standing:
             else:
                 kept = (*champions, move.to_version)
             return dataclasses.replace(self, champions=kept)
+        if move.action == LOST:
+            return dataclasses.replace(
+                self,
+                challenger=None if self.challenger == move.to_version else self.challenger,
+                champions=tuple(version for version in self.champions if version != move.to_version),
+            )
         return self
 
 
@@ -114,6 +123,34 @@ def _without(champions: tuple[str, ...], version: str) -> tuple[str, ...]:
 def promoted_versions(moves: Iterable[Move]) -> frozenset[str]:
     """Return the versions that the gate ever promoted."""
     return frozenset(move.to_version for move in moves if move.action == PROMOTE)
+
+
+def rolled_back_versions(moves: Iterable[Move]) -> dict[str, Move]:
+    """Return each version that a rollback took out of service, with that rollback.
+
+    A version that became champion again, or whose number was registered again, is no longer among them.
+    """
+    before, rollbacks = Standing(), dict[str, Move]()
+    for move in moves:
+        after = before.after(move)
+        if move.action == ROLLBACK:
+            left = {*before.champions, move.from_version} - {*after.champions} | {move.from_version}
+            rollbacks |= {version: move for version in left if version is not None}
+        if move.action in (REGISTER, PROMOTE, ROLLBACK):
+            rollbacks.pop(move.to_version, None)
+        before = after
+    return rollbacks
+
+
+def decision_on(moves: Iterable[Move], run_id: str) -> Move | None:
+    """Return the gate's decision on the candidate of a run; None if there is none, or its version is lost."""
+    decision = None
+    for move in moves:
+        if move.run_id == run_id and move.action in (PROMOTE, REFUSE):
+            decision = move
+        elif move.run_id == run_id and move.action == LOST:
+            decision = None
+    return decision
 
 
 def standing(moves: Iterable[Move]) -> Standing:
@@ -181,4 +218,9 @@ class Ledger:
         )
         row = {"entry": at + 1, **dataclasses.asdict(move)}
         table = pa.Table.from_pylist([row], schema=schema)
-        return self.lake.append(RELEASES, table, key=f"{move.model_name}/{move.move_id}", if_version=at)
+        try:
+            return self.lake.append(RELEASES, table, key=f"{move.model_name}/{move.move_id}", if_version=at)
+        except LakeConflictError:
+            if self.find(move.move_id):  # another process wrote the same move at the same moment
+                return False
+            raise

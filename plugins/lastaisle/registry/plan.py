@@ -27,6 +27,9 @@ class Champion:
         window_end: the moment up to which it has learned.
         architecture: which recommender it is.
         options: its hyperparameters.
+        warm_start_version: the version that its training started from; None = from scratch.
+        warm_start_run_id: the run of that version; see TrainingPlan.
+        half_learned_until: see TrainingPlan.
     """
 
     version: str
@@ -35,6 +38,9 @@ class Champion:
     window_end: datetime
     architecture: str
     options: Mapping[str, Any]
+    warm_start_version: str | None = None
+    warm_start_run_id: str | None = None
+    half_learned_until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -42,8 +48,9 @@ class TrainingPlan:
     """One training, named by its run_key: two plans from the same data are the same training.
 
     Attributes:
-        run_key: names the training; it begins with the kind. The rest is a hash of window, options and the
-            rows of `events` that the training reads, or of the abandoned checkouts that it is for.
+        run_key: names the training; it begins with the kind. The rest is a hash of window, options, the run
+            that the training starts from and the rows of `events` that it reads, or of the abandoned
+            checkouts that it is for.
         kind: incremental (warm start from the champion, if there is one), full (from scratch) or refresh
             (a warm start for abandoned checkouts); see lastaisle.training.kinds.
         model_name: name of the registered model.
@@ -70,6 +77,8 @@ class TrainingPlan:
     warm_start_version: str | None = None
     bursts: tuple[str, ...] = ()
     replay_hours: float = 0.0
+    warm_start_run_id: str | None = None
+    half_learned_until: datetime | None = None
 
     def to_json(self) -> str:
         """Write as JSON, times in ISO 8601."""
@@ -78,7 +87,10 @@ class TrainingPlan:
     @classmethod
     def from_json(cls, text: str) -> TrainingPlan:
         """Read a plan that `to_json` wrote, of this release or an earlier one."""
-        return _PLANS.validate_json(text)
+        plan = _PLANS.validate_json(text)
+        if plan.kind == "refresh" and plan.half_learned_until is None:  # an older plan
+            return dataclasses.replace(plan, half_learned_until=plan.holdout_end)
+        return plan
 
 
 _PLANS = TypeAdapter(TrainingPlan)

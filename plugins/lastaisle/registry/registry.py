@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlflow
+from mlflow.artifacts import list_artifacts
 from mlflow.exceptions import MlflowException
 
 from lastaisle.errors import RegistryError
 from lastaisle.registry.plan import Champion, TrainingPlan
-from lastaisle.registry.runs import Runs
-from lastaisle.registry.tags import PLAN
+from lastaisle.registry.runs import Runs, is_missing
+from lastaisle.registry.tags import PLAN, RUN_KEY
 from models import recommender as recommenders
 from models.evaluation.objectives import NEW_ITEM, NEXT_ITEM
 from models.options import TrainingOptions
@@ -29,6 +31,8 @@ DESCRIPTION = (
     "The next items of a session at the checkout. Services pull the alias `champion`, which moves only "
     "through the gate or a rollback, and every move stands in the table `releases`."
 )
+
+logger = logging.getLogger(__name__)
 
 
 class Registry(Runs):
@@ -67,32 +71,70 @@ class Registry(Runs):
 
     def version_for_run(self, run_id: str) -> str | None:
         """Return the version registered from a run, if there is one."""
+        return next(iter(self._versions_of(run_id)), None)
+
+    def _versions_of(self, run_id: str) -> dict[str, Mapping[str, str]]:
+        """Return the tags of every version registered from a run, by version, the oldest first."""
         versions = self.client.search_model_versions(f"name = '{self.model_name}' and run_id = '{run_id}'")
-        return min((str(version.version) for version in versions), key=int, default=None)
+        return {
+            str(entry.version): entry.tags for entry in sorted(versions, key=lambda one: int(one.version))
+        }
 
     def register(self, run_id: str, tags: Mapping[str, str]) -> str:
-        """Register a run's model as a version, once a run.
+        """Register a run's model as a version, once a run, also if several processes register it at once.
+
+        Each process may make a version. Then each removes all but the first, whose number is the smallest.
 
         Raises:
-            RegistryError: the run logged no model.
+            RegistryError: the run logged no model, or the model was deleted.
         """
-        version = self.version_for_run(run_id)
-        if version is not None:
-            return version
-        outputs = self._run(run_id).outputs
-        models = outputs.model_outputs if outputs else []
-        if not models:
-            raise RegistryError(f"run {run_id} of {self.uri} logged no model to register: train again")
+        if self.version_for_run(run_id) is None:
+            self._create_version(run_id, tags)
+        first, *doubles = self._versions_of(run_id).items()
+        for version, tags_of_double in doubles:
+            if tags_of_double.get(RUN_KEY) == tags[RUN_KEY]:  # people may have registered the run themselves
+                logger.warning("version %s doubles version %s of %s: deleted", version, first[0], run_id)
+                self.delete_version(version)
+        return first[0]
+
+    def _create_version(self, run_id: str, tags: Mapping[str, str]) -> None:
+        model_id = self._logged_model(run_id)
+        if model_id is None:
+            raise RegistryError(f"run {run_id} of {self.uri} has no model to register: train again")
         try:
             self.client.create_registered_model(self.model_name, description=DESCRIPTION)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        model_id = models[-1].model_id
-        created = self.client.create_model_version(
+        self.client.create_model_version(
             self.model_name, f"models:/{model_id}", run_id, tags=dict(tags), model_id=model_id
         )
-        return str(created.version)
+
+    def _logged_model(self, run_id: str) -> str | None:
+        """Return the model that a run logged for services; None if there is none, or its files are gone."""
+        outputs = self._run(run_id).outputs
+        models = outputs.model_outputs if outputs else []
+        if not models:
+            return None
+        model_id = str(models[-1].model_id)
+        try:
+            files = self.client.list_logged_model_artifacts(model_id)
+        except MlflowException as error:
+            if not is_missing(error):
+                raise
+            return None
+        return model_id if files else None
+
+    def is_whole(self, run_id: str, *artifacts: str) -> bool:
+        """Tell whether a run still has the model for services, and these artifacts.
+
+        Raises:
+            ArtifactsUnreachableError: MLflow's folder of artifacts is missing or empty.
+        """
+        self.require_artifacts_folder(run_id)
+        return self._logged_model(run_id) is not None and all(
+            self.has_artifact(run_id, path) for path in artifacts
+        )
 
     def set_version_tags(self, version: str, tags: Mapping[str, str]) -> None:
         """Set tags of a version; a tag that it has already gets the new value."""
@@ -111,8 +153,23 @@ class Registry(Runs):
         )
 
     def delete_version(self, version: str) -> None:
-        """Delete a version; its run stays."""
-        self.client.delete_model_version(self.model_name, version)
+        """Delete a version, if it is still there; its run stays."""
+        try:
+            self.client.delete_model_version(self.model_name, version)
+        except MlflowException as error:
+            if not is_missing(error):
+                raise
+
+    def find_run_of(self, version: str) -> str | None:
+        """Return the run that trained a version; None if there is no such version."""
+        if not version.isdigit():
+            return None
+        try:
+            return str(self.client.get_model_version(self.model_name, version).run_id)
+        except MlflowException as error:
+            if not is_missing(error):
+                raise
+            return None
 
     def run_of(self, version: str) -> str:
         """Return the run that trained a version.
@@ -120,19 +177,24 @@ class Registry(Runs):
         Raises:
             RegistryError: there is no such version; the error lists the versions that exist.
         """
-        versions = self.client.search_model_versions(f"name = '{self.model_name}'")
-        runs = {str(entry.version): str(entry.run_id) for entry in versions}
-        if version not in runs:
-            known = ", ".join(sorted(runs, key=int)) or "none"
+        run_id = self.find_run_of(version)
+        if run_id is None:
+            versions = self.client.search_model_versions(f"name = '{self.model_name}'")
+            known = ", ".join(sorted((str(entry.version) for entry in versions), key=int)) or "none"
             raise RegistryError(f"{self.model_name} has no version {version!r} in {self.uri}; it has {known}")
-        return runs[version]
+        return run_id
+
+    def has_packed(self, version: str) -> bool:
+        """Tell whether the artifacts of a version hold the model that services load."""
+        place = self.client.get_model_version_download_uri(self.model_name, version)
+        return any(file.path.rpartition("/")[2] == "MLmodel" for file in list_artifacts(place))
 
     def aliases(self) -> dict[str, str]:
         """Return alias to version."""
         try:
             model = self.client.get_registered_model(self.model_name)
         except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            if not is_missing(error):
                 raise
             return {}
         return {alias: str(version) for alias, version in model.aliases.items()}
@@ -150,8 +212,30 @@ class Registry(Runs):
 
     def champion(self, version: str) -> Champion:
         """Describe a version that serves."""
-        run_id = self.run_of(version)
+        return self._describe(version, self.run_of(version))
+
+    def start_of(self, plan: TrainingPlan) -> Champion:
+        """Describe the version that a warm start begins with.
+
+        Raises:
+            RegistryError: the version's run is gone.
+        """
+        assert plan.warm_start_version is not None, "it starts from scratch"
+        run_id = plan.warm_start_run_id or self.run_of(plan.warm_start_version)
+        return self._describe(plan.warm_start_version, run_id)
+
+    def _describe(self, version: str, run_id: str) -> Champion:
         plan = TrainingPlan.from_json(self.tags(run_id)[PLAN])
         # The round trip adds the options that are newer than the run.
         options = TrainingOptions.from_dict(plan.options).to_dict()
-        return Champion(version, run_id, plan.run_key, plan.window.end, plan.architecture, options)
+        return Champion(
+            version=version,
+            run_id=run_id,
+            run_key=plan.run_key,
+            window_end=plan.window.end,
+            architecture=plan.architecture,
+            options=options,
+            warm_start_version=plan.warm_start_version,
+            warm_start_run_id=plan.warm_start_run_id,
+            half_learned_until=plan.half_learned_until,
+        )

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import mlflow
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
+from mlflow.utils.file_utils import local_file_uri_to_path
+from mlflow.utils.uri import is_local_uri
 
 from lastaisle.errors import RegistryError
-from lastaisle.registry.errors import MissingArtifactError
+from lastaisle.registry.errors import ArtifactsUnreachableError, MissingArtifactError
 from lastaisle.registry.tags import RUN_KEY
 
 if TYPE_CHECKING:
@@ -150,11 +152,52 @@ class Runs:
         info = self._run(run_id).info
         return info.start_time, info.end_time
 
+    def has_run(self, run_id: str) -> bool:
+        """Tell whether MLflow has a run, also if people moved it to the deleted runs."""
+        try:
+            self.client.get_run(run_id)
+        except MlflowException as error:
+            if not is_missing(error):
+                raise
+            return False
+        return True
+
     def _run(self, run_id: str) -> Any:
         try:
             return self.client.get_run(run_id)
         except MlflowException as error:
+            if not is_missing(error):
+                raise
             raise RegistryError(f"{self.uri} has no run {run_id!r}: {error.message}") from error
+
+    def has_artifact(self, run_id: str, path: str) -> bool:
+        """Tell whether a run has an artifact, a file or a folder that is not empty.
+
+        Raises:
+            RegistryError: no such run.
+        """
+        self._run(run_id)
+        folder = path.rpartition("/")[0]
+        files = self.client.list_artifacts(run_id, folder or None)
+        found = next((file for file in files if file.path == path), None)
+        return found is not None and not (found.is_dir and not self.client.list_artifacts(run_id, path))
+
+    def require_artifacts_folder(self, run_id: str) -> None:
+        """Refuse a local folder of artifacts that is not there at all, such as a disk that is not mounted.
+
+        Raises:
+            ArtifactsUnreachableError: the folder in which all runs lie is missing or empty.
+        """
+        uri = str(self._run(run_id).info.artifact_uri)
+        if not is_local_uri(uri):
+            return
+        folder = Path(local_file_uri_to_path(uri)).parents[1]  # of <folder>/<run>/artifacts
+        if not folder.is_dir() or not any(folder.iterdir()):
+            raise ArtifactsUnreachableError(
+                f"the folder {folder}, in which {self.uri} keeps its artifacts, is missing or empty: mount "
+                "the folder. If the artifacts are deleted for good, say so: "
+                "lastaisle releases sync --artifacts-gone --no-dry-run"
+            )
 
     def read_text(self, run_id: str, path: str) -> str | None:
         """Return a text artifact of a run; None if it has none of this name.
@@ -162,9 +205,7 @@ class Runs:
         Raises:
             RegistryError: no such run.
         """
-        self._run(run_id)
-        folder = path.rpartition("/")[0]
-        if path not in {file.path for file in self.client.list_artifacts(run_id, folder or None)}:
+        if not self.has_artifact(run_id, path):
             return None
         return self.download(run_id, path).read_text(encoding="utf-8")
 
@@ -177,7 +218,7 @@ class Runs:
         try:
             return Path(self.client.download_artifacts(run_id, path))
         except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            if not is_missing(error):
                 raise
             raise MissingArtifactError(
                 f"{self.uri} has no artifact {path!r} of run {run_id!r}: {error.message}"
@@ -222,6 +263,11 @@ class Runs:
     def log_file(self, run_id: str, file: Path, folder: str | None = None) -> None:
         """Log a file under its own name, in a folder of the run's artifacts."""
         self.client.log_artifact(run_id, str(file), folder)
+
+
+def is_missing(error: MlflowException) -> bool:
+    """Tell whether MLflow says that there is no such thing, and not that it cannot answer."""
+    return bool(error.error_code == "RESOURCE_DOES_NOT_EXIST")
 
 
 def metric_name(name: str) -> str:

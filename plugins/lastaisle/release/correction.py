@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lastaisle.evaluation.evaluate import plan_of
-from lastaisle.registry.plan import TrainingPlan
+from lastaisle.registry.losses import missing_part
+from lastaisle.registry.plan import Champion, TrainingPlan
 from lastaisle.release.release import current_champion
 from lastaisle.training.kinds import kind_for
 from lastaisle.training.planning import StalePlanError, plan_window
@@ -26,20 +27,20 @@ def plan_correction(lake: Lake, settings: Settings, registry: Registry) -> Train
 
     Raises:
         StalePlanError: nothing in the champion's reach has changed; there is no champion; or the champion
-            learned from scratch on a long window, in which a corrected hour is too small to learn all again.
+            learned from scratch on a long window, in which a corrected hour is too small to learn all again;
+            or the version that the champion started from is gone.
     """
     champion = current_champion(lake, registry)
     if champion is None:
         raise StalePlanError("no version serves: there is no training to correct")
     plan = plan_of(champion.run_id, registry)
     while kind_for(plan).corrects_base:
-        assert plan.warm_start_version is not None, "it started from a version"
-        plan = plan_of(registry.run_of(plan.warm_start_version), registry)
+        plan = plan_of(_start_of(plan, champion.version, registry).run_id, registry)
     if not kind_for(plan).correctable:
         raise StalePlanError(f"champion version {champion.version} is of a {plan.kind} training")
     # The champion's own replay_hours: a changed setting is no change of the events.
     settings = settings.replace(replay_hours=plan.replay_hours)
-    origin = None if plan.warm_start_version is None else registry.champion(plan.warm_start_version)
+    origin = None if plan.warm_start_version is None else _start_of(plan, champion.version, registry)
     again = plan_window(
         lake,
         settings,
@@ -47,6 +48,7 @@ def plan_correction(lake: Lake, settings: Settings, registry: Registry) -> Train
         champion=origin,
         architecture=plan.architecture,
         options=plan.options,
+        repeats=plan,
     )
     if again.run_key == plan.run_key:
         raise StalePlanError(
@@ -54,3 +56,20 @@ def plan_correction(lake: Lake, settings: Settings, registry: Registry) -> Train
             f"{plan.holdout_end.isoformat()}"
         )
     return again
+
+
+def _start_of(plan: TrainingPlan, champion: str, registry: Registry) -> Champion:
+    """Return the version that a warm start began with.
+
+    Raises:
+        StalePlanError: that version is gone.
+    """
+    assert plan.warm_start_version is not None, "it started from a version"
+    part = missing_part(plan.warm_start_version, plan.warm_start_run_id, registry)
+    if part is not None:
+        raise StalePlanError(
+            f"champion version {champion} cannot be trained again from its start, version "
+            f"{plan.warm_start_version}, which is lost: {part}. To learn again from corrected data, run a "
+            "full training"
+        )
+    return registry.champion(plan.warm_start_version)

@@ -86,7 +86,8 @@ def online_alias(registry: Registry, champion: str | None) -> dict[str, str | No
     held = registry.aliases().get(ALIAS)
     if held is None:
         return {}
-    base = registry.tags(registry.run_of(held)).get(BASE)
+    run_id = registry.find_run_of(held)
+    base = registry.tags(run_id).get(BASE) if run_id and registry.has_run(run_id) else None
     return {ALIAS: held if base == champion else champion}
 
 

@@ -5,25 +5,47 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import logging
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.evaluation.evaluate import plan_of, stored_report
-from lastaisle.registry.ledger import PROMOTE, REFUSE, REGISTER, Ledger, Move
+from lastaisle.registry.ledger import (
+    PROMOTE,
+    REFUSE,
+    REGISTER,
+    Ledger,
+    Move,
+    decision_on,
+    rolled_back_versions,
+)
+from lastaisle.registry.losses import present_standing
 from lastaisle.release.card.page import log_card
-from lastaisle.release.gate import Decision, GateRules, decide
+from lastaisle.release.gate import Check, Decision, GateRules, decide
 from lastaisle.release.online import online_alias
 
 if TYPE_CHECKING:
     from lastaisle.evaluation.report import EvaluationReport
     from lastaisle.lake.lake import Lake
-    from lastaisle.registry.plan import Champion
+    from lastaisle.registry.plan import Champion, TrainingPlan
     from lastaisle.registry.registry import Registry
 
 DECISION = "release/decision.json"
 
 logger = logging.getLogger(__name__)
+
+
+class RolledBackError(LastaisleError):
+    """A candidate whose version, or the version that it started from, was rolled back."""
+
+    exit_code = ExitCode.ROLLED_BACK
+
+
+class OlderTrainingError(LastaisleError):
+    """A candidate whose window ends before the window that the champion has learned."""
+
+    exit_code = ExitCode.OLDER_TRAINING
 
 
 class NotEvaluatedError(LastaisleError):
@@ -38,15 +60,25 @@ def current_champion(lake: Lake, registry: Registry) -> Champion | None:
     return None if version is None else registry.champion(version)
 
 
-def sync_aliases(lake: Lake, registry: Registry) -> dict[str, str | None]:
+def sync_aliases(lake: Lake, registry: Registry, *, artifacts_gone: bool = False) -> dict[str, str | None]:
     """Set the registry's aliases to what the ledger says, and return them.
 
     This finishes a release that was killed after it wrote its row and before it set its aliases. It also puts
-    back an alias that was moved by hand: the ledger alone says which version serves. If the alias `online`
-    names online updates of another champion, it moves to the champion.
+    back an alias that was moved by hand: the ledger alone says which version serves. If a version is gone
+    from MLflow, the ledger gets a row that says so, and the newest former champion that is left serves. If
+    the alias `online` names online updates of another champion, it moves to the champion.
+
+    Args:
+        lake: where the ledger is.
+        registry: where the versions and their aliases are.
+        artifacts_gone: count the versions as lost also if MLflow's whole folder of artifacts is missing.
+
+    Raises:
+        ArtifactsUnreachableError: that folder is missing or empty, and `artifacts_gone` is not set.
     """
-    wanted = Ledger(lake, registry.model_name).standing().aliases
-    if not any(wanted.values()):
+    ledger = Ledger(lake, registry.model_name)
+    wanted = present_standing(ledger, registry, artifacts_gone=artifacts_gone).aliases
+    if not ledger.moves():
         return wanted
     wanted |= online_alias(registry, wanted["champion"])
     for alias, version in registry.set_aliases(wanted).items():
@@ -61,23 +93,85 @@ def release_candidate(
     *,
     actor: str | None = None,
     rules: GateRules | None = None,
+    allow_older: bool = False,
 ) -> Decision:
     """Register the candidate of a run as challenger, and make it champion if the gate promotes it.
 
-    The ledger holds every move before the registry makes it. A second call for the same training moves
-    nothing, and returns the same decision.
+    The ledger holds every move before the registry makes it. A second call for the same run moves nothing,
+    and returns the same decision. If the run's version was lost since, the call registers the run again.
+
+    Args:
+        run_id: the run of the candidate.
+        lake: where the ledger is.
+        registry: where the models are.
+        actor: the person or DAG run that releases; default the user of this process.
+        rules: the rules of the gate; default `GateRules()`.
+        allow_older: also release a candidate whose window ends before the champion's.
 
     Raises:
+        RolledBackError: the candidate's version, or the version that it started from, was rolled back.
+        OlderTrainingError: the champion has learned newer hours, and `allow_older` is not set.
         NotEvaluatedError: the candidate has no evaluation, or was compared with a former champion.
     """
     ledger = Ledger(lake, registry.model_name)
-    sync_aliases(lake, registry)
+    champion = current_champion(lake, registry)
     plan = plan_of(run_id, registry)
-    made = registry.read_text(run_id, DECISION)
-    if ledger.find(f"{plan.run_key}/decide") and made:
-        return Decision.from_json(made)
+    moves = ledger.moves()
+    made = decision_on(moves, run_id)
+    if made is not None:
+        _refuse_rolled_back(made.to_version, f"version {made.to_version}, which is of run {run_id},", moves)
+        return _stored_decision(made, registry)
+    if plan.warm_start_version is not None:
+        start = f"version {plan.warm_start_version}, from which run {run_id} started,"
+        _refuse_rolled_back(plan.warm_start_version, start, moves)
+    if champion is not None and not allow_older:
+        _refuse_older(run_id, plan, champion)
+    return _decide(run_id, plan, ledger, registry, actor=actor or getpass.getuser(), rules=rules)
+
+
+def _refuse_rolled_back(version: str, named: str, moves: Iterable[Move]) -> None:
+    """Refuse a version that a rollback took out of service."""
+    back = rolled_back_versions(moves).get(version)
+    if back is not None:
+        raise RolledBackError(
+            f"{named} was rolled back on {back.moved_at:%Y-%m-%d %H:%M} UTC by {back.actor} to version "
+            f"{back.to_version} ({back.reason}): nothing was moved. Train newer hours from the version that "
+            f"serves now. To make version {version} champion again on purpose: "
+            f"lastaisle rollback --to-version {version} --reason REASON --no-dry-run"
+        )
+
+
+def _refuse_older(run_id: str, plan: TrainingPlan, champion: Champion) -> None:
+    """Refuse a candidate that has learned up to an earlier moment than the champion."""
+    if plan.window.end < champion.window_end:
+        raise OlderTrainingError(
+            f"run {run_id} has learned up to {plan.window.end.isoformat()}, but champion version "
+            f"{champion.version} up to {champion.window_end.isoformat()}: nothing was moved. Train again up "
+            "to a newer moment, or allow the older training: --allow-older (parameter allow_older of the DAG "
+            "retrain_full)"
+        )
+
+
+def _stored_decision(made: Move, registry: Registry) -> Decision:
+    """Return the decision that the gate made once; without its file, what the ledger says of it."""
+    text = registry.read_text(made.run_id, DECISION)
+    if text is not None:
+        return Decision.from_json(text)
+    promoted = made.action == PROMOTE
+    return Decision(promoted, (Check("ledger", promoted, made.reason),))
+
+
+def _decide(
+    run_id: str,
+    plan: TrainingPlan,
+    ledger: Ledger,
+    registry: Registry,
+    *,
+    actor: str,
+    rules: GateRules | None,
+) -> Decision:
+    """Register the candidate, ask the gate, and write its decision into the ledger."""
     report = _report(run_id, ledger, registry)
-    actor = actor or getpass.getuser()
     version = _register(run_id, report, actor, ledger, registry)
     rules = rules or GateRules()
     if plan.warm_start_version is None:
@@ -88,7 +182,7 @@ def release_candidate(
     log_card(version, plan, report, decision, registry)
     ledger.write(
         Move(
-            move_id=f"{plan.run_key}/decide",
+            move_id=f"{plan.run_key}/{run_id}/{version}/decide",
             moved_at=datetime.now(UTC),
             actor=actor,
             action=PROMOTE if decision.promote else REFUSE,
@@ -101,7 +195,7 @@ def release_candidate(
             run_key=plan.run_key,
         )
     )
-    sync_aliases(lake, registry)
+    sync_aliases(ledger.lake, registry)
     return decision
 
 
@@ -133,7 +227,7 @@ def _register(run_id: str, report: EvaluationReport, actor: str, ledger: Ledger,
     )
     ledger.write(
         Move(
-            move_id=f"{run_key}/register",
+            move_id=f"{run_key}/{run_id}/{version}/register",
             moved_at=datetime.now(UTC),
             actor=actor,
             action=REGISTER,

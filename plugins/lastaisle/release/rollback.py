@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from lastaisle.errors import ExitCode, RegistryError
 from lastaisle.evaluation.evaluate import plan_of, stored_report
-from lastaisle.registry.ledger import REFUSE, ROLLBACK, Ledger, Move, promoted_versions
+from lastaisle.registry.ledger import REFUSE, ROLLBACK, Ledger, Move, Standing, promoted_versions
+from lastaisle.registry.losses import expected_standing, missing_part
 from lastaisle.registry.tags import RUN_KEY
 from lastaisle.release.card.page import log_card
 from lastaisle.release.gate import Decision
@@ -100,9 +101,10 @@ def rollback(
         done = _finish_interrupted(ledger, registry, to_version, reason.strip(), request_id)
         if done is not None:
             _say_forced(done, ledger, registry)
-            return _report(ledger, done, dry_run=False, moved=True)
+            return _report(ledger, done, ledger.standing(), dry_run=False, moved=True)
+    before = expected_standing(ledger, registry)
     move = _plan_move(
-        ledger, registry, to_version, request_id, reason=reason.strip(), actor=actor or getpass.getuser()
+        before, registry, to_version, request_id, reason=reason.strip(), actor=actor or getpass.getuser()
     )
     moves = move.to_version != move.from_version
     if moves:
@@ -111,11 +113,11 @@ def rollback(
         ledger.write(move)
         sync_aliases(lake, registry)
         _say_forced(move, ledger, registry)
-    return _report(ledger, move, dry_run=dry_run, moved=moves and not dry_run)
+    return _report(ledger, move, before.after(move), dry_run=dry_run, moved=moves and not dry_run)
 
 
 def _plan_move(
-    ledger: Ledger,
+    standing: Standing,
     registry: Registry,
     to_version: str | None,
     request_id: str | None,
@@ -124,25 +126,13 @@ def _plan_move(
     actor: str,
 ) -> Move:
     """Return the move from the champion to the requested version, or to the version before the champion."""
-    standing = ledger.standing()
     target = to_version or standing.previous
     if target is None:
         raise RegistryError(
             f"{registry.model_name} has no champion before version {standing.champion}: name a version"
         )
     run_id = registry.run_of(target)
-    tags = registry.tags(run_id)
-    run_key = tags.get(RUN_KEY)
-    if run_key is None:
-        raise RegistryError(
-            f"version {target} of {registry.model_name} comes from the run {run_id}, which has no tag "
-            f"{RUN_KEY!r}: it is no training of lastaisle, so it cannot become champion"
-        )
-    if BASE in tags:
-        raise RegistryError(
-            f"version {target} of {registry.model_name} is version {tags[BASE]} with online updates, which "
-            f"end when the champion moves: name version {tags[BASE]}"
-        )
+    run_key = _require_servable(target, run_id, registry)
     return Move(
         move_id=f"rollback/{request_id or uuid.uuid4()}",
         moved_at=datetime.now(UTC),
@@ -156,6 +146,29 @@ def _plan_move(
         run_id=run_id,
         run_key=run_key,
     )
+
+
+def _require_servable(version: str, run_id: str, registry: Registry) -> str:
+    """Return the run key of a version, and refuse a version that cannot become champion.
+
+    Raises:
+        RegistryError: the version is no training of lastaisle, has online updates, or lost a part.
+    """
+    tags = registry.tags(run_id) if registry.has_run(run_id) else {RUN_KEY: ""}
+    run_key = tags.get(RUN_KEY)
+    if run_key is None:
+        raise RegistryError(
+            f"version {version} of {registry.model_name} comes from the run {run_id}, which has no tag "
+            f"{RUN_KEY!r}: it is no training of lastaisle, so it cannot become champion"
+        )
+    if BASE in tags:
+        raise RegistryError(
+            f"version {version} of {registry.model_name} is version {tags[BASE]} with online updates, which "
+            f"end when the champion moves: name version {tags[BASE]}"
+        )
+    if part := missing_part(version, run_id, registry):
+        raise RegistryError(f"version {version} of {registry.model_name} cannot serve: {part}")
+    return run_key
 
 
 def _require_promotion(move: Move, ledger: Ledger, *, force: bool) -> Move:
@@ -224,9 +237,7 @@ def _finish_interrupted(
     return None
 
 
-def _report(ledger: Ledger, move: Move, *, dry_run: bool, moved: bool) -> RollbackReport:
-    standing = ledger.standing()
-    after = standing if moved else standing.after(move)
+def _report(ledger: Ledger, move: Move, after: Standing, *, dry_run: bool, moved: bool) -> RollbackReport:
     return RollbackReport(
         model_name=move.model_name,
         from_version=move.from_version,

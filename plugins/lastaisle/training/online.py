@@ -70,11 +70,18 @@ def finished_until(lake: Lake, limit: datetime | None = None) -> datetime:
 
 
 def newest_delta(version: str, registry: Registry, until: datetime | None = None) -> StoredDelta | None:
-    """Return the newest delta of a version that has learned nothing after `until`; None if there is none."""
+    """Return the newest delta of a version that has learned nothing after `until`; None if there is none.
+
+    A delta whose arrays or model were deleted does not count: what it learned is learned again.
+    """
     runs = registry.finished_runs(_run_key(version))
     deltas = [StoredDelta(run_id, datetime.fromisoformat(tags[UNTIL])) for run_id, tags in runs.items()]
     deltas = [delta for delta in deltas if until is None or delta.until <= until]
-    return max(deltas, key=lambda delta: delta.until, default=None)
+    for delta in sorted(deltas, key=lambda delta: delta.until, reverse=True):
+        if registry.is_whole(delta.run_id, ARTIFACT):
+            return delta
+        logger.warning("run %s lost the online updates of version %s", delta.run_id, version)
+    return None
 
 
 def load_with_updates(

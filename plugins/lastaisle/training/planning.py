@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ def plan_window(
     *,
     architecture: str | None = None,
     options: Mapping[str, Any] | None = None,
+    repeats: TrainingPlan | None = None,
 ) -> TrainingPlan:
     """Plan a training on the events before `data_end`: the last hours evaluate, the hours before them train.
 
@@ -50,6 +52,8 @@ def plan_window(
             of the settings.
         options: hyperparameters that override those of the settings and, in an incremental training, the
             champion's shape. An architecture or shape that differs from the champion's learns from scratch.
+        repeats: the training that is repeated on corrected events; `champion` is then the version that this
+            training started from.
 
     Raises:
         ModelError: an architecture that does not exist.
@@ -71,7 +75,13 @@ def plan_window(
     model_name = settings.registry.model_name
     parts = [model_name, architecture, repr(window), data_end.isoformat(), json.dumps(chosen)]
     parts += [f"replay {lengths.replay_hours:g}"] if lengths.replay_hours else []
-    run_key = _run_key(kind, data_end, [*parts, *_row_counts(lake, window, data_end)])
+    parts += _row_counts(lake, window, data_end)
+    start = _Start()
+    if base and fits:
+        start = _Start(base.version, repeats.warm_start_run_id if repeats else base.run_id)
+    if base and base.window_end >= window.end:  # the champion's own training, from its own start, or none
+        start = _Start(base.warm_start_version, base.warm_start_run_id)
+    run_key = _run_key(kind, data_end, parts, start.run_id)
     _refuse_stale(run_key, window, base)
     return TrainingPlan(
         run_key=run_key,
@@ -82,9 +92,22 @@ def plan_window(
         holdout_end=data_end,
         lake_versions=lake.versions([EVENTS]),
         options=chosen,
-        warm_start_version=base.version if base and fits else None,
+        warm_start_version=start.version,
         replay_hours=lengths.replay_hours,
+        warm_start_run_id=start.run_id,
+        half_learned_until=base.half_learned_until if base and start.version else None,
     )
+
+
+@dataclass(frozen=True)
+class _Start:
+    """The version that a training starts from, and its run; both None = from scratch.
+
+    The plans of 0.2 and before name no run.
+    """
+
+    version: str | None = None
+    run_id: str | None = None
 
 
 def _refuse_stale(run_key: str, window: Window, base: Champion | None) -> None:
@@ -140,6 +163,8 @@ def _row_counts(lake: Lake, window: Window, data_end: datetime) -> list[str]:
         return [f"{day} {batch} {rows}" for day, batch, rows in connection.execute(counts, reach).fetchall()]
 
 
-def _run_key(kind: str, data_end: datetime, parts: list[str]) -> str:
-    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+def _run_key(kind: str, data_end: datetime, parts: list[str], start_run_id: str | None) -> str:
+    """Name a training. A start from another version is another training, also on the same rows."""
+    start = [] if start_run_id is None else [f"start {start_run_id}"]
+    digest = hashlib.sha256("\n".join([*start, *parts]).encode()).hexdigest()
     return f"{kind}-{data_end:%Y%m%dT%H%M}-{digest[:12]}"

@@ -45,17 +45,20 @@ def plan_refresh(lake: Lake, settings: Settings, champion: Champion | None) -> T
     run_key = f"{Refresh.name}-v{champion.version}-{digest}"
     _require_rest(lake, settings, run_key)
     start = champion.window_end - timedelta(hours=settings.learning.window_hours)
+    end = newest_data_end(lake)
     return TrainingPlan(
         run_key=run_key,
         kind=Refresh.name,
         model_name=settings.registry.model_name,
         architecture=architecture,
         window=Window(start, champion.window_end, settings.learning.half_life_hours),
-        holdout_end=newest_data_end(lake),
+        holdout_end=end,
         lake_versions=lake.versions([EVENTS]),
         options=Refresh.bounded(options),
         warm_start_version=champion.version,
         bursts=burst.names,
+        warm_start_run_id=champion.run_id,
+        half_learned_until=max(end, champion.half_learned_until or end),
     )
 
 

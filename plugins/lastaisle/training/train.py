@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from matplotlib.figure import Figure
 
 from data_contracts.contract import load_contract
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake.tables import TRAINING_RUNS
 from lastaisle.registry.plan import TrainingPlan
+from lastaisle.registry.registry import STATE
 from lastaisle.registry.revision import git_revision
 from lastaisle.registry.tags import GIT_REVISION, KIND, PLAN, RUN_KEY
 from lastaisle.training.kinds import kind_for
@@ -29,23 +32,45 @@ if TYPE_CHECKING:
 
 MIN_SESSIONS = 100  # with two items or more; fewer teach a model little but noise
 
+logger = logging.getLogger(__name__)
+
 
 def train_candidate(
     plan: TrainingPlan, lake: Lake, registry: Registry, progress: Progress | None = None
 ) -> str:
     """Train by a plan and return the MLflow run.
 
-    A second call with the same plan returns the same run; a run that died midway is deleted and repeated.
+    A second call with the same plan returns the same run. A run that died midway is deleted and repeated. A
+    run whose model was deleted is repeated too.
 
     Raises:
         NotEnoughDataError: too few sessions in the window.
+        BeingTrainedError: another process trains by this plan now.
     """
-    run_id = registry.finished_run(plan.run_key)
+    run_id = _finished(plan.run_key, registry)
     if run_id is None:
         registry.discard_unfinished(plan.run_key)
         run_id = _train(plan, lake, registry, progress)
-    lake.append(TRAINING_RUNS, _row(registry, run_id), key=f"training_run/{plan.run_key}")
+    _write_row(lake, registry, run_id, plan.run_key)
     return run_id
+
+
+def _finished(run_key: str, registry: Registry) -> str | None:
+    """Return the finished run of a training whose model is still there."""
+    for run_id in registry.finished_runs(run_key):
+        if registry.is_whole(run_id, STATE):
+            return run_id
+        logger.warning("run %s of %s lost its model, so the training is repeated", run_id, run_key)
+    return None
+
+
+def _write_row(lake: Lake, registry: Registry, run_id: str, run_key: str) -> None:
+    """Write the row of a finished run into training_runs, once a run; a repeated training has several."""
+    known = lake.scan(TRAINING_RUNS, ["run_id"], pc.field("run_key") == run_key)
+    runs = set(known["run_id"].to_pylist()) if known.num_columns else set()
+    if run_id not in runs:
+        key = f"training_run/{run_key}/{run_id}" if runs else f"training_run/{run_key}"
+        lake.append(TRAINING_RUNS, _row(registry, run_id), key=key)
 
 
 def _train(plan: TrainingPlan, lake: Lake, registry: Registry, progress: Progress | None) -> str:

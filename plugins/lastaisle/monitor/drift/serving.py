@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lastaisle.registry.ledger import Ledger
+from lastaisle.registry.losses import present_standing
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
@@ -37,7 +38,7 @@ class ServingVersions:
 
 def serving_versions(lake: Lake, registry: Registry) -> ServingVersions | None:
     """Load the champion and the previous version; return None before the first promotion."""
-    standing = Ledger(lake, registry.model_name).standing()
+    standing = present_standing(Ledger(lake, registry.model_name), registry)
     if standing.champion is None:
         return None
     champion = registry.load_recommender(registry.run_of(standing.champion))

@@ -43,7 +43,7 @@ class Incremental(WindowKind):
         """Train the champion, with its online updates, on all new sessions and a sample of older ones."""
         if plan.warm_start_version is None:
             return learn_from_scratch(plan, read, progress)
-        champion = registry.champion(plan.warm_start_version)
+        champion = registry.start_of(plan)
         recommender, shoppers_run = load_with_updates(champion, registry, plan.window.end)
         options = TrainingOptions.from_dict(plan.options)
         batch = mini_batch(plan, lake, read.log, champion.window_end, options.seed)

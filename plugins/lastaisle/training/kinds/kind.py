@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from lastaisle.lake.tables import EVENTS
 from lastaisle.registry.plan import Kind, TrainingPlan
-from lastaisle.sessions.windows import SessionsRead, evaluation_sessions, training_sessions
+from lastaisle.sessions.windows import SessionsRead, training_sessions
 from models.data.sequences import decay_weights
 from models.options import TrainingOptions
 from models.recommender import create
@@ -101,11 +101,6 @@ class TrainingKind(ABC, Generic[ReadT]):
 
     def log(self, registry: Registry, run_id: str, read: ReadT) -> None:
         """Log to the MLflow run what only this kind measures."""
-
-    def judging_sessions(self, plan: TrainingPlan, lake: Lake) -> SessionsRead:
-        """Read the sessions that judge a candidate: those that started after the window."""
-        version = plan.lake_versions.get(EVENTS)
-        return evaluation_sessions(lake, plan.window.end, plan.holdout_end, version)
 
     def judging_slices(self, plan: TrainingPlan, lake: Lake, log: SessionLog) -> dict[str, NDArray[np.bool_]]:
         """Return the groups of judging sessions that only this kind measures.

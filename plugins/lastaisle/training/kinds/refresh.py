@@ -2,8 +2,9 @@
 
 The sessions that are learned and the sessions that judge must differ, yet both have to be of the last hours.
 So a hash of the sessions' names cuts the sessions since the champion's window into halves: the refresh may
-learn from one half, and the other half judges. The refreshed version counts as having learned up to the end
-of the champion's window, so the next incremental training learns the last hours whole.
+learn from one half, and the other half judges (see lastaisle.evaluation.judging). The refreshed version
+counts as having learned up to the end of the champion's window, so the next incremental training learns the
+last hours whole.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake.tables import EVENTS
 from lastaisle.sessions.abandonments import sessions_of_bursts
-from lastaisle.sessions.windows import SessionsRead, Window, evaluation_sessions, training_sessions
+from lastaisle.sessions.windows import SessionsRead, Window, training_sessions
 from lastaisle.training.kinds.kind import Trained, TrainingKind
 from lastaisle.training.online import load_with_updates
 from lastaisle.training.similar import cluster, describe_clusters, draw_clusters
@@ -111,8 +112,7 @@ class Refresh(TrainingKind[RefreshRead]):
         self, plan: TrainingPlan, read: RefreshRead, lake: Lake, registry: Registry, progress: Progress | None
     ) -> Trained:
         """Train the champion, with its online updates; no session weighs less for its age."""
-        assert plan.warm_start_version is not None, "a refresh always has a champion"
-        champion = registry.champion(plan.warm_start_version)
+        champion = registry.start_of(plan)
         recommender, shoppers_run = load_with_updates(champion, registry, plan.window.end)
         weights = np.ones(len(read.log), np.float32)
         options = TrainingOptions.from_dict(plan.options)
@@ -125,14 +125,6 @@ class Refresh(TrainingKind[RefreshRead]):
         registry.log_metrics(run_id, read.metrics())
         registry.log_json(run_id, {"clusters": clusters}, "refresh/clusters.json")
         registry.log_figure(run_id, draw_clusters(clusters), "plots/clusters.png")
-
-    def judging_sessions(self, plan: TrainingPlan, lake: Lake) -> SessionsRead:
-        """Read the half of the sessions since the champion's window that a refresh does not learn from."""
-        version = plan.lake_versions.get(EVENTS)
-        read = evaluation_sessions(lake, plan.window.end, plan.holdout_end, version, with_ids=True)
-        if not len(read.log):
-            return read
-        return SessionsRead(read.log.select(in_judging_half(read.log)), read.left_out)
 
     def judging_slices(self, plan: TrainingPlan, lake: Lake, log: SessionLog) -> dict[str, NDArray[np.bool_]]:
         """Return the slice `abandoned`: the judging sessions that abandoned their checkout."""
