@@ -20,7 +20,7 @@ from lastaisle.ingest.summary import name_most
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import RAW_EVENTS
 from lastaisle.privacy.keys import PseudonymKeys
-from lastaisle.telemetry.one_line import one_line
+from lastaisle.telemetry.shown import one_line
 from lastaisle_airflow.tasks.batches import chain_name
 from lastaisle_airflow.tasks.ingestion import describe_run
 

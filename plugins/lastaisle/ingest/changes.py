@@ -13,7 +13,7 @@ from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.ingest.job import Batch
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import BATCHES
-from lastaisle.telemetry.one_line import one_line
+from lastaisle.telemetry.shown import one_line
 
 BATCHES_BEFORE = 20
 ENOUGH_ROWS = 100

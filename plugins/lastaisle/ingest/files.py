@@ -19,7 +19,7 @@ from fsspec.registry import available_protocols
 from lastaisle.errors import LastaisleError, SourceError
 from lastaisle.ingest.file_names import EMPTY, first_passed_over
 from lastaisle.ingest.local_files import PATTERN, LocalFiles
-from lastaisle.telemetry.one_line import one_line
+from lastaisle.telemetry.shown import one_line
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 

@@ -12,7 +12,7 @@ from lastaisle.errors import LastaisleError, SourceError
 from lastaisle.ingest.containers import Content, open_content
 from lastaisle.ingest.files import SourceFile
 from lastaisle.ingest.parquet import parquet_lines
-from lastaisle.telemetry.one_line import one_line
+from lastaisle.telemetry.shown import one_line
 
 MAX_LINE_BYTES = 1 << 20
 PAYLOAD_BYTES = 16 << 10  # the bytes of an unreadable line that are kept

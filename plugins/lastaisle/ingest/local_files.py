@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from lastaisle.ingest.file_names import EMPTY, first_passed_over, why_passed_over
-from lastaisle.telemetry.one_line import one_line
+from lastaisle.telemetry.shown import one_line
 
 PATTERN = re.compile(r"[*?\[]")
 _KINDS = {

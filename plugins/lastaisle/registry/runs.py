@@ -19,6 +19,7 @@ from mlflow.utils.uri import is_local_uri
 from lastaisle.errors import RegistryError
 from lastaisle.registry.errors import ArtifactsUnreachableError, MissingArtifactError
 from lastaisle.registry.tags import RUN_KEY
+from lastaisle.telemetry.shown import without_password
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,20 +51,21 @@ class Runs:
         settings: where MLflow is, and the names of experiment and model.
 
     Attributes:
-        uri: where MLflow is.
+        uri: where MLflow is, for messages: without the password that its address may hold.
         client: MLflow's client. Only this room and tests use it; all others use the methods.
     """
 
     def __init__(self, settings: Settings) -> None:
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # also if imported earlier
-        self.uri = settings.registry.mlflow_uri
+        address = settings.registry.mlflow_uri
+        self.uri = without_password(address)
         self._experiment = settings.registry.experiment
         self._artifacts = settings.registry.mlflow_artifacts
-        if self.uri.startswith("sqlite:///"):
-            Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        mlflow.set_tracking_uri(self.uri)
-        mlflow.set_registry_uri(self.uri)
-        self.client = mlflow.MlflowClient(self.uri, self.uri)
+        if address.startswith("sqlite:///"):
+            Path(address.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        mlflow.set_tracking_uri(address)
+        mlflow.set_registry_uri(address)
+        self.client = mlflow.MlflowClient(address, address)
         self._experiment_id: str | None = None
 
     @property

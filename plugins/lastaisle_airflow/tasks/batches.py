@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from lastaisle.kafka.address import parse_source
 from lastaisle.settings import Settings
-from lastaisle.telemetry.one_line import one_line
+from lastaisle.telemetry.shown import one_line
 from lastaisle_airflow.runtime.kafka import kafka_connection
 from lastaisle_airflow.runtime.stores import open_lake, source_options
 

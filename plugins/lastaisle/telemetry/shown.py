@@ -1,9 +1,10 @@
-"""Show names from outside, such as names of files, in one line of a log or of a message."""
+"""Show what comes from outside in logs and messages: names in one line, addresses without passwords."""
 
 from __future__ import annotations
 
 import unicodedata
 from typing import Final
+from urllib.parse import urlsplit
 
 #: Control characters (an escape sequence moves the cursor of a terminal), the line ends of Unicode, and
 #: halves of characters.
@@ -27,3 +28,9 @@ def _escaped(character: str) -> str:
     if character in _DIRECTIONS or unicodedata.category(character) in _UNSAFE_CATEGORIES:
         return character.encode("unicode_escape").decode("ascii")
     return character
+
+
+def without_password(address: str) -> str:
+    """Return a URL in which *** stands for the password; a URL without a password, or a path, stays."""
+    password = urlsplit(address).password
+    return address.replace(f":{password}@", ":***@", 1) if password else address
