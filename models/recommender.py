@@ -208,6 +208,16 @@ class Recommender(ABC):
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the state as arrays by name, including the optimizer's state."""
 
+    def item_vectors(self) -> NDArray[np.float32] | None:
+        """Return the vector that stands for each item in the scores: float32 [vocabulary.size, d].
+
+        None: the model has no such vectors, as models that count and models that blend others.
+
+        Raises:
+            ModelError: the model has vectors, but is not trained yet.
+        """
+        return None
+
     @abstractmethod
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Take over the state that `arrays` returned. The options and the vocabulary are already set."""

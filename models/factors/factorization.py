@@ -233,6 +233,12 @@ class Factorization(Recommender):
             "mean_length": np.array([self._state.mean_length]),
         }
 
+    def item_vectors(self) -> NDArray[np.float32]:
+        """Return the items' factors."""
+        self.scorer()
+        assert self._state
+        return self._state.items.astype(np.float32)
+
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Take over what `arrays` returned."""
         names = {str(name): row for row, name in enumerate(arrays["names"])}

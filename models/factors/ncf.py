@@ -169,6 +169,13 @@ class NCF(Recommender):
         arrays |= {f"adam/{name}": value for name, value in trainer.adam.arrays().items()}
         return arrays | {f"user_adam/{name}": value for name, value in trainer.user_adam.arrays().items()}
 
+    def item_vectors(self) -> NDArray[np.float32]:
+        """Return the items' rows, which both towers read."""
+        self.scorer()
+        assert self._trainer
+        vectors: NDArray[np.float32] = self._trainer.items.numpy()
+        return vectors
+
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Take over what `arrays` returned."""
         network = NeuMF(self.options)

@@ -136,8 +136,9 @@ class OnlineDelta:
                 f"the {recommender.name} model has no table of embeddings to update online; "
                 f"these have: {', '.join(LEARNS_ONLINE)}"
             )
-        table = recommender.arrays()["table"]
-        return cls(table, recommender.vocabulary, recommender.options.temperature, options)
+        vectors = recommender.item_vectors()
+        assert vectors is not None, "each model of LEARNS_ONLINE scores items by vectors"
+        return cls(vectors, recommender.vocabulary, recommender.options.temperature, options)
 
     @property
     def table(self) -> NDArray[np.float32]:

@@ -227,6 +227,13 @@ class SequenceModel(Recommender):
         adam = {f"adam/{name}": value for name, value in self._trainer.adam.arrays().items()}
         return {"table": self._trainer.table.numpy()} | encoder | adam
 
+    def item_vectors(self) -> NDArray[np.float32]:
+        """Return the embedding that scores each item, with the features of the item; not normalized."""
+        self.scorer()
+        assert self._trainer
+        vectors: NDArray[np.float32] = self._trainer.embeddings().numpy()
+        return vectors
+
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Take over the weights and the optimizer's slots."""
         encoder = self.make_encoder(self.options)

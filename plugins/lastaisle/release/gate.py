@@ -63,6 +63,10 @@ class GateRules:
         return cls(max_churn=settings.gate.max_churn, max_quarantined=settings.gate.max_quarantined)
 
 
+# The checks that ask whether the evaluation can judge at all; the others ask how good the candidate is.
+CHECKS_OF_THE_DATA = frozenset({"enough_targets", "sound_feed"})
+
+
 @dataclass(frozen=True)
 class Check:
     """The outcome of one rule.
@@ -102,6 +106,11 @@ class Decision:
     def reasons(self) -> tuple[str, ...]:
         """The sentences behind the decision: the broken rules of a refusal, all rules of a promotion."""
         return tuple(check.reason for check in self.checks if self.promote or not check.passed)
+
+    @property
+    def is_about_the_model(self) -> bool:
+        """Whether the decision says how good the candidate is: the data sufficed, and the feed was sound."""
+        return all(check.passed or check.name not in CHECKS_OF_THE_DATA for check in self.checks)
 
     def to_json(self) -> str:
         """Write as JSON."""

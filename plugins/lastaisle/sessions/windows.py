@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -115,13 +115,21 @@ def sessions_between(
     return _read(lake, start, end, moment="ended_at", seen_until=seen_until, version=version).log
 
 
-def refusing_shoppers(lake: Lake) -> set[str]:
-    """Return the shoppers whose most recent event refuses: pseudonyms, or session ids of unknown shoppers."""
+def refusing_shoppers(lake: Lake, written_since: datetime | None = None) -> set[str]:
+    """Return the shoppers whose most recent event refuses: pseudonyms, or session ids of unknown shoppers.
+
+    Args:
+        lake: where `events` is.
+        written_since: reads only the days to which rows were written since this moment, and the days after
+            them. Each shopper who has refused since then is found. Default: all days.
+    """
     dataset = lake.dataset(EVENTS)
-    if dataset is None:
+    days = [date.min] if written_since is None else lake.days_written_since(EVENTS, written_since)
+    if dataset is None or not days:
         return set()
     with open_tables(events=dataset) as connection:
-        return {shopper for (shopper,) in connection.execute(REFUSING_SHOPPERS).fetchall()}
+        rows = connection.execute(REFUSING_SHOPPERS, {"first_day": min(days)}).fetchall()
+    return {shopper for (shopper,) in rows}
 
 
 def newest_data_end(lake: Lake) -> datetime:

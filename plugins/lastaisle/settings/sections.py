@@ -74,8 +74,22 @@ class RegistrySettings(Section):
         "Where a new MLflow experiment keeps its artifacts.",
         shown_default="mlflow/artifacts in LASTAISLE_HOME",
     )
-    model_name: str = setting("MODEL_NAME", "checkout-recommender", "Name of the registered model.")
-    experiment: str = setting("EXPERIMENT", "lastaisle", "Name of the MLflow experiment.")
+    # MLflow refuses / and : when a version is registered, after hours of training; addresses such as
+    # models:/name@champion, and filters of a search, leave no room for @ # % and quotes.
+    model_name: str = setting(
+        "MODEL_NAME",
+        "checkout-recommender",
+        "Name of the registered model.",
+        expected="a letter, digit or _, then at most 199 letters, digits, spaces, _ . or -",
+        pattern=r"^\w[\w .-]{0,199}$",
+    )
+    experiment: str = setting(
+        "EXPERIMENT",
+        "lastaisle",
+        "Name of the MLflow experiment.",
+        expected="at most 200 characters, without control characters and quotes",
+        pattern=r"""^[^\p{C}'"`]{1,200}$""",
+    )
 
 
 class LearningSettings(Section):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -132,7 +132,7 @@ def learn_online(champion: Champion, lake: Lake, registry: Registry, until: date
         return stored
     recommender = registry.load_recommender(champion.run_id)
     delta = _starting_delta(recommender, champion, stored, registry)
-    forgotten = delta.shoppers.forget(refusing_shoppers(lake)) if len(delta.shoppers) else 0
+    forgotten = _forget_refusing(delta, lake, registry, stored)
     began = perf_counter()
     delta.learn_log(log)
     metrics = {
@@ -142,6 +142,17 @@ def learn_online(champion: Champion, lake: Lake, registry: Registry, until: date
     }
     run_id = _store(champion, recommender, delta, metrics=metrics, until=until, registry=registry)
     return StoredDelta(run_id, until)
+
+
+def _forget_refusing(delta: OnlineDelta, lake: Lake, registry: Registry, stored: StoredDelta | None) -> int:
+    """Forget the shoppers who refuse personalization by now; return their number.
+
+    A stored delta has no shopper who refused when its run began, so only what was written since is read.
+    """
+    if not len(delta.shoppers):
+        return 0
+    began = None if stored is None else datetime.fromtimestamp(registry.times(stored.run_id)[0] / 1000, UTC)
+    return delta.shoppers.forget(refusing_shoppers(lake, written_since=began))
 
 
 def _measured(log: SessionLog, delta: OnlineDelta, recommender: Recommender) -> dict[str, float]:

@@ -62,11 +62,14 @@ def fall_back(planned: dict[str, Any], move: dict[str, Any]) -> dict[str, str]:
         AirflowSkipException: the candidate was promoted, or its refusal is not the second in a row.
     """
     from lastaisle.registry.ledger import Ledger
-    from lastaisle.release.fallback import full_training_due
+    from lastaisle.registry.registry import Registry
+    from lastaisle.release.fallback import full_training_due, tells_of_the_model
 
     settings = Settings.from_env()
+    registry = Registry(settings)
+    moves = Ledger(open_lake(settings), settings.registry.model_name).moves()
     reason = full_training_due(
-        Ledger(open_lake(settings), settings.registry.model_name).moves(), str(move["version"])
+        moves, str(move["version"]), lambda refusal: tells_of_the_model(refusal, registry)
     )
     if reason is None:
         raise AirflowSkipException("no second refusal in a row: no full training starts")
