@@ -134,7 +134,17 @@ def test_new_items_decide_where_services_show_only_new_items():
 def test_too_few_targets_refuse():
     decision = decide(candidate(targets=199), CHAMPION)
     assert broken(decision) == ["enough_targets"]
-    assert decision.reasons == ("199 evaluation targets are too few for a decision (at least 200).",)
+    assert decision.reasons == (
+        "199 evaluation targets are too few for a decision (at least 200). Missing: 1.",
+    )
+
+
+def test_too_few_targets_say_when_there_will_be_enough():
+    (reason,) = decide(candidate(targets=100), CHAMPION, hours=24.0).reasons
+    assert "Missing: 100. The last 24 hours had 100 a day." in reason
+    assert reason.endswith("there are enough in about 2.0 days.")
+    (never,) = decide(candidate(targets=2), CHAMPION, hours=168.0).reasons
+    assert "200 take 16,800 hours, but at most 336 hours judge: raise LASTAISLE_MAX_HOLDOUT_HOURS" in never
 
 
 def test_a_refusal_without_enough_evidence_judges_no_candidate():

@@ -35,7 +35,7 @@ def back(home, **options):
 def test_a_shop_from_first_champion_to_rollback(home):
     first = home.day(1)
     assert first.promote
-    assert home.registry.aliases() == {"challenger": "1", "champion": "1"}
+    assert home.registry.aliases() == {"challenger": "1", "champion": "1", "anchor": "1"}
 
     second = home.day(2)
     assert second.promote
@@ -58,6 +58,7 @@ def test_a_shop_from_first_champion_to_rollback(home):
     assert [(move.action, move.alias, move.from_version, move.to_version) for move in moves] == [
         ("register", "challenger", None, "1"),
         ("promote", "champion", None, "1"),
+        ("anchor", "anchor", None, "1"),
         ("register", "challenger", "1", "2"),
         ("promote", "champion", "1", "2"),
         ("register", "challenger", "2", "3"),
@@ -66,7 +67,7 @@ def test_a_shop_from_first_champion_to_rollback(home):
     ]
     assert {move.actor for move in moves} == {"tester"}
     assert moves[-1].reason == "customers complain"
-    assert "not worse" in moves[3].reason
+    assert "not worse" in moves[4].reason
     with pytest.raises(RegistryError, match="no champion before"):
         back(home, reason="again", dry_run=False)
 

@@ -38,6 +38,8 @@ class GateRules:
         objective: the targets on which it compares: next_item, or new_item if services leave out the items of
             the session.
         min_targets: with fewer evaluation targets the champion stays.
+        max_holdout_hours: the hours that judge grow up to this length, for a refusal to say when there will
+            be enough targets; see lastaisle.training.holdout.
         level: level of the paired bootstrap intervals.
         margin: the lower end of the interval of (candidate - champion) has to lie above minus this.
         tolerance: a candidate whose whole interval lies below minus this is surely worse, and is refused
@@ -65,6 +67,7 @@ class GateRules:
     metric: str = "recall@20"
     objective: str = NEXT_ITEM
     min_targets: int = 200
+    max_holdout_hours: float = 336.0
     level: float = PAIRED_LEVEL
     margin: float = 0.02
     tolerance: float = 0.002
@@ -84,7 +87,12 @@ class GateRules:
     @classmethod
     def of(cls, settings: Settings) -> GateRules:
         """Return the rules of an installation."""
-        return cls(max_churn=settings.gate.max_churn, max_quarantined=settings.gate.max_quarantined)
+        return cls(
+            min_targets=settings.gate.min_targets,
+            max_holdout_hours=settings.learning.max_holdout_hours,
+            max_churn=settings.gate.max_churn,
+            max_quarantined=settings.gate.max_quarantined,
+        )
 
 
 @dataclass(frozen=True)
@@ -145,6 +153,7 @@ def decide(
     *,
     anchor: Evaluation | None = None,
     later: Sequence[Estimate] = (),
+    hours: float | None = None,
 ) -> Decision:
     """Decide whether the candidate becomes champion.
 
@@ -158,11 +167,12 @@ def decide(
         quarantined: share of quarantined rows (see evaluation/quarantine.py); None = unknown, so not judged.
         anchor: the anchor's evaluation; None = the champion is the anchor.
         later: the champion's differences to the anchor, on hours after the hours that promoted the champion.
+        hours: the length of the hours that judged; None = unknown.
     """
     rules = rules or GateRules()
     scores = candidate.objectives.get(rules.objective)
     if scores is None:
-        return Decision(False, (_enough_targets(0, rules),))
+        return Decision(False, (_enough_targets(0, rules, hours),))
     checks = list(_beats_baselines(candidate, scores, rules))
     if champion is not None:  # the comparison with the champion comes first: readers see the first reason
         checks.insert(0, _not_worse(candidate, champion, rules))
@@ -172,19 +182,33 @@ def decide(
         checks.append(_covers(candidate, champion, rules))
         checks.extend(_changes_little(candidate, champion, rules))
         checks.extend(_sound_feed(quarantined, rules))
-    checks.append(_enough_targets(scores.targets, rules))
+    checks.append(_enough_targets(scores.targets, rules, hours))
     return Decision(all(check.passed for check in checks), tuple(checks))
 
 
-def _enough_targets(targets: int, rules: GateRules) -> Check:
+def _enough_targets(targets: int, rules: GateRules, hours: float | None) -> Check:
     passed = targets >= rules.min_targets
     verdict = "enough" if passed else "too few"
-    return Check(
-        "enough_targets",
-        passed,
-        f"{targets:,} evaluation targets are {verdict} for a decision (at least {rules.min_targets:,}).",
-        about_evidence=True,
-    )
+    reason = f"{targets:,} evaluation targets are {verdict} for a decision (at least {rules.min_targets:,})."
+    missing = "" if passed else _missing(targets, rules, hours)
+    return Check("enough_targets", passed, reason + missing, about_evidence=True)
+
+
+def _missing(targets: int, rules: GateRules, hours: float | None) -> str:
+    """Say how many targets are missing, and when there will be enough of them at the present pace."""
+    said = f" Missing: {rules.min_targets - targets:,}."
+    if hours is None or targets == 0:
+        return said
+    wanted = hours * rules.min_targets / targets
+    said += f" The last {hours:,.0f} hours had {24 * targets / hours:,.0f} a day."
+    if wanted > rules.max_holdout_hours:
+        return (
+            f"{said} At this pace, {rules.min_targets:,} take {wanted:,.0f} hours, but at most "
+            f"{rules.max_holdout_hours:,.0f} hours judge: raise LASTAISLE_MAX_HOLDOUT_HOURS, or lower "
+            "LASTAISLE_MIN_TARGETS."
+        )
+    # Half of the hours judge and the other half trains, so two hours of events make one hour that judges.
+    return f"{said} At this pace, there are enough in about {2 * (wanted - hours) / 24:,.1f} days."
 
 
 def _beats_baselines(candidate: Evaluation, scores: Scores, rules: GateRules) -> Iterator[Check]:

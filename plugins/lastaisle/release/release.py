@@ -183,7 +183,13 @@ def _decide(
     )
     later = later_differences(report, ledger.moves(), registry, rules)
     decision = decide(
-        report.candidate, report.champion, rules, report.quarantined, anchor=report.anchor, later=later
+        report.candidate,
+        report.champion,
+        rules,
+        report.quarantined,
+        anchor=report.anchor,
+        later=later,
+        hours=(report.evaluated_to - report.evaluated_from).total_seconds() / 3600,
     )
     registry.log_text(run_id, decision.to_json(), DECISION)
     registry.set_version_tags(version, {"lastaisle.decision": PROMOTE if decision.promote else REFUSE})
