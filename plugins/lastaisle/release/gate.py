@@ -44,6 +44,7 @@ class GateRules:
         margin: the lower end of the interval of (candidate - champion) has to lie above minus this.
         tolerance: a candidate whose whole interval lies below minus this is surely worse, and is refused
             whatever the margin.
+        anchor_margin: the estimate of (candidate - anchor) has to reach minus this.
         anchor_level: the anchor moves to a champion that is better by an interval of this level.
         doubt_level: if an interval of this level says that the champion has lost against the anchor since its
             promotion, the candidate has to be better than the anchor by an interval of `anchor_level`.
@@ -71,6 +72,7 @@ class GateRules:
     level: float = PAIRED_LEVEL
     margin: float = 0.02
     tolerance: float = 0.002
+    anchor_margin: float = 0.0
     anchor_level: float = 0.99
     doubt_level: float = 0.6
     objectives: tuple[str, ...] = tuple(OBJECTIVES)
@@ -250,9 +252,9 @@ def _not_worse_than_anchor(
     strict = widened(difference, rules.anchor_level, rules.level)
     since = pooled(later, rules.level)
     doubted = since is not None and widened(since, rules.doubt_level, rules.level).high < 0
-    passed = strict.low > 0 if doubted else difference.value >= 0
+    passed = strict.low > 0 if doubted else difference.value >= -rules.anchor_margin
     verdict = "is level with" if passed else "falls behind"
-    asked = "The estimate has to be at least 0."
+    asked = f"The estimate has to be at least {0 - rules.anchor_margin:.4f}."
     if since is not None and doubted:
         asked = (
             f"The lower end of the {rules.anchor_level:.0%} interval has to lie above 0, and it is "
