@@ -53,7 +53,12 @@ def test_a_delta_is_learned_once_and_served_and_folded_into_the_next_candidate(s
     champion = current_champion(home.lake, home.registry)
     noon = end_of(1) + timedelta(hours=12)
     first = update(home, noon)
-    assert home.registry.aliases() == {"challenger": "1", "champion": "1", "online": first.version}
+    assert home.registry.aliases() == {
+        "challenger": "1",
+        "champion": "1",
+        "online": first.version,
+        "anchor": "1",
+    }
     # The champion has learned up to eight hours before the first day's end; 200 sessions follow until noon.
     assert 320 <= first.sessions <= 345
     assert first.items_moved > 0

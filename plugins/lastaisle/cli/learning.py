@@ -155,12 +155,13 @@ def _tuning_sessions(
     from lastaisle.evaluation.benchmark import read_sessions
     from lastaisle.lake.opening import open_lake
     from lastaisle.sessions.windows import Window, newest_data_end, training_sessions
+    from lastaisle.training.holdout import holdout_start
 
     if train_file is not None:
         return read_sessions(train_file), None
     tables = open_lake(settings)
     data_until = newest_data_end(tables) if data_end is None else data_end.replace(tzinfo=UTC)
-    end = data_until - timedelta(hours=settings.learning.holdout_hours)
+    end = holdout_start(tables, settings, data_until)
     half_life_hours = settings.learning.full_half_life_hours
     window = Window(end - timedelta(hours=settings.learning.full_window_hours), end, half_life_hours)
     return training_sessions(tables, window, data_until, None).log, half_life_hours

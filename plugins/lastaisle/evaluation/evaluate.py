@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lastaisle.errors import RegistryError
+from lastaisle.errors import LastaisleError, RegistryError
 from lastaisle.evaluation.churn import churn_of
 from lastaisle.evaluation.judging import judging_sessions
 from lastaisle.evaluation.measure import Lists, measure, slices_of
@@ -25,7 +26,7 @@ from lastaisle.training.kinds import kind_for
 from models.data.sequences import decay_weights, next_item_examples
 from models.evaluation.objectives import NEW_ITEM, NEXT_ITEM, is_new
 from models.evaluation.ranking import rank_targets
-from models.recommender import create
+from models.recommender import ModelError, create
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from models.recommender import Recommender
 
 REPORT = "evaluation/report.json"
+logger = logging.getLogger(__name__)
+
 BASELINES = ("popularity", "repeat", "cooccurrence")
 LENGTH = 20  # of the lists
 
@@ -66,7 +69,8 @@ def evaluate_candidate(
         LearnedHoursError: the champion has learned the hours that would judge the candidate.
     """
     ledger = Ledger(lake, registry.model_name)
-    champion = present_standing(ledger, registry).champion
+    standing = present_standing(ledger, registry)
+    champion = standing.champion
     stored = stored_report(run_id, registry)
     plan = plan_of(run_id, registry)
     if stored and decision_on(ledger.moves(), run_id):
@@ -77,6 +81,7 @@ def evaluate_candidate(
         run_id,
         plan,
         champion,
+        None if standing.anchor == champion else standing.anchor,
         lake=lake,
         registry=registry,
         level=level,
@@ -108,6 +113,7 @@ def _evaluate(
     run_id: str,
     plan: TrainingPlan,
     champion: str | None,
+    anchor: str | None,
     *,
     lake: Lake,
     registry: Registry,
@@ -115,8 +121,12 @@ def _evaluate(
     progress: Progress | None,
 ) -> EvaluationReport:
     kind, version = kind_for(plan), plan.lake_versions.get(EVENTS)
-    champion_run = None if champion is None else registry.run_of(champion)
-    others = {} if champion_run is None else {f"champion version {champion}": plan_of(champion_run, registry)}
+    versions = {"champion": champion, "anchor": anchor}
+    compared = _load_compared(champion, anchor, registry)
+    others = {
+        f"{role} version {versions[role]}": plan_of(registry.run_of(str(versions[role])), registry)
+        for role in compared
+    }
     judging = judging_sessions(plan, others, lake)
     read = judging.read
     trained_on = training_sessions(lake, plan.window, plan.holdout_end, version).log
@@ -125,9 +135,7 @@ def _evaluate(
     for name, sessions in kind.judging_slices(plan, lake, read.log).items():
         if (targets := sessions[examples.session]).any():
             slices[name] = targets
-    recommenders = {"candidate": registry.load_recommender(run_id)}
-    if champion_run is not None:
-        recommenders["champion"] = registry.load_recommender(champion_run)
+    recommenders = {"candidate": registry.load_recommender(run_id), **compared}
     recommenders |= _baselines(plan, trained_on)
     return EvaluationReport(
         run_id=run_id,
@@ -139,7 +147,7 @@ def _evaluate(
         champion_version=champion,
         paired_level=level,
         models=_measure_all(
-            recommenders, champion, examples, slices, registry.served, level=level, progress=progress
+            recommenders, versions, examples, slices, registry.served, level=level, progress=progress
         ),
         left_out=read.left_out,
         quarantined=quarantined_share(lake, judging.start, plan.holdout_end, version),
@@ -147,9 +155,22 @@ def _evaluate(
     )
 
 
+def _load_compared(champion: str | None, anchor: str | None, registry: Registry) -> dict[str, Recommender]:
+    """Load champion and anchor. A broken anchor is left out, since the champion then takes its place."""
+    models = {}
+    if champion is not None:
+        models["champion"] = registry.load_recommender(registry.run_of(champion))
+    if anchor is not None:
+        try:
+            models["anchor"] = registry.load_recommender(registry.run_of(anchor))
+        except (LastaisleError, ModelError) as error:
+            logger.warning("The anchor, version %s, is not scored: %s", anchor, error)
+    return models
+
+
 def _measure_all(
     recommenders: Mapping[str, Recommender],
-    champion: str | None,
+    versions: Mapping[str, str | None],
     examples: Examples,
     slices: Mapping[str, NDArray[np.bool_]],
     served: str,
@@ -165,9 +186,7 @@ def _measure_all(
         NEW_ITEM: _lists(recommenders, examples.select(new), new_slices, progress, exclude_seen=True),
     }
     models = measure(lists, served, level)
-    if champion is not None:
-        models["champion"] = dataclasses.replace(models["champion"], version=champion)
-    return models
+    return {role: dataclasses.replace(model, version=versions.get(role)) for role, model in models.items()}
 
 
 def _lists(

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
 
 RELEASES = "releases"
-REGISTER, PROMOTE, REFUSE, ROLLBACK, LOST = "register", "promote", "refuse", "rollback", "lost"
+REGISTER, PROMOTE, REFUSE, ROLLBACK = "register", "promote", "refuse", "rollback"
+LOST, ANCHOR = "lost", "anchor"
 
 
 class LedgerConflictError(LastaisleError):
@@ -39,9 +40,9 @@ class Move:
         move_id: names the move; the same move written twice is one row.
         moved_at: when the move was decided, UTC.
         actor: the person or DAG run that decided it.
-        action: register, promote, refuse, rollback, or lost (the version is gone from the registry).
+        action: register, promote, refuse, rollback, anchor, or lost (the version is gone from the registry).
         model_name: name of the registered model.
-        alias: the alias that moves (challenger or champion); for a refusal the alias that stays.
+        alias: the alias that moves (challenger, champion or anchor); for a refusal the alias that stays.
         from_version: the version that had the alias; None = there was none.
         to_version: the version that has the alias afterwards; for a refusal the refused version, and for a
             loss the lost version.
@@ -73,10 +74,14 @@ class Standing:
             them removes the versions after it, so that a second rollback does not return to a version that
             people have just left. A rollback to another version, such as a refused version, puts that
             version on top: `previous` is then the version that served before.
+        anchor: the version with which the gate compares every candidate beside the champion; see
+            lastaisle.release.anchor. None before its first move, and in ledgers of older releases. A rollback
+            to a version before the anchor moves the anchor to that version.
     """
 
     challenger: str | None = None
     champions: tuple[str, ...] = ()
+    anchor: str | None = None
 
     @property
     def champion(self) -> str | None:
@@ -91,7 +96,12 @@ class Standing:
     @property
     def aliases(self) -> dict[str, str | None]:
         """Alias to version; None = no version holds it."""
-        return {"challenger": self.challenger, "champion": self.champion, "previous": self.previous}
+        return {
+            "challenger": self.challenger,
+            "champion": self.champion,
+            "previous": self.previous,
+            "anchor": self.anchor,
+        }
 
     def after(self, move: Move) -> Standing:
         """Return the standing after one more move."""
@@ -99,18 +109,22 @@ class Standing:
             return dataclasses.replace(self, challenger=move.to_version)
         if move.action == PROMOTE:
             return dataclasses.replace(self, champions=_without(self.champions, move.to_version))
+        if move.action == ANCHOR:
+            return dataclasses.replace(self, anchor=move.to_version)
         if move.action == ROLLBACK:
-            champions = self.champions
+            champions, anchor = self.champions, self.anchor
             if move.to_version in champions:
                 kept = champions[: champions.index(move.to_version) + 1]
             else:
                 kept = (*champions, move.to_version)
-            return dataclasses.replace(self, champions=kept)
+            anchor = move.to_version if anchor in champions and anchor not in kept else anchor
+            return dataclasses.replace(self, champions=kept, anchor=anchor)
         if move.action == LOST:
             return dataclasses.replace(
                 self,
                 challenger=None if self.challenger == move.to_version else self.challenger,
                 champions=tuple(version for version in self.champions if version != move.to_version),
+                anchor=None if self.anchor == move.to_version else self.anchor,
             )
         return self
 

@@ -21,6 +21,7 @@ from lastaisle.registry.ledger import (
     rolled_back_versions,
 )
 from lastaisle.registry.losses import present_standing
+from lastaisle.release.anchor import later_differences, move_anchor
 from lastaisle.release.card.page import log_card
 from lastaisle.release.gate import Check, Decision, GateRules, decide
 from lastaisle.release.online import online_alias
@@ -117,16 +118,18 @@ def release_candidate(
     champion = current_champion(lake, registry)
     plan = plan_of(run_id, registry)
     moves = ledger.moves()
+    actor, rules = actor or getpass.getuser(), rules or GateRules()
     made = decision_on(moves, run_id)
     if made is not None:
         _refuse_rolled_back(made.to_version, f"version {made.to_version}, which is of run {run_id},", moves)
+        _finish(run_id, ledger, registry, rules, actor)
         return _stored_decision(made, registry)
     if plan.warm_start_version is not None:
         start = f"version {plan.warm_start_version}, from which run {run_id} started,"
         _refuse_rolled_back(plan.warm_start_version, start, moves)
     if champion is not None and not allow_older:
         _refuse_older(run_id, plan, champion)
-    return _decide(run_id, plan, ledger, registry, actor=actor or getpass.getuser(), rules=rules)
+    return _decide(run_id, plan, ledger, registry, actor=actor, rules=rules)
 
 
 def _refuse_rolled_back(version: str, named: str, moves: Iterable[Move]) -> None:
@@ -168,15 +171,26 @@ def _decide(
     registry: Registry,
     *,
     actor: str,
-    rules: GateRules | None,
+    rules: GateRules,
 ) -> Decision:
     """Register the candidate, ask the gate, and write its decision into the ledger."""
     report = _report(run_id, ledger, registry)
     version = _register(run_id, report, actor, ledger, registry)
-    rules = rules or GateRules()
-    if plan.warm_start_version is None:
-        rules = dataclasses.replace(rules, max_churn=None)
-    decision = decide(report.candidate, report.champion, rules, report.quarantined)
+    rules = dataclasses.replace(
+        rules,
+        objective=report.served,
+        max_churn=None if plan.warm_start_version is None else rules.max_churn,
+    )
+    later = later_differences(report, ledger.moves(), registry, rules)
+    decision = decide(
+        report.candidate,
+        report.champion,
+        rules,
+        report.quarantined,
+        anchor=report.anchor,
+        later=later,
+        hours=(report.evaluated_to - report.evaluated_from).total_seconds() / 3600,
+    )
     registry.log_text(run_id, decision.to_json(), DECISION)
     registry.set_version_tags(version, {"lastaisle.decision": PROMOTE if decision.promote else REFUSE})
     log_card(version, plan, report, decision, registry)
@@ -195,8 +209,16 @@ def _decide(
             run_key=plan.run_key,
         )
     )
-    sync_aliases(ledger.lake, registry)
+    _finish(run_id, ledger, registry, rules, actor)
     return decision
+
+
+def _finish(run_id: str, ledger: Ledger, registry: Registry, rules: GateRules, actor: str) -> None:
+    """Move the anchor, if it has to move after the decision on this run, and set the aliases."""
+    report = stored_report(run_id, registry)
+    if report is not None:
+        move_anchor(report, ledger, registry, rules, actor=actor)
+    sync_aliases(ledger.lake, registry)
 
 
 def _report(run_id: str, ledger: Ledger, registry: Registry) -> EvaluationReport:

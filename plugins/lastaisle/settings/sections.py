@@ -116,6 +116,14 @@ class LearningSettings(Section):
         unit="hours",
         gt=0,
     )
+    max_holdout_hours: float = setting(
+        "MAX_HOLDOUT_HOURS",
+        336.0,
+        "In a shop with few sessions the hours that evaluate grow up to this length, until there are "
+        "LASTAISLE_MIN_TARGETS targets. A value below LASTAISLE_HOLDOUT_HOURS keeps that length.",
+        unit="hours",
+        gt=0,
+    )
     half_life_hours: float = setting(
         "HALF_LIFE_HOURS",
         24.0,
@@ -160,6 +168,14 @@ class LearningSettings(Section):
 
 class GateSettings(Section):
     """When the gate refuses a candidate."""
+
+    min_targets: int = setting(
+        "MIN_TARGETS",
+        200,
+        "The gate decides on at least this many next items of shoppers.",
+        unit="targets",
+        ge=1,
+    )
 
     max_churn: float = setting(
         "MAX_CHURN",

@@ -14,6 +14,7 @@ from lastaisle.lake.tables import EVENTS
 from lastaisle.lake.workspace import open_tables
 from lastaisle.registry.plan import Champion, TrainingPlan
 from lastaisle.sessions.windows import SESSION_REACH, Window
+from lastaisle.training.holdout import holdout_start
 from lastaisle.training.kinds import WINDOW_KINDS
 from models.options import SHAPE, TrainingOptions
 from models.recommender import checked_name
@@ -68,7 +69,7 @@ def plan_window(
     data_end = data_end.astimezone(UTC)
     training = WINDOW_KINDS[kind]
     lengths = training.lengths(settings)
-    end = data_end - timedelta(hours=settings.learning.holdout_hours)
+    end = repeats.window.end if repeats else holdout_start(lake, settings, data_end)
     window = Window(end - timedelta(hours=lengths.window_hours), end, lengths.half_life_hours)
     base = champion if training.starts_warm else None
     architecture, chosen, fits = choose_learner(architecture, options or {}, settings, base)
