@@ -26,6 +26,7 @@ from models.data.sequences import decay_weights, next_item_examples
 from models.evaluation.objectives import NEW_ITEM, NEXT_ITEM, is_new
 from models.evaluation.ranking import rank_targets
 from models.recommender import create
+from models.serving.served import ServedModel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,8 +53,10 @@ def evaluate_candidate(
     """Measure the candidate of a run beside champion and baselines; log it to the run.
 
     Every next item of the judging sessions is ranked among all items. None of the models has learned a
-    judging session (see lastaisle.evaluation.judging). A second call returns the same report, unless the gate
-    has not decided on the candidate and the champion, or the setting LASTAISLE_EXCLUDE_SEEN, has changed.
+    judging session (see lastaisle.evaluation.judging). Candidate and champion answer as services get them:
+    their packed models are asked, with the inputs that a service sends. A second call returns the same
+    report, unless the gate has not decided on the candidate and the champion, or the setting
+    LASTAISLE_EXCLUDE_SEEN, has changed.
 
     Args:
         run_id: the run of the candidate.
@@ -64,6 +67,7 @@ def evaluate_candidate(
 
     Raises:
         LearnedHoursError: the champion has learned the hours that would judge the candidate.
+        DamagedModelError: the packed model of the candidate or of the champion is not what was trained.
     """
     ledger = Ledger(lake, registry.model_name)
     champion = present_standing(ledger, registry).champion
@@ -125,10 +129,10 @@ def _evaluate(
     for name, sessions in kind.judging_slices(plan, lake, read.log).items():
         if (targets := sessions[examples.session]).any():
             slices[name] = targets
-    recommenders = {"candidate": registry.load_recommender(run_id)}
+    compared: dict[str, ServedModel | Recommender] = {"candidate": registry.load_served(run_id)}
     if champion_run is not None:
-        recommenders["champion"] = registry.load_recommender(champion_run)
-    recommenders |= _baselines(plan, trained_on)
+        compared["champion"] = registry.load_served(champion_run)
+    compared |= _baselines(plan, trained_on)
     return EvaluationReport(
         run_id=run_id,
         run_key=plan.run_key,
@@ -139,7 +143,7 @@ def _evaluate(
         champion_version=champion,
         paired_level=level,
         models=_measure_all(
-            recommenders, champion, examples, slices, registry.served, level=level, progress=progress
+            compared, champion, examples, slices, registry.served, level=level, progress=progress
         ),
         left_out=read.left_out,
         quarantined=quarantined_share(lake, judging.start, plan.holdout_end, version),
@@ -148,7 +152,7 @@ def _evaluate(
 
 
 def _measure_all(
-    recommenders: Mapping[str, Recommender],
+    compared: Mapping[str, ServedModel | Recommender],
     champion: str | None,
     examples: Examples,
     slices: Mapping[str, NDArray[np.bool_]],
@@ -161,8 +165,8 @@ def _measure_all(
     new = np.flatnonzero(is_new(examples))
     new_slices = {name: rows[new] for name, rows in slices.items()}
     lists = {
-        NEXT_ITEM: _lists(recommenders, examples, slices, progress, exclude_seen=False),
-        NEW_ITEM: _lists(recommenders, examples.select(new), new_slices, progress, exclude_seen=True),
+        NEXT_ITEM: _lists(compared, examples, slices, progress, exclude_seen=False),
+        NEW_ITEM: _lists(compared, examples.select(new), new_slices, progress, exclude_seen=True),
     }
     models = measure(lists, served, level)
     if champion is not None:
@@ -171,7 +175,7 @@ def _measure_all(
 
 
 def _lists(
-    recommenders: Mapping[str, Recommender],
+    compared: Mapping[str, ServedModel | Recommender],
     examples: Examples,
     slices: Mapping[str, NDArray[np.bool_]],
     progress: Progress | None,
@@ -179,17 +183,20 @@ def _lists(
     exclude_seen: bool,
 ) -> Lists:
     """Rank the targets by every model. Coverage counts the items that any of these models knows."""
-    known = len(set().union(*(model.vocabulary.ids[1:] for model in recommenders.values())))
+    known = len(set().union(*(model.vocabulary.ids[1:] for model in compared.values())))
     rankings = {
         name: dataclasses.replace(
-            rank_targets(model, examples, LENGTH, progress, exclude_seen=exclude_seen), n_items=known
+            model.rank(examples, LENGTH, progress, exclude_seen=exclude_seen)
+            if isinstance(model, ServedModel)
+            else rank_targets(model, examples, LENGTH, progress, exclude_seen=exclude_seen),
+            n_items=known,
         )
-        for name, model in recommenders.items()
+        for name, model in compared.items()
     }
     churn = None
-    if "champion" in recommenders:
-        compared = [(rankings[name], recommenders[name].vocabulary) for name in ("candidate", "champion")]
-        churn = churn_of(*compared)
+    if "champion" in compared:
+        both = [(rankings[name], compared[name].vocabulary) for name in ("candidate", "champion")]
+        churn = churn_of(*both)
     return Lists(rankings, slices, churn)
 
 
