@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lastaisle.errors import RegistryError
+from lastaisle.evaluation.answers import LENGTH, judging_examples, judging_of, log_answers
 from lastaisle.evaluation.churn import churn_of
-from lastaisle.evaluation.judging import judging_sessions
 from lastaisle.evaluation.measure import Lists, measure, slices_of
 from lastaisle.evaluation.plots import comparison, slice_bars
 from lastaisle.evaluation.quarantine import quarantined_share
@@ -22,7 +22,7 @@ from lastaisle.registry.plan import TrainingPlan
 from lastaisle.registry.tags import PLAN
 from lastaisle.sessions.windows import training_sessions
 from lastaisle.training.kinds import kind_for
-from models.data.sequences import decay_weights, next_item_examples
+from models.data.sequences import decay_weights
 from models.evaluation.objectives import NEW_ITEM, NEXT_ITEM, is_new
 from models.evaluation.ranking import rank_targets
 from models.recommender import create
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 REPORT = "evaluation/report.json"
 BASELINES = ("popularity", "repeat", "cooccurrence")
-LENGTH = 20  # of the lists
 
 
 def evaluate_candidate(
@@ -119,19 +118,21 @@ def _evaluate(
     progress: Progress | None,
 ) -> EvaluationReport:
     kind, version = kind_for(plan), plan.lake_versions.get(EVENTS)
-    champion_run = None if champion is None else registry.run_of(champion)
-    others = {} if champion_run is None else {f"champion version {champion}": plan_of(champion_run, registry)}
-    judging = judging_sessions(plan, others, lake)
+    judging = judging_of(plan, champion, lake, registry)
     read = judging.read
     trained_on = training_sessions(lake, plan.window, plan.holdout_end, version).log
-    examples = next_item_examples(read.log)
+    examples = judging_examples(judging)
     slices = slices_of(examples, trained_on)
     for name, sessions in kind.judging_slices(plan, lake, read.log).items():
         if (targets := sessions[examples.session]).any():
             slices[name] = targets
-    compared: dict[str, ServedModel | Recommender] = {"candidate": registry.load_served(run_id)}
-    if champion_run is not None:
-        compared["champion"] = registry.load_served(champion_run)
+    candidate = registry.load_served(run_id)
+    log_answers(run_id, candidate, examples, registry)
+    compared: dict[str, ServedModel | Recommender] = {"candidate": candidate}
+    if champion is not None:
+        compared["champion"] = registry.load_version(
+            champion, Ledger(lake, registry.model_name).digest_of(champion)
+        )
     compared |= _baselines(plan, trained_on)
     return EvaluationReport(
         run_id=run_id,

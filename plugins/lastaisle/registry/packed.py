@@ -86,6 +86,33 @@ class PackedModels(Runs):
         with self._fetched(f"models:/{self.model_name}/{version}", self._name_of(version)) as files:
             return digest_of(files)
 
+    def recorded_digest(self, version: str) -> str | None:
+        """Return the digest that MLflow has of a version; None if it has none.
+
+        Raises:
+            MissingArtifactError: there is no such version.
+        """
+        try:
+            found = self.client.get_model_version(self.model_name, version)
+        except MlflowException as error:
+            if not version.isdigit() or is_missing(error):
+                named = self._name_of(version)
+                raise MissingArtifactError(f"{named} is gone from {self.uri}: {error.message}") from error
+            raise
+        return found.tags.get(DIGEST)
+
+    def require_digest(self, version: str, digest: str | None) -> None:
+        """Refuse a version whose files have another digest than the ledger has; None = not known.
+
+        Raises:
+            DamagedModelError: the files are not those that were registered.
+        """
+        if digest is not None and (received := self.digest_of_version(version)) != digest:
+            raise DamagedModelError(
+                f"{self._name_of(version)} in {self.uri} is not what was registered: the ledger has the "
+                f"digest {digest}, received {received}"
+            )
+
     def _name_of(self, version: str) -> str:
         return f"version {version} of {self.model_name}"
 

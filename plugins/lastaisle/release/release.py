@@ -21,9 +21,11 @@ from lastaisle.registry.ledger import (
     rolled_back_versions,
 )
 from lastaisle.registry.losses import present_standing
+from lastaisle.registry.tags import DIGEST
 from lastaisle.release.card.page import log_card
 from lastaisle.release.gate import Check, Decision, GateRules, decide
 from lastaisle.release.online import online_alias
+from lastaisle.release.opens import opens
 
 if TYPE_CHECKING:
     from lastaisle.evaluation.report import EvaluationReport
@@ -176,7 +178,12 @@ def _decide(
     rules = rules or GateRules()
     if plan.warm_start_version is None:
         rules = dataclasses.replace(rules, max_churn=None)
+    opened = opens(version, plan, report, ledger, registry)
     decision = decide(report.candidate, report.champion, rules, report.quarantined)
+    if opened.passed:
+        decision = dataclasses.replace(decision, checks=(*decision.checks, opened))
+    else:
+        decision = Decision(False, (opened, *decision.checks))
     registry.log_text(run_id, decision.to_json(), DECISION)
     registry.set_version_tags(version, {"lastaisle.decision": PROMOTE if decision.promote else REFUSE})
     log_card(version, plan, report, decision, registry)
@@ -216,6 +223,7 @@ def _register(run_id: str, report: EvaluationReport, actor: str, ledger: Ledger,
     """Register the run's model once, and write it into the ledger as challenger."""
     run_key = report.run_key
     tags = registry.tags(run_id)
+    digest = tags.get(DIGEST)
     version = registry.register(
         run_id,
         {
@@ -223,6 +231,7 @@ def _register(run_id: str, report: EvaluationReport, actor: str, ledger: Ledger,
             "lastaisle.kind": tags["lastaisle.kind"],
             "lastaisle.window_end": tags["lastaisle.window_end"],
             "lastaisle.contract_version": tags["lastaisle.contract_version"],
+            **({DIGEST: digest} if digest else {}),
         },
     )
     ledger.write(
@@ -238,6 +247,7 @@ def _register(run_id: str, report: EvaluationReport, actor: str, ledger: Ledger,
             reason=f"Trained by {run_key} and evaluated on {report.targets:,} targets.",
             run_id=run_id,
             run_key=run_key,
+            digest=digest,
         )
     )
     sync_aliases(ledger.lake, registry)
