@@ -129,6 +129,7 @@ class Factorization(Recommender):
 
     name = "factorization"
     fixed_options = ("embedding_size",)
+    rows_by_item = ("items",)
 
     def __init__(self, options: TrainingOptions | None = None) -> None:
         super().__init__(options)

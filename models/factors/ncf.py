@@ -39,6 +39,7 @@ class NCF(Recommender):
     name = "ncf"
     weighs_targets = True
     fixed_options = ("embedding_size", "max_length")
+    rows_by_item = ("items",)
 
     def __init__(self, options: TrainingOptions | None = None) -> None:
         super().__init__(options)

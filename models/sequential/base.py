@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,7 @@ class SequenceModel(Recommender):
 
     weighs_targets = True
     fixed_options = SHAPE
+    rows_by_item: ClassVar[tuple[str, ...]] = ("table",)
 
     def __init__(self, options: TrainingOptions | None = None) -> None:
         super().__init__(options)

@@ -14,6 +14,9 @@ Params: `k`, the number of items (default 20); `exclude_seen`, leave out the ses
 false); `exclude_cart`, leave out the items in the cart (default false); `exclude`, ids that no row may get
 (default none).
 
+Loading checks every file by its SHA-256. Load the model in the process that answers: a model that was loaded
+before a fork (for example by gunicorn with --preload) hangs in the child, because its threads do not follow.
+
 Output: a DataFrame with the lists `items` and `scores`, best first, one row per input row. A session without
 a known item gets the popular items, scored by their share of all events. With online updates it gets items
 for its shopper instead, if the model knows the shopper.
@@ -21,6 +24,7 @@ for its shopper instead, if the model knows the shopper.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -39,6 +43,7 @@ class CheckoutRecommender(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the scorer (a TensorFlow SavedModel) and the vocabulary (JSON)."""
+        _check_files(Path(context.artifacts["manifest"]))
         import tensorflow as tf  # here, so that packing, which executes this file, does not load TensorFlow
 
         vocabulary = json.loads(Path(context.artifacts["vocabulary"]).read_text(encoding="utf-8"))
@@ -152,6 +157,17 @@ class CheckoutRecommender(PythonModel):
         recent = [[value_of(value) for value in values[row][-self._max_length :]] for row in rows]
         padded = [[value_of(None)] * (width - len(listed)) + listed for listed in recent]
         return _constant(padded, spec.dtype)
+
+
+def _check_files(manifest: Path) -> None:
+    """Refuse files that are not those that were packed: their SHA-256 stands in the manifest beside them."""
+    for name, expected in json.loads(manifest.read_text(encoding="utf-8"))["sha256"].items():
+        file = manifest.parent / name
+        if not file.is_file():
+            raise ValueError(f"{file} is missing: {manifest.name} expects it with the SHA-256 {expected}")
+        received = hashlib.sha256(file.read_bytes()).hexdigest()
+        if received != expected:
+            raise ValueError(f"{file} has changed: expected the SHA-256 {expected}, received {received}")
 
 
 def _constant(values: Any, dtype: Any = None) -> Any:

@@ -12,6 +12,7 @@ from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, 
 
 from data_contracts.features import context_features
 from models.recommender import Recommender
+from models.stored import MANIFEST, write_manifest
 
 CONTEXT = context_features("session") + context_features("event")
 CODE = Path(__file__).with_name("checkout_recommender.py")
@@ -26,7 +27,9 @@ def export_artifact(model: Recommender, directory: Path) -> dict[str, str]:
     directory.mkdir(parents=True, exist_ok=True)
     model.export_scorer(directory / "scorer")
     model.vocabulary.save(directory / "vocabulary.json")
-    return {"scorer": str(directory / "scorer"), "vocabulary": str(directory / "vocabulary.json")}
+    write_manifest(directory)
+    names = {"scorer": "scorer", "vocabulary": "vocabulary.json", "manifest": MANIFEST}
+    return {name: str(directory / file) for name, file in names.items()}
 
 
 def requirements() -> list[str]:

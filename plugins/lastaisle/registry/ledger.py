@@ -49,6 +49,8 @@ class Move:
         reason: why, in sentences.
         run_id: the MLflow run of `to_version`.
         run_key: the training of `to_version`.
+        digest: of a registration, the SHA-256 over the files of the version (models.stored.digest_of); None
+            for other moves, and in rows of older releases.
     """
 
     move_id: str
@@ -62,6 +64,7 @@ class Move:
     reason: str
     run_id: str
     run_key: str
+    digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,13 @@ class Ledger:
         """Return the move of this id, if it was written."""
         return next((move for move in self.moves() if move.move_id == move_id), None)
 
+    def digest_of(self, version: str) -> str | None:
+        """Return the digest with which a version was registered last; None if the ledger has none."""
+        digests = [
+            move.digest for move in self.moves() if (move.action, move.to_version) == (REGISTER, version)
+        ]
+        return digests[-1] if digests else None
+
     def standing(self) -> Standing:
         """Return the versions that hold the aliases."""
         return standing(self.moves())
@@ -227,7 +237,7 @@ class Ledger:
             [
                 ("entry", pa.int64()),
                 ("moved_at", pa.timestamp("us", "UTC")),
-                *((name, pa.string()) for name in (*text, "run_id", "run_key")),
+                *((name, pa.string()) for name in (*text, "run_id", "run_key", "digest")),
             ]
         )
         row = {"entry": at + 1, **dataclasses.asdict(move)}

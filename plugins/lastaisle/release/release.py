@@ -21,10 +21,12 @@ from lastaisle.registry.ledger import (
     rolled_back_versions,
 )
 from lastaisle.registry.losses import present_standing
+from lastaisle.registry.tags import DIGEST
 from lastaisle.release.anchor import later_differences, move_anchor
 from lastaisle.release.card.page import log_card
 from lastaisle.release.gate import Check, Decision, GateRules, decide
 from lastaisle.release.online import online_alias
+from lastaisle.release.opens import opens
 
 if TYPE_CHECKING:
     from lastaisle.evaluation.report import EvaluationReport
@@ -181,6 +183,7 @@ def _decide(
         objective=report.served,
         max_churn=None if plan.warm_start_version is None else rules.max_churn,
     )
+    opened = opens(version, plan, report, ledger, registry)
     later = later_differences(report, ledger.moves(), registry, rules)
     decision = decide(
         report.candidate,
@@ -191,6 +194,10 @@ def _decide(
         later=later,
         hours=(report.evaluated_to - report.evaluated_from).total_seconds() / 3600,
     )
+    if opened.passed:
+        decision = dataclasses.replace(decision, checks=(*decision.checks, opened))
+    else:
+        decision = Decision(False, (opened, *decision.checks))
     registry.log_text(run_id, decision.to_json(), DECISION)
     registry.set_version_tags(version, {"lastaisle.decision": PROMOTE if decision.promote else REFUSE})
     log_card(version, plan, report, decision, registry)
@@ -238,6 +245,7 @@ def _register(run_id: str, report: EvaluationReport, actor: str, ledger: Ledger,
     """Register the run's model once, and write it into the ledger as challenger."""
     run_key = report.run_key
     tags = registry.tags(run_id)
+    digest = tags.get(DIGEST)
     version = registry.register(
         run_id,
         {
@@ -245,6 +253,7 @@ def _register(run_id: str, report: EvaluationReport, actor: str, ledger: Ledger,
             "lastaisle.kind": tags["lastaisle.kind"],
             "lastaisle.window_end": tags["lastaisle.window_end"],
             "lastaisle.contract_version": tags["lastaisle.contract_version"],
+            **({DIGEST: digest} if digest else {}),
         },
     )
     ledger.write(
@@ -260,6 +269,7 @@ def _register(run_id: str, report: EvaluationReport, actor: str, ledger: Ledger,
             reason=f"Trained by {run_key} and evaluated on {report.targets:,} targets.",
             run_id=run_id,
             run_key=run_key,
+            digest=digest,
         )
     )
     sync_aliases(ledger.lake, registry)

@@ -131,7 +131,7 @@ def plan(
     from lastaisle.sessions.windows import newest_data_end
     from lastaisle.training.planning import StalePlanError, plan_window
     from models.options import OptionsError
-    from models.recommender import ModelError
+    from models.stored import ModelError
 
     try:
         settings = _with_lengths(Settings.from_env(), kind, window_hours, half_life_hours)
