@@ -38,6 +38,7 @@ class ExitCode(IntEnum):
     BATCH_REFUSED = 20
     ROLLED_BACK = 22
     OLDER_TRAINING = 23
+    BEING_TRAINED = 24
 
 
 MEANINGS: Final = {
@@ -64,6 +65,7 @@ MEANINGS: Final = {
     ExitCode.BATCH_REFUSED: "a batch breaks a rule about the batch as a whole",
     ExitCode.ROLLED_BACK: "the candidate, or the version that it started from, was rolled back",
     ExitCode.OLDER_TRAINING: "the champion has learned newer hours than the candidate",
+    ExitCode.BEING_TRAINED: "another process trains the same candidate",
 }
 
 
