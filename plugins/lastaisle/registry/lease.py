@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 TRAINER = "lastaisle.trainer"
 ALIVE_AT = "lastaisle.alive_at"
-RENEWED_EVERY = timedelta(seconds=20)
-LEASE = timedelta(minutes=2)
+RENEWED_EVERY = timedelta(seconds=10)
+LEASE = timedelta(minutes=1)  # Airflow's second retry comes later, so a killed task ends by itself
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ def _runs_here(pid: int, started: float) -> bool:
     """Tell whether this process runs on this machine; another process may have got its number since."""
     try:
         process = psutil.Process(pid)
-        same = abs(process.create_time() - started) < 1.0
+        same = bool(abs(process.create_time() - started) < 1.0)
         return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

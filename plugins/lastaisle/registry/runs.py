@@ -315,7 +315,7 @@ def _being_trained(run_key: str, run: Run) -> BeingTrainedError:
     began = datetime.fromtimestamp(run.started / 1000, UTC).isoformat(timespec="seconds")
     return BeingTrainedError(
         f"{run_key} is being trained since {began} by {holder(run.tags)} (MLflow run {run.run_id}): wait for "
-        f"its end. If that process died, try again {LEASE.total_seconds() / 60:g} minutes after this sign"
+        f"its end. If that process died, try again {LEASE.total_seconds():g} seconds after this sign"
     )
 
 
