@@ -39,6 +39,7 @@ class ExitCode(IntEnum):
     MODEL_DAMAGED = 21
     ROLLED_BACK = 22
     OLDER_TRAINING = 23
+    BEING_TRAINED = 24
 
 
 MEANINGS: Final = {
@@ -66,6 +67,7 @@ MEANINGS: Final = {
     ExitCode.MODEL_DAMAGED: "a model's files are not those that were trained",
     ExitCode.ROLLED_BACK: "the candidate, or the version that it started from, was rolled back",
     ExitCode.OLDER_TRAINING: "the champion has learned newer hours than the candidate",
+    ExitCode.BEING_TRAINED: "another process trains the same candidate",
 }
 
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.evaluation.evaluate import plan_of, stored_report
+from lastaisle.lake.errors import LakeConflictError
 from lastaisle.registry.ledger import (
     PROMOTE,
     REFUSE,
     REGISTER,
     Ledger,
+    LedgerConflictError,
     Move,
     decision_on,
     rolled_back_versions,
@@ -131,7 +133,13 @@ def release_candidate(
         _refuse_rolled_back(plan.warm_start_version, start, moves)
     if champion is not None and not allow_older:
         _refuse_older(run_id, plan, champion)
-    return _decide(run_id, plan, ledger, registry, actor=actor, rules=rules)
+    try:
+        return _decide(run_id, plan, ledger, registry, actor=actor, rules=rules)
+    except (NotEvaluatedError, LedgerConflictError, LakeConflictError):
+        made = decision_on(ledger.moves(), run_id)
+        if made is None:
+            raise
+        return _stored_decision(made, registry)  # another process released the same run meanwhile
 
 
 def _refuse_rolled_back(version: str, named: str, moves: Iterable[Move]) -> None:

@@ -21,7 +21,7 @@ from lastaisle.privacy.sessions import SESSION_GAP
 from lastaisle.registry.errors import MissingArtifactError
 from lastaisle.registry.plan import Champion
 from lastaisle.registry.revision import git_revision
-from lastaisle.registry.tags import GIT_REVISION, KIND, RUN_KEY
+from lastaisle.registry.tags import GIT_REVISION, KIND
 from lastaisle.sessions.windows import Window, newest_data_end, refusing_shoppers, training_sessions
 from models.online.delta import OnlineDelta
 
@@ -122,7 +122,6 @@ def learn_online(champion: Champion, lake: Lake, registry: Registry, until: date
         ModelError: a champion of an architecture that has no table of embeddings.
         NotEnoughDataError: the lake has no events.
     """
-    registry.discard_unfinished(_run_key(champion.version))
     stored = newest_delta(champion.version, registry)
     since = stored.until if stored else champion.window_end
     if until <= since:
@@ -179,13 +178,15 @@ def _store(
     from models.online.model import OnlineModel
 
     tags = {
-        RUN_KEY: _run_key(champion.version),
         KIND: "online",
         BASE: champion.version,
         UNTIL: until.isoformat(),
         GIT_REVISION: git_revision(),
     }
-    with registry.run(tags[RUN_KEY], tags) as run_id, tempfile.TemporaryDirectory() as folder:
+    with (
+        registry.training_run(_run_key(champion.version), tags) as run_id,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         registry.log_metrics(run_id, metrics)
         file = Path(folder) / Path(ARTIFACT).name
         delta.save(file)

@@ -49,7 +49,6 @@ def train_candidate(
     """
     run_id = _finished(plan.run_key, registry)
     if run_id is None:
-        registry.discard_unfinished(plan.run_key)
         run_id = _train(plan, lake, registry, progress)
     _write_row(lake, registry, run_id, plan.run_key)
     return run_id
@@ -78,7 +77,9 @@ def _train(plan: TrainingPlan, lake: Lake, registry: Registry, progress: Progres
     kind = kind_for(plan)
     read = kind.read(plan, lake)
     _require_sessions(plan, read, lake)
-    with registry.run(plan.run_key, _tags(plan)) as run_id, tempfile.TemporaryDirectory() as folder:
+    if (finished := _finished(plan.run_key, registry)) is not None:
+        return finished  # of another process, which ended while this process read the sessions
+    with registry.training_run(plan.run_key, _tags(plan)) as run_id, tempfile.TemporaryDirectory() as folder:
         registry.log_params(run_id, plan.options)
         trained = kind.learn(plan, read, lake, registry, progress)
         _log(registry, run_id, trained)
@@ -100,7 +101,6 @@ def _require_sessions(plan: TrainingPlan, read: SessionsRead, lake: Lake) -> Non
 
 def _tags(plan: TrainingPlan) -> dict[str, str]:
     return {
-        RUN_KEY: plan.run_key,
         KIND: plan.kind,
         "lastaisle.model_name": plan.model_name,
         "lastaisle.architecture": plan.architecture,
