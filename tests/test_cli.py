@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from lastaisle import cli
 from lastaisle.cli.terminal import open_replay_runs, read_settings, read_values, where_searched
 from lastaisle.errors import ExitCode, NotEnoughDataError
-from lastaisle.ingest.changes import SchemaChangeError
-from lastaisle.ingest.gx_check import SampleCheck
+from lastaisle.ingest.checks.changes import SchemaChangeError
+from lastaisle.ingest.checks.gx_check import SampleCheck
 from lastaisle.lake import Lake
 from lastaisle.release.online import OnlineReport
 from lastaisle.settings import Settings

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from lastaisle.cli import app
 from lastaisle.cli.failures import describe
 from lastaisle.errors import SourceError
-from lastaisle.ingest.files import NothingFoundError, list_files
 from lastaisle.ingest.options import IngestOptions
+from lastaisle.ingest.reading.files import NothingFoundError, list_files
 from lastaisle.ingest.run import ingest
 from lastaisle.ingest.summary import name_most
 from lastaisle.lake import Lake

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from data_contracts.contract import load_contract
-from lastaisle.ingest.lines import LINES
+from lastaisle.ingest.reading.lines import LINES
 from lastaisle.ingest.sources import ADAPTERS, Adapter, adapter
 from lastaisle.ingest.sources.columns import HeaderError
 from lastaisle.ingest.sources.layout import fitted
-from lastaisle.ingest.staging_sql import staged_sql
+from lastaisle.ingest.staging.staging_sql import staged_sql
 from lastaisle.lake.tables import RAW_EVENTS
 from lastaisle.lake.workspace import open_tables
 

@@ -54,7 +54,7 @@ class Adapter:
         return f"{self.name} {self.version}".rstrip()
 
     def select(self, contract: Contract, lines: str = "source_lines") -> str:
-        """Return the SELECT over the relation `lines` of `lastaisle.ingest.lines.LINES`.
+        """Return the SELECT over the relation `lines` of `lastaisle.ingest.reading.lines.LINES`.
 
         Args:
             contract: the contract of raw_events; fields that the format does not have are NULL.

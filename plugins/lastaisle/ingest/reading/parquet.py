@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_contracts.privacy import literal, quote
-from lastaisle.ingest.arrow_values import decoded, shortened, value_sizes
+from lastaisle.ingest.reading.arrow_values import decoded, shortened, value_sizes
 from lastaisle.lake.workspace import open_tables
 
 if TYPE_CHECKING:

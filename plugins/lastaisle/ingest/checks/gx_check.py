@@ -12,7 +12,7 @@ from data_contracts.contract import Contract
 from data_contracts.errors import ContractError
 from data_contracts.expectations import RuleOutcome, frame_from_arrow, validate_frame
 from lastaisle.errors import ExitCode, LastaisleError
-from lastaisle.ingest.staging import Staging
+from lastaisle.ingest.staging.staging import Staging
 from lastaisle.telemetry.stages import stage
 
 log = logging.getLogger(__name__)

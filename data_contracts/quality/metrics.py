@@ -20,12 +20,12 @@ from typing import Any
 
 from open_data_contract_standard.model import DataQuality
 
-from data_contracts.batch_rules import BatchRule, parse_limits, repeated_sql
 from data_contracts.errors import UnknownFieldError
 from data_contracts.field import Field
 from data_contracts.privacy import quote
+from data_contracts.quality.batch_rules import BatchRule, parse_limits, repeated_sql
+from data_contracts.quality.values import check_values, in_sql, listed_value
 from data_contracts.rules import Rule, for_python, make_rule, parse_severity, pattern_rule
-from data_contracts.values import check_values, in_sql, listed_value
 
 _ARGUMENTS = {
     "nullValues": (),

@@ -8,8 +8,8 @@ from data_contracts.privacy import literal
 from lastaisle.errors import SourceError
 from lastaisle.ingest.guess import advice, guess_format
 from lastaisle.ingest.job import Batch
-from lastaisle.ingest.staging import Staging
-from lastaisle.ingest.staging_sql import row_tests
+from lastaisle.ingest.staging.staging import Staging
+from lastaisle.ingest.staging.staging_sql import row_tests
 
 alerts = logging.getLogger("lastaisle.alerts")
 UNREADABLE_SHARE = 0.95

@@ -17,8 +17,8 @@ from fsspec.implementations.local import LocalFileSystem, make_path_posix
 from fsspec.registry import available_protocols
 
 from lastaisle.errors import LastaisleError, SourceError
-from lastaisle.ingest.file_names import EMPTY, first_passed_over
-from lastaisle.ingest.local_files import PATTERN, LocalFiles
+from lastaisle.ingest.reading.file_names import EMPTY, first_passed_over
+from lastaisle.ingest.reading.local_files import PATTERN, LocalFiles
 from lastaisle.telemetry.shown import one_line
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from data_contracts.change import Change, Side, change, documented
+from data_contracts.changes.change import Change, Side, change, documented
+from data_contracts.changes.loosening import is_looser
 from data_contracts.contract import Contract
 from data_contracts.field import Field
-from data_contracts.loosening import is_looser
 from data_contracts.rules import Rule
 
 _NOT_NULL = "expect_column_values_to_not_be_null"

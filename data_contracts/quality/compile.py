@@ -19,14 +19,14 @@ from collections.abc import Iterable, Sequence
 
 from open_data_contract_standard.model import DataQuality, SchemaObject
 
-from data_contracts.batch_rules import OPERATORS, BatchRule
-from data_contracts.crossfield import cross_field_rule
 from data_contracts.errors import Problems
 from data_contracts.field import Field
-from data_contracts.gx_entries import ENGINES, gx_rule
-from data_contracts.metrics import field_metric, table_metric
+from data_contracts.quality.batch_rules import OPERATORS, BatchRule
+from data_contracts.quality.crossfield import cross_field_rule
+from data_contracts.quality.gx_entries import ENGINES, gx_rule
+from data_contracts.quality.metrics import field_metric, table_metric
+from data_contracts.quality.sql_rules import sql_rule, try_query
 from data_contracts.rules import Rule, field_rules, parse_severity
-from data_contracts.sql_rules import sql_rule, try_query
 
 _MEASURED = ("metric", "rule", "arguments", "unit", "query", "engine", "implementation", *OPERATORS)
 #: The keys, beside the documentation, that each type of entry uses; any other key of it is refused.

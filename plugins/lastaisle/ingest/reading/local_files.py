@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lastaisle.ingest.file_names import EMPTY, first_passed_over, why_passed_over
+from lastaisle.ingest.reading.file_names import EMPTY, first_passed_over, why_passed_over
 from lastaisle.telemetry.shown import one_line
 
 PATTERN = re.compile(r"[*?\[]")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from data_contracts.change import Change, Side, change, documented
+from data_contracts.changes.change import Change, Side, change, documented
 from data_contracts.contract import Contract
 from data_contracts.field import Field
 from data_contracts.privacy import TRUNCATIONS, Treatment

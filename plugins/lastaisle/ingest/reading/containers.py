@@ -11,7 +11,7 @@ from typing import IO, Protocol
 
 from backports import zstd
 
-from lastaisle.ingest.file_kinds import HEAD_BYTES, name_unreadable_kind
+from lastaisle.ingest.reading.file_kinds import HEAD_BYTES, name_unreadable_kind
 
 CHUNK_BYTES = 1 << 20  # the most bytes that one step unpacks
 MAX_DEPTH = 3  # how often a file may be packed

@@ -22,8 +22,8 @@ from data_contracts.bounds import range_type, sql_value, typed
 from data_contracts.errors import UnknownFieldError
 from data_contracts.field import Field
 from data_contracts.privacy import literal, quote
+from data_contracts.quality.values import among
 from data_contracts.types import ORDERED_TYPES, accepts
-from data_contracts.values import among
 
 NOW = "$now"
 OPERATORS = ("<", "<=", ">", ">=")

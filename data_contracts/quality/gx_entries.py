@@ -18,14 +18,14 @@ from typing import Any
 import yaml
 from open_data_contract_standard.model import DataQuality
 
-from data_contracts.batch_rules import BatchRule, Limits, repeated_sql
 from data_contracts.bounds import compile_range, range_type
 from data_contracts.errors import UnknownFieldError
 from data_contracts.field import Field
 from data_contracts.privacy import quote
+from data_contracts.quality.batch_rules import BatchRule, Limits, repeated_sql
+from data_contracts.quality.values import check_values, in_sql, listed_value
 from data_contracts.rules import Rule, Severity, parse_severity, pattern_rule
 from data_contracts.types import accepts
-from data_contracts.values import check_values, in_sql, listed_value
 
 ENGINES = ("greatExpectations", "great-expectations", "great_expectations")
 _KEYS = {"type", "expectation_type", "kwargs", "meta", "notes", "description", "severity"}

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from open_data_contract_standard.model import DataQuality
 
-from data_contracts.batch_rules import BatchRule, parse_limits
 from data_contracts.field import Field
 from data_contracts.privacy import quote
+from data_contracts.quality.batch_rules import BatchRule, parse_limits
 from data_contracts.rules import parse_severity
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from data_contracts.contract import Contract
 from data_contracts.privacy import literal, quote
 from data_contracts.rules import ALLOWED
 from lastaisle.errors import LastaisleError, ReconciliationError, SourceError
-from lastaisle.ingest.duplicates import make_repeated, mark_inside, mark_known
-from lastaisle.ingest.lines import LINES
-from lastaisle.ingest.references import load_references
+from lastaisle.ingest.reading.lines import LINES
 from lastaisle.ingest.report import fold_reasons
 from lastaisle.ingest.sources import Adapter
-from lastaisle.ingest.staging_sql import (
+from lastaisle.ingest.staging.duplicates import make_repeated, mark_inside, mark_known
+from lastaisle.ingest.staging.references import load_references
+from lastaisle.ingest.staging.staging_sql import (
     PAYLOAD_CHARACTERS,
     SOUND,
     count_values,
@@ -27,7 +27,7 @@ from lastaisle.ingest.staging_sql import (
     row_tests,
     staged_sql,
 )
-from lastaisle.ingest.unique_keys import mark_unique_keys
+from lastaisle.ingest.staging.unique_keys import mark_unique_keys
 from lastaisle.lake import Lake, Query
 from lastaisle.lake.tables import QUARANTINE_SCHEMA, RAW_EVENTS_ADDED
 from lastaisle.lake.workspace import ALL_OPTIMIZERS, LISTS_AS_WRITTEN
@@ -46,7 +46,7 @@ class Staging:
     `staged` holds every row. `_rules` holds the rules that a broken row broke, `_ignored` the reason why a
     row is of no interest; both are NULL for a sound row.
 
-    `repeated` holds the sound rows whose event_id was read before: see `lastaisle.ingest.duplicates`.
+    `repeated` holds the sound rows whose event_id was read before: see `lastaisle.ingest.staging.duplicates`.
 
     Attributes:
         first_lines: some unchanged lines of the source.

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from lastaisle.errors import LastaisleError, SourceError
-from lastaisle.ingest.containers import Content, open_content
-from lastaisle.ingest.files import SourceFile
-from lastaisle.ingest.parquet import parquet_lines
+from lastaisle.ingest.reading.containers import Content, open_content
+from lastaisle.ingest.reading.files import SourceFile
+from lastaisle.ingest.reading.parquet import parquet_lines
 from lastaisle.telemetry.shown import one_line
 
 MAX_LINE_BYTES = 1 << 20

@@ -9,7 +9,7 @@ import pyarrow.dataset as ds
 from data_contracts.contract import Contract
 from data_contracts.privacy import literal, quote
 from data_contracts.uniqueness import UniqueKey
-from lastaisle.ingest.staging_sql import SOUND
+from lastaisle.ingest.staging.staging_sql import SOUND
 from lastaisle.lake.workspace import ALL_OPTIMIZERS, JOIN_AS_WRITTEN
 
 if TYPE_CHECKING:

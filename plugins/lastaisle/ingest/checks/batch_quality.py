@@ -12,11 +12,11 @@ from typing import Any
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from data_contracts.batch_rules import BatchRule
-from data_contracts.sql_rules import measure
+from data_contracts.quality.batch_rules import BatchRule
+from data_contracts.quality.sql_rules import measure
 from lastaisle.errors import ExitCode, LastaisleError
-from lastaisle.ingest.staging import Staging
-from lastaisle.ingest.staging_sql import SOUND
+from lastaisle.ingest.staging.staging import Staging
+from lastaisle.ingest.staging.staging_sql import SOUND
 from lastaisle.telemetry.stages import stage
 
 log = logging.getLogger(__name__)
