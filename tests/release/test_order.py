@@ -75,7 +75,12 @@ def test_a_day_that_was_rolled_back_is_not_said_to_be_promoted(home):
 
     back(home, to_version="2")  # as the message says
     assert home.release(run_id, LAX).promote
-    assert home.registry.aliases() == {"challenger": "2", "champion": "2", "previous": "1"}
+    assert home.registry.aliases() == {
+        "challenger": "2",
+        "champion": "2",
+        "previous": "1",
+        "anchor": "1",
+    }
 
 
 def test_a_second_release_without_the_file_of_its_decision_says_what_the_ledger_says(home, monkeypatch):
@@ -170,9 +175,11 @@ def test_a_training_from_a_refreshed_version_remembers_the_sessions_of_the_refre
 def test_a_champion_of_an_earlier_release_is_planned_by_its_old_key(home, shop):
     """Plans of 0.2 name no run that they start from, and their keys do not hold it."""
     home.day(1)
+    of_02 = replace(home.plan(2), warm_start_run_id=None)
     legacy = plan_window(
-        home.lake, home.settings, shop.end_of(2), repeats=home.plan(1), champion=home.registry.champion("1")
+        home.lake, home.settings, shop.end_of(2), repeats=of_02, champion=home.registry.champion("1")
     )
+    assert legacy.run_key != home.plan(2).run_key
     assert legacy.warm_start_run_id is None
     run_id = train_candidate(legacy, home.lake, home.registry)
     stored = json.loads(legacy.to_json())
@@ -202,7 +209,7 @@ def test_two_processes_that_release_one_run_at_once_make_one_version(home):
     assert [(out, code) for out, _, code in ended] == [("1", 0), ("1", 0)], ended
     versions = home.registry.client.search_model_versions(f"name = '{home.registry.model_name}'")
     assert [str(version.version) for version in versions] == ["1"]
-    assert [move.action for move in moves_of(home)] == ["register", "promote"]
+    assert [move.action for move in moves_of(home)] == ["register", "promote", "anchor"]
 
 
 def test_of_two_versions_that_two_processes_made_the_first_stays(home):
