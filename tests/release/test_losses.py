@@ -214,7 +214,7 @@ def test_sync_shows_losses_first_and_then_names_them(home, monkeypatch, tmp_path
         ended = CliRunner().invoke(cli.app, ["releases", "sync", *flags, "--report", str(report)])
         assert ended.exit_code == ExitCode.DONE, ended.output
         told = json.loads(report.read_text())
-        assert told["after"] == {"challenger": None, "champion": "1", "previous": None}
+        assert told["after"] == {"challenger": None, "champion": "1", "previous": None, "anchor": "1"}
         assert "version 1 serves now" in told["lost"][0]
         assert len(lost(home)) == rows
 
@@ -248,4 +248,4 @@ def test_a_plan_that_was_made_before_its_start_was_deleted_is_trained_or_refused
     run_id = train_candidate(plan, home.lake, home.registry)
     home.evaluate(run_id)
     assert home.release(run_id).promote
-    assert home.registry.aliases() == {"challenger": "2", "champion": "2"}
+    assert home.registry.aliases() == {"challenger": "2", "champion": "2", "anchor": "2"}

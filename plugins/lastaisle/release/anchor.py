@@ -111,7 +111,7 @@ def move_anchor(
     origin = next(move for move in reversed(moves) if move.to_version == target)
     ledger.write(
         Move(
-            move_id=f"{report.run_key}/{report.run_id}/anchor",
+            move_id=f"{report.run_key}/{report.run_id}/{target}/anchor",
             moved_at=datetime.now(UTC),
             actor=actor,
             action=ANCHOR,

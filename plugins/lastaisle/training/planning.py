@@ -69,7 +69,7 @@ def plan_window(
     data_end = data_end.astimezone(UTC)
     training = WINDOW_KINDS[kind]
     lengths = training.lengths(settings)
-    end = repeats.window.end if repeats else holdout_start(lake, settings, data_end)
+    end = repeats.window.end.astimezone(UTC) if repeats else holdout_start(lake, settings, data_end)
     window = Window(end - timedelta(hours=lengths.window_hours), end, lengths.half_life_hours)
     base = champion if training.starts_warm else None
     architecture, chosen, fits = choose_learner(architecture, options or {}, settings, base)
