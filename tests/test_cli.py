@@ -222,6 +222,7 @@ def test_ingest_guesses_a_mapping_that_ingest_takes(tmp_path):
         (("train", "--model", "ensemble", "--set", "members=gru+gru"), 2, "'gru' is no model, stands there"),
         (("train", "--model", "ensemble", "--set", "members=gru+oracle"), 2, "'oracle' is no model"),
         (("evaluate", "--run-id", "nonsense"), 6, "no run 'nonsense'"),
+        (("release", "--run-id", "nonsense"), 6, "no run 'nonsense'"),
         (("train", "--model", "oracle", "--data-end", "2025-10-09"), 2, "no such model: 'oracle'; there are"),
         (("maintain", "--table", "evnts"), 1, "no table 'evnts'; it has none"),
         (("contracts", "diff", "events", "evnts"), 2, "packaged ones are"),

@@ -96,8 +96,8 @@ def _require_sessions(plan: TrainingPlan, read: SessionsRead, lake: Lake) -> Non
         if oldest >= plan.window.end:
             raise NotEnoughDataError(
                 f"{plan.run_key}: the oldest event of {lake.url} is of {oldest.isoformat()}, but training "
-                f"reads the events before {plan.window.end.isoformat()}: the {hours:g} hours after that judge "
-                "the candidate. Ingest older logs, or set a smaller LASTAISLE_HOLDOUT_HOURS"
+                f"reads the events before {plan.window.end.isoformat()}: the {hours:g} hours after that "
+                "judge the candidate. Ingest older logs, or set a smaller LASTAISLE_HOLDOUT_HOURS"
             )
         raise NotEnoughDataError(
             f"{plan.run_key}: {sessions} sessions of two items or more ended between "
