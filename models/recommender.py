@@ -393,6 +393,22 @@ def create(name: str = "attention", options: TrainingOptions | None = None) -> R
     return _class_of(name)(options)
 
 
+def check_members(name: str, options: TrainingOptions) -> None:
+    """Refuse an ensemble whose members are no models, stand there twice, or are ensembles.
+
+    Raises:
+        ModelError: the message names the member.
+    """
+    members = options.members.split("+") if name == "ensemble" else []
+    for member in members:
+        if member not in MODEL_NAMES or member == name or members.count(member) > 1:
+            others = "+".join(other for other in MODEL_NAMES if other != name)
+            raise ModelError(
+                f"members cannot be {options.members!r}: {member!r} is no model, stands there twice, or is "
+                f"an ensemble itself; choose different ones of {others}"
+            )
+
+
 def load(directory: Path) -> Recommender:
     """Read the model that `save` wrote.
 

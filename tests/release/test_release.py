@@ -286,6 +286,12 @@ def test_too_few_sessions_are_refused(home, shop):
     assert home.state()["runs"] == []
 
 
+def test_a_log_that_is_shorter_than_the_hours_that_judge_is_named(home):
+    home.settings = home.settings.replace(holdout_hours=24 * 5)
+    with pytest.raises(NotEnoughDataError, match=r"oldest event .*set a smaller LASTAISLE_HOLDOUT_HOURS"):
+        home.train(2)
+
+
 def test_a_release_needs_an_evaluation_against_the_current_champion(home):
     home.day(1)
     second, third = home.train(2), home.train(3)

@@ -61,14 +61,19 @@ def train(
     """
     from lastaisle.release.release import current_champion
     from lastaisle.sessions.windows import newest_data_end
+    from lastaisle.training.kinds import KINDS
     from lastaisle.training.planning import plan_window
     from lastaisle.training.refresh import plan_refresh
     from lastaisle.training.train import train_candidate
     from models.options import TrainingOptions
+    from models.recommender import check_members, checked_name
 
+    if kind not in KINDS:
+        raise typer.BadParameter(f"--kind is one of {', '.join(KINDS)}, received {kind!r}")
     values = read_values(hyperparameters)
     settings, tables, registry = open_stores(lake)
-    TrainingOptions.from_dict({**settings.training_options(), **values})  # refused before tables are read
+    options = TrainingOptions.from_dict({**settings.training_options(), **values})
+    check_members(checked_name(model or settings.learning.architecture), options)  # before tables are read
     champion = current_champion(tables, registry)
     if kind == "refresh":
         if data_end or model or values:

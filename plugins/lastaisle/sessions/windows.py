@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -138,14 +138,28 @@ def newest_data_end(lake: Lake) -> datetime:
     Raises:
         NotEnoughDataError: there are no events yet.
     """
+    return _moment_of(lake, max, pc.max) + timedelta(seconds=1)
+
+
+def oldest_event(lake: Lake) -> datetime:
+    """Return the moment of the oldest event.
+
+    Raises:
+        NotEnoughDataError: there are no events yet.
+    """
+    return _moment_of(lake, min, pc.min)
+
+
+def _moment_of(lake: Lake, of_days: Callable[[list[Any]], Any], of_times: Callable[[Any], Any]) -> datetime:
+    """Return the first or the last moment of the events; reads one day."""
     table = lake.table(EVENTS)
     days = [partition["event_date"] for partition in table.partitions()] if table else []
     if not days:
         raise NotEnoughDataError(f"the table 'events' of {lake.url} is empty: ingest some logs first")
-    newest_day = pc.field("event_date") == datetime.fromisoformat(str(max(days))).date()
-    newest = pc.max(lake.scan(EVENTS, ["occurred_at"], newest_day)["occurred_at"]).as_py()
-    assert isinstance(newest, datetime), "a day in the table has a row"
-    return newest.replace(tzinfo=UTC) + timedelta(seconds=1)
+    day = pc.field("event_date") == datetime.fromisoformat(str(of_days(days))).date()
+    moment = of_times(lake.scan(EVENTS, ["occurred_at"], day)["occurred_at"]).as_py()
+    assert isinstance(moment, datetime), "a day in the table has a row"
+    return moment.replace(tzinfo=UTC)
 
 
 def _read(
