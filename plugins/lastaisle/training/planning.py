@@ -69,10 +69,10 @@ def plan_window(
     data_end = data_end.astimezone(UTC)
     training = WINDOW_KINDS[kind]
     lengths = training.lengths(settings)
-    end = repeats.window.end.astimezone(UTC) if repeats else holdout_start(lake, settings, data_end)
-    window = Window(end - timedelta(hours=lengths.window_hours), end, lengths.half_life_hours)
     base = champion if training.starts_warm else None
     architecture, chosen, fits = choose_learner(architecture, options or {}, settings, base)
+    end = repeats.window.end.astimezone(UTC) if repeats else holdout_start(lake, settings, data_end)
+    window = Window(end - timedelta(hours=lengths.window_hours), end, lengths.half_life_hours)
     model_name = settings.registry.model_name
     parts = [model_name, architecture, repr(window), data_end.isoformat(), json.dumps(chosen)]
     parts += [f"replay {lengths.replay_hours:g}"] if lengths.replay_hours else []
