@@ -125,12 +125,12 @@ class Installation:
         return self.release(run_id, rules)
 
     def state(self):
-        """Return the state that must not depend on the moment of a kill: it has no ids and no times."""
+        """Return the state that must not depend on the moment of a kill: no ids, times and digests."""
         moves = self.lake.scan("releases").sort_by("entry").to_pylist() if self.lake.table("releases") else []
         rows = self.lake.scan("training_runs").to_pylist() if self.lake.table("training_runs") else []
         versions = self.registry.client.search_model_versions(f"name = '{self.settings.registry.model_name}'")
         runs = self.registry.client.search_runs([self.registry.experiment_id])
-        timed = {"run_id", "moved_at", "started_at", "finished_at", "train_seconds", "move_id"}
+        timed = {"run_id", "moved_at", "started_at", "finished_at", "train_seconds", "move_id", "digest"}
         return {
             "moves": [{name: value for name, value in move.items() if name not in timed} for move in moves],
             "training_runs": sorted(
