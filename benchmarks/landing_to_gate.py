@@ -52,7 +52,7 @@ _MLFLOW = "duckdb, lastaisle.lake, lastaisle.release, mlflow, mlflow.store.track
 _PLOTS = "data_contracts.contract, matplotlib.figure, matplotlib.backends.backend_agg"
 IMPORTS = {
     "plan_batches": f"{_INGESTION}, lastaisle.ingest.listing",
-    "ingest_batches": f"{_INGESTION}, duckdb, lastaisle.ingest.run, data_contracts.gx_types",
+    "ingest_batches": f"{_INGESTION}, duckdb, lastaisle.ingest.run, data_contracts.quality.gx_types",
     "anonymize_shard": f"{_INGESTION}, duckdb, lastaisle.privacy.anonymize",
     "announce": _INGESTION,
     "plan_window": f"{_LEARNING}, {_MLFLOW}, models.recommender",

@@ -23,7 +23,8 @@ bin/airflow dags trigger retrain_full --conf '{"window_hours": 336, "epochs": 6}
 ```
 
 `data_end` (UTC) trains as if that moment were now, for a comparison with the past. If it is empty, the
-training ends with the newest day in `events`.
+training ends with the newest day in `events`. A candidate that has learned up to an earlier moment than the
+champion is not released, unless `allow_older` is on.
 
 **Another model,** for one run:
 
@@ -38,6 +39,10 @@ has become champion, `retrain_incremental` continues with it.
 
 - **A model or a hyperparameter that does not exist** fails `plan_window` without a retry. Correct the
   parameters, and trigger the DAG again.
+- **The champion has moved on** while the training waited, and has learned the hours that were to judge it:
+  `train_and_evaluate` or `release_candidate` fails without a retry. Trigger the DAG again.
+- **Another process trains the same:** the log of `train_and_evaluate` names the process. A retry begins
+  after that process has ended.
 - **A refused candidate** is not a failure. The registry keeps it, and no service gets it. Read the reasons
   in the log of `release_candidate`, or in the MLflow run (button on the task).
 
@@ -49,7 +54,7 @@ when `train_and_evaluate` died after its training.
 
 from datetime import timedelta
 
-from airflow.sdk import CronTriggerTimetable, chain, dag
+from airflow.sdk import CronTriggerTimetable, Param, chain, dag
 
 from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS
 from lastaisle_airflow.runtime.links import link_to_mlflow
@@ -72,6 +77,9 @@ PARAMS = {
         "object", 'Other hyperparameters by their names: {"layers": 2, "loss": "bpr_max"}.'
     ),
     "data_end": optional_param("string", "Read no events from this moment on (UTC).", format="date-time"),
+    "allow_older": Param(
+        False, type="boolean", description="Let a training with data_end replace a champion of newer hours."
+    ),
 }
 
 

@@ -37,6 +37,11 @@ not changed since. Nothing needs to be done.
 - **A refused candidate** is not a failure. It is registered, and keeps its alias `challenger`. No service
   gets it. Read the reasons in the log of `release_candidate`, in the table `releases`, or in the MLflow run
   (button on the task). The second refusal in a row starts `retrain_full` up to the same moment, once.
+- **A candidate that was rolled back,** or that started from a version that was rolled back, is not released:
+  `release_candidate` fails without a retry. The run of the next partition starts from the version that
+  serves now. To start this run from that version, clear `plan_window`.
+- **Somebody deleted versions in MLflow:** nothing stops. The log and the table `releases` name the lost
+  version, and the version that serves now. If no version is left, the training starts from scratch.
 - **A new champion does harm:** use `rollback_model`.
 
 ## Run it again

@@ -30,8 +30,8 @@ To add a field, add it under `properties`:
 
 The rules of a field follow from its entry, and their names begin with its name: `coupon_is_string`,
 `_is_required`, `_is_unique`, `_is_finite` (every number), `_in_range`, `_has_length`, `_is_multiple`,
-`_matches_pattern`, `_is_allowed` (an entry under `quality` with `metric: invalidValues`, see metrics.py),
-`_refers_to_<table>` (an entry under `relationships`). A default satisfies all of them.
+`_matches_pattern`, `_is_allowed` (an entry under `quality` with `metric: invalidValues`, see
+quality/metrics.py), `_refers_to_<table>` (an entry under `relationships`). A default satisfies all of them.
 
 A spelling reads the usual ways to write a value, before the rules judge it: see spellings.py. With
 `unreadable: drop`, a value that breaks a rule of its field is left out. The row stays, and ingestion counts
@@ -51,12 +51,12 @@ To add a rule across fields, add it under the table's `quality`:
       severity: error                          # quarantines the row; a warning is only counted
       implementation:
         when: {event_type: [order_completed]}  # optional
-        require: order_id                      # or require_any, allow, compare: see crossfield.py
+        require: order_id                      # or require_any, allow, compare: see quality/crossfield.py
 
 To let models learn from a column, list it under the contract's custom property `features`: see features.py.
 
 A `quality` may also hold metrics of ODCS, queries (`type: sql`) and entries with `engine:
-greatExpectations`. Each is enforced on all rows or refused: see quality.py and docs/contracts.md.
+greatExpectations`. Each is enforced on all rows or refused: see quality/ and docs/contracts.md.
 
     >>> contract = load_contract("raw_events")
     >>> contract.field("consent_personalization").default

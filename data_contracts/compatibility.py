@@ -37,12 +37,12 @@ from typing import Any
 
 from open_data_contract_standard.model import OpenDataContractStandard
 
-from data_contracts.change import Change, Level, change, documented
+from data_contracts.changes.change import Change, Level, change, documented
+from data_contracts.changes.field_changes import field_changes
+from data_contracts.changes.rule_changes import batch_rule_changes, rule_changes
 from data_contracts.contract import Contract
 from data_contracts.document import read_document
 from data_contracts.features import Feature
-from data_contracts.field_changes import field_changes
-from data_contracts.rule_changes import batch_rule_changes, rule_changes
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 import pyarrow as pa
 from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject
 
-from data_contracts.batch_rules import BatchRule
 from data_contracts.document import (
     choose_table,
     find_contract,
@@ -22,7 +21,8 @@ from data_contracts.errors import Problems
 from data_contracts.features import Feature, compile_features
 from data_contracts.field import Field, compile_fields, compile_treatments
 from data_contracts.privacy import Treatment
-from data_contracts.quality import compile_rules
+from data_contracts.quality.batch_rules import BatchRule
+from data_contracts.quality.compile import compile_rules
 from data_contracts.rules import Rule, refuse_broken_sql
 from data_contracts.uniqueness import UniqueKey, compile_unique_keys
 

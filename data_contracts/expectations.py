@@ -97,7 +97,7 @@ def gx_suite(contract: Contract) -> gx.ExpectationSuite:
     """
     import great_expectations as gx
 
-    import data_contracts.gx_types  # noqa: F401 - registers our own expectations
+    import data_contracts.quality.gx_types  # noqa: F401 - registers our own expectations
 
     suite = gx.ExpectationSuite(name=f"{contract.name}-{contract.version}")
     suite.expectations = [_expectation(contract, given) for given in _configurations(contract)]

@@ -13,6 +13,7 @@ that training and serving read alike.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import queue
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MODEL, ITEMS, INPUTS = "model.tflite", "vocabulary.json", "inputs.json"
+MODEL, ITEMS, INPUTS, MANIFEST = "model.tflite", "vocabulary.json", "inputs.json", "manifest.json"
 TIME_ROWS = {"hour": 25, "weekday": 8}
 EXACT = 2**53  # up to here a float holds every whole number
 
@@ -38,10 +39,14 @@ class CheckoutModel:
         max_length: how many of a session's last items are read.
         columns: name of each context column that the model reads to "session" (one value) or "event" (one
             value an item).
+
+    Raises:
+        ValueError: a file that is not the file that was packed, or files that do not fit each other.
     """
 
     def __init__(self, folder: str | Path) -> None:
         folder = Path(folder)
+        _check_files(folder)
         vocabulary = json.loads((folder / ITEMS).read_text(encoding="utf-8"))
         inputs = json.loads((folder / INPUTS).read_text(encoding="utf-8"))
         self.items: NDArray[np.object_] = np.array(["", *vocabulary["items"]], dtype=object)
@@ -54,7 +59,12 @@ class CheckoutModel:
         self._alone = tuple(inputs["alone"])
         self._path = str(folder / MODEL)
         self._idle: queue.SimpleQueue[_Graph] = queue.SimpleQueue()
-        self._idle.put(_Graph(self._path))
+        graph = _Graph(self._path)
+        if graph.size != len(self.items):
+            raise ValueError(
+                f"{folder / MODEL} scores {graph.size - 1} items, but {ITEMS} names {len(self.items) - 1}"
+            )
+        self._idle.put(graph)
 
     def recommend(
         self,
@@ -207,7 +217,8 @@ class _Graph:
         self._inputs = {
             name.removeprefix("serving_default_").rpartition(":")[0]: at for name, at in names.items()
         }
-        self._output = self._interpreter.get_output_details()[0]["index"]
+        output = self._interpreter.get_output_details()[0]
+        self._output, self.size = output["index"], int(output["shape"][-1])
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         for name, place in self._inputs.items():
@@ -215,6 +226,18 @@ class _Graph:
         self._interpreter.invoke()
         scores: NDArray[np.float32] = self._interpreter.get_tensor(self._output)[0]
         return scores
+
+
+def _check_files(folder: Path) -> None:
+    """Refuse files that are not those that were packed: their SHA-256 stands in the manifest beside them."""
+    content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    for name, expected in content["sha256"].items():
+        file = folder / name
+        if not file.is_file():
+            raise ValueError(f"{file} is missing: {MANIFEST} expects it with the SHA-256 {expected}")
+        received = hashlib.sha256(file.read_bytes()).hexdigest()
+        if received != expected:
+            raise ValueError(f"{file} has changed: expected the SHA-256 {expected}, received {received}")
 
 
 def best_of(scores: NDArray[np.float32], k: int) -> NDArray[np.intp]:

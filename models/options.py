@@ -147,6 +147,7 @@ class TrainingOptions:
             "confidence": self.confidence > 0,
             "users": self.users >= 0,
             "members": all(self.members.split("+")),
+            "seed": 0 <= self.seed < 2**32,  # what NumPy and TensorFlow take
             **{name: 0 <= getattr(self, name) < inf for name in OBJECTIVE_WEIGHTS},
         }
         for name, holds in allowed.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from importlib import import_module
@@ -24,12 +23,22 @@ from models.options import (
     TrainingReport,
     session_weights,
 )
+from models.stored import (
+    DamagedModelError,
+    ModelError,
+    check_rows,
+    read_arrays,
+    read_description,
+    read_vocabulary,
+    write_description,
+    write_manifest,
+)
 from models.top_k import target_ranks, top_k
 
 if TYPE_CHECKING:
     from models.scorer import SessionScorer
 
-FORMAT = 1
+VOCABULARY, STATE = "vocabulary.json", "state.npz"
 # The name of each model, and its "module:Class". The module is imported when a model is made, because most
 # models import TensorFlow, which takes seconds.
 _MODULES: dict[str, str] = {
@@ -48,12 +57,6 @@ _MODULES: dict[str, str] = {
 MODEL_NAMES = tuple(_MODULES)
 
 
-class ModelError(ValueError):
-    """A model that does not exist, cannot be read, or cannot do what was asked."""
-
-    exit_code = 2
-
-
 class Recommender(ABC):
     """A model that scores every item as the next one of a session.
 
@@ -65,6 +68,9 @@ class Recommender(ABC):
         scores_are: the kind of the scores: logits of a softmax, shares of a sum, or counts.
         weighs_targets: whether options.objective_* change what the model learns.
         fixed_options: the hyperparameters that a warm start cannot change.
+        rows_by_item: the names of the arrays that have one row for each index of the vocabulary; a name that
+            ends with a slash stands for all arrays whose names begin with it.
+        item_indices: the names of the arrays that hold indices of the vocabulary.
         options: the hyperparameters of the latest training. A model that does not weigh targets refuses
             options with different objective weights.
         vocabulary: the items and their indices; empty before the first training.
@@ -74,6 +80,8 @@ class Recommender(ABC):
     scores_are: ClassVar[Literal["logits", "shares", "counts"]] = "logits"
     weighs_targets: ClassVar[bool] = False
     fixed_options: ClassVar[tuple[str, ...]] = ()
+    rows_by_item: ClassVar[tuple[str, ...]] = ()
+    item_indices: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, options: TrainingOptions | None = None) -> None:
         self.options = options or TrainingOptions()
@@ -211,6 +219,16 @@ class Recommender(ABC):
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the state as arrays by name, including the optimizer's state."""
 
+    def item_vectors(self) -> NDArray[np.float32] | None:
+        """Return the vector that stands for each item in the scores: float32 [vocabulary.size, d].
+
+        None: the model has no such vectors, as models that count and models that blend others.
+
+        Raises:
+            ModelError: the model has vectors, but is not trained yet.
+        """
+        return None
+
     @abstractmethod
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Take over the state that `arrays` returned. The options and the vocabulary are already set."""
@@ -318,18 +336,28 @@ class Recommender(ABC):
         return ids, values
 
     def save(self, directory: Path) -> None:
-        """Write model.json, vocabulary.json and state.npz (plain arrays, no pickle) into the folder."""
-        directory.mkdir(parents=True, exist_ok=True)
-        description = {"format": FORMAT, "name": self.name, "options": self.options.to_dict()}
-        (directory / "model.json").write_text(json.dumps(description, indent=2), encoding="utf-8")
-        self.vocabulary.save(directory / "vocabulary.json")
-        np.savez(directory / "state.npz", **self.arrays())  # type: ignore[arg-type]
+        """Write the model into the folder. A save that was killed is never read as a whole model."""
+        write_description(directory, self.name, self.options.to_dict())
+        self.write(directory)
+        write_manifest(directory)
+
+    def write(self, directory: Path) -> None:
+        """Write vocabulary.json and state.npz (plain arrays, no pickle) into the folder."""
+        self.vocabulary.save(directory / VOCABULARY)
+        np.savez(directory / STATE, **self.arrays())  # type: ignore[arg-type]
 
     def read(self, directory: Path) -> None:
-        """Take over the vocabulary and the state that `save` wrote. The options are already set."""
-        self.vocabulary = Vocabulary.load(directory / "vocabulary.json")
-        with np.load(directory / "state.npz", allow_pickle=False) as arrays:
-            self.restore(dict(arrays))
+        """Take over the vocabulary and the state that `write` wrote. The options are already set."""
+        self.vocabulary = read_vocabulary(directory / VOCABULARY)
+        arrays = read_arrays(directory / STATE)
+        check_rows(arrays, self.rows_by_item, self.item_indices, self.vocabulary.size, directory / STATE)
+        try:
+            self.restore(arrays)
+        except Exception as error:
+            raise DamagedModelError(
+                f"{directory / STATE} does not hold the state of a {self.name} model: "
+                f"{type(error).__name__}: {error}"
+            ) from error
 
 
 def checked_name(name: str) -> str:
@@ -358,18 +386,32 @@ def create(name: str = "attention", options: TrainingOptions | None = None) -> R
     return _class_of(name)(options)
 
 
+def check_members(name: str, options: TrainingOptions) -> None:
+    """Refuse an ensemble whose members are no models, stand there twice, or are ensembles.
+
+    Raises:
+        ModelError: the message names the member.
+    """
+    members = options.members.split("+") if name == "ensemble" else []
+    for member in members:
+        if member not in MODEL_NAMES or member == name or members.count(member) > 1:
+            others = "+".join(other for other in MODEL_NAMES if other != name)
+            raise ModelError(
+                f"members cannot be {options.members!r}: {member!r} is no model, stands there twice, or is "
+                f"an ensemble itself; choose different ones of {others}"
+            )
+
+
 def load(directory: Path) -> Recommender:
     """Read the model that `save` wrote.
 
     Raises:
         ModelError: a folder without a model, or a model in another format than this version reads.
+        DamagedModelError: files that are missing, have changed since they were saved, cannot be read, or do
+            not fit each other. Models of older releases have no manifest, so a change of their files is only
+            found if the files no longer fit each other.
     """
-    path = directory / "model.json"
-    if not path.exists():
-        raise ModelError(f"no model in {directory}: model.json is missing")
-    description = json.loads(path.read_text(encoding="utf-8"))
-    if description.get("format") != FORMAT:
-        raise ModelError(f"{path} has format {description.get('format')!r}; this version reads {FORMAT}")
-    model = create(description["name"], TrainingOptions.from_dict(description["options"]))
+    name, options = read_description(directory)
+    model = create(name, TrainingOptions.from_dict(options))
     model.read(directory)
     return model

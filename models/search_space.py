@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from models.options import TrainingOptions
-from models.recommender import ModelError
+from models.stored import ModelError
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,8 @@ COMMANDS = {
     "replay": ["--source", "none.txt", "--format", "sessions"],
     "simulate": ["--out", "logs", "--days", "1", "--sessions-per-day", "1", "--items", "50"],
     "benchmark accuracy": ["--train", "none.txt", "--test", "none.txt"],
+    "releases sync": [],
+    "releases verify": [],
     "keys show": [],
     "keys rotate": [],
     "contracts diff": ["events", "events"],

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from lastaisle import cli
 from lastaisle.cli.terminal import open_replay_runs, read_settings, read_values, where_searched
 from lastaisle.errors import ExitCode, NotEnoughDataError
-from lastaisle.ingest.changes import SchemaChangeError
-from lastaisle.ingest.gx_check import SampleCheck
+from lastaisle.ingest.checks.changes import SchemaChangeError
+from lastaisle.ingest.checks.gx_check import SampleCheck
 from lastaisle.lake import Lake
 from lastaisle.release.online import OnlineReport
 from lastaisle.settings import Settings
@@ -214,6 +214,15 @@ def test_ingest_guesses_a_mapping_that_ingest_takes(tmp_path):
         (("train", "--set", "epochs"), 2, "NAME=VALUE"),
         (("train", "--set", "epocs=3"), 2, "no such hyperparameter: epocs"),
         (("train", "--set", "loss=hinge"), 2, "loss cannot be 'hinge'"),
+        (("train", "--set", "epochs=abc"), 2, "epochs cannot be 'abc': it is a whole number"),
+        (("train", "--set", "epochs=1.5"), 2, "epochs cannot be 1.5: it is a whole number"),
+        (("train", "--set", "seed=-1"), 2, "seed cannot be -1"),
+        (("train", "--kind", "foo"), 2, "--kind is one of incremental, full, refresh"),
+        (("train", "--model", "ensemble", "--set", "members=ensemble"), 2, "members cannot be 'ensemble'"),
+        (("train", "--model", "ensemble", "--set", "members=gru+gru"), 2, "'gru' is no model, stands there"),
+        (("train", "--model", "ensemble", "--set", "members=gru+oracle"), 2, "'oracle' is no model"),
+        (("evaluate", "--run-id", "nonsense"), 6, "no run 'nonsense'"),
+        (("release", "--run-id", "nonsense"), 6, "no run 'nonsense'"),
         (("train", "--model", "oracle", "--data-end", "2025-10-09"), 2, "no such model: 'oracle'; there are"),
         (("maintain", "--table", "evnts"), 1, "no table 'evnts'; it has none"),
         (("contracts", "diff", "events", "evnts"), 2, "packaged ones are"),

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from models.blend.blending import CandidateScores, learned_weights
 from models.data.sequences import Context, Examples, SessionLog, next_item_examples
 from models.options import OBJECTIVE_WEIGHTS, Learned, Progress, Training, TrainingOptions, TrainingReport
-from models.recommender import ModelError, Recommender, create, load
+from models.recommender import Recommender, create, load
 from models.scorer import SessionScorer
+from models.stored import DamagedModelError, ModelError
 from models.tensorflow_import import tf
 from models.top_k import top_k
 
@@ -239,9 +240,9 @@ class Ensemble(Recommender):
         self._weights = arrays["weights"].astype(np.float32)
         self._scorer = None
 
-    def save(self, directory: Path) -> None:
+    def write(self, directory: Path) -> None:
         """Write the files of every model, and each member into its own folder."""
-        super().save(directory)
+        super().write(directory)
         (directory / "members.json").write_text(json.dumps(list(self._members)), encoding="utf-8")
         for place, member in enumerate(self._members.values()):
             member.save(directory / f"member-{place}")
@@ -249,7 +250,10 @@ class Ensemble(Recommender):
     def read(self, directory: Path) -> None:
         """Take over what `save` wrote."""
         super().read(directory)
-        names = json.loads((directory / "members.json").read_text(encoding="utf-8"))
+        try:
+            names = list(json.loads((directory / "members.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise DamagedModelError(f"{directory / 'members.json'} cannot be read: {error}") from error
         self._members = {name: load(directory / f"member-{place}") for place, name in enumerate(names)}
 
 

@@ -27,6 +27,7 @@ class Cooccurrence(CountingModel):
     """
 
     name = "cooccurrence"
+    item_indices = ("first", "follower")
     scores_are = "counts"
 
     def __init__(self, options: TrainingOptions | None = None) -> None:

@@ -126,6 +126,7 @@ class Neighbours(Recommender):
     """
 
     name = "neighbours"
+    item_indices = ("items",)
     scores_are = "shares"
 
     def __init__(self, options: TrainingOptions | None = None) -> None:

@@ -129,6 +129,7 @@ class Factorization(Recommender):
 
     name = "factorization"
     fixed_options = ("embedding_size",)
+    rows_by_item = ("items",)
 
     def __init__(self, options: TrainingOptions | None = None) -> None:
         super().__init__(options)
@@ -232,6 +233,12 @@ class Factorization(Recommender):
             "gram": self._state.gram,
             "mean_length": np.array([self._state.mean_length]),
         }
+
+    def item_vectors(self) -> NDArray[np.float32]:
+        """Return the items' factors."""
+        self.scorer()
+        assert self._state
+        return self._state.items.astype(np.float32)
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Take over what `arrays` returned."""

@@ -39,6 +39,7 @@ class NCF(Recommender):
     name = "ncf"
     weighs_targets = True
     fixed_options = ("embedding_size", "max_length")
+    rows_by_item = ("items",)
 
     def __init__(self, options: TrainingOptions | None = None) -> None:
         super().__init__(options)
@@ -168,6 +169,13 @@ class NCF(Recommender):
         arrays |= {f"towers/{name}": value.numpy() for name, value in trainer.network.weights.items()}
         arrays |= {f"adam/{name}": value for name, value in trainer.adam.arrays().items()}
         return arrays | {f"user_adam/{name}": value for name, value in trainer.user_adam.arrays().items()}
+
+    def item_vectors(self) -> NDArray[np.float32]:
+        """Return the items' rows, which both towers read."""
+        self.scorer()
+        assert self._trainer
+        vectors: NDArray[np.float32] = self._trainer.items.numpy()
+        return vectors
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Take over what `arrays` returned."""

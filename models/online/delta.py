@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from models.data.sequences import USER, SessionLog
 from models.data.vocabulary import Vocabulary
 from models.online.shoppers import Shoppers
-from models.recommender import ModelError, Recommender
+from models.recommender import Recommender
+from models.stored import ModelError, read_arrays
 
 LEARNS_ONLINE = ("attention", "gru", "transformer")
 """Models that score an item by the cosine of a session's state with the item's row of a table."""
@@ -136,8 +137,9 @@ class OnlineDelta:
                 f"the {recommender.name} model has no table of embeddings to update online; "
                 f"these have: {', '.join(LEARNS_ONLINE)}"
             )
-        table = recommender.arrays()["table"]
-        return cls(table, recommender.vocabulary, recommender.options.temperature, options)
+        vectors = recommender.item_vectors()
+        assert vectors is not None, "each model of LEARNS_ONLINE scores items by vectors"
+        return cls(vectors, recommender.vocabulary, recommender.options.temperature, options)
 
     @property
     def table(self) -> NDArray[np.float32]:
@@ -315,13 +317,11 @@ class OnlineDelta:
 
     def load(self, file: Path) -> None:
         """Take over what `save` wrote; see `restore`."""
-        with np.load(file, allow_pickle=False) as arrays:
-            self.restore(dict(arrays))
+        self.restore(read_arrays(file))
 
     def load_shoppers(self, file: Path) -> None:
         """Take over only the shoppers that `save` wrote, on a later version of the delta's model."""
-        with np.load(file, allow_pickle=False) as arrays:
-            self.shoppers.restore(dict(arrays))
+        self.shoppers.restore(read_arrays(file))
 
 
 def normalized(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

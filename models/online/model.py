@@ -12,9 +12,10 @@ from models.data.vocabulary import Vocabulary
 from models.online.delta import OnlineDelta
 from models.online.scorer import OnlineScorer, log_shares, states_with_shoppers
 from models.options import Learned, Training, TrainingOptions
-from models.recommender import ModelError, Recommender, create
+from models.recommender import Recommender, create
 from models.sequential.base import SequenceModel
 from models.sequential.scorer import Scorer
+from models.stored import ModelError
 from models.tensorflow_import import tf
 
 

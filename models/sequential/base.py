@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,7 @@ class SequenceModel(Recommender):
 
     weighs_targets = True
     fixed_options = SHAPE
+    rows_by_item: ClassVar[tuple[str, ...]] = ("table",)
 
     def __init__(self, options: TrainingOptions | None = None) -> None:
         super().__init__(options)
@@ -226,6 +227,13 @@ class SequenceModel(Recommender):
         encoder = {f"encoder/{name}": value.numpy() for name, value in self._trainer.encoder.weights.items()}
         adam = {f"adam/{name}": value for name, value in self._trainer.adam.arrays().items()}
         return {"table": self._trainer.table.numpy()} | encoder | adam
+
+    def item_vectors(self) -> NDArray[np.float32]:
+        """Return the embedding that scores each item, with the features of the item; not normalized."""
+        self.scorer()
+        assert self._trainer
+        vectors: NDArray[np.float32] = self._trainer.embeddings().numpy()
+        return vectors
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Take over the weights and the optimizer's slots."""

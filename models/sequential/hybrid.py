@@ -88,6 +88,7 @@ class Hybrid(Attention):
     """
 
     name = "hybrid"
+    rows_by_item = (*Attention.rows_by_item, "items/")
 
     def __init__(self, options: TrainingOptions | None = None) -> None:
         super().__init__(options)

@@ -3,7 +3,8 @@
 It imports nothing from this project, so that it loads in any environment that has the model's own
 requirements, whatever other packages the service has.
 
-Load the model after the process has forked: a web server's workers load it each for themselves.
+Loading checks every file by its SHA-256. Load the model in the process that answers: a web server's workers
+load it each for themselves.
 
 Input: a DataFrame with the column `items`, each session's item ids as a list, oldest first. Ids are texts or
 whole numbers; None and NaN inside a list are passed over, a missing list is an empty list, and unknown ids

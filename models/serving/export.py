@@ -15,6 +15,7 @@ from data_contracts.features import context_features
 from models import checkout_model
 from models.recommender import Recommender
 from models.scorer import SessionScorer
+from models.stored import write_manifest
 
 CONTEXT = context_features("session") + context_features("event")
 CODE = Path(__file__).with_name("checkout_recommender.py")
@@ -39,6 +40,7 @@ def export_artifact(model: Recommender, directory: Path) -> dict[str, str]:
     (light / checkout_model.INPUTS).write_text(json.dumps(inputs), encoding="utf-8")
     code = Path(checkout_model.__file__).read_text(encoding="utf-8")
     (light / "checkout_model.py").write_text(code, encoding="utf-8")
+    write_manifest(light)
     return {"light": str(light)}
 
 

@@ -36,8 +36,10 @@ class ExitCode(IntEnum):
     CHECKS_DISAGREE = 18
     LAKE_UNUSABLE = 19
     BATCH_REFUSED = 20
+    MODEL_DAMAGED = 21
     ROLLED_BACK = 22
     OLDER_TRAINING = 23
+    BEING_TRAINED = 24
 
 
 MEANINGS: Final = {
@@ -62,8 +64,10 @@ MEANINGS: Final = {
     ExitCode.CHECKS_DISAGREE: "Great Expectations and the compiled rules disagree",
     ExitCode.LAKE_UNUSABLE: "the lake cannot be read or written",
     ExitCode.BATCH_REFUSED: "a batch breaks a rule about the batch as a whole",
+    ExitCode.MODEL_DAMAGED: "a model's files are not those that were trained",
     ExitCode.ROLLED_BACK: "the candidate, or the version that it started from, was rolled back",
     ExitCode.OLDER_TRAINING: "the champion has learned newer hours than the candidate",
+    ExitCode.BEING_TRAINED: "another process trains the same candidate",
 }
 
 

@@ -13,8 +13,8 @@ from orjson import Fragment
 from lastaisle.collect.calls import LINE_BYTES, calls_of_request, calls_of_webhook
 from lastaisle.collect.json_text import parse
 from lastaisle.collect.refusal import RefusedError
-from lastaisle.ingest.lines import MAX_LINE_BYTES
 from lastaisle.ingest.options import IngestOptions
+from lastaisle.ingest.reading.lines import MAX_LINE_BYTES
 from lastaisle.ingest.run import ingest
 from lastaisle.lake import Lake
 from lastaisle.privacy.keys import PseudonymKeys

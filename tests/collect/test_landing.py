@@ -17,7 +17,7 @@ from lastaisle.collect.calls import Call
 from lastaisle.collect.folder import FolderOptions, FolderSink
 from lastaisle.collect.landing import LandingFile, recover
 from lastaisle.collect.refusal import BusyError, StorageError
-from lastaisle.ingest.files import list_files
+from lastaisle.ingest.reading.files import list_files
 from lastaisle.settings import Settings, SettingsError
 
 NOW = datetime(2025, 10, 9, 23, 59, tzinfo=UTC)

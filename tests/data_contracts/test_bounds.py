@@ -11,21 +11,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_contracts import ContractError, load_contract
+from data_contracts import ContractError
 from data_contracts.expectations import frame_from_arrow, validate_frame
+from tests.data_contracts.public_table import load_public_table
 
-HEAD = """apiVersion: v3.1.0
-kind: DataContract
-id: t
-name: t
-version: 1.0.0
-status: active
-customProperties:
-  - {property: treatments, value: {public: keep}}
-schema:
-  - name: t
-    properties:
-"""
 MAX_F32 = (2 - 2**-23) * 2.0**127
 EDGES = {
     "i8": (-128, -1, 0, 1, 127),
@@ -51,11 +40,13 @@ MOMENTS = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2025, 10, 26, 1, tzinfo=UT
 
 def load(folder, fields):
     """Return a contract of one public table t; `fields` maps names to a logicalType and its options."""
-    entry = "      - {{name: {}, logicalType: {}, classification: public, logicalTypeOptions: {}}}\n"
-    lines = (entry.format(name, kind, options) for name, (kind, options) in fields.items())
-    path = folder / "t.odcs.yaml"
-    path.write_text(HEAD + "".join(lines), encoding="utf-8")
-    return load_contract(path)
+    return load_public_table(
+        folder,
+        (
+            f"{name}, logicalType: {kind}, logicalTypeOptions: {options}"
+            for name, (kind, options) in fields.items()
+        ),
+    )
 
 
 def in_yaml(value):

@@ -10,7 +10,7 @@ import pytest
 
 from data_contracts import load_contract
 from data_contracts.expectations import frame_from_arrow, validate_frame
-from data_contracts.gx_entries import EXPECTATIONS
+from data_contracts.quality.gx_entries import EXPECTATIONS
 
 ENTRIES = {
     "expect_column_values_to_be_null": {"column": "word"},

@@ -4,8 +4,8 @@ import duckdb
 import pytest
 
 from data_contracts import ContractError, load_contract
-from data_contracts.batch_rules import Limits
-from data_contracts.values import SHORT_LIST
+from data_contracts.quality.batch_rules import Limits
+from data_contracts.quality.values import SHORT_LIST
 
 NULLS = {"metric": "nullValues"}
 DUPLICATES = {"metric": "duplicateValues"}

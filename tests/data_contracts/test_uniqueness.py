@@ -6,27 +6,14 @@ import pytest
 from data_contracts import ContractError, load_contract
 from data_contracts.expectations import frame_from_arrow, validate_frame
 from data_contracts.uniqueness import UniqueKey
-
-HEAD = """apiVersion: v3.1.0
-kind: DataContract
-id: t
-name: t
-version: 1.0.0
-status: active
-customProperties:
-  - {property: treatments, value: {public: keep}}
-schema:
-  - name: t
-    properties:
-"""
+from tests.data_contracts.public_table import load_public_table
 
 
 def load(folder, **fields):
     """Return a contract of table t with public text fields that have further keys of YAML."""
-    entry = "      - {{name: {}, logicalType: string, classification: public, {}}}\n"
-    path = folder / "t.odcs.yaml"
-    path.write_text(HEAD + "".join(entry.format(name, more) for name, more in fields.items()))
-    return load_contract(path)
+    return load_public_table(
+        folder, (f"{name}, logicalType: string, {more}" for name, more in fields.items())
+    )
 
 
 def test_a_composite_primary_key_is_one_key_of_required_fields(tmp_path):

@@ -33,6 +33,11 @@ def test_churn_of_lists_of_two_lengths_counts_the_longer_list():
     np.testing.assert_allclose(churn_of((lists([1, 2]), both), (lists([2, 3, 4, 1]), both)), [0.5])
 
 
+def test_two_empty_lists_have_not_changed_and_one_empty_list_has():
+    both = Vocabulary("abcd")
+    np.testing.assert_allclose(churn_of((lists([0, 0], [1, 0]), both), (lists([0, 0], [0, 0]), both)), [0, 1])
+
+
 @pytest.fixture
 def two_days(home):
     home.day(1)

@@ -21,8 +21,8 @@ def fitted(name, sessions):
 
 def measured(models, sessions, served="next_item"):
     examples = next_item_examples(SessionLog.from_lists(sessions))
-    champion = "1" if "champion" in models else None
-    return _measure_all(models, champion, examples, {}, served, level=0.8, progress=None)
+    versions = {"champion": "1"}
+    return _measure_all(models, versions, examples, {}, served, level=0.8, progress=None)
 
 
 def test_a_new_item_is_judged_by_lists_without_the_items_of_its_session():

@@ -13,7 +13,7 @@ from lastaisle.release.gate import GateRules
 
 pytestmark = pytest.mark.training
 
-LAX = GateRules(margin=1.0, max_churn=None)  # the shop has too few items for stable lists
+LAX = GateRules(margin=1.0, anchor_margin=1.0, max_churn=None)  # the shop has too few items for stable lists
 
 
 def batches(*counts, file=None, source="logs"):

@@ -60,6 +60,7 @@ def test_sessions_of_one_shopper_are_one_unit_and_unknown_shoppers_are_units_of_
     assert SessionLog.from_lists([["a", "b"]] * 3).units.tolist() == [0, 1, 2]
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("kind", ["popularity", "cooccurrence"])
 def test_a_ranking_knows_the_shoppers_of_its_examples(kind):
     from models.evaluation.ranking import rank_targets

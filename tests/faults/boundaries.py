@@ -54,7 +54,7 @@ class Hold:
         """Install the hold in this process, which must not be used for other tests afterwards."""
         from lastaisle.ingest import batch
         from lastaisle.ingest.kafka import drain
-        from lastaisle.ingest.staging import Staging
+        from lastaisle.ingest.staging.staging import Staging
         from lastaisle.lake import Lake, Query
 
         def lines_read(load: Callable[..., Any], staging: Any, lines: Iterator[Any], *rest: Any) -> Any:

@@ -8,12 +8,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
-from lastaisle.ingest.files import list_files
 from lastaisle.ingest.job import Ingestion
 from lastaisle.ingest.kafka.client import watermarks
 from lastaisle.ingest.kafka.messages import RangeMessages
 from lastaisle.ingest.kafka.ranges import plan
 from lastaisle.ingest.options import IngestOptions
+from lastaisle.ingest.reading.files import list_files
 from lastaisle.ingest.run import ingest_file
 from lastaisle.ingest.sources import adapter
 from lastaisle.kafka.connection import KafkaConnection

@@ -14,7 +14,7 @@ import pytest
 from data_contracts.contract import load_contract
 from lastaisle.errors import ReconciliationError, SourceError
 from lastaisle.ingest.options import IngestOptions
-from lastaisle.ingest.staging import Staging
+from lastaisle.ingest.staging.staging import Staging
 
 
 def test_clean_rows_reach_the_events_and_nothing_else(shop):

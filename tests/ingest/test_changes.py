@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lastaisle.ingest.changes import ENOUGH_ROWS, SchemaChangeError, unknown_fields
+from lastaisle.ingest.checks.changes import ENOUGH_ROWS, SchemaChangeError, unknown_fields
 from lastaisle.ingest.options import IngestOptions
 
 ROWS = 120

@@ -201,8 +201,8 @@ def test_an_unclosed_quote_swallows_no_other_line(shop):
 
 
 def test_quoted_lines_may_be_mixed_and_cross_blocks(shop, monkeypatch):
-    monkeypatch.setattr("lastaisle.ingest.containers.READ_BYTES", 64)
-    monkeypatch.setattr("lastaisle.ingest.containers.HEAD_BYTES", 64)
+    monkeypatch.setattr("lastaisle.ingest.reading.containers.READ_BYTES", 64)
+    monkeypatch.setattr("lastaisle.ingest.reading.containers.HEAD_BYTES", 64)
     brands = ['"a, b"', "c", '"d\n, e"', '"f"'] * 5
     rows = [ROW | {"brand": brand, "user_session": f"s{number}"} for number, brand in enumerate(brands)]
     shop.ingest(shop.write([REES46, *(table(ROW, row=row)[1] for row in rows)]), "rees46")

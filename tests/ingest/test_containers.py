@@ -21,7 +21,7 @@ import pyarrow.parquet
 import pytest
 from backports import zstd
 
-from lastaisle.ingest.containers import CHUNK_BYTES, open_content
+from lastaisle.ingest.reading.containers import CHUNK_BYTES, open_content
 
 EVENT = {"event_type": "item_viewed", "occurred_at": "2025-10-09T12:00:00Z", "session_id": "s"}
 

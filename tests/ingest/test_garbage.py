@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from lastaisle.ingest.file_kinds import name_unreadable_kind
 from lastaisle.ingest.options import IngestOptions
+from lastaisle.ingest.reading.file_kinds import name_unreadable_kind
 
 GOOD = {
     "event_id": "good",

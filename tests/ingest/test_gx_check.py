@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from data_contracts import load_contract
 from lastaisle.errors import ExitCode
-from lastaisle.ingest import gx_check
+from lastaisle.ingest.checks import gx_check
 from lastaisle.ingest.options import IngestOptions
 
 CHECKED = IngestOptions(gx_sample_rows=1000)

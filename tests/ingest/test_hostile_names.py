@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 from lastaisle.cli import app
 from lastaisle.cli.failures import describe
 from lastaisle.errors import SourceError
-from lastaisle.ingest.files import NothingFoundError, list_files
 from lastaisle.ingest.options import IngestOptions
+from lastaisle.ingest.reading.files import NothingFoundError, list_files
 from lastaisle.ingest.run import ingest
 from lastaisle.ingest.summary import name_most
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import RAW_EVENTS
 from lastaisle.privacy.keys import PseudonymKeys
-from lastaisle.telemetry.one_line import one_line
+from lastaisle.telemetry.shown import one_line
 from lastaisle_airflow.tasks.batches import chain_name
 from lastaisle_airflow.tasks.ingestion import describe_run
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lastaisle.ingest import lines as lines_module
-from lastaisle.ingest.files import list_files
-from lastaisle.ingest.lines import read_lines
+from lastaisle.ingest.reading import lines as lines_module
+from lastaisle.ingest.reading.files import list_files
+from lastaisle.ingest.reading.lines import read_lines
 
 BOM = b"\xef\xbb\xbf"
 
@@ -33,7 +33,7 @@ def rows(path: str) -> list[tuple[int, str, str | None]]:
     ],
 )
 def test_every_line_end_and_every_mark(shop, monkeypatch, chunk, content, expected):
-    from lastaisle.ingest import containers
+    from lastaisle.ingest.reading import containers
 
     monkeypatch.setattr(containers, "READ_BYTES", chunk)
     monkeypatch.setattr(containers, "HEAD_BYTES", 1)

@@ -13,8 +13,8 @@ import fsspec
 import pytest
 
 from lastaisle.errors import SourceError
-from lastaisle.ingest.files import SourceFile
 from lastaisle.ingest.listing import list_source, new_files, places
+from lastaisle.ingest.reading.files import SourceFile
 from lastaisle.settings import Settings
 
 HOUR = timedelta(hours=1)

@@ -13,8 +13,8 @@ import textwrap
 import boto3
 import pytest
 
-from lastaisle.ingest.files import SourceFile
 from lastaisle.ingest.listing import new_files
+from lastaisle.ingest.reading.files import SourceFile
 from lastaisle.ingest.run import ingest
 from lastaisle.lake import Lake
 from lastaisle.privacy.keys import PseudonymKeys

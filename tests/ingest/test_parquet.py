@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lastaisle.ingest.lines import MAX_LINE_BYTES, PAYLOAD_BYTES
-from lastaisle.ingest.parquet import parquet_lines
+from lastaisle.ingest.reading.lines import MAX_LINE_BYTES, PAYLOAD_BYTES
+from lastaisle.ingest.reading.parquet import parquet_lines
 
 
 def packed(table: pa.Table, **options) -> io.BytesIO:
@@ -195,7 +195,7 @@ def test_rows_that_are_too_long_are_cut_and_keep_their_place():
 
 
 def test_a_column_that_unpacks_a_thousand_times_is_refused(monkeypatch):
-    from lastaisle.ingest import parquet
+    from lastaisle.ingest.reading import parquet
 
     monkeypatch.setattr(parquet, "_MOST_UNPACKED", 1 << 20)
     stream = packed(pa.table({"value": ["x" * 4_000_000]}), use_dictionary=False, compression="zstd")

@@ -11,8 +11,8 @@ import fsspec
 import pytest
 
 from lastaisle.errors import SourceError
-from lastaisle.ingest.file_names import EMPTY, HIDDEN, SYSTEM, UNFINISHED
-from lastaisle.ingest.files import NothingFoundError, list_files
+from lastaisle.ingest.reading.file_names import EMPTY, HIDDEN, SYSTEM, UNFINISHED
+from lastaisle.ingest.reading.files import NothingFoundError, list_files
 
 
 @pytest.fixture
@@ -281,7 +281,7 @@ def test_a_source_without_any_file_that_is_read_is_an_error(shop, place):
 
 def test_one_file_s_own_error_stops_no_other(shop, monkeypatch):
     """Whatever the library raises that opens or reads it."""
-    from lastaisle.ingest.files import SourceFile
+    from lastaisle.ingest.reading.files import SourceFile
 
     errors = [RecursionError("deep"), ValueError("odd"), UnicodeError("text"), KeyError("key"), EOFError()]
     for number in range(len(errors) + 1):

@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 
 from data_contracts.contract import load_contract
-from lastaisle.ingest.lines import LINES
+from lastaisle.ingest.reading.lines import LINES
 from lastaisle.ingest.sources import adapter
-from lastaisle.ingest.staging import Staging
+from lastaisle.ingest.staging.staging import Staging
 from lastaisle.lake.workspace import open_workspace
 
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lastaisle.ingest.checks.wrong_format import FEWEST_ROWS
 from lastaisle.ingest.guess import guess_format
 from lastaisle.ingest.options import IngestOptions
-from lastaisle.ingest.wrong_format import FEWEST_ROWS
 
 REES46 = "event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session"
 
@@ -133,7 +133,7 @@ def test_only_the_first_batch_of_a_file_decides(shop):
 def test_a_topic_of_another_format_raises_an_alert_and_goes_on(shop, caplog):
     from lastaisle.ingest.batch import take_in
     from lastaisle.ingest.job import Batch, Ingestion
-    from lastaisle.ingest.lines import LINES
+    from lastaisle.ingest.reading.lines import LINES
     from lastaisle.ingest.sources import adapter
 
     lines = LOGS["segment"]

@@ -10,7 +10,7 @@ from models.data.sequences import Examples, SessionLog, next_item_examples
 from models.evaluation import ranking
 from models.evaluation.ranking import rank_targets, summarize
 from models.options import OptionsError, TrainingOptions
-from models.recommender import ModelError, create, load
+from models.recommender import MODEL_NAMES, ModelError, create, load
 from models.top_k import top_k
 
 LOG = SessionLog.from_lists([["a", "b", "c"], ["a", "b"], ["a", "d"], ["e"]])
@@ -177,3 +177,24 @@ def test_a_model_is_imported_without_keras():
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "set()"
+
+
+VECTORS = {"attention": 16, "gru": 16, "transformer": 16, "hybrid": 16, "factorization": 16, "ncf": 16}
+
+
+@pytest.mark.training
+@pytest.mark.parametrize("name", MODEL_NAMES)
+def test_each_model_says_which_vectors_its_items_have(name):
+    options = TrainingOptions(embedding_size=16, epochs=1, members="popularity+cooccurrence")
+    model = create(name, options)
+    if name in VECTORS:
+        with pytest.raises(ModelError, match="not trained yet"):
+            model.item_vectors()
+    model.fit(SessionLog.from_lists([["a", "b", "c"], ["a", "b"], ["a", "d"], ["e", "a"]] * 8))
+    vectors = model.item_vectors()
+    if name in VECTORS:
+        assert vectors.dtype == np.float32
+        assert len(vectors) == model.vocabulary.size
+        assert np.isfinite(vectors).all()
+    else:
+        assert vectors is None

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from data_contracts.contract import load_contract
-from lastaisle.ingest.files import list_files
 from lastaisle.ingest.job import Ingestion
 from lastaisle.ingest.options import IngestOptions
+from lastaisle.ingest.reading.files import list_files
 from lastaisle.ingest.run import ingest, ingest_file
 from lastaisle.ingest.sources import adapter
 from lastaisle.lake import Lake

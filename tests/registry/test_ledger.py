@@ -49,6 +49,22 @@ def test_the_standing_follows_the_moves(moves, champion, previous):
     assert (result.champion, result.previous) == (champion, previous)
 
 
+@pytest.mark.parametrize(
+    ("moves", "anchor"),
+    [
+        (promoted("1", "2"), None),  # ledgers of older releases
+        ([*promoted("1"), move("anchor", None, "1", alias="anchor"), *promoted("2", "3")], "1"),
+        ([*promoted("1", "2"), move("anchor", "1", "2", alias="anchor"), move("rollback", "2", "1")], "1"),
+        ([*promoted("1", "2"), move("anchor", "1", "1", alias="anchor"), move("rollback", "2", "1")], "1"),
+        ([*promoted("1", "2"), move("anchor", "1", "2", alias="anchor"), move("rollback", "2", "7")], "2"),
+        ([*promoted("1", "2"), move("anchor", None, "1", alias="anchor"), move("lost", "2", "1")], None),
+        ([*promoted("1", "2"), move("anchor", None, "1", alias="anchor"), move("lost", "2", "2")], "1"),
+    ],
+)
+def test_the_anchor_stays_until_it_moves_is_lost_or_is_newer_than_the_version_rolled_back_to(moves, anchor):
+    assert standing(moves).anchor == standing(moves).aliases["anchor"] == anchor
+
+
 def test_the_challenger_is_the_version_registered_last():
     assert (
         standing([move("register", None, "1"), move("register", "1", "2"), *promoted("1")]).challenger == "2"

@@ -1,11 +1,25 @@
 """Two refusals in a row start a full training, once."""
 
+import inspect
 from datetime import UTC, datetime
 
 import pytest
 
 from lastaisle.registry.ledger import PROMOTE, REFUSE, REGISTER, ROLLBACK, Move
-from lastaisle.release.fallback import full_training_due, refused_in_a_row
+from lastaisle.release import fallback, gate
+from lastaisle.release.gate import CHECKS_OF_THE_DATA, Check, Decision
+
+
+def always(move):
+    return True
+
+
+def full_training_due(moves, version, tells=always):
+    return fallback.full_training_due(moves, version, tells)
+
+
+def refused_in_a_row(moves):
+    return fallback.refused_in_a_row(moves, always)
 
 
 def move(action, version, kind="incremental"):
@@ -48,3 +62,51 @@ def test_a_refused_full_training_does_not_count():
     moves = [FIRST, move(REFUSE, "2"), move(REFUSE, "3", "full")]
     assert full_training_due(moves, "3") is None
     assert full_training_due([*moves, move(REFUSE, "4")], "4")
+
+
+def test_a_refusal_that_says_nothing_of_the_model_does_not_count():
+    moves = [FIRST, *(move(REFUSE, version) for version in "2345")]
+    silent = {"2", "4"}
+
+    def tells(move):
+        return move.to_version not in silent
+
+    assert full_training_due(moves[:3], "3", tells) is None
+    assert full_training_due(moves[:4], "4", tells) is None
+    assert "version 3 and version 5" in full_training_due(moves, "5", tells)
+
+
+class Stored:
+    """A registry that holds one decision, or none."""
+
+    def __init__(self, decision):
+        self.decision = decision
+
+    def read_text(self, run_id, path):
+        return self.decision and self.decision.to_json()
+
+
+@pytest.mark.parametrize(
+    ("broken", "tells"),
+    [
+        ((), True),
+        (("not_worse_than_champion",), True),
+        (("coverage", "churn"), True),
+        (("enough_targets",), False),
+        (("sound_feed",), False),
+        (("not_worse_than_champion", "enough_targets"), False),
+    ],
+)
+def test_a_refusal_for_too_few_targets_or_a_broken_feed_says_nothing_of_the_model(broken, tells):
+    names = ("not_worse_than_champion", "coverage", "churn", "sound_feed", "enough_targets")
+    checks = tuple(Check(name, name not in broken, "why") for name in names)
+    assert fallback.tells_of_the_model(move(REFUSE, "2"), Stored(Decision(not broken, checks))) == tells
+
+
+def test_a_refusal_whose_decision_is_gone_counts():
+    assert fallback.tells_of_the_model(move(REFUSE, "2"), Stored(None))
+
+
+def test_the_checks_of_the_data_have_names_that_the_gate_gives():
+    source = inspect.getsource(gate)
+    assert [name for name in CHECKS_OF_THE_DATA if source.count(f'"{name}"') < 2] == []

@@ -25,9 +25,9 @@ def test_a_killed_and_repeated_run_ends_in_the_same_state_as_an_undisturbed_run(
     )
     assert done.returncode == 0, done.stderr[-3000:]
     undisturbed, *others = [json.loads(line) for line in done.stdout.splitlines()]
-    assert undisturbed["state"]["aliases"] == {"challenger": "2", "champion": "1"}
+    assert undisturbed["state"]["aliases"] == {"anchor": "1", "challenger": "2", "champion": "1"}
     actions = [move["action"] for move in undisturbed["state"]["moves"]]
-    assert actions == ["register", "promote", "register", "promote", "rollback"]
+    assert actions == ["register", "promote", "anchor", "register", "promote", "rollback"]
     assert len(others) == BOUNDARIES
     for other in others:
         assert other["killed"], other["boundary"]

@@ -25,7 +25,7 @@ from tests.shops.made_up_shop import Installation
 
 pytestmark = pytest.mark.training
 
-LAX = GateRules(margin=1.0)
+LAX = GateRules(margin=1.0, anchor_margin=1.0)
 STRICT = GateRules(margin=-1.0)
 
 
@@ -77,12 +77,12 @@ def test_after_the_champion_is_deleted_the_version_before_it_serves_and_all_goes
     assert "Version 2 of checkout-recommender (challenger and champion) is lost" in caplog.text
     assert "version 1 serves now" in caplog.text
     assert [version for version, _ in lost(home)] == ["2"]
-    assert home.registry.aliases() == {"champion": "1"}
+    assert home.registry.aliases() == {"champion": "1", "anchor": "1"}
     sync_aliases(home.lake, home.registry)
     assert len(lost(home)) == 1, "it is named once"
 
     assert home.day(2, LAX).promote, "the lost day is learned or registered again"
-    assert home.registry.aliases() == {"challenger": "3", "champion": "3", "previous": "1"}
+    assert home.registry.aliases() == {"challenger": "3", "champion": "3", "previous": "1", "anchor": "1"}
     assert home.day(3, LAX).promote
     assert back(home, dry_run=False).to_version == "3"
 
@@ -98,7 +98,7 @@ def test_after_the_previous_version_is_deleted_a_rollback_returns_to_the_one_bef
     with pytest.raises(RegistryError, match=r"version '2'|version 2 of checkout-recommender cannot serve"):
         back(home, to_version="2", dry_run=False)
     assert back(home, dry_run=False).to_version == "1"
-    assert home.registry.aliases() == {"challenger": "3", "champion": "1"}
+    assert home.registry.aliases() == {"challenger": "3", "champion": "1", "anchor": "1"}
 
 
 def test_after_a_refused_challenger_is_deleted_training_and_release_go_on(home):
@@ -106,7 +106,7 @@ def test_after_a_refused_challenger_is_deleted_training_and_release_go_on(home):
     assert not home.day(2, STRICT).promote
     delete_version(home, "2")
     assert home.day(3, LAX).promote
-    assert home.registry.aliases() == {"challenger": "3", "champion": "3", "previous": "1"}
+    assert home.registry.aliases() == {"challenger": "3", "champion": "3", "previous": "1", "anchor": "1"}
     ((version, reason),) = lost(home)
     assert version == "2"
     assert "(challenger) is lost" in reason
@@ -124,14 +124,14 @@ def test_after_all_versions_are_deleted_the_next_training_starts_from_scratch(ho
     assert "no version serves now: the next training starts from scratch" in lost(home)[-1][1]
     assert home.plan(day).warm_start_version is None
     assert home.day(day).promote
-    assert home.registry.aliases() == {"challenger": "3", "champion": "3"}
+    assert home.registry.aliases() == {"challenger": "3", "champion": "3", "anchor": "3"}
 
 
 def test_after_the_registered_model_is_deleted_all_goes_on(home):
     home.day(1, LAX)
     home.registry.client.delete_registered_model(home.registry.model_name)
     assert home.day(2).promote
-    assert home.registry.aliases() == {"challenger": "1", "champion": "1"}
+    assert home.registry.aliases() == {"challenger": "1", "champion": "1", "anchor": "1"}
     assert home.day(3, LAX).promote
     assert back(home, dry_run=False).to_version == "1"
 
@@ -144,9 +144,9 @@ def test_after_mlflows_database_is_deleted_numbers_begin_anew_and_are_not_mistak
     home = Installation(home.settings.home)
     assert home.day(1).promote, "the same day, by the same run key"
     assert [version for version, _ in lost(home)] == ["2", "1"]
-    assert home.registry.aliases() == {"challenger": "1", "champion": "1"}
+    assert home.registry.aliases() == {"challenger": "1", "champion": "1", "anchor": "1"}
     assert home.day(2, LAX).promote
-    assert home.registry.aliases() == {"challenger": "2", "champion": "2", "previous": "1"}
+    assert home.registry.aliases() == {"challenger": "2", "champion": "2", "previous": "1", "anchor": "1"}
     rows = home.lake.scan("training_runs").to_pylist()
     assert len({row["run_id"] for row in rows}) == len(rows) == 4
     assert back(home, dry_run=False).to_version == "1"
@@ -214,7 +214,7 @@ def test_sync_shows_losses_first_and_then_names_them(home, monkeypatch, tmp_path
         ended = CliRunner().invoke(cli.app, ["releases", "sync", *flags, "--report", str(report)])
         assert ended.exit_code == ExitCode.DONE, ended.output
         told = json.loads(report.read_text())
-        assert told["after"] == {"challenger": None, "champion": "1", "previous": None}
+        assert told["after"] == {"challenger": None, "champion": "1", "previous": None, "anchor": "1"}
         assert "version 1 serves now" in told["lost"][0]
         assert len(lost(home)) == rows
 
@@ -248,4 +248,4 @@ def test_a_plan_that_was_made_before_its_start_was_deleted_is_trained_or_refused
     run_id = train_candidate(plan, home.lake, home.registry)
     home.evaluate(run_id)
     assert home.release(run_id).promote
-    assert home.registry.aliases() == {"challenger": "2", "champion": "2"}
+    assert home.registry.aliases() == {"challenger": "2", "champion": "2", "anchor": "2"}

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -53,7 +54,12 @@ def test_a_delta_is_learned_once_and_served_and_folded_into_the_next_candidate(s
     champion = current_champion(home.lake, home.registry)
     noon = end_of(1) + timedelta(hours=12)
     first = update(home, noon)
-    assert home.registry.aliases() == {"challenger": "1", "champion": "1", "online": first.version}
+    assert home.registry.aliases() == {
+        "challenger": "1",
+        "champion": "1",
+        "online": first.version,
+        "anchor": "1",
+    }
     # The champion has learned up to eight hours before the first day's end; 200 sessions follow until noon.
     assert 320 <= first.sessions <= 345
     assert first.items_moved > 0
@@ -212,3 +218,21 @@ def test_unfinished_sessions_are_left_to_the_next_update(home):
     whole = finished_until(home.lake)
     assert whole.timestamp() == pytest.approx(newest.astype("datetime64[s]").astype(float) - 1800, abs=1.5)
     assert finished_until(home.lake, end_of(1)) == end_of(1) - timedelta(minutes=30)
+
+
+def test_online_versions_and_deltas_that_are_deleted_are_made_again(shop_online):
+    home = shop_online
+    noon = end_of(1) + timedelta(hours=12)
+    first = update(home, noon)
+    home.registry.client.delete_model_version(home.registry.model_name, first.version)
+    assert sync_aliases(home.lake, home.registry)["champion"] == "1"
+    again = update(home, noon)
+    assert (again.run_id, again.sessions) == (first.run_id, first.sessions)
+    assert home.registry.aliases()["online"] == again.version != first.version
+
+    folder = home.registry.client.get_run(first.run_id).info.artifact_uri.removeprefix("file://")
+    (Path(folder) / ARTIFACT).unlink()
+    assert newest_delta("1", home.registry) is None
+    anew = update(home, noon)
+    assert anew.run_id != first.run_id
+    assert anew.sessions == first.sessions, "what the lost delta had learned is learned again"

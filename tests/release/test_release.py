@@ -35,15 +35,15 @@ def back(home, **options):
 def test_a_shop_from_first_champion_to_rollback(home):
     first = home.day(1)
     assert first.promote
-    assert home.registry.aliases() == {"challenger": "1", "champion": "1"}
+    assert home.registry.aliases() == {"challenger": "1", "champion": "1", "anchor": "1"}
 
     second = home.day(2)
     assert second.promote
-    assert home.registry.aliases() == {"challenger": "2", "champion": "2", "previous": "1"}
+    assert home.registry.aliases() == {"challenger": "2", "champion": "2", "previous": "1", "anchor": "1"}
 
     third = home.day(3, STRICT)
     assert not third.promote
-    assert home.registry.aliases() == {"challenger": "3", "champion": "2", "previous": "1"}
+    assert home.registry.aliases() == {"challenger": "3", "champion": "2", "previous": "1", "anchor": "1"}
 
     before = home.state()
     planned = back(home, reason="customers complain")
@@ -52,12 +52,13 @@ def test_a_shop_from_first_champion_to_rollback(home):
 
     done = back(home, reason="customers complain", dry_run=False)
     assert (done.from_version, done.to_version, done.previous, done.moved) == ("2", "1", None, True)
-    assert home.registry.aliases() == {"challenger": "3", "champion": "1"}
+    assert home.registry.aliases() == {"challenger": "3", "champion": "1", "anchor": "1"}
 
     moves = Ledger(home.lake, home.settings.registry.model_name).moves()
     assert [(move.action, move.alias, move.from_version, move.to_version) for move in moves] == [
         ("register", "challenger", None, "1"),
         ("promote", "champion", None, "1"),
+        ("anchor", "anchor", None, "1"),
         ("register", "challenger", "1", "2"),
         ("promote", "champion", "1", "2"),
         ("register", "challenger", "2", "3"),
@@ -66,7 +67,7 @@ def test_a_shop_from_first_champion_to_rollback(home):
     ]
     assert {move.actor for move in moves} == {"tester"}
     assert moves[-1].reason == "customers complain"
-    assert "not worse" in moves[3].reason
+    assert "not worse" in moves[4].reason
     with pytest.raises(RegistryError, match="no champion before"):
         back(home, reason="again", dry_run=False)
 
@@ -285,6 +286,12 @@ def test_too_few_sessions_are_refused(home, shop):
     assert home.state()["runs"] == []
 
 
+def test_a_log_that_is_shorter_than_the_hours_that_judge_is_named(home):
+    home.settings = home.settings.replace(holdout_hours=24 * 5)
+    with pytest.raises(NotEnoughDataError, match=r"oldest event .*set a smaller LASTAISLE_HOLDOUT_HOURS"):
+        home.train(2)
+
+
 def test_a_release_needs_an_evaluation_against_the_current_champion(home):
     home.day(1)
     second, third = home.train(2), home.train(3)
@@ -296,8 +303,8 @@ def test_a_release_needs_an_evaluation_against_the_current_champion(home):
     with pytest.raises(NotEvaluatedError, match="now version 2"):
         home.release(third)
     home.evaluate(third)
-    assert home.release(third, GateRules(margin=1.0)).promote
-    assert home.registry.aliases() == {"challenger": "3", "champion": "3", "previous": "2"}
+    assert home.release(third, GateRules(margin=1.0, anchor_margin=1.0)).promote
+    assert home.registry.aliases() == {"challenger": "3", "champion": "3", "previous": "2", "anchor": "1"}
 
 
 def test_an_alias_moved_by_hand_is_put_back(home):
@@ -316,7 +323,7 @@ def test_impossible_rollbacks_are_refused(home):
         back(home, reason=" ")
     same = back(home, to_version="1", reason="why not", dry_run=False)
     assert not same.moved
-    assert len(Ledger(home.lake, home.settings.registry.model_name).moves()) == 2
+    assert len(Ledger(home.lake, home.settings.registry.model_name).moves()) == 3
 
 
 def test_a_version_that_the_gate_refused_becomes_champion_only_by_force(home):
@@ -332,7 +339,7 @@ def test_a_version_that_the_gate_refused_becomes_champion_only_by_force(home):
     done = back(home, to_version="3", reason="we need it", dry_run=False, force=True)
     assert (done.from_version, done.to_version, done.previous) == ("2", "3", "2")
     assert (done.forced, done.moved) == (True, True)
-    assert home.registry.aliases() == {"challenger": "3", "champion": "3", "previous": "2"}
+    assert home.registry.aliases() == {"challenger": "3", "champion": "3", "previous": "2", "anchor": "1"}
     (*_, move) = Ledger(home.lake, home.settings.registry.model_name).moves()
     assert move.reason.startswith("we need it Forced: the gate refused version 3: ")
     name = home.settings.registry.model_name
@@ -385,9 +392,9 @@ def test_one_rollback_request_moves_once(home):
         home.day(day)
     reports = [back(home, reason="bad", dry_run=False, request_id="manual__1") for _ in range(2)]
     assert reports[0] == reports[1]
-    assert home.registry.aliases() == {"challenger": "3", "champion": "2", "previous": "1"}
+    assert home.registry.aliases() == {"challenger": "3", "champion": "2", "previous": "1", "anchor": "1"}
     back(home, reason="bad too", dry_run=False, request_id="manual__2")
-    assert home.registry.aliases() == {"challenger": "3", "champion": "1"}
+    assert home.registry.aliases() == {"challenger": "3", "champion": "1", "anchor": "1"}
 
 
 def test_an_objective_that_the_model_would_ignore_is_refused(home):

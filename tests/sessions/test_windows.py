@@ -1,13 +1,18 @@
 """Which sessions of a hand-made events table train, and which evaluate."""
 
+import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake import Lake
+from lastaisle.lake.query import Query
+from lastaisle.lake.workspace import open_workspace
 from lastaisle.sessions.session_query import FAST_VIEWS
 from lastaisle.sessions.windows import (
     FAST_SECONDS,
@@ -153,6 +158,67 @@ def test_shoppers_whose_most_recent_event_refuses_never_train(lake):
     assert list(read.log) == [["a", "b"]]
     assert read.left_out == {"bots": 0, "without_consent": 3}
     assert refusing_shoppers(lake) == {"u2", "anonymous"}
+
+
+def test_a_later_or_an_earlier_refusal_of_a_shopper_decides_by_the_most_recent_event(lake):
+    day = 24 * 60
+    write(
+        lake,
+        event("long ago", "x", -90 * day, user="back", consent=False),
+        event("now", "a", 0, user="back"),
+        event("now", "b", 1, user="back"),
+        event("seen", "c", 0, user="leaves"),
+        event("seen", "d", 1, user="leaves"),
+        event("next year", "y", 400 * day, user="leaves", consent=False),
+    )
+    assert list(train(lake).log) == [["a", "b"]]
+    assert refusing_shoppers(lake) == {"leaves"}
+
+
+def delete_days(lake, days):
+    """Delete the files of some days behind the table's back, so that reading them fails."""
+    for at in days:
+        for file in Path(lake.url).glob(f"events/event_date={at}/*.parquet"):
+            file.unlink()
+
+
+def test_the_days_before_a_window_and_its_history_are_not_read(lake):
+    """The cost of a training does not grow with the age of a shop."""
+    for back in (200, 60, 32):
+        write(lake, event(f"old {back}", "x", -back * 24 * 60, user="u", consent=False), key=str(back))
+    write(lake, event("s", "a", 0, user="u"), event("s", "b", 1, user="u"))
+    expected = list(train(lake).log)
+    delete_days(lake, [(NOON - timedelta(days=back)).date() for back in (200, 60, 32)])
+    assert list(train(lake).log) == expected == [["a", "b"]]
+    evaluated = evaluation_sessions(lake, NOON, NOON + timedelta(minutes=30), None)
+    assert list(evaluated.log) == [["a", "b"]]
+    with pytest.raises(duckdb.Error, match="No such file"):
+        refusing_shoppers(lake)
+
+
+def test_an_update_reads_only_the_days_that_were_written_since_the_last(lake):
+    write(lake, event("s", "a", -90 * 24 * 60, user="old", consent=False), event("t", "b", 0, user="new"))
+    recently, later = datetime.now(UTC) - timedelta(minutes=1), datetime.now(UTC) + timedelta(days=2)
+    assert lake.days_written_since("none", recently) == []
+    assert lake.days_written_since("events", later) == []
+    assert len(lake.days_written_since("events", recently)) == 2
+    assert refusing_shoppers(lake, written_since=later) == set()
+    assert refusing_shoppers(lake, written_since=recently) == {"old"}
+
+
+def test_files_count_from_the_moment_of_their_commit_and_files_without_a_time_always(lake, monkeypatch):
+    """Each kind of write has a time; older versions wrote 0, and their files are read each time."""
+    now = datetime.now(UTC)
+    days = [(NOON + timedelta(days=number)).date() for number in (0, 1)]
+    clocks = {0: 0, 1: (now - timedelta(days=3)).timestamp()}
+    for number, at in clocks.items():
+        with open_workspace(writes_to=lake.url) as connection, monkeypatch.context() as patch:
+            patch.setattr(time, "time_ns", lambda at=at: int(at * 1e9))
+            sql = f"SELECT 's{number}' AS session_id, DATE '{days[number]}' AS event_date"
+            schema = pa.schema([("session_id", pa.string()), ("event_date", pa.date32())])
+            lake.append("events", Query(connection, sql, schema, [days[number]]), key=str(number))
+    assert lake.days_written_since("events", now) == days[:1]
+    assert lake.days_written_since("events", now - timedelta(days=2.5)) == days
 
 
 def test_bots_are_left_out_and_counted(lake):

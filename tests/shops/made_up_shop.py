@@ -69,9 +69,14 @@ def package(recommender, folder, *, exclude_seen=False):
     """Stand in for models.serving.export.package."""
     import models.serving.export
 
+    recommender.save(folder / "saved")
     return {
         "python_model": str(Path(__file__).with_name("light_model.py")),
-        "signature": models.serving.export.signature(),
+        "artifacts": {
+            "saved": str(folder / "saved"),
+            "vocabulary": str(folder / "saved" / "vocabulary.json"),
+        },
+        "signature": models.serving.export.signature(exclude_seen=exclude_seen),
         "pip_requirements": ["mlflow"],
     }
 

@@ -7,6 +7,7 @@ import pytest
 
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.evaluation.evaluate import evaluate_candidate, plan_of
+from lastaisle.evaluation.judging import judging_sessions
 from lastaisle.monitor.abandonment import record_new
 from lastaisle.registry.ledger import Ledger
 from lastaisle.registry.plan import TrainingPlan
@@ -60,7 +61,7 @@ def ids(log):
 
 def test_one_half_of_the_last_hours_is_learned_and_the_other_half_judges(deserted):
     plan = planned(deserted)
-    learned, judging = Refresh().read(plan, deserted.lake), Refresh().judging_sessions(plan, deserted.lake)
+    learned, judging = Refresh().read(plan, deserted.lake), judging_sessions(plan, {}, deserted.lake).read
     assert not ids(learned.log) & ids(judging.log)
     reach = Window(plan.window.end, plan.holdout_end, 1.0)
     fresh = ids(training_sessions(deserted.lake, reach, plan.holdout_end, None, with_ids=True).log)
@@ -85,7 +86,7 @@ def test_a_burst_leads_to_a_champion_once(deserted):
     )
     report = evaluate_candidate(run_id, deserted.lake, deserted.registry)
     assert report.candidate.slices["abandoned"].targets == 4 * len(
-        deserted.abandoned & ids(Refresh().judging_sessions(plan, deserted.lake).log)
+        deserted.abandoned & ids(judging_sessions(plan, {}, deserted.lake).read.log)
     )
     assert deserted.release(run_id).promote
     finish_refresh(deserted.lake, plan)

@@ -298,3 +298,19 @@ def test_fractions_are_tried_as_they_are_printed(store, home, monkeypatch):
 
 def test_the_file_of_the_command_line_is_read_as_the_benchmark_does(split):
     assert list(read_sessions(Path(split))) == sessions()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"minutes": float("nan")}, "minutes should be at least 0, received nan"),
+        ({"minutes": -1.0}, "minutes should be at least 0"),
+        ({"trials": 0}, "trials should be at least 1"),
+        ({"tail": float("nan")}, "a share between 0 and 1"),
+        ({"study": "a/b"}, "a study's name"),
+        ({"model": "ensemble", "options": TrainingOptions(members="gru+ensemble")}, "members cannot be"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused_before_any_trial(wrong, message):
+    with pytest.raises((TuningError, ModelError), match=message):
+        Search(**{"model": "cooccurrence", "options": TrainingOptions(), **wrong})

@@ -48,6 +48,7 @@ app.add_typer(_keys, name="keys")
 
 _releases = typer.Typer(help="Look after the registered versions.", no_args_is_help=True)
 _releases.command()(releases.sync)
+_releases.command()(releases.verify)
 app.add_typer(_releases, name="releases")
 
 

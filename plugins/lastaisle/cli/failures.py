@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from lastaisle.errors import ExitCode
-from lastaisle.telemetry.one_line import one_line
+from lastaisle.telemetry.shown import one_line
 
 #: The packages whose errors tell of a disk, a store, a database or a service, not of a fault in Lastaisle.
 _OUTSIDE: Final = {

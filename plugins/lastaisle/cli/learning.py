@@ -61,14 +61,19 @@ def train(
     """
     from lastaisle.release.release import current_champion
     from lastaisle.sessions.windows import newest_data_end
+    from lastaisle.training.kinds import KINDS
     from lastaisle.training.planning import plan_window
     from lastaisle.training.refresh import plan_refresh
     from lastaisle.training.train import train_candidate
     from models.options import TrainingOptions
+    from models.recommender import check_members, checked_name
 
+    if kind not in KINDS:
+        raise typer.BadParameter(f"--kind is one of {', '.join(KINDS)}, received {kind!r}")
     values = read_values(hyperparameters)
     settings, tables, registry = open_stores(lake)
-    TrainingOptions.from_dict({**settings.training_options(), **values})  # refused before tables are read
+    options = TrainingOptions.from_dict({**settings.training_options(), **values})
+    check_members(checked_name(model or settings.learning.architecture), options)  # before tables are read
     champion = current_champion(tables, registry)
     if kind == "refresh":
         if data_end or model or values:
@@ -155,12 +160,13 @@ def _tuning_sessions(
     from lastaisle.evaluation.benchmark import read_sessions
     from lastaisle.lake.opening import open_lake
     from lastaisle.sessions.windows import Window, newest_data_end, training_sessions
+    from lastaisle.training.holdout import holdout_start
 
     if train_file is not None:
         return read_sessions(train_file), None
     tables = open_lake(settings)
     data_until = newest_data_end(tables) if data_end is None else data_end.replace(tzinfo=UTC)
-    end = data_until - timedelta(hours=settings.learning.holdout_hours)
+    end = holdout_start(tables, settings, data_until)
     half_life_hours = settings.learning.full_half_life_hours
     window = Window(end - timedelta(hours=settings.learning.full_window_hours), end, half_life_hours)
     return training_sessions(tables, window, data_until, None).log, half_life_hours

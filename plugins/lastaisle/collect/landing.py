@@ -15,7 +15,7 @@ from uuid import uuid4
 log = logging.getLogger(__name__)
 
 PROBE_BYTES = 64 << 10
-UNFINISHED = ".inprogress"  # lastaisle.ingest.file_names passes over names that end so
+UNFINISHED = ".inprogress"  # lastaisle.ingest.reading.file_names passes over names that end so
 
 
 class LandingFile:

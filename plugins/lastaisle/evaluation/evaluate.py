@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lastaisle.errors import RegistryError
+from lastaisle.errors import LastaisleError, RegistryError
+from lastaisle.evaluation.answers import LENGTH, judging_examples, judging_of, log_answers
 from lastaisle.evaluation.churn import churn_of
-from lastaisle.evaluation.judging import judging_sessions
 from lastaisle.evaluation.measure import Lists, measure, slices_of
 from lastaisle.evaluation.plots import comparison, slice_bars
 from lastaisle.evaluation.quarantine import quarantined_share
@@ -22,10 +23,12 @@ from lastaisle.registry.plan import TrainingPlan
 from lastaisle.registry.tags import PLAN
 from lastaisle.sessions.windows import training_sessions
 from lastaisle.training.kinds import kind_for
-from models.data.sequences import decay_weights, next_item_examples
+from models.data.sequences import decay_weights
 from models.evaluation.objectives import NEW_ITEM, NEXT_ITEM, is_new
 from models.evaluation.ranking import rank_targets
 from models.recommender import create
+from models.serving.served import ServedModel
+from models.stored import ModelError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,8 +40,9 @@ if TYPE_CHECKING:
     from models.recommender import Recommender
 
 REPORT = "evaluation/report.json"
+logger = logging.getLogger(__name__)
+
 BASELINES = ("popularity", "repeat", "cooccurrence")
-LENGTH = 20  # of the lists
 
 
 def evaluate_candidate(
@@ -52,8 +56,10 @@ def evaluate_candidate(
     """Measure the candidate of a run beside champion and baselines; log it to the run.
 
     Every next item of the judging sessions is ranked among all items. None of the models has learned a
-    judging session (see lastaisle.evaluation.judging). A second call returns the same report, unless the gate
-    has not decided on the candidate and the champion, or the setting LASTAISLE_EXCLUDE_SEEN, has changed.
+    judging session (see lastaisle.evaluation.judging). Candidate and champion answer as services get them:
+    their packed models are asked, with the inputs that a service sends. A second call returns the same
+    report, unless the gate has not decided on the candidate and the champion, or the setting
+    LASTAISLE_EXCLUDE_SEEN, has changed.
 
     Args:
         run_id: the run of the candidate.
@@ -64,9 +70,11 @@ def evaluate_candidate(
 
     Raises:
         LearnedHoursError: the champion has learned the hours that would judge the candidate.
+        DamagedModelError: the packed model of the candidate or of the champion is not what was trained.
     """
     ledger = Ledger(lake, registry.model_name)
-    champion = present_standing(ledger, registry).champion
+    standing = present_standing(ledger, registry)
+    champion = standing.champion
     stored = stored_report(run_id, registry)
     plan = plan_of(run_id, registry)
     if stored and decision_on(ledger.moves(), run_id):
@@ -77,6 +85,7 @@ def evaluate_candidate(
         run_id,
         plan,
         champion,
+        None if standing.anchor == champion else standing.anchor,
         lake=lake,
         registry=registry,
         level=level,
@@ -108,6 +117,7 @@ def _evaluate(
     run_id: str,
     plan: TrainingPlan,
     champion: str | None,
+    anchor: str | None,
     *,
     lake: Lake,
     registry: Registry,
@@ -115,20 +125,20 @@ def _evaluate(
     progress: Progress | None,
 ) -> EvaluationReport:
     kind, version = kind_for(plan), plan.lake_versions.get(EVENTS)
-    champion_run = None if champion is None else registry.run_of(champion)
-    others = {} if champion_run is None else {f"champion version {champion}": plan_of(champion_run, registry)}
-    judging = judging_sessions(plan, others, lake)
+    versions = {"champion": champion, "anchor": anchor}
+    others = _load_versions(champion, anchor, lake, registry)
+    judging = judging_of(plan, {role: str(versions[role]) for role in others}, lake, registry)
     read = judging.read
     trained_on = training_sessions(lake, plan.window, plan.holdout_end, version).log
-    examples = next_item_examples(read.log)
+    examples = judging_examples(judging)
     slices = slices_of(examples, trained_on)
     for name, sessions in kind.judging_slices(plan, lake, read.log).items():
         if (targets := sessions[examples.session]).any():
             slices[name] = targets
-    recommenders = {"candidate": registry.load_recommender(run_id)}
-    if champion_run is not None:
-        recommenders["champion"] = registry.load_recommender(champion_run)
-    recommenders |= _baselines(plan, trained_on)
+    candidate = registry.load_served(run_id)
+    log_answers(run_id, candidate, examples, registry)
+    compared: dict[str, ServedModel | Recommender] = {"candidate": candidate, **others}
+    compared |= _baselines(plan, trained_on)
     return EvaluationReport(
         run_id=run_id,
         run_key=plan.run_key,
@@ -139,7 +149,7 @@ def _evaluate(
         champion_version=champion,
         paired_level=level,
         models=_measure_all(
-            recommenders, champion, examples, slices, registry.served, level=level, progress=progress
+            compared, versions, examples, slices, registry.served, level=level, progress=progress
         ),
         left_out=read.left_out,
         quarantined=quarantined_share(lake, judging.start, plan.holdout_end, version),
@@ -147,9 +157,25 @@ def _evaluate(
     )
 
 
+def _load_versions(
+    champion: str | None, anchor: str | None, lake: Lake, registry: Registry
+) -> dict[str, ServedModel]:
+    """Open champion and anchor. A broken anchor is left out, since the champion then takes its place."""
+    ledger = Ledger(lake, registry.model_name)
+    models = {}
+    if champion is not None:
+        models["champion"] = registry.load_version(champion, ledger.digest_of(champion))
+    if anchor is not None:
+        try:
+            models["anchor"] = registry.load_version(anchor, ledger.digest_of(anchor))
+        except (LastaisleError, ModelError) as error:
+            logger.warning("The anchor, version %s, is not scored: %s", anchor, error)
+    return models
+
+
 def _measure_all(
-    recommenders: Mapping[str, Recommender],
-    champion: str | None,
+    compared: Mapping[str, ServedModel | Recommender],
+    versions: Mapping[str, str | None],
     examples: Examples,
     slices: Mapping[str, NDArray[np.bool_]],
     served: str,
@@ -161,17 +187,15 @@ def _measure_all(
     new = np.flatnonzero(is_new(examples))
     new_slices = {name: rows[new] for name, rows in slices.items()}
     lists = {
-        NEXT_ITEM: _lists(recommenders, examples, slices, progress, exclude_seen=False),
-        NEW_ITEM: _lists(recommenders, examples.select(new), new_slices, progress, exclude_seen=True),
+        NEXT_ITEM: _lists(compared, examples, slices, progress, exclude_seen=False),
+        NEW_ITEM: _lists(compared, examples.select(new), new_slices, progress, exclude_seen=True),
     }
     models = measure(lists, served, level)
-    if champion is not None:
-        models["champion"] = dataclasses.replace(models["champion"], version=champion)
-    return models
+    return {role: dataclasses.replace(model, version=versions.get(role)) for role, model in models.items()}
 
 
 def _lists(
-    recommenders: Mapping[str, Recommender],
+    compared: Mapping[str, ServedModel | Recommender],
     examples: Examples,
     slices: Mapping[str, NDArray[np.bool_]],
     progress: Progress | None,
@@ -179,17 +203,20 @@ def _lists(
     exclude_seen: bool,
 ) -> Lists:
     """Rank the targets by every model. Coverage counts the items that any of these models knows."""
-    known = len(set().union(*(model.vocabulary.ids[1:] for model in recommenders.values())))
+    known = len(set().union(*(model.vocabulary.ids[1:] for model in compared.values())))
     rankings = {
         name: dataclasses.replace(
-            rank_targets(model, examples, LENGTH, progress, exclude_seen=exclude_seen), n_items=known
+            model.rank(examples, LENGTH, progress, exclude_seen=exclude_seen)
+            if isinstance(model, ServedModel)
+            else rank_targets(model, examples, LENGTH, progress, exclude_seen=exclude_seen),
+            n_items=known,
         )
-        for name, model in recommenders.items()
+        for name, model in compared.items()
     }
     churn = None
-    if "champion" in recommenders:
-        compared = [(rankings[name], recommenders[name].vocabulary) for name in ("candidate", "champion")]
-        churn = churn_of(*compared)
+    if "champion" in compared:
+        both = [(rankings[name], compared[name].vocabulary) for name in ("candidate", "champion")]
+        churn = churn_of(*both)
     return Lists(rankings, slices, churn)
 
 

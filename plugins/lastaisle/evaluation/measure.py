@@ -47,7 +47,7 @@ class Lists:
 def measure(lists: Mapping[str, Lists], served: str, level: float) -> dict[str, Evaluation]:
     """Measure every model on each objective, and on each slice of the served objective.
 
-    The candidate is compared with each other model, paired.
+    The candidate is compared with each other model, paired, and the champion with the anchor.
 
     Args:
         lists: next_item, and new_item if it has targets, to the models' lists.
@@ -83,14 +83,15 @@ def _scores(
     values = {
         (part, name): per_example(name, ranking.ranks) for part, ranking in rankings.items() for name in names
     }
+    pairs = [("candidate", other) for other in rankings if other != "candidate"]
+    pairs += [("champion", "anchor")] if "anchor" in rankings else []
     differences = {
-        (other, name): values["candidate", name] - values[other, name]
-        for other in rankings
-        if other != "candidate"
+        (part, other, name): values[part, name] - values[other, name]
+        for part, other in pairs
         for name in COMPARED
     }
     if churn is not None:
-        differences["champion", CHURN] = churn
+        differences["candidate", "champion", CHURN] = churn
     columns = np.stack([*values.values(), *differences.values()], axis=1)
     targets = len(columns)
     means = columns.mean(axis=0) if targets else np.zeros(columns.shape[1])
@@ -99,15 +100,15 @@ def _scores(
         drawn = resampled_means(columns, next(iter(rankings.values())).unit, seed=SEED)
     estimates = dict(zip(values, _estimates(means, drawn, LEVEL), strict=False))
     paired = dict(zip(differences, _estimates(means, drawn, level)[len(values) :], strict=True))
-    against: dict[str, dict[str, Estimate]] = {}
-    for (other, name), estimate in paired.items():
-        against.setdefault(other, {})[name] = estimate
+    against: dict[str, dict[str, dict[str, Estimate]]] = {part: {} for part in rankings}
+    for (part, other, name), estimate in paired.items():
+        against[part].setdefault(other, {})[name] = estimate
     return {
         part: Scores(
             targets,
             {name: estimates[part, name] for name in names}
             | (_coverage(ranking) if names is RANK_METRICS else {}),
-            against if part == "candidate" else {},
+            against[part],
         )
         for part, ranking in rankings.items()
     }

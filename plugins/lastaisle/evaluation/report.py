@@ -54,7 +54,8 @@ class Evaluation:
     """One model on the evaluation sessions.
 
     Attributes:
-        name: the role of the model: candidate, champion, or a baseline (popularity, repeat, cooccurrence).
+        name: the role of the model: candidate, champion, anchor, or a baseline (popularity, repeat,
+            cooccurrence).
         version: the version of the model in the registry, if it has one.
         overall: the scores on all targets, with lists that may hold items of the session.
         slices: name of a slice to the scores on its targets. Slices are cut from the targets of the served
@@ -91,7 +92,7 @@ class EvaluationReport:
         targets: number of next items to predict.
         champion_version: version that was champion at that time; None for the first candidate.
         paired_level: level of the intervals of paired differences; all other intervals are at 95 %.
-        models: role (candidate, champion, popularity, repeat, cooccurrence) to the evaluation of the model.
+        models: role (see Evaluation) to the evaluation of the model.
         left_out: reason (bots, without_consent) to the number of sessions that were left out.
         quarantined: share of quarantined rows among the rows that came with these sessions; None if no batch
             has the counts, and in reports of older releases.
@@ -120,6 +121,11 @@ class EvaluationReport:
     def champion(self) -> Evaluation | None:
         """The champion's evaluation; None if there was no champion."""
         return self.models.get("champion")
+
+    @property
+    def anchor(self) -> Evaluation | None:
+        """The anchor's evaluation; None if the champion is the anchor, and in reports of older releases."""
+        return self.models.get("anchor")
 
     @property
     def churn(self) -> Estimate | None:

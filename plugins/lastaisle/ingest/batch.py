@@ -11,16 +11,16 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lastaisle.ingest.batch_quality import judge_batch
 from lastaisle.ingest.batch_rows import batch_row, read_batch
-from lastaisle.ingest.changes import refuse_changed_fields, unknown_fields
-from lastaisle.ingest.gx_check import check_sample
+from lastaisle.ingest.checks.batch_quality import judge_batch
+from lastaisle.ingest.checks.changes import refuse_changed_fields, unknown_fields
+from lastaisle.ingest.checks.gx_check import check_sample
+from lastaisle.ingest.checks.wrong_format import refuse_wrong_format
 from lastaisle.ingest.job import Batch, Ingestion, OvertakenError
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.report import BatchReport
-from lastaisle.ingest.staging import CLEAN, Staging
+from lastaisle.ingest.staging.staging import CLEAN, Staging
 from lastaisle.ingest.watermark import watermark
-from lastaisle.ingest.wrong_format import refuse_wrong_format
 from lastaisle.lake import Lake, LakeConflictError
 from lastaisle.lake.tables import BATCHES, QUARANTINE, RAW_EVENTS
 from lastaisle.lake.workspace import open_workspace
@@ -44,7 +44,7 @@ def take_in(
     commits is run again. The second run uses the `now` of the first run, so its rules decide alike.
 
     Args:
-        lines: record batches of `lastaisle.ingest.lines.LINES`; read to their end.
+        lines: record batches of `lastaisle.ingest.reading.lines.LINES`; read to their end.
         batch: the description of the batch. If it follows from the lines, a function that returns it once
             they are read.
         job: the settings of the ingestion.

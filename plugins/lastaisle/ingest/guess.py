@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from data_contracts.contract import load_contract
-from lastaisle.ingest.lines import LINES
+from lastaisle.ingest.reading.lines import LINES
 from lastaisle.ingest.sources import ADAPTERS, Adapter, adapter
 from lastaisle.ingest.sources.columns import HeaderError
 from lastaisle.ingest.sources.layout import fitted
-from lastaisle.ingest.staging_sql import staged_sql
+from lastaisle.ingest.staging.staging_sql import staged_sql
 from lastaisle.lake.tables import RAW_EVENTS
 from lastaisle.lake.workspace import open_tables
 
@@ -36,10 +36,15 @@ def guess_format(lines: Sequence[str]) -> str | None:
     tried = [line for line in lines if line.strip()][:TRIED_LINES]
     if not tried:
         return None
+    best, best_share = None, 0.0
     with open_tables() as connection:
-        shares = {name: _sound_share(adapter(name), tried, connection) for name in ADAPTERS}
-    best = max(shares, key=lambda name: shares[name], default=None)
-    return best if best is not None and shares[best] >= _ENOUGH else None
+        for name in ADAPTERS:
+            share = _sound_share(adapter(name), tried, connection)
+            if share > best_share:
+                best, best_share = name, share
+            if share == 1:  # no later format reads more
+                break
+    return best if best_share >= _ENOUGH else None
 
 
 def advice(guessed: str | None, tried: str) -> str:
@@ -67,10 +72,13 @@ def _sound_share(form: Adapter, lines: Sequence[str], connection: DuckDBPyConnec
         return 0.0
     rows = lines[1:] if form.layout is not None and form.layout.header is not None else lines
     columns = [list(range(1, len(rows) + 1)), list(rows), [None] * len(rows)]
-    query = staged_sql(load_contract(RAW_EVENTS), form)
+    connection.register("source_lines", pa.Table.from_arrays(columns, schema=LINES))
+    contract = load_contract(RAW_EVENTS)
+    if not connection.execute(f"SELECT 1 FROM ({form.usable(contract)}) LIMIT 1").fetchall():
+        return 0.0  # DuckDB needs most of the time to plan the rules
+    query = staged_sql(contract, form)
     counted = f"""SELECT count_if(_rules IS NULL AND _ignored IS NULL), count_if(_rules IS NULL), count(*)
         FROM ({query})"""
     now = {"now": datetime.now(UTC).isoformat()} if "$now" in query else None
-    connection.register("source_lines", pa.Table.from_arrays(columns, schema=LINES))
     clean, sound, every = connection.execute(counted, now).fetchall()[0]
     return float(sound / every) if clean else 0.0

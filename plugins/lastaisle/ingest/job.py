@@ -14,7 +14,7 @@ from lastaisle.lake.tables import EVENTS
 from lastaisle.privacy.anonymize import refuse_other_columns
 from lastaisle.privacy.domains import key_of_lake
 from lastaisle.privacy.keys import PseudonymKeys
-from lastaisle.telemetry.one_line import one_line
+from lastaisle.telemetry.shown import one_line
 
 
 class OvertakenError(LakeConflictError):

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lastaisle.ingest.files import FoundFiles, NothingFoundError, SourceFile, list_files
+from lastaisle.ingest.reading.files import FoundFiles, NothingFoundError, SourceFile, list_files
 from lastaisle.ingest.report import BatchReport
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import EVENTS, FILES, FILES_SCHEMA

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lastaisle.ingest.files import SourceFile
 from lastaisle.ingest.guess import advice, guess_format
-from lastaisle.ingest.lines import LINES, MAX_LINE_BYTES, read_lines
+from lastaisle.ingest.reading.files import SourceFile
+from lastaisle.ingest.reading.lines import LINES, MAX_LINE_BYTES, read_lines
 from lastaisle.ingest.slices import text_of
 from lastaisle.ingest.sources import Adapter
 from lastaisle.ingest.sources.columns import FIRST_LINES, Columns, HeaderError, Layout, cells, is_open

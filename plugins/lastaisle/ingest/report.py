@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import Any
 
 from lastaisle.errors import ExitCode, LastaisleError, ReconciliationError
-from lastaisle.telemetry.one_line import one_line
+from lastaisle.telemetry.shown import one_line
 
 #: The counts of rows that the reports and the table batches hold.
 ROW_COUNTS = ("rows_in", "rows_clean", "rows_quarantined", "rows_duplicate", "rows_ignored", "rows_late")

@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 from data_contracts.contract import Contract, load_contract
 from lastaisle.errors import SourceError
 from lastaisle.ingest.batch import finish_batch, take_in
-from lastaisle.ingest.batch_quality import BatchRefusedError
-from lastaisle.ingest.files import FileChangedError, SourceFile
-from lastaisle.ingest.gx_check import DisagreementError
+from lastaisle.ingest.checks.batch_quality import BatchRefusedError
+from lastaisle.ingest.checks.gx_check import DisagreementError
 from lastaisle.ingest.job import Batch, Ingestion, OvertakenError
 from lastaisle.ingest.listing import Listing, list_source, record_file, recorded_batches
 from lastaisle.ingest.options import IngestOptions, Progress
+from lastaisle.ingest.reading.files import FileChangedError, SourceFile
 from lastaisle.ingest.records import read_records
 from lastaisle.ingest.report import BatchReport, IngestReport
 from lastaisle.ingest.slices import Slice, Slices

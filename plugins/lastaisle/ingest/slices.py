@@ -12,7 +12,7 @@ class Slice:
     """Consecutive lines of a source; they are read once, to the end.
 
     Args:
-        lines: record batches of `lastaisle.ingest.lines.LINES`.
+        lines: record batches of `lastaisle.ingest.reading.lines.LINES`.
         salt: gives the same lines another batch id if they are read in another way.
     """
 
@@ -37,7 +37,7 @@ class Slices:
     without lines.
 
     Args:
-        lines: record batches of `lastaisle.ingest.lines.LINES`.
+        lines: record batches of `lastaisle.ingest.reading.lines.LINES`.
         rows: rows of a slice.
         salt: see `Slice`; the position of the slice is added to it.
     """

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from lastaisle.ingest.report import ROW_COUNTS, BatchReport, fold_reasons
-from lastaisle.telemetry.one_line import one_line
+from lastaisle.telemetry.shown import one_line
 
 _LABELS: Final = {
     "rows_in": "rows in",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -74,7 +75,7 @@ class Query:
             path=name,
             size=size,
             partition_values={"event_date": day.isoformat()},
-            modification_time=0,
+            modification_time=time.time_ns() // 1_000_000,
             data_change=True,
             stats=json.dumps(statistics),
         )

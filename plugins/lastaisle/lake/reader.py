@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from lastaisle.lake.folder import TableFolder
 _OBJECT_STORE = re.compile(r"(s3|s3a|gs|az|abfs|abfss)://[A-Za-z0-9][A-Za-z0-9._@-]*(/|$)")
 #: Signs of a path that delta-rs takes for another path, or at which it panics; a bare % is harmless.
 _UNUSABLE = re.compile(r"%[0-9A-Fa-f]{2}|[\[\]^|\\\x00-\x1f\x7f]")
+_SLOWEST_CLOCK = timedelta(days=1)
 
 
 class LakeReader:
@@ -127,6 +129,22 @@ class LakeReader:
         if dataset is None:
             raise NotEnoughDataError(f"the lake {self.url} has no table {name!r}: ingest some logs first")
         return dataset
+
+    def days_written_since(self, name: str, moment: datetime) -> list[date]:
+        """Return the days (`event_date`) of a table with files that were written since a moment, in order.
+
+        Files that maintenance rewrote count too, and files without a time, which older versions of Lastaisle
+        wrote. A writer's clock may run behind by a day.
+        """
+        table = self.table(name)
+        if table is None:
+            return []
+        files = pa.table(table.get_add_actions(flatten=True))
+        since = (moment - _SLOWEST_CLOCK).timestamp() * 1000
+        times = files["modification_time"]
+        written = files.filter(pc.or_(pc.equal(times, 0), pc.greater_equal(times, since)))
+        days = {date.fromisoformat(str(day)) for day in written["partition.event_date"].to_pylist()}
+        return sorted(days)
 
     def scan(
         self,

@@ -13,3 +13,9 @@ class ArtifactsUnreachableError(LastaisleError):
     """MLflow's folder of artifacts is missing or empty, though MLflow names runs that lie in it."""
 
     exit_code = ExitCode.SERVICE_DOWN
+
+
+class BeingTrainedError(LastaisleError):
+    """Another process that lives trains the same candidate, or makes the same online update."""
+
+    exit_code = ExitCode.BEING_TRAINED

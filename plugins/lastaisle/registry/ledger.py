@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
 
 RELEASES = "releases"
-REGISTER, PROMOTE, REFUSE, ROLLBACK, LOST = "register", "promote", "refuse", "rollback", "lost"
+REGISTER, PROMOTE, REFUSE, ROLLBACK = "register", "promote", "refuse", "rollback"
+LOST, ANCHOR = "lost", "anchor"
 
 
 class LedgerConflictError(LastaisleError):
@@ -39,15 +40,17 @@ class Move:
         move_id: names the move; the same move written twice is one row.
         moved_at: when the move was decided, UTC.
         actor: the person or DAG run that decided it.
-        action: register, promote, refuse, rollback, or lost (the version is gone from the registry).
+        action: register, promote, refuse, rollback, anchor, or lost (the version is gone from the registry).
         model_name: name of the registered model.
-        alias: the alias that moves (challenger or champion); for a refusal the alias that stays.
+        alias: the alias that moves (challenger, champion or anchor); for a refusal the alias that stays.
         from_version: the version that had the alias; None = there was none.
         to_version: the version that has the alias afterwards; for a refusal the refused version, and for a
             loss the lost version.
         reason: why, in sentences.
         run_id: the MLflow run of `to_version`.
         run_key: the training of `to_version`.
+        digest: of a registration, the SHA-256 over the files of the version (models.stored.digest_of); None
+            for other moves, and in rows of older releases.
     """
 
     move_id: str
@@ -61,6 +64,7 @@ class Move:
     reason: str
     run_id: str
     run_key: str
+    digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,14 @@ class Standing:
             them removes the versions after it, so that a second rollback does not return to a version that
             people have just left. A rollback to another version, such as a refused version, puts that
             version on top: `previous` is then the version that served before.
+        anchor: the version with which the gate compares every candidate beside the champion; see
+            lastaisle.release.anchor. None before its first move, and in ledgers of older releases. A rollback
+            to a version before the anchor moves the anchor to that version.
     """
 
     challenger: str | None = None
     champions: tuple[str, ...] = ()
+    anchor: str | None = None
 
     @property
     def champion(self) -> str | None:
@@ -91,7 +99,12 @@ class Standing:
     @property
     def aliases(self) -> dict[str, str | None]:
         """Alias to version; None = no version holds it."""
-        return {"challenger": self.challenger, "champion": self.champion, "previous": self.previous}
+        return {
+            "challenger": self.challenger,
+            "champion": self.champion,
+            "previous": self.previous,
+            "anchor": self.anchor,
+        }
 
     def after(self, move: Move) -> Standing:
         """Return the standing after one more move."""
@@ -99,18 +112,22 @@ class Standing:
             return dataclasses.replace(self, challenger=move.to_version)
         if move.action == PROMOTE:
             return dataclasses.replace(self, champions=_without(self.champions, move.to_version))
+        if move.action == ANCHOR:
+            return dataclasses.replace(self, anchor=move.to_version)
         if move.action == ROLLBACK:
-            champions = self.champions
+            champions, anchor = self.champions, self.anchor
             if move.to_version in champions:
                 kept = champions[: champions.index(move.to_version) + 1]
             else:
                 kept = (*champions, move.to_version)
-            return dataclasses.replace(self, champions=kept)
+            anchor = move.to_version if anchor in champions and anchor not in kept else anchor
+            return dataclasses.replace(self, champions=kept, anchor=anchor)
         if move.action == LOST:
             return dataclasses.replace(
                 self,
                 challenger=None if self.challenger == move.to_version else self.challenger,
                 champions=tuple(version for version in self.champions if version != move.to_version),
+                anchor=None if self.anchor == move.to_version else self.anchor,
             )
         return self
 
@@ -184,6 +201,13 @@ class Ledger:
         """Return the move of this id, if it was written."""
         return next((move for move in self.moves() if move.move_id == move_id), None)
 
+    def digest_of(self, version: str) -> str | None:
+        """Return the digest with which a version was registered last; None if the ledger has none."""
+        digests = [
+            move.digest for move in self.moves() if (move.action, move.to_version) == (REGISTER, version)
+        ]
+        return digests[-1] if digests else None
+
     def standing(self) -> Standing:
         """Return the versions that hold the aliases."""
         return standing(self.moves())
@@ -213,7 +237,7 @@ class Ledger:
             [
                 ("entry", pa.int64()),
                 ("moved_at", pa.timestamp("us", "UTC")),
-                *((name, pa.string()) for name in (*text, "run_id", "run_key")),
+                *((name, pa.string()) for name in (*text, "run_id", "run_key", "digest")),
             ]
         )
         row = {"entry": at + 1, **dataclasses.asdict(move)}

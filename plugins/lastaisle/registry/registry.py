@@ -7,26 +7,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import mlflow
 from mlflow.artifacts import list_artifacts
 from mlflow.exceptions import MlflowException
 
 from lastaisle.errors import RegistryError
+from lastaisle.registry.packed import PackedModels
 from lastaisle.registry.plan import Champion, TrainingPlan
-from lastaisle.registry.runs import Runs, is_missing
+from lastaisle.registry.runs import is_missing
 from lastaisle.registry.tags import PLAN, RUN_KEY
 from models import recommender as recommenders
-from models.evaluation.objectives import NEW_ITEM, NEXT_ITEM
 from models.options import TrainingOptions
-from models.serving import export
 
 if TYPE_CHECKING:
-    from lastaisle.settings import Settings
     from models.recommender import Recommender
 
 # Artifact folder of a run: all that a warm start needs; the model that services pull has only part of it.
 STATE = "state"
-MODEL = "recommender"
 DESCRIPTION = (
     "The next items of a session at the checkout. Services pull the alias `champion`, which moves only "
     "through the gate or a rollback, and every move stands in the table `releases`."
@@ -35,22 +31,12 @@ DESCRIPTION = (
 logger = logging.getLogger(__name__)
 
 
-class Registry(Runs):
+class Registry(PackedModels):
     """The runs of one MLflow experiment and the versions of one registered model.
 
     Args:
         settings: where MLflow is, and the names of experiment and model.
     """
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        self.model_name = settings.registry.model_name
-        self._exclude_seen = settings.serving.exclude_seen
-
-    @property
-    def served(self) -> str:
-        """The objective whose lists services show by default: next_item or new_item."""
-        return NEW_ITEM if self._exclude_seen else NEXT_ITEM
 
     def log_model(self, run_id: str, recommender: Recommender, folder: Path) -> None:
         """Log the state that a warm start needs, and the model that services pull, under the active run."""
@@ -58,12 +44,6 @@ class Registry(Runs):
         recommender.save(state)
         self.client.log_artifacts(run_id, str(state), STATE)
         self.log_packed(recommender, folder)
-
-    def log_packed(self, recommender: Recommender, folder: Path) -> None:
-        """Log only the model that services pull, under the active run."""
-        mlflow.pyfunc.log_model(
-            name=MODEL, **export.package(recommender, folder / MODEL, exclude_seen=self._exclude_seen)
-        )
 
     def load_recommender(self, run_id: str) -> Recommender:
         """Load the trained model of a run, able to learn on."""
@@ -109,21 +89,6 @@ class Registry(Runs):
         self.client.create_model_version(
             self.model_name, f"models:/{model_id}", run_id, tags=dict(tags), model_id=model_id
         )
-
-    def _logged_model(self, run_id: str) -> str | None:
-        """Return the model that a run logged for services; None if there is none, or its files are gone."""
-        outputs = self._run(run_id).outputs
-        models = outputs.model_outputs if outputs else []
-        if not models:
-            return None
-        model_id = str(models[-1].model_id)
-        try:
-            files = self.client.list_logged_model_artifacts(model_id)
-        except MlflowException as error:
-            if not is_missing(error):
-                raise
-            return None
-        return model_id if files else None
 
     def is_whole(self, run_id: str, *artifacts: str) -> bool:
         """Tell whether a run still has the model for services, and these artifacts.

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,10 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
 
 from lastaisle.errors import RegistryError
-from lastaisle.registry.errors import ArtifactsUnreachableError, MissingArtifactError
+from lastaisle.registry.errors import ArtifactsUnreachableError, BeingTrainedError, MissingArtifactError
+from lastaisle.registry.lease import LEASE, holder, is_alive, lease_tags, renewed
 from lastaisle.registry.tags import RUN_KEY
+from lastaisle.telemetry.shown import without_password
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,11 +39,13 @@ class Run:
         run_id: its id.
         status: RUNNING, FINISHED, FAILED or KILLED.
         tags: its tags.
+        started: when it was opened, in milliseconds since the epoch.
     """
 
     run_id: str
     status: str
     tags: Mapping[str, str]
+    started: int = 0
 
 
 class Runs:
@@ -50,20 +55,21 @@ class Runs:
         settings: where MLflow is, and the names of experiment and model.
 
     Attributes:
-        uri: where MLflow is.
+        uri: where MLflow is, for messages: without the password that its address may hold.
         client: MLflow's client. Only this room and tests use it; all others use the methods.
     """
 
     def __init__(self, settings: Settings) -> None:
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # also if imported earlier
-        self.uri = settings.registry.mlflow_uri
+        address = settings.registry.mlflow_uri
+        self.uri = without_password(address)
         self._experiment = settings.registry.experiment
         self._artifacts = settings.registry.mlflow_artifacts
-        if self.uri.startswith("sqlite:///"):
-            Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        mlflow.set_tracking_uri(self.uri)
-        mlflow.set_registry_uri(self.uri)
-        self.client = mlflow.MlflowClient(self.uri, self.uri)
+        if address.startswith("sqlite:///"):
+            Path(address.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        mlflow.set_tracking_uri(address)
+        mlflow.set_registry_uri(address)
+        self.client = mlflow.MlflowClient(address, address)
         self._experiment_id: str | None = None
 
     @property
@@ -86,10 +92,30 @@ class Runs:
     @contextmanager
     def run(self, name: str, tags: Mapping[str, str]) -> Iterator[str]:
         """Open a run; it is FINISHED after the block, FAILED after an exception, and RUNNING if killed."""
-        with mlflow.start_run(
-            experiment_id=self.experiment_id, run_name=name, tags=dict(tags), log_system_metrics=False
-        ) as run:
-            yield str(run.info.run_id)
+        with self._ended(self.begin_run(name, tags)) as run_id:
+            yield run_id
+
+    @contextmanager
+    def training_run(self, run_key: str, tags: Mapping[str, str]) -> Iterator[str]:
+        """Open the run of a training, as `run` does; one process at a time may hold it.
+
+        Runs of this training that died midway are deleted first. During the block the run's lease is renewed
+        (see lastaisle.registry.lease).
+
+        Raises:
+            BeingTrainedError: another process that lives holds a run of this training.
+        """
+        self._discard_unfinished(run_key)
+        run_id = self.begin_run(run_key, {**tags, RUN_KEY: run_key, **lease_tags()})
+        self._require_first(run_key, run_id)
+        with self._ended(run_id), renewed(self.client, run_id):
+            yield run_id
+
+    @contextmanager
+    def _ended(self, run_id: str) -> Iterator[str]:
+        """Make a run the active run of a block, and end it after the block."""
+        with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+            yield run_id
 
     def begin_run(self, name: str, tags: Mapping[str, str]) -> str:
         """Begin a run that `end_run` ends, and return its id."""
@@ -104,18 +130,35 @@ class Runs:
         """End a run."""
         self.client.set_terminated(run_id, status)
 
-    def discard_unfinished(self, run_key: str) -> None:
-        """Delete runs of this training that died midway, with the models they logged."""
-        for run in self.find_runs({RUN_KEY: run_key}):
-            if run.status == FINISHED:
-                continue
-            for model in self.client.search_logged_models(
-                [self.experiment_id], filter_string=f"source_run_id = '{run.run_id}'"
-            ):
-                self.client.delete_logged_model(model.model_id)
-            if run.status == RUNNING:
-                self.end_run(run.run_id, KILLED)
-            self.client.delete_run(run.run_id)
+    def _discard_unfinished(self, run_key: str) -> None:
+        """Delete runs of this training that died midway, with the models they logged.
+
+        Raises:
+            BeingTrainedError: the process of such a run lives.
+        """
+        unfinished = [run for run in self.find_runs({RUN_KEY: run_key}) if run.status != FINISHED]
+        for run in unfinished:
+            if run.status == RUNNING and is_alive(run.tags):
+                raise _being_trained(run_key, run)
+        for run in unfinished:
+            self._discard(run)
+
+    def _discard(self, run: Run) -> None:
+        for model in self.client.search_logged_models(
+            [self.experiment_id], filter_string=f"source_run_id = '{run.run_id}'"
+        ):
+            self.client.delete_logged_model(model.model_id)
+        if run.status == RUNNING:
+            self.end_run(run.run_id, KILLED)
+        self.client.delete_run(run.run_id)
+
+    def _require_first(self, run_key: str, run_id: str) -> None:
+        """Give way to the run that another process opened at the same moment, if that run is the first."""
+        running = [run for run in self.find_runs({RUN_KEY: run_key}) if run.status == RUNNING]
+        first = min(running, key=lambda run: (run.started, run.run_id))
+        if first.run_id != run_id and is_alive(first.tags):
+            self._discard(next(run for run in running if run.run_id == run_id))
+            raise _being_trained(run_key, first)
 
     # Finding
 
@@ -123,7 +166,10 @@ class Runs:
         """Return the runs that have all these tags, the newest first."""
         wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
         runs = self.client.search_runs([self.experiment_id], wanted)
-        return [Run(str(run.info.run_id), str(run.info.status), dict(run.data.tags)) for run in runs]
+        return [
+            Run(str(run.info.run_id), str(run.info.status), dict(run.data.tags), int(run.info.start_time))
+            for run in runs
+        ]
 
     def finished_run(self, run_key: str) -> str | None:
         """Return the finished run of this training, if there is one."""
@@ -263,6 +309,14 @@ class Runs:
     def log_file(self, run_id: str, file: Path, folder: str | None = None) -> None:
         """Log a file under its own name, in a folder of the run's artifacts."""
         self.client.log_artifact(run_id, str(file), folder)
+
+
+def _being_trained(run_key: str, run: Run) -> BeingTrainedError:
+    began = datetime.fromtimestamp(run.started / 1000, UTC).isoformat(timespec="seconds")
+    return BeingTrainedError(
+        f"{run_key} is being trained since {began} by {holder(run.tags)} (MLflow run {run.run_id}): wait for "
+        f"its end. If that process died, try again {LEASE.total_seconds():g} seconds after this sign"
+    )
 
 
 def is_missing(error: MlflowException) -> bool:

@@ -3,4 +3,5 @@
 RUN_KEY = "run_key"
 KIND = "lastaisle.kind"
 PLAN = "lastaisle.plan"
+DIGEST = "lastaisle.digest"  # SHA-256 over the files of the packed model; see models.stored.digest_of
 GIT_REVISION = "lastaisle.git_revision"

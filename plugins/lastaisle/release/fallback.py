@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from lastaisle.registry.ledger import PROMOTE, REFUSE, ROLLBACK, Move
 from lastaisle.registry.plan import kind_of
+from lastaisle.release.gate import Decision
+from lastaisle.release.release import DECISION
 from lastaisle.training.kinds import KINDS
+
+if TYPE_CHECKING:
+    from lastaisle.registry.registry import Registry
 
 REFUSALS = 2
 
 
-def refused_in_a_row(moves: Iterable[Move]) -> tuple[Move, ...]:
-    """Return the refusals of incremental candidates since the champion last moved, oldest first."""
+def refused_in_a_row(moves: Iterable[Move], tells: Callable[[Move], bool]) -> tuple[Move, ...]:
+    """Return the refusals of incremental candidates since the champion last moved, oldest first.
+
+    Args:
+        moves: all moves of the ledger, oldest first.
+        tells: whether a refusal says anything of the model. A refusal for want of targets, or because the
+            feed was broken, does not: a full training would be judged by the same data.
+    """
     streak: list[Move] = []
     for move in moves:
         if move.action in (PROMOTE, ROLLBACK):
             streak.clear()
-        elif move.action == REFUSE and _falls_back(move.run_key):
+        elif move.action == REFUSE and _falls_back(move.run_key) and tells(move):
             streak.append(move)
     return tuple(streak)
 
@@ -28,7 +40,13 @@ def _falls_back(run_key: str) -> bool:
     return kind is not None and kind.falls_back
 
 
-def full_training_due(moves: Iterable[Move], version: str) -> str | None:
+def tells_of_the_model(move: Move, registry: Registry) -> bool:
+    """Tell whether a refusal is about the model, by the stored decision; without a decision, it is."""
+    decision = registry.read_text(move.run_id, DECISION)
+    return decision is None or Decision.from_json(decision).is_about_the_model
+
+
+def full_training_due(moves: Iterable[Move], version: str, tells: Callable[[Move], bool]) -> str | None:
     """Return why a full training is due after the decision on this version; None = no training is due.
 
     A full training is due once in a row of refusals, after the second refusal. If the gate refuses the full
@@ -37,8 +55,9 @@ def full_training_due(moves: Iterable[Move], version: str) -> str | None:
     Args:
         moves: all moves of the ledger, oldest first.
         version: the candidate's version.
+        tells: see `refused_in_a_row`.
     """
-    streak = refused_in_a_row(moves)
+    streak = refused_in_a_row(moves, tells)
     if len(streak) < REFUSALS or streak[REFUSALS - 1].to_version != version:
         return None
     refused = " and ".join(f"version {move.to_version}" for move in streak[:REFUSALS])

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from lastaisle.registry.plan import Champion
+from lastaisle.registry.tags import DIGEST
 from lastaisle.training.online import BASE, UNTIL, StoredDelta, learn_online
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ def _publish(champion: Champion, stored: StoredDelta, registry: Registry) -> str
         BASE: champion.version,
         UNTIL: stored.until.isoformat(),
     }
+    if digest := registry.tags(stored.run_id).get(DIGEST):
+        tags[DIGEST] = digest
     version = registry.register(stored.run_id, tags)
     text = f"Version {champion.version} with online updates up to {stored.until:%Y-%m-%d %H:%M} UTC."
     registry.describe_version(version, text)

@@ -11,19 +11,24 @@ from typing import TYPE_CHECKING
 
 from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.evaluation.evaluate import plan_of, stored_report
+from lastaisle.lake.errors import LakeConflictError
 from lastaisle.registry.ledger import (
     PROMOTE,
     REFUSE,
     REGISTER,
     Ledger,
+    LedgerConflictError,
     Move,
     decision_on,
     rolled_back_versions,
 )
 from lastaisle.registry.losses import present_standing
+from lastaisle.registry.tags import DIGEST
+from lastaisle.release.anchor import later_differences, move_anchor
 from lastaisle.release.card.page import log_card
 from lastaisle.release.gate import Check, Decision, GateRules, decide
 from lastaisle.release.online import online_alias
+from lastaisle.release.opens import opens
 
 if TYPE_CHECKING:
     from lastaisle.evaluation.report import EvaluationReport
@@ -117,16 +122,24 @@ def release_candidate(
     champion = current_champion(lake, registry)
     plan = plan_of(run_id, registry)
     moves = ledger.moves()
+    actor, rules = actor or getpass.getuser(), rules or GateRules()
     made = decision_on(moves, run_id)
     if made is not None:
         _refuse_rolled_back(made.to_version, f"version {made.to_version}, which is of run {run_id},", moves)
+        _finish(run_id, ledger, registry, rules, actor)
         return _stored_decision(made, registry)
     if plan.warm_start_version is not None:
         start = f"version {plan.warm_start_version}, from which run {run_id} started,"
         _refuse_rolled_back(plan.warm_start_version, start, moves)
     if champion is not None and not allow_older:
         _refuse_older(run_id, plan, champion)
-    return _decide(run_id, plan, ledger, registry, actor=actor or getpass.getuser(), rules=rules)
+    try:
+        return _decide(run_id, plan, ledger, registry, actor=actor, rules=rules)
+    except (NotEvaluatedError, LedgerConflictError, LakeConflictError):
+        made = decision_on(ledger.moves(), run_id)
+        if made is None:
+            raise
+        return _stored_decision(made, registry)  # another process released the same run meanwhile
 
 
 def _refuse_rolled_back(version: str, named: str, moves: Iterable[Move]) -> None:
@@ -168,15 +181,31 @@ def _decide(
     registry: Registry,
     *,
     actor: str,
-    rules: GateRules | None,
+    rules: GateRules,
 ) -> Decision:
     """Register the candidate, ask the gate, and write its decision into the ledger."""
     report = _report(run_id, ledger, registry)
     version = _register(run_id, report, actor, ledger, registry)
-    rules = rules or GateRules()
-    if plan.warm_start_version is None:
-        rules = dataclasses.replace(rules, max_churn=None)
-    decision = decide(report.candidate, report.champion, rules, report.quarantined)
+    rules = dataclasses.replace(
+        rules,
+        objective=report.served,
+        max_churn=None if plan.warm_start_version is None else rules.max_churn,
+    )
+    opened = opens(version, plan, report, ledger, registry)
+    later = later_differences(report, ledger.moves(), registry, rules)
+    decision = decide(
+        report.candidate,
+        report.champion,
+        rules,
+        report.quarantined,
+        anchor=report.anchor,
+        later=later,
+        hours=(report.evaluated_to - report.evaluated_from).total_seconds() / 3600,
+    )
+    if opened.passed:
+        decision = dataclasses.replace(decision, checks=(*decision.checks, opened))
+    else:
+        decision = Decision(False, (opened, *decision.checks))
     registry.log_text(run_id, decision.to_json(), DECISION)
     registry.set_version_tags(version, {"lastaisle.decision": PROMOTE if decision.promote else REFUSE})
     log_card(version, plan, report, decision, registry)
@@ -195,8 +224,16 @@ def _decide(
             run_key=plan.run_key,
         )
     )
-    sync_aliases(ledger.lake, registry)
+    _finish(run_id, ledger, registry, rules, actor)
     return decision
+
+
+def _finish(run_id: str, ledger: Ledger, registry: Registry, rules: GateRules, actor: str) -> None:
+    """Move the anchor, if it has to move after the decision on this run, and set the aliases."""
+    report = stored_report(run_id, registry)
+    if report is not None:
+        move_anchor(report, ledger, registry, rules, actor=actor)
+    sync_aliases(ledger.lake, registry)
 
 
 def _report(run_id: str, ledger: Ledger, registry: Registry) -> EvaluationReport:
@@ -216,6 +253,7 @@ def _register(run_id: str, report: EvaluationReport, actor: str, ledger: Ledger,
     """Register the run's model once, and write it into the ledger as challenger."""
     run_key = report.run_key
     tags = registry.tags(run_id)
+    digest = tags.get(DIGEST)
     version = registry.register(
         run_id,
         {
@@ -223,6 +261,7 @@ def _register(run_id: str, report: EvaluationReport, actor: str, ledger: Ledger,
             "lastaisle.kind": tags["lastaisle.kind"],
             "lastaisle.window_end": tags["lastaisle.window_end"],
             "lastaisle.contract_version": tags["lastaisle.contract_version"],
+            **({DIGEST: digest} if digest else {}),
         },
     )
     ledger.write(
@@ -238,6 +277,7 @@ def _register(run_id: str, report: EvaluationReport, actor: str, ledger: Ledger,
             reason=f"Trained by {run_key} and evaluated on {report.targets:,} targets.",
             run_id=run_id,
             run_key=run_key,
+            digest=digest,
         )
     )
     sync_aliases(ledger.lake, registry)

@@ -93,6 +93,7 @@ def rollback(
         RegistryError: the version does not exist or is a version of online updates, there is no earlier
             champion, or the reason is empty.
         NeverPromotedError: the gate never promoted the version, and `force` is not set.
+        DamagedModelError: the files of the version are not those that were registered.
     """
     if not reason.strip():
         raise RegistryError("a rollback needs a reason for the ledger, received an empty text")
@@ -109,6 +110,7 @@ def rollback(
     moves = move.to_version != move.from_version
     if moves:
         move = _require_promotion(move, ledger, force=force)
+        registry.require_digest(move.to_version, ledger.digest_of(move.to_version))
     if moves and not dry_run:
         ledger.write(move)
         sync_aliases(lake, registry)

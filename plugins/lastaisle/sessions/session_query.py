@@ -27,10 +27,12 @@ EVENT_COLUMNS = (
 )
 ITEM_COLUMNS = tuple(feature.name for feature in context_features("item"))
 
-# Shoppers whose most recent event refuses consent are left out; ties refuse.
+# Shoppers whose most recent event refuses consent are left out; ties refuse. Events before $first_day are not
+# read: the most recent event of a shopper who has an event on or after that day is not among them.
 REFUSING_SHOPPERS = """
 SELECT coalesce(user_id, session_id) AS _shopper
 FROM events
+WHERE event_date >= $first_day
 GROUP BY _shopper
 HAVING max(occurred_at) = max(occurred_at) FILTER (WHERE NOT coalesce(consent_personalization, false))
 """

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -115,13 +115,21 @@ def sessions_between(
     return _read(lake, start, end, moment="ended_at", seen_until=seen_until, version=version).log
 
 
-def refusing_shoppers(lake: Lake) -> set[str]:
-    """Return the shoppers whose most recent event refuses: pseudonyms, or session ids of unknown shoppers."""
+def refusing_shoppers(lake: Lake, written_since: datetime | None = None) -> set[str]:
+    """Return the shoppers whose most recent event refuses: pseudonyms, or session ids of unknown shoppers.
+
+    Args:
+        lake: where `events` is.
+        written_since: reads only the days to which rows were written since this moment, and the days after
+            them. Each shopper who has refused since then is found. Default: all days.
+    """
     dataset = lake.dataset(EVENTS)
-    if dataset is None:
+    days = [date.min] if written_since is None else lake.days_written_since(EVENTS, written_since)
+    if dataset is None or not days:
         return set()
     with open_tables(events=dataset) as connection:
-        return {shopper for (shopper,) in connection.execute(REFUSING_SHOPPERS).fetchall()}
+        rows = connection.execute(REFUSING_SHOPPERS, {"first_day": min(days)}).fetchall()
+    return {shopper for (shopper,) in rows}
 
 
 def newest_data_end(lake: Lake) -> datetime:
@@ -130,14 +138,28 @@ def newest_data_end(lake: Lake) -> datetime:
     Raises:
         NotEnoughDataError: there are no events yet.
     """
+    return _moment_of(lake, max, pc.max) + timedelta(seconds=1)
+
+
+def oldest_event(lake: Lake) -> datetime:
+    """Return the moment of the oldest event.
+
+    Raises:
+        NotEnoughDataError: there are no events yet.
+    """
+    return _moment_of(lake, min, pc.min)
+
+
+def _moment_of(lake: Lake, of_days: Callable[[list[Any]], Any], of_times: Callable[[Any], Any]) -> datetime:
+    """Return the first or the last moment of the events; reads one day."""
     table = lake.table(EVENTS)
     days = [partition["event_date"] for partition in table.partitions()] if table else []
     if not days:
         raise NotEnoughDataError(f"the table 'events' of {lake.url} is empty: ingest some logs first")
-    newest_day = pc.field("event_date") == datetime.fromisoformat(str(max(days))).date()
-    newest = pc.max(lake.scan(EVENTS, ["occurred_at"], newest_day)["occurred_at"]).as_py()
-    assert isinstance(newest, datetime), "a day in the table has a row"
-    return newest.replace(tzinfo=UTC) + timedelta(seconds=1)
+    day = pc.field("event_date") == datetime.fromisoformat(str(of_days(days))).date()
+    moment = of_times(lake.scan(EVENTS, ["occurred_at"], day)["occurred_at"]).as_py()
+    assert isinstance(moment, datetime), "a day in the table has a row"
+    return moment.replace(tzinfo=UTC)
 
 
 def _read(

@@ -26,6 +26,7 @@ def setting(
     gt: float | None = None,
     le: float | None = None,
     lt: float | None = None,
+    pattern: str | None = None,
 ) -> Any:
     """Declare one setting.
 
@@ -40,6 +41,7 @@ def setting(
         gt: the value is more than this.
         le: the value is at most this.
         lt: the value is less than this.
+        pattern: a regular expression that the whole text matches; `expected` says it in words.
     """
     extra: JsonDict = {"unit": unit, "shown_default": shown_default, "expected": expected}
     return Field(
@@ -51,6 +53,7 @@ def setting(
         gt=gt,
         le=le,
         lt=lt,
+        pattern=pattern,
     )
 
 

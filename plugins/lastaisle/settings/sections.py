@@ -74,8 +74,22 @@ class RegistrySettings(Section):
         "Where a new MLflow experiment keeps its artifacts.",
         shown_default="mlflow/artifacts in LASTAISLE_HOME",
     )
-    model_name: str = setting("MODEL_NAME", "checkout-recommender", "Name of the registered model.")
-    experiment: str = setting("EXPERIMENT", "lastaisle", "Name of the MLflow experiment.")
+    # MLflow refuses / and : when a version is registered, after hours of training; addresses such as
+    # models:/name@champion, and filters of a search, leave no room for @ # % and quotes.
+    model_name: str = setting(
+        "MODEL_NAME",
+        "checkout-recommender",
+        "Name of the registered model.",
+        expected="a letter, digit or _, then at most 199 letters, digits, spaces, _ . or -",
+        pattern=r"^\w[\w .-]{0,199}$",
+    )
+    experiment: str = setting(
+        "EXPERIMENT",
+        "lastaisle",
+        "Name of the MLflow experiment.",
+        expected="at most 200 characters, without control characters and quotes",
+        pattern=r"""^[^\p{C}'"`]{1,200}$""",
+    )
 
 
 class LearningSettings(Section):
@@ -99,6 +113,14 @@ class LearningSettings(Section):
         "HOLDOUT_HOURS",
         8.0,
         "Length of the hours after the window; they evaluate the candidate.",
+        unit="hours",
+        gt=0,
+    )
+    max_holdout_hours: float = setting(
+        "MAX_HOLDOUT_HOURS",
+        336.0,
+        "In a shop with few sessions the hours that evaluate grow up to this length, until there are "
+        "LASTAISLE_MIN_TARGETS targets. A value below LASTAISLE_HOLDOUT_HOURS keeps that length.",
         unit="hours",
         gt=0,
     )
@@ -146,6 +168,14 @@ class LearningSettings(Section):
 
 class GateSettings(Section):
     """When the gate refuses a candidate."""
+
+    min_targets: int = setting(
+        "MIN_TARGETS",
+        200,
+        "The gate decides on at least this many next items of shoppers.",
+        unit="targets",
+        ge=1,
+    )
 
     max_churn: float = setting(
         "MAX_CHURN",

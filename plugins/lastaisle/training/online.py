@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from lastaisle.privacy.sessions import SESSION_GAP
 from lastaisle.registry.errors import MissingArtifactError
 from lastaisle.registry.plan import Champion
 from lastaisle.registry.revision import git_revision
-from lastaisle.registry.tags import GIT_REVISION, KIND, RUN_KEY
+from lastaisle.registry.tags import GIT_REVISION, KIND
 from lastaisle.sessions.windows import Window, newest_data_end, refusing_shoppers, training_sessions
 from models.online.delta import OnlineDelta
 
@@ -122,7 +122,6 @@ def learn_online(champion: Champion, lake: Lake, registry: Registry, until: date
         ModelError: a champion of an architecture that has no table of embeddings.
         NotEnoughDataError: the lake has no events.
     """
-    registry.discard_unfinished(_run_key(champion.version))
     stored = newest_delta(champion.version, registry)
     since = stored.until if stored else champion.window_end
     if until <= since:
@@ -132,7 +131,7 @@ def learn_online(champion: Champion, lake: Lake, registry: Registry, until: date
         return stored
     recommender = registry.load_recommender(champion.run_id)
     delta = _starting_delta(recommender, champion, stored, registry)
-    forgotten = delta.shoppers.forget(refusing_shoppers(lake)) if len(delta.shoppers) else 0
+    forgotten = _forget_refusing(delta, lake, registry, stored)
     began = perf_counter()
     delta.learn_log(log)
     metrics = {
@@ -142,6 +141,17 @@ def learn_online(champion: Champion, lake: Lake, registry: Registry, until: date
     }
     run_id = _store(champion, recommender, delta, metrics=metrics, until=until, registry=registry)
     return StoredDelta(run_id, until)
+
+
+def _forget_refusing(delta: OnlineDelta, lake: Lake, registry: Registry, stored: StoredDelta | None) -> int:
+    """Forget the shoppers who refuse personalization by now; return their number.
+
+    A stored delta has no shopper who refused when its run began, so only what was written since is read.
+    """
+    if not len(delta.shoppers):
+        return 0
+    began = None if stored is None else datetime.fromtimestamp(registry.times(stored.run_id)[0] / 1000, UTC)
+    return delta.shoppers.forget(refusing_shoppers(lake, written_since=began))
 
 
 def _measured(log: SessionLog, delta: OnlineDelta, recommender: Recommender) -> dict[str, float]:
@@ -168,13 +178,15 @@ def _store(
     from models.online.model import OnlineModel
 
     tags = {
-        RUN_KEY: _run_key(champion.version),
         KIND: "online",
         BASE: champion.version,
         UNTIL: until.isoformat(),
         GIT_REVISION: git_revision(),
     }
-    with registry.run(tags[RUN_KEY], tags) as run_id, tempfile.TemporaryDirectory() as folder:
+    with (
+        registry.training_run(_run_key(champion.version), tags) as run_id,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         registry.log_metrics(run_id, metrics)
         file = Path(folder) / Path(ARTIFACT).name
         delta.save(file)

@@ -14,9 +14,10 @@ from lastaisle.lake.tables import EVENTS
 from lastaisle.lake.workspace import open_tables
 from lastaisle.registry.plan import Champion, TrainingPlan
 from lastaisle.sessions.windows import SESSION_REACH, Window
+from lastaisle.training.holdout import holdout_start
 from lastaisle.training.kinds import WINDOW_KINDS
 from models.options import SHAPE, TrainingOptions
-from models.recommender import checked_name
+from models.recommender import check_members, checked_name
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
@@ -62,16 +63,16 @@ def plan_window(
         NotEnoughDataError: the lake has no events.
     """
     if kind not in WINDOW_KINDS:
-        raise LastaisleError(f"kind should be 'incremental' or 'full', received {kind!r}")
+        raise UnknownKindError(f"kind should be {' or '.join(map(repr, WINDOW_KINDS))}, received {kind!r}")
     if data_end.tzinfo is None:
         raise LastaisleError(f"data_end should carry its time zone, received {data_end.isoformat()}")
     data_end = data_end.astimezone(UTC)
     training = WINDOW_KINDS[kind]
     lengths = training.lengths(settings)
-    end = data_end - timedelta(hours=settings.learning.holdout_hours)
-    window = Window(end - timedelta(hours=lengths.window_hours), end, lengths.half_life_hours)
     base = champion if training.starts_warm else None
     architecture, chosen, fits = choose_learner(architecture, options or {}, settings, base)
+    end = repeats.window.end.astimezone(UTC) if repeats else holdout_start(lake, settings, data_end)
+    window = Window(end - timedelta(hours=lengths.window_hours), end, lengths.half_life_hours)
     model_name = settings.registry.model_name
     parts = [model_name, architecture, repr(window), data_end.isoformat(), json.dumps(chosen)]
     parts += [f"replay {lengths.replay_hours:g}"] if lengths.replay_hours else []
@@ -97,6 +98,12 @@ def plan_window(
         warm_start_run_id=start.run_id,
         half_learned_until=base.half_learned_until if base and start.version else None,
     )
+
+
+class UnknownKindError(LastaisleError):
+    """A kind of training that does not exist."""
+
+    exit_code = ExitCode.WRONG_REQUEST
 
 
 @dataclass(frozen=True)
@@ -141,7 +148,9 @@ def choose_learner(
     shape: dict[str, Any] = {}
     if champion and champion.architecture == architecture:
         shape = {name: champion.options[name] for name in SHAPE}
-    chosen = TrainingOptions.from_dict({**settings.training_options(), **shape, **given}).to_dict()
+    options = TrainingOptions.from_dict({**settings.training_options(), **shape, **given})
+    check_members(architecture, options)
+    chosen = options.to_dict()
     return architecture, chosen, bool(shape) and all(chosen[name] == shape[name] for name in SHAPE)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from lastaisle.registry.plan import TrainingPlan
 from lastaisle.registry.registry import STATE
 from lastaisle.registry.revision import git_revision
 from lastaisle.registry.tags import GIT_REVISION, KIND, PLAN, RUN_KEY
+from lastaisle.sessions.windows import oldest_event
 from lastaisle.training.kinds import kind_for
 from lastaisle.training.online import SHOPPERS
 
@@ -49,7 +50,6 @@ def train_candidate(
     """
     run_id = _finished(plan.run_key, registry)
     if run_id is None:
-        registry.discard_unfinished(plan.run_key)
         run_id = _train(plan, lake, registry, progress)
     _write_row(lake, registry, run_id, plan.run_key)
     return run_id
@@ -78,7 +78,9 @@ def _train(plan: TrainingPlan, lake: Lake, registry: Registry, progress: Progres
     kind = kind_for(plan)
     read = kind.read(plan, lake)
     _require_sessions(plan, read, lake)
-    with registry.run(plan.run_key, _tags(plan)) as run_id, tempfile.TemporaryDirectory() as folder:
+    if (finished := _finished(plan.run_key, registry)) is not None:
+        return finished  # of another process, which ended while this process read the sessions
+    with registry.training_run(plan.run_key, _tags(plan)) as run_id, tempfile.TemporaryDirectory() as folder:
         registry.log_params(run_id, plan.options)
         trained = kind.learn(plan, read, lake, registry, progress)
         _log(registry, run_id, trained)
@@ -91,6 +93,13 @@ def _require_sessions(plan: TrainingPlan, read: SessionsRead, lake: Lake) -> Non
     """Refuse a training on too few sessions."""
     sessions = int((read.log.lengths >= 2).sum())
     if sessions < MIN_SESSIONS:
+        oldest, hours = oldest_event(lake), (plan.holdout_end - plan.window.end) / timedelta(hours=1)
+        if oldest >= plan.window.end:
+            raise NotEnoughDataError(
+                f"{plan.run_key}: the oldest event of {lake.url} is of {oldest.isoformat()}, but training "
+                f"reads the events before {plan.window.end.isoformat()}: the {hours:g} hours after that "
+                "judge the candidate. Ingest older logs, or set a smaller LASTAISLE_HOLDOUT_HOURS"
+            )
         raise NotEnoughDataError(
             f"{plan.run_key}: {sessions} sessions of two items or more ended between "
             f"{plan.window.start.isoformat()} and {plan.window.end.isoformat()} in {lake.url}, but training "
@@ -100,7 +109,6 @@ def _require_sessions(plan: TrainingPlan, read: SessionsRead, lake: Lake) -> Non
 
 def _tags(plan: TrainingPlan) -> dict[str, str]:
     return {
-        RUN_KEY: plan.run_key,
         KIND: plan.kind,
         "lastaisle.model_name": plan.model_name,
         "lastaisle.architecture": plan.architecture,

@@ -42,7 +42,7 @@ from lastaisle.training.train import MIN_SESSIONS
 from models.data.sequences import decay_weights, next_item_examples
 from models.evaluation.metrics import per_example
 from models.evaluation.ranking import rank_targets
-from models.recommender import create
+from models.recommender import check_members, create
 from models.search_space import search_space
 
 if TYPE_CHECKING:
@@ -93,6 +93,9 @@ class Search:
             raise TuningError(f"trials should be at least 1, received {self.trials!r}")
         if not re.fullmatch(r"[\w.-]*", self.study):
             raise TuningError(f"a study's name has letters, digits and . _ - only, received {self.study!r}")
+        if self.minutes is not None and not self.minutes >= 0:
+            raise TuningError(f"minutes should be at least 0, received {self.minutes!r}")
+        check_members(self.model, self.options)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,11 @@ def airflow_home(settings: Settings) -> Path:
     return Path(os.environ.get("AIRFLOW_HOME") or settings.home / "airflow")
 
 
+def has_own_mlflow(settings: Settings) -> bool:
+    """Return whether MLflow runs here: LASTAISLE_MLFLOW_URI names a file or a database, and no server."""
+    return not urlsplit(settings.registry.mlflow_uri).scheme.startswith(("http", "databricks"))
+
+
 def environment(settings: Settings) -> dict[str, str]:
     """Return the environment of services and tasks.
 
@@ -54,6 +59,8 @@ def environment(settings: Settings) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     paths = [str(ROOT), str(ROOT / "plugins"), *filter(None, [inherited.get("PYTHONPATH")])]
     forced = settings.to_env()
+    if has_own_mlflow(settings):
+        forced["MLFLOW_BACKEND_STORE_URI"] = settings.registry.mlflow_uri
     forced["PYTHONPATH"] = os.pathsep.join(paths)
     return {**defaults, **inherited, **forced}
 

@@ -37,9 +37,8 @@ DAY_TIMEOUT = 900.0
 _PREDICT = """
 import json, sys
 import mlflow, pandas
-mlflow.set_tracking_uri(sys.argv[1])
-model = mlflow.pyfunc.load_model(f"models:/{sys.argv[2]}@champion")
-answer = model.predict(pandas.DataFrame({"items": [json.loads(sys.argv[3])]}), params={"k": 5})
+model = mlflow.pyfunc.load_model(f"models:/{sys.argv[1]}@champion")
+answer = model.predict(pandas.DataFrame({"items": [json.loads(sys.argv[2])]}), params={"k": 5})
 row = answer.iloc[0]
 print(json.dumps({"items": list(row["items"]), "scores": [float(score) for score in row["scores"]]}))
 """
@@ -192,7 +191,6 @@ class DemoSteps:
                 sys.executable,
                 "-c",
                 _PREDICT,
-                self.settings.registry.mlflow_uri,
                 name,
                 json.dumps(items),
             ]
@@ -200,6 +198,7 @@ class DemoSteps:
             left_out = ("PYTHONPATH", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
             inherited = for_process(MLFLOW_CLIENT, self.services.environment)
             environment = {key: value for key, value in inherited.items() if key not in left_out}
+            environment["MLFLOW_TRACKING_URI"] = self.settings.registry.mlflow_uri
             process = subprocess.run(
                 command, env=environment, cwd=folder, capture_output=True, text=True, check=False
             )

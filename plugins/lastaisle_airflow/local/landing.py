@@ -16,7 +16,7 @@ from lastaisle.lake.workspace import open_tables
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from lastaisle.ingest.files import SourceFile
+    from lastaisle.ingest.reading.files import SourceFile
     from lastaisle.ingest.sources import Adapter
 
 # Functions import the pipeline inside: the demo starts Airflow before it loads pyarrow and DuckDB.

@@ -17,27 +17,35 @@ MLFLOW_CLIENT: Final = "bin/mlflow"
 SCHEDULER: Final = "airflow-scheduler"
 SETUP: Final = "airflow-setup"
 TRIGGERER: Final = "airflow-triggerer"
+WORKER: Final = "airflow-worker"
 
-#: Under LocalExecutor the scheduler runs the tasks, so it holds what tasks need.
-TASKS: Final = SCHEDULER
+#: Who runs tasks: a worker of Celery, a pod of Kubernetes, and the scheduler under LocalExecutor.
+_TASKS: Final = frozenset({SCHEDULER, WORKER})
 #: The parts that read Airflow's database, whose connections and triggers the Fernet key encrypts.
 _DATABASE_READERS: Final = frozenset({API_SERVER, DAG_PROCESSOR, SCHEDULER, SETUP, TRIGGERER})
 
 HOLDERS: Final[Mapping[str, frozenset[str]]] = {
     "LASTAISLE_SEGMENT_WRITE_KEYS": frozenset(),  # only `lastaisle collect` reads these two
     "LASTAISLE_SEGMENT_SECRET": frozenset(),
-    "LASTAISLE_PSEUDONYM_KEY": frozenset({TASKS}),
-    "LASTAISLE_LAKE_OPTIONS": frozenset({TASKS}),
-    "LASTAISLE_KAFKA": frozenset({TASKS, TRIGGERER}),
-    "LASTAISLE_SCHEMA_REGISTRY": frozenset({TASKS}),
+    "LASTAISLE_PSEUDONYM_KEY": _TASKS,
+    "LASTAISLE_LAKE_OPTIONS": _TASKS,
+    "LASTAISLE_KAFKA": _TASKS | {TRIGGERER},
+    "LASTAISLE_SCHEMA_REGISTRY": _TASKS,
     "LASTAISLE_MLFLOW_ADMIN_PASSWORD": frozenset(),  # only `mlflow_accounts` reads these three
     "LASTAISLE_MLFLOW_PIPELINE_PASSWORD": frozenset(),
     "LASTAISLE_MLFLOW_READER_PASSWORD": frozenset(),
-    "MLFLOW_TRACKING_PASSWORD": frozenset({TASKS, MLFLOW_CLIENT}),
-    "MLFLOW_TRACKING_TOKEN": frozenset({TASKS, MLFLOW_CLIENT}),
+    # The addresses of MLflow's database, which may hold a password.
+    "LASTAISLE_MLFLOW_URI": _TASKS | {MLFLOW_CLIENT},
+    "MLFLOW_BACKEND_STORE_URI": frozenset({MLFLOW, MLFLOW_CLIENT}),
+    "MLFLOW_FLASK_SERVER_SECRET_KEY": frozenset({MLFLOW}),
+    "MLFLOW_TRACKING_PASSWORD": _TASKS | {MLFLOW_CLIENT},
+    "MLFLOW_TRACKING_TOKEN": _TASKS | {MLFLOW_CLIENT},
     # The API server reads the logs of tasks in an object store by such a connection.
-    "AIRFLOW_CONN_*": frozenset({API_SERVER, TASKS, TRIGGERER}),
-    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": _DATABASE_READERS,
+    "AIRFLOW_CONN_*": _TASKS | {API_SERVER, TRIGGERER},
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN*": _DATABASE_READERS,
+    "AIRFLOW__SECRETS__*": _DATABASE_READERS,
+    "AIRFLOW__CELERY__*": frozenset({SCHEDULER, WORKER}),
+    "AIRFLOW__SMTP__*": _DATABASE_READERS,
     "AIRFLOW__CORE__FERNET_KEY": _DATABASE_READERS,
     "AIRFLOW__API_AUTH__JWT_SECRET": frozenset({API_SERVER, SCHEDULER}),
     "AIRFLOW__API__SECRET_KEY": frozenset({API_SERVER}),

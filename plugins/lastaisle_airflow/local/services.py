@@ -22,7 +22,7 @@ from rich.console import Console
 from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.settings import Settings
 from lastaisle.settings.private import create_private_files, make_private
-from lastaisle_airflow.local.airflow_environment import HOST, airflow_home, environment
+from lastaisle_airflow.local.airflow_environment import HOST, airflow_home, environment, has_own_mlflow
 from lastaisle_airflow.local.polling import wait_until
 from lastaisle_airflow.local.ports import check_port
 from lastaisle_airflow.local.secret_holders import (
@@ -60,11 +60,6 @@ class Service:
     url: str | None = None
 
 
-def has_own_mlflow(settings: Settings) -> bool:
-    """Return whether MLflow runs here: LASTAISLE_MLFLOW_URI names a file or a database, and no server."""
-    return not urlsplit(settings.registry.mlflow_uri).scheme.startswith(("http", "databricks"))
-
-
 def services_of(settings: Settings) -> tuple[Service, ...]:
     """List the services: Airflow's parts and MLflow.
 
@@ -72,8 +67,8 @@ def services_of(settings: Settings) -> tuple[Service, ...]:
     topic to watch.
     """
     airflow = (sys.executable, "-m", "airflow")
-    uri, artifacts = settings.registry.mlflow_uri, settings.registry.mlflow_artifacts
-    store = ("--backend-store-uri", uri, "--default-artifact-root", artifacts)
+    # The variable MLFLOW_BACKEND_STORE_URI names the database, since its address may hold a password.
+    store = ("--default-artifact-root", settings.registry.mlflow_artifacts)
     mlflow_port = settings.services.mlflow_port
     mlflow = (sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(mlflow_port))
     api = ("api-server", "--host", HOST, "--port", str(settings.services.airflow_port), "--workers", "1")

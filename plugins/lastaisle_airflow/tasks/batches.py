@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from lastaisle.kafka.address import parse_source
 from lastaisle.settings import Settings
-from lastaisle.telemetry.one_line import one_line
+from lastaisle.telemetry.shown import one_line
 from lastaisle_airflow.runtime.kafka import kafka_connection
 from lastaisle_airflow.runtime.stores import open_lake, source_options
 
@@ -70,8 +70,8 @@ def ingest_chain(chain: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         AirflowFailException: the source's fields have changed, or the checks disagree on a file; a retry
             would not help.
     """
-    from lastaisle.ingest.changes import SchemaChangeError
-    from lastaisle.ingest.gx_check import DisagreementError
+    from lastaisle.ingest.checks.changes import SchemaChangeError
+    from lastaisle.ingest.checks.gx_check import DisagreementError
     from lastaisle.ingest.summary import add_up, describe_rows, row_counts
 
     settings = Settings.from_env()
@@ -114,7 +114,7 @@ def _ingestion(settings: Settings) -> Ingestion:
 
 
 def _ingest_file(url: str, settings: Settings, ingestion: Ingestion) -> list[BatchReport]:
-    from lastaisle.ingest.files import list_files
+    from lastaisle.ingest.reading.files import list_files
     from lastaisle.ingest.run import ingest_file
 
     found = list_files(url, source_options(settings.sources.address)[1])

@@ -16,7 +16,7 @@ from lastaisle_airflow.runtime.partitions import interval, source_of
 from lastaisle_airflow.runtime.stores import open_lake, source_options
 
 if TYPE_CHECKING:
-    from lastaisle.ingest.files import FoundFiles
+    from lastaisle.ingest.reading.files import FoundFiles
 
 # Functions import the pipeline inside: nothing heavy may be loaded before a worker forks.
 
@@ -55,7 +55,7 @@ def files_of(key: str, settings: Settings, *, look_back: bool = False) -> RunFil
         AirflowSkipException: there is no content at all, and LASTAISLE_MISSING_LOGS is skip.
         SourceError: there is no file that can be read, or the place cannot be reached.
     """
-    from lastaisle.ingest.files import NothingFoundError
+    from lastaisle.ingest.reading.files import NothingFoundError
 
     late = _late(key, settings) if look_back else []
     try:
@@ -95,9 +95,9 @@ def _settled(source: str, settle_seconds: float) -> FoundFiles:
 def _late(key: str, settings: Settings) -> list[str]:
     """Return the files in the places of earlier partitions that no run has taken in yet."""
     from data_contracts.contract import load_contract
-    from lastaisle.ingest.files import NothingFoundError
     from lastaisle.ingest.listing import new_files, places
     from lastaisle.ingest.mapping.choice import chosen_adapter
+    from lastaisle.ingest.reading.files import NothingFoundError
     from lastaisle.lake.tables import RAW_EVENTS
 
     start, lookback = interval(key)[0], timedelta(hours=settings.sources.lookback_hours)

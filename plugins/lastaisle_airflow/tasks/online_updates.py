@@ -31,7 +31,7 @@ def learn_sessions(*, dag_run: Any = None) -> dict[str, Any]:
     from lastaisle.release.online import update_online
     from lastaisle.release.release import current_champion, sync_aliases
     from lastaisle.training.online import finished_until
-    from models.recommender import ModelError
+    from models.stored import ModelError
 
     _, end = interval(partition_of(dag_run))
     settings = Settings.from_env()

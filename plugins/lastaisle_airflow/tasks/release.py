@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import task
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.assets import CHECKOUT_RECOMMENDER
@@ -23,18 +24,35 @@ def actor_of(dag_run: Any) -> str:
 
 
 @task
-def release_candidate(trained: str, *, dag_run: Any = None) -> dict[str, Any]:
-    """Register the candidate, and promote it if the gate accepts it; return the gate's decision."""
+def release_candidate(trained: str, *, params: Any = None, dag_run: Any = None) -> dict[str, Any]:
+    """Register the candidate, and promote it if the gate accepts it; return the gate's decision.
+
+    Raises:
+        AirflowFailException: the candidate or its start was rolled back, or the champion has learned newer
+            hours or the hours that would judge; a retry would not help.
+    """
     from lastaisle.evaluation.evaluate import evaluate_candidate
+    from lastaisle.evaluation.judging import LearnedHoursError
     from lastaisle.registry.registry import Registry
     from lastaisle.release.gate import GateRules
+    from lastaisle.release.release import OlderTrainingError, RolledBackError
     from lastaisle.release.release import release_candidate as release
 
     settings = Settings.from_env()
     lake, registry = open_lake(settings), Registry(settings)
-    # This reads the stored report. If the champion has moved since, it compares with the new champion.
-    evaluate_candidate(trained, lake, registry)
-    decision = release(trained, lake, registry, actor=actor_of(dag_run), rules=GateRules.of(settings))
+    try:
+        # This reads the stored report. If the champion has moved since, it compares with the new champion.
+        evaluate_candidate(trained, lake, registry)
+        decision = release(
+            trained,
+            lake,
+            registry,
+            actor=actor_of(dag_run),
+            rules=GateRules.of(settings),
+            allow_older=may_be_older(params or {}),
+        )
+    except (LearnedHoursError, OlderTrainingError, RolledBackError) as overtaken:
+        raise AirflowFailException(str(overtaken)) from overtaken
     version = registry.version_for_run(trained)
     log.info("Version %s %s: %s", version, "promoted" if decision.promote else "refused", decision.reasons)
     serves = registry.aliases().get("champion") == version
@@ -44,6 +62,18 @@ def release_candidate(trained: str, *, dag_run: Any = None) -> dict[str, Any]:
         "champion_moved": decision.promote and serves,
         "reasons": list(decision.reasons),
     }
+
+
+def may_be_older(params: Mapping[str, Any]) -> bool:
+    """Tell whether a run may release a candidate whose window ends before the champion's.
+
+    A full training that learned up to the newest event may: only while the training waited or ran was the
+    champion trained on newer hours, and the gate then judges both by hours that neither has learned. A run
+    with a `data_end` of its own may only if people allow it.
+    """
+    if "allow_older" not in params:
+        return False
+    return bool(params["allow_older"]) or not params.get("data_end")
 
 
 @task(outlets=[CHECKOUT_RECOMMENDER])
@@ -62,11 +92,14 @@ def fall_back(planned: dict[str, Any], move: dict[str, Any]) -> dict[str, str]:
         AirflowSkipException: the candidate was promoted, or its refusal is not the second in a row.
     """
     from lastaisle.registry.ledger import Ledger
-    from lastaisle.release.fallback import full_training_due
+    from lastaisle.registry.registry import Registry
+    from lastaisle.release.fallback import full_training_due, tells_of_the_model
 
     settings = Settings.from_env()
+    registry = Registry(settings)
+    moves = Ledger(open_lake(settings), settings.registry.model_name).moves()
     reason = full_training_due(
-        Ledger(open_lake(settings), settings.registry.model_name).moves(), str(move["version"])
+        moves, str(move["version"]), lambda refusal: tells_of_the_model(refusal, registry)
     )
     if reason is None:
         raise AirflowSkipException("no second refusal in a row: no full training starts")

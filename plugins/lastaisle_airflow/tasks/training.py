@@ -39,7 +39,9 @@ def plan_partition_window(*, dag_run: Any = None) -> dict[str, Any]:
 @task(task_id="plan_window")
 def plan_full_window(*, params: Any = None) -> dict[str, Any]:
     """Plan the data of a full training, by the run's parameters and the settings."""
-    return plan("full", **given_params(params))
+    given = given_params(params)
+    given.pop("allow_older", None)  # only the release reads it
+    return plan("full", **given)
 
 
 @task(pool=TRAINING_POOL, priority_weight=TRAINING_PRIORITY)
@@ -47,9 +49,11 @@ def train_and_evaluate(planned: dict[str, Any], *, ti: Any = None) -> str:
     """Train, evaluate beside champion and baselines, and return the id of the MLflow run with the report.
 
     A retry after the training finds the finished run by its key, and only evaluates. With too
-    few sessions the task fails without a retry, since a retry would find no more sessions.
+    few sessions the task fails without a retry, since a retry would find no more sessions. So it does if the
+    champion has learned the hours that would judge.
     """
     from lastaisle.evaluation.evaluate import evaluate_candidate
+    from lastaisle.evaluation.judging import LearnedHoursError
     from lastaisle.registry.plan import TrainingPlan
     from lastaisle.registry.registry import Registry
     from lastaisle.training.refresh import finish_refresh
@@ -67,7 +71,10 @@ def train_and_evaluate(planned: dict[str, Any], *, ti: Any = None) -> str:
     log.info("Trained MLflow run %s in %.1f s; evaluating it", run_id, perf_counter() - began)
     note_trained_run(ti, run_id)
     began = perf_counter()
-    report = evaluate_candidate(run_id, lake, registry)
+    try:
+        report = evaluate_candidate(run_id, lake, registry)
+    except LearnedHoursError as overtaken:
+        raise AirflowFailException(str(overtaken)) from overtaken
     log.info("Evaluated it on %d sessions in %.1f s", report.sessions, perf_counter() - began)
     return run_id
 
@@ -131,7 +138,7 @@ def plan(
     from lastaisle.sessions.windows import newest_data_end
     from lastaisle.training.planning import StalePlanError, plan_window
     from models.options import OptionsError
-    from models.recommender import ModelError
+    from models.stored import ModelError
 
     try:
         settings = _with_lengths(Settings.from_env(), kind, window_hours, half_life_hours)

@@ -9,7 +9,9 @@ from lastaisle.settings import Settings
 from lastaisle.settings.fields import is_secret
 from lastaisle.settings.others import OTHER_VARIABLES
 from lastaisle.settings.settings import known_variables
+from lastaisle.telemetry.shown import without_password
 from lastaisle_airflow.local import command, services
+from lastaisle_airflow.local.airflow_environment import environment
 from lastaisle_airflow.local.secret_holders import HOLDERS, MLFLOW, SCHEDULER, TRIGGERER, for_process
 from lastaisle_airflow.local.services import Services, services_of
 
@@ -51,18 +53,16 @@ def started(tmp_path, monkeypatch):
 
 def test_no_service_gets_a_secret_of_another(started):
     assert {MLFLOW, SCHEDULER, TRIGGERER} < set(started)
-    for process, environment in started.items():
+    for process, variables in started.items():
         allowed = {name.replace("*", "SHOP") for name, holders in HOLDERS.items() if process in holders}
-        assert set(environment) & set(SECRETS) == allowed, process
-        assert environment["LASTAISLE_HOME"], "all other settings stay"
+        assert set(variables) & set(SECRETS) == allowed, process
+        assert variables["LASTAISLE_HOME"], "all other settings stay"
 
 
 def test_the_keys_of_the_collector_and_of_the_pseudonyms_are_where_they_are_used(started):
     for name in ("LASTAISLE_SEGMENT_WRITE_KEYS", "LASTAISLE_SEGMENT_SECRET"):
-        assert not [process for process, environment in started.items() if name in environment]
-    holders = [
-        process for process, environment in started.items() if "LASTAISLE_PSEUDONYM_KEY" in environment
-    ]
+        assert not [process for process, variables in started.items() if name in variables]
+    holders = [process for process, variables in started.items() if "LASTAISLE_PSEUDONYM_KEY" in variables]
     assert holders == [SCHEDULER], "LocalExecutor runs the tasks in the scheduler"
 
 
@@ -85,11 +85,46 @@ def test_the_setup_gets_no_secret_of_a_task(tmp_path, monkeypatch):
 def test_the_mlflow_command_gets_only_its_own_login(tmp_path, monkeypatch):
     seen = {}
     for name, value in SECRETS.items():
-        if not name.startswith("LASTAISLE_LAKE"):
+        if name not in ("LASTAISLE_LAKE_OPTIONS", "LASTAISLE_MLFLOW_URI"):  # these have a form of their own
             monkeypatch.setenv(name, value)
     monkeypatch.setattr(command.os, "execve", lambda path, words, env: seen.update(env))
     command.run("mlflow", ["--version"], Settings.of(home=tmp_path))
-    assert set(seen) & set(SECRETS) == {"MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"}
+    assert set(seen) & set(SECRETS) == {
+        *("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
+        *("LASTAISLE_MLFLOW_URI", "MLFLOW_BACKEND_STORE_URI"),
+    }
+
+
+def test_no_command_line_and_no_message_holds_the_password_of_mlflows_database(tmp_path):
+    settings = Settings.of(home=tmp_path, mlflow_uri="postgresql://mlflow:the-password@db/mlflow")
+    for service in services_of(settings):
+        assert "the-password" not in " ".join(service.command)
+    holders = {
+        service.name
+        for service in services_of(settings)
+        if "the-password" in str(for_process(service.name, environment(settings)))
+    }
+    assert holders == {MLFLOW, SCHEDULER}
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        (
+            "postgresql+psycopg2://mlflow:a%40b@db:5432/mlflow",
+            "postgresql+psycopg2://mlflow:***@db:5432/mlflow",
+        ),
+        ("https://reader:secret@mlflow.shop.example", "https://reader:***@mlflow.shop.example"),
+        ("https://:secret@mlflow.shop.example/x", "https://:***@mlflow.shop.example/x"),
+        ("http://mlflow:5000", "http://mlflow:5000"),
+        ("sqlite:////home/a:b@c/mlflow.db", "sqlite:////home/a:b@c/mlflow.db"),
+        ("databricks://shop", "databricks://shop"),
+        ("databricks", "databricks"),
+        ("/home/shop/mlruns", "/home/shop/mlruns"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(address, shown):
+    assert without_password(address) == shown
 
 
 def test_other_variables_stay():

@@ -111,7 +111,7 @@ def test_the_starved_candidate_was_refused_and_the_champion_moved_back(home, lak
     if decided[1][0] == "promote":  # else there is no previous champion to return to
         assert decided[-1] == ("rollback", "2", "1")
         assert moves[-1].reason == "The demo shows a rollback."
-    assert Registry(settings).aliases() == {"challenger": "3", "champion": "1"}
+    assert Registry(settings).aliases() == {"challenger": "3", "champion": "1", "anchor": "1"}
 
 
 def test_tasks_link_to_their_mlflow_run(home, lake):

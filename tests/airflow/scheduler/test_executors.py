@@ -15,7 +15,7 @@ from lastaisle.ingest.run import ingest
 from lastaisle.lake import Lake
 from lastaisle.privacy.keys import PseudonymKeys
 from lastaisle.settings.settings import known_variables
-from lastaisle_airflow.local.secret_holders import HOLDERS, TASKS, for_process
+from lastaisle_airflow.local.secret_holders import HOLDERS, WORKER, for_process
 from lastaisle_airflow.runtime.pods import with_pseudonym_key
 from tests.airflow.scheduler.history import assert_same_tables, days_of, write_history
 from tests.services.airflow import environment_of, heavy_libraries_of, running_airflow
@@ -89,7 +89,7 @@ class running_worker:  # noqa: N801
             self.process = psutil.Popen(
                 [sys.executable, "-m", "airflow", *command, "--skip-serve-logs", "--without-gossip"],
                 env={
-                    **for_process("worker", airflow.environment),
+                    **for_process(WORKER, airflow.environment),
                     "AIRFLOW_HOME": str(self.home),
                     "PYTHONUNBUFFERED": "1",
                 },
@@ -161,7 +161,8 @@ class TestCelery:
         for worker in workers:
             assert not secrets_of(worker.home) & shared
             assert not set(worker.process.environ()) & {
-                name for name in HOLDERS if name.startswith("AIRFLOW__")
+                *("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CORE__FERNET_KEY"),
+                *("AIRFLOW__API__SECRET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET"),
             }
 
     def test_nothing_is_left_on_the_workers_own_disk(self, celery, runs):
@@ -270,9 +271,7 @@ def test_the_page_of_kubernetes_gives_task_pods_no_key_of_airflow():
     secrets = dict(re.findall(r"create secret generic (\S+) (.*?)\n *```", page, re.DOTALL))
     given = {name: set(re.findall(r"--from-literal=(\w+)", text)) for name, text in secrets.items()}
     assert set(given) == {"lastaisle", "lastaisle-pseudonyms"}
-    tasks_may_hold = {
-        name for name, holders in HOLDERS.items() if TASKS in holders and "AIRFLOW__" not in name
-    }
+    tasks_may_hold = {name for name, holders in HOLDERS.items() if WORKER in holders}
     assert given["lastaisle-pseudonyms"] == {"LASTAISLE_PSEUDONYM_KEY"}
     others = {name for name in given["lastaisle"] if not name.startswith(("AWS_", "AIRFLOW_CONN_"))}
     assert others <= (tasks_may_hold | {"MLFLOW_TRACKING_USERNAME"}) - {"LASTAISLE_PSEUDONYM_KEY"}

@@ -79,7 +79,7 @@ def test_a_day_is_learned_with_its_last_hour_and_again_with_an_hour_that_comes_a
     ingest(airflow, "23")
     trainings(airflow, 2)
     registry = Registry(airflow.settings)
-    assert registry.aliases() == {"challenger": "1", "champion": "1"}
+    assert registry.aliases() == {"challenger": "1", "champion": "1", "anchor": "1"}
 
     land(folder, "12", 40, name="late")
     ingest(airflow, "12")

@@ -9,8 +9,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from lastaisle.errors import SourceError
-from lastaisle.ingest.files import SourceFile
-from lastaisle.ingest.gx_check import DisagreementError, SampleCheck
+from lastaisle.ingest.checks.gx_check import DisagreementError, SampleCheck
+from lastaisle.ingest.reading.files import SourceFile
 from lastaisle.lake import Lake
 from lastaisle.settings import Settings
 from lastaisle_airflow.tasks import batches, files

@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 
 from lastaisle.ingest.kafka.client import read_range, watermarks
 from lastaisle.ingest.kafka.ranges import plan
-from lastaisle.ingest.lines import LINES, MAX_LINE_BYTES
+from lastaisle.ingest.reading.lines import LINES, MAX_LINE_BYTES
 from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.kafka.errors import KafkaSourceError, OffsetsWentBackError
 from tests.services.kafka import make_topic

@@ -247,3 +247,9 @@ def test_untrained_scoring_and_another_embedding_size_are_refused(trained):
         create("hybrid").scores(PREFIXES)
     with pytest.raises(ModelError, match="embedding_size"):
         trained.warm_start(shop(20, 1), options=SMALL.but(embedding_size=8))
+
+
+def test_the_vector_of_an_item_holds_its_features(trained):
+    vectors = trained.item_vectors()
+    assert len(vectors) == trained.vocabulary.size
+    assert not np.allclose(vectors, trained.arrays()["table"])

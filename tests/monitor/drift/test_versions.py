@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from lastaisle.monitor.drift.concept import hit_rate_drop, hits
-from lastaisle.monitor.drift.versions import churn, neighbour_drift, version_scores
+from lastaisle.monitor.drift.versions import neighbour_drift, version_scores
 from models.data.sequences import SessionLog
-from models.recommender import create
+from models.data.vocabulary import Vocabulary
+from models.recommender import Recommender, create
 
 
 def test_a_rotation_and_a_stretch_of_all_vectors_change_no_neighbour():
@@ -20,12 +21,6 @@ def test_independent_vectors_have_other_neighbours_also_if_their_lengths_differ(
     generator = np.random.default_rng(2)
     first, second = (generator.standard_normal((200, size)).astype(np.float32) for size in (8, 12))
     assert neighbour_drift(first, second) == pytest.approx(1 - 10 / 199, abs=0.02)
-
-
-def test_churn_is_the_share_of_each_list_that_is_new():
-    assert churn([["a", "b"], ["c", "d"]], [["b", "a"], ["c", "e"]]) == 0.25
-    assert churn([[], ["a"]], [[], ["b"]]) == 1.0
-    assert churn([], []) == 0.0
 
 
 def shop(step, n=300):
@@ -46,6 +41,60 @@ def test_equal_versions_do_not_differ_and_versions_of_two_shops_do():
     assert same == {"predictions": 0.0, "recommended_popularity": 0.0}
     other = {each.feature: each.score for each in version_scores(trained(log), trained(shop(7)), log)}
     assert other["predictions"] > 0.4
+
+
+class Known(Recommender):
+    """A model that lists its items in their order, with the given vectors."""
+
+    name = "known"
+
+    def __init__(self, items, vectors=None):
+        super().__init__()
+        self.vocabulary = Vocabulary(items).with_counts(np.array([0.0, *range(len(items), 0, -1)]))
+        self.vectors = vectors
+
+    def scores(self, prefixes, context=None):
+        return np.tile(
+            np.array([-np.inf, *range(len(self.vocabulary), 0, -1)], np.float32), (len(prefixes), 1)
+        )
+
+    def item_vectors(self):
+        return self.vectors
+
+    def _learn(self, training):
+        raise NotImplementedError
+
+    def _forget(self):
+        raise NotImplementedError
+
+    def arrays(self):
+        return {"table": np.zeros((1, 1)), "items": np.zeros((1, 1))}
+
+    def restore(self, arrays):
+        raise NotImplementedError
+
+
+def scored(previous, champion):
+    log = SessionLog.from_lists([["a", "b"]] * 3)
+    return {each.feature: each.score for each in version_scores(previous, champion, log)}
+
+
+def test_the_churn_of_predictions_is_that_of_evaluations():
+    items = [chr(ord("a") + place) for place in range(26)]
+    assert scored(Known(items), Known(items))["predictions"] == 0.0
+    assert scored(Known(items), Known(items[::-1]))["predictions"] == pytest.approx(6 / 20)
+    assert scored(Known(items[:4]), Known(items[2:6]))["predictions"] == 0.5
+
+
+def test_the_model_says_which_vectors_its_items_have():
+    generator = np.random.default_rng(4)
+    items = [f"i{number}" for number in range(40)]
+    vectors = generator.standard_normal((41, 8)).astype(np.float32)
+    others = generator.standard_normal((41, 8)).astype(np.float32)
+    assert scored(Known(items, vectors), Known(items, vectors))["embeddings"] == 0.0
+    assert scored(Known(items, vectors), Known(items, others))["embeddings"] > 0.5
+    assert "embeddings" not in scored(Known(items, vectors), Known(items))
+    assert "embeddings" not in scored(Known(items), Known(items, vectors))
 
 
 @pytest.mark.training

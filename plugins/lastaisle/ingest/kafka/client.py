@@ -15,7 +15,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 from lastaisle.ingest.kafka.messages import STALL_SECONDS, RangeMessages
 from lastaisle.ingest.kafka.payloads import Decoder
 from lastaisle.ingest.kafka.ranges import Gap, OffsetRange, Watermarks
-from lastaisle.ingest.lines import LINES
+from lastaisle.ingest.reading.lines import LINES
 from lastaisle.kafka.connection import KafkaConnection, Trouble
 from lastaisle.kafka.errors import KafkaSourceError
 

@@ -12,7 +12,7 @@ from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from lastaisle.ingest.kafka.messages import ASK, STALL_SECONDS, RangeMessages
 from lastaisle.ingest.kafka.ranges import OffsetRange
-from lastaisle.ingest.lines import PAYLOAD_BYTES
+from lastaisle.ingest.reading.lines import PAYLOAD_BYTES
 from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.kafka.errors import KafkaSourceError
 

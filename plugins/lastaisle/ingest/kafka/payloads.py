@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from lastaisle.ingest.kafka.schema import PayloadError
 from lastaisle.ingest.kafka.schemas import BY_ID, SINGLE_OBJECT, Schemas
-from lastaisle.ingest.lines import MAX_LINE_BYTES, PAYLOAD_BYTES
+from lastaisle.ingest.reading.lines import MAX_LINE_BYTES, PAYLOAD_BYTES
 
 Headers: TypeAlias = "dict[str, str | bytes | None] | list[tuple[str, str | bytes | None]] | None"
 

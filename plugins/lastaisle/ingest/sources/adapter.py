@@ -54,7 +54,7 @@ class Adapter:
         return f"{self.name} {self.version}".rstrip()
 
     def select(self, contract: Contract, lines: str = "source_lines") -> str:
-        """Return the SELECT over the relation `lines` of `lastaisle.ingest.lines.LINES`.
+        """Return the SELECT over the relation `lines` of `lastaisle.ingest.reading.lines.LINES`.
 
         Args:
             contract: the contract of raw_events; fields that the format does not have are NULL.
@@ -66,22 +66,14 @@ class Adapter:
             no field.
         """
         fields = self.fields(contract) if callable(self.fields) else self.fields
-        prepare = self.prepare(contract) if callable(self.prepare) else self.prepare
-        malformed = self.malformed(contract) if callable(self.malformed) else self.malformed
         texts = ",\n  ".join(
             f"({fields.get(field.name, 'NULL')})::VARCHAR AS {quote(field.name)}" for field in contract.fields
         )
         given = ",\n  ".join(f"{_given(field)} AS {quote(field.name)}" for field in contract.fields)
-        return f"""
-WITH lines AS (
-  SELECT source_row AS _source_row, payload AS _payload, reason AS _reason,
-         CASE WHEN reason IS NULL THEN payload END AS _text,
-         CASE WHEN reason IS NULL THEN rtrim(payload, chr(13) || chr(10)) END AS _line
-  FROM {lines}
-), prepared AS ({prepare}
-), texts AS (
+        return f"""{self._prepared(contract, lines)}
+, texts AS (
 SELECT _source_row, _sub_row::INTEGER AS _sub_row, _payload,
-  coalesce(_reason, {malformed}) AS _malformed,
+  {self._reason_of_line(contract)} AS _malformed,
   ({self.ignored})::VARCHAR AS _reason_to_ignore,
   {texts}
 FROM prepared
@@ -90,6 +82,26 @@ SELECT _source_row, _sub_row, _payload, _malformed,
   CASE WHEN _malformed IS NULL THEN _reason_to_ignore END AS _ignored,
   {given}
 FROM texts"""
+
+    def usable(self, contract: Contract, lines: str = "source_lines") -> str:
+        """Return a SELECT over the relation `lines` of the number of each row that is not malformed."""
+        return f"""{self._prepared(contract, lines)}
+SELECT _source_row FROM prepared WHERE {self._reason_of_line(contract)} IS NULL"""
+
+    def _prepared(self, contract: Contract, lines: str) -> str:
+        prepare = self.prepare(contract) if callable(self.prepare) else self.prepare
+        return f"""
+WITH lines AS (
+  SELECT source_row AS _source_row, payload AS _payload, reason AS _reason,
+         CASE WHEN reason IS NULL THEN payload END AS _text,
+         CASE WHEN reason IS NULL THEN rtrim(payload, chr(13) || chr(10)) END AS _line
+  FROM {lines}
+), prepared AS ({prepare}
+)"""
+
+    def _reason_of_line(self, contract: Contract) -> str:
+        malformed = self.malformed(contract) if callable(self.malformed) else self.malformed
+        return f"coalesce(_reason, {malformed})"
 
 
 #: Texts that are no text: an empty one, and the numbers that JSON and Parquet write for a missing value.

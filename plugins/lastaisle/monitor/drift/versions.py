@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lastaisle.evaluation.churn import share_changed
 from lastaisle.monitor.drift.measure import JENSEN_SHANNON, Score, jensen_shannon
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ TOP = 20
 NEIGHBOURS = 10
 MAX_ITEMS = 1000
 MAX_PREFIXES = 500
-#: Names of the array that holds one vector an item; the name depends on the kind of model.
-_EMBEDDING_ARRAYS = ("table", "items")
 _TENTHS = 10
 
 
@@ -50,16 +49,6 @@ def _nearest(vectors: NDArray[np.float32], k: int) -> NDArray[np.intp]:
     return nearest
 
 
-def churn(first: Sequence[Sequence[str]], second: Sequence[Sequence[str]]) -> float:
-    """Return the mean share of each second list that the first list does not have; 0 for two empty lists."""
-    changed = [
-        1.0 - len(set(before) & set(after)) / max(len(before), len(after), 1)
-        for before, after in zip(first, second, strict=True)
-        if before or after
-    ]
-    return float(np.mean(changed)) if changed else 0.0
-
-
 def version_scores(previous: Recommender, champion: Recommender, log: SessionLog) -> list[Score]:
     """Score the embeddings, the predictions, and the popularity of the recommended items.
 
@@ -77,9 +66,12 @@ def version_scores(previous: Recommender, champion: Recommender, log: SessionLog
     k = min(TOP, len(previous.vocabulary), len(champion.vocabulary))
     if not prefixes or not k:
         return scores
-    lists = [model.recommend(prefixes, k)[0] for model in (previous, champion)]
+    models = (previous, champion)
+    lists = [model.recommend(prefixes, k)[0] for model in models]
     sizes = (len(prefixes), len(prefixes))
-    scores.append(Score("predictions", "all", CHURN, churn(*lists), None, *sizes))
+    tops = [_indices(model, ids, k) for model, ids in zip(models, lists, strict=True)]
+    changed = float(share_changed((tops[0], previous.vocabulary), (tops[1], champion.vocabulary)).mean())
+    scores.append(Score("predictions", "all", CHURN, changed, None, *sizes))
     counts = [_count_by_popularity(champion, ids) for ids in lists]
     moved = float(jensen_shannon(*counts))
     scores.append(Score("recommended_popularity", "all", JENSEN_SHANNON, moved, moved, *sizes))
@@ -97,14 +89,20 @@ def _vectors(
     previous: Recommender, champion: Recommender, items: list[str]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
     """Return the items' vectors in both versions; None if a version has none, such as a model that counts."""
-    vectors = []
-    for model in (previous, champion):
-        arrays = model.arrays()
-        table = next((arrays[name] for name in _EMBEDDING_ARRAYS if name in arrays), None)
-        if table is None or table.ndim != 2 or len(table) < model.vocabulary.size:
-            return None
-        vectors.append(np.asarray(table[model.vocabulary.encode(items)], np.float32))
-    return vectors[0], vectors[1]
+    tables = [model.item_vectors() for model in (previous, champion)]
+    rows = [model.vocabulary.encode(items) for model in (previous, champion)]
+    first, second = (
+        None if table is None else table[places] for table, places in zip(tables, rows, strict=True)
+    )
+    return None if first is None or second is None else (first, second)
+
+
+def _indices(model: Recommender, lists: Sequence[Sequence[str]], k: int) -> NDArray[np.int32]:
+    """Return lists of ids as the model's indices, int32 [n, k], 0 after the last item."""
+    top = np.zeros((len(lists), k), np.int32)
+    for row, ids in zip(top, lists, strict=True):
+        row[: len(ids)] = model.vocabulary.encode(ids)
+    return top
 
 
 def _count_by_popularity(model: Recommender, lists: Sequence[Sequence[str]]) -> NDArray[np.float64]:

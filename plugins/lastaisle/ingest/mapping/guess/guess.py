@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lastaisle.errors import SourceError
-from lastaisle.ingest.files import list_files
-from lastaisle.ingest.lines import read_lines
 from lastaisle.ingest.mapping.guess.fields import guess_fields
 from lastaisle.ingest.mapping.guess.places import Found, Place, find_places
 from lastaisle.ingest.mapping.guess.times import names_a_zone, time_form
 from lastaisle.ingest.mapping.guess.words import FIELD_WORDS, event_type
+from lastaisle.ingest.reading.files import list_files
+from lastaisle.ingest.reading.lines import read_lines
 from lastaisle.ingest.sources import ADAPTERS
 from lastaisle.lake.workspace import open_tables
 

@@ -1,0 +1,1 @@
+"""What the entries under a `quality` mean: rules of a row, and rules of a batch as a whole."""

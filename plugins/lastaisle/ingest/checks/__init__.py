@@ -1,0 +1,1 @@
+"""What a batch as a whole must satisfy before it is committed."""

@@ -1,0 +1,36 @@
+"""Show what comes from outside in logs and messages: names in one line, addresses without passwords."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+from urllib.parse import urlsplit
+
+#: Control characters (an escape sequence moves the cursor of a terminal), the line ends of Unicode, and
+#: halves of characters.
+_UNSAFE_CATEGORIES: Final = frozenset({"Cc", "Zl", "Zp", "Cs"})
+#: The marks that turn the direction of the text after them, so that a name reads as another.
+_DIRECTIONS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def one_line(text: str) -> str:
+    r"""Return a text with escapes such as \n for the characters that would begin a line or hide a name.
+
+    A file of the name "a\nERROR fake.jsonl" would otherwise write a line of its own into the log. All other
+    characters stay as they are.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    if character in _DIRECTIONS or unicodedata.category(character) in _UNSAFE_CATEGORIES:
+        return character.encode("unicode_escape").decode("ascii")
+    return character
+
+
+def without_password(address: str) -> str:
+    """Return a URL in which *** stands for the password; a URL without a password, or a path, stays."""
+    password = urlsplit(address).password
+    return address.replace(f":{password}@", ":***@", 1) if password else address
