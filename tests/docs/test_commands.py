@@ -27,6 +27,7 @@ from data_contracts import domain_key
 from lastaisle import cli
 from lastaisle.settings.others import OTHER_VARIABLES
 from lastaisle.settings.settings import known_variables
+from models.stored import digest_of
 from tests.docs.pages import PAGES, ROOT, Command, blocks, code_in_sentences, commands
 
 COMMANDS = commands()
@@ -242,7 +243,7 @@ def check_words_of_lastaisle(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_blocks_run_or_compile(page, reader, capsys):
+def test_python_blocks_run_or_compile(page, reader, capsys, tmp_path):
     for block in blocks(page, "python"):
         ast.parse(block)
         if ".lastaisle/lake" in block:
@@ -253,6 +254,13 @@ def test_python_blocks_run_or_compile(page, reader, capsys):
             key = domain_key(b"k" * 32, "user_id")
             expected = hmac.digest(key, b"anna", "sha256").hex()[:32]
             assert names["pseudonym"](b"k" * 32, "user_id", "anna") == expected
+        elif "def digest_of(" in block:
+            exec(compile(block, page.name, "exec"), names := {})
+            for place in ("scorer/variables", "registered_model_meta", "MLmodel", "vocabulary.json"):
+                file = tmp_path / "packed" / place
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(place)
+            assert names["digest_of"](tmp_path / "packed") == digest_of(tmp_path / "packed")
         else:
             assert 'load_model("models:/checkout-recommender@champion")' in block, "no rule for this block"
 

@@ -109,7 +109,7 @@ def test_a_sound_candidate_is_opened_and_its_digest_stands_in_the_ledger(home):
     decision = home.day(1)
     assert decision.promote
     assert decision.checks[-1].name == "opens"
-    register, promote = Ledger(home.lake, home.registry.model_name).moves()
+    register, promote, *_ = Ledger(home.lake, home.registry.model_name).moves()
     assert register.digest == home.registry.digest_of_version("1") == home.registry.recorded_digest("1")
     assert promote.digest is None
     run_id = home.registry.run_of("1")
@@ -157,7 +157,7 @@ def test_the_command_names_each_version_with_an_alias(home, monkeypatch):
     shown = CliRunner().invoke(app, ["releases", "verify"])
     assert shown.exit_code == 0, shown.output
     digest = home.registry.digest_of_version("1")
-    assert f"version 1 (previous): whole: digest {digest}" in shown.output
+    assert f"version 1 (anchor, previous): whole: digest {digest}" in shown.output
     assert "version 2 (challenger, champion): whole" in shown.output
     recode(files_of(home, home.registry.run_of("2")))
     shown = CliRunner().invoke(app, ["releases", "verify"])

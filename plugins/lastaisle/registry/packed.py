@@ -133,7 +133,7 @@ class PackedModels(Runs):
         """Fetch the files of a packed model into a folder of their own, as a service gets them."""
         with tempfile.TemporaryDirectory() as folder:
             try:
-                files = download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=self.uri)
+                files = download_artifacts(artifact_uri=uri, dst_path=folder)
             except (MlflowException, FileNotFoundError) as error:
                 if isinstance(error, MlflowException) and not is_missing(error):
                     raise
