@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from time import perf_counter
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,9 @@ from models.stored import (
     write_manifest,
 )
 from models.top_k import target_ranks, top_k
+
+if TYPE_CHECKING:
+    from models.scorer import SessionScorer
 
 VOCABULARY, STATE = "vocabulary.json", "state.npz"
 # The name of each model, and its "module:Class". The module is imported when a model is made, because most
@@ -248,23 +251,13 @@ class Recommender(ABC):
     def _untrained_error(self) -> ModelError:
         return ModelError(f"the {self.name} model is not trained yet: call fit or load first")
 
-    def scorer(self) -> Any:
-        """Return a tf.Module that scores without the rest of the model, for export and for ensembles.
-
-        It has `score`, from int32 [b, length] to float32 [b, vocabulary.size], and `max_length`.
+    def scorer(self) -> SessionScorer:
+        """Return what scores without the rest of the model, for export and for ensembles.
 
         Raises:
             ModelError: the model cannot be served, or is not trained yet.
         """
         raise ModelError(f"a {self.name} model is a baseline and cannot be served")
-
-    def export_scorer(self, directory: Path) -> None:
-        """Write the scorer into the folder as a TensorFlow SavedModel, which loads without this project."""
-        # Here, so that this module stays light: most callers never export.
-        from models.tensorflow_import import tf
-
-        scorer = self.scorer()
-        tf.saved_model.save(scorer, str(directory), signatures={"serving_default": scorer.score})
 
     def rank(
         self,

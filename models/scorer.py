@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from models.data.features import Features
 from models.tensorflow_import import tf
 
 
@@ -13,17 +14,33 @@ class SessionScorer(tf.Module):
 
     Attributes:
         max_length: how many of a session's last items it reads.
+        session_features: the features of sessions that `compute` reads.
+        event_features: the features of events that `compute` reads.
+        alone: the features of sessions by which it can score a session without an item.
     """
+
+    session_features = Features()
+    event_features = Features()
+    alone: tuple[str, ...] = ()
 
     def __init__(self, max_length: int) -> None:
         super().__init__()
-        self.max_length = tf.Variable(max_length, trainable=False)
+        self.max_length = max_length
 
     @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32, name="prefixes")])
     def score(self, prefixes: tf.Tensor) -> tf.Tensor:
         """Score every item: int32 [b, length], left-padded with 0, to float32 [b, size]."""
         return self.compute(prefixes)
 
-    def compute(self, prefixes: tf.Tensor) -> tf.Tensor:
-        """Return what `score` returns, as operations of the graph that is being traced."""
+    def compute(self, prefixes: tf.Tensor, **inputs: tf.Tensor) -> tf.Tensor:
+        """Return what `score` returns, as operations of the graph that is being traced.
+
+        Args:
+            prefixes: see `score`.
+            inputs: the features by name, as `input_specs` describes them; a missing feature is unknown.
+        """
         raise NotImplementedError
+
+    def input_specs(self, rows: int | None, length: int | None) -> dict[str, tf.TensorSpec]:
+        """Return the specification of each feature, for sessions of a number of rows and a length."""
+        return self.session_features.specs(rows) | self.event_features.specs(rows, length)

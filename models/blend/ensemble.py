@@ -41,7 +41,7 @@ class EnsembleScorer(SessionScorer):
         self._scores_are = [member.scores_are for member in members]
         self._weights = tf.Variable(weights, trainable=False)
 
-    def compute(self, prefixes: tf.Tensor) -> tf.Tensor:
+    def compute(self, prefixes: tf.Tensor, **inputs: tf.Tensor) -> tf.Tensor:
         """Score every item; see `SessionScorer`."""
         return self.blend([scorer.compute(prefixes) for scorer in self._scorers])
 

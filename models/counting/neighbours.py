@@ -54,7 +54,7 @@ class NeighbourScorer(SessionScorer):
         }
         self._arrays = {name: tf.Variable(value, trainable=False) for name, value in arrays.items()}
 
-    def compute(self, prefixes: tf.Tensor) -> tf.Tensor:
+    def compute(self, prefixes: tf.Tensor, **inputs: tf.Tensor) -> tf.Tensor:
         """Score every item; see `SessionScorer`."""
         if prefixes.shape[0] == 1:
             return self._score(prefixes)

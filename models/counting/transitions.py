@@ -42,7 +42,7 @@ class TransitionScorer(SessionScorer):
         }
         self._arrays = {name: tf.Variable(value, trainable=False) for name, value in arrays.items()}
 
-    def compute(self, prefixes: tf.Tensor) -> tf.Tensor:
+    def compute(self, prefixes: tf.Tensor, **inputs: tf.Tensor) -> tf.Tensor:
         """Score every item; see `SessionScorer`."""
         entries, owner = flat_entries(self._arrays["offsets"], prefixes[:, -1])
         shape = (tf.shape(prefixes)[0], tf.size(self._arrays["fallback"]))

@@ -1,8 +1,8 @@
 """Context features: they turn columns of names, numbers and times into model inputs.
 
 The contract `events` lists the features; see data_contracts.features. The model stores as plain JSON what it
-learned about them: the row of each name, and the mean and standard deviation of numbers. TensorFlow alone
-encodes the raw columns. So an exported model encodes them itself, and cannot differ from the training.
+learned about them: the row of each name, and the mean and standard deviation of numbers. `ColumnReader` reads
+the raw columns, in the training and in the packed model.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.features import Feature, context_features
+from models.checkout_model import TIME_ROWS, ColumnReader
 from models.tensorflow_import import tf
 
 Columns = Mapping[str, NDArray[Any]]
@@ -32,7 +33,6 @@ Numbers are read as log1p, negative numbers as 0. Times are seconds since the ep
 and weekday (UTC).
 """
 MAX_NAMES = 1000  # of a column; rarer names count as unknown
-TIME_ROWS = {"hour": 25, "weekday": 8}
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Features:
                 if known:
                     names[feature.name] = known
                 continue
-            values = _numbers(column)
+            values = column.astype(np.float64)  # None becomes NaN
             values = values[np.isfinite(values)]
             if len(values) and feature.kind == "time":
                 times.append(feature.name)
@@ -112,29 +112,24 @@ class Features:
         rows = {column: 1 + len(known) for column, known in self.names.items()}
         return rows | (TIME_ROWS if self.times else {})
 
-    @property
-    def columns(self) -> dict[str, tf.DType]:
-        """Return the raw columns and their types."""
-        strings = dict.fromkeys(self.names, tf.string)
-        return strings | dict.fromkeys((*self.numbers, *self.times), tf.float64)
-
     def specs(self, *shape: int | None) -> dict[str, tf.TensorSpec]:
-        """Return the specifications of `FeatureReader`'s outputs for columns of this shape."""
+        """Return the specifications of the reader's outputs for columns of this shape."""
         specs = {name: tf.TensorSpec(shape, tf.int32, name=name) for name in self.rows}
         pairs = {name: tf.TensorSpec((*shape, 2), tf.float32, name=name) for name in self.numbers}
         return specs | pairs
 
-    def raw(self, columns: Columns, *shape: int) -> dict[str, tf.Tensor]:
-        """Return the features' columns as tensors of a shape. A missing column has only unknown values."""
-        unknown = np.full(shape, None)
-        return {
-            name: tf.constant((_strings if kind == tf.string else _numbers)(columns.get(name, unknown)), kind)
-            for name, kind in self.columns.items()
-        }
+    def reader(self) -> ColumnReader:
+        """Return the reader of raw columns; its outputs are the inputs that `specs` describes."""
+        return ColumnReader(*self.content)
+
+    @property
+    def content(self) -> tuple[Mapping[str, Sequence[str]], Mapping[str, Sequence[float]], Sequence[str]]:
+        """Return names, numbers and times, as `ColumnReader` takes them."""
+        return dict(self.names), dict(self.numbers), self.times
 
     def to_array(self) -> NDArray[np.str_]:
         """Return the features as JSON, in an array of one string."""
-        return np.array(json.dumps([dict(self.names), dict(self.numbers), self.times]))
+        return np.array(json.dumps(self.content))
 
     @classmethod
     def from_array(cls, array: NDArray[np.str_]) -> Features:
@@ -147,60 +142,6 @@ class Features:
         )
 
 
-class FeatureReader(tf.Module):
-    """Encodes raw columns. It is part of exported models."""
-
-    def __init__(self, features: Features) -> None:
-        super().__init__()
-        self._numbers = tuple((name, *scale) for name, scale in features.numbers.items())
-        self._times = features.times
-        self._tables = {
-            column: tf.lookup.StaticHashTable(
-                tf.lookup.KeyValueTensorInitializer(
-                    tf.constant(known), tf.range(1, len(known) + 1, dtype=tf.int32)
-                ),
-                default_value=0,
-            )
-            for column, known in features.names.items()
-        }
-
-    def __call__(self, columns: Mapping[str, tf.Tensor], shape: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Encode columns. A missing column has only unknown values.
-
-        Args:
-            columns: strings ("" = unknown) or float64 (not finite = unknown), each of `shape`.
-            shape: int32 [rank].
-
-        Returns:
-            for a name or a part of a time: int32 `shape`, the row, 0 = unknown. For a number: float32
-            `shape` + [2], the normalized number and 1; or 0 and 0 if it is unknown.
-        """
-        unknown = tf.zeros(shape, tf.int32)
-        encoded = {
-            name: table.lookup(columns[name]) if name in columns else unknown
-            for name, table in self._tables.items()
-        }
-        for name, mean, deviation in self._numbers:
-            values = columns.get(name, tf.fill(shape, tf.constant(np.nan, tf.float64)))
-            known = tf.math.is_finite(values)
-            scaled = (tf.math.log1p(tf.maximum(tf.where(known, values, 0.0), 0.0)) - mean) / deviation
-            pair = tf.stack([tf.where(known, scaled, 0.0), tf.cast(known, tf.float64)], -1)
-            encoded[name] = tf.cast(pair, tf.float32)
-        for name in self._times:
-            encoded |= _parts_of_time(columns[name]) if name in columns else dict.fromkeys(TIME_ROWS, unknown)
-        return encoded
-
-
-def _parts_of_time(seconds: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Return the hour of the day and the weekday from Monday, both counted from 1, as int32; 0 = unknown."""
-    known = tf.math.is_finite(seconds)
-    hours = tf.floor(tf.where(known, seconds, 0.0) / 3600.0)
-    hour = tf.math.floormod(hours, 24.0)
-    weekday = tf.math.floormod(tf.floor(hours / 24.0) + 3.0, 7.0)  # the epoch began on a Thursday
-    parts = {"hour": hour, "weekday": weekday}
-    return {name: tf.where(known, 1 + tf.cast(part, tf.int32), 0) for name, part in parts.items()}
-
-
 def _frequent(known: tuple[str, ...], column: NDArray[Any], bound: Bound) -> tuple[str, ...]:
     """Return the known names and, up to the bound, the most frequent other names; ties go by name."""
     counts = Counter(column[[isinstance(value, str) and value != "" for value in column]].tolist())
@@ -210,14 +151,3 @@ def _frequent(known: tuple[str, ...], column: NDArray[Any], bound: Bound) -> tup
         (name for name in counts if counts[name] >= bound.min_count), key=lambda name: (-counts[name], name)
     )
     return (*known, *new[: max(0, bound.max_names - len(known))])
-
-
-def _strings(column: NDArray[Any]) -> NDArray[np.object_]:
-    """Return names, with "" for each value that is not a string."""
-    flat = [value if isinstance(value, str) else "" for value in column.ravel()]
-    return np.array(flat, dtype=object).reshape(column.shape)
-
-
-def _numbers(column: NDArray[Any]) -> NDArray[np.float64]:
-    """Return numbers, with NaN for None."""
-    return column.astype(np.float64)

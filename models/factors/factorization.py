@@ -46,7 +46,7 @@ class FactorScorer(SessionScorer):
         whole = np.concatenate([table, last], 1).astype(np.float32)
         self._table = tf.Variable(whole, trainable=False)  # [size, d + 1]
 
-    def compute(self, prefixes: tf.Tensor) -> tf.Tensor:
+    def compute(self, prefixes: tf.Tensor, **inputs: tf.Tensor) -> tf.Tensor:
         """Score every item; see `SessionScorer`."""
         return self.score_from(prefixes, tf.zeros((tf.shape(prefixes)[0], self._width)))
 

@@ -102,7 +102,7 @@ class NeuMFScorer(SessionScorer):
         self._items = tf.Variable(network.normalized(items), trainable=False)  # [size, d + WIDE]
         self._unknown = tf.Variable(unknown, trainable=False)  # [1, d + WIDE]
 
-    def compute(self, prefixes: tf.Tensor) -> tf.Tensor:
+    def compute(self, prefixes: tf.Tensor, **inputs: tf.Tensor) -> tf.Tensor:
         """Score every item; see `SessionScorer`."""
         return self.score_for(prefixes, tf.repeat(self._unknown, tf.shape(prefixes)[0], 0))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,14 +83,6 @@ class OnlineModel(Recommender):
             shoppers=self.delta.shoppers,
             weight=self.delta.options.user_weight,
         )
-
-    def export_scorer(self, directory: Path) -> None:
-        """Write a SavedModel. With shoppers it has the signature `in_context`, which reads `user`."""
-        scorer = self.scorer()
-        signatures = {"serving_default": scorer.score}
-        if isinstance(scorer, OnlineScorer):
-            signatures["in_context"] = scorer.score_in_context
-        tf.saved_model.save(scorer, str(directory), signatures=signatures)
 
     def _check_training(self, options: TrainingOptions, *, is_warm: bool) -> None:
         """Refuse every training."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.features import FeatureReader, Features
+from models.data.features import Features
 from models.data.sequences import USER
 from models.layers.blocks import Encoder
 from models.online.shoppers import Shoppers
@@ -31,32 +31,25 @@ class OnlineScorer(Scorer):
     ) -> None:
         super().__init__(table, encoder, temperature)
         self._weight = weight
-        self._rows = FeatureReader(Features({USER: shoppers.names}))
+        self.session_features, self.alone = Features({USER: shoppers.names}), (USER,)
         vectors = np.concatenate([shoppers.of([None]), shoppers.of(shoppers.names)])
         self._shoppers = tf.Variable(vectors, trainable=False)  # [1 + shoppers, d]
         self._popular = tf.Variable(log_shares(counts), trainable=False)  # [size]
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec((None, None), tf.int32, name="prefixes"),
-            tf.TensorSpec((None,), tf.string, name=USER),
-        ]
-    )
-    def score_in_context(self, prefixes: tf.Tensor, user: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Score sessions, int32 [b, length], of shoppers, pseudonyms [b], "" = unknown.
+    def compute(self, prefixes: tf.Tensor, **inputs: tf.Tensor) -> tf.Tensor:
+        """Score every item for the sessions of shoppers; see `SessionScorer`.
 
-        Returns:
-            scores, float32 [b, size]; and known, bool [b]: whether the session has a known item or a known
-            shopper.
+        A session without an item gets the items for its shopper.
         """
+        if USER not in inputs:
+            return super().compute(prefixes)
         items = prefixes > 0
         is_empty = ~tf.reduce_any(items, -1, keepdims=True)
-        shoppers = tf.gather(self._shoppers, self._rows({USER: user}, tf.shape(user))[USER])
+        shoppers = tf.gather(self._shoppers, inputs[USER])
         scores = self._state_scores(
             states_with_shoppers(self._states(prefixes), items, shoppers, self._weight)
         )
-        scores += tf.where(is_empty, self._popular, 0.0)
-        return {"scores": scores, "known": tf.reduce_any(shoppers != 0.0, -1) | ~is_empty[:, 0]}
+        return scores + tf.where(is_empty, self._popular, 0.0)
 
 
 def states_with_shoppers(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.data.batches import Batches
-from models.data.features import FEATURES, Bound, FeatureReader, Features
+from models.data.features import FEATURES, Bound, Features
 from models.data.sequences import Context, SessionLog
 from models.layers.blocks import Dropout, Encoder
 from models.options import Training, TrainingOptions
@@ -28,32 +27,27 @@ class HybridScorer(Scorer):
     """Scores every item for sessions and their context. This module is exported.
 
     Attributes:
-        score_in_context: turns prefixes and raw columns, by name, into {"scores": float32 [b, size]}. In
-            columns of strings "" means unknown; in columns of float64 numbers NaN means unknown. Columns of
-            sessions are [b], columns of events are [b, length].
+        score_in_context: turns prefixes and features, by name, into scores, float32 [b, size].
     """
 
     def __init__(
         self, table: tf.Tensor, encoder: Encoder, temperature: float, features: Mapping[str, Features]
     ) -> None:
         super().__init__(table, encoder, temperature)
-        self._sessions, self._events = (FeatureReader(features[kind]) for kind in ("sessions", "events"))
-        specs = {"prefixes": tf.TensorSpec((None, None), tf.int32, name="prefixes")}
-        for kind, shape in (("sessions", (None,)), ("events", (None, None))):
-            for name, dtype in features[kind].columns.items():
-                specs[name] = tf.TensorSpec(shape, dtype, name=name)
-        self.score_in_context = tf.function(self._in_context, autograph=False).get_concrete_function(**specs)
+        self.session_features, self.event_features = features["sessions"], features["events"]
+        self.score_in_context = tf.function(self.compute, autograph=False).get_concrete_function(
+            prefixes=tf.TensorSpec((None, None), tf.int32, name="prefixes"), **self.input_specs(None, None)
+        )
 
     def compute(self, prefixes: tf.Tensor, **inputs: tf.Tensor) -> tf.Tensor:
-        """Score every item; a feature that is not among the inputs is unknown."""
+        """Score every item; see `SessionScorer`."""
         shape = tf.shape(prefixes)
-        unknown = self._sessions({}, shape[:1]) | self._events({}, shape)
+        unknown: dict[str, tf.Tensor] = {}
+        for features, rank in ((self.session_features, 1), (self.event_features, 2)):
+            unknown |= {name: tf.zeros(shape[:rank], tf.int32) for name in features.rows}
+            pair = tf.concat([shape[:rank], [2]], 0)
+            unknown |= {name: tf.zeros(pair) for name in features.numbers}
         return super().compute(prefixes, **(unknown | inputs))
-
-    def _in_context(self, prefixes: tf.Tensor, **columns: tf.Tensor) -> dict[str, tf.Tensor]:
-        shape = tf.shape(prefixes)
-        inputs = self._sessions(columns, shape[:1]) | self._events(columns, shape)
-        return {"scores": self.compute(prefixes, **inputs)}
 
 
 class HybridTrainer(Trainer):
@@ -174,10 +168,12 @@ class Hybrid(Attention):
         """Score every item as `SequenceModel.scores` does, and read the sessions' context."""
         scorer, context = self.scorer(), context or Context()
         assert isinstance(scorer, HybridScorer)
-        columns = self._features["sessions"].raw(context.sessions, len(prefixes))
-        columns |= self._features["events"].raw(context.events, *prefixes.shape)
-        scored = scorer.score_in_context(prefixes=tf.constant(prefixes), **columns)
-        scores: NDArray[np.float32] = scored["scores"].numpy()
+        inputs = self._features["sessions"].reader()(context.sessions, len(prefixes))
+        inputs |= self._features["events"].reader()(context.events, *prefixes.shape)
+        inputs = {name: tf.constant(values) for name, values in inputs.items()}
+        scores: NDArray[np.float32] = scorer.score_in_context(
+            prefixes=tf.constant(prefixes), **inputs
+        ).numpy()
         scores[:, 0] = -np.inf
         return scores
 
@@ -195,18 +191,10 @@ class Hybrid(Attention):
         }
         super().restore(arrays)
 
-    def export_scorer(self, directory: Path) -> None:
-        """Write a SavedModel: `score`, `max_length`, and the signature `in_context` with raw columns."""
-        scorer = self.scorer()
-        assert isinstance(scorer, HybridScorer)
-        signatures = {"serving_default": scorer.score, "in_context": scorer.score_in_context}
-        tf.saved_model.save(scorer, str(directory), signatures=signatures)
-
 
 def _read(features: Features, columns: Mapping[str, NDArray[Any]], n: int) -> dict[str, NDArray[Any]]:
     """Encode columns of n values."""
-    encoded = FeatureReader(features)(features.raw(columns, n), tf.constant([n]))
-    return {name: values.numpy() for name, values in encoded.items()}
+    return features.reader()(columns, n)
 
 
 def _any_known(encoded: Mapping[str, NDArray[Any]], n: int) -> NDArray[np.bool_]:

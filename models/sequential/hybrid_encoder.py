@@ -63,7 +63,7 @@ class HybridEncoder(tf.Module):
             known: see `Encoder`.
             dropout: see `Encoder`.
             seed: see `Encoder`.
-            inputs: the outputs of `FeatureReader` for the sessions, [b], and for the events, [b, length, …].
+            inputs: the outputs of `ColumnReader` for the sessions, [b], and for the events, [b, length, …].
         """
         weights, drop = self.weights, Dropout(dropout, seed + 1)  # the session's encoder uses `seed`
         inputs = {name: _hide_some(value, drop) for name, value in inputs.items()}
@@ -87,7 +87,7 @@ class HybridEncoder(tf.Module):
         Args:
             own: [r, size], the items' own rows.
             seen: float32 [r], the number of the items' events in training.
-            features: the outputs of `FeatureReader` for the items, [r, …]; empty if no item has features.
+            features: the outputs of `ColumnReader` for the items, [r, …]; empty if no item has features.
             drop: decides which items lose their own row.
         """
         if features:

@@ -1,8 +1,9 @@
-"""Export a trained model for the registry: a TensorFlow SavedModel, a JSON vocabulary and one code file."""
+"""Export a trained model for the registry: a LiteRT graph, JSON files and the code that reads them."""
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
+import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from mlflow.models import ModelSignature
 from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from data_contracts.features import context_features
+from models import checkout_model
 from models.recommender import Recommender
-from models.stored import MANIFEST, write_manifest
+from models.scorer import SessionScorer
+from models.stored import write_manifest
 
 CONTEXT = context_features("session") + context_features("event")
 CODE = Path(__file__).with_name("checkout_recommender.py")
@@ -24,29 +27,39 @@ def export_artifact(model: Recommender, directory: Path) -> dict[str, str]:
     Raises:
         ModelError: a model that cannot be served, or is not trained.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    model.export_scorer(directory / "scorer")
-    model.vocabulary.save(directory / "vocabulary.json")
-    write_manifest(directory)
-    names = {"scorer": "scorer", "vocabulary": "vocabulary.json", "manifest": MANIFEST}
-    return {name: str(directory / file) for name, file in names.items()}
+    scorer, light = model.scorer(), directory / "light"
+    light.mkdir(parents=True, exist_ok=True)
+    (light / checkout_model.MODEL).write_bytes(as_litert(scorer))
+    model.vocabulary.save(light / checkout_model.ITEMS)
+    inputs = {
+        "max_length": scorer.max_length,
+        "session": scorer.session_features.content,
+        "event": scorer.event_features.content,
+        "alone": scorer.alone,
+    }
+    (light / checkout_model.INPUTS).write_text(json.dumps(inputs), encoding="utf-8")
+    code = Path(checkout_model.__file__).read_text(encoding="utf-8")
+    (light / "checkout_model.py").write_text(code, encoding="utf-8")
+    write_manifest(light)
+    return {"light": str(light)}
+
+
+def as_litert(scorer: SessionScorer) -> bytes:
+    """Return a scorer's graph for one session, as a LiteRT model of LiteRT's own operations alone."""
+    from models.tensorflow_import import tf  # here: to read this module's other names must stay light
+
+    length = scorer.max_length
+    graph = tf.function(scorer.compute).get_concrete_function(
+        prefixes=tf.TensorSpec((1, length), tf.int32, name="prefixes"), **scorer.input_specs(1, length)
+    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([graph], scorer)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    return bytes(converter.convert())
 
 
 def requirements() -> list[str]:
     """Return the packages that the packed model needs, pinned to the versions installed here."""
-    names = ["mlflow", "numpy", "pandas", _tensorflow()]
-    return [f"{name}=={version(name)}" for name in names]
-
-
-def _tensorflow() -> str:
-    """Return the name under which TensorFlow is installed here."""
-    for name in ("tensorflow-cpu", "tensorflow"):
-        try:
-            version(name)
-        except PackageNotFoundError:
-            continue
-        return name
-    raise PackageNotFoundError("tensorflow-cpu or tensorflow")
+    return [f"{name}=={version(name)}" for name in ("ai-edge-litert", "mlflow-skinny", "numpy", "pandas")]
 
 
 def signature(*, exclude_seen: bool = False) -> ModelSignature:
@@ -61,8 +74,8 @@ def signature(*, exclude_seen: bool = False) -> ModelSignature:
     return ModelSignature(
         inputs=Schema(
             [
-                ColSpec(Array(DataType.string), "items"),
-                ColSpec(Array(DataType.string), "cart", required=False),
+                ColSpec(AnyType(), "items"),
+                ColSpec(AnyType(), "cart", required=False),
                 *(ColSpec(AnyType(), feature.name, required=False) for feature in CONTEXT),
             ]
         ),

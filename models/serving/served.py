@@ -38,7 +38,10 @@ class ServedModel:
         try:
             self._model = mlflow.pyfunc.load_model(str(folder))
             files = self._model.metadata.flavors["python_function"]["artifacts"]
-            content = json.loads((folder / files["vocabulary"]["path"]).read_text(encoding="utf-8"))
+            # Versions of 0.2 and before have the vocabulary beside a SavedModel, and need TensorFlow.
+            light = files["light"]["path"] + "/vocabulary.json" if "light" in files else None
+            vocabulary = folder / (light or files["vocabulary"]["path"])
+            content = json.loads(vocabulary.read_text(encoding="utf-8"))
             self.vocabulary = Vocabulary(content["items"])
             self._columns = set(self._model.metadata.get_input_schema().input_names())
         except Exception as error:

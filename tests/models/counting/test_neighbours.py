@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from models.counting import neighbours
 from models.counting.session_index import SessionIndex
@@ -8,7 +7,6 @@ from models.data.sequences import SessionLog, next_item_examples
 from models.evaluation.ranking import rank_targets, summarize
 from models.options import TrainingOptions
 from models.recommender import ModelError, create, load
-from models.serving.export import export_artifact
 from tests.models.toys import rings
 
 pytestmark = pytest.mark.training
@@ -166,17 +164,14 @@ def test_neighbours_beat_popularity_by_far():
     assert ours["recall@5"] > 3 * theirs["recall@5"]
 
 
-def test_loaded_and_exported_models_score_the_same(tmp_path):
+def test_loaded_models_score_the_same(tmp_path):
     model = trained(rings(150, 4), TrainingOptions(sample=20, neighbours=5))
     model.save(tmp_path / "saved")
     loaded = load(tmp_path / "saved")
-    scorer = tf.saved_model.load(export_artifact(model, tmp_path / "artifact")["scorer"])
-    assert int(scorer.max_length) == model.options.max_length
     generator = np.random.default_rng(5)
     prefixes = generator.integers(0, model.vocabulary.size, (100, 6)).astype(np.int32)
     expected = model.scores(prefixes)
     np.testing.assert_array_equal(loaded.scores(prefixes), expected)
-    np.testing.assert_allclose(scorer.score(prefixes).numpy(), expected, rtol=1e-5)
     later = rings(50, 6, n_items=60)
     model.warm_start(later)
     loaded.warm_start(later)

@@ -7,7 +7,6 @@ from models.evaluation.ranking import rank_targets, summarize
 from models.factors.factorization import FactorScorer
 from models.options import TrainingOptions
 from models.recommender import ModelError, create, load
-from models.serving.export import export_artifact
 from tests.models.toys import rings
 
 pytestmark = pytest.mark.training
@@ -99,7 +98,7 @@ def test_the_same_seed_gives_the_same_factors_and_another_does_not():
     assert not np.allclose(arrays[0], arrays[2])
 
 
-def test_loaded_and_exported_models_score_and_continue_training_the_same(tmp_path):
+def test_loaded_models_score_and_continue_training_the_same(tmp_path):
     log, later = tastes(20, 4), tastes(30, 5)
     model = trained(log)
     model.save(tmp_path / "saved")
@@ -108,9 +107,6 @@ def test_loaded_and_exported_models_score_and_continue_training_the_same(tmp_pat
     expected = model.scores(prefixes)
     assert expected[:, 0].max() == -np.inf
     np.testing.assert_array_equal(loaded.scores(prefixes), expected)
-    scorer = tf.saved_model.load(export_artifact(model, tmp_path / "artifact")["scorer"])
-    assert int(scorer.max_length) == model.options.max_length
-    np.testing.assert_allclose(scorer.score(prefixes).numpy()[:, 1:], expected[:, 1:], atol=1e-5)
     users = of(*(f"u{row}" for row in range(50)))
     np.testing.assert_array_equal(loaded.scores(prefixes, users), model.scores(prefixes, users))
     for one in (model, loaded):

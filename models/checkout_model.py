@@ -1,0 +1,328 @@
+"""A trained model that recommends items, without TensorFlow and without MLflow.
+
+Every packed model carries this file. It imports only NumPy and ai-edge-litert, and nothing of this project:
+
+    import sys; sys.path.insert(0, "path/to/light")
+    from checkout_model import CheckoutModel
+    model = CheckoutModel("path/to/light")
+    items, scores = model.recommend(["214821026", "214820201"], k=5, exclude_seen=True)
+
+Load a model after the process has forked, not before. The training reads its columns with `ColumnReader`, so
+that training and serving read alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import queue
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MODEL, ITEMS, INPUTS, MANIFEST = "model.tflite", "vocabulary.json", "inputs.json", "manifest.json"
+TIME_ROWS = {"hour": 25, "weekday": 8}
+EXACT = 2**53  # up to here a float holds every whole number
+
+
+class CheckoutModel:
+    """Recommends the next items of sessions. Several threads may use one model at once.
+
+    Args:
+        folder: where the packed files are: the graph (LiteRT), the items with their counts, and the inputs.
+
+    Attributes:
+        items: object [size], the item of each index; items[0] is "" and never an item.
+        max_length: how many of a session's last items are read.
+        columns: name of each context column that the model reads to "session" (one value) or "event" (one
+            value an item).
+
+    Raises:
+        ValueError: a file that is not the file that was packed, or files that do not fit each other.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        folder = Path(folder)
+        _check_files(folder)
+        vocabulary = json.loads((folder / ITEMS).read_text(encoding="utf-8"))
+        inputs = json.loads((folder / INPUTS).read_text(encoding="utf-8"))
+        self.items: NDArray[np.object_] = np.array(["", *vocabulary["items"]], dtype=object)
+        self.max_length = int(inputs["max_length"])
+        self._index = {item: index for index, item in enumerate(vocabulary["items"], start=1)}
+        counts = np.array([0.0, *vocabulary["counts"]])
+        self._popular = (counts / max(counts.sum(), 1e-12)).astype(np.float32)
+        self._readers = {kind: ColumnReader(*inputs[kind]) for kind in ("session", "event")}
+        self.columns = {name: kind for kind, reader in self._readers.items() for name in reader.columns}
+        self._alone = tuple(inputs["alone"])
+        self._path = str(folder / MODEL)
+        self._idle: queue.SimpleQueue[_Graph] = queue.SimpleQueue()
+        graph = _Graph(self._path)
+        if graph.size != len(self.items):
+            raise ValueError(
+                f"{folder / MODEL} scores {graph.size - 1} items, but {ITEMS} names {len(self.items) - 1}"
+            )
+        self._idle.put(graph)
+
+    def recommend(
+        self,
+        items: Any,
+        *,
+        k: int = 20,
+        exclude: Any = (),
+        exclude_seen: bool = False,
+        context: Mapping[str, Any] | None = None,
+    ) -> tuple[list[str], list[float]]:
+        """Return the k best next items of a session and their scores, best first.
+
+        A session without a known item gets the popular items, scored by their share of all events, unless the
+        model knows the session by its context.
+
+        Args:
+            items: the session's item ids, oldest first: texts or whole numbers. None and NaN are passed over.
+                Unknown ids are ignored.
+            k: the largest number of items, at least 1.
+            exclude: ids that the list leaves out.
+            exclude_seen: leave out the session's own items.
+            context: values of `columns`. A column that is missing is unknown.
+
+        Raises:
+            ValueError: a value that cannot be read; the error names it.
+        """
+        if k < 1:
+            raise ValueError(f"k should be at least 1, received {k}")
+        ids = [_item_id(item) for item in _listed("items", items)]
+        rows = [self._index.get(item, 0) if item else 0 for item in ids]
+        known = [row for row in rows if row]
+        scores = self._scores(rows, known, context or {})
+        scores[0] = -np.inf
+        scores[[self._index[item] for item in self.known("exclude", exclude)]] = -np.inf
+        if exclude_seen:
+            scores[known] = -np.inf
+        best = best_of(scores, k)
+        return self.items[best].tolist(), scores[best].astype(float).tolist()
+
+    def known(self, name: str, items: Any) -> list[str]:
+        """Return the ids of a list that the model knows; `name` names the list in an error."""
+        ids = (_item_id(item) for item in _listed(name, items))
+        return [item for item in ids if item in self._index]
+
+    def _scores(
+        self, rows: Sequence[int], known: Sequence[int], context: Mapping[str, Any]
+    ) -> NDArray[np.float32]:
+        """Score every item: float32 [size]."""
+        inputs = self._inputs(rows, context) if self.columns else {}
+        if not known and not any(inputs[name].any() for name in self._alone):
+            popular: NDArray[np.float32] = self._popular.copy()
+            return popular
+        inputs["prefixes"] = self._last(np.array(known, np.int32), 0)
+        try:
+            graph = self._idle.get_nowait()
+        except queue.Empty:  # as many graphs as threads that score at once
+            graph = _Graph(self._path)
+        scores = graph(inputs)
+        self._idle.put(graph)
+        return scores
+
+    def _inputs(self, rows: Sequence[int], context: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        """Return the inputs of the graph beside the items, each with a first dimension of 1."""
+        session = {name: [context.get(name)] for name in self._readers["session"].columns}
+        inputs = self._readers["session"](session, 1)
+        events: dict[str, list[Any]] = {}
+        for name in self._readers["event"].columns:
+            values = list(_listed(name, context.get(name))) or [None] * len(rows)
+            if len(values) != len(rows):
+                raise ValueError(
+                    f"expected one value of {name} per item, received {len(values)} values for {len(rows)} "
+                    "items"
+                )
+            events[name] = [value for row, value in zip(rows, values, strict=True) if row]
+        n_known = sum(1 for row in rows if row)
+        for name, read in self._readers["event"](events, n_known).items():
+            inputs[name] = self._last(read, 0)
+        return inputs
+
+    def _last(self, values: NDArray[Any], padding: float) -> NDArray[Any]:
+        """Return the last `max_length` values as [1, max_length, …], padded on the left."""
+        padded = np.full((1, self.max_length, *values.shape[1:]), padding, values.dtype)
+        values = values[-self.max_length :]
+        if len(values):
+            padded[0, -len(values) :] = values
+        return padded
+
+
+class ColumnReader:
+    """Turns raw columns into the inputs of a graph.
+
+    Args:
+        names: each column of names to its known names; name i has row i + 1, and row 0 means unknown.
+        numbers: each column of numbers to the mean and the standard deviation of their log1p.
+        times: the columns of times, read as hour of the day and weekday (UTC).
+
+    Attributes:
+        columns: the names of the raw columns.
+    """
+
+    def __init__(
+        self,
+        names: Mapping[str, Sequence[str]],
+        numbers: Mapping[str, Sequence[float]],
+        times: Sequence[str],
+    ) -> None:
+        self.columns = (*names, *numbers, *times)
+        self._rows = {
+            column: {name: row for row, name in enumerate(known, start=1)} for column, known in names.items()
+        }
+        self._numbers = {column: (float(mean), float(scale)) for column, (mean, scale) in numbers.items()}
+        self._times = tuple(times)
+
+    def __call__(self, columns: Mapping[str, Any], *shape: int) -> dict[str, NDArray[Any]]:
+        """Read columns of one shape. A missing column is unknown, and so are None, NaN and "".
+
+        Returns:
+            for a name or a part of a time: int32 `shape`, the row, 0 = unknown. For a number: float32
+            `shape` + [2], the normalized number and 1, or 0 and 0 if the number is unknown. Negative numbers
+            count as 0.
+
+        Raises:
+            ValueError: a value that is neither a text, where a name is expected, nor a number or a time.
+        """
+        read: dict[str, NDArray[Any]] = {}
+        for name, rows in self._rows.items():
+            texts = _names(name, columns[name]) if name in columns else [""] * int(np.prod(shape))
+            read[name] = np.array([rows.get(text, 0) for text in texts], np.int32).reshape(shape)
+        for name, (mean, scale) in self._numbers.items():
+            values = _numbers(name, columns[name]) if name in columns else np.full(shape, np.nan)
+            known = np.isfinite(values)
+            scaled = (np.log1p(np.maximum(np.where(known, values, 0.0), 0.0)) - mean) / scale
+            pairs = np.stack([np.where(known, scaled, 0.0), known.astype(float)], -1)
+            read[name] = pairs.astype(np.float32).reshape(*shape, 2)
+        for name in self._times:
+            seconds = _numbers(name, columns[name]) if name in columns else np.full(shape, np.nan)
+            read |= _parts_of_time(seconds.reshape(shape))
+        return read
+
+
+class _Graph:
+    """One interpreter of the graph. Only one thread at a time may use it."""
+
+    def __init__(self, path: str) -> None:
+        from ai_edge_litert.interpreter import Interpreter  # here: the training needs only the reading
+
+        self._interpreter = Interpreter(model_path=path, num_threads=1)
+        self._interpreter.allocate_tensors()
+        names = {entry["name"]: entry["index"] for entry in self._interpreter.get_input_details()}
+        self._inputs = {
+            name.removeprefix("serving_default_").rpartition(":")[0]: at for name, at in names.items()
+        }
+        output = self._interpreter.get_output_details()[0]
+        self._output, self.size = output["index"], int(output["shape"][-1])
+
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        for name, place in self._inputs.items():
+            self._interpreter.set_tensor(place, inputs[name])
+        self._interpreter.invoke()
+        scores: NDArray[np.float32] = self._interpreter.get_tensor(self._output)[0]
+        return scores
+
+
+def _check_files(folder: Path) -> None:
+    """Refuse files that are not those that were packed: their SHA-256 stands in the manifest beside them."""
+    content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    for name, expected in content["sha256"].items():
+        file = folder / name
+        if not file.is_file():
+            raise ValueError(f"{file} is missing: {MANIFEST} expects it with the SHA-256 {expected}")
+        received = hashlib.sha256(file.read_bytes()).hexdigest()
+        if received != expected:
+            raise ValueError(f"{file} has changed: expected the SHA-256 {expected}, received {received}")
+
+
+def best_of(scores: NDArray[np.float32], k: int) -> NDArray[np.intp]:
+    """Return the indices of the k highest finite scores, best first; ties go to the lower index."""
+    k = min(k, len(scores))
+    lowest = np.partition(scores, -k)[-k]
+    candidates = np.flatnonzero((scores >= lowest) & np.isfinite(scores))
+    return candidates[np.lexsort((candidates, -scores[candidates]))[:k]]
+
+
+def _is_missing(value: Any) -> bool:
+    """Tell whether a value is None, NaN, NaT or pandas' NA."""
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or bool(value != value)  # noqa: PLR0124
+
+
+def _listed(name: str, values: Any) -> Iterable[Any]:
+    """Return a list of values; a missing list is empty.
+
+    Raises:
+        ValueError: a value that is no list.
+    """
+    if isinstance(values, (list, tuple, np.ndarray)):
+        return values
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        if not isinstance(values, (str, bytes, Mapping)) and _is_missing(values):
+            return ()
+        raise ValueError(f"{name} should be a list, received {values!r}")
+    return list(values)
+
+
+def _item_id(value: Any) -> str:
+    """Return an item id as the text that the training has; "" for a missing id.
+
+    Raises:
+        ValueError: a value that is neither a text nor a whole number.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_)):
+        return str(value)
+    if isinstance(value, (float, np.floating)):
+        if np.isnan(value):
+            return ""
+        if (
+            float(value).is_integer() and abs(float(value)) < EXACT
+        ):  # pandas turns whole numbers beside NaN into floats
+            return str(int(value))
+    elif not isinstance(value, (list, tuple, dict, set, bytes, np.ndarray)) and _is_missing(value):
+        return ""
+    raise ValueError(f"an item id should be a text or a whole number, received {value!r}")
+
+
+def _names(column: str, values: Any) -> list[str]:
+    """Return the names of a column, flat; "" for missing names."""
+    flat = values.ravel().tolist() if isinstance(values, np.ndarray) else values
+    return [value if isinstance(value, str) else _no_name(column, value) for value in flat]
+
+
+def _no_name(column: str, value: Any) -> str:
+    if isinstance(value, (list, tuple, dict, np.ndarray)) or not _is_missing(value):
+        raise ValueError(f"{column} should be a text, received {value!r}")
+    return ""
+
+
+def _numbers(column: str, values: Any) -> NDArray[np.float64]:
+    """Return the numbers of a column, or its times as seconds since the epoch; NaN for missing values."""
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        flat = np.asarray(values, object).ravel() if isinstance(values, np.ndarray) else values
+        return np.array([_number(column, value) for value in flat])
+
+
+def _number(column: str, value: Any) -> float:
+    if value == "" or (not isinstance(value, (list, tuple, dict, np.ndarray)) and _is_missing(value)):
+        return float("nan")
+    try:
+        return float(value.timestamp() if hasattr(value, "timestamp") else value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{column} should be a number or a time, received {value!r}") from None
+
+
+def _parts_of_time(seconds: NDArray[np.float64]) -> dict[str, NDArray[np.int32]]:
+    """Return the hour of the day and the weekday from Monday, both counted from 1; 0 = unknown."""
+    known = np.isfinite(seconds)
+    hours = np.floor(np.where(known, seconds, 0.0) / 3600.0)
+    parts = {"hour": hours % 24, "weekday": (np.floor(hours / 24) + 3) % 7}  # the epoch began on a Thursday
+    return {name: np.where(known, 1 + part, 0).astype(np.int32) for name, part in parts.items()}

@@ -1,0 +1,153 @@
+"""The packed model without MLflow and TensorFlow answers as the trained model does."""
+
+import os
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.checkout_model import CheckoutModel
+from models.options import TrainingOptions
+from models.recommender import create
+from models.serving.export import export_artifact
+from tests.models.toys import rings
+
+pytestmark = pytest.mark.training
+
+OPTIONS = TrainingOptions(embedding_size=16, epochs=2, max_length=8, members="attention+gru+neighbours")
+ARCHITECTURES = (
+    "attention", "gru", "transformer", "hybrid", "neighbours", "factorization", "ncf", "cooccurrence",
+    "ensemble",
+)  # fmt: skip
+
+
+def packed(model, folder):
+    return CheckoutModel(export_artifact(model, folder)["light"])
+
+
+def trained(name):
+    model = create(name, OPTIONS)
+    model.fit(rings(300, 0))
+    return model
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory):
+    """Return a small packed model."""
+    return packed(trained("cooccurrence"), tmp_path_factory.mktemp("packed"))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_answers_as_it_was_trained(name, tmp_path):
+    model = trained(name)
+    light = packed(model, tmp_path)
+    log = rings(40, 1)
+    ids = log.ids()
+    sessions = [list(ids[at:end]) for at, end in zip(log.offsets, log.offsets[1:], strict=False)]
+    sessions += [[], ["never seen"], ["never seen", "i3", "never seen", "i4"]]
+    sessions += [[f"i{step % 40}" for step in range(30)], ["i1"] * 30]
+    expected = model.recommend(sessions, k=40)
+    for session, their_items, their_scores in zip(sessions, *expected, strict=True):
+        items, scores = light.recommend(session, k=40)
+        np.testing.assert_allclose(scores, their_scores, atol=1e-4, rtol=1e-4)
+        by_item = dict(zip(their_items, their_scores, strict=True))
+        np.testing.assert_allclose(scores, [by_item[item] for item in items], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        ("i1", "i2"),
+        np.array(["i1", "i2"], dtype=object),
+        np.array(["i1", "i2"]),
+        pd.Series(["i1", "i2"]),
+        ["i1", None, "i2"],
+        [float("nan"), "i1", pd.NA, "i2", pd.NaT],
+        (item for item in ("i1", "i2")),
+    ],
+)
+def test_every_form_of_a_list_is_read(counted, items):
+    assert counted.recommend(items) == counted.recommend(["i1", "i2"])
+
+
+@pytest.mark.parametrize("items", [None, float("nan"), pd.NA, [], (), [None]])
+def test_a_missing_list_is_an_empty_list(counted, items):
+    assert counted.recommend(items) == counted.recommend([])
+
+
+def test_ids_may_be_whole_numbers(tmp_path):
+    model = create("cooccurrence", OPTIONS)
+    model.fit(rings(200, 0, prefix="").select(slice(0, 200)))
+    numbers = create("cooccurrence", OPTIONS)
+    log = rings(200, 0)
+    log.catalogue[:] = [item[1:] for item in log.catalogue]
+    numbers.fit(log)
+    light = packed(numbers, tmp_path)
+    expected = light.recommend(["1", "2"])
+    for items in ([1, 2], np.array([1, 2]), [np.int64(1), 2.0], pd.Series([1, None, 2]), [1, "2"]):
+        assert light.recommend(items) == expected
+    assert light.recommend(["1", "2"], exclude=[3]) == light.recommend(["1", "2"], exclude=("3",))
+
+
+@pytest.mark.parametrize(
+    ("items", "named"),
+    [
+        ("i1", "'i1'"),
+        (b"i1", "b'i1'"),
+        ({"i1": 1}, "{'i1': 1}"),
+        (5, "received 5"),
+        ([["i1"]], r"\['i1'\]"),
+        ([1.5], "1.5"),
+        ([True], "True"),
+        ([float("inf")], "inf"),
+        ([2.0**60], "1.15"),
+        ([{"id": "i1"}], "{'id': 'i1'}"),
+    ],
+)
+def test_a_list_that_cannot_be_read_is_an_error_with_its_value(counted, items, named):
+    with pytest.raises(ValueError, match=named):
+        counted.recommend(items)
+    with pytest.raises(ValueError, match=named):
+        counted.recommend(["i1"], exclude=items)
+
+
+def test_k_and_exclusions_change_the_list(counted):
+    items, scores = counted.recommend(["i1", "i2"])
+    assert counted.recommend(["i1", "i2"], k=3) == (items[:3], scores[:3])
+    left_out = counted.recommend(["i1", "i2"], exclude=[items[0], "never seen", None])[0]
+    assert items[0] not in left_out
+    assert not {"i1", "i2"} & set(counted.recommend(["i1", "i2"], k=40, exclude_seen=True)[0])
+    assert len(counted.recommend(["i1"], k=1000)[0]) == 40
+    with pytest.raises(ValueError, match="received 0"):
+        counted.recommend(["i1"], k=0)
+
+
+def test_eight_threads_get_the_answers_of_one(tmp_path):
+    light = packed(trained("gru"), tmp_path)
+    sessions = [[f"i{start}", f"i{(start + 1) % 40}"] for start in range(40)]
+    expected = [light.recommend(session) for session in sessions]
+    failures = []
+
+    def ask():
+        for _ in range(20):
+            failures.extend(
+                session for session, answer in zip(sessions, expected, strict=True)
+                if light.recommend(session) != answer
+            )  # fmt: skip
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+def test_a_model_answers_in_a_forked_process(tmp_path):
+    light = packed(trained("attention"), tmp_path)
+    expected = light.recommend(["i1"])
+    child = os.fork()
+    if not child:
+        os._exit(0 if light.recommend(["i1"]) == expected else 1)
+    assert os.waitpid(child, 0)[1] == 0
