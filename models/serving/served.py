@@ -38,7 +38,7 @@ class ServedModel:
         try:
             self._model = mlflow.pyfunc.load_model(str(folder))
             files = self._model.metadata.flavors["python_function"]["artifacts"]
-            # Versions of 0.2 and before have the vocabulary beside a SavedModel, and need TensorFlow.
+            # Versions of 0.1 have the vocabulary beside a SavedModel, and need TensorFlow.
             light = files["light"]["path"] + "/vocabulary.json" if "light" in files else None
             vocabulary = folder / (light or files["vocabulary"]["path"])
             content = json.loads(vocabulary.read_text(encoding="utf-8"))

@@ -110,7 +110,7 @@ class UnknownKindError(LastaisleError):
 class _Start:
     """The version that a training starts from, and its run; both None = from scratch.
 
-    The plans of 0.2 and before name no run.
+    The plans of 0.1 name no run.
     """
 
     version: str | None = None
