@@ -158,7 +158,7 @@ def test_a_refusal_without_enough_evidence_judges_no_candidate():
     assert not broken_feed.judged
     assert not Decision.from_json(few.to_json()).judged
     older = '{"promote": false, "checks": [{"name": "enough_targets", "passed": false, "reason": "why"}]}'
-    assert Decision.from_json(older).judged, "decisions of older releases count as before"
+    assert not Decision.from_json(older).judged, "so do decisions of older releases"
 
 
 def test_a_candidate_has_to_beat_popularity_by_more_than_chance():

@@ -43,7 +43,7 @@ def _falls_back(run_key: str) -> bool:
 def tells_of_the_model(move: Move, registry: Registry) -> bool:
     """Tell whether a refusal is about the model, by the stored decision; without a decision, it is."""
     decision = registry.read_text(move.run_id, DECISION)
-    return decision is None or Decision.from_json(decision).is_about_the_model
+    return decision is None or Decision.from_json(decision).judged
 
 
 def full_training_due(moves: Iterable[Move], version: str, tells: Callable[[Move], bool]) -> str | None:

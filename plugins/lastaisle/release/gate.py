@@ -109,14 +109,11 @@ class Check:
         name: name of the rule.
         passed: whether the candidate keeps the rule.
         reason: a sentence with the numbers.
-        about_evidence: whether the rule asks if the evidence suffices for a judgement. Such a rule says
-            nothing about the candidate.
     """
 
     name: str
     passed: bool
     reason: str
-    about_evidence: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,17 +131,12 @@ class Decision:
     @property
     def judged(self) -> bool:
         """Whether the evidence sufficed; False = too few targets or a broken feed, whatever the candidate."""
-        return all(check.passed for check in self.checks if check.about_evidence)
+        return all(check.passed or check.name not in CHECKS_OF_THE_DATA for check in self.checks)
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """The sentences behind the decision: the broken rules of a refusal, all rules of a promotion."""
         return tuple(check.reason for check in self.checks if self.promote or not check.passed)
-
-    @property
-    def is_about_the_model(self) -> bool:
-        """Whether the decision says how good the candidate is: the data sufficed, and the feed was sound."""
-        return all(check.passed or check.name not in CHECKS_OF_THE_DATA for check in self.checks)
 
     def to_json(self) -> str:
         """Write as JSON."""
@@ -202,7 +194,7 @@ def _enough_targets(targets: int, rules: GateRules, hours: float | None) -> Chec
     verdict = "enough" if passed else "too few"
     reason = f"{targets:,} evaluation targets are {verdict} for a decision (at least {rules.min_targets:,})."
     missing = "" if passed else _missing(targets, rules, hours)
-    return Check("enough_targets", passed, reason + missing, about_evidence=True)
+    return Check("enough_targets", passed, reason + missing)
 
 
 def _missing(targets: int, rules: GateRules, hours: float | None) -> str:
@@ -356,7 +348,6 @@ def _sound_feed(quarantined: float | None, rules: GateRules) -> Iterator[Check]:
         passed,
         f"{quarantined:.1%} of the rows that came with the evaluation sessions are in quarantine. At most "
         f"{rules.max_quarantined:.1%} may be.",
-        about_evidence=True,
     )
 
 
