@@ -9,13 +9,14 @@ import pyarrow.compute as pc
 import pytest
 
 from lastaisle.errors import ExitCode, NotEnoughDataError, RegistryError
-from lastaisle.evaluation.evaluate import plan_of
+from lastaisle.evaluation.evaluate import evaluate_candidate, plan_of
 from lastaisle.registry.ledger import Ledger
 from lastaisle.registry.plan import TrainingPlan
+from lastaisle.registry.registry import Registry
 from lastaisle.release.card.page import MARKDOWN
 from lastaisle.release.correction import plan_correction
 from lastaisle.release.gate import GateRules
-from lastaisle.release.release import NotEvaluatedError, current_champion
+from lastaisle.release.release import NotEvaluatedError, current_champion, release_candidate
 from lastaisle.release.rollback import NeverPromotedError, rollback
 from lastaisle.settings import SettingsError
 from lastaisle.training.planning import StalePlanError, plan_window
@@ -305,6 +306,26 @@ def test_a_release_needs_an_evaluation_against_the_current_champion(home):
     home.evaluate(third)
     assert home.release(third, GateRules(margin=1.0, anchor_margin=1.0)).promote
     assert home.registry.aliases() == {"challenger": "3", "champion": "3", "previous": "2", "anchor": "1"}
+
+
+def test_a_release_needs_an_evaluation_by_the_lists_that_services_get(home):
+    run_id = home.train(1)
+    home.evaluate(run_id)
+    other = Registry(home.settings.replace(exclude_seen=True))
+    before = home.state()
+    with pytest.raises(NotEvaluatedError, match=r"the objective next_item.* new_item"):
+        release_candidate(run_id, home.lake, other, actor="tester")
+    assert home.state() == before
+    assert evaluate_candidate(run_id, home.lake, other).served == "new_item"
+    assert release_candidate(run_id, home.lake, other, actor="tester").judged
+
+
+def test_a_decision_stays_when_the_lists_that_services_get_change(home):
+    run_id = home.train(1)
+    home.evaluate(run_id)
+    made = home.release(run_id)
+    other = Registry(home.settings.replace(exclude_seen=True))
+    assert release_candidate(run_id, home.lake, other, actor="tester") == made
 
 
 def test_an_alias_moved_by_hand_is_put_back(home):

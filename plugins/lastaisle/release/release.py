@@ -54,7 +54,7 @@ class OlderTrainingError(LastaisleError):
 
 
 class NotEvaluatedError(LastaisleError):
-    """A candidate has no evaluation against the current champion."""
+    """A candidate has no evaluation against the current champion by the lists that services get."""
 
     exit_code = ExitCode.NOT_EVALUATED
 
@@ -116,7 +116,8 @@ def release_candidate(
     Raises:
         RolledBackError: the candidate's version, or the version that it started from, was rolled back.
         OlderTrainingError: the champion has learned newer hours, and `allow_older` is not set.
-        NotEvaluatedError: the candidate has no evaluation, or was compared with a former champion.
+        NotEvaluatedError: the candidate has no evaluation, was compared with a former champion, or was
+            judged by other lists than services now get (LASTAISLE_EXCLUDE_SEEN).
     """
     ledger = Ledger(lake, registry.model_name)
     champion = current_champion(lake, registry)
@@ -237,6 +238,7 @@ def _finish(run_id: str, ledger: Ledger, registry: Registry, rules: GateRules, a
 
 
 def _report(run_id: str, ledger: Ledger, registry: Registry) -> EvaluationReport:
+    """Return the stored report, if it is about the present champion and the lists that services get."""
     report = stored_report(run_id, registry)
     champion = ledger.standing().champion
     if report is None:
@@ -245,6 +247,11 @@ def _report(run_id: str, ledger: Ledger, registry: Registry) -> EvaluationReport
         raise NotEvaluatedError(
             f"run {run_id} was evaluated against champion version {report.champion_version}, but now version "
             f"{champion} is champion: evaluate the run again"
+        )
+    if report.served != registry.served:
+        raise NotEvaluatedError(
+            f"run {run_id} was judged by the lists of the objective {report.served}, but by "
+            f"LASTAISLE_EXCLUDE_SEEN services now get those of {registry.served}: evaluate the run again"
         )
     return report
 
