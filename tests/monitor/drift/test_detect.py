@@ -1,5 +1,6 @@
 """Drift in a small lake is detected, described, stored once, and followed by one training."""
 
+import dataclasses
 import json
 import shutil
 from datetime import UTC, date, datetime, timedelta
@@ -16,12 +17,13 @@ from lastaisle.errors import ExitCode, NotEnoughDataError
 from lastaisle.lake import Lake
 from lastaisle.monitor.drift.counts import count_events
 from lastaisle.monitor.drift.detect import detect
-from lastaisle.monitor.drift.serving import ServingVersions
+from lastaisle.monitor.drift.serving import ServingVersion, ServingVersions
 from lastaisle.settings import Settings
 from lastaisle_airflow.tasks.drift import measure_drift
 from models.data.sequences import SessionLog
 from models.recommender import create
 from tests.airflow.runs import DagRun
+from tests.monitor.drift.test_versions import Answering
 
 FIRST = date(2025, 9, 1)
 DAYS, VISITS = 26, 500
@@ -251,11 +253,12 @@ def test_the_command_prints_and_draws_the_drift_and_exits_with_13(lake, monkeypa
 def test_a_pair_of_versions_is_compared_once_and_the_champions_hits_every_day(lake):
     for number in range(2):
         lake.append("events", day_of_events(LAST + timedelta(days=number)), key=str(number))
-    models = []
-    for sessions in ([["i1", "i2"], ["i2", "i3"]], [["i1", "i2"], ["i2", "i4"]]):
-        models.append(create("cooccurrence"))
-        models[-1].fit(SessionLog.from_lists(sessions))
-    versions = ServingVersions("2", models[1], "1", models[0])
+    served = []
+    for number, sessions in enumerate(([["i1", "i2"], ["i2", "i3"]], [["i1", "i2"], ["i2", "i4"]]), start=1):
+        model = create("cooccurrence")
+        model.fit(SessionLog.from_lists(sessions))
+        served.append(ServingVersion(str(number), Answering(model), model))
+    versions = ServingVersions(served[1], served[0], "next_item")
     settings = Settings.of(home=lake.url.rpartition("/")[0])
     found = [detect(lake, settings, LAST + timedelta(days=number), versions) for number in range(2)]
     about = [{each.feature for each in report.findings} for report in found]
@@ -267,3 +270,11 @@ def test_a_pair_of_versions_is_compared_once_and_the_champions_hits_every_day(la
     streams = [row["hits"] for row in rows if row["feature"] == "hit_rate"]
     assert all(100 < len(stream) <= VISITS for stream in streams)
     assert detect(lake, settings, LAST, versions).findings == found[0].findings
+
+    # Lists without the session's items are another matter: their hits are not compared with those before.
+    other = dataclasses.replace(versions, objective="new_item")
+    again = detect(lake, settings, LAST + timedelta(days=1), other)
+    (rate,) = [each for each in again.findings if each.feature == "hit_rate"]
+    assert (rate.segment, rate.score, rate.reference_visits) == ("objective=new_item", 0.0, 0)
+    (before,) = [each for each in found[1].findings if each.feature == "hit_rate"]
+    assert (before.segment, before.reference_visits) == ("objective=next_item", len(streams[0]))

@@ -1,12 +1,16 @@
 """The difference between versions, and drops of the live hit rate."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from lastaisle.monitor.drift.concept import hit_rate_drop, hits
+from lastaisle.monitor.drift.serving import ServingVersion
 from lastaisle.monitor.drift.versions import neighbour_drift, version_scores
 from models.data.sequences import SessionLog
 from models.data.vocabulary import Vocabulary
+from models.evaluation.ranking import rank_targets
 from models.recommender import Recommender, create
 
 
@@ -23,6 +27,19 @@ def test_independent_vectors_have_other_neighbours_also_if_their_lengths_differ(
     assert neighbour_drift(first, second) == pytest.approx(1 - 10 / 199, abs=0.02)
 
 
+class Answering:
+    """A model that answers by another model, without the shopper, as a packed model does."""
+
+    def __init__(self, model):
+        self.model, self.vocabulary = model, model.vocabulary
+
+    def rank(self, examples, k=20, progress=None, *, exclude_seen=False):
+        known = dataclasses.replace(examples.log, context={})
+        return rank_targets(
+            self.model, dataclasses.replace(examples, log=known), k, exclude_seen=exclude_seen
+        )
+
+
 def shop(step, n=300):
     """Return sessions that go around a ring of forty items by a step."""
     return SessionLog.from_lists([[f"i{(s + step * place) % 40}" for place in range(4)] for s in range(n)])
@@ -37,10 +54,8 @@ def trained(log):
 @pytest.mark.training
 def test_equal_versions_do_not_differ_and_versions_of_two_shops_do():
     log = shop(1)
-    same = {each.feature: each.score for each in version_scores(trained(log), trained(log), log)}
-    assert same == {"predictions": 0.0, "recommended_popularity": 0.0}
-    other = {each.feature: each.score for each in version_scores(trained(log), trained(shop(7)), log)}
-    assert other["predictions"] > 0.4
+    assert scored(trained(log), trained(log), log) == {"predictions": 0.0, "recommended_popularity": 0.0}
+    assert scored(trained(log), trained(shop(7)), log)["predictions"] > 0.4
 
 
 class Known(Recommender):
@@ -74,9 +89,20 @@ class Known(Recommender):
         raise NotImplementedError
 
 
-def scored(previous, champion):
-    log = SessionLog.from_lists([["a", "b"]] * 3)
-    return {each.feature: each.score for each in version_scores(previous, champion, log)}
+def scored(previous, champion, log=None, objective="next_item"):
+    log = log or SessionLog.from_lists([["a", "b"]] * 3)
+    versions = [ServingVersion("1", Answering(model), model) for model in (previous, champion)]
+    return {each.feature: each.score for each in version_scores(*versions, log, objective)}
+
+
+def test_the_lists_that_services_get_are_compared():
+    items = [chr(ord("a") + place) for place in range(21)]
+    other = [
+        *items[1:],
+        items[0],
+    ]  # without the session's a, both have b to u
+    assert scored(Known(items), Known(other))["predictions"] == pytest.approx(1 / 20)
+    assert scored(Known(items), Known(other), objective="new_item")["predictions"] == 0.0
 
 
 def test_the_churn_of_predictions_is_that_of_evaluations():
@@ -99,10 +125,14 @@ def test_the_model_says_which_vectors_its_items_have():
 
 @pytest.mark.training
 def test_hits_are_the_share_of_a_sessions_next_items_that_the_champion_ranked_first():
-    model = trained(shop(1))
+    model = Answering(trained(shop(1)))
     assert hits(model, shop(1, 50)).tolist() == [1.0] * 50
     log = SessionLog.from_lists([["i0", "unknown"], ["i0"], ["i0", "i1", "unknown"]])
     assert hits(model, log).tolist() == [0.0, 0.5]
+    log = SessionLog.from_lists([["i0", "i0"], ["i0", "i1", "i0"]])  # only the i1 is new to its session
+    assert hits(model, log).tolist() == [0.0, 0.5]
+    assert hits(model, log, "new_item").tolist() == [1.0]
+    assert hits(model, SessionLog.from_lists([["i0"]])).tolist() == []
 
 
 def streams(*rates, sessions=800):

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from river import drift
 
 from models.data.sequences import SessionLog, next_item_examples
-from models.evaluation.ranking import rank_targets
+from models.evaluation.objectives import NEW_ITEM, NEXT_ITEM, is_new
 
 if TYPE_CHECKING:
-    from models.recommender import Recommender
+    from models.serving.served import ServedModel
 
 TOP = 20
 MAX_SESSIONS = 5000
@@ -45,27 +45,34 @@ class HitRateDrop:
         return max(0.0, self.before - self.after)
 
 
-def hits(champion: Recommender, log: SessionLog) -> NDArray[np.float32]:
+def hits(champion: ServedModel, log: SessionLog, objective: str = NEXT_ITEM) -> NDArray[np.float32]:
     """Return each session's share of next items that are among the champion's first 20, in order of time.
+
+    The champion answers as services get it: the packed model is asked, with the inputs that a service sends.
 
     Args:
         champion: the version that served these sessions.
-        log: sessions that the champion has not learned from. Only sessions with a next item count. Of more
-            than 5,000 such sessions, 5,000 are taken, evenly spread.
+        log: sessions that the champion has not learned from. Of more than 5,000 sessions with a next item,
+            5,000 are taken, evenly spread.
+        objective: next_item, or new_item: only items that are new to their session count, and the lists leave
+            out the items of the session.
 
     Returns:
-        float32 [n_sessions], 0 to 1.
+        float32 [n_sessions], 0 to 1; only sessions with an item that counts.
     """
     log = log.select(log.lengths >= 2)
     if len(log) > MAX_SESSIONS:
         log = log.select(np.linspace(0, len(log) - 1, MAX_SESSIONS).astype(np.int64))
-    if not len(log):
-        return np.zeros(0, np.float32)
     examples = next_item_examples(log)
-    ranking = rank_targets(champion, examples, TOP)
-    hit = (ranking.ranks > 0) & (ranking.ranks <= TOP)
+    if objective == NEW_ITEM:
+        examples = examples.select(is_new(examples))
+    if not len(examples):
+        return np.zeros(0, np.float32)
+    ranks = champion.rank(examples, TOP, exclude_seen=objective == NEW_ITEM).ranks
+    hit = (ranks > 0) & (ranks <= TOP)
     targets = np.bincount(examples.session, minlength=len(log))
-    return (np.bincount(examples.session, hit, len(log)) / np.maximum(targets, 1)).astype(np.float32)
+    counted = targets > 0
+    return (np.bincount(examples.session, hit, len(log))[counted] / targets[counted]).astype(np.float32)
 
 
 def hit_rate_drop(

@@ -83,7 +83,7 @@ def detect(lake: Lake, settings: Settings, day: date, versions: ServingVersions 
     findings = _describe_alarms(findings, counts, day)
     report = _decide_training(day, findings, history, settings.drift.cooldown_hours)
     if versions is not None:
-        report = dataclasses.replace(report, model_version=versions.champion)
+        report = dataclasses.replace(report, model_version=versions.champion.number)
     store_report(lake, report, contents, versions=versions.pair if versions else None, hits=day_hits)
     return report
 
@@ -178,17 +178,19 @@ def _compare_versions(
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     log = evaluation_sessions(lake, start, start + timedelta(days=1), None).log
     compared: list[Score | Finding] = []
-    if versions.previous_model is not None and versions.pair and not history.has_compared(versions.pair):
-        compared += version_scores(versions.previous_model, versions.champion_model, log)
-    day_hits = hits(versions.champion_model, log)
-    past = history.hits()[-HIT_STREAM_DAYS:]
+    previous, pair, objective = versions.previous, versions.pair, versions.objective
+    if previous is not None and pair is not None and not history.has_compared(pair):
+        compared += version_scores(previous, versions.champion, log, objective)
+    day_hits = hits(versions.champion.served, log, objective)
+    segment = f"objective={objective}"  # so hits of another objective are not compared with these
+    past = history.hits(segment)[-HIT_STREAM_DAYS:]
     if len(day_hits):
         drop = hit_rate_drop(past, day_hits, rule.false_alarms)
         score = 0.0 if np.isnan(drop.drop) else drop.drop  # NaN on the first day
         sizes = (len(day_hits), sum(map(len, past)))
         change = f"the champion's hit_rate@20 fell from {drop.before:.3f} to {drop.after:.3f}"
         change = change if drop.dropped else ""
-        compared.append(Finding("hit_rate", "all", ADWIN, score, None, None, drop.dropped, change, *sizes))
+        compared.append(Finding("hit_rate", segment, ADWIN, score, None, None, drop.dropped, change, *sizes))
     return compared, day_hits.tolist()
 
 
@@ -208,5 +210,5 @@ def _contents_digest(lake: Lake, day: date, versions: ServingVersions | None) ->
     with open_tables(events=events) as connection:
         parts = [str(row) for row in connection.execute(query, reach).fetchall()]
     if versions is not None:
-        parts.append(f"{versions.pair} {versions.champion}")
+        parts.append(f"{versions.pair} {versions.champion.number} {versions.objective}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -74,9 +74,17 @@ class History:
         near = [day for day in self._retrained if abs((self.day - day).days) * 24 < hours]
         return max(near, default=None)
 
-    def hits(self) -> list[Sequence[float]]:
-        """Return the hits of each day's sessions, oldest first; days without a champion are left out."""
-        return [row["hits"] for row in self.rows if row["feature"] == "hit_rate" and row["hits"]]
+    def hits(self, segment: str) -> list[Sequence[float]]:
+        """Return the hits of each day's sessions in a segment, oldest first; days without hits are left out.
+
+        Rows of older releases have the segment `all`. Their models knew the shopper, unlike the models that
+        services get, so their hits are not compared with later hits.
+        """
+        return [
+            row["hits"]
+            for row in self.rows
+            if (row["feature"], row["segment"]) == ("hit_rate", segment) and row["hits"]
+        ]
 
     def has_compared(self, pair: str) -> bool:
         """Return whether this pair of versions was compared on an earlier day."""

@@ -29,7 +29,8 @@ class Finding:
 
     Attributes:
         feature: the feature that was compared: price, new_items, predictions, hit_rate, …
-        segment: the events that were compared: all, device=mobile, shopper=returning, category=shoes.
+        segment: the events that were compared: all, device=mobile, shopper=returning, category=shoes; of
+            hit_rate the items that count: objective=next_item or objective=new_item.
         measure: the kind of score; see `lastaisle.monitor.drift.measure.Score`.
         score: the distance from the reference.
         divergence: Jensen-Shannon in bits, beside a psi.

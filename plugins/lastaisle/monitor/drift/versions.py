@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +10,11 @@ from numpy.typing import NDArray
 
 from lastaisle.evaluation.churn import share_changed
 from lastaisle.monitor.drift.measure import JENSEN_SHANNON, Score, jensen_shannon
+from models.data.sequences import Examples
+from models.evaluation.objectives import NEW_ITEM, NEXT_ITEM
 
 if TYPE_CHECKING:
+    from lastaisle.monitor.drift.serving import ServingVersion
     from models.data.sequences import SessionLog
     from models.recommender import Recommender
 
@@ -49,31 +51,33 @@ def _nearest(vectors: NDArray[np.float32], k: int) -> NDArray[np.intp]:
     return nearest
 
 
-def version_scores(previous: Recommender, champion: Recommender, log: SessionLog) -> list[Score]:
-    """Score the embeddings, the predictions, and the popularity of the recommended items.
+def version_scores(
+    previous: ServingVersion, champion: ServingVersion, log: SessionLog, objective: str = NEXT_ITEM
+) -> list[Score]:
+    """Score the embeddings, the lists that services get, and the popularity of the recommended items.
 
     Args:
         previous: the version before the champion.
         champion: the version that serves.
-        log: sessions. Both versions predict the next item of the first 500 sessions of two items or more.
+        log: sessions. Both versions predict the last item of the first 500 sessions of two items or more.
+        objective: the objective whose lists services get.
     """
     scores = []
-    shared = _shared_items(previous, champion)
-    if len(shared) > NEIGHBOURS and (vectors := _vectors(previous, champion, shared)):
+    shared = _shared_items(previous.trained, champion.trained)
+    if len(shared) > NEIGHBOURS and (vectors := _vectors(previous.trained, champion.trained, shared)):
         drift = neighbour_drift(*vectors)
         scores.append(Score("embeddings", "all", CHURN, drift, None, len(shared), len(shared)))
-    prefixes = [session[:-1] for session in log.select(log.lengths >= 2).select(slice(MAX_PREFIXES))]
-    k = min(TOP, len(previous.vocabulary), len(champion.vocabulary))
-    if not prefixes or not k:
+    sessions = np.flatnonzero(log.lengths >= 2)[:MAX_PREFIXES]
+    if not len(sessions):
         return scores
-    models = (previous, champion)
-    lists = [model.recommend(prefixes, k)[0] for model in models]
-    sizes = (len(prefixes), len(prefixes))
-    tops = [_indices(model, ids, k) for model, ids in zip(models, lists, strict=True)]
-    changed = float(share_changed((tops[0], previous.vocabulary), (tops[1], champion.vocabulary)).mean())
+    last_items = Examples(log, sessions.astype(np.int32), (log.lengths[sessions] - 1).astype(np.int32))
+    models = (previous.served, champion.served)
+    tops = [model.rank(last_items, TOP, exclude_seen=objective == NEW_ITEM).top for model in models]
+    sizes = (len(sessions), len(sessions))
+    changed = float(share_changed((tops[0], models[0].vocabulary), (tops[1], models[1].vocabulary)).mean())
     scores.append(Score("predictions", "all", CHURN, changed, None, *sizes))
-    counts = [_count_by_popularity(champion, ids) for ids in lists]
-    moved = float(jensen_shannon(*counts))
+    ids = [model.vocabulary.decode(top[top > 0]) for model, top in zip(models, tops, strict=True)]
+    moved = float(jensen_shannon(*(_count_by_popularity(champion.trained, each) for each in ids)))
     scores.append(Score("recommended_popularity", "all", JENSEN_SHANNON, moved, moved, *sizes))
     return scores
 
@@ -97,19 +101,11 @@ def _vectors(
     return None if first is None or second is None else (first, second)
 
 
-def _indices(model: Recommender, lists: Sequence[Sequence[str]], k: int) -> NDArray[np.int32]:
-    """Return lists of ids as the model's indices, int32 [n, k], 0 after the last item."""
-    top = np.zeros((len(lists), k), np.int32)
-    for row, ids in zip(top, lists, strict=True):
-        row[: len(ids)] = model.vocabulary.encode(ids)
-    return top
-
-
-def _count_by_popularity(model: Recommender, lists: Sequence[Sequence[str]]) -> NDArray[np.float64]:
-    """Count the recommended items by their popularity in the model: unknown, then ten equal tenths."""
+def _count_by_popularity(model: Recommender, items: Iterable[str]) -> NDArray[np.float64]:
+    """Count recommended items by their popularity in the model: unknown, then ten equal tenths."""
     vocabulary = model.vocabulary
     tenth = np.zeros(vocabulary.size, np.int64)
     popular = vocabulary.popular(len(vocabulary))
     tenth[popular] = 1 + np.arange(len(popular)) * _TENTHS // len(popular)
-    tenths = tenth[vocabulary.encode(chain.from_iterable(lists))]
+    tenths = tenth[vocabulary.encode(items)]
     return np.bincount(tenths, minlength=_TENTHS + 1).astype(np.float64)
