@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.services.required import require_service
+
 ROOT = Path(__file__).resolve().parent.parent
 CONTRACT = "data_contracts/events.odcs.yaml"
 
@@ -27,7 +29,7 @@ def git(folder: Path, *arguments: str) -> None:
 def repository(tmp_path):
     """A repository whose first commit holds a contract."""
     if not shutil.which("git"):
-        pytest.skip("git is not installed: install it to run this test")
+        require_service("git is not installed: as root, apt-get install git")
     command = tmp_path / "lastaisle"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m lastaisle.cli "$@"\n')
     command.chmod(0o755)

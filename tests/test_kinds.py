@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from tests.services import kinds, required
@@ -16,6 +19,20 @@ def test_a_service_that_starts_among_fast_tests_is_named(monkeypatch):
 def test_a_service_starts_where_all_tests_run(monkeypatch):
     monkeypatch.setattr(required, "_forbidden", False)
     required.starts_service("Redis")
+
+
+def test_ci_installs_every_package_that_a_test_asks_for():
+    root = Path(__file__).resolve().parent.parent
+    asked = {
+        package
+        for file in (root / "tests").rglob("*.py")
+        for package in re.findall(r"require_service\(.*apt-get install ([a-z-]+)", file.read_text("utf-8"))
+    }
+    installed = re.findall(
+        r"apt-get install --yes (.*)", (root / ".github/workflows/ci.yml").read_text("utf-8")
+    )
+    assert {"redis-server", "postgresql"} <= asked
+    assert asked - {"git"} <= set(" ".join(installed).split()), "git belongs to the hosted machines"
 
 
 def test_tensorflow_among_fast_tests_is_refused_and_nothing_else():

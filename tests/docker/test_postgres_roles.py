@@ -9,19 +9,19 @@ import psycopg2
 import pytest
 
 from tests.services.airflow import free_port
-from tests.services.required import starts_service
+from tests.services.required import require_service, starts_service
 
 SCRIPT = Path(__file__).resolve().parents[2] / "docker" / "postgres-roles.sh"
 PASSWORDS = {"airflow": 'it\'s 100 % $ecret \\ "so"', "mlflow": "another password"}
 
 
-def programs():
-    """Return the folder of PostgreSQL's programs; Debian keeps them out of PATH."""
+def programs(versions=Path("/usr/lib/postgresql")):
+    """Return the folder of PostgreSQL's programs; Debian keeps them out of PATH, in a folder a version."""
     places = [Path(found).resolve().parent for found in [shutil.which("postgres")] if found]
-    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    places += sorted(versions.glob("*/bin"), reverse=True)
     found = [place for place in places if (place / "initdb").exists() and (place / "postgres").exists()]
     if not found or not shutil.which("psql"):
-        pytest.skip("PostgreSQL and psql are not installed: apt-get install postgresql")
+        require_service("PostgreSQL and psql are not installed: as root, apt-get install postgresql")
     return found[0]
 
 
@@ -124,3 +124,11 @@ def test_a_missing_password_is_named_and_no_role_is_without_one(server):
     without = {name: value for name, value in server.items() if name != "MLFLOW_DB_PASSWORD"}
     done = subprocess.run(["sh", SCRIPT], env=without, capture_output=True, text=True, check=False)
     assert done.returncode != 0 and "MLFLOW_DB_PASSWORD" in done.stderr
+
+
+def test_without_postgresql_ci_fails_and_other_machines_skip(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for ci, outcome in (("true", pytest.fail.Exception), ("", pytest.skip.Exception)):
+        monkeypatch.setenv("CI", ci)
+        with pytest.raises(outcome, match="apt-get install postgresql"):
+            programs(tmp_path)
