@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from math import inf, isfinite
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,6 @@ LOSS_NAMES = ("softmax", "bpr_max")
 
 OBJECTIVE_WEIGHTS = ("objective_view", "objective_cart", "objective_purchase")
 
-
 _TYPE_NAMES = {
     "int": "whole number",
     "float": "number",
@@ -38,8 +37,67 @@ class OptionsError(ValueError):
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """The values that a number can have.
+
+    Attributes:
+        low: the lower end.
+        high: the upper end.
+        above: whether the lower end itself is left out.
+        below: whether the upper end itself is left out.
+    """
+
+    low: float
+    high: float
+    above: bool = False
+    below: bool = False
+
+    def hold(self, value: float) -> bool:
+        """Tell whether a number lies within the bounds."""
+        return (self.low < value if self.above else self.low <= value) and (
+            value < self.high if self.below else value <= self.high
+        )
+
+    def __str__(self) -> str:
+        """Name the bounds, like: at least 1 and at most 4,096."""
+        least, most = "more than" if self.above else "at least", "less than" if self.below else "at most"
+        return f"{least} {self.low:,} and {most} {self.high:,}"
+
+
+# The upper bounds of sizes keep a mistyped number from taking all memory, or from training for weeks.
+BOUNDS: Mapping[str, Bounds] = {
+    "embedding_size": Bounds(1, 4096),
+    "epochs": Bounds(0, 1000),
+    "warm_epochs": Bounds(0, 1000),
+    "batch_size": Bounds(1, 1_000_000),
+    "learning_rate": Bounds(0, 10, above=True),
+    "warm_learning_rate": Bounds(0, 10, above=True),
+    "warm_negatives": Bounds(1, 1_000_000),
+    "averaging": Bounds(0, 1, below=True),
+    "trust_region": Bounds(0, 1000, above=True),
+    "retire_below": Bounds(0, 1_000_000_000),
+    "dropout": Bounds(0, 1, below=True),
+    "temperature": Bounds(0.02, 1000),
+    "negatives": Bounds(1, 1_000_000),
+    "alpha": Bounds(0, 10),
+    "layers": Bounds(1, 64),
+    "half_life": Bounds(0, 1_000_000, above=True),
+    "max_length": Bounds(1, 10_000),
+    "memory": Bounds(0, 1),
+    "neighbours": Bounds(1, 10_000_000),
+    "sample": Bounds(1, 10_000_000),
+    "regularization": Bounds(0, 1_000_000_000, above=True),
+    "confidence": Bounds(0, 1_000_000_000, above=True),
+    **dict.fromkeys(OBJECTIVE_WEIGHTS, Bounds(0, 1_000_000)),
+    "users": Bounds(0, 10_000_000),
+    "seed": Bounds(0, 2**32, below=True),  # what NumPy and TensorFlow take
+}
+"""The values that each number can have; a number whose type allows None can also be None."""
+
+
+@dataclass(frozen=True)
 class TrainingOptions:
-    """The hyperparameters. Every shop starts from the same defaults.
+    """The hyperparameters. Every shop starts from the same defaults. A number outside its bounds is refused.
 
     Attributes:
         embedding_size: the width of the item embeddings and of the session encoder.
@@ -121,38 +179,14 @@ class TrainingOptions:
             value, kind = getattr(self, field.name), str(field.type)
             if not _has_type(value, kind):
                 raise OptionsError(f"{field.name} cannot be {value!r}: it is a {_TYPE_NAMES[kind]}")
-        allowed = {
-            "embedding_size": self.embedding_size >= 1,
-            "epochs": self.epochs >= 0,
-            "warm_epochs": self.warm_epochs >= 0,
-            "batch_size": self.batch_size >= 1,
-            "learning_rate": self.learning_rate > 0,
-            "warm_learning_rate": self.warm_learning_rate > 0,
-            "warm_negatives": self.warm_negatives >= 1,
-            "averaging": 0 <= self.averaging < 1,
-            "trust_region": self.trust_region is None or self.trust_region > 0,
-            "retire_below": self.retire_below >= 0,
-            "dropout": 0 <= self.dropout < 1,
-            "temperature": self.temperature >= 0.02,
-            "negatives": self.negatives >= 1,
-            "alpha": self.alpha >= 0,
-            "loss": self.loss in LOSS_NAMES,
-            "layers": self.layers >= 1,
-            "half_life": self.half_life is None or self.half_life > 0,
-            "max_length": self.max_length >= 1,
-            "memory": 0 <= self.memory <= 1,
-            "neighbours": self.neighbours >= 1,
-            "sample": self.sample >= 1,
-            "regularization": self.regularization > 0,
-            "confidence": self.confidence > 0,
-            "users": self.users >= 0,
-            "members": all(self.members.split("+")),
-            "seed": 0 <= self.seed < 2**32,  # what NumPy and TensorFlow take
-            **{name: 0 <= getattr(self, name) < inf for name in OBJECTIVE_WEIGHTS},
-        }
-        for name, holds in allowed.items():
-            if not holds:
-                raise OptionsError(f"{name} cannot be {getattr(self, name)!r}")
+        for name, bounds in BOUNDS.items():
+            value = getattr(self, name)
+            if value is not None and not bounds.hold(value):
+                raise OptionsError(f"{name} cannot be {value!r}: it is {bounds}")
+        if self.loss not in LOSS_NAMES:
+            raise OptionsError(f"loss cannot be {self.loss!r}: it is one of {', '.join(LOSS_NAMES)}")
+        if not all(self.members.split("+")):
+            raise OptionsError(f"members cannot be {self.members!r}: it is names joined by +")
         if not any(self.objectives):
             raise OptionsError(f"{', '.join(OBJECTIVE_WEIGHTS)} cannot all be 0: nothing would be learned")
 
