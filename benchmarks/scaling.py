@@ -19,7 +19,6 @@ import tempfile
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,18 +105,13 @@ def train(model: str, n_items: int, n_sessions: int, folder: Path) -> dict[str, 
 
 def serve(folder: Path) -> dict[str, float]:
     """Answer single sessions with the model that `train` exported; return the median time of an answer."""
-    import pandas as pd
+    from models.checkout_model import CheckoutModel
 
-    from models.serving.checkout_recommender import CheckoutRecommender
-
-    service = CheckoutRecommender()
-    files = {"scorer": str(folder / "scorer"), "vocabulary": str(folder / "vocabulary.json")}
-    service.load_context(SimpleNamespace(artifacts=files))
+    model = CheckoutModel(folder / "light")
     seconds = []
     for request in range(REQUESTS):
-        session = pd.DataFrame({"items": [[f"i{request}", f"i{request + 1}", f"i{request + 3}"]]})
         began = perf_counter()
-        service.predict(None, session)
+        model.recommend([f"i{request}", f"i{request + 1}", f"i{request + 3}"])
         seconds.append(perf_counter() - began)
     return {"serve_ms": 1000 * median(seconds[5:]), "serve_rss_mib": peak_rss_mib()}
 

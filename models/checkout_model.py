@@ -17,6 +17,8 @@ import hashlib
 import json
 import queue
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,10 @@ from numpy.typing import NDArray
 MODEL, ITEMS, INPUTS, MANIFEST = "model.tflite", "vocabulary.json", "inputs.json", "manifest.json"
 TIME_ROWS = {"hour": 25, "weekday": 8}
 EXACT = 2**53  # up to here a float holds every whole number
+PLAIN = {float, type(None)}  # what NumPy turns into numbers at once
+NO_NUMBERS = (bool, np.bool_, np.timedelta64, np.datetime64, np.complexfloating)  # though they convert
+LATEST = 253_402_300_800  # the year 10000: later "seconds" are milliseconds
+MAX_SHOWN = 200  # characters of a value in an error
 
 
 class CheckoutModel:
@@ -81,19 +87,21 @@ class CheckoutModel:
         model knows the session by its context.
 
         Args:
-            items: the session's item ids, oldest first: texts or whole numbers. None and NaN are passed over.
-                Unknown ids are ignored.
+            items: the session's item ids, oldest first, as a list, a tuple, an array or a Series: texts or
+                whole numbers. None and NaN are passed over. Unknown ids are ignored. A set is an error, since
+                it has no order.
             k: the largest number of items, at least 1.
-            exclude: ids that the list leaves out.
+            exclude: ids that the list leaves out: a list, a tuple, a set or None.
             exclude_seen: leave out the session's own items.
-            context: values of `columns`. A column that is missing is unknown.
+            context: values of `columns`. A column that is missing is unknown. Times are datetimes (UTC if
+                they have no zone) or seconds since the epoch.
 
         Raises:
-            ValueError: a value that cannot be read; the error names it.
+            ValueError: a value that cannot be read; the error names it and its column.
         """
         if k < 1:
             raise ValueError(f"k should be at least 1, received {k}")
-        ids = [_item_id(item) for item in _listed("items", items)]
+        ids = [_item_id("items", item) for item in _listed("items", items)]
         rows = [self._index.get(item, 0) if item else 0 for item in ids]
         known = [row for row in rows if row]
         scores = self._scores(rows, known, context or {})
@@ -105,8 +113,8 @@ class CheckoutModel:
         return self.items[best].tolist(), scores[best].astype(float).tolist()
 
     def known(self, name: str, items: Any) -> list[str]:
-        """Return the ids of a list that the model knows; `name` names the list in an error."""
-        ids = (_item_id(item) for item in _listed(name, items))
+        """Return the ids of a list or a set that the model knows; `name` names the list in an error."""
+        ids = (_item_id(name, item) for item in _listed(name, items, ordered=False))
         return [item for item in ids if item in self._index]
 
     def _scores(
@@ -187,7 +195,8 @@ class ColumnReader:
             count as 0.
 
         Raises:
-            ValueError: a value that is neither a text, where a name is expected, nor a number or a time.
+            ValueError: a value that is no text, no number or no time, where one is expected; the error names
+                the column and the value.
         """
         read: dict[str, NDArray[Any]] = {}
         for name, rows in self._rows.items():
@@ -200,7 +209,10 @@ class ColumnReader:
             pairs = np.stack([np.where(known, scaled, 0.0), known.astype(float)], -1)
             read[name] = pairs.astype(np.float32).reshape(*shape, 2)
         for name in self._times:
-            seconds = _numbers(name, columns[name]) if name in columns else np.full(shape, np.nan)
+            seconds = _numbers(name, columns[name], time=True) if name in columns else np.full(shape, np.nan)
+            late = seconds[np.isfinite(seconds) & (np.abs(seconds) >= LATEST)]
+            if late.size:
+                raise _unreadable(name, "a time or seconds since the epoch", float(late.flat[0]))
             read |= _parts_of_time(seconds.reshape(shape))
         return read
 
@@ -249,26 +261,50 @@ def best_of(scores: NDArray[np.float32], k: int) -> NDArray[np.intp]:
 
 
 def _is_missing(value: Any) -> bool:
-    """Tell whether a value is None, NaN, NaT or pandas' NA."""
-    return value is None or type(value).__name__ in ("NAType", "NaTType") or bool(value != value)  # noqa: PLR0124
+    """Tell whether a value is None, NaN, NaT, NA or masked. A value that holds others is not missing."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType", "MaskedConstant"):
+        return True
+    if isinstance(value, Iterable):
+        return False
+    try:
+        return bool(value != value)  # noqa: PLR0124 (NaN is not equal to itself)
+    except (ArithmeticError, TypeError, ValueError):  # Decimal("sNaN") refuses to be compared
+        return False
 
 
-def _listed(name: str, values: Any) -> Iterable[Any]:
+def _unreadable(name: str, expected: str, value: Any) -> ValueError:
+    try:
+        received = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        received = f"a value of type {type(value).__name__} that is too long to show"
+    received = received if len(received) <= MAX_SHOWN else f"{received[:MAX_SHOWN]}…"
+    return ValueError(f"{name} should be {expected}, received {received}")
+
+
+def _listed(name: str, values: Any, *, ordered: bool = True) -> Iterable[Any]:
     """Return a list of values; a missing list is empty.
 
+    Args:
+        name: what the values are, for an error.
+        values: the list, in any form.
+        ordered: whether the order of the values counts. A set has no order.
+
     Raises:
-        ValueError: a value that is no list.
+        ValueError: a value that is no list, or that has several dimensions.
     """
-    if isinstance(values, (list, tuple, np.ndarray)):
+    if isinstance(values, (list, tuple)):
         return values
-    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
-        if not isinstance(values, (str, bytes, Mapping)) and _is_missing(values):
-            return ()
-        raise ValueError(f"{name} should be a list, received {values!r}")
-    return list(values)
+    dimensions = getattr(values, "ndim", 1)
+    one_value = isinstance(values, (str, bytes, bytearray, memoryview, Mapping)) or dimensions == 0
+    if isinstance(values, Iterable) and not one_value and dimensions == 1:
+        if not (ordered and isinstance(values, (set, frozenset))):
+            return values.tolist() if isinstance(values, np.ma.MaskedArray) else list(values)
+    elif _is_missing(values):
+        return ()
+    raise _unreadable(name, "a list", values)
 
 
-def _item_id(value: Any) -> str:
+def _item_id(name: str, value: Any) -> str:
     """Return an item id as the text that the training has; "" for a missing id.
 
     Raises:
@@ -276,18 +312,18 @@ def _item_id(value: Any) -> str:
     """
     if isinstance(value, str):
         return value
-    if isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_)):
-        return str(value)
-    if isinstance(value, (float, np.floating)):
-        if np.isnan(value):
-            return ""
-        if (
-            float(value).is_integer() and abs(float(value)) < EXACT
-        ):  # pandas turns whole numbers beside NaN into floats
-            return str(int(value))
-    elif not isinstance(value, (list, tuple, dict, set, bytes, np.ndarray)) and _is_missing(value):
+    try:
+        if isinstance(value, (int, np.integer)) and not isinstance(value, NO_NUMBERS):
+            return str(value)
+        if isinstance(value, (float, np.floating)):  # pandas turns whole numbers beside NaN into floats
+            number = float(value)
+            if number.is_integer() and abs(number) < EXACT:
+                return str(int(number))
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        raise _unreadable(name, "a list of texts or whole numbers", value) from None
+    if _is_missing(value):
         return ""
-    raise ValueError(f"an item id should be a text or a whole number, received {value!r}")
+    raise _unreadable(name, "a list of texts or whole numbers", value)
 
 
 def _names(column: str, values: Any) -> list[str]:
@@ -297,27 +333,33 @@ def _names(column: str, values: Any) -> list[str]:
 
 
 def _no_name(column: str, value: Any) -> str:
-    if isinstance(value, (list, tuple, dict, np.ndarray)) or not _is_missing(value):
-        raise ValueError(f"{column} should be a text, received {value!r}")
+    if not _is_missing(value):
+        raise _unreadable(column, "a text", value)
     return ""
 
 
-def _numbers(column: str, values: Any) -> NDArray[np.float64]:
+def _numbers(column: str, values: Any, *, time: bool = False) -> NDArray[np.float64]:
     """Return the numbers of a column, or its times as seconds since the epoch; NaN for missing values."""
-    try:
-        return np.asarray(values, np.float64)
-    except (TypeError, ValueError):
-        flat = np.asarray(values, object).ravel() if isinstance(values, np.ndarray) else values
-        return np.array([_number(column, value) for value in flat])
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iuf":
+        return values.astype(np.float64)
+    flat = values.ravel() if isinstance(values, np.ndarray) else values
+    if set(map(type, flat)) <= PLAIN:
+        return np.array(flat, np.float64)
+    return np.array([_number(column, value, time) for value in flat], np.float64)
 
 
-def _number(column: str, value: Any) -> float:
-    if value == "" or (not isinstance(value, (list, tuple, dict, np.ndarray)) and _is_missing(value)):
+def _number(column: str, value: Any, time: bool) -> float:
+    """Return a number, or a time as seconds since the epoch; a time without a zone is in UTC."""
+    if (isinstance(value, str) and not value) or _is_missing(value):
         return float("nan")
-    try:
-        return float(value.timestamp() if hasattr(value, "timestamp") else value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{column} should be a number or a time, received {value!r}") from None
+    if time and isinstance(value, np.datetime64):
+        return float(value.astype("datetime64[us]").astype(np.int64)) / 1e6
+    if time and isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    if isinstance(value, str) or not isinstance(value, (*NO_NUMBERS, Iterable)):
+        with suppress(ArithmeticError, TypeError, ValueError):
+            return float(value)
+    raise _unreadable(column, "a time or seconds since the epoch" if time else "a number", value)
 
 
 def _parts_of_time(seconds: NDArray[np.float64]) -> dict[str, NDArray[np.int32]]:

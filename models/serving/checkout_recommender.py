@@ -55,9 +55,13 @@ class CheckoutRecommender(PythonModel):
     ) -> pd.DataFrame:
         """Return `items` and `scores` for each row of `model_input`; see the module."""
         options: Mapping[str, Any] = params or {}
+        for name, value in options.items():
+            if value is None and name != "exclude":
+                raise ValueError(f"{name} has no value: leave it out, and its default counts")
         k = int(options.get("k", 20))
-        exclude = options.get("exclude")
-        exclude = [] if exclude is None else list(exclude)
+        if k < 1:
+            raise ValueError(f"k should be at least 1, received {k}")
+        exclude = self._model.known("exclude", options.get("exclude"))
         seen = bool(options.get("exclude_seen", False))
         items = list(model_input["items"])
         carts: list[Any] = [[]] * len(items)

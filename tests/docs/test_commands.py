@@ -261,6 +261,8 @@ def test_python_blocks_run_or_compile(page, reader, capsys, tmp_path):
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(place)
             assert names["digest_of"](tmp_path / "packed") == digest_of(tmp_path / "packed")
+        elif "from checkout_model import" in block:
+            continue  # tests/models/serving/test_light.py runs it
         else:
             assert 'load_model("models:/checkout-recommender@champion")' in block, "no rule for this block"
 

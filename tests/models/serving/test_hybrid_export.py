@@ -1,3 +1,7 @@
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from time import tzset
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -84,10 +88,79 @@ def test_missing_columns_and_unknown_columns_are_accepted(served, recommender):
     np.testing.assert_allclose(list(gaps[0].values()), list(plain[0].values()), atol=1e-5)
 
 
-def test_times_may_be_timestamps(served):
-    seconds = scores(served, started_at=[1.7e9] * 4)
-    times = scores(served, started_at=[pd.Timestamp(1.7e9, unit="s", tz="UTC")] * 4)
-    assert times == seconds
+@pytest.mark.parametrize(
+    "time",
+    [
+        pd.Timestamp(1.7e9, unit="s", tz="UTC"),
+        pd.Timestamp(1.7e9, unit="s"),
+        datetime.fromtimestamp(1.7e9, UTC),
+        datetime.fromtimestamp(1.7e9, timezone(timedelta(hours=5))),
+        datetime.fromtimestamp(1.7e9, UTC).replace(tzinfo=None),
+        np.datetime64(1_700_000_000, "s"),
+        np.datetime64(1_700_000_000_000_000_000, "ns"),
+        Decimal("1.7e9"),
+        "1700000000",
+        1_700_000_000,
+    ],
+)
+def test_times_may_be_timestamps_in_utc_whatever_the_zone_of_the_service(served, time, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    tzset()
+    try:
+        assert scores(served, started_at=[time] * 4) == scores(served, started_at=[1.7e9] * 4)
+    finally:
+        monkeypatch.undo()
+        tzset()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("items", ["i1", Decimal("5")], r"items should be .*, received Decimal\('5'\)"),
+        ("items", "i1", "items should be a list, received 'i1'"),
+        ("user", 5, "user should be a text, received 5"),
+        ("user", Decimal("sNaN"), "user should be a text, received Decimal"),
+        ("user", pd.Series(["u1"]), "user should be a text, received 0    u1"),
+        ("device_type", ["mobile"], r"device_type should be a text, received \['mobile'\]"),
+        ("device_type", b"mobile", "device_type should be a text, received b'mobile'"),
+        ("started_at", "yesterday", "started_at should be a time .*, received 'yesterday'"),
+        ("started_at", date(2026, 1, 2), "started_at should be a time .*, received datetime.date"),
+        ("started_at", timedelta(5), "started_at should be a time .*, received .*imedelta"),
+        ("started_at", True, "started_at should be a time .*, received True"),
+        ("started_at", b"1.7e9", "started_at should be a time .*, received b'1.7e9'"),
+        ("started_at", [1.7e9], r"started_at should be a time .*, received \[1700000000.0\]"),
+        ("started_at", 1.7e12, "started_at should be a time .* seconds .*, received 1700000000000.0"),
+        ("started_at", 10**400, "started_at should be a time .*, received 1000.*0…"),
+        ("event_type", [5, None], "event_type should be a text, received 5"),
+        ("event_type", {"item_viewed": 1}, "event_type should be a list, received {"),
+        ("event_type", {"a", "b"}, "event_type should be a list, received {"),
+        ("event_type", [["item_viewed"], None], r"event_type should be a text, received \['item_viewed'\]"),
+        ("dwell_ms", [np.True_, 1], "dwell_ms should be a number, received .*True"),
+        ("dwell_ms", ["a", 1], "dwell_ms should be a number, received 'a'"),
+        ("dwell_ms", [datetime(2026, 1, 2), 1], "dwell_ms should be a number, received .*2026"),
+        ("dwell_ms", [1j, 1], "dwell_ms should be a number, received 1j"),
+        ("dwell_ms", 5, "dwell_ms should be a list, received 5"),
+    ],
+)
+def test_an_unreadable_value_is_an_error_with_its_row_its_column_and_itself(served, column, value, message):
+    frame = pd.DataFrame({"items": [["i1"], ["i1", "i2"]]}, index=["first", "second"])
+    frame[column] = pd.Series([frame["items"].iloc[0] if column == "items" else None, value], frame.index)
+    with pytest.raises(ValueError, match=f"(?s)^row 'second': {message}"):
+        served.predict(frame)
+
+
+def test_a_column_of_categories_and_masked_numbers_are_read(served):
+    plain = scores(served, device_type=CONTEXT["device_type"], dwell_ms=CONTEXT["dwell_ms"])
+    numbers = [pd.array([1000, None], dtype="Int64"), np.array([5.0, 2000.0]), [], None]
+    assert scores(served, device_type=pd.Categorical(CONTEXT["device_type"]), dwell_ms=numbers) == plain
+    masked = [np.ma.array([1000, 7], mask=[False, True]), *numbers[1:]]
+    assert scores(served, device_type=CONTEXT["device_type"], dwell_ms=masked) == plain
+
+
+def test_a_param_without_a_value_is_an_error(served):
+    for name in ("k", "exclude_seen", "exclude_cart"):
+        with pytest.raises(ValueError, match=f"{name} has no value"):
+            served.predict(pd.DataFrame({"items": ITEMS}), params={name: None})
 
 
 def test_a_list_with_a_wrong_length_is_refused(served):

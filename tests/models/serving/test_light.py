@@ -1,16 +1,24 @@
 """The packed model without MLflow and TensorFlow answers as the trained model does."""
 
+import gc
 import os
+import subprocess
+import sys
 import threading
+from datetime import date
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from models.checkout_model import CheckoutModel
+from models.data.sequences import SessionLog
 from models.options import TrainingOptions
 from models.recommender import create
 from models.serving.export import export_artifact
+from tests.docs.pages import ROOT, blocks
 from tests.models.toys import rings
 
 pytestmark = pytest.mark.training
@@ -65,6 +73,11 @@ def test_every_architecture_answers_as_it_was_trained(name, tmp_path):
         ["i1", None, "i2"],
         [float("nan"), "i1", pd.NA, "i2", pd.NaT],
         (item for item in ("i1", "i2")),
+        pd.Categorical(["i1", "i2"]),
+        pd.Index(["i1", "i2"]),
+        pd.array(["i1", None, "i2"], dtype="string"),
+        np.ma.array(["i1", "i9", "i2"], mask=[False, True, False]),
+        [np.str_("i1"), Decimal("NaN"), np.datetime64("NaT"), "", "i2"],
     ],
 )
 def test_every_form_of_a_list_is_read(counted, items):
@@ -103,13 +116,70 @@ def test_ids_may_be_whole_numbers(tmp_path):
         ([float("inf")], "inf"),
         ([2.0**60], "1.15"),
         ([{"id": "i1"}], "{'id': 'i1'}"),
+        (["i1", ("i2",)], r"\('i2',\)"),
+        ([date(2026, 1, 2)], r"datetime.date\(2026, 1, 2\)"),
+        ([pd.Timestamp("2026-01-02")], r"Timestamp\('2026-01-02"),
+        ([np.datetime64("2026-01-02")], "2026-01-02"),
+        ([np.timedelta64(5, "s")], r"timedelta64\(5"),
+        ([Decimal("5")], r"Decimal\('5'\)"),
+        ([Decimal("sNaN")], "sNaN"),
+        ([np.True_], "True"),
+        ([10**5000], "type int that is too long to show"),
+        (["i" * 300, b"i" * 300], "i{197}…"),
+        ([bytearray(b"i1")], "i1"),
+        ([np.array("i1")], r"array\('i1'"),
+        ([pd.Series(["i1"])], "i1"),
+        ([1j], "1j"),
+        (bytearray(b"i1"), "i1"),
+        (np.array("i1"), r"array\('i1'"),
+        (np.array([["i1"], ["i2"]]), r"array\(\[\['i1'\]"),
+        (pd.DataFrame({"items": ["i1"]}), "i1"),
     ],
 )
-def test_a_list_that_cannot_be_read_is_an_error_with_its_value(counted, items, named):
-    with pytest.raises(ValueError, match=named):
+def test_a_list_that_cannot_be_read_is_an_error_with_its_name_and_value(counted, items, named):
+    with pytest.raises(ValueError, match=f"(?s)^items should be .*{named}"):
         counted.recommend(items)
-    with pytest.raises(ValueError, match=named):
+    with pytest.raises(ValueError, match=f"(?s)^exclude should be .*{named}"):
         counted.recommend(["i1"], exclude=items)
+
+
+def test_a_set_has_no_order_so_it_can_be_left_out_but_is_no_session(counted):
+    assert counted.recommend(["i1"], exclude={"i2"}) == counted.recommend(["i1"], exclude=["i2"])
+    with pytest.raises(ValueError, match=r"items should be a list, received \{'i1'\}"):
+        counted.recommend({"i1"})
+
+
+def test_a_whole_number_of_any_size_is_an_id(counted):
+    assert counted.recommend([10**400, -3, "i1"]) == counted.recommend(["i1"])
+
+
+def test_twenty_loads_and_drops_do_not_grow(tmp_path):
+    folder = export_artifact(trained("attention"), tmp_path)["light"]
+
+    def resident():
+        gc.collect()
+        return psutil.Process().memory_info().rss / 2**20
+
+    for _ in range(3):
+        CheckoutModel(folder).recommend(["i1"])
+    before = resident()
+    for _ in range(20):
+        CheckoutModel(folder).recommend(["i1"])
+    assert resident() - before < 5
+
+
+def test_the_lines_of_the_docs_load_a_model_without_mlflow(tmp_path):
+    model = create("cooccurrence", OPTIONS)
+    model.fit(SessionLog.from_lists([["214821026", "214821371"], ["214821371", "other"]] * 5))
+    export_artifact(model, tmp_path / "model" / "artifacts")
+    (lines,) = [block for block in blocks(ROOT / "docs" / "models.md", "python") if "checkout_model" in block]
+    script = (
+        f"{lines}\nassert items == ['other'], items\nassert not {{'mlflow', 'pandas'}} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_k_and_exclusions_change_the_list(counted):
