@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from models.data.sequences import Examples
 from models.data.vocabulary import Vocabulary
+from models.error_stream import without_notes
 from models.evaluation.ranking import Ranking
 from models.options import Progress
 from models.stored import DamagedModelError, ModelError
@@ -36,7 +37,8 @@ class ServedModel:
     def __init__(self, folder: Path, named: str) -> None:
         self._named = named
         try:
-            self._model = mlflow.pyfunc.load_model(str(folder))
+            with without_notes():  # of LiteRT's first graph in this process
+                self._model = mlflow.pyfunc.load_model(str(folder))
             files = self._model.metadata.flavors["python_function"]["artifacts"]
             # Versions of 0.1 have the vocabulary beside a SavedModel, and need TensorFlow.
             light = files["light"]["path"] + "/vocabulary.json" if "light" in files else None

@@ -74,7 +74,7 @@ def test_a_crowd_shuts_out_nobody(standing, what):
             for _ in range(3):
                 started = time.monotonic()
                 assert standing.post(path, body, key=key).status == 200
-                assert time.monotonic() - started < 1
+                assert time.monotonic() - started < HEAD_SECONDS, "it waited until the crowd was sent away"
     assert "Traceback" not in standing.log.read_text()
 
 
@@ -84,7 +84,7 @@ def test_more_connections_than_are_allowed_end_the_oldest_idle_ones(make_collect
     with crowd(collector, 300, "") as sockets:
         started = time.monotonic()
         assert collector.post("/v1/track", TRACK).status == 200
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < HEAD_SECONDS, "it waited until the crowd was sent away"
         assert answer_of(sockets[0], 1) == b""
     assert hard >= 400
     assert 'reason="connection_idle"' in collector.send("GET", "/metrics").text

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import psycopg2
@@ -26,18 +27,23 @@ def programs(versions=Path("/usr/lib/postgresql")):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def folder():
+    """Return a folder for PostgreSQL; pytest's own folders are closed to the other user, whom it needs."""
+    with tempfile.TemporaryDirectory(prefix="lastaisle-pg-") as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def server(folder):
     """Yield the environment of the superuser's psql, as PostgreSQL's image gives it to its scripts."""
     starts_service("PostgreSQL")
-    folder, port, bin_folder = tmp_path_factory.mktemp("pg"), free_port(), programs()
+    port, bin_folder = free_port(), programs()
     # PostgreSQL does not run as root.
     other_user = (
         ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
     )
     if other_user:
         shutil.chown(folder, "nobody", "nogroup")
-        for parent in (folder.parent, folder.parent.parent):
-            parent.chmod(0o755)
     data = folder / "data"
 
     def run(*words):

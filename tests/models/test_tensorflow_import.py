@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from models.error_stream import without_notes
+
 ROOT = Path(__file__).resolve().parents[2]
 LOADED = """
 import sys
@@ -31,16 +33,14 @@ def test_loading_writes_no_note_to_the_error_stream():
     assert (ended.stdout, ended.stderr) == ("3\n", "an error of the task\n")
 
 
-@pytest.mark.training
 def test_only_notes_and_warnings_of_c_code_are_held_back(capfd):
-    from models import tensorflow_import
-
-    with pytest.raises(ImportError), tensorflow_import._without_notes():
+    with pytest.raises(ImportError), without_notes():
         os.write(
             2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n"
         )
         os.write(2, b"I0000 00:00:1795637647.101011   12611 port.cc:153] oneDNN custom operations are on.\n")
         os.write(2, b"E0000 00:00:1795637647.101011   12611 cuda.cc:3] no device\n")
+        os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n")
         os.write(2, b"a word of Python\n")
         raise ImportError
     assert capfd.readouterr().err == (
@@ -49,7 +49,7 @@ def test_only_notes_and_warnings_of_c_code_are_held_back(capfd):
 
 
 def test_models_load_tensorflow_in_one_place():
-    alone = {"tensorflow_import.py", "checkout_recommender.py"}  # the second file is packed for services
+    alone = {"tensorflow_import.py"}
     direct = [
         str(path.relative_to(ROOT))
         for floor in ("models", "plugins")
