@@ -173,7 +173,7 @@ def test_a_training_from_a_refreshed_version_remembers_the_sessions_of_the_refre
 
 
 def test_a_champion_of_an_earlier_release_is_planned_by_its_old_key(home, shop):
-    """Plans of 0.2 name no run that they start from, and their keys do not hold it."""
+    """Plans of 0.1 name no run that they start from, and their keys do not hold it."""
     home.day(1)
     of_02 = replace(home.plan(2), warm_start_run_id=None)
     legacy = plan_window(

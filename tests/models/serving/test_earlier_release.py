@@ -1,4 +1,4 @@
-"""Versions that release 0.2 packed, with their own code and without a folder `light`, are still judged."""
+"""Versions that release 0.1 packed, with their own code and without a folder `light`, are still judged."""
 
 import json
 
@@ -48,7 +48,7 @@ SIGNATURE = ModelSignature(
 
 @pytest.fixture
 def version(tmp_path):
-    """Return the folder of a version as release 0.2 packed it: a scorer and a vocabulary side by side."""
+    """Return the folder of a version as release 0.1 packed it: a scorer and a vocabulary side by side."""
     files = tmp_path / "files"
     (files / "scorer").mkdir(parents=True)
     (files / "scorer" / "saved_model.pb").write_bytes(b"\x08\x01")
