@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 from lastaisle.registry.errors import MissingArtifactError
 from lastaisle.registry.runs import Runs, is_missing
 from lastaisle.registry.tags import DIGEST
+from models.error_stream import without_notes
 from models.evaluation.objectives import NEW_ITEM, NEXT_ITEM
 from models.serving import export
 from models.serving.served import ServedModel
@@ -47,7 +48,8 @@ class PackedModels(Runs):
     def log_packed(self, recommender: Recommender, folder: Path) -> None:
         """Log the model that services pull under the active run, and its digest as a tag of the run."""
         packed = export.package(recommender, folder / MODEL, exclude_seen=self._exclude_seen)
-        logged = mlflow.pyfunc.log_model(name=MODEL, **packed)
+        with without_notes():  # MLflow asks the model once, for its example
+            logged = mlflow.pyfunc.log_model(name=MODEL, **packed)
         with self._fetched(f"models:/{logged.model_id}", f"the model of run {logged.run_id}") as files:
             self.set_tag(logged.run_id, DIGEST, digest_of(files))
 
