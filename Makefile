@@ -58,7 +58,7 @@ up: setup  ## Start Airflow and MLflow on 127.0.0.1, without the demo's work
 test: setup  ## Run all tests, with real services (about 22 minutes on two idle cores)
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-test-fast: setup  ## Run the tests that start no service and train no model (about 4 minutes)
+test-fast: setup  ## Run the tests that start no service and train no model (about 5 minutes)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --fast
 
 faults: setup  ## Let every fault strike at every step of ingestion, and print the matrix (four minutes)
