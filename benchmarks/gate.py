@@ -184,6 +184,25 @@ def evaluations(day: Day, hits: dict, level: float) -> list[dict[str, Evaluation
     return found
 
 
+def measured(
+    world: World,
+    shops: list[Shop],
+    candidates: NDArray,
+    *,
+    targets: int,
+    rng: np.random.Generator,
+    level: float,
+) -> list[dict[str, Evaluation]]:
+    """Let a day pass in every shop, and measure candidate, champion and anchor on the same targets."""
+    for shop in shops:
+        shop.champion_age, shop.anchor_age = shop.champion_age + 1, shop.anchor_age + 1
+    serving = np.array([shop.champion - world.drift * shop.champion_age for shop in shops])
+    anchors = np.array([shop.anchor - world.drift * shop.anchor_age for shop in shops])
+    kin = np.array([max(LEAST_KINSHIP, KINSHIP**shop.generations) for shop in shops])
+    day = Day.of(targets, rng)
+    return evaluations(day, hits_of(day, np.stack([candidates, serving, anchors]), kin, rng), level)
+
+
 def simulate(
     world: World,
     *,
@@ -197,17 +216,9 @@ def simulate(
     rng, rules = np.random.default_rng(seed), GateRules()
     shops, refused, promoted, moves, errors = [Shop() for _ in range(runs)], Counter(), 0, 0, []
     for _ in range(days):
-        made = np.array([shop.champion for shop in shops])
-        candidates = made - world.loss - world.spread * rng.standard_normal(runs)
-        for shop in shops:
-            shop.champion_age, shop.anchor_age = shop.champion_age + 1, shop.anchor_age + 1
-        serving = made - world.drift * np.array([shop.champion_age for shop in shops])
-        anchors = np.array([shop.anchor - world.drift * shop.anchor_age for shop in shops])
-        kin = np.array([max(LEAST_KINSHIP, KINSHIP**shop.generations) for shop in shops])
-        day = Day.of(targets, rng)
-        found = evaluations(
-            day, hits_of(day, np.stack([candidates, serving, anchors]), kin, rng), rules.level
-        )
+        champions = np.array([shop.champion for shop in shops])
+        candidates = champions - world.loss - world.spread * rng.standard_normal(runs)
+        found = measured(world, shops, candidates, targets=targets, rng=rng, level=rules.level)
         for shop, candidate, models in zip(shops, candidates, found, strict=True):
             apart = shop.generations > 0
             if apart:
@@ -232,7 +243,6 @@ def simulate(
             if not broken:
                 shop.promote(candidate)
                 promoted += 1
-    lost = START - np.array([shop.champion - world.drift * shop.champion_age for shop in shops])
     others = refused.pop("others")
     return {
         "benchmark": "gate",
@@ -243,13 +253,21 @@ def simulate(
         "runs": runs,
         "targets": targets,
         "standard_error": round(float(np.mean(errors)), 4),
-        "lost": round(float(lost.mean()), 4),
-        "lost_median": round(float(np.median(lost)), 4),
-        "lost_p90": round(float(np.quantile(lost, 0.9)), 4),
+        **losses(world, shops),
         "promoted_share": round(promoted / (days * runs), 3),
         "anchor_moves": round(moves / runs, 2),
         "refused_by_others": round(others / (days * runs), 3),
         "refused_by": {name: round(count / (days * runs), 3) for name, count in refused.most_common()},
+    }
+
+
+def losses(world: World, shops: list[Shop]) -> dict:
+    """Return by how much the shops' champions lie below the start, at the end."""
+    lost = START - np.array([shop.champion - world.drift * shop.champion_age for shop in shops])
+    return {
+        "lost": round(float(lost.mean()), 4),
+        "lost_median": round(float(np.median(lost)), 4),
+        "lost_p90": round(float(np.quantile(lost, 0.9)), 4),
     }
 
 

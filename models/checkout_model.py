@@ -52,7 +52,8 @@ class CheckoutModel:
 
     def __init__(self, folder: str | Path) -> None:
         folder = Path(folder)
-        _check_files(folder)
+        if damage := damage_of(folder):
+            raise ValueError(damage)
         vocabulary = json.loads((folder / ITEMS).read_text(encoding="utf-8"))
         inputs = json.loads((folder / INPUTS).read_text(encoding="utf-8"))
         self.items: NDArray[np.object_] = np.array(["", *vocabulary["items"]], dtype=object)
@@ -240,16 +241,28 @@ class _Graph:
         return scores
 
 
-def _check_files(folder: Path) -> None:
-    """Refuse files that are not those that were packed: their SHA-256 stands in the manifest beside them."""
-    content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    for name, expected in content["sha256"].items():
-        file = folder / name
+def damage_of(directory: Path) -> str | None:
+    """Return what is wrong with the files of a folder by its manifest, in words; None if nothing is."""
+    manifest = directory / MANIFEST
+    try:
+        expected: dict[str, str] = dict(json.loads(manifest.read_text(encoding="utf-8"))["sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{manifest} cannot be read: {type(error).__name__}: {error}"
+    for name, digest in expected.items():
+        file = directory / name
         if not file.is_file():
-            raise ValueError(f"{file} is missing: {MANIFEST} expects it with the SHA-256 {expected}")
-        received = hashlib.sha256(file.read_bytes()).hexdigest()
-        if received != expected:
-            raise ValueError(f"{file} has changed: expected the SHA-256 {expected}, received {received}")
+            return f"{file} is missing: {MANIFEST} expects it with the SHA-256 {digest}"
+        received = sha256_of(file)
+        if received != digest:
+            size = file.stat().st_size
+            return f"{file} has changed: expected the SHA-256 {digest}, received {received} ({size:,} bytes)"
+    return None
+
+
+def sha256_of(file: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def best_of(scores: NDArray[np.float32], k: int) -> NDArray[np.intp]:

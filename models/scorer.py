@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from models.data.features import Features
 from models.tensorflow_import import tf
 
 
-class SessionScorer(tf.Module):
+class SessionScorer(tf.Module, ABC):
     """Scores every item for sessions. Each model that can be served has a scorer of its own.
 
     A scorer implements `compute` in TensorFlow operations. `score` traces it once for batches of every shape;
@@ -32,6 +34,7 @@ class SessionScorer(tf.Module):
         """Score every item: int32 [b, length], left-padded with 0, to float32 [b, size]."""
         return self.compute(prefixes)
 
+    @abstractmethod
     def compute(self, prefixes: tf.Tensor, **inputs: tf.Tensor) -> tf.Tensor:
         """Return what `score` returns, as operations of the graph that is being traced.
 
@@ -39,7 +42,6 @@ class SessionScorer(tf.Module):
             prefixes: see `score`.
             inputs: the features by name, as `input_specs` describes them; a missing feature is unknown.
         """
-        raise NotImplementedError
 
     def input_specs(self, rows: int | None, length: int | None) -> dict[str, tf.TensorSpec]:
         """Return the specification of each feature, for sessions of a number of rows and a length."""

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.checkout_model import MANIFEST, damage_of, sha256_of
 from models.data.vocabulary import Vocabulary
 
 FORMAT = 2
 WITHOUT_MANIFEST = 1  # the format of the models that older releases saved
-DESCRIPTION, MANIFEST = "model.json", "manifest.json"
+DESCRIPTION = "model.json"
 NOT_PACKED = ("registered_model_meta",)
 """Files that MLflow writes beside a packed model when it loads a version: no part of the model."""
 
@@ -32,12 +33,6 @@ class DamagedModelError(ModelError):
     exit_code = 21
 
 
-def sha256_of(file: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
 def write_manifest(directory: Path) -> None:
     """Write the SHA-256 of every file of a folder and of its folders into manifest.json.
 
@@ -49,24 +44,6 @@ def write_manifest(directory: Path) -> None:
     unfinished = directory / f"{MANIFEST}.unfinished"
     unfinished.write_text(json.dumps(content, indent=1), encoding="utf-8")
     unfinished.replace(directory / MANIFEST)
-
-
-def damage_of(directory: Path) -> str | None:
-    """Return what is wrong with the files of a folder by its manifest, in words; None if nothing is."""
-    manifest = directory / MANIFEST
-    try:
-        expected: dict[str, str] = dict(json.loads(manifest.read_text(encoding="utf-8"))["sha256"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"{manifest} cannot be read: {type(error).__name__}: {error}"
-    for name, digest in expected.items():
-        file = directory / name
-        if not file.is_file():
-            return f"{file} is missing: {MANIFEST} expects it with the SHA-256 {digest}"
-        received = sha256_of(file)
-        if received != digest:
-            size = file.stat().st_size
-            return f"{file} has changed: expected the SHA-256 {digest}, received {received} ({size:,} bytes)"
-    return None
 
 
 def digest_of(directory: Path) -> str:

@@ -289,11 +289,13 @@ def test_a_refused_candidate_exits_with_its_own_code(monkeypatch):
         def aliases(self) -> dict[str, str]:
             return {"champion": "1"}
 
+        def plan_of(self, run_id: str) -> str:
+            return f"plan of {run_id}"
+
     monkeypatch.setattr(
         "lastaisle.cli.learning.open_stores", lambda lake: (Settings.of(), None, NoRegistry())
     )
     monkeypatch.setattr("lastaisle.release.release.release_candidate", lambda *_, **__: Refusal())
-    monkeypatch.setattr("lastaisle.evaluation.evaluate.plan_of", lambda run_id, _: f"plan of {run_id}")
     finished = []
     monkeypatch.setattr("lastaisle.training.refresh.finish_refresh", lambda _, plan: finished.append(plan))
     ended = CliRunner().invoke(cli.app, ["release", "--run-id", "r1"])

@@ -127,8 +127,8 @@ class Hybrid(Attention):
             weights,
             self.vocabulary,
             self.options.max_length,
-            session_inputs=_read(self._features["sessions"], log.context, len(log)),
-            event_inputs=_read(self._features["events"], log.event_context, log.n_events),
+            session_inputs=self._features["sessions"].reader()(log.context, len(log)),
+            event_inputs=self._features["events"].reader()(log.event_context, log.n_events),
         )
 
     def _read_counts(self, training: Training) -> None:
@@ -136,7 +136,7 @@ class Hybrid(Attention):
         log = training.log
         super()._read_counts(training)
         self._read_features(log)
-        described = _read(self._features["items"], log.item_features, len(log.catalogue))
+        described = self._features["items"].reader()(log.item_features, len(log.catalogue))
         self.vocabulary = self.vocabulary.grow(log.catalogue[_any_known(described, len(log.catalogue))])
         self.vocabulary = self.vocabulary.with_counts(
             np.concatenate([[0.0], np.maximum(self.vocabulary.counts[1:], UNSEEN_COUNT)])
@@ -190,11 +190,6 @@ class Hybrid(Attention):
             name.removeprefix("items/"): values for name, values in arrays.items() if name[:6] == "items/"
         }
         super().restore(arrays)
-
-
-def _read(features: Features, columns: Mapping[str, NDArray[Any]], n: int) -> dict[str, NDArray[Any]]:
-    """Encode columns of n values."""
-    return features.reader()(columns, n)
 
 
 def _any_known(encoded: Mapping[str, NDArray[Any]], n: int) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from lastaisle.cli.learning import _by_objective
-from lastaisle.evaluation.evaluate import plan_of, stored_report
+from lastaisle.evaluation.evaluate import stored_report
 from lastaisle.evaluation.report import EvaluationReport
 from lastaisle.release.card.card import model_card
 from lastaisle.release.card.facts import Facts
@@ -73,7 +73,7 @@ def facts_of(installation, version):
     registry, run_id = installation.registry, installation.registry.run_of(version)
     return Facts(
         version=version,
-        plan=plan_of(run_id, registry),
+        plan=registry.plan_of(run_id),
         report=stored_report(run_id, registry),
         decision=Decision.from_json(registry.read_text(run_id, "release/decision.json")),
         tags=registry.tags(run_id),

@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 
 from lastaisle import cli
 from lastaisle.errors import ExitCode
-from lastaisle.evaluation.evaluate import plan_of
 from lastaisle.evaluation.judging import LearnedHoursError, judging_sessions
 from lastaisle.registry.ledger import Ledger
 from lastaisle.registry.tags import PLAN
@@ -53,7 +52,7 @@ def test_a_candidate_of_a_version_that_was_rolled_back_is_neither_reused_nor_rel
         home.release(early, LAX)
     again = home.train(3)  # from version 1
     assert again != early
-    assert [plan_of(run, home.registry).warm_start_version for run in (early, again)] == ["2", "1"]
+    assert [home.registry.plan_of(run).warm_start_version for run in (early, again)] == ["2", "1"]
     home.evaluate(again)
     assert home.release(again, LAX).promote
     assert home.registry.aliases()["champion"] == "3"
@@ -145,7 +144,7 @@ def test_too_few_hours_that_neither_has_learned_are_refused(home, shop, hours):
 
 
 def test_sessions_that_a_refresh_learned_judge_no_version_that_started_from_it(home, shop):
-    plan = plan_of(home.train(2), home.registry)
+    plan = home.registry.plan_of(home.train(2))
     whole = judging_sessions(plan, {}, home.lake).read.log
     middle = plan.window.end + timedelta(hours=4)
     refreshed = replace(plan, kind="refresh", half_learned_until=middle)

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pytest
 
 from lastaisle.errors import ExitCode, NotEnoughDataError, RegistryError
-from lastaisle.evaluation.evaluate import evaluate_candidate, plan_of
+from lastaisle.evaluation.evaluate import evaluate_candidate
 from lastaisle.registry.ledger import Ledger
 from lastaisle.registry.plan import TrainingPlan
 from lastaisle.registry.registry import Registry
@@ -144,7 +144,7 @@ def test_after_an_hour_is_ingested_again_the_champions_training_is_repeated_from
     home.day(1)
     home.day(2)
     champion = current_champion(home.lake, home.registry)
-    plan = plan_of(champion.run_id, home.registry)
+    plan = home.registry.plan_of(champion.run_id)
     with pytest.raises(StalePlanError, match="version 2 has learned from all that is there"):
         plan_correction(home.lake, home.settings, home.registry)
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from lastaisle.errors import NotEnoughDataError
-from lastaisle.evaluation.evaluate import evaluate_candidate, plan_of
+from lastaisle.evaluation.evaluate import evaluate_candidate
 from lastaisle.evaluation.judging import judging_sessions
 from lastaisle.monitor.abandonment import record_new
 from lastaisle.registry.ledger import Ledger
@@ -111,7 +111,7 @@ def test_a_refresh_changes_nothing_for_the_trainings_that_follow(deserted):
     with pytest.raises(StalePlanError):
         deserted.plan(2)
 
-    below = plan_of(deserted.registry.run_of("1"), deserted.registry)
+    below = deserted.registry.plan_of(deserted.registry.run_of("1"))
     corrected = plan_correction(deserted.lake, deserted.settings, deserted.registry)
     assert (corrected.kind, corrected.window) == (below.kind, below.window)
     assert corrected.run_key != below.run_key, "the abandonments came in since"

@@ -219,7 +219,6 @@ def release(
     report: Report = None,
 ) -> None:
     """Register an evaluated candidate, and make it champion if the gate accepts it."""
-    from lastaisle.evaluation.evaluate import plan_of
     from lastaisle.release.gate import GateRules
     from lastaisle.release.release import release_candidate
     from lastaisle.training.refresh import finish_refresh
@@ -229,7 +228,7 @@ def release(
     decision = release_candidate(
         run_id, tables, registry, actor=actor or None, rules=rules, allow_older=allow_older
     )
-    finish_refresh(tables, plan_of(run_id, registry))
+    finish_refresh(tables, registry.plan_of(run_id))
     show({**json.loads(decision.to_json()), "aliases": registry.aliases()}, report)
     if not decision.promote:
         raise typer.Exit(ExitCode.CANDIDATE_REFUSED)

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from lastaisle.evaluation.judging import Judging, judging_sessions
-from lastaisle.registry.plan import TrainingPlan
-from lastaisle.registry.tags import PLAN
-from models.data.sequences import next_item_examples
-
 if TYPE_CHECKING:
-    from lastaisle.lake.lake import Lake
     from lastaisle.registry.registry import Registry
     from models.data.sequences import Examples
     from models.serving.served import ServedModel
@@ -20,25 +13,6 @@ if TYPE_CHECKING:
 ANSWERS = "evaluation/answers.json"
 ASKED = 50  # judging targets
 LENGTH = 20  # of the lists
-
-
-def judging_of(plan: TrainingPlan, versions: Mapping[str, str], lake: Lake, registry: Registry) -> Judging:
-    """Read the sessions that judge a candidate beside some versions.
-
-    Args:
-        plan: of the candidate.
-        versions: role (champion, anchor) to the version that the candidate is compared with.
-        lake: where `events` is.
-        registry: where the versions are.
-
-    Raises:
-        LearnedHoursError: a version has learned these hours.
-    """
-    others = {
-        f"{role} version {version}": TrainingPlan.from_json(registry.tags(registry.run_of(version))[PLAN])
-        for role, version in versions.items()
-    }
-    return judging_sessions(plan, others, lake)
 
 
 def log_answers(run_id: str, model: ServedModel, examples: Examples, registry: Registry) -> None:
@@ -65,11 +39,6 @@ def differing_share(run_id: str, model: ServedModel, examples: Examples, registr
     answered = _answers(model, examples)
     same = sum(len(set(one) & set(other)) for one, other in zip(judged, answered, strict=False))
     return 1.0 - same / max(sum(map(len, judged)), sum(map(len, answered)), 1)
-
-
-def judging_examples(judging: Judging) -> Examples:
-    """Return the targets of the judging sessions."""
-    return next_item_examples(judging.read.log)
 
 
 def _answers(model: ServedModel, examples: Examples) -> list[list[str]]:

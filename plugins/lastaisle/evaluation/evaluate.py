@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lastaisle.errors import LastaisleError, RegistryError
-from lastaisle.evaluation.answers import LENGTH, judging_examples, judging_of, log_answers
+from lastaisle.errors import LastaisleError
+from lastaisle.evaluation.answers import LENGTH, log_answers
 from lastaisle.evaluation.churn import churn_of
+from lastaisle.evaluation.judging import judging_of
 from lastaisle.evaluation.measure import Lists, measure, slices_of
 from lastaisle.evaluation.plots import comparison, slice_bars
 from lastaisle.evaluation.quarantine import quarantined_share
@@ -20,7 +21,6 @@ from lastaisle.lake.tables import EVENTS
 from lastaisle.registry.ledger import Ledger, decision_on
 from lastaisle.registry.losses import present_standing
 from lastaisle.registry.plan import TrainingPlan
-from lastaisle.registry.tags import PLAN
 from lastaisle.sessions.windows import training_sessions
 from lastaisle.training.kinds import kind_for
 from models.data.sequences import decay_weights
@@ -76,7 +76,7 @@ def evaluate_candidate(
     standing = present_standing(ledger, registry)
     champion = standing.champion
     stored = stored_report(run_id, registry)
-    plan = plan_of(run_id, registry)
+    plan = registry.plan_of(run_id)
     if stored and decision_on(ledger.moves(), run_id):
         return stored
     if stored and (stored.champion_version, stored.served) == (champion, registry.served):
@@ -93,18 +93,6 @@ def evaluate_candidate(
     )
     _log(report, registry)
     return report
-
-
-def plan_of(run_id: str, registry: Registry) -> TrainingPlan:
-    """Return the plan of the training that a run holds.
-
-    Raises:
-        RegistryError: no such run, or a run that is no training.
-    """
-    plan = registry.tags(run_id).get(PLAN)
-    if plan is None:
-        raise RegistryError(f"the run {run_id!r} has no tag {PLAN!r}: it is no training of lastaisle")
-    return TrainingPlan.from_json(plan)
 
 
 def stored_report(run_id: str, registry: Registry) -> EvaluationReport | None:
@@ -126,11 +114,11 @@ def _evaluate(
 ) -> EvaluationReport:
     kind, version = kind_for(plan), plan.lake_versions.get(EVENTS)
     versions = {"champion": champion, "anchor": anchor}
-    others = _load_versions(champion, anchor, lake, registry)
+    others = _load_versions(champion, anchor, Ledger(lake, registry.model_name), registry)
     judging = judging_of(plan, {role: str(versions[role]) for role in others}, lake, registry)
     read = judging.read
     trained_on = training_sessions(lake, plan.window, plan.holdout_end, version).log
-    examples = judging_examples(judging)
+    examples = judging.examples
     slices = slices_of(examples, trained_on)
     for name, sessions in kind.judging_slices(plan, lake, read.log).items():
         if (targets := sessions[examples.session]).any():
@@ -158,10 +146,9 @@ def _evaluate(
 
 
 def _load_versions(
-    champion: str | None, anchor: str | None, lake: Lake, registry: Registry
+    champion: str | None, anchor: str | None, ledger: Ledger, registry: Registry
 ) -> dict[str, ServedModel]:
     """Open champion and anchor. A broken anchor is left out, since the champion then takes its place."""
-    ledger = Ledger(lake, registry.model_name)
     models = {}
     if champion is not None:
         models["champion"] = registry.load_version(champion, ledger.digest_of(champion))

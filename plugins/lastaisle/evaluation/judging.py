@@ -11,10 +11,13 @@ from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake.tables import EVENTS
 from lastaisle.sessions.windows import SessionsRead, evaluation_sessions
 from lastaisle.training.kinds.refresh import in_judging_half
+from models.data.sequences import next_item_examples
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
     from lastaisle.registry.plan import TrainingPlan
+    from lastaisle.registry.registry import Registry
+    from models.data.sequences import Examples
 
 LEAST_SHARE = 0.25  # of the planned hours: fewer hours, of one time of the day, do not judge
 
@@ -34,6 +37,30 @@ class Judging:
 
     start: datetime
     read: SessionsRead
+
+    @property
+    def examples(self) -> Examples:
+        """The judging targets: every next item of the sessions."""
+        return next_item_examples(self.read.log)
+
+
+def judging_of(plan: TrainingPlan, versions: Mapping[str, str], lake: Lake, registry: Registry) -> Judging:
+    """Read the sessions that judge a candidate beside some versions.
+
+    Args:
+        plan: of the candidate.
+        versions: role (champion, anchor) to the version that the candidate is compared with.
+        lake: where `events` is.
+        registry: where the versions are.
+
+    Raises:
+        LearnedHoursError: a version has learned these hours.
+    """
+    others = {
+        f"{role} version {version}": registry.plan_of(registry.run_of(version))
+        for role, version in versions.items()
+    }
+    return judging_sessions(plan, others, lake)
 
 
 def judging_sessions(plan: TrainingPlan, others: Mapping[str, TrainingPlan], lake: Lake) -> Judging:

@@ -15,11 +15,12 @@ from mlflow.exceptions import MlflowException
 from lastaisle.registry.errors import MissingArtifactError
 from lastaisle.registry.runs import Runs, is_missing
 from lastaisle.registry.tags import DIGEST
+from models.checkout_model import MANIFEST, damage_of
 from models.error_stream import without_notes
 from models.evaluation.objectives import NEW_ITEM, NEXT_ITEM
 from models.serving import export
 from models.serving.served import ServedModel
-from models.stored import MANIFEST, DamagedModelError, damage_of, digest_of
+from models.stored import DamagedModelError, digest_of
 
 if TYPE_CHECKING:
     from lastaisle.settings import Settings
@@ -123,7 +124,7 @@ class PackedModels(Runs):
         with self._fetched(uri, named) as files:
             received = digest_of(files)
             if digest is not None and received != digest:
-                damage = damage_of(files / "artifacts") if (files / "artifacts" / MANIFEST).exists() else None
+                damage = next(filter(None, (damage_of(each.parent) for each in files.rglob(MANIFEST))), None)
                 raise DamagedModelError(
                     f"{named} in {self.uri} is not what was trained: expected the digest {digest}, received "
                     f"{received}{f' ({damage})' if damage else ''}"

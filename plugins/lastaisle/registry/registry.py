@@ -175,6 +175,17 @@ class Registry(PackedModels):
                 self.client.set_registered_model_alias(self.model_name, alias, version)
         return moved
 
+    def plan_of(self, run_id: str) -> TrainingPlan:
+        """Return the plan of the training that a run holds.
+
+        Raises:
+            RegistryError: no such run, or a run that is no training.
+        """
+        plan = self.tags(run_id).get(PLAN)
+        if plan is None:
+            raise RegistryError(f"the run {run_id!r} has no tag {PLAN!r}: it is no training of lastaisle")
+        return TrainingPlan.from_json(plan)
+
     def champion(self, version: str) -> Champion:
         """Describe a version that serves."""
         return self._describe(version, self.run_of(version))
@@ -190,7 +201,7 @@ class Registry(PackedModels):
         return self._describe(plan.warm_start_version, run_id)
 
     def _describe(self, version: str, run_id: str) -> Champion:
-        plan = TrainingPlan.from_json(self.tags(run_id)[PLAN])
+        plan = self.plan_of(run_id)
         # The round trip adds the options that are newer than the run.
         options = TrainingOptions.from_dict(plan.options).to_dict()
         return Champion(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lastaisle.evaluation.evaluate import plan_of
 from lastaisle.registry.losses import missing_part
 from lastaisle.registry.plan import Champion, TrainingPlan
 from lastaisle.release.release import current_champion
@@ -33,9 +32,9 @@ def plan_correction(lake: Lake, settings: Settings, registry: Registry) -> Train
     champion = current_champion(lake, registry)
     if champion is None:
         raise StalePlanError("no version serves: there is no training to correct")
-    plan = plan_of(champion.run_id, registry)
+    plan = registry.plan_of(champion.run_id)
     while kind_for(plan).corrects_base:
-        plan = plan_of(_start_of(plan, champion.version, registry).run_id, registry)
+        plan = registry.plan_of(_start_of(plan, champion.version, registry).run_id)
     if not kind_for(plan).correctable:
         raise StalePlanError(f"champion version {champion.version} is of a {plan.kind} training")
     # The champion's own replay_hours: a changed setting is no change of the events.

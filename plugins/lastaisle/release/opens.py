@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lastaisle.evaluation.answers import differing_share, judging_examples, judging_of
+from lastaisle.evaluation.answers import differing_share
+from lastaisle.evaluation.judging import judging_of
 from lastaisle.release.gate import Check
 from models.stored import ModelError
 
@@ -40,7 +41,7 @@ def opens(
     try:
         model = registry.load_version(version, ledger.digest_of(version))
         versions = {role: each.version for role, each in report.models.items() if each.version}
-        examples = judging_examples(judging_of(plan, versions, ledger.lake, registry))
+        examples = judging_of(plan, versions, ledger.lake, registry).examples
         differing = differing_share(report.run_id, model, examples, registry)
     except ModelError as error:
         return Check("opens", False, f"The version cannot serve: {error}.")

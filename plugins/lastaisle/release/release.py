@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lastaisle.errors import ExitCode, LastaisleError
-from lastaisle.evaluation.evaluate import plan_of, stored_report
+from lastaisle.evaluation.evaluate import stored_report
 from lastaisle.lake.errors import LakeConflictError
 from lastaisle.registry.ledger import (
     PROMOTE,
@@ -121,7 +121,7 @@ def release_candidate(
     """
     ledger = Ledger(lake, registry.model_name)
     champion = current_champion(lake, registry)
-    plan = plan_of(run_id, registry)
+    plan = registry.plan_of(run_id)
     moves = ledger.moves()
     actor, rules = actor or getpass.getuser(), rules or GateRules()
     made = decision_on(moves, run_id)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lastaisle.errors import ExitCode, RegistryError
-from lastaisle.evaluation.evaluate import plan_of, stored_report
+from lastaisle.evaluation.evaluate import stored_report
 from lastaisle.registry.ledger import REFUSE, ROLLBACK, Ledger, Move, Standing, promoted_versions
 from lastaisle.registry.losses import expected_standing, missing_part
 from lastaisle.registry.tags import RUN_KEY
@@ -207,7 +207,7 @@ def _say_forced(move: Move, ledger: Ledger, registry: Registry) -> None:
     if report is None or decision is None:
         registry.describe_version(move.to_version, forced_sentence(move))
         return
-    plan = plan_of(move.run_id, registry)
+    plan = registry.plan_of(move.run_id)
     log_card(
         move.to_version, plan, report, Decision.from_json(decision), registry, forced=forced_sentence(move)
     )

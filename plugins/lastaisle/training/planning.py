@@ -64,9 +64,7 @@ def plan_window(
     """
     if kind not in WINDOW_KINDS:
         raise UnknownKindError(f"kind should be {' or '.join(map(repr, WINDOW_KINDS))}, received {kind!r}")
-    if data_end.tzinfo is None:
-        raise LastaisleError(f"data_end should carry its time zone, received {data_end.isoformat()}")
-    data_end = data_end.astimezone(UTC)
+    data_end = _in_utc(data_end)
     training = WINDOW_KINDS[kind]
     lengths = training.lengths(settings)
     base = champion if training.starts_warm else None
@@ -74,15 +72,10 @@ def plan_window(
     end = repeats.window.end.astimezone(UTC) if repeats else holdout_start(lake, settings, data_end)
     window = Window(end - timedelta(hours=lengths.window_hours), end, lengths.half_life_hours)
     model_name = settings.registry.model_name
-    parts = [model_name, architecture, repr(window), data_end.isoformat(), json.dumps(chosen)]
-    parts += [f"replay {lengths.replay_hours:g}"] if lengths.replay_hours else []
-    parts += _row_counts(lake, window, data_end)
-    start = _Start()
-    if base and fits:
-        start = _Start(base.version, repeats.warm_start_run_id if repeats else base.run_id)
-    if base and base.window_end >= window.end:  # the champion's own training, from its own start, or none
-        start = _Start(base.warm_start_version, base.warm_start_run_id)
-    run_key = _run_key(kind, data_end, parts, start.run_id)
+    what = [model_name, architecture, repr(window), data_end.isoformat(), json.dumps(chosen)]
+    what += [f"replay {lengths.replay_hours:g}"] if lengths.replay_hours else []
+    start = _start_of(base, window, repeats) if base and (fits or base.window_end >= window.end) else _Start()
+    run_key = _run_key(kind, data_end, [*what, *_row_counts(lake, window, data_end)], start.run_id)
     _refuse_stale(run_key, window, base)
     return TrainingPlan(
         run_key=run_key,
@@ -100,6 +93,12 @@ def plan_window(
     )
 
 
+def _in_utc(data_end: datetime) -> datetime:
+    if data_end.tzinfo is None:
+        raise LastaisleError(f"data_end should carry its time zone, received {data_end.isoformat()}")
+    return data_end.astimezone(UTC)
+
+
 class UnknownKindError(LastaisleError):
     """A kind of training that does not exist."""
 
@@ -115,6 +114,13 @@ class _Start:
 
     version: str | None = None
     run_id: str | None = None
+
+
+def _start_of(base: Champion, window: Window, repeats: TrainingPlan | None) -> _Start:
+    """Return the start of a training that goes on from the champion, or that is the champion's own."""
+    if base.window_end >= window.end:  # the champion's own training, from its own start, or none
+        return _Start(base.warm_start_version, base.warm_start_run_id)
+    return _Start(base.version, repeats.warm_start_run_id if repeats else base.run_id)
 
 
 def _refuse_stale(run_key: str, window: Window, base: Champion | None) -> None:

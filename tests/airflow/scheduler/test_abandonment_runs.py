@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lastaisle.evaluation.evaluate import plan_of
 from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.kafka.control import send_control
 from lastaisle.registry.registry import Registry
@@ -77,7 +76,7 @@ def test_a_burst_becomes_one_refresh(airflow, refreshed):
 def test_the_challenger_is_a_refreshed_version(airflow, refreshed):
     registry = Registry(airflow.settings)
     assert registry.aliases()["challenger"] == "2"
-    plan = plan_of(registry.run_of("2"), registry)
+    plan = registry.plan_of(registry.run_of("2"))
     assert (plan.kind, plan.warm_start_version) == ("refresh", "1")
     assert len(plan.bursts) == 2
 

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lastaisle.evaluation.evaluate import plan_of
 from lastaisle.registry.registry import Registry
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(900)]
@@ -87,7 +86,7 @@ def test_a_day_is_learned_with_its_last_hour_and_again_with_an_hour_that_comes_a
     assert {run.partition for run in runs} == {DAY}
     assert len(runs) == 3, "one more run for the day, and no other"
     assert registry.aliases()["challenger"] == "2"
-    first, again = (plan_of(registry.run_of(version), registry) for version in "12")
+    first, again = (registry.plan_of(registry.run_of(version)) for version in "12")
     assert again.window == first.window
     assert (again.holdout_end, again.warm_start_version) == (first.holdout_end, first.warm_start_version)
     rows = {row["run_key"]: row["sessions"] for row in airflow.lake.scan("training_runs").to_pylist()}
