@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from http.client import HTTPException
 
 from tests.services.waiting import wait_until
 
@@ -25,7 +26,7 @@ def test_every_acknowledged_event_outlives_kill_9(make_collector):
             try:
                 if collector.post("/v1/batch", body).status == 200:
                     acknowledged.update(ids)
-            except OSError:
+            except (OSError, HTTPException):
                 time.sleep(0.02)  # it is dead; the next one gets the next events
 
     senders = [threading.Thread(target=send, args=(number,), daemon=True) for number in range(8)]
