@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from orjson import Fragment
 
 from lastaisle.collect.calls import LINE_BYTES, calls_of_request, calls_of_webhook
-from lastaisle.collect.json_text import parse
-from lastaisle.collect.refusal import RefusedError
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.reading.lines import MAX_LINE_BYTES
 from lastaisle.ingest.run import ingest
 from lastaisle.lake import Lake
 from lastaisle.privacy.keys import PseudonymKeys
+from lastaisle.web.json_text import parse
+from lastaisle.web.refusal import RefusedError
 
 RECEIVED = datetime(2025, 10, 9, 12, 0, 10, tzinfo=UTC)
 LIMIT = 512 << 10

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
-from lastaisle.collect.connections import HEAD_BYTES, HEAD_SECONDS
+from lastaisle.web.connections import HEAD_BYTES, HEAD_SECONDS
 from tests.services.waiting import wait_until
 
 TRACK = {"type": "track", "event": "Cart Viewed", "userId": "u1", "messageId": "m1"}

@@ -12,11 +12,11 @@ import pytest
 from lastaisle.collect.folder import FolderSink
 from lastaisle.collect.health import Health
 from lastaisle.collect.kafka import KafkaSink
-from lastaisle.collect.refusal import StorageError
-from lastaisle.collect.serve import ListenError, listen
 from lastaisle.collect.write_keys import WriteKeys
 from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.settings import Settings
+from lastaisle.web.listening import ListenError, listen
+from lastaisle.web.refusal import StorageError
 from tests.services.waiting import wait_until
 
 
@@ -88,14 +88,14 @@ def test_it_says_where_it_listens_and_writes_and_how_to_send_a_first_event(colle
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_a_taken_port_is_named(host):
     try:
-        first = listen(host, 0)
+        first = listen(host, 0, "the collector")
     except ListenError:
         pytest.skip(f"this machine has no {host}")
     with first, pytest.raises(ListenError, match=rf"port {first.getsockname()[1]}: Address already in use"):
-        listen(host, first.getsockname()[1])
+        listen(host, first.getsockname()[1], "the collector")
 
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid", "", "a" * 300, "ä..b"])
 def test_an_address_that_is_not_ours_is_named(host):
     with pytest.raises(ListenError, match="cannot listen on"):
-        listen(host, 0)
+        listen(host, 0, "the collector")

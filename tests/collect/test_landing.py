@@ -16,9 +16,9 @@ from lastaisle.collect import folder as folder_module
 from lastaisle.collect.calls import Call
 from lastaisle.collect.folder import FolderOptions, FolderSink
 from lastaisle.collect.landing import LandingFile, recover
-from lastaisle.collect.refusal import BusyError, StorageError
 from lastaisle.ingest.reading.files import list_files
 from lastaisle.settings import Settings, SettingsError
+from lastaisle.web.refusal import BusyError, StorageError
 
 NOW = datetime(2025, 10, 9, 23, 59, tzinfo=UTC)
 

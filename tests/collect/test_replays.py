@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lastaisle.collect.calls import received_at
-from lastaisle.collect.refusal import RefusedError
 from lastaisle.collect.replays import Replays
 from lastaisle.settings import SettingsError
+from lastaisle.web.refusal import RefusedError
 
 SECRET = "only segment knows"
 NOW = datetime(2025, 10, 9, 12, tzinfo=UTC)

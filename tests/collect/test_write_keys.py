@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from lastaisle.collect import write_keys
-from lastaisle.collect.refusal import QuotaError
 from lastaisle.collect.write_keys import WriteKeys
 from lastaisle.settings import SettingsError
+from lastaisle.web.refusal import QuotaError
 from tests.services.waiting import wait_until
 
 TRACK = {"type": "track", "event": "Cart Viewed", "userId": "u1", "messageId": "m1"}

@@ -19,16 +19,16 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
-from lastaisle.collect.body import read_body
 from lastaisle.collect.calls import BATCHES, KINDS, Call, calls_of_request, calls_of_webhook, received_at
 from lastaisle.collect.credentials import Credentials, basic_user
 from lastaisle.collect.health import Health
-from lastaisle.collect.json_text import parse
 from lastaisle.collect.metrics import MEDIA_TYPE, Metrics
-from lastaisle.collect.places import Place, Places
-from lastaisle.collect.refusal import RefusedError
 from lastaisle.collect.replays import Replays
 from lastaisle.collect.sink import Sink
+from lastaisle.web.body import read_body
+from lastaisle.web.json_text import parse
+from lastaisle.web.places import Place, Places
+from lastaisle.web.refusal import RefusedError
 
 SHORT_PATHS: Final = {
     **{kind: kind for kind in (*KINDS, *BATCHES)},

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
-from lastaisle.collect.json_text import drop, encode, values_of
-from lastaisle.collect.refusal import RefusedError
+from lastaisle.web.json_text import drop, encode, values_of
+from lastaisle.web.refusal import RefusedError
 
 KINDS = ("track", "page", "identify", "screen", "group", "alias")
 BATCHES = ("batch", "import")

@@ -13,8 +13,8 @@ from threading import Condition, Thread
 
 from lastaisle.collect.calls import Call
 from lastaisle.collect.landing import LandingFile, make_folder, probe_folder, recover
-from lastaisle.collect.refusal import BusyError, StorageError
 from lastaisle.settings import Settings, SettingsError
+from lastaisle.web.refusal import BusyError, StorageError
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ import asyncio
 import time
 from typing import Final
 
-from lastaisle.collect.refusal import StorageError
 from lastaisle.collect.sink import Sink
 from lastaisle.collect.write_keys import WriteKeys
+from lastaisle.web.refusal import StorageError
 
 KEEP_SECONDS: Final = 2.0
 

@@ -11,10 +11,10 @@ from typing import Any
 from confluent_kafka import KafkaException, Producer
 
 from lastaisle.collect.calls import Call
-from lastaisle.collect.refusal import BusyError, StorageError
 from lastaisle.kafka.address import parse_source
 from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.settings import Settings, SettingsError
+from lastaisle.web.refusal import BusyError, StorageError
 
 log = logging.getLogger(__name__)
 

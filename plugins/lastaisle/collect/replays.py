@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from lastaisle.collect.refusal import RefusedError, StorageError
 from lastaisle.settings import SettingsError
+from lastaisle.web.refusal import RefusedError, StorageError
 
 _PRUNE_SECONDS: Final = 600.0
 

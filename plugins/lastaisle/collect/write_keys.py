@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lastaisle.collect.refusal import QuotaError
 from lastaisle.settings import SettingsError
+from lastaisle.web.refusal import QuotaError
 
 log = logging.getLogger(__name__)
 

@@ -30,6 +30,7 @@ from lastaisle.settings.sections import (
     ServiceSettings,
     ServingSettings,
 )
+from lastaisle.settings.serve import ServeSettings
 
 HOME = f"{PREFIX}HOME"
 PLACEHOLDERS = ("{day}", "{hour}", "{day_ms}")
@@ -69,6 +70,7 @@ class Settings(BaseModel):
     refresh: RefreshSettings
     services: ServiceSettings
     collector: CollectorSettings
+    serve: ServeSettings
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -200,6 +202,7 @@ def _derived(values: Mapping[str, Any]) -> dict[str, str]:
         f"{PREFIX}MLFLOW_ARTIFACTS": str(home / "mlflow" / "artifacts"),
         f"{PREFIX}KEY_FILE": str(home / "keys" / "pseudonym.json"),
         f"{PREFIX}SOURCE": str(home / "landing" / "{day}"),
+        f"{PREFIX}SERVE_FEEDBACK": str(home / "feedback" / "{day}"),
         f"{PREFIX}MLFLOW_UI": uri if uri.startswith("http") else f"http://127.0.0.1:{port}",
     }
 

@@ -27,6 +27,7 @@ _DATABASE_READERS: Final = frozenset({API_SERVER, DAG_PROCESSOR, SCHEDULER, SETU
 HOLDERS: Final[Mapping[str, frozenset[str]]] = {
     "LASTAISLE_SEGMENT_WRITE_KEYS": frozenset(),  # only `lastaisle collect` reads these two
     "LASTAISLE_SEGMENT_SECRET": frozenset(),
+    "LASTAISLE_SERVE_KEYS": frozenset(),  # only `lastaisle serve` reads it
     "LASTAISLE_PSEUDONYM_KEY": _TASKS,
     "LASTAISLE_LAKE_OPTIONS": _TASKS,
     "LASTAISLE_KAFKA": _TASKS | {TRIGGERER},

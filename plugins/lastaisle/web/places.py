@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lastaisle.collect.refusal import BusyError
+from lastaisle.web.refusal import BusyError
 
 
 class Place:

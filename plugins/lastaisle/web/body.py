@@ -8,8 +8,8 @@ from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 
-from lastaisle.collect.places import Place
-from lastaisle.collect.refusal import RefusedError
+from lastaisle.web.places import Place
+from lastaisle.web.refusal import RefusedError
 
 READ_SECONDS: Final = 30
 

@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 
 import orjson
 
-from lastaisle.collect.refusal import RefusedError
+from lastaisle.web.refusal import RefusedError
 
 MAX_DEPTH: Final = 254  # orjson writes no deeper values
 

@@ -7,8 +7,8 @@ import tracemalloc
 
 import pytest
 
-from lastaisle.collect.body import _unpack
-from lastaisle.collect.refusal import RefusedError
+from lastaisle.web.body import _unpack
+from lastaisle.web.refusal import RefusedError
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked():

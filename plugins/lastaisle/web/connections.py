@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-from lastaisle.collect.metrics import Metrics
 
 HEAD_BYTES: Final = 16 << 10
 HEAD_SECONDS: Final = 5.0
@@ -48,12 +47,12 @@ class Connections:
 
     Args:
         limits: the limits.
-        metrics: where refused connections are counted.
+        count_refused: is called with one word for the reason of each refused connection.
     """
 
-    def __init__(self, limits: ConnectionLimits, metrics: Metrics) -> None:
+    def __init__(self, limits: ConnectionLimits, count_refused: Callable[[str], None]) -> None:
         self.limits = limits
-        self.metrics = metrics
+        self.count_refused = count_refused
         self._open: set[GuardedProtocol] = set()
         self._waiting: dict[GuardedProtocol, None] = {}  # in the order in which they began to wait
         self._waiting_by_address: Counter[str] = Counter()
@@ -95,7 +94,7 @@ class Connections:
         (address, _), *_ = self._waiting_by_address.most_common(1)
         oldest = next(connection for connection in self._waiting if connection.address == address)
         self.leave(oldest)
-        self.metrics.refused("connection_idle")
+        self.count_refused("connection_idle")
         oldest.transport.abort()
         return True
 
@@ -219,12 +218,12 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _end_wait(self) -> None:
         if self._in_head and self._received:
-            self._guard.metrics.refused("head_slow")
+            self._guard.count_refused("head_slow")
         self.transport.abort()
 
     def _refuse(self, status: bytes, reason: str) -> None:
         """Answer a connection whose request never reaches the application."""
-        self._guard.metrics.refused(reason)
+        self._guard.count_refused(reason)
         if not self._is_answering():
             answer = b"HTTP/1.1 %s\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
             self.transport.write(answer % status)

@@ -1,0 +1,71 @@
+"""The settings of the service that answers requests for recommendations."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import SecretStr, field_validator
+
+from lastaisle.settings.fields import Section, setting
+
+
+class ServeSettings(Section):
+    """The service that answers requests for recommendations (`lastaisle serve`)."""
+
+    port: int = setting(
+        "SERVE_PORT", 8091, "Port on which the service listens; 0 is any free port.", ge=0, le=65535
+    )
+    keys: SecretStr = setting(
+        "SERVE_KEYS", SecretStr(""), "The API keys that may call the service, separated by commas."
+    )
+    key_file: str = setting(
+        "SERVE_KEY_FILE",
+        "",
+        "A file of more API keys, one in each line. A running service reads the file again when it changes.",
+    )
+    cors_origins: str = setting(
+        "SERVE_CORS_ORIGINS",
+        "",
+        "The origins, such as https://shop.example, of the pages whose browsers may call the service, "
+        "separated by commas. * allows all pages.",
+        shown_default="none: only programs and the service's own page call it",
+        expected="empty, * or origins such as https://shop.example, separated by commas",
+    )
+    queue: int = setting(
+        "SERVE_QUEUE",
+        256,
+        "The most requests that wait for the model in one worker. A further request is answered 503 at once.",
+        unit="requests",
+        ge=1,
+    )
+    timeout_seconds: float = setting(
+        "SERVE_TIMEOUT_SECONDS",
+        1.0,
+        "A request that has waited this long for the model is answered 503.",
+        unit="seconds",
+        gt=0,
+        le=60,
+    )
+    workers: int = setting(
+        "SERVE_WORKERS",
+        1,
+        "How many processes answer. Each holds a copy of the model.",
+        unit="processes",
+        ge=1,
+        le=64,
+    )
+    feedback: str = setting(
+        "SERVE_FEEDBACK",
+        "",
+        "Where the feedback on shown lists is kept: a folder, or a Kafka topic such as kafka://shop/exposures.",
+        shown_default="feedback/{day} in LASTAISLE_HOME",
+        expected="a folder, or kafka://cluster/topic",
+    )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_have_no_path(cls, origins: str) -> str:
+        for origin in origins.split(",") if origins else ():
+            if not re.fullmatch(r"\*|[a-z][a-z0-9+.-]*://[^/\s]+", origin.strip()):
+                raise ValueError
+        return origins
