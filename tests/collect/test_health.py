@@ -14,7 +14,6 @@ from lastaisle.collect.health import Health
 from lastaisle.collect.kafka import KafkaSink
 from lastaisle.collect.write_keys import WriteKeys
 from lastaisle.kafka.connection import KafkaConnection
-from lastaisle.settings import Settings
 from lastaisle.web.listening import ListenError, listen
 from lastaisle.web.refusal import StorageError
 from tests.services.waiting import wait_until
@@ -22,7 +21,7 @@ from tests.services.waiting import wait_until
 
 @pytest.fixture
 def sink(tmp_path):
-    opened = FolderSink(Settings.of(home=tmp_path, source=str(tmp_path / "landing" / "{day}")))
+    opened = FolderSink(str(tmp_path / "landing" / "{day}"))
     opened.open()
     yield opened
     opened.close()

@@ -17,7 +17,7 @@ from lastaisle.collect.calls import Call
 from lastaisle.collect.folder import FolderOptions, FolderSink
 from lastaisle.collect.landing import LandingFile, recover
 from lastaisle.ingest.reading.files import list_files
-from lastaisle.settings import Settings, SettingsError
+from lastaisle.settings import SettingsError
 from lastaisle.web.refusal import BusyError, StorageError
 
 NOW = datetime(2025, 10, 9, 23, 59, tzinfo=UTC)
@@ -32,8 +32,8 @@ def make_sink(tmp_path):
     made = []
 
     def make(**options):
-        settings = Settings.of(home=tmp_path, source=str(tmp_path / "landing" / "{day}"))
-        made.append(FolderSink(settings, replace(FolderOptions(), **options)))
+        address = str(tmp_path / "landing" / "{day}")
+        made.append(FolderSink(address, replace(FolderOptions(), **options)))
         made[-1].open()
         return made[-1]
 
@@ -203,7 +203,7 @@ def test_more_than_fits_into_memory_is_sent_back(make_sink):
 @pytest.mark.parametrize("source", ["s3://shop/{day}", "/logs/*/{day}"])
 def test_only_a_local_folder_can_be_landed_in(tmp_path, source):
     with pytest.raises(SettingsError, match="local folder"):
-        FolderSink(Settings.of(home=tmp_path, source=source))
+        FolderSink(source)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_only_a_local_folder_can_be_landed_in(tmp_path, source):
     ],
 )
 def test_recovery_looks_below_what_all_partitions_share(tmp_path, source, root):
-    assert str(FolderSink(Settings.of(home=tmp_path, source=source)).root) == root
+    assert str(FolderSink(source).root) == root
 
 
 def test_a_sink_that_ended_stores_nothing_and_says_so(make_sink):

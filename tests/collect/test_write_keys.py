@@ -7,6 +7,7 @@ import pytest
 from lastaisle.collect import write_keys
 from lastaisle.collect.write_keys import WriteKeys
 from lastaisle.settings import SettingsError
+from lastaisle.web import keys as file_of_keys
 from lastaisle.web.refusal import QuotaError
 from tests.services.waiting import wait_until
 
@@ -25,6 +26,7 @@ class Clock:
 def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(write_keys, "time", clock)
+    monkeypatch.setattr(file_of_keys, "time", clock)
     return clock
 
 

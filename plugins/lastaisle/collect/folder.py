@@ -12,8 +12,8 @@ from pathlib import Path
 from threading import Condition, Thread
 
 from lastaisle.collect.calls import Call
-from lastaisle.collect.landing import LandingFile, make_folder, probe_folder, recover
-from lastaisle.settings import Settings, SettingsError
+from lastaisle.collect.landing import SEGMENT, LandingFile, make_folder, probe_folder, recover
+from lastaisle.settings import SettingsError, address_at
 from lastaisle.web.refusal import BusyError, StorageError
 
 log = logging.getLogger(__name__)
@@ -43,23 +43,24 @@ class FolderSink:
     """One thread writes all waiting calls, syncs the file, and then answers the requests of these calls.
 
     Args:
-        settings: `sources.address` names the folder of each partition, as ingestion reads it.
+        address: the folder of each partition, as ingestion reads it; `address_at` fills its placeholders in.
         options: options of writing; default `FolderOptions()`.
+        content: the first word of the files' names.
 
     Raises:
-        SettingsError: `sources.address` is not a local folder.
+        SettingsError: the address is not a local folder.
     """
 
-    def __init__(self, settings: Settings, options: FolderOptions | None = None) -> None:
-        source = settings.sources.address
-        if "://" in source or any(sign in source for sign in "*?["):
+    def __init__(self, address: str, options: FolderOptions | None = None, content: str = SEGMENT) -> None:
+        if "://" in address or any(sign in address for sign in "*?["):
             raise SettingsError(
-                "the collector writes to a local folder, where it can wait for the disk, or to a Kafka topic "
-                f"(kafka://cluster/topic); received {source!r}: name another with --to"
+                "lines are written to a local folder, where the disk can be waited for, or to a Kafka topic "
+                f"(kafka://cluster/topic); received {address!r}: name another folder or topic"
             )
-        self.settings = settings
+        self.address = address
+        self.content = content
         self.options = options or FolderOptions()
-        fixed, placeholder, _ = source.partition("{")
+        fixed, placeholder, _ = address.partition("{")
         self.root = (Path(f"{fixed}_").parent if placeholder else Path(fixed)).resolve()
         self.waiting = 0
         self._queue: list[tuple[bytes, asyncio.Future[None]]] = []
@@ -71,7 +72,7 @@ class FolderSink:
         self._writer = Thread(target=self._write, name="landing", daemon=True)
 
     def open(self) -> None:
-        """Recover the files of an earlier collector, and start to write.
+        """Recover the files of an earlier process, and start to write.
 
         Raises:
             SettingsError: the folder cannot be written to.
@@ -91,7 +92,7 @@ class FolderSink:
             StorageError: the disk refused the calls.
         """
         if not self._writer.is_alive():
-            raise StorageError("the collector is ending")
+            raise StorageError("the service is ending")
         data = b"".join([call.line for call in calls])
         stored = asyncio.get_running_loop().create_future()
         with self._changed:
@@ -109,7 +110,7 @@ class FolderSink:
             StorageError: the disk is full, or the folder cannot be written to.
         """
         if not self._writer.is_alive():
-            raise StorageError("the collector is ending")
+            raise StorageError("the service is ending")
         try:
             probe_folder(self._folder())
         except OSError as error:
@@ -162,7 +163,7 @@ class FolderSink:
         age = self.options.file_seconds
         hour_ends = (now // HOUR + 1) * HOUR - self.options.early_seconds
         self._until = min(now + age, hour_ends) if now < hour_ends else now + age
-        return LandingFile(self._folder(), datetime.now(UTC))
+        return LandingFile(self._folder(), datetime.now(UTC), self.content)
 
     def _publish(self, file: LandingFile) -> None:
         """Publish a file; if that fails, it keeps its unfinished name and is recovered with the next file."""
@@ -176,11 +177,11 @@ class FolderSink:
             )
 
     def _recover(self) -> None:
-        recover(self.root, self._folder())
+        recover(self.root, self._folder(), self.content)
         self._left_behind = False
 
     def _folder(self) -> Path:
-        return Path(self.settings.source_at(datetime.now(UTC))).resolve()
+        return Path(address_at(self.address, datetime.now(UTC))).resolve()
 
     def _seconds_left(self) -> float:
         return self._until - time.time() if self._file else HOUR
@@ -195,5 +196,5 @@ def _answer(future: asyncio.Future[None], stored: bool) -> None:
     if stored:
         future.set_result(None)
     else:
-        refused = "the collector cannot write to the landing folder; its log says why"
+        refused = "the lines cannot be written to the landing folder; the log of the service says why"
         future.set_exception(StorageError(refused))

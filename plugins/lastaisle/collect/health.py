@@ -7,7 +7,7 @@ import time
 from typing import Final
 
 from lastaisle.collect.sink import Sink
-from lastaisle.collect.write_keys import WriteKeys
+from lastaisle.web.keys import Keys
 from lastaisle.web.refusal import StorageError
 
 KEEP_SECONDS: Final = 2.0
@@ -18,12 +18,12 @@ class Health:
 
     Args:
         sink: the sink that is checked.
-        write_keys: the keys, whose file may be unreadable.
+        keys: the keys, whose file may be unreadable.
     """
 
-    def __init__(self, sink: Sink, write_keys: WriteKeys) -> None:
+    def __init__(self, sink: Sink, keys: Keys) -> None:
         self._sink = sink
-        self._write_keys = write_keys
+        self._keys = keys
         self._problem = ""
         self._until = 0.0
         self._asking = asyncio.Lock()
@@ -34,7 +34,7 @@ class Health:
             if time.monotonic() >= self._until:
                 self._problem = await self._ask()
                 self._until = time.monotonic() + KEEP_SECONDS
-        return self._problem or self._write_keys.find_problem()
+        return self._problem or self._keys.find_problem()
 
     async def _ask(self) -> str:
         try:

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException, Producer
 from lastaisle.collect.calls import Call
 from lastaisle.kafka.address import parse_source
 from lastaisle.kafka.connection import KafkaConnection
-from lastaisle.settings import Settings, SettingsError
+from lastaisle.settings import SettingsError
 from lastaisle.web.refusal import BusyError, StorageError
 
 log = logging.getLogger(__name__)
@@ -49,16 +49,16 @@ class KafkaSink:
         self._poller = Thread(target=self._poll, name="kafka-delivery", daemon=True)
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> KafkaSink:
-        """Make the sink of the topic that `sources.address` names.
+    def at(cls, address: str) -> KafkaSink:
+        """Make the sink of the topic that an address names.
 
         Raises:
             SettingsError: the address names several topics.
             KafkaSourceError: the address names no topic, or LASTAISLE_KAFKA holds no connection.
         """
-        source = parse_source(settings.sources.address)
+        source = parse_source(address)
         if len(source.topics) != 1:
-            raise SettingsError(f"the collector writes to one topic, received {settings.sources.address!r}")
+            raise SettingsError(f"lines are written to one topic, received {address!r}")
         return cls(KafkaConnection.from_env(), source.topics[0])
 
     def open(self) -> None:
@@ -81,7 +81,7 @@ class KafkaSink:
         """
         size = sum([len(call.line) for call in calls])
         if not self._poller.is_alive():
-            raise StorageError("the collector is ending")
+            raise StorageError("the service is ending")
         if self.waiting + size > WAITING_BYTES:
             raise BusyError(f"{self.waiting:,} bytes wait for Kafka already")
         delivery = _Delivery(len(calls))

@@ -15,6 +15,7 @@ from uuid import uuid4
 log = logging.getLogger(__name__)
 
 PROBE_BYTES = 64 << 10
+SEGMENT = "segment"  # the content of the collector's files
 UNFINISHED = ".inprogress"  # lastaisle.ingest.reading.file_names passes over names that end so
 
 
@@ -26,15 +27,16 @@ class LandingFile:
     Args:
         folder: folder of the file; made if it is missing.
         now: the present moment in UTC, for the file's name.
+        content: the first word of the file's name.
 
     Raises:
         OSError: the file cannot be made.
     """
 
-    def __init__(self, folder: Path, now: datetime) -> None:
+    def __init__(self, folder: Path, now: datetime, content: str = SEGMENT) -> None:
         make_folder(folder)
         while True:
-            self.path = folder / f"segment-{now:%Y%m%dT%H%M%SZ}-{uuid4().hex}.jsonl{UNFINISHED}"
+            self.path = folder / f"{content}-{now:%Y%m%dT%H%M%SZ}-{uuid4().hex}.jsonl{UNFINISHED}"
             self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o640)
             if _lock(self._fd) and os.fstat(self._fd).st_nlink:
                 break
@@ -72,8 +74,8 @@ class LandingFile:
             os.close(self._fd)
 
 
-def recover(root: Path, folder: Path) -> list[Path]:
-    """Publish the files that a killed collector left.
+def recover(root: Path, folder: Path, content: str = SEGMENT) -> list[Path]:
+    """Publish the files that a killed process left.
 
     A torn last line was never acknowledged, and is removed.
 
@@ -81,6 +83,7 @@ def recover(root: Path, folder: Path) -> list[Path]:
         root: folder whose files and subfolders are searched.
         folder: folder of the partition that gets the files. It is the present partition, since the run of the
             partition that the files were meant for may be over.
+        content: the first word of the files' names.
 
     Returns:
         The published files.
@@ -89,10 +92,10 @@ def recover(root: Path, folder: Path) -> list[Path]:
         OSError: the files cannot be read or written.
     """
     published = []
-    for path in sorted(root.rglob(f"segment-*.jsonl{UNFINISHED}")):
+    for path in sorted(root.rglob(f"{content}-*.jsonl{UNFINISHED}")):
         with _abandoned(path) as fd:
             if fd is not None and (target := _publish(path, fd, _end_of_lines(fd), folder)):
-                log.warning("recovered %s, which a collector left unfinished", target)
+                log.warning("recovered %s, which a killed process left unfinished", target)
                 published.append(target)
     return published
 

@@ -9,11 +9,9 @@ import uvicorn
 
 from lastaisle.collect.app import create_app
 from lastaisle.collect.credentials import Credentials
-from lastaisle.collect.folder import FolderSink
-from lastaisle.collect.kafka import KafkaSink
 from lastaisle.collect.metrics import Metrics
 from lastaisle.collect.replays import Replays
-from lastaisle.collect.sink import Sink
+from lastaisle.collect.sinks import sink_of
 from lastaisle.settings import Settings
 from lastaisle.web.listening import listen, server_config, url_of
 
@@ -33,7 +31,7 @@ def serve(settings: Settings, host: str, port: int, announce: Callable[[str], No
         ListenError: the address cannot be listened on.
     """
     credentials = Credentials.from_settings(settings)
-    sink = sink_of(settings)
+    sink = sink_of(settings.sources.address)
     window = timedelta(hours=settings.collector.segment_webhook_hours)
     taken = settings.home / "collector" / "webhook.db"
     replays = Replays(taken, window) if credentials.secret else None
@@ -56,14 +54,3 @@ def introduction(settings: Settings, credentials: Credentials, url: str) -> list
     else:
         lines.append(f"Name this address in Segment's Webhooks destination: {url}/segment/webhook")
     return lines
-
-
-def sink_of(settings: Settings) -> Sink:
-    """Return the sink that `sources.address` names: a Kafka topic, or a landing folder.
-
-    Raises:
-        SettingsError: the address names neither a topic nor a folder.
-    """
-    if settings.sources.address.startswith("kafka://"):
-        return KafkaSink.from_settings(settings)
-    return FolderSink(settings)

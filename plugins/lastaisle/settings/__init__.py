@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from lastaisle.settings.errors import SettingsError
-from lastaisle.settings.settings import Settings
+from lastaisle.settings.settings import Settings, address_at
 
-__all__ = ["Settings", "SettingsError"]
+__all__ = ["Settings", "SettingsError", "address_at"]

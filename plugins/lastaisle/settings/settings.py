@@ -34,7 +34,7 @@ from lastaisle.settings.serve import ServeSettings
 
 HOME = f"{PREFIX}HOME"
 PLACEHOLDERS = ("{day}", "{hour}", "{day_ms}")
-"""What an address of logs may hold; `Settings.source_at` fills it in."""
+"""What an address of logs may hold; `address_at` fills it in."""
 
 
 class Settings(BaseModel):
@@ -120,13 +120,7 @@ class Settings(BaseModel):
 
     def source_at(self, moment: datetime) -> str:
         """Return where the logs of an aware moment lie: the source with its placeholders filled in."""
-        moment = moment.astimezone(UTC)
-        day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-        texts = (f"{day:%Y-%m-%d}", f"{moment:%Y-%m-%dT%H}", str(int(day.timestamp()) * 1000))
-        source = self.sources.address
-        for placeholder, text in zip(PLACEHOLDERS, texts, strict=True):
-            source = source.replace(placeholder, text)
-        return source
+        return address_at(self.sources.address, moment)
 
     def training_options(self) -> dict[str, Any]:
         """Return the hyperparameters that differ from the defaults of models.options.TrainingOptions."""
@@ -190,6 +184,16 @@ def refuse_unknown(variables: Iterable[str]) -> None:
         f"Lastaisle has no setting of this name: {', '.join(names)}; docs/settings.md lists all. "
         "Correct the name or unset the variable."
     )
+
+
+def address_at(address: str, moment: datetime) -> str:
+    """Return an address with its placeholders filled in for an aware moment."""
+    moment = moment.astimezone(UTC)
+    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    texts = (f"{day:%Y-%m-%d}", f"{moment:%Y-%m-%dT%H}", str(int(day.timestamp()) * 1000))
+    for placeholder, text in zip(PLACEHOLDERS, texts, strict=True):
+        address = address.replace(placeholder, text)
+    return address
 
 
 def _derived(values: Mapping[str, Any]) -> dict[str, str]:
