@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,20 @@ LATEST = 253_402_300_800  # the year 10000: later "seconds" are milliseconds
 MAX_SHOWN = 200  # characters of a value in an error
 
 
+class _Session(NamedTuple):
+    """A session as the model reads it.
+
+    Attributes:
+        known: the indices of its known items, oldest first.
+        inputs: the inputs of the graph, each with a first dimension of 1.
+        is_scored: whether the model can score it. Otherwise it gets the popular items.
+    """
+
+    known: list[int]
+    inputs: dict[str, NDArray[Any]]
+    is_scored: bool
+
+
 class CheckoutModel:
     """Recommends the next items of sessions. Several threads may use one model at once.
 
@@ -42,6 +56,8 @@ class CheckoutModel:
 
     Attributes:
         items: object [size], the item of each index; items[0] is "" and never an item.
+        index: the index of each item.
+        exclude_seen: whether this version was judged by lists without the session's own items.
         max_length: how many of a session's last items are read.
         columns: name of each context column that the model reads to "session" (one value) or "event" (one
             value an item).
@@ -58,9 +74,11 @@ class CheckoutModel:
         inputs = json.loads((folder / INPUTS).read_text(encoding="utf-8"))
         self.items: NDArray[np.object_] = np.array(["", *vocabulary["items"]], dtype=object)
         self.max_length = int(inputs["max_length"])
-        self._index = {item: index for index, item in enumerate(vocabulary["items"], start=1)}
+        self.index = {item: index for index, item in enumerate(vocabulary["items"], start=1)}
+        self.exclude_seen = bool(inputs.get("exclude_seen", False))  # older versions do not say
         counts = np.array([0.0, *vocabulary["counts"]])
         self._popular = (counts / max(counts.sum(), 1e-12)).astype(np.float32)
+        self._popular[0] = -np.inf
         self._readers = {kind: ColumnReader(*inputs[kind]) for kind in ("session", "event")}
         self.columns = {name: kind for kind, reader in self._readers.items() for name in reader.columns}
         self._alone = tuple(inputs["alone"])
@@ -102,37 +120,64 @@ class CheckoutModel:
         """
         if k < 1:
             raise ValueError(f"k should be at least 1, received {k}")
-        ids = [_item_id("items", item) for item in _listed("items", items)]
-        rows = [self._index.get(item, 0) if item else 0 for item in ids]
-        known = [row for row in rows if row]
-        scores = self._scores(rows, known, context or {})
-        scores[0] = -np.inf
-        scores[[self._index[item] for item in self.known("exclude", exclude)]] = -np.inf
+        session = self._read(items, context or {})
+        scores = self._scores([session])[0]
+        scores[[self.index[item] for item in self.known("exclude", exclude)]] = -np.inf
         if exclude_seen:
-            scores[known] = -np.inf
+            scores[session.known] = -np.inf
         best = best_of(scores, k)
         return self.items[best].tolist(), scores[best].astype(float).tolist()
+
+    def score(
+        self, sessions: Sequence[tuple[Any, Mapping[str, Any] | None]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Score every item for several sessions, which is faster than to ask for one after the other.
+
+        Args:
+            sessions: the items and the context of each session, in the forms that `recommend` takes.
+
+        Returns:
+            the scores, float32 [n, size], with -inf in column 0; the caller may change them. And bool [n],
+            whether the model scored each session; where it did not, the row holds the shares of the popular
+            items.
+
+        Raises:
+            ValueError: a value that cannot be read; the error names the position of its session, its column
+                and the value.
+        """
+        read = []
+        for position, (items, context) in enumerate(sessions):
+            try:
+                read.append(self._read(items, context or {}))
+            except ValueError as error:
+                raise ValueError(f"session {position}: {error}") from error
+        return self._scores(read), np.array([session.is_scored for session in read], bool)
 
     def known(self, name: str, items: Any) -> list[str]:
         """Return the ids of a list or a set that the model knows; `name` names the list in an error."""
         ids = (_item_id(name, item) for item in _listed(name, items, ordered=False))
-        return [item for item in ids if item in self._index]
+        return [item for item in ids if item in self.index]
 
-    def _scores(
-        self, rows: Sequence[int], known: Sequence[int], context: Mapping[str, Any]
-    ) -> NDArray[np.float32]:
-        """Score every item: float32 [size]."""
+    def _read(self, items: Any, context: Mapping[str, Any]) -> _Session:
+        ids = [_item_id("items", item) for item in _listed("items", items)]
+        rows = [self.index.get(item, 0) if item else 0 for item in ids]
+        known = [row for row in rows if row]
         inputs = self._inputs(rows, context) if self.columns else {}
-        if not known and not any(inputs[name].any() for name in self._alone):
-            popular: NDArray[np.float32] = self._popular.copy()
-            return popular
+        is_scored = bool(known) or any(inputs[name].any() for name in self._alone)
         inputs["prefixes"] = self._last(np.array(known, np.int32), 0)
+        return _Session(known, inputs, is_scored)
+
+    def _scores(self, sessions: Sequence[_Session]) -> NDArray[np.float32]:
+        """Score every item: float32 [n, size]."""
+        scores = np.empty((len(sessions), len(self.items)), np.float32)
         try:
             graph = self._idle.get_nowait()
         except queue.Empty:  # as many graphs as threads that score at once
             graph = _Graph(self._path)
-        scores = graph(inputs)
+        for row, session in zip(scores, sessions, strict=True):
+            row[:] = graph(session.inputs) if session.is_scored else self._popular
         self._idle.put(graph)
+        scores[:, 0] = -np.inf
         return scores
 
     def _inputs(self, rows: Sequence[int], context: Mapping[str, Any]) -> dict[str, NDArray[Any]]:

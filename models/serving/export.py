@@ -21,8 +21,13 @@ CONTEXT = context_features("session") + context_features("event")
 CODE = Path(__file__).with_name("checkout_recommender.py")
 
 
-def export_artifact(model: Recommender, directory: Path) -> dict[str, str]:
+def export_artifact(model: Recommender, directory: Path, *, exclude_seen: bool = False) -> dict[str, str]:
     """Write the files that the pyfunc reads into the folder; return the paths by artifact name.
+
+    Args:
+        model: the trained model.
+        directory: the folder.
+        exclude_seen: whether the version is judged by lists without the session's own items.
 
     Raises:
         ModelError: a model that cannot be served, or is not trained.
@@ -36,6 +41,7 @@ def export_artifact(model: Recommender, directory: Path) -> dict[str, str]:
         "session": scorer.session_features.content,
         "event": scorer.event_features.content,
         "alone": scorer.alone,
+        "exclude_seen": exclude_seen,
     }
     (light / checkout_model.INPUTS).write_text(json.dumps(inputs), encoding="utf-8")
     code = Path(checkout_model.__file__).read_text(encoding="utf-8")
@@ -101,7 +107,7 @@ def package(model: Recommender, directory: Path, *, exclude_seen: bool = False) 
         directory: the folder for the files; it is needed until the model is logged.
         exclude_seen: whether lists leave out the session's own items if a service does not say.
     """
-    artifacts = export_artifact(model, directory)
+    artifacts = export_artifact(model, directory, exclude_seen=exclude_seen)
     code = directory / CODE.name
     code.write_text(CODE.read_text(encoding="utf-8"), encoding="utf-8")  # MLflow would keep the file's mode
     few = [str(model.vocabulary.ids[index]) for index in model.vocabulary.popular(2)]

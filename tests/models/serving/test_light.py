@@ -1,6 +1,7 @@
 """The packed model without MLflow and TensorFlow answers as the trained model does."""
 
 import gc
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from models.data.sequences import SessionLog
 from models.options import TrainingOptions
 from models.recommender import create
 from models.serving.export import export_artifact
+from models.stored import write_manifest
 from tests.docs.pages import ROOT, blocks
 from tests.models.toys import rings
 
@@ -151,6 +153,48 @@ def test_a_set_has_no_order_so_it_can_be_left_out_but_is_no_session(counted):
 
 def test_a_whole_number_of_any_size_is_an_id(counted):
     assert counted.recommend([10**400, -3, "i1"]) == counted.recommend(["i1"])
+
+
+@pytest.mark.parametrize("name", ["cooccurrence", "hybrid"])
+def test_several_sessions_are_scored_at_once_as_one_by_one(name, tmp_path):
+    light = packed(trained(name), tmp_path)
+    sessions = [(["i1", "i2"], None), ([], {}), (("never seen",), {"device_type": "mobile"}), (["i7"], None)]
+    scores, is_scored = light.score(sessions)
+    assert scores.shape == (4, 41)
+    assert scores.dtype == np.float32
+    assert is_scored.tolist() == [True, False, False, True]
+    for row, (items, context) in zip(scores, sessions, strict=True):
+        ids, values = light.recommend(items, k=40, context=context)
+        assert row[0] == -np.inf
+        np.testing.assert_allclose(row[[light.index[item] for item in ids]], values, atol=1e-6)
+    scores[:] = 0.0
+    again, _ = light.score(sessions)
+    assert again[1].sum() != 0.0, "the caller may change the scores"
+    nothing, none = light.score([])
+    assert nothing.shape == (0, 41)
+    assert none.shape == (0,)
+
+
+def test_an_unreadable_session_among_several_is_named_by_its_position(counted):
+    with pytest.raises(ValueError, match=r"^session 1: items should be a list, received 'i1'"):
+        counted.score([(["i1"], None), ("i1", None)])
+
+
+def test_a_packed_model_tells_by_which_lists_it_was_judged(tmp_path):
+    model = trained("cooccurrence")
+    assert not packed(model, tmp_path / "all").exclude_seen
+    assert CheckoutModel(export_artifact(model, tmp_path / "new", exclude_seen=True)["light"]).exclude_seen
+    older = tmp_path / "all" / "light"
+    inputs = json.loads((older / "inputs.json").read_text())
+    del inputs["exclude_seen"]
+    (older / "inputs.json").write_text(json.dumps(inputs))
+    write_manifest(older)
+    assert not CheckoutModel(older).exclude_seen
+
+
+def test_the_index_names_the_row_of_each_item(counted):
+    assert [counted.items[row] for row in counted.index.values()] == list(counted.index)
+    assert 0 not in counted.index.values()
 
 
 def test_twenty_loads_and_drops_do_not_grow(tmp_path):
