@@ -17,9 +17,11 @@ GAPS: Final = "gaps"
 FILES: Final = "files"
 DRIFT: Final = "drift"
 ABANDONMENTS: Final = "abandonments"
+ITEMS: Final = "items"
+CATALOGUE_BATCHES: Final = "catalogue_batches"
 ALL_TABLES: Final = (
     *(RAW_EVENTS, QUARANTINE, BATCHES, EVENTS, EXPOSURES, TRAINING_RUNS, RELEASES),
-    *(GAPS, FILES, DRIFT, ABANDONMENTS),
+    *(GAPS, FILES, DRIFT, ABANDONMENTS, ITEMS, CATALOGUE_BATCHES),
 )
 
 #: The partition columns of the partitioned tables: the UTC day of the event; in quarantine, of ingestion.
@@ -158,5 +160,26 @@ ABANDONMENTS_SCHEMA: Final = pa.schema(
         pa.field("reason", pa.string()),
         pa.field("burst", pa.string()),
         pa.field("noticed_at", TIMESTAMP),
+    ]
+)
+
+#: What the catalogue's ingestion adds to the fields of the items contract, after them.
+ITEMS_ADDED: Final = pa.schema([pa.field("removed", pa.bool_()), pa.field("batch_id", pa.string())])
+
+#: The history of the catalogue: one row each change of an item; `item_id` and `valid_from` name the row. An
+#: item that a full file no longer lists has `removed`.
+ITEMS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("item_id", pa.string()),
+        pa.field("valid_from", TIMESTAMP),
+        pa.field("title", pa.string()),
+        pa.field("category", pa.string()),
+        pa.field("brand", pa.string()),
+        pa.field("price", pa.float64()),
+        pa.field("currency", pa.string()),
+        pa.field("available", pa.bool_()),
+        pa.field("image", pa.string()),
+        pa.field("url", pa.string()),
+        *ITEMS_ADDED,
     ]
 )
