@@ -61,6 +61,28 @@ class ServeSettings(Section):
         shown_default="feedback/{day} in LASTAISLE_HOME",
         expected="a folder, or kafka://cluster/topic",
     )
+    follow: str = setting(
+        "SERVE_FOLLOW",
+        "champion",
+        "The alias whose version the service serves.",
+        expected="letters, digits, _ and -",
+        pattern=r"^[A-Za-z0-9_-]{1,100}$",
+    )
+    poll_seconds: float = setting(
+        "SERVE_POLL_SECONDS",
+        2.0,
+        "How often the service asks MLflow which version the alias has.",
+        unit="seconds",
+        ge=0.1,
+        le=3600,
+    )
+    cache: str = setting(
+        "SERVE_CACHE",
+        "",
+        "Folder on a local disk for the versions that the service has fetched, so that it starts and rolls "
+        "back without MLflow. Several services may share the folder.",
+        shown_default="serve in LASTAISLE_HOME",
+    )
 
     @field_validator("cors_origins")
     @classmethod

@@ -207,6 +207,7 @@ def _derived(values: Mapping[str, Any]) -> dict[str, str]:
         f"{PREFIX}KEY_FILE": str(home / "keys" / "pseudonym.json"),
         f"{PREFIX}SOURCE": str(home / "landing" / "{day}"),
         f"{PREFIX}SERVE_FEEDBACK": str(home / "feedback" / "{day}"),
+        f"{PREFIX}SERVE_CACHE": str(home / "serve"),
         f"{PREFIX}MLFLOW_UI": uri if uri.startswith("http") else f"http://127.0.0.1:{port}",
     }
 
