@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.data.items import ItemTable
 from models.data.sequences import SessionLog, decay_weights
 
 Progress = Callable[[float, str], None]
@@ -238,6 +239,7 @@ class Training:
         given_weights: float32 [n_sessions], as the caller gave them, or None.
         is_warm: whether the model continues from its present state.
         progress: is told about the progress from time to time.
+        items: what the catalogue says of the items; None = there is no catalogue. Only hybrid reads it.
     """
 
     log: SessionLog
@@ -245,6 +247,7 @@ class Training:
     given_weights: NDArray[np.float32] | None = None
     is_warm: bool = False
     progress: Progress | None = None
+    items: ItemTable | None = None
 
 
 @dataclass(frozen=True)
@@ -277,6 +280,7 @@ class TrainingReport:
         epochs: passes over the sessions.
         items: the number of items in the vocabulary after the training.
         new_items: how many of them this training added.
+        unseen_items: how many of them no training has seen in an event; the catalogue describes them.
         seconds: wall-clock time.
         targets_per_second: targets times epochs, divided by seconds.
         losses: the mean loss of each epoch.
@@ -291,6 +295,7 @@ class TrainingReport:
     seconds: float
     targets_per_second: float
     losses: tuple[float, ...] = ()
+    unseen_items: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as a JSON-serialisable dict."""

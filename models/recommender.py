@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from models.data.items import ItemTable
 from models.data.sequences import Context, SessionLog
 from models.data.vocabulary import Vocabulary
 from models.options import (
@@ -55,6 +56,8 @@ _MODULES: dict[str, str] = {
     "cooccurrence": "models.counting.cooccurrence:Cooccurrence",
 }
 MODEL_NAMES = tuple(_MODULES)
+READS_ITEMS = ("hybrid",)
+"""Models that read the catalogue, and score the items without an event by their category, brand and price."""
 
 
 class Recommender(ABC):
@@ -114,6 +117,7 @@ class Recommender(ABC):
         weights: NDArray[np.float32] | None = None,
         options: TrainingOptions | None = None,
         progress: Progress | None = None,
+        items: ItemTable | None = None,
     ) -> TrainingReport:
         """Train from scratch, and forget what the model learned before.
 
@@ -122,11 +126,12 @@ class Recommender(ABC):
             weights: float32 [n_sessions]; by default computed from options.half_life and the sessions' order.
             options: the hyperparameters from now on; by default the hyperparameters that the model has.
             progress: is told about the progress from time to time.
+            items: what the catalogue says of the items. Models that are not in READS_ITEMS do not read it.
         """
         began = perf_counter()
         options = options or self.options
         self._check_training(options, is_warm=False)
-        training = Training(log, session_weights(log, weights, options), weights, False, progress)
+        training = Training(log, session_weights(log, weights, options), weights, False, progress, items)
         self.options = options
         self.vocabulary = Vocabulary()
         self._forget()
@@ -138,6 +143,7 @@ class Recommender(ABC):
         weights: NDArray[np.float32] | None = None,
         options: TrainingOptions | None = None,
         progress: Progress | None = None,
+        items: ItemTable | None = None,
     ) -> TrainingReport:
         """Continue training from the present state. New items of `log` join the vocabulary.
 
@@ -149,7 +155,7 @@ class Recommender(ABC):
         began = perf_counter()
         options = options or self.options
         self._check_training(options, is_warm=True)
-        training = Training(log, session_weights(log, weights, options), weights, True, progress)
+        training = Training(log, session_weights(log, weights, options), weights, True, progress, items)
         self.options = options
         return self._report(training, began)
 
@@ -172,6 +178,7 @@ class Recommender(ABC):
             seconds=seconds,
             targets_per_second=predictions / max(seconds, 1e-9),
             losses=learned.losses,
+            unseen_items=int(np.sum(self.vocabulary.counts[1:] == 0.0)) if training.items else 0,
         )
 
     @abstractmethod

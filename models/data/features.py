@@ -96,7 +96,7 @@ class Features:
         """Return the features with rows for the new names of the known columns, after the present rows.
 
         Means and deviations do not change, because the weights have learned on their scale. A new column is
-        not read, because no weight belongs to it.
+        not read, because no weight belongs to it; see `joined`.
         """
         names = {
             column: _frequent(known, columns[column], (bounds or {}).get(column, Bound()))
@@ -105,6 +105,14 @@ class Features:
             for column, known in self.names.items()
         }
         return Features(names, self.numbers, self.times)
+
+    def joined(self, columns: Columns, wanted: Sequence[Feature]) -> Features:
+        """Return the features with the wanted columns that they lack; see `learn`."""
+        present = {*self.names, *self.numbers, *self.times}
+        new = Features.learn(columns, [feature for feature in wanted if feature.name not in present])
+        return Features(
+            {**self.names, **new.names}, {**self.numbers, **new.numbers}, (*self.times, *new.times)
+        )
 
     @property
     def rows(self) -> dict[str, int]:

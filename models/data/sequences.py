@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -143,6 +143,22 @@ class SessionLog:
         """Return the ids of the items that occur, in catalogue order (a selection may have few of them)."""
         return self.catalogue[np.flatnonzero(np.bincount(self.items, minlength=len(self.catalogue)))]
 
+    def with_items(self, ids: NDArray[np.object_], features: Mapping[str, NDArray[Any]]) -> SessionLog:
+        """Return the log with these items too in its catalogue. A known feature replaces the log's.
+
+        Args:
+            ids: object [n], each once.
+            features: columns with one value per item, [n].
+        """
+        none, start = np.zeros(0), np.zeros(1, np.int64)
+        described = SessionLog(none.astype(np.int32), start, ids, none, item_features=features)
+        positions = _positions([self, described])
+        return replace(
+            self,
+            catalogue=np.array(list(positions), dtype=object),
+            item_features=_latest_features([self, described], positions),
+        )
+
     @staticmethod
     def concat(logs: Sequence[SessionLog]) -> SessionLog:
         """Join logs in this order, with the union of their catalogues.
@@ -152,9 +168,7 @@ class SessionLog:
         """
         if not logs:
             return SessionLog.from_lists([])
-        positions: dict[str, int] = {}
-        for item in chain.from_iterable(log.catalogue for log in logs):
-            positions.setdefault(item, len(positions))
+        positions = _positions(logs)
         items = [np.array([positions[item] for item in log.catalogue], np.int32)[log.items] for log in logs]
         lengths = np.concatenate([log.lengths for log in logs])
         catalogue = np.array(list(positions), dtype=object)
@@ -167,6 +181,11 @@ class SessionLog:
             _joined_columns([log.event_context for log in logs]),
             _latest_features(logs, positions),
         )
+
+
+def _positions(logs: Sequence[SessionLog]) -> dict[str, int]:
+    """Return the place of each item in the union of the logs' catalogues."""
+    return {item: place for place, item in enumerate(dict.fromkeys(chain(*(log.catalogue for log in logs))))}
 
 
 def _joined_columns(logs: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:

@@ -113,7 +113,7 @@ class SequenceModel(Recommender):
         log, options = training.log, self.options
         known_table = None
         if self._trainer:
-            self._retire(log, self._trainer)
+            self._retire(training, self._trainer)
             known_table = self._trainer.table.numpy()
         schedule = self._schedule(training.is_warm)
         self._read_counts(training)
@@ -135,7 +135,8 @@ class SequenceModel(Recommender):
         options = self.options
         if not is_warm:
             return _Schedule(options.learning_rate, options.epochs, options.negatives)
-        enough = max(MIN_WARM_NEGATIVES, round(WARM_NEGATIVES_PER_ITEM * self.vocabulary.size))
+        seen = 1 + np.count_nonzero(self.vocabulary.counts)  # with the padding
+        enough = max(MIN_WARM_NEGATIVES, round(WARM_NEGATIVES_PER_ITEM * seen))
         return _Schedule(
             options.warm_learning_rate,
             options.warm_epochs,
@@ -145,16 +146,19 @@ class SequenceModel(Recommender):
             options.averaging,
         )
 
-    def _retire(self, log: SessionLog, trainer: Trainer) -> None:
-        """Drop the items that options.retire_below selects, with their rows; a subclass may keep all."""
-        ids, counts = self.vocabulary.ids, self.vocabulary.counts
-        is_retired = self.options.memory * counts < self.options.retire_below
-        is_retired[self.vocabulary.encode(log.catalogue)] = False
-        is_retired[0] = False
-        kept = np.flatnonzero(~is_retired)
-        if len(kept) < len(ids):
-            self.vocabulary = Vocabulary(ids[kept[1:]], counts[kept])
+    def _retire(self, training: Training, trainer: Trainer) -> None:
+        """Drop the items that options.retire_below selects; a subclass may drop others."""
+        is_retired = self.options.memory * self.vocabulary.counts < self.options.retire_below
+        is_retired[self.vocabulary.encode(training.log.catalogue)] = False
+        self._drop(is_retired, trainer)
+
+    def _drop(self, dropped: NDArray[np.bool_], trainer: Trainer) -> NDArray[np.intp]:
+        """Drop the chosen items, with their rows; return the old indices of the items that are kept."""
+        kept = np.flatnonzero(~dropped | (np.arange(len(dropped)) == 0))
+        if len(kept) < len(dropped):
+            self.vocabulary = Vocabulary(self.vocabulary.ids[kept[1:]], self.vocabulary.counts[kept])
             trainer.keep_rows(kept, np.zeros((0, trainer.table.shape[1]), np.float32))
+        return kept
 
     def _run_epochs(
         self,
@@ -211,7 +215,8 @@ class SequenceModel(Recommender):
         rows = [old.table.numpy(), new] if old else [new]
         self._trainer = self._make_trainer(np.concatenate(rows), encoder)
         if old:
-            self._trainer.adam.restore(old.adam.arrays())
+            # A new weight has no slots of before.
+            self._trainer.adam.restore(self._trainer.adam.arrays() | old.adam.arrays())
         return self._trainer
 
     def scores(self, prefixes: NDArray[np.int32], context: Context | None = None) -> NDArray[np.float32]:

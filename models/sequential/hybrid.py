@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from models.data.batches import Batches
 from models.data.features import FEATURES, Bound, Features
 from models.data.sequences import Context, SessionLog
 from models.layers.blocks import Dropout, Encoder
-from models.options import Training, TrainingOptions
+from models.options import Learned, Training, TrainingOptions
 from models.sequential.attention import Attention
 from models.sequential.hybrid_encoder import HybridEncoder
 from models.sequential.scorer import Scorer
@@ -83,8 +84,10 @@ class HybridTrainer(Trainer):
 class Hybrid(Attention):
     """The attention model's encoder, with context, basket and item features; see `HybridEncoder`.
 
-    The columns that the log of the training from scratch has decide which columns the model reads from then
-    on; see FEATURES. Items of the catalogue that have features join the vocabulary without an event.
+    The columns that the log of the training from scratch has decide which columns of sessions and events the
+    model reads from then on; see FEATURES. A warm start with an `ItemTable` also takes up its new columns.
+    Items of the catalogue that have features join the vocabulary without an event. With an `ItemTable` their
+    count is 0: no list of popular items has them before others, and none is drawn as a negative.
     """
 
     name = "hybrid"
@@ -101,17 +104,33 @@ class Hybrid(Attention):
         return HybridEncoder(session, options.embedding_size, self._features, options.seed)
 
     def _grown_encoder(self, old: Encoder) -> Encoder:
-        """Return an encoder with a row for every name; the old rows do not change."""
+        """Return an encoder with a row for every name; old rows do not change, and new weights are 0."""
         encoder = self.make_encoder(self.options)
         for name, weight in encoder.weights.items():
+            if name not in old.weights:
+                weight.assign(tf.zeros_like(weight))
+                continue
             grown = weight.numpy()
             known = old.weights[name].numpy()
             grown[tuple(map(slice, known.shape))] = known
             weight.assign(grown)
         return encoder
 
-    def _retire(self, log: SessionLog, trainer: Trainer) -> None:
-        """Keep all items: items that the catalogue describes may be recommended without an event."""
+    def _learn(self, training: Training) -> Learned:
+        """Learn as `SequenceModel` does, from a log whose items the catalogue describes."""
+        if training.items is not None:
+            described = training.items.describe(training.log, self.vocabulary)
+            training = replace(training, log=described)
+        return super()._learn(training)
+
+    def _retire(self, training: Training, trainer: Trainer) -> None:
+        """Drop the items without an event that the catalogue no longer has; keep all others."""
+        if training.items is None:
+            return
+        dropped = self._items["seen"] == 0.0
+        dropped[self.vocabulary.encode(training.log.catalogue)] = False
+        kept = self._drop(dropped, trainer)
+        self._items = {name: values[kept] for name, values in self._items.items()}
 
     def _make_trainer(self, table: NDArray[np.float32], encoder: Encoder) -> Trainer:
         assert isinstance(encoder, HybridEncoder)
@@ -135,12 +154,9 @@ class Hybrid(Attention):
         """Add new items and features, also of catalogue items without an event, and count the items."""
         log = training.log
         super()._read_counts(training)
-        self._read_features(log)
+        self._read_features(log, training.items is not None)
         described = self._features["items"].reader()(log.item_features, len(log.catalogue))
         self.vocabulary = self.vocabulary.grow(log.catalogue[_any_known(described, len(log.catalogue))])
-        self.vocabulary = self.vocabulary.with_counts(
-            np.concatenate([[0.0], np.maximum(self.vocabulary.counts[1:], UNSEEN_COUNT)])
-        )
         place = self.vocabulary.encode(log.catalogue)
         seen = np.bincount(log.items, minlength=len(log.catalogue)).astype(np.float32)
         self._items = {
@@ -151,16 +167,23 @@ class Hybrid(Attention):
         for name, values in described.items():
             known = _any_known({name: values}, len(values)) & (place > 0)
             self._items[name][place[known]] = values[known]
+        counts = np.maximum(self.vocabulary.counts, UNSEEN_COUNT)
+        if training.items is not None:
+            counts[self._items["seen"] == 0.0] = 0.0  # a catalogue may have far more items than sessions do
+        counts[0] = 0.0
+        self.vocabulary = self.vocabulary.with_counts(counts)
 
-    def _read_features(self, log: SessionLog) -> None:
-        """Learn the features of a log, or in a warm start only the new names."""
+    def _read_features(self, log: SessionLog, is_catalogue: bool) -> None:
+        """Learn the features of a log, or in a warm start only new names, and new columns of a catalogue."""
         columns = {"sessions": log.context, "events": log.event_context, "items": log.item_features}
         bounds = {"user": Bound(self.options.users, MIN_USER_SESSIONS)}
         for kind, features in self._features.items():
-            if self._trainer:
-                self._features[kind] = features.grown(columns[kind], bounds)
-            else:
+            if not self._trainer:
                 self._features[kind] = Features.learn(columns[kind], FEATURES[kind], bounds)
+                continue
+            self._features[kind] = features.grown(columns[kind], bounds)
+            if kind == "items" and is_catalogue:  # their new weights start at 0, so that no score changes
+                self._features[kind] = self._features[kind].joined(columns[kind], FEATURES[kind])
         if not self._trainer:
             self._items = {}
 
