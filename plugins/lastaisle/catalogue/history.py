@@ -18,7 +18,7 @@ def catalogue_version(lake: Lake) -> int | None:
     return lake.version(ITEMS)
 
 
-def read_catalogue(lake: Lake, at: datetime | None = None) -> pa.Table | None:
+def read_catalogue(lake: Lake, at: datetime | None = None, *, version: int | None = None) -> pa.Table | None:
     """Return the items that are listed, one row an item, in the order of their ids.
 
     An item that a full file no longer lists is left out. An item that is sold out is listed; its `available`
@@ -27,6 +27,7 @@ def read_catalogue(lake: Lake, at: datetime | None = None) -> pa.Table | None:
     Args:
         lake: holds the table `items`.
         at: the moment, with a time zone; by default the newest row of each item counts.
+        version: the version of the table to read; None = the newest.
 
     Returns:
         The columns of the table; None if the lake has no catalogue.
@@ -35,7 +36,7 @@ def read_catalogue(lake: Lake, at: datetime | None = None) -> pa.Table | None:
         ValueError: the moment has no time zone.
         LakeUnusableError: the table cannot be read.
     """
-    dataset = lake.dataset(ITEMS)
+    dataset = lake.dataset(ITEMS, version)
     if dataset is None:
         return None
     until = "" if at is None else f"WHERE valid_from <= TIMESTAMPTZ '{_utc(at).isoformat()}'"

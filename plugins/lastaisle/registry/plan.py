@@ -49,8 +49,8 @@ class TrainingPlan:
 
     Attributes:
         run_key: names the training; it begins with the kind. The rest is a hash of window, options, the run
-            that the training starts from and the rows of `events` that it reads, or of the abandoned
-            checkouts that it is for.
+            that the training starts from and the rows of `events` and of the catalogue that it reads, or of
+            the abandoned checkouts that it is for.
         kind: incremental (warm start from the champion, if there is one), full (from scratch) or refresh
             (a warm start for abandoned checkouts); see lastaisle.training.kinds.
         model_name: name of the registered model.
@@ -64,6 +64,8 @@ class TrainingPlan:
             refresh have none.
         replay_hours: how far before the window's start a warm start replays older sessions from. Plans from
             before this setting have 0.
+        unseen_items: at most how many items for sale without an event join the vocabulary. Older plans, which
+            read no catalogue, have 0.
     """
 
     run_key: str
@@ -79,6 +81,7 @@ class TrainingPlan:
     replay_hours: float = 0.0
     warm_start_run_id: str | None = None
     half_learned_until: datetime | None = None
+    unseen_items: int = 0
 
     def to_json(self) -> str:
         """Write as JSON, times in ISO 8601."""

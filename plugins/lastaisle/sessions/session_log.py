@@ -35,15 +35,15 @@ def to_log(kept: pa.Table, features: pa.Table, columns: Mapping[str, str]) -> Se
     return SessionLog(
         items=encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32),
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        catalogue=_column(encoded.dictionary),
-        ended_at=_column(kept["ended_at"]),
-        context={name: _column(kept[source]) for name, source in columns.items()},
-        event_context={name: _column(events[name]) for name in EVENT_COLUMNS},
-        item_features={name: _column(features[name]) for name in ITEM_COLUMNS},
+        catalogue=values_of(encoded.dictionary),
+        ended_at=values_of(kept["ended_at"]),
+        context={name: values_of(kept[source]) for name, source in columns.items()},
+        event_context={name: values_of(events[name]) for name in EVENT_COLUMNS},
+        item_features={name: values_of(features[name]) for name in ITEM_COLUMNS},
     )
 
 
-def _column(column: Any) -> NDArray[Any]:
+def values_of(column: Any) -> NDArray[Any]:
     """Return a column as a NumPy array: bool, float64 with NaN (times in seconds), or str and None."""
     if pa.types.is_timestamp(column.type):
         column = pc.divide(column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).cast(pa.float64()), 1e6)

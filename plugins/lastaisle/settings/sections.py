@@ -157,6 +157,16 @@ class LearningSettings(Section):
         'The hyperparameters that differ from the defaults: {"layers": 2, "alpha": 0.5}.',
         expected='a JSON object such as {"layers": 2}',
     )
+    unseen_items: int = setting(
+        "UNSEEN_ITEMS",
+        20_000,
+        "hybrid knows items for sale that have no event yet by their category, brand and price. At most "
+        "this many of them join its vocabulary, the newest first; 0 = none. Each item makes the model larger "
+        "and slower.",
+        unit="items",
+        ge=0,
+        le=1_000_000,
+    )
     seed: int = setting("SEED", 7, "Seed of every random choice.", ge=0, le=2**32 - 1)
 
     @field_validator("hyperparameters")

@@ -10,14 +10,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lastaisle.errors import ExitCode, LastaisleError
-from lastaisle.lake.tables import EVENTS
+from lastaisle.lake.tables import EVENTS, ITEMS
 from lastaisle.lake.workspace import open_tables
 from lastaisle.registry.plan import Champion, TrainingPlan
 from lastaisle.sessions.windows import SESSION_REACH, Window
+from lastaisle.training.catalogue import listed_rows
 from lastaisle.training.holdout import holdout_start
 from lastaisle.training.kinds import WINDOW_KINDS
 from models.options import SHAPE, TrainingOptions
-from models.recommender import check_members, checked_name
+from models.recommender import READS_ITEMS, check_members, checked_name
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
@@ -74,6 +75,9 @@ def plan_window(
     model_name = settings.registry.model_name
     what = [model_name, architecture, repr(window), data_end.isoformat(), json.dumps(chosen)]
     what += [f"replay {lengths.replay_hours:g}"] if lengths.replay_hours else []
+    versions = lake.versions(tables_read_by(architecture))
+    if rows := listed_rows(lake, versions.get(ITEMS), data_end):
+        what += [*rows, f"unseen items {settings.learning.unseen_items}"]
     start = _start_of(base, window, repeats) if base and (fits or base.window_end >= window.end) else _Start()
     run_key = _run_key(kind, data_end, [*what, *_row_counts(lake, window, data_end)], start.run_id)
     _refuse_stale(run_key, window, base)
@@ -84,13 +88,19 @@ def plan_window(
         architecture=architecture,
         window=window,
         holdout_end=data_end,
-        lake_versions=lake.versions([EVENTS]),
+        lake_versions=versions,
         options=chosen,
         warm_start_version=start.version,
         replay_hours=lengths.replay_hours,
         warm_start_run_id=start.run_id,
         half_learned_until=base.half_learned_until if base and start.version else None,
+        unseen_items=settings.learning.unseen_items,
     )
+
+
+def tables_read_by(architecture: str) -> list[str]:
+    """Return the tables whose versions a training of this architecture names in its plan."""
+    return [EVENTS, ITEMS] if architecture in READS_ITEMS else [EVENTS]
 
 
 def _in_utc(data_end: datetime) -> datetime:

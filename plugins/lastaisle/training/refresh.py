@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from lastaisle.errors import ExitCode, LastaisleError, NotEnoughDataError
-from lastaisle.lake.tables import EVENTS, TRAINING_RUNS
+from lastaisle.lake.tables import TRAINING_RUNS
 from lastaisle.registry.plan import Champion, TrainingPlan
 from lastaisle.sessions.abandonments import REFRESHED, Burst, mark_done, pending_burst
 from lastaisle.sessions.windows import Window, newest_data_end
 from lastaisle.training.kinds.refresh import Refresh
-from lastaisle.training.planning import choose_learner
+from lastaisle.training.planning import choose_learner, tables_read_by
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
@@ -53,12 +53,13 @@ def plan_refresh(lake: Lake, settings: Settings, champion: Champion | None) -> T
         architecture=architecture,
         window=Window(start, champion.window_end, settings.learning.half_life_hours),
         holdout_end=end,
-        lake_versions=lake.versions([EVENTS]),
+        lake_versions=lake.versions(tables_read_by(architecture)),
         options=Refresh.bounded(options),
         warm_start_version=champion.version,
         bursts=burst.names,
         warm_start_run_id=champion.run_id,
         half_learned_until=max(end, champion.half_learned_until or end),
+        unseen_items=settings.learning.unseen_items,
     )
 
 

@@ -139,6 +139,8 @@ def _log(registry: Registry, run_id: str, trained: Trained) -> None:
             "train_targets_per_second": report.targets_per_second,
             "items": report.items,
             "new_items": report.new_items,
+            "unseen_items": report.unseen_items,
+            "left_out_unseen_items": trained.items_left_out,
             **{f"left_out_{reason}": count for reason, count in trained.left_out.items()},
         },
     )

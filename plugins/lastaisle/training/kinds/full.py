@@ -37,4 +37,4 @@ class Full(WindowKind):
         progress: Progress | None,
     ) -> Trained:
         """Train a new model."""
-        return learn_from_scratch(plan, read, progress)
+        return learn_from_scratch(plan, read, lake, progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lastaisle.training.catalogue import read_items
 from lastaisle.training.kinds.kind import Trained, WindowKind, WindowLengths, learn_from_scratch
 from lastaisle.training.online import load_with_updates
 from lastaisle.training.warm_start import mini_batch
@@ -42,10 +43,12 @@ class Incremental(WindowKind):
     ) -> Trained:
         """Train the champion, with its online updates, on all new sessions and a sample of older ones."""
         if plan.warm_start_version is None:
-            return learn_from_scratch(plan, read, progress)
+            return learn_from_scratch(plan, read, lake, progress)
         champion = registry.start_of(plan)
         recommender, shoppers_run = load_with_updates(champion, registry, plan.window.end)
         options = TrainingOptions.from_dict(plan.options)
         batch = mini_batch(plan, lake, read.log, champion.window_end, options.seed)
-        report = recommender.warm_start(batch.log, batch.weights, options, progress)
-        return Trained(recommender, report, batch.log, batch.replayed, read.left_out, shoppers_run)
+        catalogue = read_items(plan, lake, batch.log, recommender)
+        report = recommender.warm_start(batch.log, batch.weights, options, progress, catalogue.items)
+        learned = (recommender, report, batch.log, batch.replayed)
+        return Trained(*learned, read.left_out, shoppers_run, catalogue.left_out)

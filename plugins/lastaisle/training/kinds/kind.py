@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 from lastaisle.lake.tables import EVENTS
 from lastaisle.registry.plan import Kind, TrainingPlan
 from lastaisle.sessions.windows import SessionsRead, training_sessions
+from lastaisle.training.catalogue import read_items
 from models.data.sequences import decay_weights
 from models.options import TrainingOptions
 from models.recommender import create
@@ -40,6 +41,8 @@ class Trained:
         left_out: reason to the number of sessions that were left out.
         shoppers_run: the run that holds the shoppers with which the model's online updates begin; see
             lastaisle.training.online.load_with_updates. None = there is none.
+        items_left_out: the number of items for sale that are too many for the vocabulary; see
+            lastaisle.training.catalogue.
     """
 
     recommender: Recommender
@@ -48,6 +51,7 @@ class Trained:
     replayed: int
     left_out: Mapping[str, int]
     shoppers_run: str | None = None
+    items_left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -128,12 +132,16 @@ class WindowKind(TrainingKind[SessionsRead]):
         return training_sessions(lake, plan.window, plan.holdout_end, plan.lake_versions.get(EVENTS))
 
 
-def learn_from_scratch(plan: TrainingPlan, read: SessionsRead, progress: Progress | None) -> Trained:
+def learn_from_scratch(
+    plan: TrainingPlan, read: SessionsRead, lake: Lake, progress: Progress | None
+) -> Trained:
     """Train a new model on all sessions that were read; their weight fades with their age."""
     options = TrainingOptions.from_dict(plan.options)
     recommender = create(plan.architecture, options)
-    report = recommender.fit(read.log, fading_weights(plan, read.log), options, progress)
-    return Trained(recommender, report, read.log, 0, read.left_out)
+    catalogue = read_items(plan, lake, read.log, recommender)
+    weights = fading_weights(plan, read.log)
+    report = recommender.fit(read.log, weights, options, progress, catalogue.items)
+    return Trained(recommender, report, read.log, 0, read.left_out, items_left_out=catalogue.left_out)
 
 
 def fading_weights(plan: TrainingPlan, log: SessionLog) -> NDArray[np.float32]:

@@ -20,6 +20,7 @@ from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake.tables import EVENTS
 from lastaisle.sessions.abandonments import sessions_of_bursts
 from lastaisle.sessions.windows import SessionsRead, Window, training_sessions
+from lastaisle.training.catalogue import read_items
 from lastaisle.training.kinds.kind import Trained, TrainingKind
 from lastaisle.training.online import load_with_updates
 from lastaisle.training.similar import cluster, describe_clusters, draw_clusters
@@ -116,8 +117,10 @@ class Refresh(TrainingKind[RefreshRead]):
         recommender, shoppers_run = load_with_updates(champion, registry, plan.window.end)
         weights = np.ones(len(read.log), np.float32)
         options = TrainingOptions.from_dict(plan.options)
-        report = recommender.warm_start(read.log, weights, options, progress)
-        return Trained(recommender, report, read.log, read.replayed, read.left_out, shoppers_run)
+        catalogue = read_items(plan, lake, read.log, recommender)
+        report = recommender.warm_start(read.log, weights, options, progress, catalogue.items)
+        learned = (recommender, report, read.log, read.replayed)
+        return Trained(*learned, read.left_out, shoppers_run, catalogue.left_out)
 
     def log(self, registry: Registry, run_id: str, read: RefreshRead) -> None:
         """Log the clusters of sessions that the refresh is for."""

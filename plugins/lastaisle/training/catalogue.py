@@ -1,0 +1,110 @@
+"""The catalogue as a training reads it: what was for sale at the end of the hours that judge.
+
+At that moment the version begins to serve. Only models of READS_ITEMS read the catalogue.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data_contracts.features import context_features
+from lastaisle.catalogue.history import read_catalogue
+from lastaisle.lake.errors import clear_errors
+from lastaisle.lake.tables import ITEMS
+from lastaisle.lake.workspace import open_tables
+from lastaisle.sessions.session_log import values_of
+from models.data.items import ItemTable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lastaisle.lake.lake import Lake
+    from lastaisle.registry.plan import TrainingPlan
+    from models.data.sequences import SessionLog
+    from models.recommender import Recommender
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CatalogueRead:
+    """What a training reads of the catalogue.
+
+    Attributes:
+        items: the items; None = the lake had no catalogue at that moment, or the model does not read it.
+        left_out: the number of items for sale without an event that are too many for the vocabulary.
+    """
+
+    items: ItemTable | None = None
+    left_out: int = 0
+
+
+def read_items(plan: TrainingPlan, lake: Lake, log: SessionLog, recommender: Recommender) -> CatalogueRead:
+    """Read what was for sale at the end of the hours that judge.
+
+    Items for sale without an event join the vocabulary, the newest first, up to `plan.unseen_items`.
+
+    Args:
+        plan: the training; its lake_versions name the version of the catalogue.
+        lake: where `items` is.
+        log: the sessions that the training learns.
+        recommender: the model that learns; in a warm start, the version from which it starts.
+    """
+    version = plan.lake_versions.get(ITEMS)
+    listed = None if version is None else read_catalogue(lake, plan.holdout_end, version=version)
+    if listed is None or not listed.num_rows:
+        return CatalogueRead()
+    ids = values_of(listed["item_id"])
+    vocabulary = recommender.vocabulary
+    seen = {*log.ids(), *vocabulary.ids[vocabulary.counts > 0.0]}
+    joins = np.asarray(pc.fill_null(listed["available"], True).to_numpy(), bool)
+    joins &= np.array([item not in seen for item in ids], bool)
+    surplus = np.flatnonzero(joins)
+    if len(surplus) > plan.unseen_items:
+        age = _order_of_listing(lake, version, plan.holdout_end, ids[surplus])
+        surplus = surplus[age[: len(surplus) - plan.unseen_items]]
+        joins[surplus] = False
+        logger.warning(
+            "%s: %d items of the catalogue have no event and stay out of the vocabulary, %s and others; "
+            "LASTAISLE_UNSEEN_ITEMS allows the newest %d",
+            *(plan.run_key, len(surplus), ", ".join(ids[surplus[:3]]), plan.unseen_items),
+        )
+    else:
+        surplus = surplus[:0]
+    columns = {feature.name: feature.column for feature in context_features("item")}
+    features = {
+        name: values_of(listed[column]) for name, column in columns.items() if column in listed.column_names
+    }
+    return CatalogueRead(ItemTable(ids, features, joins), len(surplus))
+
+
+def listed_rows(lake: Lake, version: int | None, at: datetime) -> list[str]:
+    """Count the rows of the catalogue that are valid at a moment, by batch; empty without a catalogue.
+
+    Other rows make another training. Compaction writes the same rows into other files and changes no count.
+    """
+    query = "SELECT batch_id, count(*) FROM items WHERE valid_from <= $at GROUP BY ALL ORDER BY ALL"
+    dataset = None if version is None else lake.dataset(ITEMS, version)
+    if dataset is None:
+        return []
+    with clear_errors(f"read table {ITEMS}", lake.url), open_tables(items=dataset) as connection:
+        return [f"{ITEMS} {batch} {rows}" for batch, rows in connection.execute(query, {"at": at}).fetchall()]
+
+
+def _order_of_listing(
+    lake: Lake, version: int | None, at: datetime, ids: NDArray[np.object_]
+) -> NDArray[np.int64]:
+    """Return the places in `ids`, in the order in which the catalogue first listed the items."""
+    wanted = pa.table({"item_id": pa.array(ids, pa.string()), "place": np.arange(len(ids))})
+    query = """SELECT any_value(place) FROM items JOIN wanted USING (item_id) WHERE valid_from <= $at
+        GROUP BY item_id ORDER BY min(valid_from), item_id DESC"""
+    tables = {"items": lake.require(ITEMS, version), "wanted": wanted}
+    with clear_errors(f"read table {ITEMS}", lake.url), open_tables(**tables) as connection:
+        return np.array([place for (place,) in connection.execute(query, {"at": at}).fetchall()], np.int64)
