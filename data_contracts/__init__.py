@@ -25,7 +25,7 @@ To add a field, add it under `properties`:
         - {property: default, value: none}             # replaces an absent value
         - {property: jsonPath, value: $.coupon.code}   # the place in canonical JSON, if not its name
         - {property: treatment, value: {coarsen: {keep_prefix: '[A-Z]+'}}}  # instead of the classification's
-        - {property: spelling, value: country}         # or identifier, currency, device_type, consent
+        - {property: spelling, value: country}         # or another one of spellings.py
         - {property: unreadable, value: drop}          # instead of refuse, which sends the row to quarantine
 
 The rules of a field follow from its entry, and their names begin with its name: `coupon_is_string`,

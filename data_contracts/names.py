@@ -17,6 +17,7 @@ ADDED_COLUMNS: dict[str, tuple[str, ...]] = {
         ),
         *("sequence", "key_version", "raw", "rules"),
     ),
+    "items": ("batch_id",),
     "events": ("source_file", "source_row", "sub_row", "ingested_at", "raw", "rules"),
 }
 #: A name that DuckDB itself gives to the number of a row.

@@ -1,4 +1,4 @@
-"""The ways in which people spell an id, a country, a currency, a device or a consent, as DuckDB SQL."""
+"""How people spell an id, a country, a currency, a device, a consent or a stock, as DuckDB SQL."""
 
 from __future__ import annotations
 
@@ -54,6 +54,17 @@ _DEVICES: Final = {
     "tv": ("smart tv", "smarttv", "smart_tv", "television", "ctv", "connected tv", "appletv", "apple tv"),
     "other": ("unknown", "console", "game console", "wearable", "watch", "bot", "embedded"),
 }
+#: What shops say of an article that can be ordered now, or not; blanks, `_` and `-` make no difference. An
+#: article on pre-order or back-order can be ordered.
+ORDERABLE: Final = (
+    *("true", "t", "1", "1.0", "yes", "y", "on", "available", "instock", "limitedavailability", "onlineonly"),
+    *("instoreonly", "preorder", "presale", "backorder", "madetoorder"),
+)
+NOT_ORDERABLE: Final = (
+    *("false", "f", "0", "0.0", "no", "n", "off", "unavailable", "notavailable", "outofstock", "soldout"),
+    *("discontinued", "reserved"),
+)
+_SCHEMA_ORG: Final = "^https?://schema.org/"
 _AMBIGUOUS_SIGNS: Final = {"$", "¥", "¤"}
 #: Codes that are no country of ISO 3166, and names that the Unicode list spells in another way.
 _COUNTRIES_TOO: Final = {
@@ -131,6 +142,18 @@ def consent_sql(text: str) -> str:
       WHEN {word} IN ({yes}) THEN 'true' WHEN {word} IN ({no}) THEN 'false' ELSE {text} END"""
 
 
+def availability_sql(text: str) -> str:
+    """Return SQL of a stock as true or false; a text that says neither stays unchanged.
+
+    Google's words (in_stock, out_of_stock, preorder, backorder) and those of schema.org are known.
+    """
+    bare = f"regexp_replace(trim(lower({text}), {literal(BLANKS)}), {literal(_SCHEMA_ORG)}, '')"
+    word = f"regexp_replace({bare}, '[ _-]+', '', 'g')"
+    yes, no = (", ".join(map(literal, words)) for words in (ORDERABLE, NOT_ORDERABLE))
+    return f"""CASE WHEN {text} IN ('true', 'false') THEN {text}
+      WHEN {word} IN ({yes}) THEN 'true' WHEN {word} IN ({no}) THEN 'false' ELSE {text} END"""
+
+
 #: The values of the custom property `spelling` of a field, each with its SQL and the type of the field.
 SPELLINGS: Final[Mapping[str, tuple[Callable[[str], str], str]]] = {
     "identifier": (identifier_sql, "string"),
@@ -138,6 +161,7 @@ SPELLINGS: Final[Mapping[str, tuple[Callable[[str], str], str]]] = {
     "currency": (currency_sql, "string"),
     "device_type": (device_type_sql, "string"),
     "consent": (consent_sql, "boolean"),
+    "availability": (availability_sql, "boolean"),
 }
 
 

@@ -129,7 +129,7 @@ def broken_in_gx(contract, table, references):
 
 
 @pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("name", ["raw_events", "events", "exposures"])
+@pytest.mark.parametrize("name", ["raw_events", "events", "exposures", "items"])
 def test_sql_and_great_expectations_agree_rule_by_rule(name, seed):
     contract = load_contract(name)
     table = random_rows(contract, random.Random(f"{name}-{seed}"))

@@ -144,7 +144,7 @@ def test_a_contract_without_treatments_has_default_treatments(written):
     }
 
 
-@pytest.mark.parametrize("table", ["raw_events", "events", "exposures"])
+@pytest.mark.parametrize("table", ["raw_events", "events", "exposures", "items"])
 def test_a_table_of_the_pipeline_says_its_treatments_itself(written, table):
     with pytest.raises(ContractError, match=f"{table} should map each classification to a treatment"):
         load_contract(with_tables(written(), table))

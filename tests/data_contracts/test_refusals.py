@@ -226,5 +226,5 @@ def test_a_file_that_is_no_document_is_refused(tmp_path, content):
 
 
 def test_an_unknown_contract_is_named_beside_the_packaged_ones():
-    with pytest.raises(ContractError, match="events, exposures, raw_events"):
+    with pytest.raises(ContractError, match="events, exposures, items, raw_events"):
         load_contract("orders")

@@ -1,4 +1,4 @@
-"""The ways in which people spell ids, countries, currencies, devices and consents."""
+"""The ways in which people spell ids, countries, currencies, devices, consents and stocks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,16 @@ from data_contracts.errors import ContractError
 from data_contracts.spellings import SPELLINGS
 
 READ = {
+    "availability": {
+        **dict.fromkeys(["true", "1", "In stock", "in_stock", " IN-STOCK ", "limited availability"], "true"),
+        **dict.fromkeys(["preorder", "backorder", "pre-order", "yes"], "true"),
+        **dict.fromkeys(["https://schema.org/InStock", "http://schema.org/LimitedAvailability"], "true"),
+        **dict.fromkeys(["false", "0", "out of stock", "out_of_stock", "Sold out", "no"], "false"),
+        **dict.fromkeys(["https://schema.org/OutOfStock", "discontinued"], "false"),
+        "perhaps": "perhaps",
+        "": "",
+        "https://shop.example/InStock": "https://shop.example/InStock",
+    },
     "identifier": {
         "123": "123",
         "123.0": "123",

@@ -163,11 +163,8 @@ ABANDONMENTS_SCHEMA: Final = pa.schema(
     ]
 )
 
-#: What the catalogue's ingestion adds to the fields of the items contract, after them.
-ITEMS_ADDED: Final = pa.schema([pa.field("removed", pa.bool_()), pa.field("batch_id", pa.string())])
-
-#: The history of the catalogue: one row each change of an item; `item_id` and `valid_from` name the row. An
-#: item that a full file no longer lists has `removed`.
+#: The history of the catalogue: one row each change of an item; `item_id` and `valid_from` name the row. The
+#: contract of items lists the fields before `batch_id`.
 ITEMS_SCHEMA: Final = pa.schema(
     [
         pa.field("item_id", pa.string()),
@@ -180,6 +177,37 @@ ITEMS_SCHEMA: Final = pa.schema(
         pa.field("available", pa.bool_()),
         pa.field("image", pa.string()),
         pa.field("url", pa.string()),
-        *ITEMS_ADDED,
+        pa.field("removed", pa.bool_()),
+        pa.field("batch_id", pa.string()),
+    ]
+)
+
+#: The batches of the catalogue: files and ranges of a topic. `listed_at` is the moment whose catalogue a full
+#: file lists; NULL for changes.
+CATALOGUE_BATCHES_SCHEMA: Final = pa.schema(
+    [
+        pa.field("batch_id", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("source_file", pa.string()),
+        pa.field("format", pa.string()),
+        pa.field("content", pa.string()),
+        pa.field("digest", pa.string()),
+        pa.field("listed_at", TIMESTAMP),
+        pa.field("rows_in", pa.int64()),
+        pa.field("rows_clean", pa.int64()),
+        pa.field("rows_quarantined", pa.int64()),
+        pa.field("rows_duplicate", pa.int64()),
+        pa.field("rows_ignored", pa.int64()),
+        pa.field("items_removed", pa.int64()),
+        pa.field("items_doubtful", pa.int64()),
+        pa.field("quarantined_by_rule", pa.string()),
+        pa.field("ignored_by_reason", pa.string()),
+        pa.field("fields", pa.string()),
+        pa.field("change_accepted", pa.bool_()),
+        pa.field("gx_success", pa.bool_()),
+        pa.field("gx_problem", pa.string()),
+        pa.field("contract_version", pa.string()),
+        pa.field("started_at", TIMESTAMP),
+        pa.field("finished_at", TIMESTAMP),
     ]
 )
