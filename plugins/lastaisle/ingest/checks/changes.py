@@ -28,17 +28,20 @@ class SchemaChangeError(LastaisleError):
     exit_code = ExitCode.BREAKING_CHANGE
 
 
-def refuse_changed_fields(lake: Lake, batch: Batch, contract: Contract, fields: Mapping[str, int]) -> None:
+def refuse_changed_fields(
+    lake: Lake, batch: Batch, contract: Contract, fields: Mapping[str, int], *, table: str = BATCHES
+) -> None:
     """Compare a batch with the newest batches of its source under the same version of the contract.
 
     A field was removed if at least half of the earlier rows had it and no row has it now. A field changed its
     type if at least half of the rows with the field have the wrong type now, but not before. New fields pass.
 
     Args:
-        lake: holds the table batches.
+        lake: holds the table of the batches.
         batch: the batch to compare.
-        contract: the contract of raw_events.
+        contract: the contract of the rows.
         fields: from `Staging.count_fields`.
+        table: the table of the batches.
 
     Raises:
         SchemaChangeError: fields changed; the message names each field with its counts before and now.
@@ -46,7 +49,7 @@ def refuse_changed_fields(lake: Lake, batch: Batch, contract: Contract, fields: 
     rows = fields["rows"]
     if rows < ENOUGH_ROWS:
         return
-    before = _before(lake, batch.source, contract.version)
+    before = _before(lake, table, batch.source, contract.version)
     changes = []
     for field in contract.fields:
         now, was = fields.get(field.name, 0), before[field.name]
@@ -82,11 +85,11 @@ def unknown_fields(lines: Iterable[str], known: Collection[str]) -> dict[str, in
     return dict(counts.most_common(UNKNOWN_FIELDS))
 
 
-def _before(lake: Lake, source: str, contract_version: str) -> Counter[str]:
+def _before(lake: Lake, table: str, source: str, contract_version: str) -> Counter[str]:
     """Add up the field counts of the source's newest batches, back to a batch whose change was accepted."""
     same = (pc.field("source") == source) & (pc.field("contract_version") == contract_version)
     total: Counter[str] = Counter()
-    batches = lake.scan(BATCHES, where=same) if lake.table(BATCHES) else None
+    batches = lake.scan(table, where=same) if lake.table(table) else None
     if batches is not None:
         for row in batches.sort_by([("finished_at", "descending")]).slice(0, BATCHES_BEFORE).to_pylist():
             total.update(json.loads(row["fields"] or "{}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 
 from data_contracts.privacy import literal
 from lastaisle.errors import SourceError
@@ -22,7 +23,17 @@ class WrongFormatError(SourceError):
     """Hardly any row of a file can be read in its format; nothing of it was committed."""
 
 
-def refuse_wrong_format(staging: Staging, batch: Batch) -> None:
+def guess_log_format(lines: Sequence[str], tried: str) -> tuple[str | None, str]:
+    """Return the format of logs that the lines look like, and a sentence about it for the user."""
+    guessed = guess_format(lines)
+    return guessed, advice(guessed, tried)
+
+
+def refuse_wrong_format(
+    staging: Staging,
+    batch: Batch,
+    guess: Callable[[Sequence[str], str], tuple[str | None, str]] = guess_log_format,
+) -> None:
     """Refuse a file of which hardly anything can be read in its format.
 
     At least 95 % of its rows, and at least 5, go to quarantine. Either they cannot be read: the line is
@@ -34,6 +45,8 @@ def refuse_wrong_format(staging: Staging, batch: Batch) -> None:
     Args:
         staging: holds the judged rows of the batch.
         batch: the batch.
+        guess: returns the format that the first lines look like (None if they look like none), and a sentence
+            about it; its arguments are the lines and the format that does not read them.
 
     Raises:
         WrongFormatError: the format is wrong; the message names the reasons, and the format that the first
@@ -44,14 +57,14 @@ def refuse_wrong_format(staging: Staging, batch: Batch) -> None:
     unreadable, broken, rows = _count_unreadable(staging)
     if rows < FEWEST_ROWS or broken < UNREADABLE_SHARE * rows:
         return
-    guessed = guess_format(staging.first_lines.to_pylist())
+    guessed, sentence = guess(staging.first_lines.to_pylist(), batch.format)
     if unreadable < UNREADABLE_SHARE * rows and guessed in (None, batch.format):
         return
     reasons = list(staging.count_by_rule().items())[:_MOST_REASONS]
     told = (
         f"{batch.shown}: {broken} of {rows} rows cannot be read in the format {batch.format}: "
         + ", ".join(f"{reason} {count}" for reason, count in reasons)
-        + f". {advice(guessed, batch.format)}"
+        + f". {sentence}"
     )
     if batch.offsets:
         alerts.error("A topic holds messages of another format: %s. They go to quarantine", told)

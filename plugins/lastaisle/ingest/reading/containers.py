@@ -87,11 +87,25 @@ _CODECS: tuple[tuple[str, re.Pattern[bytes], Callable[[], _Decoder]], ...] = (
 
 
 def open_content(stream: IO[bytes]) -> Content:
-    """Return the unpacked bytes of a file. The first bytes decide how it is packed, not its name.
+    """Return the unpacked bytes of a file that holds lines.
 
     Raises:
-        OSError: the file is damaged, is packed more than MAX_DEPTH times, or holds no lines. For
-            damage that lies further back, the reading of the chunks raises it.
+        OSError: the file holds no lines, or `unpack` cannot read it.
+    """
+    content, inside = unpack(stream)
+    if kind := name_unreadable_kind(content.head):
+        raise OSError(f"{kind}{inside}")
+    return content
+
+
+def unpack(stream: IO[bytes]) -> tuple[Content, str]:
+    """Return the unpacked bytes of a file, and how it is packed, for messages.
+
+    The first bytes decide how it is packed, not its name.
+
+    Raises:
+        OSError: the file is damaged, or is packed more than MAX_DEPTH times. For damage that lies further
+            back, the reading of the chunks raises it.
     """
     content = Content(iter(lambda: stream.read(READ_BYTES), b""))
     packed_by: list[str] = []
@@ -103,10 +117,7 @@ def open_content(stream: IO[bytes]) -> Content:
         content = _Unpacked(content, name, start)
     if packed_by and content.head.startswith(b"PAR1"):
         raise OSError(f"is a Parquet file inside {packed_by[0]}: unpack it")
-    if kind := name_unreadable_kind(content.head):
-        inside = f" (inside {', '.join(packed_by)})" if packed_by else ""
-        raise OSError(f"{kind}{inside}")
-    return content
+    return content, f" (inside {', '.join(packed_by)})" if packed_by else ""
 
 
 class _Unpacked(Content):

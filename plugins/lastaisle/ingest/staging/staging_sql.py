@@ -12,6 +12,7 @@ from lastaisle.ingest.sources import Adapter
 
 #: The UTC day of an event. Counted, not cast: a cast would use the calendar of a time zone.
 _DAY = "DATE '1970-01-01' + (epoch_us(occurred_at) // 86400000000)::INTEGER"
+_NO_DAY = "NULL::DATE"  # of a row that is no event
 #: The condition of a staged row that keeps every rule and is of interest; duplicates are among these rows.
 SOUND = "_rules IS NULL AND _ignored IS NULL"
 PAYLOAD_CHARACTERS = 16_384  # at most 64 KiB as UTF-8
@@ -50,6 +51,7 @@ def staged_sql(contract: Contract, adapter: Adapter) -> str:
     )
     tests = row_tests(contract)
     columns = ", ".join(quote(field.name) for field in fields)
+    day = _DAY if any(field.name == "occurred_at" for field in fields) else _NO_DAY
     return f"""
 WITH texts AS ({adapter.select(contract)}
 ), typed AS (
@@ -64,7 +66,7 @@ SELECT _source_row, _sub_row, _payload, _ignored, _warnings, {columns},
     WHEN _ignored IS NULL AND NOT ({_passes(tests)}) THEN {_broken(tests)} END AS _rules
 FROM kept
 )
-SELECT _source_row, _sub_row, {columns}, _rules, _ignored, _warnings, {_DAY} AS _event_date,
+SELECT _source_row, _sub_row, {columns}, _rules, _ignored, _warnings, {day} AS _event_date,
   CASE WHEN _rules IS NOT NULL THEN left(_payload, {PAYLOAD_CHARACTERS}) END AS _payload
 FROM judged"""
 

@@ -1,0 +1,44 @@
+"""The settings that all batches of the catalogue share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from data_contracts.contract import Contract, load_contract
+from lastaisle.ingest.options import IngestOptions
+from lastaisle.ingest.sources.adapter import Adapter
+from lastaisle.lake import Lake
+from lastaisle.lake.tables import ITEMS
+
+#: Whether a file lists the whole catalogue, or only the items that changed.
+Content: TypeAlias = Literal["full", "changes"]
+
+
+@dataclass(frozen=True)
+class CatalogueJob:
+    """The settings that all batches of the catalogue share.
+
+    Attributes:
+        lake: holds the tables.
+        form: the adapter.
+        content: whether each file lists the whole catalogue, or only changes.
+        contract: the contract of items.
+        options: see `IngestOptions`; `gx_sample_rows`, `memory_limit` and `accept_schema_change` count here.
+        max_removed: the greatest share of the listed items that one full file may remove.
+        now: the time of ingestion, with a time zone; the current time by default.
+    """
+
+    lake: Lake
+    form: Adapter
+    content: Content = "full"
+    contract: Contract = field(default_factory=lambda: load_contract(ITEMS))
+    options: IngestOptions = field(default_factory=IngestOptions)
+    max_removed: float = 0.5
+    now: datetime | None = None
+
+    @property
+    def identity(self) -> str:
+        """The format and the content; under another identity a known file is read anew."""
+        return f"catalogue {self.form.identity} {self.content}"
