@@ -6,6 +6,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 
 from lastaisle.lake import Lake
 from lastaisle.lake.errors import clear_errors
@@ -39,14 +40,28 @@ def read_catalogue(lake: Lake, at: datetime | None = None, *, version: int | Non
     dataset = lake.dataset(ITEMS, version)
     if dataset is None:
         return None
+    with clear_errors(f"read table {ITEMS}", lake.url):
+        return listed_at(dataset, at)
+
+
+def listed_at(rows: pa.Table | ds.Dataset, at: datetime | None = None) -> pa.Table:
+    """Return the items that are listed, one row an item, in the order of their ids.
+
+    Args:
+        rows: rows of the table `items`.
+        at: the moment, with a time zone; by default the newest row of each item counts.
+
+    Raises:
+        ValueError: the moment has no time zone.
+    """
     until = "" if at is None else f"WHERE valid_from <= TIMESTAMPTZ '{_utc(at).isoformat()}'"
-    with clear_errors(f"read table {ITEMS}", lake.url), open_tables(items=dataset) as connection:
+    with open_tables(items=rows) as connection:
         newest = f"""SELECT * FROM items {until}
             QUALIFY row_number() OVER (PARTITION BY item_id ORDER BY valid_from DESC) = 1"""
         listed = connection.sql(
             f"SELECT * FROM ({newest}) WHERE NOT coalesce(removed, false) ORDER BY item_id"
         )
-        return listed.to_arrow_table().cast(dataset.schema)
+        return listed.to_arrow_table().cast(rows.schema)
 
 
 def read_titles(lake: Lake, ids: Collection[str] | None = None) -> dict[str, str]:
