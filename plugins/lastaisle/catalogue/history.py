@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from lastaisle.lake import Lake
-from lastaisle.lake.errors import clear_errors
+from lastaisle.lake.errors import LakeUnusableError, clear_errors
 from lastaisle.lake.tables import ITEMS
 from lastaisle.lake.workspace import open_tables
 
@@ -53,15 +53,19 @@ def listed_at(rows: pa.Table | ds.Dataset, at: datetime | None = None) -> pa.Tab
 
     Raises:
         ValueError: the moment has no time zone.
+        LakeUnusableError: the rows cannot be read.
     """
+    import duckdb  # here, as in lake.workspace: never before a fork
+
     until = "" if at is None else f"WHERE valid_from <= TIMESTAMPTZ '{_utc(at).isoformat()}'"
     with open_tables(items=rows) as connection:
         newest = f"""SELECT * FROM items {until}
             QUALIFY row_number() OVER (PARTITION BY item_id ORDER BY valid_from DESC) = 1"""
-        listed = connection.sql(
-            f"SELECT * FROM ({newest}) WHERE NOT coalesce(removed, false) ORDER BY item_id"
-        )
-        return listed.to_arrow_table().cast(rows.schema)
+        listed = f"SELECT * FROM ({newest}) WHERE NOT coalesce(removed, false) ORDER BY item_id"
+        try:
+            return connection.sql(listed).to_arrow_table().cast(rows.schema)
+        except (duckdb.Error, pa.ArrowException) as error:
+            raise LakeUnusableError(f"the rows of the table {ITEMS} cannot be read: {error}") from error
 
 
 def read_titles(lake: Lake, ids: Collection[str] | None = None) -> dict[str, str]:

@@ -84,6 +84,22 @@ class ServeSettings(Section):
         shown_default="serve in LASTAISLE_HOME",
     )
 
+    catalogue_poll_seconds: float = setting(
+        "SERVE_CATALOGUE_POLL_SECONDS",
+        10.0,
+        "How often the service looks whether the catalogue has changed.",
+        unit="seconds",
+        ge=0.1,
+        le=60,
+    )
+    rules: str = setting(
+        "SERVE_RULES",
+        "",
+        "A YAML file of rules that pin and promote items. A running service reads the file again when it "
+        "changes.",
+        shown_default="none",
+    )
+
     @field_validator("cors_origins")
     @classmethod
     def _origins_have_no_path(cls, origins: str) -> str:

@@ -1,0 +1,148 @@
+"""The rows of the catalogue that a service has read, in memory and on the disk of its machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lastaisle.catalogue.history import listed_at
+from lastaisle.lake import Lake
+from lastaisle.lake.errors import clear_errors
+from lastaisle.lake.tables import ITEMS
+from lastaisle.serve.view import HIDDEN, Snapshot
+
+_ABANDONED_SECONDS: Final = 600.0
+_NOTE: Final = b"lastaisle.catalogue"
+
+
+@dataclass(frozen=True)
+class TableState:
+    """Which state of the table `items` was read; another state has other rows.
+
+    Attributes:
+        table_id: the id that Delta Lake gave to the table when it was made.
+        version: the version of the table.
+    """
+
+    table_id: str
+    version: int
+
+
+@dataclass(frozen=True)
+class KeptRows:
+    """Rows of the table `items`: those that are true now, and those that become true later.
+
+    Attributes:
+        rows: the rows, with the columns of the table.
+        state: the state of the table that they were read from.
+        at: when they were read.
+    """
+
+    rows: pa.Table
+    state: TableState
+    at: datetime
+
+    def snapshot(self, now: datetime) -> Snapshot:
+        """Return the catalogue as of a moment; a clock that went back counts as standing still."""
+        now = max(now, self.at)
+        items = listed_at(self.rows, now)
+        items = items.select([name for name in items.column_names if name not in HIDDEN]).combine_chunks()
+        later = pc.min(self.rows["valid_from"].filter(pc.greater(self.rows["valid_from"], now))).as_py()
+        return Snapshot(items, now, later)
+
+
+def find_state(lake: Lake) -> TableState | None:
+    """Return the newest state of the table `items`; None if it was never written.
+
+    Raises:
+        LakeUnusableError: the table is there, but it cannot be read.
+    """
+    table = lake.table(ITEMS)
+    if table is None:
+        return None
+    with clear_errors(f"read table {ITEMS}", lake.url):
+        return TableState(str(table.metadata().id), int(table.version()))
+
+
+def read_rows(lake: Lake, state: TableState, now: datetime) -> KeptRows | None:
+    """Read the rows that are true now, and those that become true later.
+
+    Returns:
+        None if the table holds no row at all: then it says nothing about any item.
+
+    Raises:
+        LakeUnusableError: the table cannot be read.
+    """
+    dataset = lake.require(ITEMS, state.version)
+    with clear_errors(f"read table {ITEMS}", lake.url):
+        if not dataset.count_rows():
+            return None
+        current = listed_at(dataset, now)
+        later = dataset.to_table(filter=pc.field("valid_from") > now)
+    return KeptRows(pa.concat_tables([current, later]), state, now)
+
+
+class RowsFile:
+    """A file that keeps the rows, so that a service starts while the lake is away.
+
+    Args:
+        folder: the folder of the file. Several services may share it.
+        lake_url: the lake. Each lake has a file of its own.
+    """
+
+    def __init__(self, folder: Path, lake_url: str) -> None:
+        name = hashlib.sha256(lake_url.encode()).hexdigest()[:16]
+        self.path = folder / "catalogue" / f"{name}.parquet"
+
+    def save(self, kept: KeptRows) -> None:
+        """Write the rows; readers see the old file or the new file.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        note = {"table_id": kept.state.table_id, "version": kept.state.version, "at": kept.at.isoformat()}
+        rows = kept.rows.replace_schema_metadata({_NOTE: json.dumps(note).encode()})
+        self._discard_unfinished()
+        handle, unfinished = tempfile.mkstemp(".inprogress", f".{self.path.stem}-", self.path.parent)
+        os.close(handle)
+        try:
+            pq.write_table(rows, unfinished, compression="zstd", write_page_checksum=True)
+            Path(unfinished).replace(self.path)
+        finally:
+            Path(unfinished).unlink(missing_ok=True)
+
+    def _discard_unfinished(self) -> None:
+        """Remove the files of writers that were killed."""
+        for file in self.path.parent.glob(f".{self.path.stem}-*.inprogress"):
+            with suppress(FileNotFoundError):
+                if time.time() - file.stat().st_mtime > _ABANDONED_SECONDS:
+                    file.unlink()
+
+    def load(self) -> KeptRows | None:
+        """Return the rows; None without a file.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: the file is damaged, or another program wrote it.
+        """
+        if not self.path.exists():
+            return None
+        rows = pq.read_table(self.path, page_checksum_verification=True)
+        note = json.loads((rows.schema.metadata or {}).get(_NOTE, b"null"))
+        if not isinstance(note, dict):
+            raise ValueError("it holds no rows of a catalogue")
+        at = datetime.fromisoformat(note["at"]).astimezone(UTC)
+        return KeptRows(rows.replace_schema_metadata(None), TableState(note["table_id"], note["version"]), at)
