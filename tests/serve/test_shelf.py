@@ -306,6 +306,7 @@ def test_views_go_with_their_models(settings):
     assert len(shelf._shown.views) == 0
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_ended_is_a_problem(settings, monkeypatch):
     shelf = Shelf(settings)
     monkeypatch.setattr(shelf, "look", lambda: (_ for _ in ()).throw(SystemExit))

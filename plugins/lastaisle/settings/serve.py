@@ -79,8 +79,8 @@ class ServeSettings(Section):
     cache: str = setting(
         "SERVE_CACHE",
         "",
-        "Folder on a local disk for the versions that the service has fetched, so that it starts and rolls "
-        "back without MLflow. Several services may share the folder.",
+        "Folder on a local disk for the versions and the catalogue that the service has fetched, so that it "
+        "starts and rolls back without MLflow and without the lake. Several services may share the folder.",
         shown_default="serve in LASTAISLE_HOME",
     )
 
