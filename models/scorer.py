@@ -12,18 +12,21 @@ class SessionScorer(tf.Module, ABC):
     """Scores every item for sessions. Each model that can be served has a scorer of its own.
 
     A scorer implements `compute` in TensorFlow operations. `score` traces it once for batches of every shape;
-    the export to LiteRT traces it for one session of a fixed length, where loops over the length disappear.
+    the export to LiteRT traces it for sessions of a fixed length, where loops over the length disappear.
 
     Attributes:
         max_length: how many of a session's last items it reads.
         session_features: the features of sessions that `compute` reads.
         event_features: the features of events that `compute` reads.
         alone: the features of sessions by which it can score a session without an item.
+        takes_several: whether the exported graph scores several sessions at once. Otherwise `compute` is
+            traced for one session.
     """
 
     session_features = Features()
     event_features = Features()
     alone: tuple[str, ...] = ()
+    takes_several = True
 
     def __init__(self, max_length: int) -> None:
         super().__init__()

@@ -39,6 +39,7 @@ class EnsembleScorer(SessionScorer):
         super().__init__(max_length)
         self._scorers = [member.scorer() for member in members]
         self._scores_are = [member.scores_are for member in members]
+        self.takes_several = all(scorer.takes_several for scorer in self._scorers)
         self._weights = tf.Variable(weights, trainable=False)
 
     def compute(self, prefixes: tf.Tensor, **inputs: tf.Tensor) -> tf.Tensor:

@@ -36,6 +36,8 @@ class NeighbourScorer(SessionScorer):
         max_length: how many of a session's last items it reads.
     """
 
+    takes_several = False  # LiteRT has no ragged tensors, and one session needs none
+
     def __init__(self, index: SessionIndex, vocabulary: Vocabulary, options: TrainingOptions) -> None:
         super().__init__(options.max_length)
         self._size, self._sessions = vocabulary.size, max(1, len(index))

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.features import Feature, context_features
-from models.checkout_model import TIME_ROWS, ColumnReader
+from models.checkout_model.values import TIME_ROWS, ColumnReader
 from models.tensorflow_import import tf
 
 Columns = Mapping[str, NDArray[Any]]

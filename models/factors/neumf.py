@@ -96,6 +96,8 @@ class NeuMFScorer(SessionScorer):
         max_length: how many of a session's last items it reads.
     """
 
+    takes_several = False  # the network reads every pair of session and item, so several gain nothing
+
     def __init__(self, network: NeuMF, items: tf.Tensor, unknown: tf.Tensor) -> None:
         super().__init__(network.weights["lag"].shape[0])
         self._network = network

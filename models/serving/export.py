@@ -44,19 +44,25 @@ def export_artifact(model: Recommender, directory: Path, *, exclude_seen: bool =
         "exclude_seen": exclude_seen,
     }
     (light / checkout_model.INPUTS).write_text(json.dumps(inputs), encoding="utf-8")
-    code = Path(checkout_model.__file__).read_text(encoding="utf-8")
-    (light / "checkout_model.py").write_text(code, encoding="utf-8")
+    code = Path(checkout_model.__file__).parent
+    (light / code.name).mkdir(exist_ok=True)
+    for file in code.glob("*.py"):
+        (light / code.name / file.name).write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
     write_manifest(light)
     return {"light": str(light)}
 
 
 def as_litert(scorer: SessionScorer) -> bytes:
-    """Return a scorer's graph for one session, as a LiteRT model of LiteRT's own operations alone."""
+    """Return a scorer's graph as a LiteRT model of LiteRT's own operations alone.
+
+    It scores any number of sessions, or one session if the scorer says so; see `SessionScorer`.
+    """
     from models.tensorflow_import import tf  # here: to read this module's other names must stay light
 
-    length = scorer.max_length
+    length, sessions = scorer.max_length, None if scorer.takes_several else 1
     graph = tf.function(scorer.compute).get_concrete_function(
-        prefixes=tf.TensorSpec((1, length), tf.int32, name="prefixes"), **scorer.input_specs(1, length)
+        prefixes=tf.TensorSpec((sessions, length), tf.int32, name="prefixes"),
+        **scorer.input_specs(sessions, length),
     )
     converter = tf.lite.TFLiteConverter.from_concrete_functions([graph], scorer)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
@@ -82,16 +88,25 @@ def signature(*, exclude_seen: bool = False) -> ModelSignature:
             [
                 ColSpec(AnyType(), "items"),
                 ColSpec(AnyType(), "cart", required=False),
+                ColSpec(AnyType(), "exclude", required=False),
                 *(ColSpec(AnyType(), feature.name, required=False) for feature in CONTEXT),
             ]
         ),
-        outputs=Schema([ColSpec(Array(DataType.string), "items"), ColSpec(Array(DataType.double), "scores")]),
+        outputs=Schema(
+            [
+                ColSpec(Array(DataType.string), "items"),
+                ColSpec(Array(DataType.double), "scores"),
+                ColSpec(DataType.string, "name", required=False),
+                ColSpec(DataType.string, "version", required=False),
+            ]
+        ),
         params=ParamSchema(
             [
                 ParamSpec("k", DataType.long, 20),
                 ParamSpec("exclude_seen", DataType.boolean, exclude_seen),
                 ParamSpec("exclude_cart", DataType.boolean, False),
                 ParamSpec("exclude", DataType.string, [], shape=(-1,)),
+                ParamSpec("with_version", DataType.boolean, False),
             ]
         ),
     )

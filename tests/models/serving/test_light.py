@@ -14,7 +14,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from models.checkout_model import CheckoutModel
+from models.checkout_model import CheckoutModel, best_of
 from models.data.sequences import SessionLog
 from models.options import TrainingOptions
 from models.recommender import create
@@ -197,6 +197,32 @@ def test_the_index_names_the_row_of_each_item(counted):
     assert 0 not in counted.index.values()
 
 
+def test_the_best_are_the_highest_finite_scores_and_ties_go_to_the_lower_index():
+    generator = np.random.default_rng(0)
+    for size in (1, 2, 31, 32, 33, 1000, 5000):
+        scores = generator.integers(-50, 50, size).astype(np.float32)
+        scores[generator.random(size) < 0.2] = -np.inf
+        scores[generator.random(size) < 0.1] = np.nan
+        finite = np.flatnonzero(np.isfinite(scores))
+        expected = finite[np.argsort(-scores[finite], kind="stable")]
+        for k in (1, 2, 20, 40, size, size + 1):
+            np.testing.assert_array_equal(best_of(scores.copy(), k), expected[:k])
+    assert len(best_of(np.full(100, np.nan, np.float32), 20)) == 0
+    assert len(best_of(np.full(100, -np.inf, np.float32), 20)) == 0
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_many_sessions_are_answered_as_one_by_one(name, tmp_path):
+    light = packed(trained(name), tmp_path)
+    sessions = [([f"i{n % 40}", f"i{(n * 7) % 40}"][: n % 3], None) for n in range(75)]
+    for several in (sessions[:1], sessions[:2], sessions, sessions[:7]):  # graphs grow and shrink
+        together = light.recommend_all(several, k=5, exclude=[("i1",)] * len(several), exclude_seen=True)
+        for (items, scores), (session, _) in zip(together, several, strict=True):
+            alone, alone_scores = light.recommend(session, k=5, exclude=["i1"], exclude_seen=True)
+            np.testing.assert_allclose(scores, alone_scores, atol=1e-4)
+            assert items == alone or np.min(-np.diff(alone_scores)) < 1e-4
+
+
 def test_twenty_loads_and_drops_do_not_grow(tmp_path):
     folder = export_artifact(trained("attention"), tmp_path)["light"]
 
@@ -204,11 +230,16 @@ def test_twenty_loads_and_drops_do_not_grow(tmp_path):
         gc.collect()
         return psutil.Process().memory_info().rss / 2**20
 
+    def ask():
+        model = CheckoutModel(folder)
+        for sessions in (1, 9, 32, 2):
+            model.score([(["i1"], None)] * sessions)
+
     for _ in range(3):
-        CheckoutModel(folder).recommend(["i1"])
+        ask()
     before = resident()
     for _ in range(20):
-        CheckoutModel(folder).recommend(["i1"])
+        ask()
     assert resident() - before < 5
 
 
@@ -239,16 +270,18 @@ def test_k_and_exclusions_change_the_list(counted):
 
 def test_eight_threads_get_the_answers_of_one(tmp_path):
     light = packed(trained("gru"), tmp_path)
-    sessions = [[f"i{start}", f"i{(start + 1) % 40}"] for start in range(40)]
-    expected = [light.recommend(session) for session in sessions]
+    sessions = [([f"i{start}", f"i{(start + 1) % 40}"], None) for start in range(40)]
+    expected = [light.recommend(session) for session, _ in sessions]
     failures = []
 
     def ask():
-        for _ in range(20):
-            failures.extend(
-                session for session, answer in zip(sessions, expected, strict=True)
-                if light.recommend(session) != answer
-            )  # fmt: skip
+        for turn in range(20):
+            several = turn % 5 + 1
+            for at in range(0, len(sessions), several):
+                answers = light.recommend_all(sessions[at : at + several])
+                for (items, scores), (theirs, their_scores) in zip(answers, expected[at:], strict=False):
+                    if items != theirs or not np.allclose(scores, their_scores, atol=1e-5):
+                        failures.append((items, theirs))
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:

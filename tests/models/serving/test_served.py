@@ -113,6 +113,19 @@ def truncate(folder):
     largest.write_bytes(largest.read_bytes()[:-100])
 
 
+def cut_the_code(folder):
+    file = folder / "checkout_model" / "__init__.py"
+    file.write_bytes(file.read_bytes()[:-30])
+
+
+def delete_code(folder):
+    (folder / "checkout_model" / "values.py").unlink()
+
+
+def add_code(folder):
+    (folder / "checkout_model" / "numpy.py").write_text("")
+
+
 def delete(folder):
     (folder / "inputs.json").unlink()
 
@@ -124,7 +137,10 @@ def swap(folder):
     file.write_text(json.dumps(content))
 
 
-@pytest.mark.parametrize("damage", [shorten, reverse, truncate, delete, swap])
+DAMAGES = (shorten, reverse, truncate, cut_the_code, delete_code, add_code, delete, swap)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_service_does_not_load_a_damaged_model(artifact, damage, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(artifact, folder)
