@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any, Final
 
@@ -110,6 +112,20 @@ def identifier_sql(text: str) -> str:
       WHEN regexp_full_match({text}, '{blanks}{truth}{blanks}') THEN NULL
       WHEN regexp_matches({text}, '^{blanks}[\\[{{]') AND json_valid({trimmed}) THEN NULL
       ELSE {trimmed} END"""
+
+
+def identifier(text: str) -> str | None:
+    """Return an id as `identifier_sql` reads it; None for a text that is no id."""
+    trimmed = text.strip(BLANKS)
+    if re.fullmatch(r"[+-]?[0-9]+\.0+", trimmed):
+        return trimmed.partition(".")[0].removeprefix("+")
+    if re.fullmatch(r"[+-]?[0-9]+(\.[0-9]+)?[eE]\+[0-9]+|(?:[tT][rR][uU][eE]|[fF][aA][lL][sS][eE])", trimmed):
+        return None
+    if trimmed[:1] in ("[", "{"):
+        with suppress(ValueError, RecursionError):
+            json.loads(trimmed)  # as DuckDB, it knows NaN
+            return None
+    return trimmed
 
 
 def country_sql(text: str) -> str:

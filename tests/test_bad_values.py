@@ -86,6 +86,7 @@ COMMANDS = {
     "ingest": ["--source", "logs.jsonl"],
     "lag": ["--source", "kafka://shop/clicks"],
     "collect": ["--to", "landing"],
+    "serve": [],
     "train": [],
     "tune": [],
     "evaluate": ["--run-id", "r1"],
@@ -155,6 +156,7 @@ def test_a_hundred_bad_values_end_without_a_traceback(path, empty_store, tmp_pat
     monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LASTAISLE_GX_SAMPLE_ROWS", "0")
     monkeypatch.setenv("LASTAISLE_SEGMENT_WRITE_KEYS", "a-key")
+    monkeypatch.setenv("LASTAISLE_SERVE_KEYS", "a-key")
     monkeypatch.setattr(uvicorn.Server, "run", lambda *_, **__: None)
     options, codes = options_of(path), set(map(int, ExitCode))
     for number, value in enumerate(BAD_VALUES):

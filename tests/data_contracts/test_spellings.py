@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 
 import duckdb
@@ -9,7 +10,7 @@ import pytest
 
 from data_contracts.contract import load_contract
 from data_contracts.errors import ContractError
-from data_contracts.spellings import SPELLINGS
+from data_contracts.spellings import BLANKS, SPELLINGS, identifier
 
 READ = {
     "availability": {
@@ -96,6 +97,16 @@ def test_a_spelling_is_read_or_stays_as_it_is(spelling):
     found = {text: duckdb.execute(query, [text]).fetchall()[0][0] for text in READ[spelling]}
     assert found == READ[spelling]
     assert duckdb.execute(query, [None]).fetchall() == [(None,)]
+
+
+def test_an_id_is_read_alike_in_sql_and_in_python():
+    signs = [*BLANKS, *'+-.e1[]{}:"tTrRuUeEaN']
+    draw = random.Random(7)
+    made = ["".join(draw.choices(signs, k=draw.randint(0, 6))) for _ in range(20_000)]
+    given = [*READ["identifier"], *made, "true", " {} ", "[NaN]", "[1]x", "+1.0 ", "1.0e+5", "\u0663.0"]
+    query = f"SELECT {SPELLINGS['identifier'][0]('x')} FROM (SELECT unnest($1::VARCHAR[]) AS x)"
+    in_sql = [row[0] for row in duckdb.execute(query, [given]).fetchall()]
+    assert [identifier(text) for text in given] == in_sql
 
 
 def test_an_id_of_hex_digits_costs_about_as_much_as_one_of_decimal_digits():

@@ -9,7 +9,7 @@ import sys
 import typer
 from rich.logging import RichHandler
 
-from lastaisle.cli import contracts, ingest, keys, learning, logs, releases, tables
+from lastaisle.cli import contracts, ingest, keys, learning, logs, releases, serving, tables
 from lastaisle.cli.failures import describe
 from lastaisle.cli.terminal import errors, read_settings, where_searched
 from lastaisle.errors import MEANINGS, ExitCode
@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for _command in (
-    *(ingest.ingest, logs.lag, logs.collect),
+    *(ingest.ingest, logs.lag, logs.collect, serving.serve),
     *(learning.train, learning.tune, learning.evaluate, learning.release, learning.rollback),
     *(learning.online, tables.maintain, tables.drift, tables.abandonment, learning.replay, logs.simulate),
 ):

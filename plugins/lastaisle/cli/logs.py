@@ -14,7 +14,7 @@ import typer
 from rich.table import Table
 
 from lastaisle.cli.options import LakeUrl, Report, in_reach
-from lastaisle.cli.terminal import bar, console, read_settings, show, write
+from lastaisle.cli.terminal import announce, bar, console, read_settings, show, write
 from lastaisle.kafka.address import parse_source
 from lastaisle.kafka.connection import KafkaConnection
 
@@ -76,11 +76,7 @@ def collect(
     from lastaisle.collect.serve import serve
 
     settings = read_settings()
-    serve(settings.replace(source=to) if to else settings, host, port, _announce)
-
-
-def _announce(line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    serve(settings.replace(source=to) if to else settings, host, port, announce)
 
 
 def simulate(

@@ -32,6 +32,11 @@ errors = Console(stderr=True)
 _SHOWN = 20  # the most values of a list that a table shows
 
 
+def announce(line: str) -> None:
+    """Print a line of a service that has started."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def read_settings(lake: str = "") -> Settings:
     """Read the settings, with the home that `find_home` finds; `lake` replaces the lake of the settings."""
     home = find_home(os.environ, Path.cwd()).path

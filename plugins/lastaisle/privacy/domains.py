@@ -8,12 +8,13 @@ which key. The commit of the first rows of a key writes its mark.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pyarrow.compute as pc
 
-from data_contracts.privacy import domain_key
+from data_contracts.privacy import PSEUDONYM_LENGTH, domain_key
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import EVENTS
 from lastaisle.privacy.keys import ENVIRONMENT, FINGERPRINT_BYTES, KeyFileError, PseudonymKeys
@@ -38,6 +39,15 @@ class LakeKey:
     def of(self, domain: str) -> bytes:
         """Return the key of the pseudonyms of a domain."""
         return domain_key(self.secret, domain) if self.separates else self.secret
+
+    def pseudonym(self, domain: str, text: str) -> str:
+        """Return the pseudonym that `anonymize` gives to an id in a field of a domain.
+
+        Args:
+            domain: the domain, such as user_id.
+            text: the id as `raw_events` has it; see `data_contracts.spellings.identifier`.
+        """
+        return hmac.digest(self.of(domain), text.encode(), "sha256").hex()[:PSEUDONYM_LENGTH]
 
     @property
     def mark(self) -> Mapping[str, int]:

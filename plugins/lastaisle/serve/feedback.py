@@ -1,0 +1,128 @@
+"""Turn feedback into durable rows: one line of JSON for each item, named as in the contract of exposures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+from lastaisle.collect.calls import Call
+from lastaisle.collect.sink import Sink
+from lastaisle.serve.lists import origin_of
+from lastaisle.serve.metrics import Metrics
+from lastaisle.serve.pseudonyms import SESSIONS, USERS, Pseudonyms
+from lastaisle.serve.questions import Feedback, wrong
+from lastaisle.web.refusal import RefusedError
+
+MAX_ROWS: Final = 10_000
+"""The most items in a request."""
+CONTENT: Final = "feedback"
+"""The first word of the names of the files with feedback."""
+
+
+class FeedbackStore:
+    """Keeps feedback.
+
+    Args:
+        sink: an open sink.
+        pseudonyms: make the pseudonyms of sessions and shoppers.
+        metrics: where items of feedback are counted.
+    """
+
+    def __init__(self, sink: Sink, pseudonyms: Pseudonyms, metrics: Metrics) -> None:
+        self._sink = sink
+        self._pseudonyms = pseudonyms
+        self._metrics = metrics
+
+    async def store(self, given: Sequence[Feedback]) -> int:
+        """Return the number of stored rows when they are durable.
+
+        Feedback without consent, or on a list that was made without consent, is only counted.
+
+        Raises:
+            RefusedError: 413 or 422, nothing was stored; 503, the rows are not durable, and some of them may
+                have been stored.
+        """
+        if (items := sum(len(feedback.items) for feedback in given)) > MAX_ROWS:
+            raise RefusedError(
+                413, "too_large", f"send at most {MAX_ROWS:,} items a request, received {items:,}"
+            )
+        received = datetime.now(UTC)
+        kept: list[Feedback] = []
+        calls: list[Call] = []
+        for feedback in given:
+            lines = self._lines(feedback, received)
+            if lines:
+                kept.append(feedback)
+                calls += lines
+        if calls:
+            await self._sink.append(calls)
+        for feedback in given:
+            stored = any(feedback is each for each in kept)
+            self._metrics.feedback(feedback.kind, len(feedback.items), stored=stored)
+        return len(calls)
+
+    def _lines(self, feedback: Feedback, received: datetime) -> list[Call]:
+        """Return a line for each item; none without consent."""
+        origin = origin_of(feedback.recommendation_id)
+        version = origin.version if origin else feedback.version
+        policy = origin.policy if origin else feedback.policy
+        if version is None or policy is None:
+            raise wrong(
+                "recommendation_id is not one of this service: give the version and the policy that made "
+                "the list"
+            )
+        if (feedback.version or version, feedback.policy or policy) != (version, policy):
+            raise wrong(
+                f"recommendation_id names version {version!r} and policy {policy!r}; version or policy says "
+                "something else"
+            )
+        if not feedback.consent or (origin is not None and not origin.consent):
+            return []
+        user = self._pseudonym(USERS, feedback.user_id, feedback.pseudonym)
+        session = self._pseudonym(SESSIONS, feedback.session_id, feedback.session_pseudonym)
+        shared = {
+            "kind": feedback.kind,
+            "occurred_at": _text(feedback.at or received),
+            "received_at": _text(received),
+            "user_id": user,
+            "session_id": session,
+            "placement": feedback.placement,
+            "recommendation_id": feedback.recommendation_id,
+            "model_version": version,
+            "policy": policy,
+            # Both policies of this service show the same list for the same request.
+            "propensity": 1.0 if origin else None,
+        }
+        key = (session or user or feedback.recommendation_id).encode()
+        return [
+            Call(key, orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)) for row in _rows(feedback, shared)
+        ]
+
+    def _pseudonym(self, domain: str, given: str | int | None, made: str | None) -> str | None:
+        return made if given is None else self._pseudonyms.of(domain, given)
+
+
+def _rows(feedback: Feedback, shared: dict[str, Any]) -> list[dict[str, Any]]:
+    items = [str(item) for item in feedback.items]
+    positions: Sequence[int | None] = feedback.positions or (
+        range(1, len(items) + 1) if feedback.kind == "shown" else [None] * len(items)
+    )
+    return [
+        {"exposure_id": _row_id(feedback, item, position), "item_id": item, "position": position, **shared}
+        for item, position in zip(items, positions, strict=True)
+    ]
+
+
+def _row_id(feedback: Feedback, item: str, position: int | None) -> str:
+    """Return the same id when the same feedback is sent again, so that it is stored once by ingestion."""
+    at = _text(feedback.at) if feedback.at else ""
+    parts = [feedback.recommendation_id, feedback.kind, item, str(position), at]
+    return hashlib.sha256(orjson.dumps(parts)).hexdigest()[:32]
+
+
+def _text(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"

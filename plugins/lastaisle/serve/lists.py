@@ -1,0 +1,184 @@
+"""Make the lists of a batch of requests from the scores of the model and from what is for sale."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from msgspec import UNSET
+from numpy.typing import NDArray
+
+from lastaisle.serve.questions import Answer, Asked, Policy, Recommended, check_context, wrong
+from lastaisle.web.refusal import RefusedError
+from models.checkout_model import CheckoutModel, best_of
+
+if TYPE_CHECKING:
+    from lastaisle.serve.served import ServedVersion
+    from lastaisle.serve.shelf import Shelf
+    from lastaisle.serve.view import ShelfView
+
+EXPLAINED: Final = 20
+"""How many of a session's last items an explanation looks at."""
+_MODEL, _POPULAR, _NO_CONSENT = "m", "p", "n"
+_ID: Final = re.compile(r"(.{1,100})-([mpn])-([0-9a-f]{24})", re.DOTALL)
+
+Outcome = Answer | RefusedError
+_Scored = tuple[NDArray[np.float32], bool]
+
+
+@dataclass(frozen=True)
+class ListOrigin:
+    """What the id of a list says about the list.
+
+    Attributes:
+        version: the version that made it.
+        policy: model or popular.
+        consent: whether its shopper agreed to be remembered.
+    """
+
+    version: str
+    policy: Policy
+    consent: bool
+
+
+def origin_of(recommendation_id: str) -> ListOrigin | None:
+    """Read the id of a list; None if this service did not make the id."""
+    match = _ID.fullmatch(recommendation_id)
+    if match is None:
+        return None
+    version, letter, _ = match.groups()
+    return ListOrigin(version, "model" if letter == _MODEL else "popular", letter != _NO_CONSENT)
+
+
+def _new_id(version: str, policy: Policy, consent: bool) -> str:
+    letter = _NO_CONSENT if not consent else _MODEL if policy == "model" else _POPULAR
+    return f"{version}-{letter}-{secrets.token_hex(12)}"
+
+
+def make_lists(
+    served: ServedVersion, shelf: Shelf | None, questions: Sequence[Asked], now: datetime | None = None
+) -> list[Outcome]:
+    """Answer a batch of requests.
+
+    Args:
+        served: the version that answers.
+        shelf: what is for sale, and the rules; None without a catalogue.
+        questions: the requests, read; a shopper stands in `pseudonym`.
+        now: the present moment, which rules are asked with; by default now.
+
+    Returns:
+        for each request its answer, or the refusal of a value.
+    """
+    view = shelf.of(served.model) if shelf else None
+    outcomes: list[Outcome] = []
+    for question, scored in zip(questions, _score(served.model, questions), strict=True):
+        try:
+            if isinstance(scored, RefusedError):
+                raise scored
+            maker = _ListMaker(served, shelf, view, question, now or datetime.now(UTC))
+            outcomes.append(maker.answer(*scored))
+        except RefusedError as refusal:
+            outcomes.append(refusal)
+    return outcomes
+
+
+def _score(model: CheckoutModel, questions: Sequence[Asked]) -> Iterator[_Scored | RefusedError]:
+    """Score all requests at once; if one has a value that cannot be read, score each alone."""
+    try:
+        scores, are_scored = model.score([_session(question) for question in questions])
+    except ValueError as error:
+        if len(questions) == 1:
+            yield wrong(str(error).removeprefix("session 0: "))
+            return
+        for question in questions:
+            yield from _score(model, [question])
+        return
+    yield from zip(scores, are_scored.tolist(), strict=True)
+
+
+def _session(question: Asked) -> tuple[Sequence[str | None], Mapping[str, Any]]:
+    """Return the items and the context that the model may use; without consent it may use nothing."""
+    return (question.items, question.context) if question.consent else ([], {})
+
+
+@dataclass(frozen=True)
+class _ListMaker:
+    """Makes the list of one request."""
+
+    served: ServedVersion
+    shelf: Shelf | None
+    view: ShelfView | None
+    question: Asked
+    now: datetime
+
+    def answer(self, scores: NDArray[np.float32], is_scored: bool) -> Answer:
+        """Return the answer.
+
+        Raises:
+            RefusedError: 422, a column of the context or the filter is wrong.
+        """
+        question, model = self.question, self.served.model
+        if question.context:
+            check_context(question.context, model.columns)
+        policy: Policy = "model" if is_scored else "popular"
+        made_id = _new_id(self.served.version, policy, question.consent)
+        excluded = self._excluded()
+        scores[[model.index[item] for item in excluded if item in model.index]] = -np.inf
+        self._block(scores)
+        best = best_of(scores, question.k)
+        ids, values = model.items[best].tolist(), scores[best].tolist()
+        items = [Recommended(item, value, policy) for item, value in zip(ids, values, strict=True)]
+        if question.explain and is_scored:
+            self._explain(items, best)
+        self._name(items)
+        return Answer(made_id, self.served.version, self.served.name, policy, items)
+
+    def _excluded(self) -> Set[str]:
+        question = self.question
+        seen = self.served.model.exclude_seen if question.exclude_seen is None else question.exclude_seen
+        return question.excluded | {item for item in question.items if item} if seen else question.excluded
+
+    def _block(self, scores: NDArray[np.float32]) -> None:
+        """Take out of the scores whatever may not be shown."""
+        if self.view is None:
+            if self.question.filter:
+                raise wrong("filter needs a catalogue, and this service has none")
+            return
+        try:
+            blocked = self.view.blocked(self.question.filter)
+        except ValueError as error:
+            raise wrong(f"filter: {error}") from None
+        if blocked is not None:
+            np.copyto(scores, -np.inf, where=blocked)
+
+    def _name(self, items: Sequence[Recommended]) -> None:
+        if self.view is not None:
+            for item, title in zip(items, self.view.titles([item.id for item in items]), strict=True):
+                item.title = UNSET if title is None else title
+
+    def _explain(self, items: Sequence[Recommended], rows: NDArray[np.intp]) -> None:
+        """Name for each item the item of the session without which its score is lowest."""
+        model, session = self.served.model, self.question.items
+        known = [(at, item) for at, item in enumerate(session) if item and item in model.index][-EXPLAINED:]
+        if not known:
+            return
+        without = [(_left_out(session, at), self._context_without(at)) for at, _ in known]
+        scores, _ = model.score(without)
+        for item, lowest in zip(items, scores[:, rows].argmin(axis=0), strict=True):
+            item.because = known[lowest][1]
+
+    def _context_without(self, at: int) -> dict[str, Any]:
+        columns, (_, given) = self.served.model.columns, _session(self.question)
+        return {
+            name: _left_out(values, at) if columns.get(name) == "event" and values else values
+            for name, values in given.items()
+        }
+
+
+def _left_out(values: Sequence[Any], at: int) -> list[Any]:
+    return [*values[:at], *values[at + 1 :]]

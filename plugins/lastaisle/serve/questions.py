@@ -1,0 +1,351 @@
+"""The bodies of requests and answers. Their types decode them, check them, and make their JSON schemas."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from lastaisle.web.refusal import RefusedError
+
+CONTEXT: Final = ("device_type", "country", "region", "started_at", "event_type", "dwell_ms", "price")
+"""The columns of context that models of this release may read, beside the shopper."""
+USER: Final = "user"
+"""The context column that holds the shopper's pseudonym."""
+MAX_ITEMS: Final = 1000
+"""The longest list of recommended items."""
+MAX_IDS: Final = 10_000
+"""The most ids in a list of a request."""
+_CLOCK_ERROR: Final = timedelta(minutes=5)
+_EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_NO_CONTROLS: Final = r"^(?![\s\S]*[\x00-\x1f\x7f])"
+
+Policy = Literal["model", "popular"]
+Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=_NO_CONTROLS)]
+Placement = Annotated[str, Meta(min_length=1, max_length=100, pattern=_NO_CONTROLS)]
+Pseudonym = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}(?![\s\S])", description="32 hexadecimal digits")]
+ItemId = str | int | float
+Value = str | int | float | None
+Ids = Annotated[list[ItemId | None], Meta(max_length=MAX_IDS)]
+
+
+class Question(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A request for recommendations.
+
+    Attributes:
+        items: ids of the session's items, oldest first.
+        context: values of context columns.
+        user_id: the shop's own id of the shopper. It becomes a pseudonym before anything else reads it.
+        pseudonym: the shopper's pseudonym, in place of `user_id`.
+        cart: ids of the items in the cart; they are not recommended.
+        exclude: ids of further items that are not recommended.
+        k: the largest number of recommended items.
+        exclude_seen: whether the session's own items are left out; by default as the version was judged.
+        consent: whether the shopper agrees to personal recommendations. Without consent the list holds
+            popular items, and nothing but counts is kept.
+        placement: where the list is shown.
+        filter: which items may be recommended, as an expression over the fields of the catalogue.
+        explain: whether each recommended item names the item of the session that speaks most for it.
+    """
+
+    items: Ids | None = None
+    context: Annotated[dict[str, Value | list[Value]], Meta(max_length=50)] | None = None
+    user_id: Text | int | None = None
+    pseudonym: Pseudonym | None = None
+    cart: Ids | None = None
+    exclude: Ids | None = None
+    k: Annotated[int, Meta(ge=1, le=MAX_ITEMS)] = 20
+    exclude_seen: bool | None = None
+    consent: bool = True
+    placement: Placement = "checkout"
+    filter: Annotated[str, Meta(max_length=2000)] | None = None
+    explain: bool = False
+
+
+class Recommended(Struct, omit_defaults=True):
+    """A recommended item.
+
+    Attributes:
+        id: the item.
+        score: the model's score, or the item's share of all events in a list of popular items; null for an
+            item that the model does not know.
+        reason: `model`, `popular`, or `rule:` and the name of the rule.
+        title: the title in the catalogue, if it has one.
+        because: the item of the session without which the score would be lowest; only if `explain` is true.
+    """
+
+    id: str
+    score: float | None
+    reason: str
+    title: str | UnsetType = UNSET
+    because: str | UnsetType = UNSET
+
+
+class Answer(Struct):
+    """The recommended items, best first.
+
+    Attributes:
+        recommendation_id: the id of this list, for feedback.
+        version: the version of the model that answered.
+        model: the name of the model.
+        policy: `model`, or `popular` if the model knows nothing of this session or may not use it.
+        items: the items.
+    """
+
+    recommendation_id: str
+    version: str
+    model: str
+    policy: Policy
+    items: list[Recommended]
+
+
+class Feedback(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a shopper saw or did of a list.
+
+    Attributes:
+        recommendation_id: the id of the list. A service that makes lists itself sends an id of its own, with
+            `version` and `policy`.
+        kind: what happened.
+        items: the ids that it happened to; for `shown`, the ids on the screen in their order.
+        positions: the position of each id in the list, 1 at the top; for `shown`, by default 1, 2, 3, …
+        placement: where the list was shown.
+        session_id: the shop's own id of the visit; it becomes a pseudonym before it is stored.
+        session_pseudonym: the pseudonym of the visit, in place of `session_id`.
+        user_id: the shop's own id of the shopper; it becomes a pseudonym before it is stored.
+        pseudonym: the shopper's pseudonym, in place of `user_id`.
+        at: when it happened; by default now.
+        consent: whether the shopper agrees to be remembered. Without consent, the feedback is counted and not
+            stored.
+        version: the version that made the list, if the id is not one of this service.
+        policy: the policy that made the list, if the id is not one of this service.
+    """
+
+    recommendation_id: Text
+    kind: Literal["shown", "clicked", "added", "bought"]
+    items: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=200, pattern=_NO_CONTROLS)] | int],
+        Meta(min_length=1, max_length=MAX_ITEMS),
+    ]
+    positions: (
+        Annotated[list[Annotated[int, Meta(ge=1, le=MAX_ITEMS)]], Meta(min_length=1, max_length=MAX_ITEMS)]
+        | None
+    ) = None
+    placement: Placement = "checkout"
+    session_id: Text | int | None = None
+    session_pseudonym: Pseudonym | None = None
+    user_id: Text | int | None = None
+    pseudonym: Pseudonym | None = None
+    at: Annotated[datetime, Meta(tz=True)] | None = None
+    consent: bool = True
+    version: Text | None = None
+    policy: Annotated[str, Meta(min_length=1, max_length=100, pattern=_NO_CONTROLS)] | None = None
+
+
+class Stored(Struct):
+    """The feedback is durable.
+
+    Attributes:
+        stored: how many rows were stored, one for each item; feedback without consent is only counted.
+    """
+
+    stored: int
+
+
+class Refusal(Struct):
+    """A request was refused.
+
+    Attributes:
+        code: one word for the reason.
+        message: the reason in words.
+    """
+
+    code: str
+    message: str
+
+
+class Served(Struct):
+    """The version that answers, and the state of the service.
+
+    Attributes:
+        model: the name of the registered model.
+        version: the version that answers.
+        run_id: the MLflow run that trained it.
+        alias: the alias that the service follows.
+        digest: the digest of the model's files.
+        since: when this version began to answer.
+        items: how many items it knows.
+        columns: the context columns that it reads, each with "session" or "event".
+        exclude_seen: whether it was judged by lists without the session's own items.
+        catalogue: whether there is a catalogue.
+        problems: what does not work now, in words.
+    """
+
+    model: str
+    version: str
+    run_id: str
+    alias: str
+    digest: str
+    since: datetime
+    items: int
+    columns: dict[str, str]
+    exclude_seen: bool
+    catalogue: bool
+    problems: list[str]
+
+
+class Found(Struct):
+    """An item of the catalogue.
+
+    Attributes:
+        id: the item.
+        title: its title.
+    """
+
+    id: str
+    title: str
+
+
+FeedbackBody = Feedback | Annotated[list[Feedback], Meta(min_length=1, max_length=MAX_ITEMS)]
+_QUESTION: Final = msgspec.json.Decoder(Question)
+_FEEDBACK: Final = msgspec.json.Decoder(FeedbackBody)
+encode: Final = msgspec.json.Encoder().encode
+
+
+class Asked(Struct, kw_only=True):
+    """A request for recommendations as it is answered: without the shop's own id of the shopper.
+
+    Attributes:
+        items: the session's items as texts, oldest first; None for a missing id.
+        context: values of context columns, with the shopper's pseudonym as `user`.
+        excluded: the items in the cart, and further items that are not recommended.
+        k: as in `Question`, and so are the other attributes.
+    """
+
+    items: list[str | None]
+    context: dict[str, Any]
+    excluded: frozenset[str]
+    k: int
+    exclude_seen: bool | None
+    consent: bool
+    placement: str
+    filter: str | None
+    explain: bool
+
+
+def read_question(body: bytes, pseudonym_of: Callable[[str | int], str]) -> Asked:
+    """Read a request for recommendations.
+
+    Args:
+        body: the body.
+        pseudonym_of: makes a pseudonym of the shop's own id of a shopper.
+
+    Raises:
+        RefusedError: 400, the body is not JSON; 422, a field is unknown or has a wrong value; 503, no
+            pseudonym can be made.
+    """
+    given: Question = _decoded(_QUESTION, body)
+    if given.user_id is not None and given.pseudonym is not None:
+        raise wrong("give user_id or pseudonym, not both")
+    context: dict[str, Any] = given.context or {}
+    if USER in context:
+        raise wrong("context.user is not read: give user_id or pseudonym")
+    if given.consent:
+        shopper = given.pseudonym if given.user_id is None else pseudonym_of(given.user_id)
+        if shopper is not None:
+            context[USER] = shopper
+    left_out = [*_texts("cart", given.cart), *_texts("exclude", given.exclude)]
+    return Asked(
+        items=_texts("items", given.items),
+        context=context,
+        excluded=frozenset(item for item in left_out if item),
+        k=given.k,
+        exclude_seen=given.exclude_seen,
+        consent=given.consent,
+        placement=given.placement,
+        filter=given.filter,
+        explain=given.explain,
+    )
+
+
+def read_feedback(body: bytes) -> list[Feedback]:
+    """Read feedback, one or a list.
+
+    Raises:
+        RefusedError: as `read_question` does.
+    """
+    given = _decoded(_FEEDBACK, body)
+    listed: list[Feedback] = given if isinstance(given, list) else [given]
+    for number, feedback in enumerate(listed):
+        try:
+            _check(feedback, datetime.now(UTC))
+        except ValueError as error:
+            place = f" - at `$[{number}]`" if isinstance(given, list) else ""
+            raise wrong(f"{error}{place}") from None
+    return listed
+
+
+def check_context(context: Mapping[str, Any], columns: Collection[str]) -> None:
+    """Refuse context that no model reads.
+
+    Args:
+        context: the context of a request.
+        columns: the columns that the present model reads.
+
+    Raises:
+        RefusedError: 422, with the closest name that exists.
+    """
+    for name in context:
+        if name != USER and name not in CONTEXT and name not in columns:
+            close = difflib.get_close_matches(name, {*CONTEXT, *columns} - {USER}, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(CONTEXT)}"
+            raise wrong(f"context has no column {name[:100]!r}{hint}")
+
+
+def wrong(message: str) -> RefusedError:
+    """Return the refusal of a value."""
+    return RefusedError(422, "wrong_value", message)
+
+
+def _texts(name: str, ids: Sequence[ItemId | None] | None) -> list[str | None]:
+    """Return ids as texts; a missing id stays None, and a missing list is empty.
+
+    Raises:
+        RefusedError: 422, an id is a number that is not whole.
+    """
+    return [each if each is None or isinstance(each, str) else _digits(name, each) for each in ids or ()]
+
+
+def _digits(name: str, value: float) -> str:
+    if isinstance(value, float) and not value.is_integer():
+        raise wrong(f"{name} should be texts or whole numbers, received {value}")
+    return str(int(value))
+
+
+def _check(feedback: Feedback, now: datetime) -> None:
+    """Raise a ValueError for fields that do not fit each other, or a time that cannot be."""
+    for raw, made in (("user_id", "pseudonym"), ("session_id", "session_pseudonym")):
+        if getattr(feedback, raw) is not None and getattr(feedback, made) is not None:
+            raise ValueError(f"give {raw} or {made}, not both")
+    if feedback.positions is not None and len(feedback.positions) != len(feedback.items):
+        raise ValueError(
+            f"expected one position per item, received {len(feedback.positions)} positions for "
+            f"{len(feedback.items)} items"
+        )
+    if feedback.at is not None and not _EARLIEST <= feedback.at <= now + _CLOCK_ERROR:
+        raise ValueError(
+            f"at should be between the year 2000 and now, received {feedback.at.isoformat()}, and now is "
+            f"{now.isoformat(timespec='seconds')}"
+        )
+
+
+def _decoded(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise wrong(str(error)) from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise RefusedError(400, "not_json", f"the body is not JSON: {error}") from None
