@@ -48,6 +48,27 @@ def test_links_lead_to_the_mlflow_server_that_the_settings_name(tmp_path):
     assert behind.services.mlflow_ui == "http://127.0.0.1:5000"
 
 
+@pytest.mark.parametrize("uri", ["http://mlflow:5000", "https://mlflow.shop.example/"])
+def test_the_artifacts_of_a_server_are_at_the_server(tmp_path, uri):
+    registry = Settings.of(home=tmp_path, mlflow_uri=uri).registry
+    assert registry.mlflow_artifacts == "mlflow-artifacts:/"
+    bucket = Settings.of(home=tmp_path, mlflow_uri=uri, mlflow_artifacts="s3://shop/mlflow").registry
+    assert bucket.mlflow_artifacts == "s3://shop/mlflow"
+
+
+@pytest.mark.parametrize("uri", ["", "sqlite:////var/mlflow.db", "postgresql://mlflow:secret@db/mlflow"])
+def test_the_artifacts_of_a_server_need_a_server(tmp_path, uri):
+    with pytest.raises(SettingsError, match=r"LASTAISLE_MLFLOW_ARTIFACTS should be .* received 'ml") as error:
+        Settings.of(home=tmp_path, mlflow_uri=uri, mlflow_artifacts="mlflow-artifacts:/")
+    assert "secret" not in str(error.value)
+
+
+def test_a_folder_of_artifacts_is_the_same_folder_for_every_process(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = Settings.of(home=tmp_path / "home", mlflow_artifacts="artifacts")
+    assert settings.registry.mlflow_artifacts == str(tmp_path / "artifacts")
+
+
 def test_settings_built_in_code_read_no_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("LASTAISLE_SHARDS", "9")
     assert Settings.of(home=tmp_path).ingest.shards == 1

@@ -21,6 +21,7 @@ from lastaisle.errors import RegistryError
 from lastaisle.registry.errors import ArtifactsUnreachableError, BeingTrainedError, MissingArtifactError
 from lastaisle.registry.lease import LEASE, holder, is_alive, lease_tags, renewed
 from lastaisle.registry.tags import RUN_KEY
+from lastaisle.settings.sections import AT_SERVER
 from lastaisle.telemetry.shown import without_password
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ class Runs:
         address = settings.registry.mlflow_uri
         self.uri = without_password(address)
         self._experiment = settings.registry.experiment
-        self._artifacts = settings.registry.mlflow_artifacts
+        artifacts = settings.registry.mlflow_artifacts
+        # The server gives each experiment a folder of its own. MLflow's accounts know the experiment by it.
+        self._artifacts = None if artifacts == AT_SERVER else artifacts
         if address.startswith("sqlite:///"):
             Path(address.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(address)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import SecretStr, field_validator
+from pydantic import SecretStr, ValidationInfo, field_validator
 
 from lastaisle.settings.fields import Section, json_object, setting
+
+AT_SERVER: Final = "mlflow-artifacts:/"
+"""The address of the place in which an MLflow server keeps artifacts."""
 
 
 class LakeSettings(Section):
@@ -71,8 +76,12 @@ class RegistrySettings(Section):
     mlflow_artifacts: str = setting(
         "MLFLOW_ARTIFACTS",
         "",
-        "Where a new MLflow experiment keeps its artifacts.",
-        shown_default="mlflow/artifacts in LASTAISLE_HOME",
+        "Where a new MLflow experiment keeps its artifacts: a folder, a bucket, or `mlflow-artifacts:/`, the "
+        "place of the server that LASTAISLE_MLFLOW_URI names. The MLflow of `make up` serves the folder or "
+        "the bucket to other hosts.",
+        shown_default="mlflow-artifacts:/ if LASTAISLE_MLFLOW_URI names a server; else mlflow/artifacts in "
+        "LASTAISLE_HOME",
+        expected="a folder or a bucket where LASTAISLE_MLFLOW_URI names no server",
     )
     # MLflow refuses / and : when a version is registered, after hours of training; addresses such as
     # models:/name@champion, and filters of a search, leave no room for @ # % and quotes.
@@ -90,6 +99,17 @@ class RegistrySettings(Section):
         expected="at most 200 characters, without control characters and quotes",
         pattern=r"""^[^\p{C}'"`]{1,200}$""",
     )
+
+    @field_validator("mlflow_artifacts")
+    @classmethod
+    def _artifacts_have_one_place(cls, place: str, info: ValidationInfo) -> str:
+        """Refuse a server's place without a server, and name a folder by its full path for all processes."""
+        if not place or urlsplit(place).scheme:
+            has_server = urlsplit(info.data["mlflow_uri"]).scheme.startswith(("http", "databricks"))
+            if place.startswith("mlflow-artifacts:") and not has_server:
+                raise ValueError("tasks reach the artifacts of a server by the server alone")
+            return AT_SERVER if place.rstrip("/") == "mlflow-artifacts:" else place
+        return str(Path(place).expanduser().absolute())
 
 
 class LearningSettings(Section):

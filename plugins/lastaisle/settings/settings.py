@@ -19,6 +19,7 @@ from lastaisle.settings.fields import PREFIX, Section, expected_value, is_secret
 from lastaisle.settings.incoming import CollectorSettings, IngestSettings, SourceSettings
 from lastaisle.settings.others import OTHER_VARIABLES, of_kubernetes
 from lastaisle.settings.sections import (
+    AT_SERVER,
     AbandonmentSettings,
     DriftSettings,
     GateSettings,
@@ -203,7 +204,9 @@ def _derived(values: Mapping[str, Any]) -> dict[str, str]:
     return {
         f"{PREFIX}LAKE": str(home / "lake"),
         f"{PREFIX}MLFLOW_URI": f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
-        f"{PREFIX}MLFLOW_ARTIFACTS": str(home / "mlflow" / "artifacts"),
+        f"{PREFIX}MLFLOW_ARTIFACTS": AT_SERVER
+        if uri.startswith("http")
+        else str(home / "mlflow" / "artifacts"),
         f"{PREFIX}KEY_FILE": str(home / "keys" / "pseudonym.json"),
         f"{PREFIX}SOURCE": str(home / "landing" / "{day}"),
         f"{PREFIX}SERVE_FEEDBACK": str(home / "feedback" / "{day}"),

@@ -35,6 +35,7 @@ from lastaisle_airflow.local.secret_holders import (
     for_process,
 )
 
+MLFLOW_APP = "lastaisle"  # in pyproject.toml
 STOP_SECONDS = 20.0  # time for a service to end by itself; Airflow's scheduler waits for the end of its tasks
 READY_SECONDS = 120.0  # time for all services to answer after the start
 
@@ -67,22 +68,26 @@ def services_of(settings: Settings) -> tuple[Service, ...]:
     topic to watch.
     """
     airflow = (sys.executable, "-m", "airflow")
-    # The variable MLFLOW_BACKEND_STORE_URI names the database, since its address may hold a password.
-    store = ("--default-artifact-root", settings.registry.mlflow_artifacts)
-    mlflow_port = settings.services.mlflow_port
-    mlflow = (sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(mlflow_port))
     api = ("api-server", "--host", HOST, "--port", str(settings.services.airflow_port), "--workers", "1")
     base = f"http://{HOST}:{settings.services.airflow_port}"
     # The triggerer's log server would listen on every interface; the API server reads its log files instead.
     triggerer = Service(TRIGGERER, (*airflow, "triggerer", "--skip-serve-logs"))
-    pages = Service(MLFLOW, (*mlflow, "--workers", "1", *store), f"http://{HOST}:{mlflow_port}/health")
     return (
-        *((pages,) if has_own_mlflow(settings) else ()),
+        *((_mlflow_of(settings),) if has_own_mlflow(settings) else ()),
         Service(API_SERVER, (*airflow, *api), f"{base}/api/v2/monitor/health"),
         Service(DAG_PROCESSOR, (*airflow, "dag-processor")),
         *((triggerer,) if settings.abandonment.control_topic else ()),
         Service(SCHEDULER, (*airflow, "scheduler", "--skip-serve-logs")),
     )
+
+
+def _mlflow_of(settings: Settings) -> Service:
+    """Return MLflow's server, which also serves the artifacts that tasks write into their folder."""
+    port, artifacts = str(settings.services.mlflow_port), settings.registry.mlflow_artifacts
+    # The variable MLFLOW_BACKEND_STORE_URI names the database, since its address may hold a password.
+    server = (sys.executable, "-m", "mlflow", "server", "--app-name", MLFLOW_APP, "--workers", "1")
+    store = ("--default-artifact-root", artifacts, "--artifacts-destination", artifacts)
+    return Service(MLFLOW, (*server, "--host", HOST, "--port", port, *store), f"http://{HOST}:{port}/health")
 
 
 class Services:

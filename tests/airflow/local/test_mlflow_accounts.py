@@ -1,25 +1,19 @@
 """MLflow asks for an account: the pipeline writes, services only read, and foreign names are refused."""
 
-import base64
-import json
 import os
+import re
 import subprocess
 import sys
-import urllib.error
-import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
+from mlflow import MlflowClient
 
 from lastaisle.settings import Settings
 from lastaisle.settings.errors import SettingsError
 from lastaisle_airflow.local.airflow_environment import environment
 from lastaisle_airflow.local.mlflow_accounts import (
     ADMIN,
-    DATABASE,
-    FORM_KEY,
     PASSWORDS,
     PIPELINE,
     READER,
@@ -27,17 +21,9 @@ from lastaisle_airflow.local.mlflow_accounts import (
     write_config,
 )
 from lastaisle_airflow.local.services import services_of
+from tests.airflow.local.mlflow_servers import GIVEN, command_of, running, status, variables_of
 from tests.services.airflow import free_port
-from tests.services.required import starts_service
-from tests.services.waiting import wait_until
 
-GIVEN = {
-    DATABASE: "sqlite:///mlflow.db",
-    FORM_KEY: "the-key-of-the-forms",
-    PASSWORDS[ADMIN]: "the-password-of-admin",
-    PASSWORDS[PIPELINE]: "the-password-of-pipeline",
-    PASSWORDS[READER]: "the-password-of-reader",
-}
 #: Names that an attacker can register. MLflow alone takes those that begin like a private address.
 FOREIGN = (
     "shop.evil.example",
@@ -73,40 +59,6 @@ def test_the_file_of_the_accounts_is_private_and_keeps_percent_signs(tmp_path):
     config = configparser.ConfigParser()
     config.read(path)
     assert config["mlflow"]["database_uri"] == "postgresql://mlflow:a%40b@db/mlflow"
-
-
-@contextmanager
-def running(command, variables, folder, port):
-    """Run an MLflow server during a block, until it answers."""
-    starts_service("MLflow")
-    with (folder / "log").open("ab") as log:
-        server = psutil.Popen(command, env=variables, cwd=folder, stdout=log, stderr=log)
-    try:
-        wait_until("MLflow", lambda: server.poll() is not None or status(port, "/health") == 200, 120)
-        assert server.poll() is None, (folder / "log").read_text()
-        yield server
-    finally:
-        for process in (*server.children(recursive=True), server):
-            process.kill()
-        server.wait(20)
-
-
-def status(port, path, account="", password="", method="GET", body=None, **headers):
-    """Return the status of an answer; 0 if nobody listens."""
-    if account:
-        headers["Authorization"] = "Basic " + base64.b64encode(f"{account}:{password}".encode()).decode()
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}{path}",
-        method=method,
-        data=None if body is None else json.dumps(body).encode(),
-        headers={**headers, "Content-Type": "application/json"},
-    )
-    try:
-        return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30).status
-    except urllib.error.HTTPError as error:
-        return error.code
-    except urllib.error.URLError:
-        return 0
 
 
 @pytest.mark.service
@@ -145,27 +97,6 @@ def accounts(tmp_path_factory):
         held = server.environ()
         assert not set(PASSWORDS.values()) & set(held), "the server keeps the passwords of its accounts"
         yield port, folder
-
-
-def command_of(port):
-    arguments = [
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-        "--artifacts-destination",
-        "artifacts",
-    ]
-    hosts = ["--allowed-hosts", "localhost:*,127.0.0.1:*"]
-    return [sys.executable, "-m", "lastaisle_airflow.local.mlflow_accounts", *arguments, *hosts]
-
-
-def variables_of(folder, **changed):
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    database = {DATABASE: f"sqlite:///{folder / 'mlflow.db'}"}
-    return {**inherited, **GIVEN, **database, "MLFLOW_DISABLE_TELEMETRY": "true", **changed}
 
 
 def as_account(port, account, code):
@@ -207,7 +138,23 @@ client = mlflow.MlflowClient()
 experiment = client.get_experiment_by_name("lastaisle")
 print(len(client.search_runs([experiment.experiment_id])), "run")
 """
+TRAIN = """
+import tempfile
+from pathlib import Path
+from lastaisle.registry.registry import Registry
+from lastaisle.settings import Settings
+from models.recommender import create
+from tests.models.toys import rings
+
+registry = Registry(Settings.of(home=Path.cwd(), mlflow_uri="{uri}", experiment="{experiment}"))
+model = create("cooccurrence")
+model.fit(rings(60, 0))
+with registry.run("a training", {{}}) as run_id:
+    registry.log_model(run_id, model, Path(tempfile.mkdtemp()))
+print(registry.client.get_run(run_id).info.artifact_uri)
+"""
 V2 = "/api/2.0/mlflow"
+ARTIFACTS = "/api/2.0/mlflow-artifacts"
 WRITES = [
     (
         "POST",
@@ -219,8 +166,21 @@ WRITES = [
     ("POST", f"{V2}/registered-models/create", {"name": "a-free-name"}),
     ("POST", f"{V2}/experiments/create", {"name": "a-free-name"}),
     ("POST", f"{V2}/runs/create", {"experiment_id": "0"}),
-    ("PUT", "/api/2.0/mlflow-artifacts/artifacts/1/models/evil.pkl", {}),
-    ("PUT", "/api/2.0/mlflow-artifacts/artifacts/evil.pkl", {}),
+    *(
+        (method, f"{prefix}{path}", {})
+        for prefix in (ARTIFACTS, ARTIFACTS.replace("/api", "/ajax-api"))
+        for method, path in [
+            ("PUT", "/artifacts/1/models/evil.pkl"),
+            ("PUT", "/artifacts/evil.pkl"),
+            ("DELETE", "/artifacts/1/models"),
+            ("DELETE", "/artifacts/1"),
+            ("POST", "/mpu/create/1/models/evil.pkl"),
+            ("POST", "/mpu/complete/1/models/evil.pkl"),
+            ("POST", "/mpu/abort/1/models/evil.pkl"),
+        ]
+    ),
+    ("POST", f"{V2}/artifacts/presigned-upload-url", {"run_id": "1", "path": "evil.pkl"}),
+    ("POST", "/ajax-api/2.0/mlflow/upload-artifact?run_uuid=1&path=evil.pkl", {}),
     ("PATCH", f"{V2}/users/update-password", {"username": READER, "password": "a-new-password"}),
     ("POST", f"{V2}/users/create", {"username": "another", "password": "a-new-password"}),
 ]
@@ -249,6 +209,24 @@ class TestAccounts:
         assert status(port, path, method=method, body=body) == 401
         assert status(port, path, READER, GIVEN[PASSWORDS[READER]], method, body) == 403
 
+    @pytest.mark.parametrize("prefix", [ARTIFACTS, ARTIFACTS.replace("/api", "/ajax-api")])
+    @pytest.mark.parametrize("path", ["/artifacts?path=1", "/artifacts/1/note.txt", "/presigned/1/note.txt"])
+    def test_a_stranger_reads_no_artifact_and_a_service_does(self, accounts, prefix, path):
+        port, folder = accounts
+        (folder / "artifacts" / "1").mkdir(parents=True, exist_ok=True)
+        (folder / "artifacts" / "1" / "note.txt").write_text("for readers")
+        assert status(port, prefix + path) == 401
+        reads = status(port, prefix + path, READER, GIVEN[PASSWORDS[READER]])
+        assert reads == (501 if "presigned" in path else 200), "a folder has no presigned addresses"
+
+    def test_the_tasks_write_into_a_folder_of_their_experiment(self, accounts):
+        port, _ = accounts
+        code, output = as_account(
+            port, PIPELINE, TRAIN.format(uri=f"http://127.0.0.1:{port}", experiment="a")
+        )
+        assert code == 0, output
+        assert re.search(r"^mlflow-artifacts:/\d+/\w+/artifacts$", output, re.MULTILINE), output
+
     def test_a_foreign_name_is_refused_even_with_an_account(self, accounts):
         port, _ = accounts
         login = (READER, GIVEN[PASSWORDS[READER]])
@@ -257,6 +235,18 @@ class TestAccounts:
         assert {host: status(port, path, *login, Host=host) for host in FOREIGN} == dict.fromkeys(
             FOREIGN, 403
         )
+
+    def test_the_tasks_write_into_an_experiment_of_an_earlier_version(self, tmp_path):
+        """Its runs lay directly in the root, where MLflow finds no permission of `pipeline`."""
+        client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+        number = client.create_experiment("old", artifact_location="mlflow-artifacts:/")
+        port = free_port()
+        with running(command_of(port), variables_of(tmp_path), tmp_path, port):
+            code, output = as_account(
+                port, PIPELINE, TRAIN.format(uri=f"http://127.0.0.1:{port}", experiment="old")
+            )
+        assert code == 0, output
+        assert f"mlflow-artifacts:/{number}/" in output
 
     def test_a_restart_sets_new_passwords_and_keeps_what_is_stored(self, accounts):
         _, folder = accounts

@@ -104,7 +104,8 @@ def test_the_folders_of_the_services_are_closed_to_other_accounts(settings, monk
 @pytest.mark.parametrize("artifacts", ["s3://shop/mlflow", "mlflow-artifacts:/"])
 def test_no_folder_is_made_for_artifacts_in_a_store(settings, artifacts, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Services(settings.replace(mlflow_artifacts=artifacts))._make_folders()
+    there = settings.replace(mlflow_artifacts=artifacts, mlflow_uri="http://mlflow:5000")
+    Services(there)._make_folders()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home"]
 
 
