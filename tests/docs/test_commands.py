@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import hmac
+import importlib
 import json
 import os
 import re
@@ -27,6 +28,7 @@ from data_contracts import domain_key
 from lastaisle import cli
 from lastaisle.settings.others import OTHER_VARIABLES
 from lastaisle.settings.settings import known_variables
+from lastaisle_airflow.local import mlflow_accounts
 from models.stored import digest_of
 from tests.docs.pages import PAGES, ROOT, Command, blocks, code_in_sentences, commands
 
@@ -57,6 +59,8 @@ def program(command: Command) -> str:
         return first.removeprefix("bin/")
     if first == ".venv/bin/python" and command.words[1].startswith("benchmarks/"):
         return "benchmark"
+    if command.words[:2] == (".venv/bin/python", "-m"):
+        return command.words[2].rpartition(".")[2]
     return first
 
 
@@ -86,6 +90,7 @@ def parse(group: click.Command, words: list[str]) -> list[str]:
 
 def test_every_command_has_a_rule():
     ruled = {"lastaisle", "airflow", "mlflow", "make", "curl", "benchmark", "cp", "docker", "export"}
+    ruled.add("mlflow_accounts")
     assert len(COMMANDS) > 40
     assert not [str(command) for command in COMMANDS if program(command) not in ruled]
 
@@ -160,6 +165,14 @@ def test_mlflow_understands(command):
     from mlflow.cli import cli as mlflow  # a second to import, which the other tests need not wait for
 
     parse(mlflow, list(command.words[1:]))
+
+
+@pytest.mark.parametrize("command", of("mlflow_accounts"), ids=str)
+def test_mlflow_understands_the_options_of_its_server(command):
+    from mlflow.cli import cli as mlflow  # a second to import, which the other tests need not wait for
+
+    parse(mlflow, ["server", "--app-name", mlflow_accounts.APP, *command.words[3:]])
+    assert importlib.import_module(command.words[2]) is mlflow_accounts
 
 
 @pytest.mark.parametrize("command", of("curl"), ids=str)
