@@ -98,10 +98,9 @@ class Batches:
         reached = np.cumsum(self._targets[order])
         cuts = np.searchsorted(reached, np.arange(batch_size, self.n_targets, batch_size))
         groups = np.split(order, cuts)
-        last = np.searchsorted(popularity, popularity[-1])  # items after it have a probability of 0
         for place in generator.permutation(len(groups)):
             drawn = np.searchsorted(popularity, generator.random(negatives), side="right")
-            sampled = np.minimum(drawn, last).astype(np.int32)
+            sampled = np.minimum(drawn, len(popularity) - 1).astype(np.int32)
             yield self._batch(groups[place], sampled)
 
     def _batch(self, rows: NDArray[np.int64], negatives: NDArray[np.int32]) -> Batch:

@@ -85,7 +85,7 @@ class SequenceModel(Recommender):
     def make_encoder(self, options: TrainingOptions) -> Encoder:
         """Make an untrained encoder, a tf.Module."""
 
-    # A subclass that reads more than items overrides the next four methods.
+    # A subclass that reads more than items overrides the next five methods.
 
     def _grown_encoder(self, old: Encoder) -> Encoder:
         """Return the encoder with which a warm start continues."""
@@ -96,6 +96,10 @@ class SequenceModel(Recommender):
 
     def _make_scorer(self, trainer: Trainer) -> Scorer:
         return Scorer(trainer.embeddings(), trainer.encoder, self.options.temperature)
+
+    def _sampling_counts(self) -> NDArray[np.float64]:
+        """Return the counts by which negatives are sampled, float64 [size]."""
+        return self.vocabulary.counts
 
     def _batches(self, log: SessionLog, weights: NDArray[np.float32]) -> Batches:
         return Batches(log, weights, self.vocabulary, self.options.max_length)
@@ -172,7 +176,7 @@ class SequenceModel(Recommender):
         options, epochs = self.options, schedule.epochs
         total = epochs * batches.n_batches(batch_size)
         average = WeightAverage([trainer.table, *trainer.encoder.weights.values()], total, schedule.averaging)
-        shares = sampling_shares(self.vocabulary.counts, options.alpha)
+        shares = sampling_shares(self._sampling_counts(), options.alpha)
         expected = np.maximum(shares, 1e-12) * schedule.negatives
         trainer.expected.assign(expected.astype(np.float32))
         cumulated = np.cumsum(shares)

@@ -10,6 +10,7 @@ from models.data.items import ItemTable
 from models.data.sequences import SessionLog, next_item_examples
 from models.options import TrainingOptions
 from models.recommender import create, load
+from models.sequential.hybrid import UNSEEN_EVENTS
 from models.serving.export import export_artifact
 from tests.models.sequential.test_hybrid import aisles, objects, recall, shop
 from tests.models.toys import rings
@@ -64,6 +65,13 @@ def test_popular_lists_have_unseen_items_last(cold, tmp_path):
     items, scores = light.recommend([], k=96)
     assert set(items[64:]) == unseen
     assert scores[64:] == [0.0] * 32
+
+
+def test_an_unseen_item_is_drawn_as_a_negative_like_an_item_with_a_few_events(cold):
+    vocabulary, drawn = cold[0].vocabulary, cold[0]._sampling_counts()
+    assert drawn[0] == 0.0
+    assert (drawn[1:][vocabulary.counts[1:] == 0.0] == UNSEEN_EVENTS).all()
+    np.testing.assert_array_equal(drawn[vocabulary.counts > 0], vocabulary.counts[vocabulary.counts > 0])
 
 
 def test_the_packed_model_scores_unseen_items_as_the_trained_model(cold, tmp_path):
