@@ -141,7 +141,8 @@ class TrainingOptions:
         objective_purchase: the weight of a target that its session buys, at this event or later, with or
             without an addition to the cart.
         users: for hybrid, the largest number of users that have an embedding: the users with the most
-            sessions, each with at least two.
+            sessions, each with at least two. For factorization and ncf, the largest number of users that the
+            packed model knows: the users whose answers differ most from those of unknown users.
         seed: decides the initial weights, the order of batches and the negatives.
     """
 

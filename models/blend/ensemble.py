@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.blend.blending import CandidateScores, learned_weights
+from models.data.features import Features
 from models.data.sequences import Context, Examples, SessionLog, next_item_examples
 from models.options import OBJECTIVE_WEIGHTS, Learned, Progress, Training, TrainingOptions, TrainingReport
 from models.recommender import Recommender, create, load
@@ -31,6 +32,8 @@ MIN_SHARE = 1e-4  # is added to every share, so that a share of 0 has a logarith
 class EnsembleScorer(SessionScorer):
     """Blends the scores of several scorers. This module is exported.
 
+    Each member gets the items and the names that it knows; a member may know fewer than the others.
+
     Attributes:
         max_length: how many of a session's last items it reads.
     """
@@ -38,13 +41,21 @@ class EnsembleScorer(SessionScorer):
     def __init__(self, members: Sequence[Recommender], weights: NDArray[np.float32], max_length: int) -> None:
         super().__init__(max_length)
         self._scorers = [member.scorer() for member in members]
+        self._sizes = [member.vocabulary.size for member in members]
         self._scores_are = [member.scores_are for member in members]
+        self.session_features = Features.merged([scorer.session_features for scorer in self._scorers])
+        self.event_features = Features.merged([scorer.event_features for scorer in self._scorers])
         self.takes_several = all(scorer.takes_several for scorer in self._scorers)
         self._weights = tf.Variable(weights, trainable=False)
 
     def compute(self, prefixes: tf.Tensor, **inputs: tf.Tensor) -> tf.Tensor:
         """Score every item; see `SessionScorer`."""
-        return self.blend([scorer.compute(prefixes) for scorer in self._scorers])
+        scores = []
+        for scorer, size in zip(self._scorers, self._sizes, strict=True):
+            own = scorer.session_features.translated(inputs, self.session_features)
+            own |= scorer.event_features.translated(inputs, self.event_features)
+            scores.append(scorer.compute(tf.where(prefixes < size, prefixes, 0), **own))
+        return self.blend(scores)
 
     def blend(self, scores: Sequence[tf.Tensor]) -> tf.Tensor:
         """Return the weighted sum of the members' log-scores, [b, size]."""

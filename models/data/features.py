@@ -114,6 +114,35 @@ class Features:
             {**self.names, **new.names}, {**self.numbers, **new.numbers}, (*self.times, *new.times)
         )
 
+    @classmethod
+    def merged(cls, several: Sequence[Features]) -> Features:
+        """Return the features that any of several models reads, with all their names.
+
+        The numbers of a column keep the scale of the first model that reads it; see `translated`.
+        """
+        names: dict[str, dict[str, None]] = {}
+        numbers: dict[str, tuple[float, float]] = {}
+        for features in several:
+            for column, known in features.names.items():
+                names.setdefault(column, {}).update(dict.fromkeys(known))
+            numbers = {**features.numbers, **numbers}
+        times = tuple(dict.fromkeys(column for features in several for column in features.times))
+        return cls({column: tuple(known) for column, known in names.items()}, numbers, times)
+
+    def translated(self, inputs: Mapping[str, tf.Tensor], merged: Features) -> dict[str, tf.Tensor]:
+        """Return the inputs of these features from the inputs of the merged features."""
+        own = {name: inputs[name] for name in self.rows if name not in self.names and name in inputs}
+        for column in self.names.keys() & inputs.keys():
+            place = {name: row for row, name in enumerate(self.names[column], start=1)}
+            rows = [0, *(place.get(name, 0) for name in merged.names[column])]
+            own[column] = tf.gather(tf.constant(rows, tf.int32), inputs[column])
+        for column in self.numbers.keys() & inputs.keys():
+            (mean, scale), (given_mean, given_scale) = self.numbers[column], merged.numbers[column]
+            values, known = inputs[column][..., :1], inputs[column][..., 1:]
+            values = (values * given_scale + (given_mean - mean)) / scale
+            own[column] = tf.concat([values * known, known], -1)
+        return own
+
     @property
     def rows(self) -> dict[str, int]:
         """Return the number of rows of each feature that is read as a row."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.data.sequences import USER, Context, SessionLog
+from models.factors.known_users import KnownUsers
 from models.factors.least_squares import Observations, loss, solve
 from models.options import Learned, Progress, Training, TrainingOptions
 from models.recommender import Recommender
@@ -36,11 +37,17 @@ class FactorScorer(SessionScorer):
     """
 
     def __init__(
-        self, table: NDArray[np.float64], popularity: NDArray[np.float64], mean_length: float, max_length: int
+        self,
+        table: NDArray[np.float64],
+        popularity: NDArray[np.float64],
+        mean_length: float,
+        max_length: int,
+        users: KnownUsers,
     ) -> None:
         super().__init__(max_length)
+        self._users = users
+        self.session_features, self.alone = users.features, tuple(users.features.names)
         self._decay = PREFIX_DECAY * mean_length
-        self._width = table.shape[1]
         last = POPULARITY * popularity[:, None]
         last[0] = PADDED_SCORE
         whole = np.concatenate([table, last], 1).astype(np.float32)
@@ -48,7 +55,7 @@ class FactorScorer(SessionScorer):
 
     def compute(self, prefixes: tf.Tensor, **inputs: tf.Tensor) -> tf.Tensor:
         """Score every item; see `SessionScorer`."""
-        return self.score_from(prefixes, tf.zeros((tf.shape(prefixes)[0], self._width)))
+        return self.score_from(prefixes, self._users.vectors_of(inputs.get(USER), prefixes))
 
     @tf.function(
         input_signature=[tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None), tf.float32)]
@@ -215,9 +222,8 @@ class Factorization(Recommender):
         before = np.zeros((len(prefixes), self.options.embedding_size), np.float32)
         users = context.sessions.get(USER) if context else None
         if users is not None:
-            lower = np.linalg.cholesky(self._precision(self._state.items))
             rows = np.array([self._state.names.get(user, -1) for user in users])
-            before[rows >= 0] = self._state.users[rows[rows >= 0]] @ lower
+            before[rows >= 0] = self._state.users[rows[rows >= 0]] @ self._lower()
         scores: NDArray[np.float32] = scorer.score_from(prefixes, before).numpy()
         scores[:, 0] = -np.inf
         return scores
@@ -248,16 +254,32 @@ class Factorization(Recommender):
         self._scorer = None
 
     def scorer(self) -> FactorScorer:
-        """Return the scorer. It contains no user; it folds sessions in."""
-        if self._state is None:
+        """Return the scorer: it folds sessions in, and knows options.users users."""
+        state, options = self._state, self.options
+        if state is None:
             raise self._untrained_error()
         if self._scorer is None:
-            lower = np.linalg.cholesky(self._precision(self._state.items))
-            table = np.linalg.solve(lower, self._state.items.T).T
+            lower = self._lower()
+            table = np.asarray(np.linalg.solve(lower, state.items.T).T, np.float64)
             counts = self.vocabulary.counts
             popularity = counts / max(float(counts.max(initial=0.0)), 1e-12)
-            self._scorer = FactorScorer(table, popularity, self._state.mean_length, self.options.max_length)
+            vectors = (state.users @ lower).astype(np.float32)
+            unknown = np.zeros(options.embedding_size, np.float32)
+            users = KnownUsers(list(state.names), vectors, unknown, options.users)
+            self._scorer = FactorScorer(table, popularity, state.mean_length, options.max_length, users)
         return self._scorer
+
+    def known_by_context(self, context: Context, n: int) -> NDArray[np.bool_]:
+        """Tell which of n sessions have a user with a factor."""
+        users = context.sessions.get(USER)
+        if users is None or self._state is None:
+            return np.zeros(n, bool)
+        return np.array([user in self._state.names for user in users], bool)
+
+    def _lower(self) -> NDArray[np.float64]:
+        """Return L, the Cholesky factor of P; see `FactorScorer`."""
+        assert self._state
+        return np.asarray(np.linalg.cholesky(self._precision(self._state.items)), np.float64)
 
 
 def _rows(log: SessionLog, known: dict[str, int]) -> tuple[NDArray[np.int64], dict[str, int]]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from models.data.batches import Batches
 from models.data.sequences import USER, Context
 from models.evaluation.objectives import target_weights
+from models.factors.known_users import KnownUsers
 from models.factors.neumf import WIDE, NeuMF, NeuMFScorer, NeuMFTrainer
 from models.options import Learned, Progress, Training, TrainingOptions
 from models.recommender import Recommender
@@ -189,12 +190,13 @@ class NCF(Recommender):
             adam.restore(slots)
         self._scorer = self._make_scorer(self._trainer)
 
-    @staticmethod
-    def _make_scorer(trainer: NeuMFTrainer) -> NeuMFScorer:
-        return NeuMFScorer(trainer.network, trainer.items, trainer.users[:1])
+    def _make_scorer(self, trainer: NeuMFTrainer) -> NeuMFScorer:
+        vectors = trainer.users.numpy()
+        users = KnownUsers(list(self._names), vectors[1:], vectors[0], self.options.users)
+        return NeuMFScorer(trainer.network, trainer.items, users)
 
     def scorer(self) -> NeuMFScorer:
-        """Return the scorer: the network and the items. It contains no user."""
+        """Return the scorer: the network, the items, and options.users users."""
         if self._scorer is None:
             raise self._untrained_error()
         return self._scorer

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from models.data.sequences import USER
+from models.factors.known_users import KnownUsers
 from models.layers.blocks import Dropout, causal_mask, glorot, linear, variables
 from models.layers.optimizer import Adam
 from models.options import TrainingOptions
@@ -90,7 +92,7 @@ class NeuMF(tf.Module):
 
 
 class NeuMFScorer(SessionScorer):
-    """Scores every item for sessions. This module is exported. It has only the row of unknown users.
+    """Scores every item for sessions of known and unknown users. This module is exported.
 
     Attributes:
         max_length: how many of a session's last items it reads.
@@ -98,15 +100,16 @@ class NeuMFScorer(SessionScorer):
 
     takes_several = False  # the network reads every pair of session and item, so several gain nothing
 
-    def __init__(self, network: NeuMF, items: tf.Tensor, unknown: tf.Tensor) -> None:
+    def __init__(self, network: NeuMF, items: tf.Tensor, users: KnownUsers) -> None:
         super().__init__(network.weights["lag"].shape[0])
         self._network = network
         self._items = tf.Variable(network.normalized(items), trainable=False)  # [size, d + WIDE]
-        self._unknown = tf.Variable(unknown, trainable=False)  # [1, d + WIDE]
+        self._users = users
+        self.session_features = users.features
 
     def compute(self, prefixes: tf.Tensor, **inputs: tf.Tensor) -> tf.Tensor:
         """Score every item; see `SessionScorer`."""
-        return self.score_for(prefixes, tf.repeat(self._unknown, tf.shape(prefixes)[0], 0))
+        return self.score_for(prefixes, self._users.vectors_of(inputs.get(USER), prefixes))
 
     @tf.function(
         input_signature=[tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None), tf.float32)]

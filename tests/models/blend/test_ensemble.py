@@ -6,11 +6,12 @@ import tensorflow as tf
 
 from models.blend.blending import CandidateScores, learned_weights
 from models.blend.ensemble import Ensemble, log_scores
+from models.checkout_model import CheckoutModel
 from models.data.sequences import SessionLog, next_item_examples
 from models.evaluation.ranking import rank_targets, summarize
 from models.options import OptionsError, TrainingOptions
 from models.recommender import ModelError, create, load
-from models.serving.export import package
+from models.serving.export import export_artifact, package
 from tests.models.toys import rings
 
 pytestmark = pytest.mark.training
@@ -118,6 +119,10 @@ def test_versions_of_one_model_are_blended_but_have_no_warm_start(tmp_path):
     assert np.isfinite(blend.scores(prefixes)[0, 1:]).all()
     blend.save(tmp_path / "blend")
     np.testing.assert_array_equal(load(tmp_path / "blend").scores(prefixes), blend.scores(prefixes))
+    light = CheckoutModel(export_artifact(blend, tmp_path / "packed")["light"])
+    for session in (["fresh"], ["i1", "fresh", "i2"], ["fresh", "i1"]):
+        prefixes = blend.vocabulary.encode(session)[None, :].astype(np.int32)
+        np.testing.assert_allclose(light.score([(session, None)])[0], blend.scores(prefixes), atol=1e-4)
     with pytest.raises(ModelError, match="train it anew"):
         blend.warm_start(rings(10, 4))
     other = create("attention", SMALL.but(epochs=0))

@@ -96,3 +96,25 @@ def test_features_are_stored_as_json():
     assert array.dtype.kind == "U"
     assert Features.from_array(array) == features
     assert Features.from_array(Features().to_array()) == Features()
+
+
+def test_each_model_gets_its_own_inputs_from_the_features_of_several_models():
+    first = Features(
+        {"device_type": ("mobile", "desktop"), "country": ("DE",)}, {"price": (1.0, 2.0)}, ("started_at",)
+    )
+    second = Features({"device_type": ("watch", "mobile")}, {"price": (0.5, 0.25), "dwell_ms": (0.0, 1.0)})
+    merged = Features.merged([first, second, Features()])
+    columns = {
+        "device_type": np.array(["mobile", "watch", "desktop", "tv", None], object),
+        "country": np.array(["DE", "FR", None, "DE", ""], object),
+        "price": np.array([1.0, 20.0, np.nan, 0.0, -5.0]),
+        "dwell_ms": np.array([1.0, np.nan, 3.0, 4.0, 5.0]),
+        "started_at": np.array([0.0, 3600.0, np.nan, 1e9, 1.7e9]),
+    }
+    inputs = read(merged, columns, 5)
+    for features in (first, second, Features()):
+        own, expected = features.translated(inputs, merged), read(features, columns, 5)
+        assert own.keys() == expected.keys()
+        for name, values in expected.items():
+            np.testing.assert_allclose(own[name], values, atol=1e-5)
+    assert first.translated({}, merged) == {}

@@ -5,6 +5,7 @@ import tensorflow as tf
 from models.data.sequences import Context, SessionLog, next_item_examples
 from models.evaluation.ranking import rank_targets, summarize
 from models.factors.factorization import FactorScorer
+from models.factors.known_users import KnownUsers
 from models.options import TrainingOptions
 from models.recommender import ModelError, create, load
 from tests.models.toys import rings
@@ -163,7 +164,10 @@ def test_a_long_session_is_scored_where_sessions_are_short_and_no_other_row_suff
 def test_sessions_are_folded_in_as_a_direct_solver_does(mean_length):
     generator = np.random.default_rng(0)
     table = generator.standard_normal((200, 16))
-    scorer = FactorScorer(table, np.zeros(200), mean_length, 50)
+    nobody = KnownUsers(
+        [], np.zeros((0, table.shape[1]), np.float32), np.zeros(table.shape[1], np.float32), 0
+    )
+    scorer = FactorScorer(table, np.zeros(200), mean_length, 50, nobody)
     prefix = generator.integers(1, 40, 50)  # many items come several times
     z = table[prefix]
     weights = np.exp(np.arange(-49, 1) / (0.25 * mean_length))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.checkout_model import CheckoutModel
 from models.data.sequences import Context, SessionLog, next_item_examples
 from models.evaluation.ranking import rank_targets, summarize
 from models.factors.neumf import NeuMF
@@ -118,9 +119,11 @@ def test_loaded_and_exported_models_score_and_continue_training_the_same(tmp_pat
     users = of(*(f"u{row}" for row in range(25)))
     assert not np.allclose(model.scores(prefixes, users)[:, 1:], expected[:, 1:])
     np.testing.assert_array_equal(loaded.scores(prefixes, users), model.scores(prefixes, users))
-    export_artifact(model, tmp_path / "artifact")
-    exported = b"".join(path.read_bytes() for path in (tmp_path / "artifact").rglob("*") if path.is_file())
-    assert model.arrays()["users"][1:].tobytes() not in exported
+    light = CheckoutModel(export_artifact(model, tmp_path / "artifact")["light"])
+    for users in (("u3",), (None,), ("nobody",)):
+        (ours,), _ = light.score([(["b1", "common"], {"user": users[0]})])
+        encoded = model.vocabulary.encode(["b1", "common"])[None].astype(np.int32)
+        np.testing.assert_allclose(ours, model.scores(encoded, of(*users))[0], atol=1e-4)
     for one in (model, loaded):
         one.warm_start(tastes(30, 5))
     for name, array in model.arrays().items():

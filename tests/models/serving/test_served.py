@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from models.checkout_model import CheckoutModel
 from models.data.sequences import SessionLog, next_item_examples
 from models.evaluation.ranking import rank_targets, summarize
 from models.options import TrainingOptions
@@ -68,17 +69,43 @@ def test_the_recall_is_that_of_the_lists_that_a_service_gets(name, exclude_seen,
     assert [list(ids[shown[shown > 0]]) for shown in ranking.top] == answer["items"].tolist()
 
 
-def test_a_model_that_learns_shoppers_is_judged_without_what_services_do_not_get(tmp_path):
+BLENDS = ("hybrid+factorization+cooccurrence", "hybrid+factorization+ncf", "ncf+attention")
+
+
+@pytest.mark.parametrize("name", [*SERVED, *BLENDS])
+def test_a_packed_model_reads_shopper_and_context_as_the_trained_model_does(name, tmp_path):
+    options = OPTIONS.but(epochs=4, members=name) if "+" in name else OPTIONS.but(epochs=4)
+    model, folder = packed("ensemble" if "+" in name else name, tmp_path, options)
+    light = CheckoutModel(folder / "artifacts" / "light")
+    examples = next_item_examples(shop(30, seed=2))
+    rows = np.flatnonzero(
+        [bool(set(examples.prefix(row)) & set(light.index)) for row in range(len(examples))]
+    )
+    examples = examples.select(rows)
+    frame = frame_of(examples, {"items", *light.columns})
+    sessions = [(row.pop("items"), row) for row in frame.to_dict("records")]
+    found, is_scored = light.score(sessions)
+    assert is_scored.all()
+    encoded, every = examples.encode(model.vocabulary), np.arange(len(examples))
+    context = encoded.context(every, options.max_length)
+    expected = model.scores(encoded.prefixes(every, options.max_length), context)
+    np.testing.assert_allclose(found, expected, atol=1e-4, rtol=1e-4)
+    reads_shoppers = any(part in name for part in ("hybrid", "factorization", "ncf"))
+    assert ("user" in light.columns) == reads_shoppers
+    without, _ = light.score([(items, None) for items, _ in sessions])
+    assert np.allclose(found, without, atol=1e-4) != reads_shoppers
+
+
+def test_a_model_that_learns_shoppers_is_judged_with_the_shoppers_that_services_name(tmp_path):
     model, folder = packed("factorization", tmp_path, OPTIONS.but(embedding_size=16, epochs=6))
     examples = next_item_examples(shop())
     first = examples.select(examples.position == 1)
     with_shopper = summarize(rank_targets(model, first), (5,))["recall@5"]
-    served = summarize(ServedModel(folder, "it").rank(first), (5,))["recall@5"]
-    without = SessionLog(first.log.items, first.log.offsets, first.log.catalogue, first.log.ended_at)
-    as_served = next_item_examples(without)
-    as_served = as_served.select(as_served.position == 1)
-    assert served == summarize(rank_targets(model, as_served), (5,))["recall@5"]
-    assert served != with_shopper
+    assert summarize(ServedModel(folder, "it").rank(first), (5,))["recall@5"] == with_shopper
+    log = SessionLog(first.log.items, first.log.offsets, first.log.catalogue, first.log.ended_at)
+    unnamed = next_item_examples(log)
+    unnamed = unnamed.select(unnamed.position == 1)
+    assert summarize(ServedModel(folder, "it").rank(unnamed), (5,))["recall@5"] < with_shopper
 
 
 def test_a_request_has_the_items_and_the_columns_that_model_and_sessions_have():
