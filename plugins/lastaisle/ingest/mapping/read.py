@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from data_contracts.contract import Contract
@@ -18,32 +17,11 @@ from lastaisle.ingest.mapping.document import FieldSource, Mapping
 from lastaisle.ingest.mapping.errors import MappingError
 from lastaisle.ingest.mapping.json_path import shorten
 from lastaisle.ingest.sources import ADAPTERS, Adapter
+from lastaisle.yaml_file import YamlFileError, read_yaml
 
-MAX_BYTES = 1 << 20
 _OTHER_FORMATS = ("sessions",)  # the format of `lastaisle replay` with sessions of item ids
 _KINDS = {"dict_type": "keys and values", "list_type": "a list", "string_type": "a text"}
 _FORMS = ("text", "list", "source")
-
-
-class _TextLoader(yaml.BaseLoader):
-    """A YAML loader that keeps every value as text, and refuses aliases and keys that stand twice."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "an alias is not allowed here", event.start_mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key should be text", key.start_mark)
-            if key.value in keys:
-                problem = f"the key {shorten(key.value)!r} stands twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            keys.add(key.value)
-        return super().construct_mapping(node, deep=deep)
 
 
 def read_mapping(path: Path | str, contract: Contract) -> Adapter:
@@ -69,22 +47,9 @@ def read_mapping(path: Path | str, contract: Contract) -> Adapter:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise MappingError(path, [("file", f"is longer than {MAX_BYTES} bytes")])
-        document = yaml.load(data.decode("utf-8-sig"), Loader=_TextLoader)
-    except OSError as error:
-        raise MappingError(path, [("file", f"cannot be read ({error.strerror or error})")]) from error
-    except UnicodeDecodeError as error:
-        raise MappingError(path, [(f"byte {error.start}", "the file is not UTF-8")]) from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "document"
-        reason = getattr(error, "problem", None) or str(error)
-        raise MappingError(path, [(where, f"not usable YAML: {reason}")]) from error
-    except RecursionError as error:
-        raise MappingError(path, [("document", "not usable YAML: nested too deeply")]) from error
+        document = read_yaml(path).content
+    except YamlFileError as error:
+        raise MappingError(path, [(error.where, error.reason)]) from error
     if not isinstance(document, dict):
         kind = "a list" if isinstance(document, list) else "one text" if document else "nothing"
         raise MappingError(path, [("document", f"should hold keys such as name and fields, received {kind}")])
