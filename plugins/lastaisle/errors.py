@@ -45,7 +45,7 @@ class ExitCode(IntEnum):
 MEANINGS: Final = {
     ExitCode.DONE: "done",
     ExitCode.FAILED: "error, or a file left out",
-    ExitCode.WRONG_REQUEST: "wrong usage, setting, hyperparameter, contract or mapping",
+    ExitCode.WRONG_REQUEST: "wrong usage, setting, hyperparameter, contract, mapping or rule",
     ExitCode.SOURCE_UNREADABLE: "source unreadable",
     ExitCode.COUNTS_DIFFER: "row counts do not add up",
     ExitCode.NOT_ENOUGH_DATA: "not enough data",

@@ -84,7 +84,7 @@ def read_yaml(path: Path) -> YamlFile:
             raise YamlFileError("file", f"is longer than {MAX_BYTES} bytes")
         loader = _TextLoader(data.decode("utf-8-sig"))
         node = loader.get_single_node()
-        content = None if node is None else loader.construct_document(node)  # type: ignore[no-untyped-call]
+        content = None if node is None else loader.construct_document(node)
         return YamlFile(content, {(): 1, **dict(_lines(node, ()))})
     except OSError as error:
         raise YamlFileError("file", f"cannot be read ({error.strerror or error})") from error

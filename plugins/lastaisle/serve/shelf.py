@@ -18,6 +18,7 @@ from lastaisle.errors import LastaisleError
 from lastaisle.lake.opening import open_lake
 from lastaisle.lake.tables import ITEMS
 from lastaisle.serve.kept_rows import KeptRows, RowsFile, find_state, read_rows
+from lastaisle.serve.rules import Rules
 from lastaisle.serve.view import ShelfView, Snapshot
 from lastaisle.settings import Settings
 from models.checkout_model import CheckoutModel
@@ -46,15 +47,20 @@ class Shelf:
     A table that cannot be read never counts as no catalogue.
 
     Args:
-        settings: names the lake, the folder of the file, and how often to look.
+        settings: names the lake, the folder of the file, how often to look, and the file of rules.
         on_event: gets a line of text about each change.
 
     Attributes:
         ready: whether it is known what is for sale, or that there is no catalogue.
+        rules: the shop's rules, which the same thread follows.
+
+    Raises:
+        RuleError: the file of rules cannot be used.
     """
 
     def __init__(self, settings: Settings, *, on_event: Callable[[str], None] = log.info) -> None:
         self.ready = False
+        self.rules = Rules(Path(settings.serve.rules) if settings.serve.rules else None)
         self._lake = open_lake(settings)
         self._file = RowsFile(Path(settings.serve.cache), self._lake.url)
         self._poll_seconds = settings.serve.catalogue_poll_seconds
@@ -81,10 +87,10 @@ class Shelf:
 
     @property
     def problem(self) -> str:
-        """Why the newest state cannot be read, in plain words; empty if nothing is wrong."""
+        """What is wrong with the catalogue or with the rules, in plain words; empty if nothing is."""
         if self._thread.ident and not self._thread.is_alive() and not self._stopped.is_set():
             return "the thread that follows the catalogue has ended: restart the service; its log says why"
-        return self._problem
+        return "; ".join(filter(None, [self._problem, self.rules.problem]))
 
     def start(self) -> None:
         """Begin to follow the catalogue."""
@@ -101,9 +107,14 @@ class Shelf:
         shown = self._shown
         view = shown.views.get(model)
         if view is None:
-            view = ShelfView(model.items, model.index, shown.snapshot)
+            view = self._make_view(model, shown.snapshot)
             with self._lock:
                 view = shown.views.setdefault(model, view)
+        return view
+
+    def _make_view(self, model: CheckoutModel, snapshot: Snapshot | None) -> ShelfView:
+        view = ShelfView(model.items, model.index, snapshot)
+        self.rules.prepare(view)
         return view
 
     def look(self) -> None:
@@ -144,6 +155,7 @@ class Shelf:
                 self.look()
                 due = time.monotonic() + self._poll_seconds
             self.turn()
+            self.rules.look()
             self._stopped.wait(min(TICK_SECONDS, self._poll_seconds))
 
     def _load(self, now: datetime) -> None:
@@ -180,7 +192,7 @@ class Shelf:
         with self._lock:
             models = list(self._shown.views)
         for model in models:
-            shown.views[model] = ShelfView(model.items, model.index, snapshot)
+            shown.views[model] = self._make_view(model, snapshot)
         self._shown = shown
 
     def _save(self, kept: KeptRows) -> None:

@@ -70,6 +70,8 @@ class ShelfView:
         snapshot: the catalogue; None if there is none.
 
     Attributes:
+        items: object [size], as given.
+        index: the row of each item of the model.
         snapshot: the catalogue; None if there is none.
         allowed: bool [size], which of the model's items may be shown: those that the catalogue lists and does
             not call unavailable. None without a catalogue.
@@ -79,7 +81,8 @@ class ShelfView:
         self, items: NDArray[np.object_], index: Mapping[str, int], snapshot: Snapshot | None
     ) -> None:
         self.snapshot = snapshot
-        self._index = index
+        self.items = items
+        self.index = index
         self.allowed: Mask | None = None
         self._unlisted: Mask | None = None
         self._positions = np.full(len(items), -1, np.int32)
@@ -152,26 +155,42 @@ class ShelfView:
         """Return the row of an item in the catalogue; None if the catalogue does not list it."""
         if self.snapshot is None:
             return None
-        index = self._index.get(item)
+        index = self.index.get(item)
         row = self._find(item) if index is None else int(self._positions[index])
         return None if row < 0 else row
 
-    def model_rows(self, rows: Mask) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Divide rows of the catalogue by whether the model knows them.
+    def divide(self, rows: Mask) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Divide rows of the catalogue that are for sale by whether the model knows their items.
 
         Args:
             rows: bool [rows of the catalogue].
 
         Returns:
-            the model's own rows of the items that it knows, and the catalogue's rows of the other items. Both
-            only of items that are for sale.
+            the model's rows of the items that it knows, and the catalogue's rows of the others.
         """
-        if self.snapshot is None or self.allowed is None:
-            return np.zeros(0, np.intp), np.zeros(0, np.intp)
-        known = np.flatnonzero(_of_model(rows, self._positions) & self.allowed)
-        others = rows & self.snapshot.available
+        others = rows.copy()
+        if self.snapshot is not None:
+            others &= self.snapshot.available
+        known = np.flatnonzero(_of_model(others, self._positions))
         others[self._positions[self._positions >= 0]] = False
         return known, np.flatnonzero(others)
+
+    def newest(self, rows: NDArray[np.intp], most: int) -> dict[str, int]:
+        """Return the ids of some rows of the catalogue with the row of each, the newest state first."""
+        if self.snapshot is None:
+            return {}
+        since = self.snapshot.items["valid_from"].take(rows)
+        newest = pc.sort_indices(since, sort_keys=[("", "descending")])[:most]
+        chosen = rows[newest.to_numpy()]
+        return dict(zip(self.snapshot.ids.take(chosen).to_pylist(), chosen.tolist(), strict=True))
+
+    def for_sale(self, items: Sequence[str]) -> dict[str, int]:
+        """Return those of some items that the catalogue has for sale, with the row of each."""
+        if self.snapshot is None:
+            return {}
+        rows = _positions(items, self.snapshot.ids).tolist()
+        available = self.snapshot.available
+        return {item: row for item, row in zip(items, rows, strict=True) if row >= 0 and available[row]}
 
 
 def _positions(items: Sequence[str] | NDArray[np.object_], ids: pa.Array) -> NDArray[np.int32]:
