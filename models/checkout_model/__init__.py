@@ -17,7 +17,8 @@ from __future__ import annotations
 import hashlib
 import json
 import queue
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,7 +122,7 @@ class CheckoutModel:
             ValueError: a value that cannot be read; the error names it and its column.
         """
         session = self._read(items, context or {})
-        return self._best([session], [exclude], k=k, exclude_seen=exclude_seen)[0]
+        return self._lists([session], [self.known("exclude", exclude)], k, exclude_seen)[0]
 
     def recommend_all(
         self,
@@ -145,12 +146,11 @@ class CheckoutModel:
             ValueError: a value that cannot be read; the error names its session, its column and the value.
         """
         read = self._read_all(sessions, names)
-        exclude = [()] * len(read) if exclude is None else exclude
-        lists = []
-        for at in range(0, len(read), self._at_once):
-            rows = slice(at, at + self._at_once)
-            lists += self._best(read[rows], exclude[rows], k=k, exclude_seen=exclude_seen)
-        return lists
+        left_out = []
+        for position, ids in zip(range(len(read)), exclude or [()] * len(read), strict=True):
+            with _named(names, position):
+                left_out.append(self.known("exclude", ids))
+        return self._lists(read, left_out, k, exclude_seen)
 
     def score(self, sessions: Sequence[_ItemsAndContext]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Score every item for several sessions.
@@ -167,27 +167,51 @@ class CheckoutModel:
             ValueError: a value that cannot be read; the error names the position of its session, its column
                 and the value.
         """
+        whole = np.empty((len(sessions), len(self.items)), np.float32)
+
+        def keep(place: int, scores: NDArray[np.float32]) -> None:
+            whole[place] = scores
+
+        return whole, self.score_each(sessions, keep)
+
+    def score_each(
+        self, sessions: Sequence[_ItemsAndContext], use: Callable[[int, NDArray[np.float32]], object]
+    ) -> NDArray[np.bool_]:
+        """Score several sessions as `score` does, without a copy of the scores.
+
+        Args:
+            sessions: see `score`.
+            use: is called with the position of each session and its scores, float32 [size], in any order. It
+                may change the scores, and must not keep them: the next sessions overwrite them.
+
+        Returns:
+            see `score`.
+        """
         read = self._read_all(sessions)
-        return self._scores(read), np.array([session.is_scored for session in read], bool)
+        self._score(read, use)
+        return np.array([session.is_scored for session in read], bool)
 
     def known(self, name: str, items: Any) -> list[str]:
         """Return the ids of a list or a set that the model knows; `name` names the list in an error."""
         ids = (item_id(name, item) for item in listed(name, items, ordered=False))
         return [item for item in ids if item in self.index]
 
-    def _best(
-        self, sessions: Sequence[_Session], exclude: Sequence[Any], *, k: int, exclude_seen: bool
+    def _lists(
+        self, sessions: Sequence[_Session], left_out: Sequence[Sequence[str]], k: int, exclude_seen: bool
     ) -> list[tuple[list[str], list[float]]]:
         """Return the k best items of each session and their scores."""
         if k < 1:
             raise ValueError(f"k should be at least 1, received {k}")
-        lists = []
-        for session, scores, ids in zip(sessions, self._scores(sessions), exclude, strict=True):
-            scores[[self.index[item] for item in self.known("exclude", ids)]] = -np.inf
+        lists: list[tuple[list[str], list[float]]] = [([], [])] * len(sessions)
+
+        def choose(place: int, scores: NDArray[np.float32]) -> None:
+            scores[[self.index[item] for item in left_out[place]]] = -np.inf
             if exclude_seen:
-                scores[session.known] = -np.inf
+                scores[sessions[place].known] = -np.inf
             best = best_of(scores, k)
-            lists.append((self.items[best].tolist(), scores[best].astype(float).tolist()))
+            lists[place] = (self.items[best].tolist(), scores[best].astype(float).tolist())
+
+        self._score(sessions, choose)
         return lists
 
     def _read_all(
@@ -195,11 +219,8 @@ class CheckoutModel:
     ) -> list[_Session]:
         read = []
         for position, (items, context) in enumerate(sessions):
-            try:
+            with _named(names, position):
                 read.append(self._read(items, context or {}))
-            except ValueError as error:
-                name = names[position] if names else f"session {position}"
-                raise ValueError(f"{name}: {error}") from error
         return read
 
     def _read(self, items: Any, context: Mapping[str, Any]) -> _Session:
@@ -211,24 +232,26 @@ class CheckoutModel:
         inputs["prefixes"] = self._last(np.array(known, np.int32), 0)
         return _Session(known, inputs, is_scored)
 
-    def _scores(self, sessions: Sequence[_Session]) -> NDArray[np.float32]:
-        """Score every item: float32 [n, size]."""
-        scores = np.empty((len(sessions), len(self.items)), np.float32)
-        scores[[place for place, session in enumerate(sessions) if not session.is_scored]] = self._popular
-        places = [place for place, session in enumerate(sessions) if session.is_scored]
+    def _score(self, sessions: Sequence[_Session], use: Callable[[int, NDArray[np.float32]], object]) -> None:
+        """Score sessions; see `score_each`."""
         try:
             graph = self._idle.get_nowait()
         except queue.Empty:  # as many graphs as threads that score at once
             graph = _Graph(self._path)
         at_once = self._at_once if graph.takes_several else 1
+        places = [place for place, session in enumerate(sessions) if session.is_scored]
         for at in range(0, len(places), at_once):
             chosen = places[at : at + at_once]
             several = [sessions[place].inputs for place in chosen]
-            inputs = {name: np.concatenate([each[name] for each in several]) for name in several[0]}
-            scores[chosen] = graph(inputs)
+            scores = graph({name: np.concatenate([each[name] for each in several]) for name in several[0]})
+            scores[:, 0] = -np.inf
+            for row, place in enumerate(chosen):
+                use(place, scores[row])
+            del scores  # LiteRT refuses to run while its memory is in use
         self._idle.put(graph)
-        scores[:, 0] = -np.inf
-        return scores
+        for place, session in enumerate(sessions):
+            if not session.is_scored:
+                use(place, self._popular.copy())
 
     def _inputs(self, rows: Sequence[int], context: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         """Return the inputs of the graph beside the items, each with a first dimension of 1."""
@@ -281,7 +304,7 @@ class _Graph:
         self._sessions = 1
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """Score sessions: float32 [n, size], which is the interpreter's own memory. Copy it at once."""
+        """Score sessions: float32 [n, size], which is the interpreter's own memory."""
         sessions = len(inputs["prefixes"])
         if sessions != self._sessions:
             for name, place in self._inputs.items():
@@ -293,6 +316,15 @@ class _Graph:
         self._interpreter.invoke()
         scores: NDArray[np.float32] = self._scores()
         return scores
+
+
+@contextmanager
+def _named(names: Sequence[str] | None, position: int) -> Iterator[None]:
+    """Name a session in an error about its values."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{names[position] if names else f'session {position}'}: {error}") from error
 
 
 def damage_of(directory: Path) -> str | None:

@@ -178,6 +178,33 @@ def test_several_sessions_are_scored_at_once_as_one_by_one(name, tmp_path):
 def test_an_unreadable_session_among_several_is_named_by_its_position(counted):
     with pytest.raises(ValueError, match=r"^session 1: items should be a list, received 'i1'"):
         counted.score([(["i1"], None), ("i1", None)])
+    with pytest.raises(ValueError, match=r"^the second: items should be a list, received 'i1'"):
+        counted.recommend_all([(["i1"], None), ("i1", None)], names=["the first", "the second"])
+    with pytest.raises(ValueError, match=r"^session 1: exclude should be a list, received 'i1'"):
+        counted.recommend_all([(["i1"], None)] * 2, exclude=[None, "i1"])
+
+
+def test_scores_can_be_used_without_a_copy(counted):
+    sessions = [([f"i{n}"] if n % 3 else [], None) for n in range(80)]
+    expected, is_scored = counted.score(sessions)
+    found = {}
+
+    def use(place, scores):
+        found[place] = scores.copy()
+        scores[:] = 0.0
+
+    np.testing.assert_array_equal(counted.score_each(sessions, use), is_scored)
+    assert sorted(found) == list(range(80))
+    np.testing.assert_array_equal([found[place] for place in range(80)], expected)
+    np.testing.assert_array_equal(counted.score(sessions)[0], expected)
+
+
+def test_a_failure_in_the_use_of_scores_leaves_the_model_as_it_was(counted):
+    expected = counted.recommend(["i1"])
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            counted.score_each([(["i1"], None)] * 3, lambda place, scores: 1 / 0)
+    assert counted.recommend(["i1"]) == expected
 
 
 def test_a_packed_model_tells_by_which_lists_it_was_judged(tmp_path):
