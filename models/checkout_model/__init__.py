@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from .values import ColumnReader, item_id, listed
 
 MODEL, ITEMS, INPUTS, MANIFEST = "model.tflite", "vocabulary.json", "inputs.json", "manifest.json"
-SESSIONS_AT_ONCE = 32  # more make no session faster
-SCORES_AT_ONCE = 1 << 22  # limits the memory of a graph to 16 MiB of scores, whatever it was asked
+SESSIONS_AT_ONCE = 16  # more make a session hardly faster, and need more memory
+SCORES_AT_ONCE = 1 << 24  # limits the memory of a graph to 64 MiB of scores
 BLOCK = 32  # scores
 
 
