@@ -122,3 +122,11 @@ def test_a_refresh_waits_for_the_asset_that_is_watched_and_has_a_deadline(dagbag
     dag = dagbag.dags["refresh_on_abandonment"]
     assert dag.timetable.asset_condition.objects[0].name == "abandoned_checkouts"
     assert [type(alert.reference).__name__ for alert in dag.deadline] == ["AbandonmentNoticed"]
+
+
+def test_a_changed_catalogue_is_announced_and_a_broken_file_makes_the_run_red_at_the_end(dagbag):
+    dag = dagbag.dags["ingest_catalogue"]
+    assert dag.get_task("announce_items").upstream_task_ids == {"ingest_items"}
+    assert [asset.name for asset in dag.get_task("announce_items").outlets] == ["items"]
+    assert dag.get_task("check_sources").upstream_task_ids == {"ingest_items"}
+    assert dag.schedule is None, "without LASTAISLE_CATALOGUE_CRON the DAG never runs by itself"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 from data_contracts.contract import Contract, load_contract
+from lastaisle.catalogue.formats import catalogue_adapter
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.sources.adapter import Adapter
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import ITEMS
+from lastaisle.settings import Settings
 
 #: Whether a file lists the whole catalogue, or only the items that changed.
 Content: TypeAlias = Literal["full", "changes"]
@@ -37,6 +39,32 @@ class CatalogueJob:
     options: IngestOptions = field(default_factory=IngestOptions)
     max_removed: float = 0.5
     now: datetime | None = None
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: Settings,
+        lake: Lake,
+        *,
+        accept_removals: bool = False,
+        accept_schema_change: bool = False,
+    ) -> Self:
+        """Return the job that the settings name.
+
+        Args:
+            settings: the settings.
+            lake: holds the tables.
+            accept_removals: whether a full file may remove any share of the items.
+            accept_schema_change: whether fields may disappear or change their type.
+        """
+        catalogue = settings.catalogue
+        return cls(
+            lake,
+            catalogue_adapter(catalogue.format),
+            content=catalogue.content,
+            options=IngestOptions.from_settings(settings, accept_schema_change=accept_schema_change),
+            max_removed=1.0 if accept_removals else catalogue.max_removed,
+        )
 
     @property
     def identity(self) -> str:

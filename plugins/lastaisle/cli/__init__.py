@@ -9,7 +9,7 @@ import sys
 import typer
 from rich.logging import RichHandler
 
-from lastaisle.cli import contracts, ingest, keys, learning, logs, releases, serving, tables
+from lastaisle.cli import catalogue, contracts, ingest, keys, learning, logs, releases, serving, tables
 from lastaisle.cli.failures import describe
 from lastaisle.cli.terminal import errors, read_settings, where_searched
 from lastaisle.errors import MEANINGS, ExitCode
@@ -35,6 +35,11 @@ for _command in (
 _benchmark = typer.Typer(help="Measure Lastaisle on data of your own.", no_args_is_help=True)
 _benchmark.command()(learning.accuracy)
 app.add_typer(_benchmark, name="benchmark")
+
+_catalogue = typer.Typer(help="Look after the catalogue: what is for sale.", no_args_is_help=True)
+_catalogue.command()(catalogue.ingest)
+_catalogue.command(name="show")(catalogue.show_items)
+app.add_typer(_catalogue, name="catalogue")
 
 _contracts = typer.Typer(help="Look after the data contracts.", no_args_is_help=True)
 _contracts.command()(contracts.check)

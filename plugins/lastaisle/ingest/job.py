@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, ClassVar, Protocol
 
 from data_contracts.contract import Contract, load_contract
 from lastaisle.ingest.options import IngestOptions
@@ -59,6 +60,28 @@ class Batch:
     def shown(self) -> str:
         """The address of the rows in one line, for logs and messages."""
         return one_line(self.source_file)
+
+
+class Job(Protocol):
+    """What every ingestion has, of logs or of a catalogue; see the attributes of `Ingestion`."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def lake(self) -> Lake:
+        """The lake that holds the tables."""
+
+    @property
+    def form(self) -> Adapter:
+        """The adapter."""
+
+    @property
+    def options(self) -> IngestOptions:
+        """The options of the ingestion."""
+
+    @property
+    def now(self) -> datetime | None:
+        """The time of ingestion; None for the current time."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from lastaisle.ingest.report import ROW_COUNTS, BatchReport, fold_reasons
+from lastaisle.ingest.report import ROW_COUNTS, BatchReport, IngestReport, fold_reasons
 from lastaisle.telemetry.shown import one_line
 
 _LABELS: Final = {
@@ -26,8 +26,8 @@ _BY_NAME: Final = {
 MOST_NAMES: Final = 10
 
 
-def row_counts(batch: BatchReport) -> dict[str, Any]:
-    """Return the counts of a batch that a run adds up: numbers of rows, and numbers by rule or reason."""
+def row_counts(batch: BatchReport | IngestReport) -> dict[str, Any]:
+    """Return the counts that a run adds up: numbers of rows, and numbers by rule or reason."""
     return {name: getattr(batch, name) for name in (*ROW_COUNTS, *_BY_NAME.values())}
 
 

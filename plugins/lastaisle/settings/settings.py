@@ -14,6 +14,7 @@ from typing import Any, Self, cast
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
+from lastaisle.settings.catalogue import CatalogueSettings
 from lastaisle.settings.errors import SettingsError
 from lastaisle.settings.fields import PREFIX, Section, expected_value, is_secret, setting, variable_of
 from lastaisle.settings.incoming import CollectorSettings, IngestSettings, SourceSettings
@@ -62,6 +63,7 @@ class Settings(BaseModel):
     privacy: PrivacySettings
     sources: SourceSettings
     ingest: IngestSettings
+    catalogue: CatalogueSettings
     registry: RegistrySettings
     learning: LearningSettings
     gate: GateSettings

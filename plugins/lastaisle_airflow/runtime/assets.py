@@ -19,6 +19,8 @@ LATE_EVENTS = Asset(name="late_events", uri="x-lastaisle://events/late", group="
 BACKLOG = Asset(name="backlog", uri="x-lastaisle://backlog", group="lastaisle")
 #: A run stored rows, whether their partition is complete or not.
 ARRIVALS = Asset(name="arrivals", uri="x-lastaisle://events/arrivals", group="lastaisle")
+#: Items of the catalogue changed; the extra says how many.
+ITEMS = Asset(name="items", uri="x-lastaisle://items", group="lastaisle")
 #: A day's events, or the champion's answers, differ from the days before; the extra says how.
 DRIFT = Asset(name="drift", uri="x-lastaisle://events/drift", group="lastaisle")
 #: The champion moved to another version.

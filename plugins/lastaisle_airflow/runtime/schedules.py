@@ -31,6 +31,12 @@ def ingestion_schedule(settings: Settings) -> Any:
     return CronPartitionTimetable(chosen.cron, timezone="UTC", run_offset=-1, key_format=chosen.key_format)
 
 
+def catalogue_schedule(settings: Settings) -> Any:
+    """Return the times of LASTAISLE_CATALOGUE_CRON; None without that setting."""
+    cron = settings.catalogue.cron
+    return CronTriggerTimetable(cron, timezone="UTC") if cron else None
+
+
 def daily_schedule(asset: Asset, settings: Settings) -> Any:
     """Return a schedule with one run for the day of each announced partition of an asset.
 

@@ -26,3 +26,9 @@ def test_abandonment_is_detected_after_each_run_from_a_topic_and_each_partition_
     timetable = abandonment_schedule(Settings.of())
     assert isinstance(timetable, PartitionedAssetTimetable)
     assert timetable.asset_condition == EVENTS
+
+
+def test_the_catalogue_has_a_schedule_only_by_its_setting():
+    assert schedules.catalogue_schedule(Settings.of()) is None
+    timetable = schedules.catalogue_schedule(Settings.of(catalogue_cron="*/10 * * * *"))
+    assert timetable.expression == "*/10 * * * *"

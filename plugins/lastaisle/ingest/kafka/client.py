@@ -73,9 +73,7 @@ class RangeRead:
             KafkaSourceError: see RangeMessages; or the topic was deleted and created again meanwhile.
         """
         for messages in self._messages:
-            payload, reason = self._decoder.decode(
-                list(map(Message.value, messages)), list(map(Message.headers, messages))
-            )
+            payload, reason = self._decoder.decode_messages(messages)
             offsets = pa.array(list(map(Message.offset, messages)), pa.int64())
             yield pa.RecordBatch.from_arrays([offsets, payload, reason], schema=LINES)
         self._require_same_topic()

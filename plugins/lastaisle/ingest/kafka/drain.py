@@ -13,8 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lastaisle.ingest.batch import take_in
-from lastaisle.ingest.batch_rows import read_batch
-from lastaisle.ingest.job import Batch, Ingestion, OvertakenError
+from lastaisle.ingest.job import Batch, Ingestion, Job, OvertakenError
 from lastaisle.ingest.kafka.client import read_range
 from lastaisle.ingest.kafka.dead_letters import send_dead_letters
 from lastaisle.ingest.kafka.payloads import Decoder
@@ -42,16 +41,25 @@ class Drain:
         decoder: turns messages into lines.
         dead_letters: whether unreadable messages are also sent to the dead-letter topic. Quarantine always
             holds them.
+        take_in: brings one batch into the tables; its arguments are those of
+            `lastaisle.ingest.batch.take_in`.
+        batches: the table of the batches. Its commits hold the ingested offsets.
     """
 
     connection: KafkaConnection
-    job: Ingestion
+    job: Job
     decoder: Decoder = field(default_factory=Decoder)
     dead_letters: bool = True
+    take_in: Callable[..., BatchReport] = take_in
+    batches: str = BATCHES
 
 
 def drain(
-    topics: Sequence[str], settings: Drain, *, progress: Callable[[float, str], None] | None = None
+    topics: Sequence[str],
+    settings: Drain,
+    *,
+    progress: Callable[[float, str], None] | None = None,
+    report: IngestReport | None = None,
 ) -> IngestReport:
     """Ingest all messages that wait now, one range after another.
 
@@ -59,18 +67,25 @@ def drain(
         topics: the names of the topics.
         settings: see `Drain`.
         progress: called with the ingested share of the waiting messages.
+        report: the report to add the counts to; a new one by default.
 
     Raises:
         KafkaSourceError: the cluster cannot be reached, or a topic does not exist.
         LastaisleError: see `take_in`.
     """
     started = datetime.now(UTC)
-    report = IngestReport()
+    report = IngestReport() if report is None else report
     lake = settings.job.lake
     waiting = None
     done = 0
     while True:
-        plan = plan_topics(settings.connection, topics, lake, batch_rows=settings.job.options.batch_rows)
+        plan = plan_topics(
+            settings.connection,
+            topics,
+            lake,
+            batch_rows=settings.job.options.batch_rows,
+            batches=settings.batches,
+        )
         waiting = sum(plan.lag.values()) if waiting is None else waiting
         for span in plan.ranges:
             for batch in ingest_range(span, settings):
@@ -81,7 +96,9 @@ def drain(
         if not plan.left:
             break
     job = settings.job
-    if job.keys is not None:  # rows of a run that was killed between its last two commits
+    if (
+        isinstance(job, Ingestion) and job.keys is not None
+    ):  # rows of a run that was killed between its last two commits
         anonymize_pending(lake, job.keys, contract=job.contract, events_contract=job.events_contract)
     report.seconds = (datetime.now(UTC) - started).total_seconds()
     report.events_per_second = report.rows_in / max(report.seconds, 1e-9)
@@ -96,6 +113,7 @@ def plan_topics(
     *,
     max_rows: int = 5_000_000,
     batch_rows: int = 1_000_000,
+    batches: str = BATCHES,
 ) -> Plan:
     """Plan one run. Offsets that were deleted unread are alerted once and stored in the table `gaps`.
 
@@ -105,8 +123,9 @@ def plan_topics(
         lake: holds the tables.
         max_rows: the most offsets of the run.
         batch_rows: the most offsets of a batch.
+        batches: the table of the batches.
     """
-    plan = plan_run(connection, topics, lake, max_rows=max_rows, batch_rows=batch_rows)
+    plan = plan_run(connection, topics, lake, max_rows=max_rows, batch_rows=batch_rows, batches=batches)
     report_gaps(lake, plan.gaps)
     return plan
 
@@ -135,7 +154,7 @@ def ingest_range(span: OffsetRange, settings: Drain) -> list[BatchReport]:
     """
     lake, job, reports = settings.job.lake, settings.job, []
     overtaken = 0
-    while (left := _left_of(span, lake)) is not None:
+    while (left := _left_of(span, lake, settings.batches)) is not None:
         try:
             reports.append(_take_in(left, replace(settings, job=job)))
         except OvertakenError as other:
@@ -143,14 +162,14 @@ def ingest_range(span: OffsetRange, settings: Drain) -> list[BatchReport]:
             if overtaken == ATTEMPTS:
                 raise
             job = replace(job, now=other.now)
-    if not reports and read_batch(lake, span.batch_id) is not None:
-        reports.append(take_in((), _batch_of(span, settings), job))
+    if not reports and lake.has(settings.batches, span.batch_id):
+        reports.append(settings.take_in((), _batch_of(span, settings), job))
     return reports
 
 
-def _left_of(span: OffsetRange, lake: Lake) -> OffsetRange | None:
+def _left_of(span: OffsetRange, lake: Lake, batches: str) -> OffsetRange | None:
     """Return the part of a range that the tables lack; a run that began it has fixed its end."""
-    reached = lake.stamp(BATCHES, span.app_id)
+    reached = lake.stamp(batches, span.app_id)
     first = lake.stamp(QUARANTINE, first_key(span.app_id)) if reached is None else None
     start = next((offset for offset in (reached, first) if offset is not None), span.start)
     if start >= span.end:
@@ -166,7 +185,7 @@ def _take_in(span: OffsetRange, settings: Drain) -> BatchReport:
     sound = [] if first is None else first.filter(pc.is_null(first["reason"]))["payload"].to_pylist()
     job = replace(settings.job, form=fitted(settings.job.form, sound, header=False))
     read = lines if first is None else chain([first], lines)
-    return take_in(read, _batch_of(span, settings), job, before_commit=reading.finish)
+    return settings.take_in(read, _batch_of(span, settings), job, before_commit=reading.finish)
 
 
 def _batch_of(span: OffsetRange, settings: Drain) -> Batch:
@@ -177,7 +196,7 @@ def _batch_of(span: OffsetRange, settings: Drain) -> Batch:
     first batch of a partition carries its start, too: no committed offset says where it began.
     """
     name, lake = settings.job.form.name, settings.job.lake
-    begins_partition = not lake.has(BATCHES, span.app_id) and not lake.has(QUARANTINE, span.batch_id)
+    begins_partition = not (lake.has(settings.batches, span.app_id) or lake.has(QUARANTINE, span.batch_id))
     return Batch(
         span.batch_id,
         source_name(name, span.topic),

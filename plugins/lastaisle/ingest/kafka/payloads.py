@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,9 @@ import pyarrow as pa
 from lastaisle.ingest.kafka.schema import PayloadError
 from lastaisle.ingest.kafka.schemas import BY_ID, SINGLE_OBJECT, Schemas
 from lastaisle.ingest.reading.lines import MAX_LINE_BYTES, PAYLOAD_BYTES
+
+if TYPE_CHECKING:
+    from confluent_kafka import Message
 
 Headers: TypeAlias = "dict[str, str | bytes | None] | list[tuple[str, str | bytes | None]] | None"
 
@@ -38,6 +41,12 @@ class Decoder:
     def __init__(self, contract_version: str | None = None, schemas: Schemas | None = None) -> None:
         self.major = None if contract_version is None else contract_version.split(".")[0]
         self.schemas = schemas or Schemas.from_env()
+
+    def decode_messages(self, messages: Sequence[Message]) -> tuple[pa.StringArray, pa.StringArray]:
+        """Return the payload and the reason of each message, as `decode` does."""
+        return self.decode(
+            [message.value() for message in messages], [message.headers() for message in messages]
+        )
 
     def decode(
         self, values: Sequence[bytes | None], headers: Sequence[Headers]

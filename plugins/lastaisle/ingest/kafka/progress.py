@@ -11,12 +11,12 @@ from lastaisle.lake import Lake
 from lastaisle.lake.tables import BATCHES, QUARANTINE
 
 
-def committed_offsets(lake: Lake, marks: Iterable[Watermarks]) -> dict[str, int]:
+def committed_offsets(lake: Lake, marks: Iterable[Watermarks], *, batches: str = BATCHES) -> dict[str, int]:
     """Return, by app_id, the offset after the last ingested offset of each partition.
 
-    It is the transaction version that the last commit of the table batches wrote under the app_id.
+    It is the transaction version that the last commit of the table of the batches wrote under the app_id.
     """
-    return _versions(lake, BATCHES, [partition.app_id for partition in marks])
+    return _versions(lake, batches, [partition.app_id for partition in marks])
 
 
 def started_batches(lake: Lake, marks: Iterable[Watermarks], committed: Mapping[str, int]) -> dict[str, int]:
@@ -44,6 +44,7 @@ def plan_run(
     *,
     max_rows: int = 5_000_000,
     batch_rows: int = 1_000_000,
+    batches: str = BATCHES,
 ) -> Plan:
     """Plan the ranges of one run, from the offsets of the brokers and of the tables.
 
@@ -53,13 +54,14 @@ def plan_run(
         lake: holds the tables.
         max_rows: the most offsets of the run.
         batch_rows: the most offsets of a batch.
+        batches: the table of the batches.
 
     Raises:
         KafkaSourceError: the cluster cannot be reached, or a topic does not exist.
         OffsetsWentBackError: a partition ends before the last ingested offset.
     """
     marks = watermarks(connection, topics)
-    committed = committed_offsets(lake, marks)
+    committed = committed_offsets(lake, marks, batches=batches)
     started = started_batches(lake, marks, committed)
     return plan(marks, committed, started, max_rows=max_rows, batch_rows=batch_rows)
 
