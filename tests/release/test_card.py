@@ -99,6 +99,16 @@ def test_every_version_has_its_card(released, version, verdict):
     assert f"/runs/{entry.run_id}/artifacts/{PAGE})" in entry.description
 
 
+def test_the_card_counts_the_items_without_an_event(released):
+    facts = facts_of(released, "2")
+    assert "Items without an event" not in model_card(facts)
+    before = {name: value for name, value in facts.measured.items() if "unseen" not in name}
+    assert model_card(dataclasses.replace(facts, measured=before)) == model_card(facts)
+    counted = {**facts.measured, "unseen_items": 7.0, "unseen_items_left_out": 2.0}
+    card = model_card(dataclasses.replace(facts, measured=counted))
+    assert "| Items without an event | 7 of the catalogue; 2 more are left out |" in card
+
+
 def test_the_card_says_the_recorded_facts(released):
     facts, card = facts_of(released, "2"), card_of(released, "2")
     report = facts.report

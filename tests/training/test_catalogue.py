@@ -161,7 +161,7 @@ def test_a_chain_of_trainings_takes_up_the_catalogue_and_goes_on_without_it(home
     assert (measured["unseen_items"], len(model.vocabulary)) == (0, 60)
     store(home.lake, *new("new-1", "new-2", "new-3"), *new("i1", "i2", category="shoes"))
     model, measured = train(2)
-    assert (measured["unseen_items"], measured["left_out_unseen_items"], measured["items"]) == (2, 1, 62)
+    assert (measured["unseen_items"], measured["unseen_items_left_out"], measured["items"]) == (2, 1, 62)
     joined = [item for item in model.vocabulary.ids if item.startswith("new")]
     assert (model.vocabulary.counts[model.vocabulary.encode(joined)] == 0).all()
     rows = home.lake.scan(TRAINING_RUNS, ["run_id", "lake_versions"]).to_pylist()

@@ -140,7 +140,7 @@ def _log(registry: Registry, run_id: str, trained: Trained) -> None:
             "items": report.items,
             "new_items": report.new_items,
             "unseen_items": report.unseen_items,
-            "left_out_unseen_items": trained.items_left_out,
+            "unseen_items_left_out": trained.items_left_out,
             **{f"left_out_{reason}": count for reason, count in trained.left_out.items()},
         },
     )

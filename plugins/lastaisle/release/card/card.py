@@ -162,6 +162,9 @@ def _details(facts: Facts) -> Iterator[tuple[str, str]]:
     yield "Training", kind_for(plan).describe(plan)
     yield "Trained", f"{utc(facts.trained_at)}, {work}"
     yield "Items known", f"{whole(measured['items'])}, of which {whole(measured['new_items'])} were new"
+    if unseen := measured.get("unseen_items", 0.0):  # versions of before the catalogue do not have it
+        left_out = whole(measured["unseen_items_left_out"])
+        yield "Items without an event", f"{whole(unseen)} of the catalogue; {left_out} more are left out"
     yield "Training key", code(plan.run_key)
     yield "MLflow run", code(facts.report.run_id)
     yield "Code", Markdown(f"revision {code(facts.tags.get('lastaisle.git_revision', 'unknown'))}")
