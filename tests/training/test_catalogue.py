@@ -99,11 +99,21 @@ def test_the_newest_items_join_where_not_all_may(lake, caplog):
     found = read(lake, unseen_items=2)
     assert joining(found) == {"fresh", "newest"}, "a changed price makes no item new"
     assert found.left_out == 2
-    assert "2 items of the catalogue" in caplog.text
-    assert "LASTAISLE_UNSEEN_ITEMS" in caplog.text
+    assert "items of the catalogue (2: older, old) have no event and stay out" in caplog.text
+    assert "LASTAISLE_UNSEEN_ITEMS allows the newest 2" in caplog.text
     assert joining(read(lake, unseen_items=0)) == set()
     assert len(read(lake, unseen_items=3).items.ids[read(lake, unseen_items=3).items.joins]) == 3
     assert read(lake, unseen_items=4).left_out == 0
+
+
+def test_items_without_a_feature_stay_out_and_are_named(lake, caplog):
+    store(lake, *new("a"), *new("bare", "blank", category=None), *new("cheap", category=None, price=0.0))
+    store(lake, *new("sold-out", category=None, available=False), *new("b", category="", brand="x"))
+    found = read(lake)
+    assert joining(found) == {"a", "cheap", "b"}
+    assert found.left_out == 2
+    assert "(2: bare, blank) have no category, brand, price and no event" in caplog.text
+    assert "sold-out" not in caplog.text
 
 
 def key(home, architecture="hybrid", day=2):

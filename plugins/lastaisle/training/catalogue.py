@@ -6,9 +6,10 @@ At that moment the version begins to serve. Only models of READS_ITEMS read the 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -39,7 +40,8 @@ class CatalogueRead:
 
     Attributes:
         items: the items; None = the lake had no catalogue at that moment, or the model does not read it.
-        left_out: the number of items for sale without an event that are too many for the vocabulary.
+        left_out: the number of items for sale without an event that stay out of the vocabulary: they have no
+            feature, or are too many.
     """
 
     items: ItemTable | None = None
@@ -49,7 +51,8 @@ class CatalogueRead:
 def read_items(plan: TrainingPlan, lake: Lake, log: SessionLog, recommender: Recommender) -> CatalogueRead:
     """Read what was for sale at the end of the hours that judge.
 
-    Items for sale without an event join the vocabulary, the newest first, up to `plan.unseen_items`.
+    Items for sale without an event that have a feature join the vocabulary, the newest first, up to
+    `plan.unseen_items`.
 
     Args:
         plan: the training; its lake_versions name the version of the catalogue.
@@ -62,27 +65,39 @@ def read_items(plan: TrainingPlan, lake: Lake, log: SessionLog, recommender: Rec
     if listed is None or not listed.num_rows:
         return CatalogueRead()
     ids = values_of(listed["item_id"])
-    vocabulary = recommender.vocabulary
-    seen = {*log.ids(), *vocabulary.ids[vocabulary.counts > 0.0]}
-    joins = np.asarray(pc.fill_null(listed["available"], True).to_numpy(), bool)
-    joins &= np.array([item not in seen for item in ids], bool)
-    surplus = np.flatnonzero(joins)
-    if len(surplus) > plan.unseen_items:
-        age = _order_of_listing(lake, version, plan.holdout_end, ids[surplus])
-        surplus = surplus[age[: len(surplus) - plan.unseen_items]]
-        joins[surplus] = False
-        logger.warning(
-            "%s: %d items of the catalogue have no event and stay out of the vocabulary, %s and others; "
-            "LASTAISLE_UNSEEN_ITEMS allows the newest %d",
-            *(plan.run_key, len(surplus), ", ".join(ids[surplus[:3]]), plan.unseen_items),
-        )
-    else:
-        surplus = surplus[:0]
     columns = {feature.name: feature.column for feature in context_features("item")}
     features = {
         name: values_of(listed[column]) for name, column in columns.items() if column in listed.column_names
     }
-    return CatalogueRead(ItemTable(ids, features, joins), len(surplus))
+    vocabulary = recommender.vocabulary
+    seen = {*log.ids(), *vocabulary.ids[vocabulary.counts > 0.0]}
+    unseen = np.asarray(pc.fill_null(listed["available"], True).to_numpy(), bool)
+    unseen &= np.array([item not in seen for item in ids], bool)
+    joins = unseen & _described(features, len(ids))
+    _report(plan, ids[unseen & ~joins], f"no {', '.join(features)} and no event, and stay out")
+    described = np.flatnonzero(joins)
+    if (surplus := len(described) - plan.unseen_items) > 0:
+        oldest = described[_order_of_listing(lake, version, plan.holdout_end, ids[described])[:surplus]]
+        joins[oldest] = False
+        limit = f"LASTAISLE_UNSEEN_ITEMS allows the newest {plan.unseen_items:,}"
+        _report(plan, ids[oldest], f"no event and stay out: {limit}")
+    return CatalogueRead(ItemTable(ids, features, joins), int(unseen.sum() - joins.sum()))
+
+
+def _described(features: Mapping[str, NDArray[Any]], n: int) -> NDArray[np.bool_]:
+    """Tell which of n items have a feature."""
+    described = np.zeros(n, bool)
+    for column in features.values():
+        is_text = column.dtype == object
+        described |= np.array([bool(value) for value in column], bool) if is_text else np.isfinite(column)
+    return described
+
+
+def _report(plan: TrainingPlan, items: NDArray[np.object_], what: str) -> None:
+    """Say in the log which items for sale stay out of the vocabulary, and why."""
+    if len(items):
+        named = ", ".join(items[:3]) + (" and others" if len(items) > 3 else "")
+        logger.warning("%s: items of the catalogue (%d: %s) have %s", plan.run_key, len(items), named, what)
 
 
 def listed_rows(lake: Lake, version: int | None, at: datetime) -> list[str]:

@@ -41,7 +41,7 @@ class Trained:
         left_out: reason to the number of sessions that were left out.
         shoppers_run: the run that holds the shoppers with which the model's online updates begin; see
             lastaisle.training.online.load_with_updates. None = there is none.
-        items_left_out: the number of items for sale that are too many for the vocabulary; see
+        items_left_out: the number of items for sale that stay out of the vocabulary; see
             lastaisle.training.catalogue.
     """
 
