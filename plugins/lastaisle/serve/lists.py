@@ -13,6 +13,7 @@ import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
+from lastaisle.serve.placing import Ranked, Request
 from lastaisle.serve.questions import Answer, Asked, Policy, Recommended, check_context, wrong
 from lastaisle.web.refusal import RefusedError
 from models.checkout_model import CheckoutModel, best_of
@@ -132,9 +133,12 @@ class _ListMaker:
         self._block(scores)
         best = best_of(scores, question.k)
         ids, values = model.items[best].tolist(), scores[best].tolist()
-        items = [Recommended(item, value, policy) for item, value in zip(ids, values, strict=True)]
+        ranked = [Ranked(item, value, policy) for item, value in zip(ids, values, strict=True)]
+        if self.shelf is not None and self.view is not None:
+            ranked = self.shelf.rules.apply(ranked, self._request(self.view, scores, excluded, made_id))
+        items = [Recommended(*entry) for entry in ranked]
         if question.explain and is_scored:
-            self._explain(items, best)
+            self._explain(items)
         self._name(items)
         return Answer(made_id, self.served.version, self.served.name, policy, items)
 
@@ -142,6 +146,21 @@ class _ListMaker:
         question = self.question
         seen = self.served.model.exclude_seen if question.exclude_seen is None else question.exclude_seen
         return question.excluded | {item for item in question.items if item} if seen else question.excluded
+
+    def _request(
+        self, view: ShelfView, scores: NDArray[np.float32], excluded: Set[str], made_id: str
+    ) -> Request:
+        question = self.question
+        return Request(
+            view=view,
+            scores=scores,
+            k=question.k,
+            now=self.now,
+            placement=question.placement,
+            excluded=excluded,
+            filter=question.filter,
+            seed=made_id,
+        )
 
     def _block(self, scores: NDArray[np.float32]) -> None:
         """Take out of the scores whatever may not be shown."""
@@ -161,15 +180,17 @@ class _ListMaker:
             for item, title in zip(items, self.view.titles([item.id for item in items]), strict=True):
                 item.title = UNSET if title is None else title
 
-    def _explain(self, items: Sequence[Recommended], rows: NDArray[np.intp]) -> None:
+    def _explain(self, items: Sequence[Recommended]) -> None:
         """Name for each item the item of the session without which its score is lowest."""
         model, session = self.served.model, self.question.items
         known = [(at, item) for at, item in enumerate(session) if item and item in model.index][-EXPLAINED:]
-        if not known:
+        scored = [item for item in items if item.id in model.index]
+        if not known or not scored:
             return
         without = [(_left_out(session, at), self._context_without(at)) for at, _ in known]
         scores, _ = model.score(without)
-        for item, lowest in zip(items, scores[:, rows].argmin(axis=0), strict=True):
+        rows = [model.index[item.id] for item in scored]
+        for item, lowest in zip(scored, scores[:, rows].argmin(axis=0), strict=True):
             item.because = known[lowest][1]
 
     def _context_without(self, at: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from lastaisle.serve.metrics import Metrics
 from lastaisle.serve.parts import Parts, Versions
 from lastaisle.serve.pseudonyms import Pseudonyms
 from lastaisle.serve.served import Follower, ServedVersion
-from lastaisle.serve.shelf import Shelf
+from lastaisle.serve.shelf import Shelf, rules_of
 from lastaisle.serve.workers import Workers
 from lastaisle.settings import Settings, SettingsError
 from lastaisle.web.keys import Keys
@@ -51,6 +51,7 @@ def serve(
     Raises:
         SettingsError: there is no key, the file of keys cannot be read, the folder holds no model, or
             feedback cannot be kept.
+        RuleError: the file of rules cannot be used.
         ListenError: the address cannot be listened on.
     """
     keys_of(settings)
@@ -60,8 +61,9 @@ def serve(
                 settings, listening, folder, lambda: _introduce(settings, host, listening, folder, announce)
             )
             return
+        rules_of(settings)  # wrong rules or a wrong folder are told once, not by each worker
         if folder:
-            FixedVersion(folder)  # a wrong folder is told once, not by each worker
+            FixedVersion(folder)
         sink = sink_of(settings.serve.feedback, CONTENT)
         sink.open()
         sink.close()
@@ -85,6 +87,7 @@ def run_worker(
 
     Raises:
         SettingsError: as `serve` does.
+        RuleError: as `serve` does.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
     keys = keys_of(settings)

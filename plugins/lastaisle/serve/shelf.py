@@ -60,7 +60,7 @@ class Shelf:
 
     def __init__(self, settings: Settings, *, on_event: Callable[[str], None] = log.info) -> None:
         self.ready = False
-        self.rules = Rules(Path(settings.serve.rules) if settings.serve.rules else None)
+        self.rules = rules_of(settings)
         self._lake = open_lake(settings)
         self._file = RowsFile(Path(settings.serve.cache), self._lake.url)
         self._poll_seconds = settings.serve.catalogue_poll_seconds
@@ -211,3 +211,12 @@ class Shelf:
         elif self._problem and not problem:
             self._on_event("catalogue: it can be read again")
         self._problem = problem
+
+
+def rules_of(settings: Settings) -> Rules:
+    """Return the rules that the settings name.
+
+    Raises:
+        RuleError: the file of rules cannot be used.
+    """
+    return Rules(Path(settings.serve.rules).expanduser() if settings.serve.rules else None)
