@@ -51,6 +51,7 @@ def test_the_same_number_of_another_mlflow_is_another_version():
 
 def test_the_versions_that_were_used_last_stay_and_those_in_use(tmp_path):
     cache = VersionCache(tmp_path)
+    cache.note("m@champion", info(KEPT + 3).key)
     held = added(cache, 1)
     for number in range(2, KEPT + 4):
         os.close(added(cache, number).lock)
@@ -61,7 +62,19 @@ def test_the_versions_that_were_used_last_stay_and_those_in_use(tmp_path):
     assert names(tmp_path) == sorted(str(number) for number in range(4, KEPT + 4))
 
 
+def test_the_version_that_a_follower_starts_with_stays(tmp_path):
+    cache = VersionCache(tmp_path)
+    for number in range(1, KEPT + 4):
+        os.close(added(cache, number).lock)
+    cache.note("m@champion", info(1).key)
+    cache.note("m@online", info(KEPT + 3).key)
+    (tmp_path / "following" / "damaged.json").write_text("{")
+    cache.prune()
+    assert names(tmp_path) == sorted(["1", *(str(number) for number in range(4, KEPT + 4))])
+
+
 def test_a_lock_ends_with_the_process_that_was_killed(tmp_path):
+    VersionCache(tmp_path).note("m@champion", info(2).key)
     for number in range(1, KEPT + 2):
         os.close(added(VersionCache(tmp_path), number).lock)
     script = """

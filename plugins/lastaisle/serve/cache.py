@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Final
 
 KEPT: Final = 5
-"""How many versions stay, the last used first, beside those that a process uses."""
+"""How many versions stay, the last used first, beside those that are noted and those in use."""
 ABANDONED_SECONDS: Final = 60.0
 """A download that nobody holds a lock on is abandoned when it is this old."""
 LIGHT, DESCRIPTION = "light", "version.json"
@@ -144,10 +144,11 @@ class VersionCache:
             log.warning("%s cannot be removed: %s", self._versions / key, error)
 
     def prune(self) -> None:
-        """Remove all but the versions that were used last, and those that a process uses."""
+        """Remove all but the versions that were used last, are noted, or are in use by a process."""
         with suppress(OSError):
+            noted = {_noted_in(file) for file in self._following.iterdir()}
             found = sorted(self._versions.iterdir(), key=_last_use, reverse=True)
-            for folder in found[KEPT:]:
+            for folder in (folder for folder in found[KEPT:] if folder.name not in noted):
                 lock = _hold(folder, fcntl.LOCK_EX)
                 if lock is not None:
                     self.remove(folder.name)
@@ -177,14 +178,11 @@ class VersionCache:
             ValueError: the note cannot be read.
         """
         file = self._following / f"{_hash(follower)}.json"
-        try:
-            key = json.loads(file.read_text(encoding="utf-8"))["version"]
-        except FileNotFoundError:
+        if not file.exists():
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{file} cannot be read: {type(error).__name__}: {error}") from error
-        if not isinstance(key, str) or Path(key).name != key:
-            raise ValueError(f"{file} should name a folder of {self._versions}, received {key!r}")
+        key = _noted_in(file)
+        if key is None:
+            raise ValueError(f"{file} should name a version of {self._versions}, and does not")
         return key
 
     @contextmanager
@@ -221,6 +219,15 @@ def _hold(folder: Path, kind: int) -> int | None:
         pass
     os.close(lock)
     return None
+
+
+def _noted_in(file: Path) -> str | None:
+    """Return the key of a version that a note holds; None if the note cannot be read."""
+    try:
+        key = json.loads(file.read_text(encoding="utf-8"))["version"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return key if isinstance(key, str) and Path(key).name == key else None
 
 
 def _last_use(folder: Path) -> float:
