@@ -62,29 +62,33 @@ def main() -> None:
         register(asked.model, asked.items[0], asked.register)
         return
     vegeta = find_vegeta()
-    rates, seconds, swaps = (50,), 2.0, 2
-    if not asked.quick:
-        rates, seconds, swaps = RATES, asked.seconds, SWAPS
     results, starts = [], []
     for n_items in asked.items:
         with tempfile.TemporaryDirectory() as name, running(asked, n_items, Path(name)) as service:
             starts.append(f"{n_items:,} items: ready {service.ready_seconds:.2f} s after the start")
-            load = Load(vegeta, service, Path(name), n_items)
-            load.run(rates[0], WARM_UP_SECONDS)
-            found = [load.run(rate, seconds) for rate in rates]
-            if not asked.quick:
-                found.append(highest_held(load, found, seconds))
-            if service.swap is not None:
-                found.append(load.run(min(SWAP_RATE, rates[-1]), seconds, swaps))
-            for result in found:
+            for result in measured(Load(vegeta, service, Path(name), n_items), service, asked):
                 print(json.dumps(result), flush=True)
-            results += found
+                results.append(result)
     table = Table(*COLUMNS, "held")
     for result in results:
         table.add_row(*(f"{result[key]:,}" for key in COLUMNS), "yes" if is_held(result) else "no")
     Console(width=110).print(table)
     for start in starts:
         print(start)
+
+
+def measured(load: Load, service: Running, asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Measure the fixed rates, the highest rate and the swaps, one after the other."""
+    rates, seconds, swaps = ((50,), 2.0, 2) if asked.quick else (RATES, asked.seconds, SWAPS)
+    load.run(rates[0], WARM_UP_SECONDS)
+    found = []
+    for rate in rates:
+        found.append(load.run(rate, seconds))
+        yield found[-1]
+    if not asked.quick:
+        yield highest_held(load, found, seconds)
+    if service.swap is not None:
+        yield load.run(min(SWAP_RATE, rates[-1]), seconds, swaps)
 
 
 def _arguments() -> argparse.Namespace:
