@@ -6,7 +6,7 @@ registers the same `attention` model twice in a new MLflow (SQLite file), and st
 - the start: from the start of the process until `/readyz` answers 200, with the version in the cache;
 - fixed rates of requests: 500, 1,000 and 2,000 a second;
 - the highest rate held, to a tenth: the rate grows by a half, then the last step is halved;
-- 50 swaps at 1,000 requests a second: the alias moves between the two versions.
+- 50 swaps at 1,000 requests a second, or at the highest rate held: the alias moves between the two versions.
 
 A rate is held if no request fails, the generator reaches it, p90 <= 5 ms and p99 <= 15 ms. The load comes
 from vegeta, which sends at a fixed rate and does not wait for answers. Service and vegeta share all cores of
@@ -86,9 +86,11 @@ def measured(load: Load, service: Running, asked: argparse.Namespace) -> Iterato
         found.append(load.run(rate, seconds))
         yield found[-1]
     if not asked.quick:
-        yield highest_held(load, found, seconds)
+        found.append(highest_held(load, found, seconds))
+        yield found[-1]
     if service.swap is not None:
-        yield load.run(min(SWAP_RATE, rates[-1]), seconds, swaps)
+        held = max((result["rate"] for result in found if is_held(result)), default=rates[0])
+        yield load.run(min(SWAP_RATE, held), seconds, swaps)
 
 
 def _arguments() -> argparse.Namespace:
