@@ -191,6 +191,7 @@ def once(sessions: int, ports: tuple[int, int]) -> dict[str, Any]:
             drain_cron="0 0 1 1 *",  # ingestion runs when the benchmark says so
             airflow_port=ports[0],
             mlflow_port=ports[1],
+            serve_port=0,
         )
         first_champion(settings, days)
         broker = Broker(kafka).start()

@@ -250,6 +250,7 @@ def main() -> None:
             settle_seconds=0.0,
             airflow_port=given.airflow_port,
             mlflow_port=given.mlflow_port,
+            serve_port=0,
         )
         settings.home.mkdir(parents=True)
         began = time.perf_counter()

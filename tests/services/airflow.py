@@ -244,6 +244,7 @@ def environment_of(home: Path, **variables: str) -> dict[str, str]:
         "LASTAISLE_HOME": str(home),
         "LASTAISLE_AIRFLOW_PORT": str(free_port()),
         "LASTAISLE_MLFLOW_PORT": str(free_port()),
+        "LASTAISLE_SERVE_PORT": "0",
         "AIRFLOW_HOME": str(home / "airflow"),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",  # each test starts the runs that it checks
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",

@@ -1,7 +1,7 @@
-"""The parts of Airflow that a test needs, without MLflow's pages: `python -m tests.services.airflow_parts`.
+"""The parts of Airflow that a test needs: `python -m tests.services.airflow_parts`.
 
-The database and the pools exist already, since `prepare_home` copied them. All DAGs are paused until the
-API server answers, so the parts may start at the same time.
+MLflow's pages and the service are left out. The database and the pools exist already, since `prepare_home`
+copied them. All DAGs are paused until the API server answers, so the parts may start at the same time.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 
-from lastaisle_airflow.local import services
+from lastaisle_airflow.local import services, serving
 
 
 class Parts(services.Services):
@@ -18,7 +18,9 @@ class Parts(services.Services):
     def start(self, timeout: float = 120.0) -> None:
         """Start all parts at the same time, and wait until the API server answers."""
         self._logs.mkdir(parents=True, exist_ok=True)
-        parts = {part.name: part for part in services.services_of(self.settings) if part.name != "mlflow"}
+        serving.make_key(self.settings)
+        every = services.services_of(self.settings)
+        parts = {part.name: part for part in every if part.name not in ("mlflow", "serve")}
         for part in parts.values():
             self._spawn(part)
         self._wait_for(parts["airflow-api-server"], time.monotonic() + timeout)

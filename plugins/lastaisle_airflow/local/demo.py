@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         make_private(settings.home)
         days = land(settings, chosen.logs, chosen.days, chosen.sessions, console)
-        console.print("Starting Airflow and MLflow ...")
+        console.print("Starting Airflow, MLflow and the service ...")
         with running(settings) as services:
             show_addresses(services, console)
             demo = DemoSteps(services, days, console)
@@ -89,10 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             demo.roll_back()
             demo.show_ledger()
             demo.predict()
+            demo.ask_service()
             console.print(f"\nDone after {time.monotonic() - started:.0f} s.", highlight=False)
             if not chosen.no_serve:
                 show_addresses(services, console)
-                console.print("Airflow and MLflow stay up; Ctrl-C stops both.")
+                console.print("Airflow, MLflow and the service stay up; Ctrl-C stops all of them.")
                 serve(services)
             return 0 if no_day_failed else 1
     except KeyboardInterrupt:

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
+import httpx
 from rich.console import Console
 
 from lastaisle.errors import LastaisleError
+from lastaisle_airflow.local import serving
 from lastaisle_airflow.local.airflow_api import AirflowApi, AirflowApiError, Run, seconds_of
 from lastaisle_airflow.local.airflow_environment import HOST
 from lastaisle_airflow.local.demo_report import (
@@ -25,7 +27,7 @@ from lastaisle_airflow.local.demo_report import (
 )
 from lastaisle_airflow.local.polling import wait_until
 from lastaisle_airflow.local.secret_holders import MLFLOW_CLIENT, for_process
-from lastaisle_airflow.local.services import Services
+from lastaisle_airflow.local.services import ServiceError, Services
 
 if TYPE_CHECKING:
     from lastaisle.registry.ledger import Move
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 DAGS = ("ingest_sessions", "retrain_incremental", "retrain_full", "rollback_model")
 DAY_TIMEOUT = 900.0
+SERVED_TIMEOUT = 60.0  # the service asks MLflow every two seconds
 _PREDICT = """
 import json, sys
 import mlflow, pandas
@@ -48,7 +51,7 @@ class DemoSteps:
     """The demo's steps; each step first checks whether it is done already.
 
     Args:
-        services: the running services, Airflow and MLflow.
+        services: the running services.
         days: the partitions, oldest first.
         console: the console to print to.
     """
@@ -206,6 +209,41 @@ class DemoSteps:
             tail = "\n".join(process.stderr.splitlines()[-5:])
             raise LastaisleError(f"the served model did not answer: {tail}")
         print_prediction(self.console, items, json.loads(process.stdout.splitlines()[-1]))
+
+    def ask_service(self) -> None:
+        """Ask the running service for a list, once it serves the present champion, and show how to ask it.
+
+        Raises:
+            ServiceError: the service does not serve the champion, or refuses the question.
+        """
+        from lastaisle.lake.opening import open_lake
+        from lastaisle.registry.registry import Registry
+
+        settings = self.settings
+        self._print_heading("One list of the service, which follows the champion")
+        champion = Registry(settings).aliases().get("champion")
+        items = sample_session(open_lake(settings), self.days[-1])
+        url, headers = serving.url_of(settings), serving.headers_of(settings)
+        with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=10) as client:
+
+            def serves() -> bool:
+                self.services.check()
+                answer = client.get("/v1/model")
+                return answer.status_code == 200 and answer.json()["version"] == champion
+
+            if not wait_until(serves, timeout=SERVED_TIMEOUT, pause=0.2):
+                raise ServiceError(
+                    f"the service at {url} does not serve version {champion}: "
+                    f"{client.get('/v1/model').text}; see {settings.home / 'logs' / 'serve.log'}"
+                )
+            answer = client.post(serving.PATH, json={"items": items, "k": 5})
+        if answer.status_code != 200:
+            raise ServiceError(f"the service answered {answer.status_code} to a session: {answer.text}")
+        self.console.print(f"[dim]$ {serving.curl(settings, items, 5)}[/]", highlight=False, soft_wrap=True)
+        found = answer.json()
+        shown = {"items": [item["id"] for item in found["items"]]}
+        shown["scores"] = [item["score"] for item in found["items"]]
+        print_prediction(self.console, items, shown)
 
     def _row(self, day: str, ingested: Run, retrained: Run | None) -> DayRow:
         from lastaisle.evaluation.evaluate import stored_report

@@ -15,6 +15,7 @@ DAG_PROCESSOR: Final = "airflow-dag-processor"
 MLFLOW: Final = "mlflow"
 MLFLOW_CLIENT: Final = "bin/mlflow"
 SCHEDULER: Final = "airflow-scheduler"
+SERVE: Final = "serve"
 SETUP: Final = "airflow-setup"
 TRIGGERER: Final = "airflow-triggerer"
 WORKER: Final = "airflow-worker"
@@ -27,20 +28,20 @@ _DATABASE_READERS: Final = frozenset({API_SERVER, DAG_PROCESSOR, SCHEDULER, SETU
 HOLDERS: Final[Mapping[str, frozenset[str]]] = {
     "LASTAISLE_SEGMENT_WRITE_KEYS": frozenset(),  # only `lastaisle collect` reads these two
     "LASTAISLE_SEGMENT_SECRET": frozenset(),
-    "LASTAISLE_SERVE_KEYS": frozenset(),  # only `lastaisle serve` reads it
-    "LASTAISLE_PSEUDONYM_KEY": _TASKS,
-    "LASTAISLE_LAKE_OPTIONS": _TASKS,
-    "LASTAISLE_KAFKA": _TASKS | {TRIGGERER},
+    "LASTAISLE_SERVE_KEYS": frozenset({SERVE}),
+    "LASTAISLE_PSEUDONYM_KEY": _TASKS | {SERVE},
+    "LASTAISLE_LAKE_OPTIONS": _TASKS | {SERVE},
+    "LASTAISLE_KAFKA": _TASKS | {SERVE, TRIGGERER},
     "LASTAISLE_SCHEMA_REGISTRY": _TASKS,
     "LASTAISLE_MLFLOW_ADMIN_PASSWORD": frozenset(),  # only `mlflow_accounts` reads these three
     "LASTAISLE_MLFLOW_PIPELINE_PASSWORD": frozenset(),
     "LASTAISLE_MLFLOW_READER_PASSWORD": frozenset(),
     # The addresses of MLflow's database, which may hold a password.
-    "LASTAISLE_MLFLOW_URI": _TASKS | {MLFLOW_CLIENT},
+    "LASTAISLE_MLFLOW_URI": _TASKS | {MLFLOW_CLIENT, SERVE},
     "MLFLOW_BACKEND_STORE_URI": frozenset({MLFLOW, MLFLOW_CLIENT}),
     "MLFLOW_FLASK_SERVER_SECRET_KEY": frozenset({MLFLOW}),
-    "MLFLOW_TRACKING_PASSWORD": _TASKS | {MLFLOW_CLIENT},
-    "MLFLOW_TRACKING_TOKEN": _TASKS | {MLFLOW_CLIENT},
+    "MLFLOW_TRACKING_PASSWORD": _TASKS | {MLFLOW_CLIENT, SERVE},
+    "MLFLOW_TRACKING_TOKEN": _TASKS | {MLFLOW_CLIENT, SERVE},
     # The API server reads the logs of tasks in an object store by such a connection.
     "AIRFLOW_CONN_*": _TASKS | {API_SERVER, TRIGGERER},
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN*": _DATABASE_READERS,

@@ -1,4 +1,4 @@
-"""Airflow and MLflow as child processes on 127.0.0.1: `python -m lastaisle_airflow.local.services`."""
+"""Airflow, MLflow and the service on 127.0.0.1: `python -m lastaisle_airflow.local.services`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from rich.console import Console
 from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.settings import Settings
 from lastaisle.settings.private import create_private_files, make_private
+from lastaisle_airflow.local import serving
 from lastaisle_airflow.local.airflow_environment import HOST, airflow_home, environment, has_own_mlflow
 from lastaisle_airflow.local.polling import wait_until
 from lastaisle_airflow.local.ports import check_port
@@ -30,6 +31,7 @@ from lastaisle_airflow.local.secret_holders import (
     DAG_PROCESSOR,
     MLFLOW,
     SCHEDULER,
+    SERVE,
     SETUP,
     TRIGGERER,
     for_process,
@@ -62,7 +64,7 @@ class Service:
 
 
 def services_of(settings: Settings) -> tuple[Service, ...]:
-    """List the services: Airflow's parts and MLflow.
+    """List the services: Airflow's parts, MLflow and the service that answers requests for recommendations.
 
     MLflow is left out if LASTAISLE_MLFLOW_URI names a server. Airflow's triggerer is left out if there is no
     topic to watch.
@@ -78,6 +80,7 @@ def services_of(settings: Settings) -> tuple[Service, ...]:
         Service(DAG_PROCESSOR, (*airflow, "dag-processor")),
         *((triggerer,) if settings.abandonment.control_topic else ()),
         Service(SCHEDULER, (*airflow, "scheduler", "--skip-serve-logs")),
+        _serve_of(settings),
     )
 
 
@@ -90,6 +93,16 @@ def _mlflow_of(settings: Settings) -> Service:
     return Service(MLFLOW, (*server, "--host", HOST, "--port", port, *store), f"http://{HOST}:{port}/health")
 
 
+def _serve_of(settings: Settings) -> Service:
+    """Return the service that answers requests for recommendations."""
+    command = (sys.executable, "-m", "lastaisle.cli", "serve")
+    return Service(
+        SERVE,
+        (*command, "--host", HOST, "--port", str(settings.serve.port)),
+        f"{serving.url_of(settings)}/healthz",
+    )
+
+
 class Services:
     """The child processes, each in a process group of its own, so that Ctrl-C reaches only the parent.
 
@@ -98,8 +111,8 @@ class Services:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.environment = environment(settings)
+        self.settings = serving.with_service(settings)
+        self.environment = environment(self.settings)
         self._children: dict[str, psutil.Popen] = {}
         self._outputs: list[IO[bytes]] = []
         self._process_ids = settings.home / "services.json"
@@ -129,15 +142,18 @@ class Services:
             self._spawn(service)
         if mlflow:
             self._wait_for(mlflow, deadline)
+        self._wait_for(services[SERVE], deadline)
 
     def _check_ports(self) -> None:
         check_port(self.settings.services.airflow_port, "LASTAISLE_AIRFLOW_PORT")
+        check_port(self.settings.serve.port, "LASTAISLE_SERVE_PORT")
         if has_own_mlflow(self.settings):
             check_port(self.settings.services.mlflow_port, "LASTAISLE_MLFLOW_PORT")
 
     def _make_folders(self) -> None:
         for folder in (self.settings.home, self._logs, airflow_home(self.settings)):
             make_private(folder)
+        serving.make_key(self.settings)
         artifacts = self.settings.registry.mlflow_artifacts
         if not urlsplit(artifacts).scheme:
             Path(artifacts).mkdir(parents=True, exist_ok=True)
@@ -260,18 +276,20 @@ def running(settings: Settings) -> Iterator[Services]:
 
 
 def addresses(services: Services) -> Mapping[str, str]:
-    """Return the addresses to open, with user and password."""
+    """Return the addresses to open, with user, password and API key."""
     user, password = services.login()
     port = services.settings.services.airflow_port
+    key = serving.headers_of(services.settings)["Authorization"].removeprefix("Bearer ")
     return {
         "Airflow": f"http://{HOST}:{port}  (user {user}, password {password})",
         "MLflow": services.settings.services.mlflow_ui,
+        "service": f"{serving.url_of(services.settings)}  (API key {key})",
         "logs": str(services.settings.home / "logs"),
     }
 
 
 def show_addresses(services: Services, console: Console) -> None:
-    """Print the addresses to open, with user and password."""
+    """Print the addresses to open, with user, password and API key."""
     for label, address in addresses(services).items():
         console.print(f"  [bold]{label:8}[/] {address}", highlight=False)
 
@@ -291,7 +309,7 @@ def main() -> int:
     """Start the services, print their addresses, and keep them up until Ctrl-C."""
     console = Console()
     try:
-        console.print("Starting Airflow and MLflow ...")
+        console.print("Starting Airflow, MLflow and the service ...")
         with running(Settings.from_env()) as services:
             show_addresses(services, console)
             console.print("Ctrl-C stops all services.")

@@ -60,6 +60,7 @@ def given(folder):
         "LASTAISLE_KEY_FILE": str(folder / "keys.json"),
         "LASTAISLE_AIRFLOW_PORT": str(free_port()),
         "LASTAISLE_MLFLOW_PORT": str(free_port()),
+        "LASTAISLE_SERVE_PORT": "0",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "20",
     }
