@@ -107,6 +107,7 @@ COMMANDS = {
     "keys rotate": [],
     "contracts diff": ["events", "events"],
     "contracts check": ["events"],
+    "rules check": ["none.yaml"],
 }
 
 

@@ -77,8 +77,8 @@ def test_only_errors_that_lastaisle_catches_itself_have_no_code():
     }, (
         "a reader of messages catches PayloadError and SchemaUnreadableError and sends the message to "
         "quarantine; the compiler of contracts makes a ContractError of UnknownFieldError; the service "
-        "answers a FilterError with the status 422; the readers of mappings and rules make their own error of "
-        "a YamlFileError"
+        "answers a FilterError with the status 422; the readers of mappings and rules make errors of their "
+        "own of a YamlFileError"
     )
 
 

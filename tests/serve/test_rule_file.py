@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from lastaisle import cli
 from lastaisle.errors import ExitCode
 from lastaisle.serve.rule_file import RuleError, json_schema, read_rules
+from tests.serve.shelves import row, settings_of, store
 
 WHOLE = """
 rules:
@@ -158,3 +162,34 @@ def test_the_number_of_rules_is_bounded(write):
 def test_the_json_schema_on_the_page_is_that_of_the_code():
     page = Path(__file__).parents[2] / "docs" / "rules.schema.json"
     assert page.read_text(encoding="utf-8") == json_schema()
+
+
+def test_the_command_checks_rules_beside_the_catalogue(write, tmp_path, monkeypatch):
+    monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path))
+    path = write(WHOLE)
+    alone = CliRunner().invoke(cli.app, ["rules", "check", str(path), "--report", str(tmp_path / "r")])
+    assert alone.exit_code == 0
+    assert "clearance: applies, a filter" in alone.output
+    assert "the lake has no catalogue" in alone.output
+    store(settings_of(tmp_path), row("a", category="shoes", price=5.0), row("b", available=False))
+    beside = CliRunner().invoke(cli.app, ["rules", "check", str(path), "--report", str(tmp_path / "r.json")])
+    assert "socks: " in beside.output
+    assert "warning: socks: the catalogue has not for sale: 4711, 0815" in beside.output
+    assert "clearance: applies, 1 item" in beside.output
+    assert "warning: new-lamps: the catalogue has not for sale: b" in beside.output
+    assert json.loads((tmp_path / "r.json").read_text())["rules"][1]["items"] == 1
+
+
+def test_the_command_refuses_wrong_rules(write, tmp_path, monkeypatch):
+    monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path))
+    store(settings_of(tmp_path), row("a"))
+    path = write("rules:\n- name: a\n  share: 1\n  promote:\n    filter: prise < 5")
+    refused = CliRunner().invoke(cli.app, ["rules", "check", str(path)])
+    assert isinstance(refused.exception, RuleError)
+    assert "line 5: rules.0.promote.filter" in str(refused.exception)
+
+
+def test_the_example_of_the_page_is_a_file_of_rules(write):
+    page = (Path(__file__).parents[2] / "docs" / "rules.md").read_text(encoding="utf-8")
+    example = page.partition("```yaml\n")[2].partition("```")[0]
+    assert [rule.name for rule in read_rules(write(example))] == ["christmas-socks", "clearance"]

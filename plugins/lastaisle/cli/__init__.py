@@ -9,7 +9,7 @@ import sys
 import typer
 from rich.logging import RichHandler
 
-from lastaisle.cli import catalogue, contracts, ingest, keys, learning, logs, releases, serving, tables
+from lastaisle.cli import catalogue, contracts, ingest, keys, learning, logs, releases, rules, serving, tables
 from lastaisle.cli.failures import describe
 from lastaisle.cli.terminal import errors, read_settings, where_searched
 from lastaisle.errors import MEANINGS, ExitCode
@@ -55,6 +55,10 @@ _releases = typer.Typer(help="Look after the registered versions.", no_args_is_h
 _releases.command()(releases.sync)
 _releases.command()(releases.verify)
 app.add_typer(_releases, name="releases")
+
+_rules = typer.Typer(help="Look after the rules that pin and promote items.", no_args_is_help=True)
+_rules.command()(rules.check)
+app.add_typer(_rules, name="rules")
 
 
 def main() -> None:
