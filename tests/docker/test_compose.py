@@ -32,9 +32,10 @@ HOLDERS = {
     "AIRFLOW_JWT_SECRET": {"api-server", "scheduler"},
     "MLFLOW_ADMIN_PASSWORD": {"mlflow"},
     "MLFLOW_PIPELINE_PASSWORD": {"mlflow", "scheduler", "worker"},
-    "MLFLOW_READER_PASSWORD": {"mlflow"},
+    "MLFLOW_READER_PASSWORD": {"mlflow", "serve"},
     "MLFLOW_FORM_KEY": {"mlflow"},
-    "LASTAISLE_PSEUDONYM_KEY": {"scheduler", "worker"},
+    "LASTAISLE_PSEUDONYM_KEY": {"scheduler", "serve", "worker"},
+    "LASTAISLE_SERVE_KEYS": {"serve"},
 }
 #: The services of one machine (secret_holders) by the names of their containers.
 LOCAL_NAMES = {
@@ -45,6 +46,7 @@ LOCAL_NAMES = {
     "triggerer": secret_holders.TRIGGERER,
     "mlflow": secret_holders.MLFLOW,
     "worker": secret_holders.WORKER,
+    "serve": secret_holders.SERVE,
 }
 
 
@@ -114,6 +116,17 @@ def test_mlflow_asks_for_an_account_and_takes_only_its_own_names():
     assert {DATABASE, FORM_KEY, *PASSWORDS.values()} == set(SERVICES["mlflow"]["environment"])
     for service in ("scheduler", "worker"):
         assert SERVICES[service]["environment"]["MLFLOW_TRACKING_USERNAME"] == "pipeline"
+
+
+def test_the_service_only_reads_models_and_the_lake():
+    told = SERVICES["serve"]
+    assert told["environment"]["MLFLOW_TRACKING_USERNAME"] == "reader"
+    assert "data:/data:ro" in told["volumes"]
+    written = {
+        name: value for name, value in told["environment"].items() if name.endswith(("_CACHE", "_FEEDBACK"))
+    }
+    assert len(written) == 2 and all(value.startswith("/serve/") for value in written.values())
+    assert "/serve" in (DOCKER / "Dockerfile").read_text(), "a volume takes its owner from the image"
 
 
 def test_every_port_is_open_on_this_machine_only():

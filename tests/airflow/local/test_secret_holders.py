@@ -12,7 +12,7 @@ from lastaisle.settings.settings import known_variables
 from lastaisle.telemetry.shown import without_password
 from lastaisle_airflow.local import command, services
 from lastaisle_airflow.local.airflow_environment import environment
-from lastaisle_airflow.local.secret_holders import HOLDERS, MLFLOW, SCHEDULER, TRIGGERER, for_process
+from lastaisle_airflow.local.secret_holders import HOLDERS, MLFLOW, SCHEDULER, SERVE, TRIGGERER, for_process
 from lastaisle_airflow.local.services import Services, services_of
 
 #: One value for each secret; a name that ends in * is tried with an end.
@@ -63,7 +63,8 @@ def test_the_keys_of_the_collector_and_of_the_pseudonyms_are_where_they_are_used
     for name in ("LASTAISLE_SEGMENT_WRITE_KEYS", "LASTAISLE_SEGMENT_SECRET"):
         assert not [process for process, variables in started.items() if name in variables]
     holders = [process for process, variables in started.items() if "LASTAISLE_PSEUDONYM_KEY" in variables]
-    assert holders == [SCHEDULER], "LocalExecutor runs the tasks in the scheduler"
+    assert set(holders) == {SCHEDULER, SERVE}, "LocalExecutor runs the tasks in the scheduler"
+    assert [process for process, found in started.items() if "LASTAISLE_SERVE_KEYS" in found] == [SERVE]
 
 
 def test_the_setup_gets_no_secret_of_a_task(tmp_path, monkeypatch):
@@ -104,7 +105,7 @@ def test_no_command_line_and_no_message_holds_the_password_of_mlflows_database(t
         for service in services_of(settings)
         if "the-password" in str(for_process(service.name, environment(settings)))
     }
-    assert holders == {MLFLOW, SCHEDULER}
+    assert holders == {MLFLOW, SCHEDULER, SERVE}
 
 
 @pytest.mark.parametrize(

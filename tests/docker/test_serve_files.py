@@ -1,0 +1,57 @@
+"""The Deployment asks for the paths that the service has, and its pods hold only their own secrets."""
+
+from pathlib import Path
+
+import yaml
+from starlette.testclient import TestClient
+
+from lastaisle.settings import Settings
+from lastaisle.settings.settings import known_variables
+from lastaisle_airflow.local.secret_holders import HOLDERS, SERVE
+from tests.serve.toys import ToyService
+
+FOLDER = Path(__file__).resolve().parents[2] / "docker" / "kubernetes"
+DEPLOYMENT, SERVICE = yaml.safe_load_all((FOLDER / "serve.yaml").read_text())
+POD = DEPLOYMENT["spec"]["template"]["spec"]
+(CONTAINER,) = POD["containers"]
+README = (FOLDER / "README.md").read_text()
+
+
+def test_the_probes_ask_for_paths_that_the_service_answers_without_a_key():
+    with TestClient(ToyService().app) as client:
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            asked = CONTAINER[probe]["httpGet"]
+            assert asked["port"] == "http"
+            assert client.get(asked["path"]).text == "ok", asked
+    assert CONTAINER["readinessProbe"]["httpGet"]["path"] == "/readyz"
+
+
+def test_the_ports_agree_with_the_setting(tmp_path):
+    port = Settings.of(home=tmp_path).serve.port
+    assert CONTAINER["ports"] == [{"name": "http", "containerPort": port}]
+    assert [each["targetPort"] for each in SERVICE["spec"]["ports"]] == ["http"]
+    labels = DEPLOYMENT["spec"]["template"]["metadata"]["labels"]
+    assert SERVICE["spec"]["selector"] == labels == DEPLOYMENT["spec"]["selector"]["matchLabels"]
+
+
+def test_kubernetes_sets_no_variable_that_looks_like_a_setting():
+    assert not SERVICE["metadata"]["name"].startswith("lastaisle")
+    assert POD["enableServiceLinks"] is False
+
+
+def test_the_file_holds_no_secret_and_the_page_makes_all_that_the_pods_take():
+    assert not {one["name"] for one in CONTAINER["env"]} - known_variables().keys()
+    assert not {one["name"] for one in CONTAINER["env"]} & HOLDERS.keys()
+    taken = {each["secretRef"]["name"] for each in CONTAINER["envFrom"] if "secretRef" in each}
+    assert taken == {"lastaisle-serve", "lastaisle-pseudonyms"}
+    for name in taken:
+        assert f"kubectl create secret generic {name} " in README
+    made = README.partition("generic lastaisle-serve")[2].partition("kubectl apply")[0]
+    assert not [secret for secret, held in HOLDERS.items() if secret in made and SERVE not in held]
+
+
+def test_the_pods_change_nothing_and_keep_their_files_apart():
+    assert CONTAINER["securityContext"]["readOnlyRootFilesystem"] is True
+    assert POD["automountServiceAccountToken"] is False
+    mounted = {each["mountPath"] for each in CONTAINER["volumeMounts"]}
+    assert mounted == {"/data", "/tmp"}
