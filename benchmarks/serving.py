@@ -62,6 +62,7 @@ def main() -> None:
         register(asked.model, asked.items[0], asked.register)
         return
     vegeta = find_vegeta()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # the service ends with it
     results, starts = [], []
     for n_items in asked.items:
         with tempfile.TemporaryDirectory() as name, running(asked, n_items, Path(name)) as service:
@@ -251,12 +252,13 @@ class Load:
         """Send `rate` requests a second for some time, or, if swaps are asked for, until they are done."""
         command = [self._vegeta, "attack", "-format=json", f"-targets={self._targets}", f"-rate={rate}/1s"]
         command += [f"-output={self._results}", "-timeout=10s", f"-duration={0 if swaps else seconds}s"]
-        attack = subprocess.Popen(command)
-        for _ in range(swaps):
-            self._swap()
-        if swaps:
-            attack.send_signal(signal.SIGINT)  # vegeta waits for the open requests then
-        attack.wait()
+        with subprocess.Popen(command) as attack:
+            try:
+                for _ in range(swaps):
+                    self._swap()
+            finally:
+                if swaps:
+                    attack.send_signal(signal.SIGINT)  # vegeta waits for the open requests then
         report = subprocess.run(
             [self._vegeta, "report", "-type=json", str(self._results)], check=True, stdout=subprocess.PIPE
         )
