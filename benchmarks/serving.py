@@ -10,9 +10,9 @@ registers the same `attention` model twice in a new MLflow (SQLite file), and st
 
 A rate is held if no request fails, the generator reaches it, p90 <= 5 ms and p99 <= 15 ms. The load comes
 from vegeta, which sends at a fixed rate and does not wait for answers. Service and vegeta share all cores of
-the machine. Sessions have 1 to 20 items, the short ones most often, with a fixed seed.
+the machine. Sessions have 1 to 20 items, the short ones most often, with a fixed seed. Where vegeta is
+missing, Go builds it.
 
-    go install github.com/tsenart/vegeta/v12@latest
     python benchmarks/serving.py [--quick] [--model cooccurrence] [--seconds 20] [--workers 2] [3000]
     python benchmarks/serving.py --url http://127.0.0.1:8091 --key KEY 3000
 
@@ -51,6 +51,8 @@ P90_MS, P99_MS = 5.0, 15.0
 REACHED = 0.98  # of a rate: the generator sends that many
 SESSIONS, LONGEST = 5_000, 20
 KEY = "benchmark"
+VEGETA = "github.com/tsenart/vegeta/v12@v12.12.0"
+INSTALL = f"go install {VEGETA}, and put Go's folder bin on the PATH"
 COLUMNS = ("items", "rate", "achieved", "p50_ms", "p90_ms", "p99_ms", "failed", "swaps")
 WARM_UP_SECONDS = 3
 
@@ -110,15 +112,35 @@ def _arguments() -> argparse.Namespace:
 
 
 def find_vegeta() -> str:
-    """Return the path of vegeta, or end and say how to install it."""
-    go = os.environ.get("GOBIN") or f"{os.environ.get('GOPATH') or Path.home() / 'go'}/bin"
-    found = shutil.which("vegeta") or shutil.which("vegeta", path=go)
-    if found is None:
-        raise SystemExit(
-            "this benchmark needs the load generator vegeta: "
-            "go install github.com/tsenart/vegeta/v12@latest, and put Go's folder bin on the PATH"
+    """Return the path of vegeta. Where it is missing, Go builds it into the user's cache (half a minute).
+
+    Raises:
+        SystemExit: there is neither vegeta nor Go, or Go cannot build it; the message says how to install it.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "lastaisle", "bin")
+    found = shutil.which("vegeta") or shutil.which("vegeta", path=cache)
+    if found:
+        return found
+    go = shutil.which("go")
+    if go is None:
+        raise SystemExit(f"this benchmark needs the load generator vegeta, or Go, which builds it: {INSTALL}")
+    print(f"building vegeta into {cache}", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as name:  # a rename at the end: two processes may build at once
+        built = subprocess.run(
+            [go, "install", VEGETA],
+            env=os.environ | {"GOBIN": name},
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
         )
-    return found
+        if built.returncode:
+            raise SystemExit(
+                f"Go cannot build the load generator vegeta: {built.stderr.strip()[-500:]}; {INSTALL}"
+            )
+        cache.mkdir(parents=True, exist_ok=True)
+        part = cache / f"vegeta-{os.getpid()}"
+        shutil.copy2(Path(name, "vegeta"), part)
+    return str(part.rename(cache / "vegeta"))
 
 
 class Running:
