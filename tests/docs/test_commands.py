@@ -26,7 +26,10 @@ from typer.testing import CliRunner
 
 from data_contracts import domain_key
 from lastaisle import cli
+from lastaisle.serve.document import make_document
+from lastaisle.serve.questions import read_question
 from lastaisle.settings.others import OTHER_VARIABLES
+from lastaisle.settings.serve import ServeSettings
 from lastaisle.settings.settings import known_variables
 from lastaisle_airflow.local import mlflow_accounts
 from models.stored import digest_of
@@ -176,8 +179,12 @@ def test_mlflow_understands_the_options_of_its_server(command):
 
 
 @pytest.mark.parametrize("command", of("curl"), ids=str)
-def test_mlflow_answers_the_address(command):
+def test_a_server_answers_the_address(command):
     address = urlsplit(next(word for word in command.words if word.startswith("http")))
+    if address.path in make_document("")["paths"]:
+        assert address.port == ServeSettings().port
+        read_question(command.words[command.words.index("-d") + 1].encode(), str)
+        return
     if address.path == "/invocations":
         sent = json.loads(command.words[command.words.index("-d") + 1])
         assert set(sent) == {"dataframe_split", "params"}
