@@ -238,11 +238,13 @@ def _by_mlflow(store: Store, uri: str, sessions: list[list[str]], folder: Path) 
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", uri, "-p", str(port)]
     command += ["--env-manager", "local", "--workers", "1"]
     environ = {**os.environ, "MLFLOW_TRACKING_URI": store.settings.registry.mlflow_uri}
+    environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"  # it starts uvicorn
     with (folder / "mlflow.log").open("ab") as log:
         process = subprocess.Popen(command, env=environ, stdout=log, stderr=log, start_new_session=True)
     try:
 
         def answers() -> bool:
+            assert process.poll() is None, (folder / "mlflow.log").read_text()
             try:
                 return httpx.get(f"http://127.0.0.1:{port}/ping").status_code == 200
             except httpx.HTTPError:
