@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from lastaisle.cli.options import LakeUrl, Report, in_reach
+from lastaisle.cli.options import LakeUrl, Report, in_reach, writable
 from lastaisle.cli.terminal import announce, bar, console, read_settings, show, write
 from lastaisle.kafka.address import parse_source
 from lastaisle.kafka.connection import KafkaConnection
@@ -91,6 +91,10 @@ def simulate(
         bool, typer.Option(help="Add a launch, a price shock and a change of tastes.")
     ] = False,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 7,
+    catalogue: Annotated[
+        Path | None,
+        typer.Option(help="Also write the catalogue's history to this file (JSON Lines).", callback=writable),
+    ] = None,
     report: Report = None,
 ) -> None:
     """Write the logs of a simulated shop; the report holds the true counts."""
@@ -109,6 +113,6 @@ def simulate(
         def show_day(day: date, _: object) -> None:
             progress(((day - options.start).days + 1) / days, f"Simulating {day}")
 
-        written = write_logs(out, options, show_day).as_dict()
+        written = write_logs(out, options, show_day, catalogue=catalogue).as_dict()
     write(written, report)
     show({name: value for name, value in written.items() if name not in ("days", "files")}, None)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 
-def _writable(file: Path | None) -> Path | None:
+def writable(file: Path | None) -> Path | None:
     """Make the folder of a file that a command writes at its end, so that a wrong path stops it at once."""
     if file is None:
         return None
@@ -38,9 +38,9 @@ def at_most_a_year(seconds: float) -> float:
 
 
 Report = Annotated[
-    Path | None, typer.Option("--report", help="Write the report to this file, as JSON.", callback=_writable)
+    Path | None, typer.Option("--report", help="Write the report to this file, as JSON.", callback=writable)
 ]
-Chart = Annotated[Path | None, typer.Option(help="Draw a chart to this PNG file.", callback=_writable)]
+Chart = Annotated[Path | None, typer.Option(help="Draw a chart to this PNG file.", callback=writable)]
 LakeUrl = Annotated[str, typer.Option("--lake", help="Folder or URL of the lake; default: LASTAISLE_LAKE.")]
 LogFormat = Annotated[
     str,

@@ -100,6 +100,7 @@ class Part(IntEnum):
     DELAYS = 7
     REPEATS = 8
     BREAKS = 9
+    STOCK = 10
 
 
 @dataclass(frozen=True)

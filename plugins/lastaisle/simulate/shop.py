@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 import numpy as np
@@ -12,6 +12,7 @@ from lastaisle.simulate.affinity import affinity_of
 from lastaisle.simulate.breaks import apply_events
 from lastaisle.simulate.catalogue import Catalogue, open_catalogue
 from lastaisle.simulate.events import events_of
+from lastaisle.simulate.feed import Feed
 from lastaisle.simulate.lines import lines_of
 from lastaisle.simulate.noise import BREAKS, CLEAN, DUPLICATE, NO_DELIVERIES, Deliveries, deliver, fates_of
 from lastaisle.simulate.options import Day, ShopOptions
@@ -56,11 +57,13 @@ class DayOfLogs:
         day: the day (UTC).
         lines: canonical JSON, without line ends; a few lines are damaged.
         truth: the true counts of the lines.
+        items: the rows of the catalogue that changed at the start of the day, as lines of JSON.
     """
 
     day: date
     lines: list[str]
     truth: Truth
+    items: list[str] = field(default_factory=list)
 
 
 def simulate(options: ShopOptions) -> Iterator[DayOfLogs]:
@@ -72,13 +75,14 @@ def simulate(options: ShopOptions) -> Iterator[DayOfLogs]:
     catalogue = open_catalogue(options)
     shoppers = first_shoppers(options, catalogue.shelf_weights(options.start))
     pending = NO_DELIVERIES
+    feed = Feed()
     for number in range(options.days):
         day = Day(options, number)
         launched = catalogue.open_day(day) + apply_events(day, catalogue, shoppers)
         happened, sessions, bots = _simulate_day(day, catalogue, shoppers)
         arrived, pending = pending.merged(happened).split(day.next.midnight)
         truth = _truth(arrived, sessions=sessions, bots=bots, new_items=launched, items=len(catalogue))
-        yield DayOfLogs(day.date, arrived.lines, truth)
+        yield DayOfLogs(day.date, arrived.lines, truth, feed.rows_of(day, catalogue))
 
 
 def _simulate_day(day: Day, catalogue: Catalogue, shoppers: Shoppers) -> tuple[Deliveries, int, int]:

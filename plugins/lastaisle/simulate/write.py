@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -60,7 +60,11 @@ def day_file(directory: Path | str, day: date) -> Path:
 
 
 def write_logs(
-    directory: Path | str, options: ShopOptions, progress: Callable[[date, Truth], None] | None = None
+    directory: Path | str,
+    options: ShopOptions,
+    progress: Callable[[date, Truth], None] | None = None,
+    *,
+    catalogue: Path | str | None = None,
 ) -> SimulationReport:
     """Write the logs of a simulated shop, one folder a day, each file whole or not at all.
 
@@ -68,21 +72,31 @@ def write_logs(
         directory: the folder to write to; made if it is missing. The files of its days are written anew.
         options: the options of the shop.
         progress: function to call after each written day.
+        catalogue: the file of the catalogue's history, which is written anew; None writes none.
     """
     started = time.perf_counter()
+    items: list[str] = []
     days: dict[date, Truth] = {}
     files: list[str] = []
     size = 0
     for logs in simulate(options):
         path = day_file(directory, logs.day)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.part")
-        content = "".join(f"{line}\n" for line in logs.lines).encode()
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
+        size += _write_whole(path, logs.lines)
         days[logs.day] = logs.truth
         files.append(str(path))
-        size += len(content)
+        items += logs.items
         if progress is not None:
             progress(logs.day, logs.truth)
+    if catalogue is not None:
+        _write_whole(Path(catalogue), items)
     return SimulationReport(str(directory), days, tuple(files), size, time.perf_counter() - started)
+
+
+def _write_whole(path: Path, lines: Sequence[str]) -> int:
+    """Write the lines of a file, whole or not at all; return their bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.part")
+    content = "".join(f"{line}\n" for line in lines).encode()
+    unfinished.write_bytes(content)
+    unfinished.replace(path)
+    return len(content)
