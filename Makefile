@@ -48,10 +48,10 @@ $(READY): requirements.txt pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: setup  ## Run the main job on a real scheduler, seven days; leaves Airflow and MLflow up until Ctrl-C
+demo: setup  ## Run the main job on a real scheduler, seven days; leaves all services up until Ctrl-C
 	@$(BIN)/python -m lastaisle_airflow.local.demo --days $(DAYS) $(if $(LOGS),--logs "$(LOGS)") $(if $(FORMAT),--format $(FORMAT))
 
-up: setup  ## Start Airflow and MLflow on 127.0.0.1, without the demo's work
+up: setup  ## Start Airflow, MLflow and the service on 127.0.0.1, without the demo's work
 	@$(BIN)/python -m lastaisle_airflow.local.services
 
 # Three processes on two cores: the tests of a real scheduler mostly wait.

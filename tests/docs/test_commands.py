@@ -22,18 +22,18 @@ from urllib.parse import parse_qs, urlsplit
 import click
 import pytest
 import typer
+from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from data_contracts import domain_key
 from lastaisle import cli
-from lastaisle.serve.document import make_document
-from lastaisle.serve.questions import read_question
+from lastaisle.settings import Settings
 from lastaisle.settings.others import OTHER_VARIABLES
-from lastaisle.settings.serve import ServeSettings
 from lastaisle.settings.settings import known_variables
-from lastaisle_airflow.local import mlflow_accounts
+from lastaisle_airflow.local import mlflow_accounts, serving
 from models.stored import digest_of
 from tests.docs.pages import PAGES, ROOT, Command, blocks, code_in_sentences, commands
+from tests.serve.toys import KEY, ToyService
 
 COMMANDS = commands()
 LASTAISLE = typer.main.get_command(cli.app)
@@ -178,13 +178,17 @@ def test_mlflow_understands_the_options_of_its_server(command):
     assert importlib.import_module(command.words[2]) is mlflow_accounts
 
 
-@pytest.mark.parametrize("command", of("curl"), ids=str)
-def test_a_server_answers_the_address(command):
-    address = urlsplit(next(word for word in command.words if word.startswith("http")))
-    if address.path in make_document("")["paths"]:
-        assert address.port == ServeSettings().port
-        read_question(command.words[command.words.index("-d") + 1].encode(), str)
-        return
+def address_of(command):
+    return urlsplit(next(word for word in command.words if word.startswith("http")))
+
+
+def asks_service(command):
+    return address_of(command).path.startswith("/v1/")
+
+
+@pytest.mark.parametrize("command", [one for one in of("curl") if not asks_service(one)], ids=str)
+def test_mlflow_answers_the_address(command):
+    address = address_of(command)
     if address.path == "/invocations":
         sent = json.loads(command.words[command.words.index("-d") + 1])
         assert set(sent) == {"dataframe_split", "params"}
@@ -196,6 +200,18 @@ def test_a_server_answers_the_address(command):
         (path, method) for path, _, methods in get_endpoints() for method in methods
     ]
     assert set(parse_qs(address.query)) == {"name", "alias"}
+
+
+@pytest.mark.parametrize("command", [one for one in of("curl") if asks_service(one)], ids=str)
+def test_the_service_answers_the_address(command, tmp_path):
+    settings = Settings.of(home=tmp_path)
+    assert address_of(command).port == settings.serve.port
+    key_file = serving.own_key_file(settings).relative_to(settings.home)
+    assert f"Authorization: Bearer $(cat .lastaisle/{key_file})" in command.words
+    sent = command.words[command.words.index("-d") + 1] if "-d" in command.words else None
+    with TestClient(ToyService().app, headers={"Authorization": f"Bearer {KEY}"}) as client:
+        answer = client.request("POST" if sent else "GET", address_of(command).path, content=sent)
+    assert answer.status_code == 200, answer.text
 
 
 def check_benchmark(script: str, options: list[str]) -> None:

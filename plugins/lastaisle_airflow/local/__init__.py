@@ -1,1 +1,1 @@
-"""Airflow and MLflow on one machine, and the demo."""
+"""Airflow, MLflow and the service on one machine, and the demo."""

@@ -3,31 +3,28 @@
 import json
 import os
 import re
-import socket
 import sqlite3
 import stat
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 
 from lastaisle.settings import Settings
+from tests.airflow.scheduler.asking import Backend
+from tests.services.airflow import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 DAYS = ["2025-10-01", "2025-10-02"]
+FOLLOWED = timedelta(seconds=5)
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(1800)]
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def run_demo(home):
+def run_demo(home, port=0):
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("LASTAISLE_", "AIRFLOW_"))
     }
@@ -36,6 +33,7 @@ def run_demo(home):
         "LASTAISLE_HOME": str(home),
         "LASTAISLE_AIRFLOW_PORT": str(free_port()),
         "LASTAISLE_MLFLOW_PORT": str(free_port()),
+        "LASTAISLE_SERVE_PORT": str(port),
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")]),
     }
     command = [sys.executable, "-m", "lastaisle_airflow.local.demo", "--days", "2", "--no-serve"]
@@ -57,8 +55,14 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def output(home):
-    return run_demo(home)
+def backend(home):
+    return Backend(home, free_port())
+
+
+@pytest.fixture(scope="module")
+def output(home, backend):
+    with backend:
+        return run_demo(home, backend.port)
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +118,27 @@ def test_the_starved_candidate_was_refused_and_the_champion_moved_back(home, lak
         assert decided[-1] == ("rollback", "2", "1")
         assert moves[-1].reason == "The demo shows a rollback."
     assert Registry(settings).aliases() == {"challenger": "3", "champion": "1", "anchor": "1"}
+
+
+def test_the_service_follows_each_move_in_five_seconds_and_fails_no_request(home, output, lake, backend):
+    from lastaisle.registry.ledger import Ledger
+
+    moves = Ledger(lake, Settings.of(home=home).registry.model_name).moves()
+    followed = [move for move in moves if move.action in ("promote", "rollback")][1:]
+    assert followed, "the demo shows a rollback if the second day was promoted"
+    asked = backend.answered(until=followed[-1].moved_at + FOLLOWED)
+    assert len(asked) > 100
+    assert [one for one in asked if one.status != 200] == []
+    for move in followed:
+        served = [one.at for one in asked if one.at >= move.moved_at and one.version == move.to_version]
+        assert served and served[0] - move.moved_at < FOLLOWED, f"{move.action} to {move.to_version}"
+
+
+def test_the_demo_ends_with_a_command_that_asks_the_service(home, output):
+    assert re.search(rf"^\$ curl .*{home}/keys/serve.*/v1/recommendations$", output, re.MULTILINE)
+    assert output.count("next     ") == 2, "the model and the service answer the same session"
+    first, second = re.findall(r"^  next +(.*)$", output, re.MULTILINE)
+    assert first == second
 
 
 def test_tasks_link_to_their_mlflow_run(home, lake):
