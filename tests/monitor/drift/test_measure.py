@@ -131,3 +131,11 @@ def test_the_sentence_names_the_change_its_place_and_its_size(sentence):
     reference, now = np.array(list(bins.values()), float).T
     series = Series(np.array(list(bins), dtype=object), np.zeros((0, len(bins))))
     assert describe_change(feature, segment, series, reference, now) == sentence
+
+
+def test_the_title_of_an_item_stands_beside_its_id():
+    series = Series(np.array(["7", "8"], dtype=object), np.zeros((0, 2)))
+    counts = np.array([500.0, 500.0]), np.array([900.0, 100.0])
+    told = describe_change("items", "all", series, *counts, titles={"8": "Lamp\nof glass"})
+    assert told == "item 8 (Lamp\\nof glass) fell from 50.0 % to 10.0 %"
+    assert describe_change("items", "all", series, *counts, titles={}).startswith("item 8 fell")

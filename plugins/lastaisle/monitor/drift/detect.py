@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lastaisle.catalogue.history import read_titles
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake.tables import EVENTS
 from lastaisle.lake.workspace import open_tables
@@ -80,7 +81,7 @@ def detect(lake: Lake, settings: Settings, day: date, versions: ServingVersions 
         history.judge(each, family, rule) if isinstance(each, Score) else each
         for each in (*day_scores, *about_versions)
     ]
-    findings = _describe_alarms(findings, counts, day)
+    findings = _describe_alarms(findings, counts, day, lake)
     report = _decide_training(day, findings, history, settings.drift.cooldown_hours)
     if versions is not None:
         report = dataclasses.replace(report, model_version=versions.champion.number)
@@ -137,9 +138,11 @@ def _decide_training(
     return DriftReport(day, sorted_findings, True, "A full training is started.")
 
 
-def _describe_alarms(findings: Sequence[Finding], counts: Counts, day: date) -> list[Finding]:
-    """Return the findings, each alarm with a description of its change."""
+def _describe_alarms(findings: Sequence[Finding], counts: Counts, day: date, lake: Lake) -> list[Finding]:
+    """Return the findings, each alarm with a description of its change; items have their titles, if known."""
     series, prices = dict(comparable_series(counts, day)), price_changes(counts, day)
+    names_items = any(each.alarmed and each.feature == "items" for each in findings)
+    titles = read_titles(lake) if names_items else {}
     described = []
     for each in findings:
         change = each.change
@@ -151,7 +154,7 @@ def _describe_alarms(findings: Sequence[Finding], counts: Counts, day: date) -> 
             elif each.feature == "weekday":
                 change = describe_weekday(counts.totals)
             elif compared is not None:
-                change = describe_change(each.feature, each.segment, *compared)
+                change = describe_change(each.feature, each.segment, *compared, titles=titles)
         described.append(dataclasses.replace(each, change=change))
     return described
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from lastaisle.monitor.drift.counts import CRAWLER, DWELL_BINS, LENGTH_BINS, MISSING, PRICE_BINS, Series
 from lastaisle.monitor.drift.measure import Floats
+from lastaisle.telemetry.shown import one_line
 
+_TITLE_CHARACTERS = 80
 _NAMES = {
     "price": "prices",
     "dwell": "dwell times",
@@ -19,8 +23,25 @@ _NAMES = {
 }
 
 
-def describe_change(feature: str, segment: str, series: Series, reference: Floats, now: Floats) -> str:
-    """Describe the largest change between reference and window, [n_bins] each."""
+def describe_change(
+    feature: str,
+    segment: str,
+    series: Series,
+    reference: Floats,
+    now: Floats,
+    *,
+    titles: Mapping[str, str] | None = None,
+) -> str:
+    """Describe the largest change between reference and window, [n_bins] each.
+
+    Args:
+        feature: the feature.
+        segment: the segment of the visits.
+        series: the bins of the feature.
+        reference: the visits of the days before.
+        now: the visits of the day.
+        titles: the titles of items by id, which stand beside the ids.
+    """
     of = _of_segment(segment)
     if feature == "new_items":
         new = (reference == 0) & (now > 0)
@@ -38,7 +59,9 @@ def describe_change(feature: str, segment: str, series: Series, reference: Float
         most = int(np.flatnonzero(series.bins == segment.partition("=")[2])[0])
     else:
         most = int(np.argmax(np.abs((p - q) * np.log((p + 1e-6) / (q + 1e-6)))))
-    subject = f"{_NAMES.get(feature, feature)} {series.bins[most]}{of}"
+    title = (titles or {}).get(str(series.bins[most])) if feature == "items" else None
+    named = f"{series.bins[most]} ({one_line(title[:_TITLE_CHARACTERS])})" if title else series.bins[most]
+    subject = f"{_NAMES.get(feature, feature)} {named}{of}"
     return f"{subject} {_rose_or_fell(p[most] > q[most])} from {_percent(q[most])} to {_percent(p[most])}"
 
 
