@@ -42,13 +42,19 @@ def land(settings: Settings, logs: str, days: int, sessions_per_day: int, consol
 
         with console.status("Simulating a shop ..."):
             seed = settings.learning.seed
-            write_logs(landing, ShopOptions(seed=seed, days=days, sessions_per_day=sessions_per_day))
+            shop = ShopOptions(seed=seed, days=days, sessions_per_day=sessions_per_day)
+            write_logs(landing, shop, catalogue=simulated_catalogue(settings))
         start = ShopOptions().start
         landed = [start + timedelta(days=number) for number in range(days)]
     note_landed(landing, source, settings.sources.format, landed)
     label = source if logs else f"SIMULATED logs (no real shop): {source}"
     console.print(f"{label}, {landed[0]} to {landed[:days][-1]}", highlight=False)
     return [day.isoformat() for day in landed[:days]]
+
+
+def simulated_catalogue(settings: Settings) -> Path:
+    """Return the file of what the simulated shop has for sale."""
+    return settings.home / "catalogue" / "items.jsonl"
 
 
 def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -78,11 +84,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         make_private(settings.home)
         days = land(settings, chosen.logs, chosen.days, chosen.sessions, console)
+        if not chosen.logs and simulated_catalogue(settings).exists():  # shops of earlier releases have none
+            file = str(simulated_catalogue(settings))
+            settings = settings.replace(catalogue=file, catalogue_format="items", catalogue_content="changes")
         console.print("Starting Airflow, MLflow and the service ...")
         with running(settings) as services:
             show_addresses(services, console)
             demo = DemoSteps(services, days, console)
             demo.wait_for_dags()
+            demo.stock()
             demo.backfill()
             no_day_failed = demo.show_days()
             demo.refuse_starved()

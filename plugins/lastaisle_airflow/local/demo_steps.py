@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 # Functions import the pipeline inside: the demo starts Airflow before it loads MLflow and DuckDB.
 
-DAGS = ("ingest_sessions", "retrain_incremental", "retrain_full", "rollback_model")
+DAGS = ("ingest_catalogue", "ingest_sessions", "retrain_incremental", "retrain_full", "rollback_model")
 DAY_TIMEOUT = 900.0
 SERVED_TIMEOUT = 60.0  # the service asks MLflow every two seconds
 _PREDICT = """
@@ -84,6 +84,28 @@ class DemoSteps:
                 f"Airflow shows {sorted(known)}, paused {paused}, where {sorted(DAGS)} should run: unpause "
                 f"them, or see {self.settings.home / 'logs' / 'airflow-dag-processor.log'}"
             )
+
+    def stock(self) -> None:
+        """Ingest the shop's catalogue, if there is one.
+
+        Raises:
+            AirflowApiError: the run failed.
+        """
+        if not self.settings.catalogue.address:
+            return
+        self._print_heading(f"The catalogue: ingest_catalogue of {self.settings.catalogue.address}")
+        run = self._await_run(self.api.trigger_once("ingest_catalogue", {}))
+        if run.state != "success":
+            raise AirflowApiError(f"the catalogue was not ingested: {self._page(run)}")
+        import pyarrow.compute as pc
+
+        from lastaisle.catalogue.history import read_catalogue
+        from lastaisle.lake.opening import open_lake
+
+        items = read_catalogue(open_lake(self.settings))
+        assert items is not None, "the run has written the table"
+        sold_out = items.num_rows - int(pc.sum(items["available"]).as_py())
+        self.console.print(f"  {items.num_rows:,} items, {sold_out:,} of them sold out", highlight=False)
 
     def backfill(self) -> None:
         """Start the ingestion of all days that are not ingested yet."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lastaisle.catalogue.history import read_catalogue
 from lastaisle.settings import Settings
 from tests.airflow.scheduler.asking import Backend
 from tests.services.airflow import free_port
@@ -134,11 +135,26 @@ def test_the_service_follows_each_move_in_five_seconds_and_fails_no_request(home
         assert served and served[0] - move.moved_at < FOLLOWED, f"{move.action} to {move.to_version}"
 
 
-def test_the_demo_ends_with_a_command_that_asks_the_service(home, output):
+def test_the_demo_ends_with_a_command_that_asks_the_service(home, lake, output):
     assert re.search(rf"^\$ curl .*{home}/keys/serve.*/v1/recommendations$", output, re.MULTILINE)
     assert output.count("next     ") == 2, "the model and the service answer the same session"
-    first, second = re.findall(r"^  next +(.*)$", output, re.MULTILINE)
-    assert first == second
+    by_model, by_service = (
+        re.findall(r"(\S+) \([\d.]+\)", line) for line in re.findall(r"^  next +(.*)$", output, re.MULTILINE)
+    )
+    catalogue = read_catalogue(lake).to_pylist()
+    for_sale = {row["item_id"] for row in catalogue if row["available"]}
+    assert 0 < len(for_sale) < len(catalogue)
+    assert len(by_service) == 5
+    assert set(by_service) <= for_sale, "the service shows nothing that is sold out"
+    kept = [item for item in by_model if item in for_sale]
+    assert by_service[: len(kept)] == kept, "the service fills up the model's list"
+
+
+def test_the_catalogue_is_ingested_once(home, lake, output):
+    assert query(home, "SELECT state FROM dag_run WHERE dag_id = 'ingest_catalogue'") == [("success",)]
+    (batch,) = lake.scan("catalogue_batches").to_pylist()
+    assert batch["rows_quarantined"] == 0
+    assert batch["rows_clean"] == lake.scan("items", ["item_id"]).num_rows
 
 
 def test_tasks_link_to_their_mlflow_run(home, lake):
