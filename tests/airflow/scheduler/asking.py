@@ -57,10 +57,10 @@ class Backend:
         self._ended.set()
         self._thread.join(30)
 
-    def answered(self, until: datetime) -> list[Asked]:
-        """Return all requests from the first list to a moment."""
-        first = next((number for number, one in enumerate(self._asked) if one.status == 200), 0)
-        return [one for one in self._asked[first:] if one.at <= until]
+    def answered(self) -> list[Asked]:
+        """Return all requests from the first list to the last: before and after them no service runs."""
+        lists = [number for number, one in enumerate(self._asked) if one.status == 200]
+        return self._asked[lists[0] : lists[-1] + 1] if lists else []
 
     def _ask(self) -> None:
         with httpx.Client(trust_env=False, timeout=10) as client:
