@@ -6,8 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -21,16 +20,16 @@ from lastaisle.ingest.checks.batch_quality import BatchRefusedError, judge_batch
 from lastaisle.ingest.checks.changes import refuse_changed_fields
 from lastaisle.ingest.checks.gx_check import check_sample
 from lastaisle.ingest.checks.wrong_format import refuse_wrong_format
+from lastaisle.ingest.first_commit import begin, first_now, quarantine_reused, to_stamp
 from lastaisle.ingest.job import Batch, OvertakenError
 from lastaisle.ingest.staging.staging import Staging
 from lastaisle.lake import Lake, LakeConflictError
-from lastaisle.lake.tables import CATALOGUE_BATCHES, CATALOGUE_BATCHES_SCHEMA, ITEMS, QUARANTINE
+from lastaisle.lake.tables import CATALOGUE_BATCHES, CATALOGUE_BATCHES_SCHEMA, ITEMS
 from lastaisle.lake.workspace import open_workspace
 from lastaisle.telemetry.stages import stage
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 20
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COUNTS = ("rows_in", "rows_clean", "rows_quarantined", "rows_duplicate", "rows_ignored")
 _REMOVALS = ("items_removed", "items_doubtful")
 
@@ -88,7 +87,7 @@ def take_in_items(
             pass
         return _skipped(recorded, known)
     started = datetime.now(UTC)
-    now = (known and _first_now(job.lake, known)) or (job.now or started).astimezone(UTC)
+    now = (known and first_now(job.lake, known)) or (job.now or started).astimezone(UTC)
     with open_workspace(job.options.memory_limit, writes_to=job.lake.url) as connection:
         staging = Staging(connection, job.contract, now)
         with stage("read, parse and judge"):
@@ -96,7 +95,7 @@ def take_in_items(
         described = batch() if callable(batch) else batch
         if known is None and (recorded := read_catalogue_batch(job.lake, described.batch_id)) is not None:
             return _skipped(recorded, described)
-        if (first := _first_now(job.lake, described)) not in (None, now):
+        if (first := first_now(job.lake, described)) not in (None, now):
             raise OvertakenError(described, first)
         judged = _judge(staging, described, job)
         if before_commit is not None:
@@ -125,12 +124,6 @@ def _skipped(recorded: CatalogueBatchReport, batch: CatalogueBatch) -> Catalogue
     )
 
 
-def _first_now(lake: Lake, batch: Batch) -> datetime | None:
-    """Return the time of the first run that began to commit this batch; None if no run did."""
-    stamp = lake.stamp(QUARANTINE, batch.batch_id)
-    return None if stamp is None else _EPOCH + timedelta(microseconds=stamp)
-
-
 def _judge(staging: Staging, batch: CatalogueBatch, job: CatalogueJob) -> CatalogueBatchReport:
     """Compare the fields with earlier batches, judge the rows as a whole, and check a sample."""
     with stage("compare fields with the batches before"):
@@ -156,7 +149,7 @@ def _commit(
     staging: Staging, batch: CatalogueBatch, job: CatalogueJob, blank: CatalogueBatchReport, started: datetime
 ) -> CatalogueBatchReport:
     """Commit the batch; derive its changes again whenever another writer changed the items meanwhile."""
-    lake, batch_id, stamp = job.lake, batch.batch_id, (staging.now - _EPOCH) // timedelta(microseconds=1)
+    lake, batch_id, stamp = job.lake, batch.batch_id, to_stamp(staging.now)
     base = min(batch.dated or staging.now, staging.now)
     timeline = Timeline(staging.connection, job.contract, job.content, base)
     for attempt in range(ATTEMPTS):
@@ -166,7 +159,7 @@ def _commit(
         removals = timeline.removals()
         _refuse_shrunk(removals, batch, job)
         report = _count(staging, blank, removals)
-        _begin(staging, batch, lake, stamp)
+        begin(staging, batch, lake)
         rows = timeline.rows(batch_id, removing=not removals.is_doubtful, confirmed=_listed(lake, batch_id))
         try:
             if rows.num_rows:
@@ -176,9 +169,7 @@ def _commit(
             if attempt == ATTEMPTS - 1:
                 raise
             continue
-        if staging.count("repeated WHERE _rule IS NOT NULL"):  # known for certain after the commit
-            reused = partial(staging.reused_rows, batch_id, batch.source_file)
-            lake.append(QUARANTINE, reused, key=f"{batch_id}/repeated", stamp=stamp)
+        quarantine_reused(staging, batch, lake)
         listed_at = base if job.content == "full" and not timeline.has_dates() else None
         times = (staging.now, staging.now + (datetime.now(UTC) - started))
         row = _batch_row(report, batch, job, listed_at, times)
@@ -187,19 +178,6 @@ def _commit(
             _warn_doubtful(removals, batch)
         return report
     raise AssertionError("unreachable: the last attempt returns or raises")
-
-
-def _begin(staging: Staging, batch: CatalogueBatch, lake: Lake, stamp: int) -> None:
-    """Write the broken rows to quarantine; the commit says from when on the batch has begun.
-
-    Raises:
-        OvertakenError: another run began this batch before, at another time or with another plan.
-    """
-    quarantined = partial(staging.quarantined_rows, batch.batch_id, batch.source_file)
-    lake.append(QUARANTINE, quarantined, key=batch.batch_id, stamp=stamp, also=batch.plan)
-    first = _first_now(lake, batch) or staging.now
-    if first != staging.now or any(lake.stamp(QUARANTINE, name) != end for name, end in batch.plan.items()):
-        raise OvertakenError(batch, first)
 
 
 def _refuse_shrunk(removals: Removals, batch: CatalogueBatch, job: CatalogueJob) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +15,7 @@ from lastaisle.ingest.checks.batch_quality import judge_batch
 from lastaisle.ingest.checks.changes import refuse_changed_fields, unknown_fields
 from lastaisle.ingest.checks.gx_check import check_sample
 from lastaisle.ingest.checks.wrong_format import refuse_wrong_format
+from lastaisle.ingest.first_commit import begin, first_now, quarantine_reused, to_stamp
 from lastaisle.ingest.job import Batch, Ingestion, OvertakenError
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.report import BatchReport
@@ -29,7 +29,6 @@ from lastaisle.telemetry.stages import stage
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 20
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def take_in(
@@ -69,7 +68,7 @@ def take_in(
             pass
         return _skip(recorded, known, job)
     started = datetime.now(UTC)
-    now = (known and _first_now(job.lake, known)) or (job.now or started).astimezone(UTC)
+    now = (known and first_now(job.lake, known)) or (job.now or started).astimezone(UTC)
     with open_workspace(job.options.memory_limit, writes_to=job.lake.url) as connection:
         staging = Staging(connection, job.contract, now)
         with stage("read, parse and judge"):
@@ -77,7 +76,7 @@ def take_in(
         described = batch() if callable(batch) else batch
         if known is None and (recorded := read_batch(job.lake, described.batch_id)) is not None:
             return _skip(recorded, described, job)
-        if (first := _first_now(job.lake, described)) not in (None, now):
+        if (first := first_now(job.lake, described)) not in (None, now):
             raise OvertakenError(described, first)
         judged = _judge(staging, described, job)
         if before_commit is not None:
@@ -139,12 +138,6 @@ def _find_unknown(staging: Staging, batch: Batch, job: Ingestion) -> dict[str, i
     return unknown
 
 
-def _first_now(lake: Lake, batch: Batch) -> datetime | None:
-    """Return the time of the first run that began to commit this batch; None if no run did."""
-    stamp = lake.stamp(QUARANTINE, batch.batch_id)
-    return None if stamp is None else _EPOCH + timedelta(microseconds=stamp)
-
-
 def _skip(recorded: BatchReport, batch: Batch, job: Ingestion) -> BatchReport:
     """Report that a batch was ingested before, and finish it if its run was killed before the last commit."""
     _anonymize_recorded(batch.batch_id, job)
@@ -177,7 +170,7 @@ def _commit(
     Returns:
         The report, and whether this run wrote raw_events; else a run that was killed after that commit did.
     """
-    lake, batch_id, stamp = job.lake, batch.batch_id, _to_stamp(staging.now)
+    lake, batch_id, stamp = job.lake, batch.batch_id, to_stamp(staging.now)
     before = watermark(lake, batch.source, job.options.allowed_lateness)
     for attempt in range(ATTEMPTS):
         version = lake.version(RAW_EVENTS)
@@ -186,13 +179,8 @@ def _commit(
             staging.mark_repeated(known, batch_id, job.options.duplicate_reach)
         with stage("count"):
             report = _count(staging, blank, job.options, before).reconcile()
-        quarantined = partial(staging.quarantined_rows, batch_id, batch.source_file)
         with stage("write quarantine"):
-            lake.append(QUARANTINE, quarantined, key=batch_id, stamp=stamp, also=batch.plan)
-        first = _first_now(lake, batch) or staging.now
-        other_plan = any(lake.stamp(QUARANTINE, name) != end for name, end in batch.plan.items())
-        if first != staging.now or other_plan:
-            raise OvertakenError(batch, first)
+            begin(staging, batch, lake)
         try:
             with stage("write raw_events"):
                 taken = lake.append(
@@ -207,9 +195,7 @@ def _commit(
             if attempt == ATTEMPTS - 1:
                 raise
             continue
-        if staging.count("repeated WHERE _rule IS NOT NULL"):  # known for certain after the commit
-            reused = partial(staging.reused_rows, batch_id, batch.source_file)
-            lake.append(QUARANTINE, reused, key=f"{batch_id}/repeated", stamp=stamp)
+        quarantine_reused(staging, batch, lake)
         if not taken:
             report = _recount(report, lake)
         row = batch_row(report, batch, job, staging.now, datetime.now(UTC) - started)
@@ -247,7 +233,3 @@ def _recount(report: BatchReport, lake: Lake) -> BatchReport:
     )
     rows_in = report.rows_in - report.rows_clean - report.rows_quarantined + clean + broken
     return replace(report, rows_in=rows_in, rows_clean=clean, rows_quarantined=broken)
-
-
-def _to_stamp(now: datetime) -> int:
-    return (now - _EPOCH) // timedelta(microseconds=1)
