@@ -107,5 +107,5 @@ def test_it_does_not_start_without_a_cluster(start):
 
 
 def test_it_writes_to_one_topic(start):
-    with pytest.raises(AssertionError, match="writes to one topic"):
+    with pytest.raises(AssertionError, match="written to one topic"):
         start(name="one,two")

@@ -67,7 +67,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # a name that is no UTF-8 is shown with escapes
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=errors)])
+    _set_up_logging()
     try:
         app()
     except Exception as error:
@@ -80,6 +80,15 @@ def main() -> None:
         if hint:
             errors.print(hint, markup=False, highlight=False, soft_wrap=True)
         sys.exit(code)
+
+
+def _set_up_logging() -> None:
+    """Log to standard error: in columns on a terminal, else each record in one line, however long it is."""
+    if errors.is_terminal:
+        handlers = [RichHandler(console=errors)]
+        logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=handlers)
+    else:
+        logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
 
 
 def _lacks_data(error: Exception, code: int) -> bool:
