@@ -34,6 +34,7 @@ BLOCK = 32  # scores
 
 
 _ItemsAndContext = tuple[Any, Mapping[str, Any] | None]
+_Use = Callable[[int, NDArray[np.float32], bool], object]
 
 
 class _Session(NamedTuple):
@@ -169,27 +170,27 @@ class CheckoutModel:
         """
         whole = np.empty((len(sessions), len(self.items)), np.float32)
 
-        def keep(place: int, scores: NDArray[np.float32]) -> None:
-            whole[place] = scores
+        are_scored = np.zeros(len(sessions), bool)
 
-        return whole, self.score_each(sessions, keep)
+        def keep(place: int, scores: NDArray[np.float32], is_scored: bool) -> None:
+            whole[place], are_scored[place] = scores, is_scored
 
-    def score_each(
-        self, sessions: Sequence[_ItemsAndContext], use: Callable[[int, NDArray[np.float32]], object]
-    ) -> NDArray[np.bool_]:
+        self.score_each(sessions, keep)
+        return whole, are_scored
+
+    def score_each(self, sessions: Sequence[_ItemsAndContext], use: _Use) -> None:
         """Score several sessions as `score` does, without a copy of the scores.
 
         Args:
             sessions: see `score`.
-            use: is called with the position of each session and its scores, float32 [size], in any order. It
-                may change the scores, and must not keep them: the next sessions overwrite them.
+            use: is called with the position of each session, its scores, float32 [size], and whether the
+                model scored it, in any order. It may change the scores, and must not keep them: the next
+                sessions overwrite them.
 
-        Returns:
-            see `score`.
+        Raises:
+            ValueError: as `score` does, before the first call of `use`.
         """
-        read = self._read_all(sessions)
-        self._score(read, use)
-        return np.array([session.is_scored for session in read], bool)
+        self._score(self._read_all(sessions), use)
 
     def known(self, name: str, items: Any) -> list[str]:
         """Return the ids of a list or a set that the model knows; `name` names the list in an error."""
@@ -204,7 +205,7 @@ class CheckoutModel:
             raise ValueError(f"k should be at least 1, received {k}")
         lists: list[tuple[list[str], list[float]]] = [([], [])] * len(sessions)
 
-        def choose(place: int, scores: NDArray[np.float32]) -> None:
+        def choose(place: int, scores: NDArray[np.float32], is_scored: bool) -> None:
             scores[[self.index[item] for item in left_out[place]]] = -np.inf
             if exclude_seen:
                 scores[sessions[place].known] = -np.inf
@@ -232,7 +233,7 @@ class CheckoutModel:
         inputs["prefixes"] = self._last(np.array(known, np.int32), 0)
         return _Session(known, inputs, is_scored)
 
-    def _score(self, sessions: Sequence[_Session], use: Callable[[int, NDArray[np.float32]], object]) -> None:
+    def _score(self, sessions: Sequence[_Session], use: _Use) -> None:
         """Score sessions; see `score_each`."""
         try:
             graph = self._idle.get_nowait()
@@ -246,12 +247,12 @@ class CheckoutModel:
             scores = graph({name: np.concatenate([each[name] for each in several]) for name in several[0]})
             scores[:, 0] = -np.inf
             for row, place in enumerate(chosen):
-                use(place, scores[row])
+                use(place, scores[row], True)
             del scores  # LiteRT refuses to run while its memory is in use
         self._idle.put(graph)
         for place, session in enumerate(sessions):
             if not session.is_scored:
-                use(place, self._popular.copy())
+                use(place, self._popular.copy(), False)
 
     def _inputs(self, rows: Sequence[int], context: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         """Return the inputs of the graph beside the items, each with a first dimension of 1."""

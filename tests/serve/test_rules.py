@@ -66,8 +66,8 @@ def listed(
 ) -> list[Ranked]:
     """Return a list as the service makes it: i00 has the highest score, i29 the lowest."""
     scores = np.append(-np.inf, np.linspace(1, 0, len(IDS))).astype(np.float32)
-    if (blocked := view.blocked(given.get("filter"))) is not None:
-        scores[blocked] = -np.inf
+    if (penalties := view.penalties(given.get("filter"))) is not None:
+        scores += penalties
     scores[[MODEL.index[item] for item in excluded if item in MODEL.index]] = -np.inf
     best = best_of(scores, k)
     ranked = [Ranked(str(MODEL.items[at]), float(scores[at]), "model") for at in best]

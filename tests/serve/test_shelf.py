@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lastaisle.lake import Lake
@@ -70,8 +71,8 @@ def test_without_a_catalogue_everything_may_be_shown(tmp_path):
     shelf.look()
     view = shelf.of(MODEL)
     assert (shelf.ready, shelf.problem, shelf.has_catalogue, shelf.age_seconds) == (True, "", False, None)
-    assert (view.allowed, view.blocked(), view.titles(["1"]), view.search("a")) == (None, None, [None], [])
-    for ask in (view.mask, view.blocked):
+    assert (view.allowed, view.penalties(), view.titles(["1"]), view.search("a")) == (None, None, [None], [])
+    for ask in (view.mask, view.penalties):
         with pytest.raises(FilterError, match="no catalogue"):
             ask("price < 5")
 
@@ -92,8 +93,9 @@ def test_only_items_that_the_catalogue_lists_and_has_are_shown(settings):
     shelf = looked(settings)
     view = shelf.of(MODEL)
     assert allowed(shelf) == "1 3"
-    assert MODEL.items[view.blocked()].tolist() == ["", "2", "gone"]
-    assert MODEL.items[~view.blocked("price < 50")].tolist() == ["1"]
+    assert MODEL.items[view.penalties() == -np.inf].tolist() == ["", "2", "gone"]
+    assert MODEL.items[view.penalties() == 0.0].tolist() == ["1", "3"]
+    assert MODEL.items[view.penalties("price < 50") == 0.0].tolist() == ["1"]
     assert MODEL.items[view.mask("title == 'Knife'")].tolist() == []  # the newer row has no title
     assert view.titles(["4", "1", "gone", "?"]) == ["New", "Lamp", None, None]
     assert shelf.age_seconds is not None
@@ -101,14 +103,14 @@ def test_only_items_that_the_catalogue_lists_and_has_are_shown(settings):
 
 def test_masks_are_kept_and_nobody_can_change_them(settings):
     view = looked(settings).of(MODEL)
-    for ask in (view.mask, view.blocked, view.row_mask):
+    for ask in (view.mask, view.penalties, view.row_mask):
         assert ask("price < 50") is ask("price < 50")
         with pytest.raises(ValueError, match="read-only"):
             ask("price < 50")[0] = True
     with pytest.raises(ValueError, match="read-only"):
-        view.blocked()[0] = True
+        view.penalties()[0] = 0.0
     with pytest.raises(FilterError, match="do you mean price"):
-        view.blocked("prise < 50")
+        view.penalties("prise < 50")
 
 
 def test_a_catalogue_of_which_every_item_is_removed_sells_nothing(settings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -56,6 +57,15 @@ class ToyModel:
                 scores[row] = np.linspace(1, 0.1, size) / size
         scores[:, 0] = -np.inf
         return scores, scored
+
+    def score_each(self, sessions: Sequence[tuple[Any, Mapping[str, Any] | None]], use: Callable[..., Any]):
+        scores, scored = self.score(sessions)
+        for row in range(len(sessions)):
+            given = scores[row].copy()
+            kept = weakref.ref(given)
+            use(row, given, bool(scored[row]))
+            del given
+            assert kept() is None, "LiteRT refuses to run while its scores are in use"
 
 
 @dataclass

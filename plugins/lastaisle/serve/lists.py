@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -30,7 +30,6 @@ _MODEL, _POPULAR, _NO_CONSENT = "m", "p", "n"
 _ID: Final = re.compile(r"(.{1,100})-([mpn])-([0-9a-f]{24})", re.DOTALL)
 
 Outcome = Answer | RefusedError
-_Scored = tuple[NDArray[np.float32], bool]
 
 
 @dataclass(frozen=True)
@@ -77,30 +76,56 @@ def make_lists(
         for each request its answer, or the refusal of a value.
     """
     view = shelf.of(served.model) if shelf else None
-    outcomes: list[Outcome] = []
-    for question, scored in zip(questions, _score(served.model, questions), strict=True):
+    moment = now or datetime.now(UTC)
+    outcomes: dict[int, Outcome] = {}
+    makers: dict[int, _ListMaker] = {}
+    for place, question in enumerate(questions):
         try:
-            if isinstance(scored, RefusedError):
-                raise scored
-            maker = _ListMaker(served, shelf, view, question, now or datetime.now(UTC))
-            outcomes.append(maker.answer(*scored))
+            penalties = _penalties(served.model, view, question)
+            makers[place] = _ListMaker(served, shelf, view, question, moment, penalties)
         except RefusedError as refusal:
-            outcomes.append(refusal)
-    return outcomes
+            outcomes[place] = refusal
+    outcomes |= zip(makers, _answer_all(served.model, list(makers.values())), strict=True)
+    return [outcomes[place] for place in range(len(questions))]
 
 
-def _score(model: CheckoutModel, questions: Sequence[Asked]) -> Iterator[_Scored | RefusedError]:
+def _answer_all(model: CheckoutModel, makers: Sequence[_ListMaker]) -> list[Outcome]:
     """Score all requests at once; if one has a value that cannot be read, score each alone."""
+    answers: dict[int, Answer] = {}
+    are_read = False
+
+    def answer(place: int, scores: NDArray[np.float32], is_scored: bool) -> None:
+        nonlocal are_read
+        are_read = True
+        answers[place] = makers[place].answer(scores, is_scored)
+
     try:
-        scores, are_scored = model.score([_session(question) for question in questions])
+        model.score_each([_session(maker.question) for maker in makers], answer)
     except ValueError as error:
-        if len(questions) == 1:
-            yield wrong(str(error).removeprefix("session 0: "))
-            return
-        for question in questions:
-            yield from _score(model, [question])
-        return
-    yield from zip(scores, are_scored.tolist(), strict=True)
+        if are_read:
+            raise
+        if len(makers) == 1:
+            return [wrong(str(error).removeprefix("session 0: "))]
+        return [outcome for maker in makers for outcome in _answer_all(model, [maker])]
+    return [maker.completed(answers[place]) for place, maker in enumerate(makers)]
+
+
+def _penalties(model: CheckoutModel, view: ShelfView | None, question: Asked) -> NDArray[np.float32] | None:
+    """Return what is added to the scores, float32 [size]: -inf for what may not be shown; None adds nothing.
+
+    Raises:
+        RefusedError: 422, a column of the context or the filter is wrong.
+    """
+    if question.context:
+        check_context(question.context, model.columns)
+    if view is None:
+        if question.filter:
+            raise wrong("filter needs a catalogue, and this service has none")
+        return None
+    try:
+        return view.penalties(question.filter)
+    except ValueError as error:
+        raise wrong(f"filter: {error}") from None
 
 
 def _session(question: Asked) -> tuple[Sequence[str | None], Mapping[str, Any]]:
@@ -117,31 +142,36 @@ class _ListMaker:
     view: ShelfView | None
     question: Asked
     now: datetime
+    penalties: NDArray[np.float32] | None
 
     def answer(self, scores: NDArray[np.float32], is_scored: bool) -> Answer:
-        """Return the answer.
+        """Return the answer without titles and explanation.
 
-        Raises:
-            RefusedError: 422, a column of the context or the filter is wrong.
+        Args:
+            scores: float32 [size], which this changes and does not keep.
+            is_scored: whether the model scored the session.
         """
         question, model = self.question, self.served.model
-        if question.context:
-            check_context(question.context, model.columns)
         policy: Policy = "model" if is_scored else "popular"
         made_id = _new_id(self.served.version, policy, question.consent)
         excluded = self._excluded()
         scores[[model.index[item] for item in excluded if item in model.index]] = -np.inf
-        self._block(scores)
+        if self.penalties is not None:
+            np.add(scores, self.penalties, out=scores)
         best = best_of(scores, question.k)
         ids, values = model.items[best].tolist(), scores[best].tolist()
         ranked = [Ranked(item, value, policy) for item, value in zip(ids, values, strict=True)]
         if self.shelf is not None and self.view is not None:
             ranked = self.shelf.rules.apply(ranked, self._request(self.view, scores, excluded, made_id))
         items = [Recommended(*entry) for entry in ranked]
-        if question.explain and is_scored:
-            self._explain(items)
-        self._name(items)
         return Answer(made_id, self.served.version, self.served.name, policy, items)
+
+    def completed(self, answer: Answer) -> Answer:
+        """Add the titles, and the explanation, for which the model scores again."""
+        if self.question.explain and answer.policy == "model":
+            self._explain(answer.items)
+        self._name(answer.items)
+        return answer
 
     def _excluded(self) -> Set[str]:
         question = self.question
@@ -162,19 +192,6 @@ class _ListMaker:
             filter=question.filter,
             seed=made_id,
         )
-
-    def _block(self, scores: NDArray[np.float32]) -> None:
-        """Take out of the scores whatever may not be shown."""
-        if self.view is None:
-            if self.question.filter:
-                raise wrong("filter needs a catalogue, and this service has none")
-            return
-        try:
-            blocked = self.view.blocked(self.question.filter)
-        except ValueError as error:
-            raise wrong(f"filter: {error}") from None
-        if blocked is not None:
-            np.copyto(scores, -np.inf, where=blocked)
 
     def _name(self, items: Sequence[Recommended]) -> None:
         if self.view is not None:

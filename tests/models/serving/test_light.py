@@ -189,13 +189,14 @@ def test_scores_can_be_used_without_a_copy(counted):
     expected, is_scored = counted.score(sessions)
     found = {}
 
-    def use(place, scores):
-        found[place] = scores.copy()
+    def use(place, scores, is_scored):
+        found[place] = scores.copy(), is_scored
         scores[:] = 0.0
 
-    np.testing.assert_array_equal(counted.score_each(sessions, use), is_scored)
+    counted.score_each(sessions, use)
     assert sorted(found) == list(range(80))
-    np.testing.assert_array_equal([found[place] for place in range(80)], expected)
+    assert [found[place][1] for place in range(80)] == is_scored.tolist()
+    np.testing.assert_array_equal([found[place][0] for place in range(80)], expected)
     np.testing.assert_array_equal(counted.score(sessions)[0], expected)
 
 
@@ -203,7 +204,7 @@ def test_a_failure_in_the_use_of_scores_leaves_the_model_as_it_was(counted):
     expected = counted.recommend(["i1"])
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):
-            counted.score_each([(["i1"], None)] * 3, lambda place, scores: 1 / 0)
+            counted.score_each([(["i1"], None)] * 3, lambda *given: 1 / 0)
     assert counted.recommend(["i1"]) == expected
 
 
