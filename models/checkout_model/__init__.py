@@ -116,8 +116,8 @@ class CheckoutModel:
             k: the largest number of items, at least 1.
             exclude: ids that the list leaves out: a list, a tuple, a set or None.
             exclude_seen: leave out the session's own items.
-            context: values of `columns`. A column that is missing is unknown. Times are datetimes (UTC if
-                they have no zone) or seconds since the epoch.
+            context: values of `columns`. A column that is missing is unknown. Times are datetimes or
+                ISO 8601 texts (UTC if they have no zone), or seconds since the epoch.
 
         Raises:
             ValueError: a value that cannot be read; the error names it and its column.

@@ -15,6 +15,7 @@ EXACT = 2**53  # up to here a float holds every whole number
 PLAIN = {float, type(None)}  # what NumPy turns into numbers at once
 NO_NUMBERS = (bool, np.bool_, np.timedelta64, np.datetime64, np.complexfloating)  # though they convert
 LATEST = 253_402_300_800  # the year 10000: later "seconds" are milliseconds
+LONGEST_DATE = 10  # characters of an ISO 8601 text without an hour
 MAX_SHOWN = 200  # characters of a value in an error
 
 
@@ -163,7 +164,10 @@ def _numbers(column: str, values: Any, *, time: bool = False) -> NDArray[np.floa
 
 
 def _number(column: str, value: Any, time: bool) -> float:
-    """Return a number, or a time as seconds since the epoch; a time without a zone is in UTC."""
+    """Return a number, or a time as seconds since the epoch; a time without a zone is in UTC.
+
+    A time may be an ISO 8601 text, since JSON has no times. A date alone is no time: it has no hour.
+    """
     if (isinstance(value, str) and not value) or _is_missing(value):
         return float("nan")
     if time and isinstance(value, np.datetime64):
@@ -173,6 +177,9 @@ def _number(column: str, value: Any, time: bool) -> float:
     if isinstance(value, str) or not isinstance(value, (*NO_NUMBERS, Iterable)):
         with suppress(ArithmeticError, TypeError, ValueError):
             return float(value)
+    if time and isinstance(value, str) and len(value) > LONGEST_DATE:
+        with suppress(ArithmeticError, ValueError):
+            return _number(column, datetime.fromisoformat(value), time)
     raise _unreadable(column, "a time or seconds since the epoch" if time else "a number", value)
 
 
