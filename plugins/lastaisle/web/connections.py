@@ -11,9 +11,11 @@ import resource
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from lastaisle.web.joined import JoinedWrites
 
 HEAD_BYTES: Final = 16 << 10
 HEAD_SECONDS: Final = 5.0
@@ -117,7 +119,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection in, and give it the time of a head."""
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, JoinedWrites(transport, self.loop)))
         self.address = self.client[0] if self.client else ""
         if self._guard.admit(self):
             self._wait()
