@@ -14,8 +14,10 @@ from lastaisle.serve.lists import Outcome
 from lastaisle.serve.questions import Answer, Asked
 from lastaisle.web.refusal import BusyError, RefusedError
 
-BATCH: Final = 32
-"""The most requests of a batch."""
+BATCH: Final = 16
+"""The most requests of a batch: the model scores no more sessions at once."""
+PACE_SECONDS: Final = 0.002
+"""A batch begins this long after the batch before: requests that come meanwhile share the work of one."""
 RETRY_AFTER_SECONDS: Final = 1
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,8 @@ class Scorer:
         waiting: the most requests that wait; a further request is refused.
         seconds: a request that has waited this long is refused.
         count_batch: is called with the size of each batch.
+        pace: the shortest time from the begin of a batch to the begin of the next, in seconds. A request that
+            comes after a pause does not wait.
     """
 
     def __init__(
@@ -46,12 +50,15 @@ class Scorer:
         waiting: int = 256,
         seconds: float = 1.0,
         count_batch: Callable[[int], None] = lambda _: None,
+        pace: float = PACE_SECONDS,
     ) -> None:
         self._answer = answer
         self._room = room
         self._most = waiting
         self._seconds = seconds
         self._count_batch = count_batch
+        self._pace = pace
+        self._next = 0.0  # when the next batch may begin, on the monotonic clock
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -115,6 +122,8 @@ class Scorer:
         if first is None:
             return [], True
         batch, room = [first], self._room()
+        time.sleep(max(0.0, self._next - time.monotonic()))
+        self._next = time.monotonic() + self._pace
         while len(batch) < room:
             try:
                 further = self._queue.get_nowait()
