@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> None:
         arguments: the file descriptor; and the folder of a packed model, if no registry is followed.
     """
     create_private_files()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     descriptor, *folder = arguments
     run_worker(
