@@ -8,27 +8,29 @@ from typing import Any
 
 from lastaisle.serve.scoring import Scorer
 
-PACE = 0.2
+PACE, BUSY = 0.4, 0.1
 
 
-def batches(*groups: tuple[float, int], room: int = 16, pace: float = PACE) -> list[tuple[float, int]]:
+def batches(*groups: tuple[float, int], room: int = 16) -> list[tuple[float, int]]:
     """Ask at some times, and return when each batch begins, with its size.
 
     Args:
         groups: seconds after the start, with a number of requests that come then.
         room: the most requests of a batch.
-        pace: the shortest time between two batches.
+
+    The model works for `BUSY` seconds on each batch.
     """
     found: list[tuple[float, int]] = []
     began = 0.0
 
     def answer(questions: Any) -> Any:
         found.append((time.monotonic() - began, len(questions)))
+        time.sleep(BUSY)
         return list(questions)
 
     async def ask() -> None:
         nonlocal began
-        scorer = Scorer(answer, room=lambda: room, pace=pace, seconds=10.0)
+        scorer = Scorer(answer, room=lambda: room, pace=PACE, seconds=10.0)
         scorer.start()
         began = time.monotonic()
         asked = []
@@ -42,17 +44,17 @@ def batches(*groups: tuple[float, int], room: int = 16, pace: float = PACE) -> l
     return found
 
 
-def test_requests_that_come_soon_after_a_batch_share_the_next():
-    (first, one), (second, others) = batches((0.0, 1), (0.02, 1), (0.05, 1), (0.08, 1))
-    assert (one, others) == (1, 3)
-    assert second - first >= PACE - 0.01
+def test_while_requests_share_batches_the_next_batch_begins_later_so_that_more_share_it():
+    found = batches((0.0, 1), (0.03, 2), (0.15, 1), (0.25, 1), (0.35, 1))
+    assert [size for _, size in found] == [1, 2, 3]
+    assert found[2][0] - found[1][0] >= PACE - 0.01
 
 
-def test_a_request_after_a_pause_does_not_wait():
-    (_, one), (second, two) = batches((0.0, 1), (PACE + 0.1, 1), pace=PACE)
-    assert (one, two) == (1, 1)
-    assert second < PACE + 0.1 + PACE / 2
+def test_after_a_batch_of_one_request_no_request_waits():
+    found = batches((0.0, 1), (0.03, 1), (0.13, 1))
+    assert [size for _, size in found] == [1, 1, 1]
+    assert found[2][0] - found[0][0] < PACE
 
 
 def test_a_batch_has_no_more_requests_than_there_is_room_for():
-    assert [size for _, size in batches((0.0, 1), (0.02, 6), room=4, pace=0.05)] == [1, 4, 2]
+    assert [size for _, size in batches((0.0, 1), (0.02, 6), room=4)] == [1, 4, 2]

@@ -17,7 +17,7 @@ from lastaisle.web.refusal import BusyError, RefusedError
 BATCH: Final = 16
 """The most requests of a batch: the model scores no more sessions at once."""
 PACE_SECONDS: Final = 0.002
-"""A batch begins this long after the batch before: requests that come meanwhile share the work of one."""
+"""While requests share batches, a batch begins this long after the batch before, so that more share it."""
 RETRY_AFTER_SECONDS: Final = 1
 
 log = logging.getLogger(__name__)
@@ -38,8 +38,8 @@ class Scorer:
         waiting: the most requests that wait; a further request is refused.
         seconds: a request that has waited this long is refused.
         count_batch: is called with the size of each batch.
-        pace: the shortest time from the begin of a batch to the begin of the next, in seconds. A request that
-            comes after a pause does not wait.
+        pace: the shortest time from the begin of a batch of several requests to the begin of the next batch,
+            in seconds. After a batch of one request, the next request does not wait.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Scorer:
             return [], True
         batch, room = [first], self._room()
         time.sleep(max(0.0, self._next - time.monotonic()))
-        self._next = time.monotonic() + self._pace
+        began = time.monotonic()
         while len(batch) < room:
             try:
                 further = self._queue.get_nowait()
@@ -132,6 +132,7 @@ class Scorer:
             if further is None:
                 return batch, True
             batch.append(further)
+        self._next = began + self._pace if len(batch) > 1 else began
         return batch, False
 
     def _settle(self, batch: Sequence[_Waiting]) -> None:
