@@ -56,8 +56,8 @@ _DEVICES: Final = {
     "tv": ("smart tv", "smarttv", "smart_tv", "television", "ctv", "connected tv", "appletv", "apple tv"),
     "other": ("unknown", "console", "game console", "wearable", "watch", "bot", "embedded"),
 }
-#: What shops say of an article that can be ordered now, or not; blanks, `_` and `-` make no difference. An
-#: article on pre-order or back-order can be ordered.
+#: What shops say of an article that can be ordered now, or not; blanks, `_` and `-` after a letter make no
+#: difference. An article on pre-order or back-order can be ordered.
 ORDERABLE: Final = (
     *("true", "t", "1", "1.0", "yes", "y", "on", "available", "instock", "limitedavailability", "onlineonly"),
     *("instoreonly", "preorder", "presale", "backorder", "madetoorder"),
@@ -164,7 +164,7 @@ def availability_sql(text: str) -> str:
     Google's words (in_stock, out_of_stock, preorder, backorder) and those of schema.org are known.
     """
     bare = f"regexp_replace(trim(lower({text}), {literal(BLANKS)}), {literal(_SCHEMA_ORG)}, '')"
-    word = f"regexp_replace({bare}, '[ _-]+', '', 'g')"
+    word = f"regexp_replace({bare}, '([a-z])[ _-]+', '\\1', 'g')"  # the sign of -1 stays
     yes, no = (", ".join(map(literal, words)) for words in (ORDERABLE, NOT_ORDERABLE))
     return f"""CASE WHEN {text} IN ('true', 'false') THEN {text}
       WHEN {word} IN ({yes}) THEN 'true' WHEN {word} IN ({no}) THEN 'false' ELSE {text} END"""

@@ -212,6 +212,20 @@ def test_a_value_that_an_item_can_do_without_is_left_out_and_counted(feed, row, 
     assert next(iter(row)) not in feed.now()["1"]
 
 
+@pytest.mark.parametrize("stock", ["-1", "-0", "none", "n/a", "NA", "perhaps", "5"])
+def test_a_stock_that_cannot_be_read_never_means_that_the_item_is_for_sale(feed, stock):
+    feed.full(KNIFE, hour=0)
+    report = feed.full({**KNIFE, "available": stock}, hour=1)
+    assert report.quarantined_by_rule == {"available_is_boolean": 1}
+    assert feed.now()["2"]["available"] is False
+
+
+@pytest.mark.parametrize("stock", ["", None, "NULL", "undefined"])
+def test_a_missing_stock_of_a_full_file_means_that_the_item_is_for_sale(feed, stock):
+    assert feed.full({**LAMP, "available": stock}).rows_clean == 1
+    assert feed.now()["1"]["available"] is True
+
+
 def test_an_item_listed_twice_in_a_full_file_counts_once(feed):
     report = feed.full(LAMP, LAMP, {**LAMP, "price": 3}, KNIFE)
     assert (report.rows_clean, report.rows_duplicate, report.rows_quarantined) == (2, 1, 1)

@@ -19,8 +19,7 @@ READ = {
         **dict.fromkeys(["https://schema.org/InStock", "http://schema.org/LimitedAvailability"], "true"),
         **dict.fromkeys(["false", "0", "out of stock", "out_of_stock", "Sold out", "no"], "false"),
         **dict.fromkeys(["https://schema.org/OutOfStock", "discontinued"], "false"),
-        "perhaps": "perhaps",
-        "": "",
+        **{text: text for text in ["perhaps", "", "-1", "- 1", "-0", "_1", "none", "n/a"]},
         "https://shop.example/InStock": "https://shop.example/InStock",
     },
     "identifier": {

@@ -41,8 +41,10 @@ _GOOGLE_NAMES: Final[dict[str, Sequence[str]]] = {
     "image": ("image_link",),
     "url": ("link",),
 }
+#: The columns in which `none` or `n/a` is a value: a brand may be named None, and a stock of none is no
+#: missing stock, which would mean that the item can be ordered.
 _TEXTS: Final = frozenset(
-    {"title", "category", "brand", "product_type", "google_product_category", "image", "url"}
+    {"title", "category", "brand", "product_type", "google_product_category", "image", "url", "available"}
 )
 
 _CURRENCY: Final = "[A-Za-z]{3}|[€£$¥]"
