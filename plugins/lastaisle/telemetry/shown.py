@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
-from urllib.parse import urlsplit
 
 #: Control characters (an escape sequence moves the cursor of a terminal), the line ends of Unicode, and
 #: halves of characters.
 _UNSAFE_CATEGORIES: Final = frozenset({"Cc", "Zl", "Zp", "Cs"})
 #: The marks that turn the direction of the text after them, so that a name reads as another.
 _DIRECTIONS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+#: The user and the password of a URL; a password may hold @ and :, up to the last @ before the path.
+_PASSWORD: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^/?#\s:@]*:)[^/?#\s]+@")
 
 
 def one_line(text: str) -> str:
@@ -31,6 +34,8 @@ def _escaped(character: str) -> str:
 
 
 def without_password(address: str) -> str:
-    """Return a URL in which *** stands for the password; a URL without a password, or a path, stays."""
-    password = urlsplit(address).password
-    return address.replace(f":{password}@", ":***@", 1) if password else address
+    """Return a URL in which *** stands for the password; a URL without a password, or a path, stays.
+
+    This also holds for an address that is no URL, such as `http://anna:secret@[shop/`.
+    """
+    return _PASSWORD.sub(r"\1***@", address)

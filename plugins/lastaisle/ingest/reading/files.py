@@ -19,7 +19,7 @@ from fsspec.registry import available_protocols
 from lastaisle.errors import LastaisleError, SourceError
 from lastaisle.ingest.reading.file_names import EMPTY, first_passed_over
 from lastaisle.ingest.reading.local_files import PATTERN, LocalFiles
-from lastaisle.telemetry.shown import one_line
+from lastaisle.telemetry.shown import one_line, without_password
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -69,8 +69,8 @@ class SourceFile:
 
     @property
     def shown(self) -> str:
-        """Its path or URL in one line, for logs and messages."""
-        return one_line(self.url)
+        """Its path or URL in one line and without a password, for logs and messages."""
+        return one_line(without_password(self.url))
 
     def changed_within(self, seconds: float) -> bool:
         """Tell whether the file was changed within the last seconds, so that it may still be growing."""
@@ -124,7 +124,9 @@ class FoundFiles:
         others = [f"{address} ({reason})" for address, reason in list(self.passed_over.items())[:10]]
         more = f" and {len(self.passed_over) - 10} more" if len(self.passed_over) > 10 else ""
         why = f"; passed over: {', '.join(others)}{more}" if others else ""
-        raise NothingFoundError(f"nothing to read at {source!r}: there is no log file{why}", self.passed_over)
+        raise NothingFoundError(
+            f"nothing to read at {without_password(source)!r}: there is no file{why}", self.passed_over
+        )
 
 
 def list_files(source: str, options: Mapping[str, Any] | None = None) -> FoundFiles:
@@ -150,11 +152,11 @@ def list_files(source: str, options: Mapping[str, Any] | None = None) -> FoundFi
         raise
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NothingFoundError(
-            f"cannot read the source {source!r}: there is no such file or folder"
+            f"cannot read the source {without_password(source)!r}: there is no such file or folder"
         ) from error
     except Exception as error:  # each file system has errors of its own, for logins, buckets, addresses
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise SourceError(f"cannot read the source {source!r}: {reason}") from error
+        reason = without_password(" ".join(str(error).split())) or type(error).__name__
+        raise SourceError(f"cannot read the source {without_password(source)!r}: {reason}") from error
 
 
 def _locate(source: str, options: dict[str, Any]) -> tuple[AbstractFileSystem, str]:
@@ -189,12 +191,12 @@ def _list_store(filesystem: AbstractFileSystem, path: str) -> FoundFiles:
     """List a path or a pattern of a file system that is not local."""
     filesystem.invalidate_cache()
     base = path.rstrip("/")
-    if PATTERN.search(path) and not filesystem.exists(path):
+    if (pattern := _pattern_in(filesystem, path)) and not filesystem.exists(path):
         entries = dict(filesystem.glob(path, detail=True))
         for folder in [name for name, info in entries.items() if info["type"] == "directory"]:
             del entries[folder]
             entries |= filesystem.find(folder, detail=True)
-        base = path[: PATTERN.search(path).start()].rpartition("/")[0]  # type: ignore[union-attr]
+        base = path[: pattern.start()].rpartition("/")[0]
     elif filesystem.isdir(path):
         entries = filesystem.find(path, detail=True)
     else:
@@ -206,6 +208,12 @@ def _list_store(filesystem: AbstractFileSystem, path: str) -> FoundFiles:
     for name, info in sorted(entries.items()):
         _sort_in(found, filesystem, base, name, info)
     return found
+
+
+def _pattern_in(filesystem: AbstractFileSystem, path: str) -> re.Match[str] | None:
+    """Return the first sign of a pattern; in an address of the web, ? begins the query."""
+    end = path.find("?") if "http" in filesystem.protocol else -1
+    return PATTERN.search(path, 0, len(path) if end < 0 else end)
 
 
 def _sort_in(
