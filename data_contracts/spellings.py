@@ -12,6 +12,11 @@ from typing import Any, Final
 from data_contracts.privacy import literal
 
 BLANKS: Final = " \t\r\n\v\f\u00a0\u3000\ufeff"
+#: Texts that programs write for a missing value, in lower case; blanks around them do not count.
+SPELLINGS_OF_NOTHING: Final = (
+    *("", "null", "\\n", "none", "nil", "nan", "+nan", "-nan", "nat", "na", "n/a", "#n/a", "<na>"),
+    *("undefined", "(null)", "<null>", "[null]", "(none)", "(not set)"),
+)
 YES: Final = (
     *(
         "true",
@@ -92,6 +97,11 @@ _COUNTRIES_TOO: Final = {
     "IVORY COAST": "CI",
     "BURMA": "MM",
 }
+
+
+def spells_nothing(text: str) -> bool:
+    """Tell whether a text only spells the absence of an id; two shoppers must not share `undefined`."""
+    return text.strip(BLANKS).lower() in SPELLINGS_OF_NOTHING
 
 
 def identifier_sql(text: str) -> str:

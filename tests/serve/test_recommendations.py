@@ -103,6 +103,9 @@ WRONG = {
     "a pseudonym and a line feed": ({"pseudonym": "a" * 32 + "\n"}, "$.pseudonym"),
     "capitals in a pseudonym": ({"pseudonym": "A" * 32}, "$.pseudonym"),
     "two shoppers": ({"pseudonym": "a" * 32, "user_id": "u"}, "not both"),
+    **{
+        f"a user {text!r}": ({"user_id": text}, "user_id is no id") for text in ("undefined", " NULL ", "NaN")
+    },
     "an empty user": ({"user_id": ""}, "$.user_id"),
     "a user of blanks": ({"user_id": "  "}, "user_id"),
     "a truth as user": ({"user_id": "true"}, "user_id"),

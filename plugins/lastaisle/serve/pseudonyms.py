@@ -6,7 +6,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Final
 
-from data_contracts.spellings import identifier
+from data_contracts.spellings import identifier, spells_nothing
 from lastaisle.errors import LastaisleError
 from lastaisle.privacy.keys import ENVIRONMENT, KeyFileError, PseudonymKeys
 from lastaisle.serve.questions import wrong
@@ -61,9 +61,10 @@ class Pseudonyms:
             RefusedError: 422, the text is no id; 503, there is no key to use. Neither says the id.
         """
         text = identifier(str(given))
-        if not text:
+        if not text or spells_nothing(text):
             raise wrong(
-                f"{domain} is no id: it is empty, a truth value, a list, an object or a rounded number"
+                f"{domain} is no id: it is empty, spells a missing value (such as null or undefined), or is "
+                "a truth value, a list, an object or a rounded number; leave the field out if there is none"
             )
         key = self._key
         if key is None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from data_contracts.spellings import spells_nothing
 from lastaisle.web.refusal import RefusedError
 
 CONTEXT: Final = ("device_type", "country", "region", "started_at", "event_type", "dwell_ms", "price")
@@ -330,6 +331,9 @@ def _check(feedback: Feedback, now: datetime) -> None:
     for raw, made in (("user_id", "pseudonym"), ("session_id", "session_pseudonym")):
         if getattr(feedback, raw) is not None and getattr(feedback, made) is not None:
             raise ValueError(f"give {raw} or {made}, not both")
+    for at, item in enumerate(feedback.items):
+        if isinstance(item, str) and spells_nothing(item):
+            raise ValueError(f"items[{at}] is no id: {item!r} is empty or spells a missing value")
     if feedback.positions is not None and len(feedback.positions) != len(feedback.items):
         raise ValueError(
             f"expected one position per item, received {len(feedback.positions)} positions for "

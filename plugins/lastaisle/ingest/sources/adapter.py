@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from data_contracts.contract import Contract
 from data_contracts.field import Field
 from data_contracts.privacy import literal, quote
+from data_contracts.spellings import BLANKS, SPELLINGS_OF_NOTHING
 from lastaisle.ingest.sources.columns import Columns, Layout
 
 #: Added to every adapter's columns: one row, with sub_row 0.
@@ -138,14 +139,6 @@ def content_id(*parts: str) -> str:
     return f"md5(concat_ws(chr(31), {', '.join(parts)}))"
 
 
-#: Texts that programs write for a missing value, in lower case; blanks around them do not count.
-SPELLINGS_OF_NOTHING = (
-    *("", "null", "\\n", "none", "nil", "nan", "+nan", "-nan", "nat", "na", "n/a", "#n/a", "<na>"),
-    *("undefined", "(null)", "<null>", "[null]", "(none)", "(not set)"),
-)
-_BLANKS = " \t\r\n\v\f\u00a0\u3000\ufeff"
-
-
 def present(text: str) -> str:
     """Return SQL that is the text, or NULL if the text only spells the absence of a value.
 
@@ -157,6 +150,6 @@ def present(text: str) -> str:
     """
     # A regular expression, since DuckDB makes a join of every long list.
     spellings = "|".join(re.escape(spelling) for spelling in SPELLINGS_OF_NOTHING if spelling)
-    spelled = f"NOT regexp_full_match({text}, '(?i)[{_BLANKS}]*({spellings})?[{_BLANKS}]*')"
+    spelled = f"NOT regexp_full_match({text}, '(?i)[{BLANKS}]*({spellings})?[{BLANKS}]*')"
     # Most ids end with a digit; the comparison spares them the rest.
     return f"CASE WHEN {text}[-1] BETWEEN '0' AND '9' THEN {text} WHEN {spelled} THEN {text} END"
