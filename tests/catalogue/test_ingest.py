@@ -90,9 +90,11 @@ def test_a_content_that_was_read_before_is_read_again_when_the_file_changed(feed
     assert feed.now()["1"]["available"] is True
 
 
-def test_an_older_full_file_never_replaces_a_newer_one(feed):
+def test_an_older_full_file_never_replaces_a_newer_one_and_is_named(feed, caplog):
     feed.full({**LAMP, "price": 8}, hour=2, name="new.jsonl")
+    assert "count only until then" not in caplog.text
     feed.full(LAMP, hour=1, name="old.jsonl")
+    assert "old.jsonl: the file was last changed at 2025-10-01 01:00:00 UTC" in caplog.text
     assert feed.now()["1"]["price"] == 8
     assert feed.now(at(1))["1"]["price"] == 10
 
@@ -381,6 +383,31 @@ def test_a_file_changed_in_the_future_counts_from_now(feed):
     os.utime(path, (later, later))
     feed.ingest(path)
     assert feed.history("1")[0]["valid_from"] == NOW
+
+
+@pytest.mark.parametrize("seconds", [-86400, 0, 1, 315532800])
+def test_a_file_without_a_true_time_of_change_counts_from_now(feed, seconds):
+    feed.full({**KNIFE, "available": True}, hour=1)
+    path = feed.write([KNIFE], "packed.jsonl")
+    os.utime(path, (seconds, seconds))
+    feed.ingest(path)
+    assert feed.history("2")[-1]["valid_from"] == NOW
+    assert feed.now()["2"]["available"] is False
+
+
+@pytest.mark.parametrize(
+    ("header", "warned"),
+    [("id,title,stock", True), ("id,title,in_stock", False), ("id,title,available", False)],
+)
+def test_a_full_file_that_says_nothing_of_the_stock_is_named(feed, caplog, header, warned):
+    feed.ingest(feed.write(f"{header}\n1,Lamp,0\n2,Knife,0\n".encode(), "items.csv"))
+    assert ("all of them count as available" in caplog.text) is warned
+    assert {item["available"] for item in feed.now().values()} == {warned}
+
+
+def test_changes_need_not_say_anything_of_the_stock(feed, caplog):
+    feed.changes({"item_id": "1", "price": 5})
+    assert "available" not in caplog.text
 
 
 def test_a_file_whose_store_tells_no_state_is_read_once_for_each_content(feed, monkeypatch):

@@ -174,8 +174,8 @@ def _commit(
         times = (staging.now, staging.now + (datetime.now(UTC) - started))
         row = _batch_row(report, batch, job, listed_at, times)
         lake.append(CATALOGUE_BATCHES, row, key=batch_id, stamp=stamp, also=batch.offsets)
-        if removals.is_doubtful:
-            _warn_doubtful(removals, batch)
+        if job.content == "full":
+            _warn(report, removals, batch, listed_at, _listed(lake, batch_id))
         return report
     raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -192,14 +192,33 @@ def _refuse_shrunk(removals: Removals, batch: CatalogueBatch, job: CatalogueJob)
     )
 
 
-def _warn_doubtful(removals: Removals, batch: CatalogueBatch) -> None:
-    why = (
-        "its end is missing" if removals.is_cut else f"the ids of {removals.unreadable:,} rows cannot be read"
-    )
-    log.warning(
-        "%s: %s items that it does not list stay in the catalogue, because %s: mend the file",
-        *(batch.shown, f"{removals.missing:,}", why),
-    )
+def _warn(
+    report: CatalogueBatchReport,
+    removals: Removals,
+    batch: CatalogueBatch,
+    listed_at: datetime | None,
+    confirmed: list[datetime],
+) -> None:
+    """Log rows without an id, a file that says nothing of the stock, and one that is older than another."""
+    if removals.is_doubtful:
+        rows = f"the ids of {removals.unreadable:,} rows cannot be read"
+        why = "its end is missing" if removals.is_cut else rows
+        log.warning(
+            "%s: %s items that it does not list stay in the catalogue, because %s: mend the file",
+            *(batch.shown, f"{removals.missing:,}", why),
+        )
+    if report.fields.get("rows") and not report.fields.get("available"):
+        log.warning(
+            "%s: no row says whether its item is available, so all of them count as available: if the file has "
+            "such a column, name it availability",
+            batch.shown,
+        )
+    if listed_at and confirmed and confirmed[-1] > listed_at:
+        log.warning(
+            "%s: the file was last changed at %s, and a full file of %s was ingested before: its rows count "
+            "only until then. If it is the newest file, set its time of change (touch) and ingest it again",
+            *(batch.shown, f"{listed_at:%Y-%m-%d %H:%M:%S} UTC", f"{confirmed[-1]:%Y-%m-%d %H:%M:%S} UTC"),
+        )
 
 
 def _listed(lake: Lake, batch_id: str) -> list[datetime]:

@@ -38,6 +38,7 @@ from lastaisle.lake.tables import CATALOGUE_BATCHES
 from lastaisle.telemetry.memory import peak_rss_mib
 
 log = logging.getLogger(__name__)
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def ingest_catalogue(
@@ -138,12 +139,22 @@ def _take_in(file: SourceFile, job: CatalogueJob, source: str) -> CatalogueBatch
             file.url,
             job.form.name,
             digest=digest,
-            dated=None if file.modified is None else datetime.fromtimestamp(file.modified, UTC),
+            dated=_dated(file),
         )
 
     report = take_in_items(lines, describe, replace(job, form=form), before_commit=file.refuse_changed)
     record_file(job.lake, file, job.identity, [report])
     return report
+
+
+def _dated(file: SourceFile) -> datetime | None:
+    """Return the time of the last change of a file; None if it is unknown.
+
+    Packers that set no time write one near 1970, so a time before the contract's earliest is none.
+    """
+    if file.modified is None or file.modified < _EARLIEST.timestamp():
+        return None
+    return datetime.fromtimestamp(file.modified, UTC)
 
 
 def read_items(file: SourceFile, form: Adapter) -> tuple[Adapter, Iterator[pa.RecordBatch]]:
