@@ -69,6 +69,28 @@ def test_a_file_that_cannot_be_read_keeps_its_last_keys_and_says_so(tmp_path, cl
         WriteKeys([], file)
 
 
+def test_a_file_that_can_be_read_again_is_read_although_it_did_not_change(
+    tmp_path, clock, caplog, monkeypatch
+):
+    file = tmp_path / "keys"
+    file.write_text("web\n")
+    keys = WriteKeys([], file)
+    file.write_text("app\n")
+
+    def refuse(*_: object, **__: object) -> str:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(file), "read_text", refuse)
+        for _ in range(3):
+            clock.now += 1.1
+            assert keys.knows("web")
+    assert caplog.text.count("Too many open files") == 1
+    clock.now += 1.1
+    assert (keys.knows("web"), keys.knows("app")) == (False, True)
+    assert keys.find_problem() == ""
+
+
 def test_a_quota_is_spent_and_grows_again(tmp_path, clock):
     file = tmp_path / "keys"
     file.write_text("small 60\nfree 0\n")

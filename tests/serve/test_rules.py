@@ -253,6 +253,24 @@ def test_a_changed_file_is_read_again_and_the_last_good_rules_stay(tmp_path, cap
     assert (rules.problem, ids_of(listed(rules, k=2))) == ("", "i00 i01")
 
 
+def test_a_file_that_can_be_read_again_is_read_although_it_did_not_change(tmp_path, caplog, monkeypatch):
+    path = tmp_path / "rules.yaml"
+    path.write_text("rules: []")
+    rules = Rules(path)
+    path.write_text("rules: [{name: a, pin: {items: [i21]}}]")
+
+    def refuse(*_: object, **__: object) -> str:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(path), "open", refuse)
+        for _ in range(3):
+            rules.look()
+    assert caplog.text.count("Input/output error") == 1
+    rules.look()
+    assert (rules.problem, [rule.name for rule in rules.rules]) == ("", ["a"])
+
+
 def test_a_file_that_cannot_be_used_refuses_the_start(tmp_path):
     path = tmp_path / "rules.yaml"
     with pytest.raises(RuleError, match="cannot be read"):

@@ -209,8 +209,8 @@ def _warn(
         )
     if report.fields.get("rows") and not report.fields.get("available"):
         log.warning(
-            "%s: no row says whether its item is available, so all of them count as available: if the file has "
-            "such a column, name it availability",
+            "%s: no row says whether its item is available, so all of them count as available: if the file "
+            "has such a column, name it availability",
             batch.shown,
         )
     if listed_at and confirmed and confirmed[-1] > listed_at:

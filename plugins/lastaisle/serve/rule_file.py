@@ -55,6 +55,11 @@ class RuleError(LastaisleError):
         self.path = path
         self.problems = tuple(problems)
 
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether the file cannot be read at all, whatever it holds."""
+        return self.__cause__ is not None and isinstance(self.__cause__.__cause__, OSError)
+
 
 def _moment(text: Any) -> datetime:
     if isinstance(text, datetime):

@@ -69,8 +69,12 @@ class Rules:
         try:
             loaded = _Loaded(read_rules(self._file))
         except RuleError as error:
-            self._file_problem = f"the rules cannot be used, and the last good rules stay: {error}"
-            log.warning("%s", self._file_problem)
+            if error.is_unreadable:
+                self._seen = None  # a disk may work again although the file does not change
+            problem = f"the rules cannot be used, and the last good rules stay: {error}"
+            if problem != self._file_problem:
+                log.warning("%s", problem)
+            self._file_problem = problem
             return
         with self._lock:
             views = list(self._loaded.prepared)
@@ -135,4 +139,4 @@ def _state(file: Path) -> object:
         found = file.stat()
     except OSError as error:
         return error.errno
-    return (found.st_mtime_ns, found.st_size, found.st_ino)
+    return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)

@@ -79,17 +79,21 @@ class Keys:
         if self._file is None or now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
-        state = self._state(self._file)
-        if state == self._seen:
+        state, before = self._state(self._file), self._seen
+        if state == before and not self._problem:
             return
         self._seen = state
         try:
             self._known = self._read(self._file)
         except (OSError, ValueError) as error:
             self._problem = f"the file of {self.name} cannot be read; its last keys stay valid"
-            log.error(
-                "cannot read the file of %s %s: %s; its last keys stay valid", self.name, self._file, error
-            )
+            if state != before:  # told once, tried again until the file can be read
+                log.error(
+                    "cannot read the file of %s %s: %s; its last keys stay valid",
+                    self.name,
+                    self._file,
+                    error,
+                )
             return
         self._problem = ""
         log.warning("read %s again: %d %s are valid", self._file, len(self._known), self.name)
@@ -112,4 +116,4 @@ class Keys:
             found = file.stat()
         except OSError as error:
             return error.errno
-        return (found.st_mtime_ns, found.st_size, found.st_ino)
+        return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
