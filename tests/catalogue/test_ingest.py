@@ -347,7 +347,10 @@ def test_a_file_of_the_wrong_format_is_refused(feed):
 
 def test_a_header_without_an_id_is_refused(feed):
     path = feed.write(b"title,price\nLamp,10\n", "a.csv")
-    assert "no column for item_id" in feed.ingest(path).files_failed[path]
+    failed = feed.ingest(path).files_failed[path]
+    assert "no column for item_id" in failed
+    assert "docs/catalogue.md" in failed
+    assert "lastaisle ingest" not in failed, "a catalogue has no mapping"
 
 
 def test_one_file_that_cannot_be_read_holds_back_no_other(feed):

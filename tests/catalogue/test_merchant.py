@@ -167,6 +167,11 @@ def test_xml_under_another_format_names_what_it_is(feed):
     assert "HTML or XML document" in feed.ingest(path).files_failed[path]
 
 
+def test_xml_without_a_declaration_under_another_format_names_the_right_format(feed):
+    path = feed.write(b"<rss><channel><item><id>1</id></item></channel></rss>", "feed.xml")
+    assert "use --format google_merchant" in feed.ingest(path).files_failed[path]
+
+
 def test_a_feed_without_items_gives_no_row(feed):
     report = ingest(feed, "<rss><channel/></rss>", hour=1)
     assert report.rows_in == 0

@@ -116,6 +116,7 @@ GOOGLE_MERCHANT: Final = Adapter(
     },
     columns=Columns(names=_GOOGLE_NAMES, orders=[], needed=("item_id",), time="title", texts=_TEXTS),
 )
+_USE: Final = "use --format {0} (LASTAISLE_CATALOGUE_FORMAT for DAGs)"
 _ADAPTERS: Final = {adapter.name: adapter for adapter in (ITEMS, GOOGLE_MERCHANT)}
 FORMATS: Final = tuple(_ADAPTERS)
 
@@ -138,9 +139,11 @@ def guess_catalogue_format(lines: Sequence[str], tried: str) -> tuple[str | None
         lines: the first lines of a file.
         tried: the format that does not read them.
     """
+    if tried != GOOGLE_MERCHANT.name and lines and lines[0].lstrip("\ufeff").lstrip().startswith("<"):
+        return GOOGLE_MERCHANT.name, f"The file begins like XML: {_USE.format(GOOGLE_MERCHANT.name)}"
     for adapter in _ADAPTERS.values():
         if adapter.name != tried and adapter.columns is not None and lines and _names_columns(adapter, lines):
-            return adapter.name, f"The first lines name the columns of {adapter.name}: use that format"
+            return adapter.name, f"The first lines name its columns: {_USE.format(adapter.name)}"
     return None, "docs/catalogue.md lists the columns of each format"
 
 

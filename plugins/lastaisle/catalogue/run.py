@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lastaisle.catalogue.batch import CatalogueBatch, take_in_items
-from lastaisle.catalogue.formats import GOOGLE_MERCHANT
+from lastaisle.catalogue.formats import GOOGLE_MERCHANT, guess_catalogue_format
 from lastaisle.catalogue.job import CatalogueJob
 from lastaisle.catalogue.merchant_xml import is_xml, merchant_lines
 from lastaisle.catalogue.report import CatalogueBatchReport, CatalogueReport
@@ -165,7 +165,7 @@ def read_items(file: SourceFile, form: Adapter) -> tuple[Adapter, Iterator[pa.Re
         SourceError: the file cannot be read.
     """
     if form.name != GOOGLE_MERCHANT.name or not is_xml(file):
-        return read_records(file, form)
+        return read_records(file, form, guess_catalogue_format)
     batches = merchant_lines(file)
     first = next(batches, None)
     if first is None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
 
@@ -20,6 +20,8 @@ from lastaisle.lake.workspace import open_tables
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+#: Returns the format that some lines look like, and a sentence about it; see `guess_log_format`.
+Guess: TypeAlias = Callable[[Sequence[str], str], tuple[str | None, str]]
 TRIED_LINES = 200
 _ENOUGH = 0.5
 
@@ -62,6 +64,12 @@ def advice(guessed: str | None, tried: str) -> str:
     if guessed == tried:
         return f"The first lines look like {tried}, so look at what is wrong after them"
     return f"The first lines look like {guessed}: use --format {guessed} (LASTAISLE_SOURCE_FORMAT for DAGs)"
+
+
+def guess_log_format(lines: Sequence[str], tried: str) -> tuple[str | None, str]:
+    """Return the format of logs that the lines look like, and a sentence about it for the user."""
+    guessed = guess_format(lines)
+    return guessed, advice(guessed, tried)
 
 
 def _sound_share(form: Adapter, lines: Sequence[str], connection: DuckDBPyConnection) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lastaisle.ingest.guess import advice, guess_format
+from lastaisle.ingest.guess import Guess, guess_log_format
 from lastaisle.ingest.reading.files import SourceFile
 from lastaisle.ingest.reading.lines import LINES, MAX_LINE_BYTES, read_lines
 from lastaisle.ingest.slices import text_of
@@ -23,7 +23,9 @@ MAX_JOINED_LINES = 100
 _QUOTE = 34
 
 
-def read_records(file: SourceFile, adapter: Adapter) -> tuple[Adapter, Iterator[pa.RecordBatch]]:
+def read_records(
+    file: SourceFile, adapter: Adapter, guess: Guess = guess_log_format
+) -> tuple[Adapter, Iterator[pa.RecordBatch]]:
     """Return the adapter for the layout of a file, and the records of the file as batches of LINES.
 
     A record is a line, or several lines if line breaks stand within quotes. It has the number of its first
@@ -33,6 +35,7 @@ def read_records(file: SourceFile, adapter: Adapter) -> tuple[Adapter, Iterator[
     Args:
         file: the file.
         adapter: reads the format.
+        guess: says in the error which format the first lines look like.
 
     Raises:
         HeaderError: the header is not understood.
@@ -48,7 +51,7 @@ def read_records(file: SourceFile, adapter: Adapter) -> tuple[Adapter, Iterator[
     try:
         form = fitted(adapter, lines)
     except HeaderError as error:
-        raise HeaderError(f"{file.shown}: {error}. {advice(guess_format(lines), adapter.name)}") from error
+        raise HeaderError(f"{file.shown}: {error}. {guess(lines, adapter.name)[1]}") from error
     layout = form.layout
     assert layout is not None
     whole = chain([first.slice(1) if layout.header is not None else first], batches)

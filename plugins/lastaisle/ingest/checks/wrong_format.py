@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
 
 from data_contracts.privacy import literal
 from lastaisle.errors import SourceError
-from lastaisle.ingest.guess import advice, guess_format
+from lastaisle.ingest.guess import Guess, guess_log_format
 from lastaisle.ingest.job import Batch
 from lastaisle.ingest.staging.staging import Staging
 from lastaisle.ingest.staging.staging_sql import row_tests
@@ -23,16 +22,10 @@ class WrongFormatError(SourceError):
     """Hardly any row of a file can be read in its format; nothing of it was committed."""
 
 
-def guess_log_format(lines: Sequence[str], tried: str) -> tuple[str | None, str]:
-    """Return the format of logs that the lines look like, and a sentence about it for the user."""
-    guessed = guess_format(lines)
-    return guessed, advice(guessed, tried)
-
-
 def refuse_wrong_format(
     staging: Staging,
     batch: Batch,
-    guess: Callable[[Sequence[str], str], tuple[str | None, str]] = guess_log_format,
+    guess: Guess = guess_log_format,
 ) -> None:
     """Refuse a file of which hardly anything can be read in its format.
 
