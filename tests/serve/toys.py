@@ -14,9 +14,9 @@ import numpy as np
 from lastaisle.collect.calls import Call
 from lastaisle.privacy.domains import LakeKey
 from lastaisle.serve.app import Limits, create_app
+from lastaisle.serve.following.served import ServedVersion
 from lastaisle.serve.parts import Parts
 from lastaisle.serve.pseudonyms import Pseudonyms
-from lastaisle.serve.served import ServedVersion
 from lastaisle.settings import Settings
 from lastaisle.web.keys import Keys
 

@@ -26,7 +26,7 @@ def check(
     Exits with 2 if the file has an error; each error names its line.
     """
     from lastaisle.lake.opening import open_lake
-    from lastaisle.serve.rule_check import check_rules
+    from lastaisle.serve.shown.rule_check import check_rules
 
     checked = check_rules(file, open_lake(read_settings(lake)), datetime.now(UTC))
     write({"rules": [asdict(rule) for rule in checked]}, report)

@@ -13,15 +13,15 @@ import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
-from lastaisle.serve.placing import Ranked, Request
 from lastaisle.serve.questions import Answer, Asked, Policy, Recommended, check_context, wrong
+from lastaisle.serve.shown.placing import Ranked, Request
 from lastaisle.web.refusal import RefusedError
 from models.checkout_model import CheckoutModel, best_of
 
 if TYPE_CHECKING:
-    from lastaisle.serve.served import ServedVersion
-    from lastaisle.serve.shelf import Shelf
-    from lastaisle.serve.view import ShelfView
+    from lastaisle.serve.following.served import ServedVersion
+    from lastaisle.serve.shown.shelf import Shelf
+    from lastaisle.serve.shown.view import ShelfView
 
 EXPLAINED: Final = 20
 """How many of a session's last items an explanation looks at."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lastaisle.collect.sink import Sink
+from lastaisle.serve.following.served import ServedVersion
 from lastaisle.serve.pseudonyms import Pseudonyms
-from lastaisle.serve.served import ServedVersion
-from lastaisle.serve.shelf import Shelf
+from lastaisle.serve.shown.shelf import Shelf
 from lastaisle.web.keys import Keys
 
 

@@ -14,12 +14,12 @@ import uvicorn
 from lastaisle.collect.sinks import sink_of
 from lastaisle.serve.app import Limits, create_app
 from lastaisle.serve.feedback import CONTENT
-from lastaisle.serve.fixed import FixedVersion
+from lastaisle.serve.following.fixed import FixedVersion
+from lastaisle.serve.following.served import Follower, ServedVersion
 from lastaisle.serve.metrics import Metrics
 from lastaisle.serve.parts import Parts, Versions
 from lastaisle.serve.pseudonyms import Pseudonyms
-from lastaisle.serve.served import Follower, ServedVersion
-from lastaisle.serve.shelf import Shelf, rules_of
+from lastaisle.serve.shown.shelf import Shelf, rules_of
 from lastaisle.serve.workers import Workers
 from lastaisle.settings import Settings, SettingsError
 from lastaisle.web.keys import Keys

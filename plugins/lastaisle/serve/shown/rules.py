@@ -11,10 +11,10 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from lastaisle.serve.filters import FilterError
-from lastaisle.serve.placing import PreparedRule, Ranked, Request, place
-from lastaisle.serve.rule_file import Rule, RuleError, read_rules
-from lastaisle.serve.view import ShelfView
+from lastaisle.serve.shown.filters import FilterError
+from lastaisle.serve.shown.placing import PreparedRule, Ranked, Request, place
+from lastaisle.serve.shown.rule_file import Rule, RuleError, read_rules
+from lastaisle.serve.shown.view import ShelfView
 
 MAX_NEW = 1000  # items of one promotion that only the catalogue knows
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lastaisle.serve.filters import MAX_DEPTH, MAX_LENGTH, MAX_VALUES, FilterError, read_filter
-from lastaisle.serve.masks import fields_of
+from lastaisle.serve.shown.filters import MAX_DEPTH, MAX_LENGTH, MAX_VALUES, FilterError, read_filter
+from lastaisle.serve.shown.masks import fields_of
 
 ITEMS: list[dict[str, Any]] = [
     {"item_id": "1", "category": "shoes", "brand": "Ahorn", "price": 49.5, "stock": 3, "available": True},

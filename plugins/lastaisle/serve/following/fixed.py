@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lastaisle.serve.served import ServedVersion
+from lastaisle.serve.following.served import ServedVersion
 from lastaisle.settings import SettingsError
 from models.checkout_model import MANIFEST, CheckoutModel, sha256_of
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from lastaisle.serve.filters import Filter, FilterError, read_filter
-from lastaisle.serve.masks import Kind, Mask, fields_of
+from lastaisle.serve.shown.filters import Filter, FilterError, read_filter
+from lastaisle.serve.shown.masks import Kind, Mask, fields_of
 
 HIDDEN: Final = ("removed", "batch_id")  # columns of the table that say nothing about an item
 CHUNK: Final = 20_000  # ids that Arrow takes from Python at once: more would hold Python's lock for long

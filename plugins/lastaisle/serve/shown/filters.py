@@ -23,7 +23,7 @@ from typing import Any, Final, TypeGuard
 import numpy as np
 import pyarrow as pa
 
-from lastaisle.serve.masks import Kind, Mask, Test, compare_with, is_missing, lies_in, negate
+from lastaisle.serve.shown.masks import Kind, Mask, Test, compare_with, is_missing, lies_in, negate
 
 MAX_LENGTH: Final = 2000  # characters of a filter
 MAX_DEPTH: Final = 20  # parts inside parts

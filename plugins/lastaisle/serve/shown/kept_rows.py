@@ -21,7 +21,7 @@ from lastaisle.catalogue.history import listed_at
 from lastaisle.lake import Lake
 from lastaisle.lake.errors import clear_errors
 from lastaisle.lake.tables import ITEMS
-from lastaisle.serve.view import HIDDEN, Snapshot
+from lastaisle.serve.shown.view import HIDDEN, Snapshot
 
 _ABANDONED_SECONDS: Final = 600.0
 _NOTE: Final = b"lastaisle.catalogue"

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import lastaisle.registry  # noqa: F401  sets MLflow's other variables
 from lastaisle.registry.tags import DIGEST
-from lastaisle.serve.cache import VersionInfo
-from lastaisle.serve.errors import MlflowAwayError, VersionUnavailableError
+from lastaisle.serve.following.cache import VersionInfo
+from lastaisle.serve.following.errors import MlflowAwayError, VersionUnavailableError
 from lastaisle.telemetry.shown import one_line, without_password
 from models.checkout_model import damage_of
 from models.stored import digest_of

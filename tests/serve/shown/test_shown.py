@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from lastaisle.lake.tables import ITEMS
-from lastaisle.serve.shelf import Shelf
+from lastaisle.serve.shown.shelf import Shelf
 from models.data.sequences import SessionLog
 from models.recommender import create
 from models.serving.export import export_artifact

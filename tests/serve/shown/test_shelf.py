@@ -16,9 +16,9 @@ import pytest
 
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import ITEMS, ITEMS_SCHEMA
-from lastaisle.serve import shelf as shelf_module
-from lastaisle.serve.filters import FilterError
-from lastaisle.serve.shelf import Shelf
+from lastaisle.serve.shown import shelf as shelf_module
+from lastaisle.serve.shown.filters import FilterError
+from lastaisle.serve.shown.shelf import Shelf
 from tests.serve.shelves import YESTERDAY, Model, row, settings_of, store
 
 MODEL: Any = Model("1", "2", "3", "gone")

@@ -23,8 +23,8 @@ from pydantic import (
 )
 
 from lastaisle.errors import ExitCode, LastaisleError
-from lastaisle.serve.filters import FilterError, read_filter
-from lastaisle.serve.masks import Kind
+from lastaisle.serve.shown.filters import FilterError, read_filter
+from lastaisle.serve.shown.masks import Kind
 from lastaisle.yaml_file import Steps, YamlFile, YamlFileError, read_yaml
 
 MAX_RULES: Final = 100

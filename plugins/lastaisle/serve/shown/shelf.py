@@ -17,9 +17,9 @@ import pyarrow as pa
 from lastaisle.errors import LastaisleError
 from lastaisle.lake.opening import open_lake
 from lastaisle.lake.tables import ITEMS
-from lastaisle.serve.kept_rows import KeptRows, RowsFile, find_state, read_rows
-from lastaisle.serve.rules import Rules
-from lastaisle.serve.view import ShelfView, Snapshot
+from lastaisle.serve.shown.kept_rows import KeptRows, RowsFile, find_state, read_rows
+from lastaisle.serve.shown.rules import Rules
+from lastaisle.serve.shown.view import ShelfView, Snapshot
 from lastaisle.settings import Settings
 from models.checkout_model import CheckoutModel
 

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lastaisle.lake.tables import ITEMS_SCHEMA
-from lastaisle.serve.placing import Ranked, Request
-from lastaisle.serve.rule_file import RuleError
-from lastaisle.serve.rules import Rules
-from lastaisle.serve.shelf import Shelf
-from lastaisle.serve.view import ShelfView, Snapshot
+from lastaisle.serve.shown.placing import Ranked, Request
+from lastaisle.serve.shown.rule_file import RuleError
+from lastaisle.serve.shown.rules import Rules
+from lastaisle.serve.shown.shelf import Shelf
+from lastaisle.serve.shown.view import ShelfView, Snapshot
 from models.checkout_model import best_of
 from tests.serve.shelves import YESTERDAY, Model, row, settings_of, store
 

@@ -18,13 +18,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from lastaisle.serve.cache import CachedVersion, VersionCache, VersionInfo
-from lastaisle.serve.errors import MlflowAwayError, VersionUnavailableError
+from lastaisle.serve.following.cache import CachedVersion, VersionCache, VersionInfo
+from lastaisle.serve.following.errors import MlflowAwayError, VersionUnavailableError
 from lastaisle.telemetry.shown import without_password
 from models.checkout_model import CheckoutModel, best_of
 
 if TYPE_CHECKING:
-    from lastaisle.serve.follow import MlflowVersions
+    from lastaisle.serve.following.follow import MlflowVersions
     from lastaisle.settings import Settings
 
 LONGEST_RETRY: Final = 60.0
@@ -167,7 +167,7 @@ class Follower:
             VersionUnavailableError: MLflow cannot be asked, or the version cannot be served.
         """
         if self._versions is None:
-            from lastaisle.serve.follow import MlflowVersions  # here: see the module
+            from lastaisle.serve.following.follow import MlflowVersions  # here: see the module
 
             self._versions = MlflowVersions(self._settings)
         info = self._versions.find(self._alias)

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lastaisle.serve.rule_file import Rule
-from lastaisle.serve.view import ShelfView
+from lastaisle.serve.shown.rule_file import Rule
+from lastaisle.serve.shown.view import ShelfView
 from models.checkout_model import best_of
 
 

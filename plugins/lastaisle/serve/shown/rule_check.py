@@ -11,8 +11,8 @@ import numpy as np
 
 from lastaisle.catalogue.history import read_catalogue
 from lastaisle.lake import Lake
-from lastaisle.serve.rule_file import Rule, read_rules
-from lastaisle.serve.view import ShelfView, Snapshot
+from lastaisle.serve.shown.rule_file import Rule, read_rules
+from lastaisle.serve.shown.view import ShelfView, Snapshot
 
 SHOWN = 5  # ids in one warning
 

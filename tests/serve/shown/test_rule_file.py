@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from lastaisle import cli
 from lastaisle.errors import ExitCode
-from lastaisle.serve.rule_file import RuleError, json_schema, read_rules
+from lastaisle.serve.shown.rule_file import RuleError, json_schema, read_rules
 from tests.serve.shelves import row, settings_of, store
 
 WHOLE = """
@@ -160,7 +160,7 @@ def test_the_number_of_rules_is_bounded(write):
 
 
 def test_the_json_schema_on_the_page_is_that_of_the_code():
-    page = Path(__file__).parents[2] / "docs" / "rules.schema.json"
+    page = Path(__file__).parents[3] / "docs" / "rules.schema.json"
     assert page.read_text(encoding="utf-8") == json_schema()
 
 
@@ -190,6 +190,6 @@ def test_the_command_refuses_wrong_rules(write, tmp_path, monkeypatch):
 
 
 def test_the_example_of_the_page_is_a_file_of_rules(write):
-    page = (Path(__file__).parents[2] / "docs" / "rules.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "rules.md").read_text(encoding="utf-8")
     example = page.partition("```yaml\n")[2].partition("```")[0]
     assert [rule.name for rule in read_rules(write(example))] == ["christmas-socks", "clearance"]

@@ -13,8 +13,8 @@ import numpy as np
 import psutil
 import pytest
 
-from lastaisle.serve import served as served_module
-from lastaisle.serve.served import Follower
+from lastaisle.serve.following import served as served_module
+from lastaisle.serve.following.served import Follower
 from lastaisle.settings import Settings
 from tests.serve.mlflow_store import MlflowServer, Store
 from tests.services.waiting import wait_until
@@ -145,7 +145,7 @@ def test_it_starts_from_the_cache_before_it_imports_mlflow(store, make_service):
     script = """
 import sys
 from pathlib import Path
-from lastaisle.serve.served import Follower
+from lastaisle.serve.following.served import Follower
 from lastaisle.settings import Settings
 home, cache = sys.argv[1:]
 follower = Follower(Settings.of(home=home, serve_cache=cache), on_event=print)
@@ -375,8 +375,8 @@ def test_a_process_that_was_forked_does_not_use_the_model(store, make_service):
 
 FOLLOW = """
 import sys, time
-from lastaisle.serve import follow
-from lastaisle.serve.served import Follower
+from lastaisle.serve.following import follow
+from lastaisle.serve.following.served import Follower
 from lastaisle.settings import Settings
 home, cache, slow, *wanted = sys.argv[1:]
 fetch = follow.MlflowVersions.fetch

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from lastaisle.serve.cache import KEPT, VersionCache, VersionInfo
+from lastaisle.serve.following.cache import KEPT, VersionCache, VersionInfo
 
 
 def info(number, **changes):
@@ -80,7 +80,7 @@ def test_a_lock_ends_with_the_process_that_was_killed(tmp_path):
     script = """
 import os, signal, sys
 from pathlib import Path
-from lastaisle.serve.cache import VersionCache
+from lastaisle.serve.following.cache import VersionCache
 found = VersionCache(Path(sys.argv[1])).open(sys.argv[2])
 os.utime(found.folder.parent, (1, 1))
 VersionCache(Path(sys.argv[1])).prune()
