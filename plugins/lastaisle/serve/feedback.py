@@ -51,18 +51,12 @@ class FeedbackStore:
                 413, "too_large", f"send at most {MAX_ROWS:,} items a request, received {items:,}"
             )
         received = datetime.now(UTC)
-        kept: list[Feedback] = []
-        calls: list[Call] = []
-        for feedback in given:
-            lines = self._lines(feedback, received)
-            if lines:
-                kept.append(feedback)
-                calls += lines
+        lines = [self._lines(feedback, received) for feedback in given]
+        calls = [call for lines_of_one in lines for call in lines_of_one]
         if calls:
             await self._sink.append(calls)
-        for feedback in given:
-            stored = any(feedback is each for each in kept)
-            self._metrics.feedback(feedback.kind, len(feedback.items), stored=stored)
+        for feedback, lines_of_one in zip(given, lines, strict=True):
+            self._metrics.feedback(feedback.kind, len(feedback.items), stored=bool(lines_of_one))
         return len(calls)
 
     def _lines(self, feedback: Feedback, received: datetime) -> list[Call]:
