@@ -15,7 +15,7 @@ from lastaisle.ingest.run import ingest
 from lastaisle.lake import Lake
 from lastaisle.privacy.keys import PseudonymKeys
 from lastaisle.settings.settings import known_variables
-from lastaisle_airflow.local.secret_holders import HOLDERS, WORKER, for_process
+from lastaisle_airflow.local.secret_holders import HOLDERS, SERVE, WORKER, for_process
 from lastaisle_airflow.runtime.pods import with_pseudonym_key
 from tests.airflow.scheduler.history import assert_same_tables, days_of, write_history
 from tests.services.airflow import environment_of, heavy_libraries_of, running_airflow
@@ -270,9 +270,12 @@ def test_the_page_of_kubernetes_gives_task_pods_no_key_of_airflow():
     page = (TEMPLATE.parent / "README.md").read_text()
     secrets = dict(re.findall(r"create secret generic (\S+) (.*?)\n *```", page, re.DOTALL))
     given = {name: set(re.findall(r"--from-literal=(\w+)", text)) for name, text in secrets.items()}
-    assert set(given) == {"lastaisle", "lastaisle-pseudonyms"}
+    assert set(given) == {"lastaisle", "lastaisle-pseudonyms", "lastaisle-serve"}
     tasks_may_hold = {name for name, holders in HOLDERS.items() if WORKER in holders}
     assert given["lastaisle-pseudonyms"] == {"LASTAISLE_PSEUDONYM_KEY"}
+    service_may_hold = {name for name, holders in HOLDERS.items() if SERVE in holders}
+    of_service = {name for name in given["lastaisle-serve"] if not name.startswith("AWS_")}
+    assert of_service <= service_may_hold | {"MLFLOW_TRACKING_USERNAME"}
     others = {name for name in given["lastaisle"] if not name.startswith(("AWS_", "AIRFLOW_CONN_"))}
     assert others <= (tasks_may_hold | {"MLFLOW_TRACKING_USERNAME"}) - {"LASTAISLE_PSEUDONYM_KEY"}
 

@@ -22,8 +22,9 @@ def registry(empty_store, tmp_path_factory):
     """Return a client of a registry with two versions; the alias champion names the first one."""
     folder = tmp_path_factory.mktemp("registry")
     shutil.copy(empty_store, folder / "mlflow.db")
-    before = mlflow.get_tracking_uri()
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
     mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
+    mlflow.set_registry_uri(mlflow.get_tracking_uri())  # another test may have set it to a store of its own
     mlflow.set_experiment(experiment_id=mlflow.create_experiment("packed", str(folder / "artifacts")))
     for seed in (0, 1):
         model = create("cooccurrence", TrainingOptions(max_length=8))
@@ -34,7 +35,8 @@ def registry(empty_store, tmp_path_factory):
     client = MlflowClient()
     client.set_registered_model_alias(NAME, "champion", "1")
     yield client
-    mlflow.set_tracking_uri(before)
+    mlflow.set_tracking_uri(before[0])
+    mlflow.set_registry_uri(before[1])
 
 
 @pytest.fixture(scope="module")
