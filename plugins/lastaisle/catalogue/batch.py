@@ -160,7 +160,8 @@ def _commit(
         _refuse_shrunk(removals, batch, job)
         report = _count(staging, blank, removals)
         begin(staging, batch, lake)
-        rows = timeline.rows(batch_id, removing=not removals.is_doubtful, confirmed=_listed(lake, batch_id))
+        confirmed = _listed(lake, batch_id)
+        rows = timeline.rows(batch_id, removing=not removals.is_doubtful, confirmed=confirmed)
         try:
             if rows.num_rows:
                 at = -1 if version is None else version
@@ -175,7 +176,7 @@ def _commit(
         row = _batch_row(report, batch, job, listed_at, times)
         lake.append(CATALOGUE_BATCHES, row, key=batch_id, stamp=stamp, also=batch.offsets)
         if job.content == "full":
-            _warn(report, removals, batch, listed_at, _listed(lake, batch_id))
+            _warn(report, removals, batch, listed_at, confirmed)
         return report
     raise AssertionError("unreachable: the last attempt returns or raises")
 

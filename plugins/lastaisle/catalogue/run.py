@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -19,25 +19,20 @@ from lastaisle.catalogue.formats import GOOGLE_MERCHANT, guess_catalogue_format
 from lastaisle.catalogue.job import CatalogueJob
 from lastaisle.catalogue.merchant_xml import is_xml, merchant_lines
 from lastaisle.catalogue.report import CatalogueBatchReport, CatalogueReport
-from lastaisle.errors import SourceError
-from lastaisle.ingest.checks.batch_quality import BatchRefusedError
 from lastaisle.ingest.checks.changes import SchemaChangeError
-from lastaisle.ingest.checks.gx_check import DisagreementError
 from lastaisle.ingest.job import OvertakenError
 from lastaisle.ingest.listing import list_source, record_file
 from lastaisle.ingest.options import Progress
-from lastaisle.ingest.reading.files import FileChangedError, SourceFile
+from lastaisle.ingest.reading.files import SourceFile
 from lastaisle.ingest.records import read_records
-from lastaisle.ingest.run import ATTEMPTS, NO_ROWS
+from lastaisle.ingest.run import ATTEMPTS, LEFT_OUT, note_listing, note_pace, take_in_file
 from lastaisle.ingest.slices import Slice
 from lastaisle.ingest.sources.adapter import Adapter
 from lastaisle.ingest.sources.columns import FIRST_LINES
 from lastaisle.ingest.sources.layout import fitted
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import CATALOGUE_BATCHES
-from lastaisle.telemetry.memory import peak_rss_mib
 
-log = logging.getLogger(__name__)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -69,42 +64,19 @@ def ingest_catalogue(
     started = time.perf_counter()
     report = CatalogueReport()
     listing = list_source(source, job.lake, format_name=job.identity, options=source_options, settle=settle)
-    report.files_waiting += [file.shown for file in listing.waiting]
-    report.files_passed_over |= listing.passed_over
-    for address, error in listing.failed.items():
-        report.fail(address, SourceError(error))
-    for known in listing.known.values():
-        report.files += 1
-        report.files_skipped += 1
-        report.add(known)
+    note_listing(report, listing)
     new = sorted(listing.new, key=lambda file: (file.modified or 0.0, file.url))
     for position, file in enumerate(new):
         if progress:
             progress(position / len(new), file.shown)
-        _take_in_file(file, job, f"{job.form.name} {job.content} {source}", report)
-    report.seconds = time.perf_counter() - started
-    report.events_per_second = report.rows_in / max(report.seconds, 1e-9)
-    report.peak_rss_mib = peak_rss_mib()
+        take = partial(_take_in_file, file, job, f"{job.form.name} {job.content} {source}")
+        take_in_file(file, take, report, (*LEFT_OUT, SchemaChangeError))
+    note_pace(report, started)
     return report
 
 
-def _take_in_file(file: SourceFile, job: CatalogueJob, source: str, report: CatalogueReport) -> None:
-    """Ingest one file, and add its counts, or the reason why it was left out, to the report."""
-    try:
-        batch = ingest_catalogue_file(file, job, source=source)
-    except FileChangedError as error:
-        log.warning("left for the next run: %s", error)
-        report.files_waiting.append(file.shown)
-    except (SourceError, DisagreementError, BatchRefusedError, SchemaChangeError) as error:
-        log.error("left out: %s", error)
-        report.fail(file.shown, error)
-    else:
-        report.files += 1
-        report.files_skipped += batch.skipped
-        report.add(batch)
-        if not batch.rows_in:
-            report.files_passed_over[file.shown] = NO_ROWS
-            log.warning("%s gave no row: %s", file.shown, NO_ROWS)
+def _take_in_file(file: SourceFile, job: CatalogueJob, source: str) -> list[CatalogueBatchReport]:
+    return [ingest_catalogue_file(file, job, source=source)]
 
 
 def ingest_catalogue_file(file: SourceFile, job: CatalogueJob, *, source: str) -> CatalogueBatchReport:

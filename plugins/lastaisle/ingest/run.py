@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts.contract import Contract, load_contract
-from lastaisle.errors import SourceError
+from lastaisle.errors import LastaisleError, SourceError
 from lastaisle.ingest.batch import finish_batch, take_in
 from lastaisle.ingest.checks.batch_quality import BatchRefusedError
 from lastaisle.ingest.checks.gx_check import DisagreementError
@@ -32,6 +33,7 @@ from lastaisle.telemetry.memory import peak_rss_mib
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 5
+LEFT_OUT: Final = (SourceError, DisagreementError, BatchRefusedError)
 NO_ROWS = "it holds no row, only blank lines or a header"
 
 
@@ -89,9 +91,7 @@ def ingest(
         *(source, lake), format_name=form.identity, options=source_options, settle=settle, anonymized=True
     )
     _take_in_listing(listing, job, f"{form.name} {source}", report, progress)
-    report.seconds = time.perf_counter() - started
-    report.events_per_second = report.rows_in / max(report.seconds, 1e-9)
-    report.peak_rss_mib = peak_rss_mib()
+    note_pace(report, started)
     return report
 
 
@@ -99,6 +99,14 @@ def _take_in_listing(
     listing: Listing, job: Ingestion, source: str, report: IngestReport, progress: Progress | None
 ) -> None:
     """Ingest the new files of a listing; add the counts of each file to the report."""
+    note_listing(report, listing)
+    for file in listing.new:
+        take = partial(ingest_file, file, job, source=source, progress=progress)
+        take_in_file(file, take, report)
+
+
+def note_listing(report: IngestReport, listing: Listing) -> None:
+    """Add to a report what a listing says of the files that are not read."""
     report.files_waiting += [file.shown for file in listing.waiting]
     report.files_passed_over |= listing.passed_over
     for address, error in listing.failed.items():
@@ -107,24 +115,46 @@ def _take_in_listing(
         report.files += 1
         report.files_skipped += 1
         report.add(known)
-    for file in listing.new:
-        try:
-            batches = ingest_file(file, job, source=source, progress=progress)
-        except FileChangedError as error:
-            log.warning("left for the next run: %s", error)
-            report.files_waiting.append(file.shown)
-            continue
-        except (SourceError, DisagreementError, BatchRefusedError) as error:
-            log.error("left out: %s", error)
-            report.fail(file.shown, error)
-            continue
-        report.files += 1
-        report.files_skipped += all(batch.skipped for batch in batches)
-        for batch in batches:
-            report.add(batch)
-        if not any(batch.rows_in for batch in batches):
-            report.files_passed_over[file.shown] = NO_ROWS
-            log.warning("%s gave no row: %s", file.shown, NO_ROWS)
+
+
+def take_in_file(
+    file: SourceFile,
+    take: Callable[[], Sequence[BatchReport]],
+    report: IngestReport,
+    left_out: tuple[type[LastaisleError], ...] = LEFT_OUT,
+) -> None:
+    """Ingest one file, and add its counts, or the reason why it was left out, to a report.
+
+    Args:
+        file: the file.
+        take: ingests the file, and returns the reports of its batches.
+        report: the report.
+        left_out: the errors that leave out this file alone; any other error is raised.
+    """
+    try:
+        batches = take()
+    except FileChangedError as error:
+        log.warning("left for the next run: %s", error)
+        report.files_waiting.append(file.shown)
+        return
+    except left_out as error:
+        log.error("left out: %s", error)
+        report.fail(file.shown, error)
+        return
+    report.files += 1
+    report.files_skipped += all(batch.skipped for batch in batches)
+    for batch in batches:
+        report.add(batch)
+    if not any(batch.rows_in for batch in batches):
+        report.files_passed_over[file.shown] = NO_ROWS
+        log.warning("%s gave no row: %s", file.shown, NO_ROWS)
+
+
+def note_pace(report: IngestReport, started: float) -> None:
+    """Add to a report how long an ingestion took since `started` (of time.perf_counter), and its memory."""
+    report.seconds = time.perf_counter() - started
+    report.events_per_second = report.rows_in / max(report.seconds, 1e-9)
+    report.peak_rss_mib = peak_rss_mib()
 
 
 def ingest_file(
