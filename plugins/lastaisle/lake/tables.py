@@ -19,9 +19,14 @@ DRIFT: Final = "drift"
 ABANDONMENTS: Final = "abandonments"
 ITEMS: Final = "items"
 CATALOGUE_BATCHES: Final = "catalogue_batches"
+EXPOSURE_BATCHES: Final = "exposure_batches"
+OUTCOMES: Final = "outcomes"
+UNATTRIBUTED: Final = "unattributed"
+SHOP_METRICS: Final = "shop_metrics"
 ALL_TABLES: Final = (
     *(RAW_EVENTS, QUARANTINE, BATCHES, EVENTS, EXPOSURES, TRAINING_RUNS, RELEASES),
     *(GAPS, FILES, DRIFT, ABANDONMENTS, ITEMS, CATALOGUE_BATCHES),
+    *(EXPOSURE_BATCHES, OUTCOMES, UNATTRIBUTED, SHOP_METRICS),
 )
 
 #: The partition columns of the partitioned tables: the UTC day of the event; in quarantine, of ingestion.
@@ -30,6 +35,9 @@ PARTITIONS: Final[dict[str, list[str]]] = {
     QUARANTINE: ["event_date"],
     EVENTS: ["event_date"],
     EXPOSURES: ["event_date"],
+    OUTCOMES: ["event_date"],
+    UNATTRIBUTED: ["event_date"],
+    SHOP_METRICS: ["event_date"],
 }
 
 TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
@@ -209,5 +217,136 @@ CATALOGUE_BATCHES_SCHEMA: Final = pa.schema(
         pa.field("contract_version", pa.string()),
         pa.field("started_at", TIMESTAMP),
         pa.field("finished_at", TIMESTAMP),
+    ]
+)
+
+#: What ingestion adds to the fields of the contract of exposures.
+EXPOSURES_ADDED: Final = pa.schema(
+    [
+        pa.field("batch_id", pa.string()),
+        pa.field("source_file", pa.string()),
+        pa.field("source_row", pa.int64()),
+        pa.field("sub_row", pa.int32()),
+        pa.field("ingested_at", TIMESTAMP),
+        pa.field("contract_version", pa.string()),
+        pa.field("event_date", pa.date32()),
+    ]
+)
+
+#: The batches of exposures: files and ranges of a topic. `shown` counts the clean rows of that kind.
+EXPOSURE_BATCHES_SCHEMA: Final = pa.schema(
+    [
+        pa.field("batch_id", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("source_file", pa.string()),
+        pa.field("part", pa.int32()),
+        pa.field("format", pa.string()),
+        pa.field("rows_in", pa.int64()),
+        pa.field("rows_clean", pa.int64()),
+        pa.field("rows_quarantined", pa.int64()),
+        pa.field("rows_duplicate", pa.int64()),
+        pa.field("rows_ignored", pa.int64()),
+        pa.field("rows_late", pa.int64()),
+        pa.field("rows_shown", pa.int64()),
+        pa.field("quarantined_by_rule", pa.string()),
+        pa.field("ignored_by_reason", pa.string()),
+        pa.field("fields", pa.string()),
+        pa.field("change_accepted", pa.bool_()),
+        pa.field("hours", pa.list_(pa.string())),
+        pa.field("newest", TIMESTAMP),
+        pa.field("gx_success", pa.bool_()),
+        pa.field("gx_problem", pa.string()),
+        pa.field("contract_version", pa.string()),
+        pa.field("started_at", TIMESTAMP),
+        pa.field("finished_at", TIMESTAMP),
+    ]
+)
+
+#: What followed each exposure, one row a row of kind shown in exposures; `event_date` is the UTC day on which
+#: the item was shown. Later events change the row in place.
+OUTCOMES_SCHEMA: Final = pa.schema(
+    [
+        pa.field("exposure_id", pa.string()),
+        pa.field("recommendation_id", pa.string()),
+        pa.field("shown_at", TIMESTAMP),
+        pa.field("session_id", pa.string()),
+        pa.field("user_id", pa.string()),
+        pa.field("item_id", pa.string()),
+        pa.field("position", pa.int32()),
+        pa.field("placement", pa.string()),
+        pa.field("model_version", pa.string()),
+        pa.field("policy", pa.string()),
+        pa.field("experiment", pa.string()),
+        pa.field("arm", pa.string()),
+        pa.field("propensity", pa.float64()),
+        pa.field("segment", pa.string()),
+        pa.field("clicks", pa.int32()),
+        pa.field("views", pa.int32()),
+        pa.field("adds", pa.int32()),
+        pa.field("orders", pa.int32()),
+        pa.field("clicked_at", TIMESTAMP),
+        pa.field("viewed_at", TIMESTAMP),
+        pa.field("added_at", TIMESTAMP),
+        pa.field("ordered_at", TIMESTAMP),
+        pa.field("dwell_ms", pa.int64()),
+        pa.field("quantity", pa.int64()),
+        pa.field("revenue", pa.float64()),
+        pa.field("currency", pa.string()),
+        pa.field("touch", pa.string()),
+        pa.field("session_ordered_at", TIMESTAMP),
+        pa.field("session_abandoned_at", TIMESTAMP),
+        pa.field("event_date", pa.date32()),
+    ]
+)
+
+#: What shoppers did with a list, and no exposure explains; one row a row of exposures that is not of kind
+#: shown. `event_date` is the UTC day on which it happened.
+UNATTRIBUTED_SCHEMA: Final = pa.schema(
+    [
+        pa.field("exposure_id", pa.string()),
+        pa.field("kind", pa.string()),
+        pa.field("recommendation_id", pa.string()),
+        pa.field("occurred_at", TIMESTAMP),
+        pa.field("session_id", pa.string()),
+        pa.field("user_id", pa.string()),
+        pa.field("item_id", pa.string()),
+        pa.field("placement", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("event_date", pa.date32()),
+    ]
+)
+
+#: Counts from which rates follow. Rows of a position count items; rows without a position count sessions, and
+#: with a currency the revenue of these sessions. All counts may be added up; `event_date` is the day of `hour`.
+SHOP_METRICS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("hour", TIMESTAMP),
+        pa.field("placement", pa.string()),
+        pa.field("model_version", pa.string()),
+        pa.field("policy", pa.string()),
+        pa.field("experiment", pa.string()),
+        pa.field("arm", pa.string()),
+        pa.field("segment", pa.string()),
+        pa.field("position", pa.int32()),
+        pa.field("currency", pa.string()),
+        pa.field("exposures", pa.int64()),
+        pa.field("clicks", pa.int64()),
+        pa.field("clicked", pa.int64()),
+        pa.field("viewed", pa.int64()),
+        pa.field("added", pa.int64()),
+        pa.field("ordered", pa.int64()),
+        pa.field("dwell_ms", pa.int64()),
+        pa.field("lists", pa.int64()),
+        pa.field("sessions", pa.int64()),
+        pa.field("sessions_clicked", pa.int64()),
+        pa.field("sessions_added", pa.int64()),
+        pa.field("sessions_checkout", pa.int64()),
+        pa.field("sessions_ordered", pa.int64()),
+        pa.field("sessions_abandoned", pa.int64()),
+        pa.field("items_viewed", pa.int64()),
+        pa.field("session_seconds", pa.float64()),
+        pa.field("revenue", pa.float64()),
+        pa.field("attributed_revenue", pa.float64()),
+        pa.field("event_date", pa.date32()),
     ]
 )

@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from lastaisle.settings.catalogue import CatalogueSettings
 from lastaisle.settings.errors import SettingsError
+from lastaisle.settings.feedback import FeedbackSettings
 from lastaisle.settings.fields import PREFIX, Section, expected_value, is_secret, setting, variable_of
 from lastaisle.settings.incoming import CollectorSettings, IngestSettings, SourceSettings
 from lastaisle.settings.others import OTHER_VARIABLES, of_kubernetes
@@ -64,6 +65,7 @@ class Settings(BaseModel):
     sources: SourceSettings
     ingest: IngestSettings
     catalogue: CatalogueSettings
+    feedback: FeedbackSettings
     registry: RegistrySettings
     learning: LearningSettings
     gate: GateSettings

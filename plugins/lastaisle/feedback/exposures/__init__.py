@@ -1,0 +1,1 @@
+"""What was shown: files and topics into the table `exposures`."""

@@ -1,0 +1,1 @@
+"""The figures of the shop: the table `shop_metrics`."""

@@ -1,0 +1,1 @@
+"""What followed from each exposure: the tables `outcomes` and `unattributed`."""
