@@ -317,7 +317,7 @@ UNATTRIBUTED_SCHEMA: Final = pa.schema(
 )
 
 #: Counts from which rates follow. Rows of a position count items; rows without a position count sessions, and
-#: with a currency the revenue of these sessions. All counts may be added up; `event_date` is the day of `hour`.
+#: with a currency the revenue of these sessions. All counts add up; `event_date` is the day of `hour`.
 SHOP_METRICS_SCHEMA: Final = pa.schema(
     [
         pa.field("hour", TIMESTAMP),
