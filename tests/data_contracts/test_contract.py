@@ -81,7 +81,9 @@ def test_the_required_fields():
 
     assert required["raw_events"] == {"event_id", "event_type", "occurred_at"}
     assert {"session_id", "consent_personalization", "event_date", "batch_id"} <= required["events"]
-    assert {"item_id", "position", "propensity", "model_version"} <= required["exposures"]
+    assert required["exposures"] == {
+        *("exposure_id", "kind", "recommendation_id", "occurred_at", "item_id", "placement")
+    }
     assert required["items"] == {"item_id"}
 
 
@@ -132,6 +134,22 @@ def test_references_name_their_table():
         "item_id_refers_to_events": ("events.item_id", "warning"),
     }
     assert load_contract("events").rule("batch_id_refers_to_batches").severity == "error"
+
+
+def test_only_what_was_shown_needs_its_position_and_its_origin():
+    rules = {rule.name: rule.severity for rule in load_contract("exposures").rules}
+    assert {name: rules[name] for name in rules if name.startswith("shown_")} == {
+        "shown_needs_position": "error",
+        "shown_needs_model_version": "error",
+        "shown_needs_policy": "error",
+        "shown_has_propensity": "warning",
+    }
+
+
+def test_times_of_exposures_are_cut_as_those_of_events():
+    raw, exposures = load_contract("raw_events"), load_contract("exposures")
+    for name in ("occurred_at", "received_at"):
+        assert exposures.field(name).treatment == raw.field(name).treatment
 
 
 def test_only_rules_on_now_use_the_parameter():

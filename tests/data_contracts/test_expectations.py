@@ -126,6 +126,9 @@ def test_a_reference_is_checked_when_its_values_are_given():
     exposures = load_contract("exposures")
     row = {
         "exposure_id": "x1",
+        "kind": "shown",
+        "recommendation_id": "r1",
+        "placement": "checkout",
         "occurred_at": datetime(2025, 10, 9, 12, tzinfo=UTC),
         "session_id": "0123456789abcdef" * 2,
         "item_id": "i1",

@@ -220,7 +220,8 @@ CATALOGUE_BATCHES_SCHEMA: Final = pa.schema(
     ]
 )
 
-#: What ingestion adds to the fields of the contract of exposures.
+#: What ingestion adds to the fields of the contract of exposures. `key_version` is the version of the key of
+#: the lake at that time; NULL without a key. The feedback of the service may hold older pseudonyms.
 EXPOSURES_ADDED: Final = pa.schema(
     [
         pa.field("batch_id", pa.string()),
@@ -230,6 +231,7 @@ EXPOSURES_ADDED: Final = pa.schema(
         pa.field("ingested_at", TIMESTAMP),
         pa.field("contract_version", pa.string()),
         pa.field("event_date", pa.date32()),
+        pa.field("key_version", pa.int32()),
     ]
 )
 
