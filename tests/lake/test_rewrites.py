@@ -129,3 +129,44 @@ def during_write(act: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         Query.write = write
+
+
+def test_stamps_travel_with_the_replaced_days(lake):
+    at = lake.replace_days(
+        "events", keep(lake, "event_id <> 'b'"), if_version=lake.version("events"), also={"read": 7}
+    )
+    assert (lake.stamp("events", "read"), lake.version("events")) == (7, at)
+    nothing = Query(duckdb.connect(), "", SCHEMA, [])
+    before = sessions(lake)
+    assert lake.replace_days("events", nothing, if_version=at, also={"read": 8}) == at + 1
+    assert (lake.stamp("events", "read"), sessions(lake)) == (8, before)
+    with pytest.raises(LakeConflictError):
+        lake.replace_days("events", nothing, if_version=at, also={"read": 9}, exclusive=True)
+    assert lake.stamp("events", "read") == 8
+
+
+def test_replaced_days_may_bring_a_new_column(lake):
+    connection = duckdb.connect()
+    connection.register("old", lake.dataset("events"))
+    wider = SCHEMA.append(pa.field("visits", pa.int64()))
+    query = Query(connection, "SELECT *, 3 AS visits FROM old", wider, [DAY])
+    lake.replace_days("events", query, if_version=lake.version("events"), exclusive=True)
+    assert sorted((row["event_id"], row["visits"]) for row in lake.scan("events").to_pylist()) == [
+        ("a", 3),
+        ("b", 3),
+        ("c", 3),
+        ("d", 3),
+        ("e", None),
+    ]
+
+
+def test_the_changed_days_are_those_whose_files_differ(lake):
+    start = lake.version("events")
+    assert lake.days_changed("events", None) == [DAY, NEXT]
+    assert lake.days_changed("events", start) == []
+    assert lake.days_changed("events", start + 9) == [DAY, NEXT], "the table was made anew"
+    lake.replace_days("events", keep(lake, "false"), if_version=start)
+    assert lake.days_changed("events", start) == [DAY], "a day that lost its rows has changed"
+    assert lake.days_changed("events", None) == [NEXT]
+    assert lake.days_changed("events", start, start) == []
+    assert lake.days_changed("no_such_table", None) == []

@@ -108,7 +108,15 @@ class Lake(LakeReader):
             query = Query(connection, sql, dataset.schema, days)
             return self.replace_days(name, query, if_version=if_version, exclusive=True)
 
-    def replace_days(self, name: str, query: Query, *, if_version: int, exclusive: bool = False) -> int:
+    def replace_days(
+        self,
+        name: str,
+        query: Query,
+        *,
+        if_version: int,
+        exclusive: bool = False,
+        also: Mapping[str, int] | None = None,
+    ) -> int:
         """Replace all rows of some days by the rows of a query, in one commit; return its version.
 
         The merge, update and delete of delta-rs write text as Arrow's string_view, which pyarrow cannot
@@ -116,10 +124,12 @@ class Lake(LakeReader):
 
         Args:
             name: the table, partitioned by event_date.
-            query: the rows, derived from those days as they are at `if_version`.
+            query: the rows, derived from those days as they are at `if_version`. Columns that the table
+                lacks are added. Without days the commit holds only the stamps.
             if_version: the version from which the rows were derived.
             exclusive: whether another append since that version is refused; otherwise its rows stay beside
                 the new rows.
+            also: keys with their stamps, which the same commit writes; `stamp` returns them later.
 
         Raises:
             LakeConflictError: the table is no longer at `if_version`, or another writer was faster.
@@ -135,12 +145,14 @@ class Lake(LakeReader):
             if (exclusive and at != if_version) or not old.keys() <= files_of(table, query.days).keys():
                 break
             with suppress(CommitFailedError):  # another writer committed after this read the version
+                widen(table, query.schema)
+                at = int(table.version())
                 table.create_write_transaction(
                     [*written, *old.values()],
                     "append",
                     query.schema,
                     PARTITIONS[name],
-                    commit_properties=commit_properties_of({}, at, None, alone=True),
+                    commit_properties=commit_properties_of(also or {}, at, None, alone=True),
                 )
                 return at + 1
         self.folder(name).discard(action.path for action in written)

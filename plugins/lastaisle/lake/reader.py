@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -146,6 +147,26 @@ class LakeReader:
         days = {date.fromisoformat(str(day)) for day in written["partition.event_date"].to_pylist()}
         return sorted(days)
 
+    def days_changed(self, name: str, since: int | None, until: int | None = None) -> list[date]:
+        """Return the days (`event_date`) of a table whose files differ between two versions, in order.
+
+        Days that lost all rows count too, and days whose files maintenance rewrote.
+
+        Args:
+            name: the table.
+            since: the older version; without it, or if the table no longer keeps it, all days are returned.
+            until: the newer version; the newest by default.
+        """
+        table = self.table(name, until)
+        if table is None:
+            return []
+        old = None
+        if since is not None and since <= table.version():
+            with suppress(VersionGoneError):
+                old = self.table(name, since)
+        changed = _files_by_day(table) ^ (set() if old is None else _files_by_day(old))
+        return sorted({day for day, _ in changed})
+
     def scan(
         self,
         name: str,
@@ -196,3 +217,10 @@ class LakeReader:
         """Return the keys whose append was not committed, in their order."""
         table = self.table(name)
         return [key for key in keys if table is None or table.transaction_version(key) is None]
+
+
+def _files_by_day(table: DeltaTable) -> set[tuple[date, str]]:
+    """Return the day and the path of each file of a table that is partitioned by event_date."""
+    files = pa.table(table.get_add_actions(flatten=True))
+    days = (date.fromisoformat(str(day)) for day in files["partition.event_date"].to_pylist())
+    return set(zip(days, files["path"].to_pylist(), strict=True))

@@ -346,8 +346,11 @@ SHOP_METRICS_SCHEMA: Final = pa.schema(
         pa.field("sessions_ordered", pa.int64()),
         pa.field("sessions_abandoned", pa.int64()),
         pa.field("items_viewed", pa.int64()),
+        pa.field("items_viewed_squares", pa.float64()),
         pa.field("session_seconds", pa.float64()),
+        pa.field("session_seconds_squares", pa.float64()),
         pa.field("revenue", pa.float64()),
+        pa.field("revenue_squares", pa.float64()),
         pa.field("attributed_revenue", pa.float64()),
         pa.field("event_date", pa.date32()),
     ]
