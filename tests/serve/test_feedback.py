@@ -40,8 +40,7 @@ def test_a_shown_list_is_a_row_for_each_item(service):
 def test_a_row_has_the_fields_of_the_contract_of_exposures(service):
     listed = service.ask("i1")["recommendation_id"]
     service.post(PATH, json={**SHOWN, "recommendation_id": listed})
-    needed = {field.name for field in load_contract("exposures").fields} - {"experiment", "arm"}
-    assert needed <= set(rows(service)[0])
+    assert {field.name for field in load_contract("exposures").fields} <= set(rows(service)[0])
 
 
 def test_a_click_has_its_position_only_if_it_is_given(service):
@@ -85,6 +84,37 @@ def test_a_list_of_another_service_names_its_version_and_policy(service):
     assert (row["model_version"], row["policy"], row["propensity"]) == ("3", "thompson", None)
 
 
+def test_a_list_of_another_service_may_name_the_propensity_of_each_item(service):
+    made = {"recommendation_id": "made elsewhere", "version": "3", "policy": "thompson"}
+    shown = {**made, "kind": "shown", "items": ["i2", "i3"], "propensities": [0.25, 1]}
+    assert service.post(PATH, json=shown).json() == {"stored": 2}
+    assert [(row["item_id"], row["propensity"]) for row in rows(service)] == [("i2", 0.25), ("i3", 1.0)]
+
+
+def test_feedback_names_the_experiment_and_the_arm_of_the_list(service):
+    listed = service.ask("i1", policy="popular")["recommendation_id"]
+    arm = {"experiment": "demo", "arm": "popular"}
+    for kind in ("shown", "clicked", "added", "bought"):
+        service.post(PATH, json={"recommendation_id": listed, "kind": kind, "items": ["i2"], **arm})
+    service.post(PATH, json={"recommendation_id": listed, "kind": "shown", "items": ["i3"]})
+    found = [(row["experiment"], row["arm"], row["policy"]) for row in rows(service)]
+    assert found == [("demo", "popular", "popular")] * 4 + [(None, None, "popular")]
+
+
+def test_the_same_feedback_of_an_experiment_has_the_same_ids(service):
+    listed = service.ask("i1")["recommendation_id"]
+    one = {
+        "recommendation_id": listed,
+        "kind": "shown",
+        "items": ["i2"],
+        "experiment": "demo",
+        "arm": "model",
+    }
+    service.post(PATH, json=[one, one])
+    first, again = rows(service)
+    assert first["exposure_id"] == again["exposure_id"]
+
+
 def test_what_is_not_durable_is_not_acknowledged(make_service):
     sink = ToySink()
     service = make_service(sink=sink)
@@ -99,6 +129,8 @@ def test_what_is_not_durable_is_not_acknowledged(make_service):
 
 ID = "7-m-0123456789abcdef01234567"
 GOOD = {"recommendation_id": ID, "kind": "shown", "items": ["i2"]}
+OTHER = {**GOOD, "recommendation_id": "made elsewhere", "version": "3", "policy": "thompson"}
+ARM = {"experiment": "demo", "arm": "model"}
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 WRONG = {
     "no id": ({"kind": "shown", "items": ["i2"]}, "recommendation_id"),
@@ -110,8 +142,29 @@ WRONG = {
     "an item of blanks": ({**GOOD, "items": [" \u00a0"]}, "items[0] is no id"),
     "a shopper that spells nothing": ({**GOOD, "user_id": "null"}, "user_id is no id"),
     "a visit that spells nothing": ({**GOOD, "session_id": " Undefined "}, "session_id is no id"),
+    "an item of 201 digits": ({**GOOD, "items": [10**200]}, "items[0] is no id"),
+    "a placement that spells nothing": ({**GOOD, "placement": "undefined"}, "placement is no name"),
+    "a version that spells nothing": ({**OTHER, "version": "null"}, "version is no name"),
+    "a policy that spells nothing": ({**OTHER, "policy": " "}, "policy is no name"),
+    "an experiment that spells nothing": ({**GOOD, **ARM, "experiment": "NaN"}, "experiment is no name"),
+    "an arm that spells nothing": ({**GOOD, **ARM, "arm": "undefined"}, "arm is no name"),
+    "an empty arm": ({**GOOD, **ARM, "arm": ""}, "$.arm"),
+    "an arm that is no text": ({**GOOD, **ARM, "arm": 1}, "$.arm"),
+    "an arm with a line feed": ({**GOOD, **ARM, "arm": "model\n"}, "$.arm"),
+    "a long experiment": ({**GOOD, **ARM, "experiment": "x" * 101}, "$.experiment"),
+    "an arm of no experiment": ({**GOOD, "arm": "model"}, "experiment and arm together"),
+    "an experiment without an arm": ({**GOOD, "experiment": "demo"}, "experiment and arm together"),
+    "propensities of a list of the service": ({**GOOD, "propensities": [1]}, "give propensities for other"),
+    "fewer propensities": ({**OTHER, "items": ["a", "b"], "propensities": [0.5]}, "propensities to hold one"),
+    "propensity 0": ({**OTHER, "propensities": [0]}, "$.propensities"),
+    "a propensity over 1": ({**OTHER, "propensities": [1.01]}, "$.propensities"),
+    "a propensity of null": ({**OTHER, "propensities": [None]}, "$.propensities"),
+    "no propensities": ({**OTHER, "propensities": []}, "$.propensities"),
     "an unknown field": ({**GOOD, "item": "i2"}, "item"),
-    "fewer positions": ({**GOOD, "items": ["a", "b"], "positions": [1]}, "one position per item"),
+    "fewer positions": (
+        {**GOOD, "items": ["a", "b"], "positions": [1]},
+        "positions to hold one value per item",
+    ),
     "position 0": ({**GOOD, "positions": [0]}, "$.positions"),
     "a time of tomorrow": ({**GOOD, "at": TOMORROW}, "at should be"),
     "a time of long ago": ({**GOOD, "at": "1999-12-31T23:59:59Z"}, "at should be"),

@@ -67,6 +67,43 @@ def test_without_consent_the_model_sees_nothing_and_the_items_are_popular(make_s
     assert origin_of(reply["recommendation_id"]).consent is False
 
 
+def test_popular_items_can_be_asked_for_and_the_model_sees_nothing(make_service):
+    model = ToyModel()
+    service = make_service(model=model)
+    asked = {"user_id": "anna", "context": {"country": "DE"}, "cart": ["i1"], "k": 2, "explain": True}
+    reply = service.ask("i3", policy="popular", **asked)
+    assert model.asked == [[([], {})]], "no session, and no explanation"
+    assert [(item["id"], item["reason"]) for item in reply["items"]] == [("i2", "popular"), ("i3", "popular")]
+    assert reply["policy"] == origin_of(reply["recommendation_id"]).policy == "popular"
+    assert origin_of(reply["recommendation_id"]).consent is True
+    assert service.metric(
+        'lastaisle_serve_requests_total{path="/v1/recommendations",policy="popular",status="200"}'
+    )
+
+
+def test_the_popular_list_leaves_out_what_the_models_list_leaves_out(service):
+    left_out = {"k": 3, "cart": ["i1"], "exclude": ["i4"], "exclude_seen": True}
+    assert service.ids("i2", policy="popular", **left_out) == ["i3", "i5", "i6"]
+    assert service.ids("i2", policy="model", **left_out) == ["i3", "i5", "i6"]
+    assert service.ids("i9", k=1) == service.ids("i9", k=1, policy="model") == ["i10"]
+
+
+def test_the_model_and_popular_items_can_share_a_batch(make_service):
+    model = ToyModel()
+    service = make_service(model=model)
+    questions = [{"items": ["i5"], "k": 1, "policy": policy} for policy in ("model", "popular", "model")]
+    replies = [reply.json() for reply in ask_together(service, model, questions)]
+    assert max(len(batch) for batch in model.asked) == 3
+    assert [(each["policy"], each["items"][0]["id"]) for each in replies] == [
+        ("model", "i6"), ("popular", "i1"), ("model", "i6"),
+    ]  # fmt: skip
+
+
+def test_popular_items_without_consent_are_kept_as_counts_only(service):
+    reply = service.ask("i3", policy="popular", consent=False)
+    assert origin_of(reply["recommendation_id"]).consent is False
+
+
 def test_a_raw_user_id_reaches_the_model_as_the_pseudonym_of_the_lake(make_service):
     model = ToyModel()
     service = make_service(model=model)
@@ -117,6 +154,8 @@ WRONG = {
     "a wrong context value": ({"context": {"country": 7}}, "country should be a text"),
     "a filter without a catalogue": ({"filter": "price < 5"}, "filter needs a catalogue"),
     "a placement with a line feed": ({"placement": "cart\n"}, "$.placement"),
+    "an unknown policy": ({"policy": "best"}, "$.policy"),
+    "no policy": ({"policy": None}, "$.policy"),
     "no object": ([], "object"),
 }
 

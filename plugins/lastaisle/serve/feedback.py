@@ -11,7 +11,7 @@ import orjson
 
 from lastaisle.collect.calls import Call
 from lastaisle.collect.sink import Sink
-from lastaisle.serve.lists import origin_of
+from lastaisle.serve.lists import ListOrigin, origin_of
 from lastaisle.serve.metrics import Metrics
 from lastaisle.serve.pseudonyms import SESSIONS, USERS, Pseudonyms
 from lastaisle.serve.questions import Feedback, wrong
@@ -62,18 +62,7 @@ class FeedbackStore:
     def _lines(self, feedback: Feedback, received: datetime) -> list[Call]:
         """Return a line for each item; none without consent."""
         origin = origin_of(feedback.recommendation_id)
-        version = origin.version if origin else feedback.version
-        policy = origin.policy if origin else feedback.policy
-        if version is None or policy is None:
-            raise wrong(
-                "recommendation_id is not one of this service: give the version and the policy that made "
-                "the list"
-            )
-        if (feedback.version or version, feedback.policy or policy) != (version, policy):
-            raise wrong(
-                f"recommendation_id names version {version!r} and policy {policy!r}; version or policy says "
-                "something else"
-            )
+        version, policy = _maker_of(feedback, origin)
         if not feedback.consent or (origin is not None and not origin.consent):
             return []
         user = self._pseudonym(USERS, feedback.user_id, feedback.pseudonym)
@@ -88,26 +77,63 @@ class FeedbackStore:
             "recommendation_id": feedback.recommendation_id,
             "model_version": version,
             "policy": policy,
-            # Both policies of this service show the same list for the same request.
-            "propensity": 1.0 if origin else None,
+            "experiment": feedback.experiment,
+            "arm": feedback.arm,
         }
+        # Both policies of this service show the same list for the same request.
+        known = 1.0 if origin else None
+        propensities: Sequence[float | None] = feedback.propensities or [known] * len(feedback.items)
         key = (session or user or feedback.recommendation_id).encode()
         return [
-            Call(key, orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)) for row in _rows(feedback, shared)
+            Call(key, orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+            for row in _rows(feedback, shared, propensities)
         ]
 
     def _pseudonym(self, domain: str, given: str | int | None, made: str | None) -> str | None:
         return made if given is None else self._pseudonyms.of(domain, given)
 
 
-def _rows(feedback: Feedback, shared: dict[str, Any]) -> list[dict[str, Any]]:
+def _maker_of(feedback: Feedback, origin: ListOrigin | None) -> tuple[str, str]:
+    """Return the version and the policy that made a list.
+
+    Raises:
+        RefusedError: 422, they are missing, or the feedback contradicts the id of the list.
+    """
+    version = origin.version if origin else feedback.version
+    policy = origin.policy if origin else feedback.policy
+    if version is None or policy is None:
+        raise wrong(
+            "recommendation_id is not one of this service: give the version and the policy that made the list"
+        )
+    if (feedback.version or version, feedback.policy or policy) != (version, policy):
+        raise wrong(
+            f"recommendation_id names version {version!r} and policy {policy!r}; version or policy says "
+            "something else"
+        )
+    if origin and feedback.propensities is not None:
+        raise wrong(
+            "recommendation_id names a list of this service, which knows its propensities: give propensities "
+            "for other lists only"
+        )
+    return version, policy
+
+
+def _rows(
+    feedback: Feedback, shared: dict[str, Any], propensities: Sequence[float | None]
+) -> list[dict[str, Any]]:
     items = [str(item) for item in feedback.items]
     positions: Sequence[int | None] = feedback.positions or (
         range(1, len(items) + 1) if feedback.kind == "shown" else [None] * len(items)
     )
     return [
-        {"exposure_id": _row_id(feedback, item, position), "item_id": item, "position": position, **shared}
-        for item, position in zip(items, positions, strict=True)
+        {
+            "exposure_id": _row_id(feedback, item, position),
+            "item_id": item,
+            "position": position,
+            "propensity": propensity,
+            **shared,
+        }
+        for item, position, propensity in zip(items, positions, propensities, strict=True)
     ]
 
 

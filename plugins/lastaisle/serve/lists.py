@@ -129,8 +129,12 @@ def _penalties(model: CheckoutModel, view: ShelfView | None, question: Asked) ->
 
 
 def _session(question: Asked) -> tuple[Sequence[str | None], Mapping[str, Any]]:
-    """Return the items and the context that the model may use; without consent it may use nothing."""
-    return (question.items, question.context) if question.consent else ([], {})
+    """Return the items and the context that the model may use.
+
+    It may use nothing without consent, or if popular items are asked for: then its scores are popularities.
+    """
+    is_for_model = question.consent and question.policy == "model"
+    return (question.items, question.context) if is_for_model else ([], {})
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,7 @@ class _ListMaker:
             is_scored: whether the model scored the session.
         """
         question, model = self.question, self.served.model
-        policy: Policy = "model" if is_scored else "popular"
+        policy: Policy = "model" if is_scored and question.policy == "model" else "popular"
         made_id = _new_id(self.served.version, policy, question.consent)
         excluded = self._excluded()
         scores[[model.index[item] for item in excluded if item in model.index]] = -np.inf

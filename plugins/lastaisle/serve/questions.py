@@ -23,11 +23,13 @@ MAX_IDS: Final = 10_000
 """The most ids in a list of a request."""
 _CLOCK_ERROR: Final = timedelta(minutes=5)
 _EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_ITEM_NUMBERS: Final = 10**199
+"""An item's number lies below this, so that its text has at most 200 characters."""
 _NO_CONTROLS: Final = r"^(?![\s\S]*[\x00-\x1f\x7f])"
 
 Policy = Literal["model", "popular"]
 Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=_NO_CONTROLS)]
-Placement = Annotated[str, Meta(min_length=1, max_length=100, pattern=_NO_CONTROLS)]
+Label = Annotated[str, Meta(min_length=1, max_length=100, pattern=_NO_CONTROLS)]
 Pseudonym = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}(?![\s\S])", description="32 hexadecimal digits")]
 ItemId = str | int | float
 Value = str | int | float | None
@@ -49,6 +51,8 @@ class Question(Struct, forbid_unknown_fields=True, kw_only=True):
         consent: whether the shopper agrees to personal recommendations. Without consent the list holds
             popular items, and nothing but counts is kept.
         placement: where the list is shown.
+        policy: `popular` asks for the list of popular items, for example in an arm of an experiment that the
+            model is compared with.
         filter: which items may be recommended, as an expression over the fields of the catalogue.
         explain: whether each recommended item names the item of the session that speaks most for it.
     """
@@ -62,7 +66,8 @@ class Question(Struct, forbid_unknown_fields=True, kw_only=True):
     k: Annotated[int, Meta(ge=1, le=MAX_ITEMS)] = 20
     exclude_seen: bool | None = None
     consent: bool = True
-    placement: Placement = "checkout"
+    placement: Label = "checkout"
+    policy: Policy = "model"
     filter: Annotated[str, Meta(max_length=2000)] | None = None
     explain: bool = False
 
@@ -93,7 +98,8 @@ class Answer(Struct):
         recommendation_id: the id of this list, for feedback.
         version: the version of the model that answered.
         model: the name of the model.
-        policy: `model`, or `popular` if the model knows nothing of this session or may not use it.
+        policy: `model`; or `popular` if the request asks for it, or if the model knows nothing of this
+            session or may not use it.
         items: the items.
     """
 
@@ -123,6 +129,10 @@ class Feedback(Struct, forbid_unknown_fields=True, kw_only=True):
             stored.
         version: the version that made the list, if the id is not one of this service.
         policy: the policy that made the list, if the id is not one of this service.
+        propensities: for each id, the probability with which the policy put the id at its position, if the id
+            of the list is not one of this service.
+        experiment: the experiment that the list was part of, together with `arm`.
+        arm: the arm of the experiment that the shopper belongs to.
     """
 
     recommendation_id: Text
@@ -135,7 +145,7 @@ class Feedback(Struct, forbid_unknown_fields=True, kw_only=True):
         Annotated[list[Annotated[int, Meta(ge=1, le=MAX_ITEMS)]], Meta(min_length=1, max_length=MAX_ITEMS)]
         | None
     ) = None
-    placement: Placement = "checkout"
+    placement: Label = "checkout"
     session_id: Text | int | None = None
     session_pseudonym: Pseudonym | None = None
     user_id: Text | int | None = None
@@ -143,7 +153,12 @@ class Feedback(Struct, forbid_unknown_fields=True, kw_only=True):
     at: Annotated[datetime, Meta(tz=True)] | None = None
     consent: bool = True
     version: Text | None = None
-    policy: Annotated[str, Meta(min_length=1, max_length=100, pattern=_NO_CONTROLS)] | None = None
+    policy: Label | None = None
+    propensities: (
+        Annotated[list[Annotated[float, Meta(gt=0, le=1)]], Meta(min_length=1, max_length=MAX_ITEMS)] | None
+    ) = None
+    experiment: Label | None = None
+    arm: Label | None = None
 
 
 class Stored(Struct):
@@ -233,6 +248,7 @@ class Asked(Struct, kw_only=True):
     exclude_seen: bool | None
     consent: bool
     placement: str
+    policy: Policy
     filter: str | None
     explain: bool
 
@@ -267,6 +283,7 @@ def read_question(body: bytes, pseudonym_of: Callable[[str | int], str]) -> Aske
         exclude_seen=given.exclude_seen,
         consent=given.consent,
         placement=given.placement,
+        policy=given.policy,
         filter=given.filter,
         explain=given.explain,
     )
@@ -334,16 +351,31 @@ def _check(feedback: Feedback, now: datetime) -> None:
     for at, item in enumerate(feedback.items):
         if isinstance(item, str) and spells_nothing(item):
             raise ValueError(f"items[{at}] is no id: {item!r} is empty or spells a missing value")
-    if feedback.positions is not None and len(feedback.positions) != len(feedback.items):
-        raise ValueError(
-            f"expected one position per item, received {len(feedback.positions)} positions for "
-            f"{len(feedback.items)} items"
-        )
+        if isinstance(item, int) and not -_ITEM_NUMBERS < item < _ITEM_NUMBERS:
+            raise ValueError(f"items[{at}] is no id: it has more than 200 characters")
+    for name in ("positions", "propensities"):
+        given = getattr(feedback, name)
+        if given is not None and len(given) != len(feedback.items):
+            raise ValueError(
+                f"expected {name} to hold one value per item, received {len(given)} for "
+                f"{len(feedback.items)} items"
+            )
+    _check_labels(feedback)
     if feedback.at is not None and not _EARLIEST <= feedback.at <= now + _CLOCK_ERROR:
         raise ValueError(
             f"at should be between the year 2000 and now, received {feedback.at.isoformat()}, and now is "
             f"{now.isoformat(timespec='seconds')}"
         )
+
+
+def _check_labels(feedback: Feedback) -> None:
+    """Raise a ValueError for a name that says nothing, and for an experiment without its arm."""
+    for name in ("placement", "version", "policy", "experiment", "arm"):
+        label = getattr(feedback, name)
+        if label is not None and spells_nothing(label):
+            raise ValueError(f"{name} is no name: {label!r} is empty or spells a missing value")
+    if (feedback.experiment is None) != (feedback.arm is None):
+        raise ValueError("give experiment and arm together: an arm is of an experiment")
 
 
 def _decoded(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
