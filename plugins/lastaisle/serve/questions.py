@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from data_contracts.spellings import spells_nothing
+from data_contracts.spellings import identifier, spells_nothing
 from lastaisle.web.refusal import RefusedError
 
 CONTEXT: Final = ("device_type", "country", "region", "started_at", "event_type", "dwell_ms", "price")
@@ -25,6 +25,7 @@ _CLOCK_ERROR: Final = timedelta(minutes=5)
 _EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _ITEM_NUMBERS: Final = 10**199
 """An item's number lies below this, so that its text has at most 200 characters."""
+_NO_ID: Final = "is empty, spells a missing value, or is a truth value, a list, an object or a rounded number"
 _NO_CONTROLS: Final = r"^(?![\s\S]*[\x00-\x1f\x7f])"
 
 Policy = Literal["model", "popular"]
@@ -349,8 +350,8 @@ def _check(feedback: Feedback, now: datetime) -> None:
         if getattr(feedback, raw) is not None and getattr(feedback, made) is not None:
             raise ValueError(f"give {raw} or {made}, not both")
     for at, item in enumerate(feedback.items):
-        if isinstance(item, str) and spells_nothing(item):
-            raise ValueError(f"items[{at}] is no id: {item!r} is empty or spells a missing value")
+        if isinstance(item, str) and not _is_id(item):
+            raise ValueError(f"items[{at}] is no id: {item!r} {_NO_ID}")
         if isinstance(item, int) and not -_ITEM_NUMBERS < item < _ITEM_NUMBERS:
             raise ValueError(f"items[{at}] is no id: it has more than 200 characters")
     for name in ("positions", "propensities"):
@@ -369,13 +370,23 @@ def _check(feedback: Feedback, now: datetime) -> None:
 
 
 def _check_labels(feedback: Feedback) -> None:
-    """Raise a ValueError for a name that says nothing, and for an experiment without its arm."""
-    for name in ("placement", "version", "policy", "experiment", "arm"):
+    """Raise a ValueError for an id or a name that says nothing, and for an experiment without its arm."""
+    for name in ("recommendation_id", "version"):
+        given = getattr(feedback, name)
+        if given is not None and not _is_id(given):
+            raise ValueError(f"{name} is no id: {given!r} {_NO_ID}")
+    for name in ("placement", "policy", "experiment", "arm"):
         label = getattr(feedback, name)
         if label is not None and spells_nothing(label):
             raise ValueError(f"{name} is no name: {label!r} is empty or spells a missing value")
     if (feedback.experiment is None) != (feedback.arm is None):
         raise ValueError("give experiment and arm together: an arm is of an experiment")
+
+
+def _is_id(text: str) -> bool:
+    """Tell whether ingestion reads an id in a text."""
+    read = identifier(text)
+    return bool(read) and not spells_nothing(read)
 
 
 def _decoded(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
