@@ -23,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 from lastaisle.collect.health import Health
 from lastaisle.serve.document import make_document
 from lastaisle.serve.feedback import FeedbackStore
+from lastaisle.serve.feedback_body import Stored, read_feedback
 from lastaisle.serve.lists import make_lists
 from lastaisle.serve.metrics import MEDIA_TYPE, Metrics
 from lastaisle.serve.parts import Parts
@@ -33,9 +34,7 @@ from lastaisle.serve.questions import (
     Found,
     Refusal,
     Served,
-    Stored,
     encode,
-    read_feedback,
     read_question,
     wrong,
 )

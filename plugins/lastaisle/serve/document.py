@@ -9,16 +9,14 @@ from typing import Any, Final
 
 import msgspec
 
+from lastaisle.serve.feedback_body import Feedback, FeedbackBody, Stored
 from lastaisle.serve.questions import (
     Answer,
-    Feedback,
-    FeedbackBody,
     Found,
     Question,
     Recommended,
     Refusal,
     Served,
-    Stored,
 )
 
 _REF: Final = "#/components/schemas/{name}"

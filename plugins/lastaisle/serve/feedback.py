@@ -11,10 +11,11 @@ import orjson
 
 from lastaisle.collect.calls import Call
 from lastaisle.collect.sink import Sink
+from lastaisle.serve.feedback_body import Feedback
 from lastaisle.serve.lists import ListOrigin, origin_of
 from lastaisle.serve.metrics import Metrics
 from lastaisle.serve.pseudonyms import SESSIONS, USERS, Pseudonyms
-from lastaisle.serve.questions import Feedback, wrong
+from lastaisle.serve.questions import wrong
 from lastaisle.web.refusal import RefusedError
 
 MAX_ROWS: Final = 10_000
