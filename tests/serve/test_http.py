@@ -67,18 +67,18 @@ def test_liveness_readiness_and_the_page_ask_for_no_key_and_tell_nothing(service
     service.service.versions.current = None
     service.service.versions.problem = "the secret place of MLflow cannot be asked"
     assert "secret" not in stranger.get("/readyz").text
-    for path in ("/", "/page.js", "/page.css"):
+    for path in ("/", "/page.js", "/feedback.js", "/page.css"):
         page = stranger.get(path)
         assert page.status_code == 200
         assert "default-src 'none'" in page.headers["content-security-policy"]
 
 
 def test_the_page_names_no_other_host_and_only_parts_that_exist():
-    page, script, style = (
+    page, script, feedback, style = (
         files("lastaisle.serve").joinpath("page", name).read_text()
-        for name in ("index.html", "page.js", "page.css")
+        for name in ("index.html", "page.js", "feedback.js", "page.css")
     )
-    assert not re.findall(r"(?:https?:)?//\w", page + script.replace("// ", "") + style)
+    assert not re.findall(r"(?:https?:)?//\w", page + (script + feedback).replace("// ", "") + style)
     used = set(re.findall(r'element\("([\w-]+)"\)', script))
     assert used == set(re.findall(r'id="([\w-]+)"', page))
     assert "innerHTML" not in script

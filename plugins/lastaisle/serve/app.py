@@ -52,8 +52,12 @@ STATE_SECONDS: Final = 1.0
 FOUND: Final = 20
 """The most items that a search returns."""
 _POLICY: Final = "lastaisle.policy"  # in the scope of a request
-_PAGE: Final = {"": ("index.html", "text/html"), "page.js": ("page.js", "text/javascript"),
-                "page.css": ("page.css", "text/css")}  # fmt: skip
+_PAGE: Final = {
+    "": ("index.html", "text/html"),
+    "page.js": ("page.js", "text/javascript"),
+    "feedback.js": ("feedback.js", "text/javascript"),
+    "page.css": ("page.css", "text/css"),
+}
 _PAGE_HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",

@@ -68,6 +68,17 @@ function why(item) {
   return `because of ${title ? `${title} (${item.because})` : item.because}`;
 }
 
+let endWatch = () => {};
+
+// Send what is on the screen as the page of a shop does, if the person names a placement.
+function watch(answer, placement) {
+  endWatch();
+  endWatch = () => {};
+  if (!placement) return;
+  const send = (listed) => call("v1/feedback", listed.map((one) => ({ ...one, placement }))).catch(report);
+  endWatch = watchList(answer, [...element("list").tBodies[0].rows], send);
+}
+
 function show(answer, milliseconds) {
   const note = element("answer");
   const policy = answer.policy === "model" ? "the model’s list" : "the popular items";
@@ -102,6 +113,7 @@ function show(answer, milliseconds) {
 
 async function recommend() {
   const filter = element("filter").value.trim();
+  const placement = element("placement").value.trim();
   const question = {
     items: session(),
     k: Number(element("k").value),
@@ -109,10 +121,12 @@ async function recommend() {
     exclude_seen: element("seen").checked,
     explain: true,
     ...(filter ? { filter } : {}),
+    ...(placement ? { placement } : {}),
   };
   try {
     const { content, milliseconds } = await call("v1/recommendations", question);
     show(content, milliseconds);
+    watch(content, placement);
   } catch (error) {
     if (error.status !== 422) return report(error);
     element("answer").className = "hint error";
