@@ -70,6 +70,13 @@ def test_what_was_acknowledged_outlives_kill_9(make_running, light):
     assert len(service.feedback()) == 10
 
 
+def test_feedback_is_published_at_the_age_that_the_settings_name(make_running, light):
+    service = make_running("--model", light, LASTAISLE_SERVE_FEEDBACK_SECONDS="0.5")
+    service.client.post("/v1/feedback", json=exposure(1))
+    wait_until("the file is published", lambda: len(service.feedback()) == 2, timeout=10)
+    assert service.feedback(".jsonl.inprogress") == []
+
+
 def test_sigterm_lets_an_open_request_be_answered_and_publishes_the_feedback(make_running, light):
     service = make_running("--model", light)
     service.client.post("/v1/feedback", json=exposure(1))

@@ -11,6 +11,8 @@ from typing import Final
 
 import uvicorn
 
+from lastaisle.collect.folder import FolderOptions
+from lastaisle.collect.sink import Sink
 from lastaisle.collect.sinks import sink_of
 from lastaisle.serve.app import Limits, create_app
 from lastaisle.serve.feedback import CONTENT
@@ -64,7 +66,7 @@ def serve(
         rules_of(settings)  # wrong rules or a wrong folder are told once, not by each worker
         if folder:
             FixedVersion(folder)
-        sink = sink_of(settings.serve.feedback, CONTENT)
+        sink = _sink_of(settings)
         sink.open()
         sink.close()
         _introduce(settings, host, listening, folder, announce)
@@ -93,7 +95,7 @@ def run_worker(
     keys = keys_of(settings)
     shelf = Shelf(settings, on_event=_tell)
     versions = _versions(settings, folder, shelf)
-    sink = sink_of(settings.serve.feedback, CONTENT)
+    sink = _sink_of(settings)
     sink.open()
     opened()
     metrics = Metrics()
@@ -102,6 +104,12 @@ def run_worker(
     parts = Parts(versions, keys, sink, Pseudonyms(settings), shelf)
     app = create_app(parts, origins=origins, limits=limits, metrics=metrics)
     uvicorn.Server(server_config(app, metrics.refused)).run([listening])
+
+
+def _sink_of(settings: Settings) -> Sink:
+    """Return where feedback is kept."""
+    options = FolderOptions(file_seconds=settings.serve.feedback_seconds)
+    return sink_of(settings.serve.feedback, CONTENT, options)
 
 
 def keys_of(settings: Settings) -> Keys:

@@ -61,6 +61,15 @@ class ServeSettings(Section):
         shown_default="feedback/{day} in LASTAISLE_HOME",
         expected="a folder, or kafka://cluster/topic",
     )
+    feedback_seconds: float = setting(
+        "SERVE_FEEDBACK_SECONDS",
+        300.0,
+        "A file of feedback is published at this age. Ingestion reads only published files. A topic gets "
+        "feedback at once.",
+        unit="seconds",
+        ge=0.1,
+        le=3600,
+    )
     follow: str = setting(
         "SERVE_FOLLOW",
         "champion",
