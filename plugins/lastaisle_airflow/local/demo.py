@@ -19,7 +19,7 @@ from lastaisle.errors import LastaisleError
 from lastaisle.settings import Settings
 from lastaisle.settings.private import create_private_files, make_private
 from lastaisle_airflow.local.airflow_environment import ROOT
-from lastaisle_airflow.local.demo_steps import DemoSteps
+from lastaisle_airflow.local.demo_steps import DAGS, DemoSteps
 from lastaisle_airflow.local.landing import days_landed, note_landed, split_by_day
 from lastaisle_airflow.local.services import running, serve, show_addresses
 
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with running(settings) as services:
             show_addresses(services, console)
             demo = DemoSteps(services, days, console)
-            demo.wait_for_dags()
+            demo.wait_for_dags(DAGS)
             demo.stock()
             demo.backfill()
             no_day_failed = demo.show_days()

@@ -8,15 +8,14 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
 
 import httpx
 from rich.console import Console
 
 from lastaisle.errors import LastaisleError
 from lastaisle_airflow.local import serving
-from lastaisle_airflow.local.airflow_api import AirflowApi, AirflowApiError, Run, seconds_of
-from lastaisle_airflow.local.airflow_environment import HOST
+from lastaisle_airflow.local.airflow_api import AirflowApiError, Run, seconds_of
+from lastaisle_airflow.local.airflow_steps import AirflowSteps
 from lastaisle_airflow.local.demo_report import (
     DayRow,
     count_day,
@@ -29,13 +28,9 @@ from lastaisle_airflow.local.polling import wait_until
 from lastaisle_airflow.local.secret_holders import MLFLOW_CLIENT, for_process
 from lastaisle_airflow.local.services import ServiceError, Services
 
-if TYPE_CHECKING:
-    from lastaisle.registry.ledger import Move
-
 # Functions import the pipeline inside: the demo starts Airflow before it loads MLflow and DuckDB.
 
 DAGS = ("ingest_catalogue", "ingest_sessions", "retrain_incremental", "retrain_full", "rollback_model")
-DAY_TIMEOUT = 900.0
 SERVED_TIMEOUT = 60.0  # the service asks MLflow every two seconds
 _PREDICT = """
 import json, sys
@@ -47,7 +42,7 @@ print(json.dumps({"items": list(row["items"]), "scores": [float(score) for score
 """
 
 
-class DemoSteps:
+class DemoSteps(AirflowSteps):
     """The demo's steps; each step first checks whether it is done already.
 
     Args:
@@ -57,33 +52,8 @@ class DemoSteps:
     """
 
     def __init__(self, services: Services, days: Sequence[str], console: Console) -> None:
-        self.services = services
-        self.settings = services.settings
+        super().__init__(services, console)
         self.days = days
-        self.console = console
-        self.api = AirflowApi(f"http://{HOST}:{self.settings.services.airflow_port}", *services.login())
-
-    def wait_for_dags(self) -> None:
-        """Wait until the DAG processor has read all DAGs.
-
-        Raises:
-            AirflowApiError: it has not read them after two minutes.
-        """
-        known: dict[str, bool] = {}  # whether a DAG is paused, by its id
-
-        def all_run() -> bool:
-            self.services.check()
-            known.update(
-                {dag["dag_id"]: dag["is_paused"] for dag in self.api.get("/dags", limit=100)["dags"]}
-            )
-            return all(known.get(name) is False for name in DAGS)
-
-        if not wait_until(all_run, timeout=120):
-            paused = [name for name in DAGS if known.get(name)]
-            raise AirflowApiError(
-                f"Airflow shows {sorted(known)}, paused {paused}, where {sorted(DAGS)} should run: unpause "
-                f"them, or see {self.settings.home / 'logs' / 'airflow-dag-processor.log'}"
-            )
 
     def stock(self) -> None:
         """Ingest the shop's catalogue, if there is one.
@@ -93,10 +63,10 @@ class DemoSteps:
         """
         if not self.settings.catalogue.address:
             return
-        self._print_heading(f"The catalogue: ingest_catalogue of {self.settings.catalogue.address}")
-        run = self._await_run(self.api.trigger_once("ingest_catalogue", {}))
+        self.print_heading(f"The catalogue: ingest_catalogue of {self.settings.catalogue.address}")
+        run = self.await_run(self.api.trigger_once("ingest_catalogue", {}))
         if run.state != "success":
-            raise AirflowApiError(f"the catalogue was not ingested: {self._page(run)}")
+            raise AirflowApiError(f"the catalogue was not ingested: {self.page(run)}")
         import pyarrow.compute as pc
 
         from lastaisle.catalogue.history import read_catalogue
@@ -143,10 +113,10 @@ class DemoSteps:
         no_day_failed = True
         for number, day in enumerate(self.days):
             with self.console.status(f"{day} ..."):
-                ingested = self._await_partition("ingest_sessions", day)
+                ingested = self.await_partition("ingest_sessions", day)
                 retrained = None
                 if ingested.state == "success":
-                    retrained = self._await_partition("retrain_incremental", day)
+                    retrained = self.await_partition("retrain_incremental", day)
             row = self._row(day, ingested, retrained)
             no_day_failed = no_day_failed and not row.decision.startswith("failed")
             print_day(self.console, row, first=number == 0)
@@ -156,15 +126,15 @@ class DemoSteps:
         """Train a candidate on one hour for one epoch; the gate should refuse it."""
         from lastaisle.registry.ledger import REFUSE
 
-        if any(move.action == REFUSE and move.run_key.startswith("full-") for move in self._moves()):
+        if any(move.action == REFUSE and move.run_key.startswith("full-") for move in self.moves()):
             return
         end = date.fromisoformat(self.days[-1]) + timedelta(days=1)
         conf = {"window_hours": 1, "epochs": 1, "data_end": f"{end.isoformat()}T00:00:00+00:00"}
-        self._print_heading(f"A starved candidate: retrain_full {json.dumps(conf)}")
-        run = self._await_run(self.api.trigger_once("retrain_full", conf))
+        self.print_heading(f"A starved candidate: retrain_full {json.dumps(conf)}")
+        run = self.await_run(self.api.trigger_once("retrain_full", conf))
         decision = self.api.result(run, "release_candidate")
         if decision is None:
-            self.console.print(f"[red]failed:[/] {self._page(run)}", highlight=False)
+            self.console.print(f"[red]failed:[/] {self.page(run)}", highlight=False)
             return
         verdict = "[red]promoted, against expectation[/]" if decision["promoted"] else "[green]refused[/]"
         self.console.print(f"  version {decision['version']} {verdict}", highlight=False)
@@ -175,18 +145,18 @@ class DemoSteps:
         """Move the champion back: first as a dry run, then for real."""
         from lastaisle.registry.ledger import ROLLBACK, standing
 
-        moves = self._moves()
+        moves = self.moves()
         if any(move.action == ROLLBACK for move in moves):
             return
         if standing(moves).previous is None:
-            self._print_heading("No rollback to show: there was no other champion before this one.")
+            self.print_heading("No rollback to show: there was no other champion before this one.")
             return
         for conf in ({}, {"reason": "The demo shows a rollback.", "dry_run": False}):
-            self._print_heading(f"A rollback: rollback_model {json.dumps(conf)}")
-            run = self._await_run(self.api.trigger_once("rollback_model", conf))
+            self.print_heading(f"A rollback: rollback_model {json.dumps(conf)}")
+            run = self.await_run(self.api.trigger_once("rollback_model", conf))
             report = self.api.result(run, "move_champion")
             if report is None:
-                self.console.print(f"[red]failed:[/] {self._page(run)}", highlight=False)
+                self.console.print(f"[red]failed:[/] {self.page(run)}", highlight=False)
                 return
             verb = "would move" if report["dry_run"] else "moved"
             self.console.print(
@@ -199,7 +169,7 @@ class DemoSteps:
         from lastaisle.registry.registry import Registry
 
         self.console.print()
-        print_ledger(self.console, self._moves())
+        print_ledger(self.console, self.moves())
         aliases = Registry(self.settings).aliases()
         text = ", ".join(f"{alias} = version {version}" for alias, version in sorted(aliases.items()))
         self.console.print(f"  aliases now: {text}", highlight=False)
@@ -209,7 +179,7 @@ class DemoSteps:
         from lastaisle.lake.opening import open_lake
 
         name = self.settings.registry.model_name
-        self._print_heading(f"One predict, as any service would: models:/{name}@champion")
+        self.print_heading(f"One predict, as any service would: models:/{name}@champion")
         items = sample_session(open_lake(self.settings), self.days[-1])
         with tempfile.TemporaryDirectory() as folder:
             command = [
@@ -242,7 +212,7 @@ class DemoSteps:
         from lastaisle.registry.registry import Registry
 
         settings = self.settings
-        self._print_heading("One list of the service, which follows the champion")
+        self.print_heading("One list of the service, which follows the champion")
         champion = Registry(settings).aliases().get("champion")
         items = sample_session(open_lake(settings), self.days[-1])
         url, headers = serving.url_of(settings), serving.headers_of(settings)
@@ -273,7 +243,7 @@ class DemoSteps:
         from lastaisle.registry.registry import Registry
 
         work, overhead = seconds_of(self.api.tasks(ingested), ingested)
-        report, decision = None, f"failed: {self._page(retrained or ingested)}"
+        report, decision = None, f"failed: {self.page(retrained or ingested)}"
         if retrained is not None:
             more_work, more_overhead = seconds_of(self.api.tasks(retrained), retrained)
             work, overhead = work + more_work, overhead + more_overhead
@@ -286,35 +256,3 @@ class DemoSteps:
             elif retrained.state == "success":
                 decision = "skipped: stale"
         return DayRow(day, *count_day(open_lake(self.settings), day), report, decision, work, overhead)
-
-    def _moves(self) -> tuple[Move, ...]:
-        from lastaisle.lake.opening import open_lake
-        from lastaisle.registry.ledger import Ledger
-
-        return Ledger(open_lake(self.settings), self.settings.registry.model_name).moves()
-
-    def _await_partition(self, dag_id: str, day: str) -> Run:
-        run: Run | None = None
-
-        def finished() -> Run | None:
-            nonlocal run
-            self.services.check()
-            run = self.api.newest_by_partition(dag_id).get(day)
-            return run if run and run.finished else None
-
-        ended = wait_until(finished, DAY_TIMEOUT)
-        if ended is None:
-            raise AirflowApiError(
-                f"{dag_id} of {day} was not over after {DAY_TIMEOUT:.0f} s: {self._page(run)}"
-            )
-        return ended
-
-    def _await_run(self, run: Run) -> Run:
-        with self.console.status(f"{run.dag_id} ..."):
-            return self.api.wait(run, self.services.check)
-
-    def _page(self, run: Run | None) -> str:
-        return f"{self.api.base}/dags/{run.dag_id}/runs/{run.run_id}" if run else self.api.base
-
-    def _print_heading(self, text: str) -> None:
-        self.console.print(f"\n[bold]{text}[/]", highlight=False)
