@@ -129,6 +129,19 @@ def test_the_service_only_reads_models_and_the_lake():
     assert "/serve" in (DOCKER / "Dockerfile").read_text(), "a volume takes its owner from the image"
 
 
+def test_tasks_find_the_feedback_that_the_service_keeps_and_cannot_change_it():
+    kept = SERVICES["serve"]["environment"]["LASTAISLE_SERVE_FEEDBACK"]
+    tasks = [told for told in SERVICES.values() if "LASTAISLE_PSEUDONYM_KEY" in told.get("environment", {})]
+    for told in tasks:
+        assert told["environment"]["LASTAISLE_SERVE_FEEDBACK"] == kept
+    seen = {name for name, told in SERVICES.items() if "serve:/serve:ro" in told.get("volumes", [])}
+    assert seen == {"scheduler", "worker"}, "LocalExecutor runs tasks in the scheduler"
+    for name in seen:
+        assert set(SERVICES["api-server"]["volumes"]) - set(SERVICES[name]["volumes"]) == {
+            "accounts:/accounts"
+        }
+
+
 def test_every_port_is_open_on_this_machine_only():
     ports = [port for told in SERVICES.values() for port in told.get("ports", [])]
     assert ports and all(port.startswith("127.0.0.1:") for port in ports)

@@ -14,6 +14,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "docker" / "kubernetes"
 DEPLOYMENT, SERVICE = yaml.safe_load_all((FOLDER / "serve.yaml").read_text())
 POD = DEPLOYMENT["spec"]["template"]["spec"]
 (CONTAINER,) = POD["containers"]
+CONFIG = yaml.safe_load((FOLDER / "config_map.yaml").read_text())["data"]
+TASK = yaml.safe_load((FOLDER / "pod_template.yaml").read_text())["spec"]["containers"][0]
 README = (FOLDER / "README.md").read_text()
 
 
@@ -40,14 +42,23 @@ def test_kubernetes_sets_no_variable_that_looks_like_a_setting():
 
 
 def test_the_file_holds_no_secret_and_the_page_makes_all_that_the_pods_take():
-    assert not {one["name"] for one in CONTAINER["env"]} - known_variables().keys()
-    assert not {one["name"] for one in CONTAINER["env"]} & HOLDERS.keys()
+    named = {one["name"] for one in CONTAINER.get("env", [])} | CONFIG.keys()
+    assert {name for name in named if name.startswith("LASTAISLE_")} <= known_variables().keys()
+    assert not named & HOLDERS.keys() - {"LASTAISLE_MLFLOW_URI"}, (
+        "no password stands in the address of MLflow"
+    )
     taken = {each["secretRef"]["name"] for each in CONTAINER["envFrom"] if "secretRef" in each}
     assert taken == {"lastaisle-serve", "lastaisle-pseudonyms"}
     for name in taken:
         assert f"kubectl create secret generic {name} " in README
     made = README.partition("generic lastaisle-serve")[2].partition("kubectl apply")[0]
     assert not [secret for secret, held in HOLDERS.items() if secret in made and SERVE not in held]
+
+
+def test_the_service_keeps_feedback_where_the_tasks_of_every_pod_find_it():
+    assert CONFIG["LASTAISLE_SERVE_FEEDBACK"].startswith("kafka://"), "a pod's disk is gone with the pod"
+    for container in (CONTAINER, TASK):
+        assert {"configMapRef": {"name": "lastaisle"}} in container["envFrom"]
 
 
 def test_the_pods_change_nothing_and_keep_their_files_apart():
