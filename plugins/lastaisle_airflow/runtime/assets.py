@@ -21,6 +21,12 @@ BACKLOG = Asset(name="backlog", uri="x-lastaisle://backlog", group="lastaisle")
 ARRIVALS = Asset(name="arrivals", uri="x-lastaisle://events/arrivals", group="lastaisle")
 #: Items of the catalogue changed; the extra says how many.
 ITEMS = Asset(name="items", uri="x-lastaisle://items", group="lastaisle")
+#: A run stored rows of exposures; the extra says how many.
+EXPOSURES = Asset(name="exposures", uri="x-lastaisle://exposures", group="lastaisle")
+#: What followed the exposures changed; the extra says on which days.
+OUTCOMES = Asset(name="outcomes", uri="x-lastaisle://outcomes", group="lastaisle")
+#: The shop's figures changed; the extra says on which days.
+SHOP_METRICS = Asset(name="shop_metrics", uri="x-lastaisle://shop-metrics", group="lastaisle")
 #: A day's events, or the champion's answers, differ from the days before; the extra says how.
 DRIFT = Asset(name="drift", uri="x-lastaisle://events/drift", group="lastaisle")
 #: The champion moved to another version.

@@ -15,7 +15,7 @@ from airflow.sdk import (
 
 from lastaisle.kafka.address import is_kafka
 from lastaisle.settings import Settings, SettingsError
-from lastaisle_airflow.runtime.assets import ARRIVALS, BACKLOG, EVENTS
+from lastaisle_airflow.runtime.assets import ARRIVALS, BACKLOG, EVENTS, EXPOSURES
 from lastaisle_airflow.runtime.partitions import cadence
 
 
@@ -70,3 +70,15 @@ def abandonment_schedule(settings: Settings) -> Any:
     (Airflow 3.3.2). Runs over a Kafka topic have none, and complete a partition only after its end.
     """
     return [ARRIVALS] if is_kafka(settings.sources.address) else PartitionedAssetTimetable(assets=EVENTS)
+
+
+def attribution_schedule(settings: Settings) -> Any:
+    """Return the schedule of attribution: after each run that stored events, and after exposures.
+
+    Both assets are announced by runs of `ingest_sessions`. So with files each announcement has the partition
+    of its run, also that of exposures, and with a Kafka topic none has (see `abandonment_schedule`). Either
+    asset alone starts a run. Announcements of one partition that come before the run starts share the run.
+    """
+    if is_kafka(settings.sources.address):
+        return ARRIVALS | EXPOSURES
+    return PartitionedAssetTimetable(assets=EVENTS | EXPOSURES)

@@ -5,8 +5,8 @@ from airflow.sdk import PartitionedAssetTimetable, StartOfDayMapper
 
 from lastaisle.settings import Settings, SettingsError
 from lastaisle_airflow.runtime import schedules
-from lastaisle_airflow.runtime.assets import ARRIVALS, EVENTS
-from lastaisle_airflow.runtime.schedules import abandonment_schedule
+from lastaisle_airflow.runtime.assets import ARRIVALS, EVENTS, EXPOSURES
+from lastaisle_airflow.runtime.schedules import abandonment_schedule, attribution_schedule
 
 
 def test_a_training_follows_each_partition_or_its_day():
@@ -26,6 +26,16 @@ def test_abandonment_is_detected_after_each_run_from_a_topic_and_each_partition_
     timetable = abandonment_schedule(Settings.of())
     assert isinstance(timetable, PartitionedAssetTimetable)
     assert timetable.asset_condition == EVENTS
+
+
+def test_outcomes_are_attributed_after_events_or_exposures_from_topics_and_from_files():
+    from_topic = attribution_schedule(Settings.of(source="kafka://shop/clicks"))
+    assert list(from_topic.objects) == [ARRIVALS, EXPOSURES]
+    from_files = attribution_schedule(Settings.of())
+    assert isinstance(from_files, PartitionedAssetTimetable)
+    assert list(from_files.asset_condition.objects) == [EVENTS, EXPOSURES]
+    for condition in (from_topic, from_files.asset_condition):
+        assert type(condition).__name__ == "AssetAny", "either asset alone starts a run"
 
 
 def test_the_catalogue_has_a_schedule_only_by_its_setting():
