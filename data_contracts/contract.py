@@ -24,10 +24,10 @@ from data_contracts.privacy import Treatment
 from data_contracts.quality.batch_rules import BatchRule
 from data_contracts.quality.compile import compile_rules
 from data_contracts.rules import Rule, refuse_broken_sql
-from data_contracts.uniqueness import UniqueKey, compile_unique_keys
+from data_contracts.uniqueness import OWN_KEYS, UniqueKey, compile_unique_keys
 
 #: The tables that are ingested in batches; the pipeline makes the others.
-INGESTED = ("raw_events", "items")
+INGESTED = ("raw_events", "items", "exposures")
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,19 @@ class Contract:
                 return rule
         known = ", ".join(rule.name for rule in self.rules)
         raise KeyError(f"contract {self.name} has no rule {name!r}; it has {known}")
+
+    @property
+    def row_id(self) -> str:
+        """The field that names a row: the own key of the table, by default its first field that is unique.
+
+        Raises:
+            KeyError: no field alone is unique.
+        """
+        alone = (key.columns[0] for key in self.unique_keys if len(key.columns) == 1)
+        found = OWN_KEYS.get(self.name) or next(alone, None)
+        if found is None:
+            raise KeyError(f"contract {self.name} has no field that is unique alone")
+        return found
 
     def arrow_schema(self) -> pa.Schema:
         """Return the columns as Arrow fields. All are nullable, since rules check required fields."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from open_data_contract_standard.model import SchemaObject
 
 from data_contracts.errors import ContractError
 
 #: The fields of which each value occurs once, because of the way in which the pipeline makes the rows.
-_OWN_KEYS = {"raw_events": "event_id", "events": "event_id"}
+OWN_KEYS: Final = {"raw_events": "event_id", "events": "event_id", "exposures": "exposure_id"}
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class UniqueKey:
 def compile_unique_keys(path: Path, table: SchemaObject) -> tuple[UniqueKey, ...]:
     """Compile `unique` and `primaryKey`; several fields with primaryKey are one key.
 
-    The event id is the own key of raw_events: ingestion counts a later row with the same id as a duplicate.
-    So that field must be unique alone. The rows of events follow from raw_events, so no other field can be
-    unique there.
+    The event id is the own key of raw_events, and the exposure id that of exposures: ingestion counts a later
+    row with the same id as a duplicate. So that field must be unique alone. The rows of events follow
+    from raw_events, so no other field can be unique there.
 
     Raises:
         ContractError: a key that is not enforced on all rows.
@@ -56,7 +57,7 @@ def compile_unique_keys(path: Path, table: SchemaObject) -> tuple[UniqueKey, ...
 
 
 def _check_own_key(path: Path, table: str, keys: Sequence[tuple[str, ...]]) -> None:
-    own = _OWN_KEYS.get(table)
+    own = OWN_KEYS.get(table)
     if own is None:
         return
     where = f"schema.{table}.properties"

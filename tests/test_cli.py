@@ -145,7 +145,7 @@ def test_ingest_takes_source_format_and_sample_from_the_settings(tmp_path, monke
     assert "--at 2025-10-09" in unplaced.stderr
     options = []
     monkeypatch.setattr(
-        "lastaisle.ingest.batch.check_sample",
+        "lastaisle.ingest.batch_steps.check_sample",
         lambda staging, rows, where: options.append(rows) or SampleCheck(),
     )
     ended = call("ingest", "--at", "2025-10-09", "--report", str(tmp_path / "r.json"))

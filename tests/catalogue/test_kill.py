@@ -115,7 +115,7 @@ def test_a_file_that_changes_while_it_is_read_is_left_for_the_next_run(feed, mon
     def changed(*_):
         os.utime(path, (1, 1))
 
-    monkeypatch.setattr("lastaisle.catalogue.batch.judge_batch", lambda *_: changed() or {})
+    monkeypatch.setattr("lastaisle.ingest.batch_steps.judge_batch", lambda *_: changed() or {})
     report = feed.ingest(path)
     assert report.files_waiting == [path]
     assert feed.now() == {}

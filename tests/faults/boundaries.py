@@ -52,7 +52,7 @@ class Hold:
 
     def install(self) -> None:
         """Install the hold in this process, which must not be used for other tests afterwards."""
-        from lastaisle.ingest import batch
+        from lastaisle.ingest.batch_steps import BatchSteps
         from lastaisle.ingest.kafka import drain
         from lastaisle.ingest.staging.staging import Staging
         from lastaisle.lake import Lake, Query
@@ -66,7 +66,7 @@ class Hold:
             return actions
 
         _around(Staging, "load", lines_read)
-        _after(batch, "_judge", lambda *_: self.arrive("judged"))
+        _after(BatchSteps, "judge", lambda *_: self.arrive("judged"))
         _after(drain, "send_dead_letters", lambda *_: self.arrive("dead letters"))
         _after(Lake, "_write", lambda _, name, *__: self.arrive(name))
         _around(Query, "write", written)

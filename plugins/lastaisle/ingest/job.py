@@ -63,7 +63,7 @@ class Batch:
 
 
 class Job(Protocol):
-    """What every ingestion has, of logs or of a catalogue; see the attributes of `Ingestion`."""
+    """What every ingestion has, of logs, a catalogue or exposures; see the attributes of `Ingestion`."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -74,6 +74,14 @@ class Job(Protocol):
     @property
     def form(self) -> Adapter:
         """The adapter."""
+
+    @property
+    def contract(self) -> Contract:
+        """The contract of the rows."""
+
+    @property
+    def identity(self) -> str:
+        """The name of what reads a file; under another identity a known file is read anew."""
 
     @property
     def options(self) -> IngestOptions:
@@ -109,6 +117,11 @@ class Ingestion:
     keys: PseudonymKeys | None = None
     events_contract: Contract | None = None
     now: datetime | None = None
+
+    @property
+    def identity(self) -> str:
+        """The identity of the adapter."""
+        return self.form.identity
 
     def __post_init__(self) -> None:
         """Refuse contracts that do not fit together, and a wrong key, before any row is committed."""

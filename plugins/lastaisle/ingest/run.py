@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -15,7 +14,9 @@ import pyarrow.compute as pc
 
 from data_contracts.contract import Contract, load_contract
 from lastaisle.errors import LastaisleError, SourceError
-from lastaisle.ingest.batch import finish_batch, take_in
+from lastaisle.ingest.batch import EventSteps
+from lastaisle.ingest.batch_rows import ReportT
+from lastaisle.ingest.batch_steps import JobT
 from lastaisle.ingest.checks.batch_quality import BatchRefusedError
 from lastaisle.ingest.checks.gx_check import DisagreementError
 from lastaisle.ingest.job import Batch, Ingestion, OvertakenError
@@ -24,10 +25,11 @@ from lastaisle.ingest.options import IngestOptions, Progress
 from lastaisle.ingest.reading.files import FileChangedError, SourceFile
 from lastaisle.ingest.records import read_records
 from lastaisle.ingest.report import BatchReport, IngestReport
+from lastaisle.ingest.row_steps import RowSteps
 from lastaisle.ingest.slices import Slice, Slices
 from lastaisle.ingest.sources import Adapter, adapter
 from lastaisle.lake import Lake
-from lastaisle.lake.tables import BATCHES, EVENTS, RAW_EVENTS
+from lastaisle.lake.tables import EVENTS, RAW_EVENTS
 from lastaisle.privacy.keys import PseudonymKeys
 from lastaisle.telemetry.memory import peak_rss_mib
 
@@ -160,6 +162,17 @@ def note_pace(report: IngestReport, started: float) -> None:
 def ingest_file(
     file: SourceFile, job: Ingestion, *, source: str, progress: Progress | None = None
 ) -> list[BatchReport]:
+    """Ingest one file of logs; see `ingest_slices`."""
+    return ingest_slices(file, EventSteps(job), source=source, progress=progress)
+
+
+def ingest_slices(
+    file: SourceFile,
+    steps: RowSteps[JobT, ReportT],
+    *,
+    source: str,
+    progress: Progress | None = None,
+) -> list[ReportT]:
     """Ingest one file, batch by batch.
 
     A file that was ingested before changes nothing and is not opened: all its rows are duplicates. A file
@@ -167,7 +180,7 @@ def ingest_file(
 
     Args:
         file: a file of `list_files`.
-        job: the settings of the ingestion.
+        steps: bring a batch into the tables.
         source: the name of the source. The batches of the file are compared with earlier batches of it.
         progress: called with the share of the file that was read.
 
@@ -175,52 +188,55 @@ def ingest_file(
         FileChangedError: the file was changed or removed since it was listed.
         SourceError: the file cannot be read.
         LakeConflictError: other writers kept changing the tables meanwhile.
-        LastaisleError: see `take_in`.
+        LastaisleError: see `BatchSteps.take_in`.
     """
-    if finished := _finish_known(file, job, source):
+    if finished := _finish_known(file, steps, source):
         return finished
     for _ in range(ATTEMPTS - 1):
         try:
-            return _take_in_slices(file, job, source, progress)
+            return _take_in_slices(file, steps, source, progress)
         except OvertakenError as other:
-            job = replace(job, now=other.now)
-    return _take_in_slices(file, job, source, progress)
+            steps = steps.with_job(now=other.now)
+    return _take_in_slices(file, steps, source, progress)
 
 
-def _finish_known(file: SourceFile, job: Ingestion, source: str) -> list[BatchReport]:
+def _finish_known(file: SourceFile, steps: RowSteps[JobT, ReportT], source: str) -> list[ReportT]:
     """Return the reports of a file that was ingested in its present state, without opening it; else none."""
+    job = steps.job
     reports = [
-        finish_batch(Batch(batch_id, source, file.url, job.form.name, part), job)
-        for part, batch_id in enumerate(recorded_batches(job.lake, file, job.form.identity))
+        steps.finish(Batch(batch_id, source, file.url, job.form.name, part))
+        for part, batch_id in enumerate(recorded_batches(job.lake, file, job.identity))
     ]
     finished = [report for report in reports if report is not None]
     return finished if len(finished) == len(reports) else []
 
 
 def _take_in_slices(
-    file: SourceFile, job: Ingestion, source: str, progress: Progress | None
-) -> list[BatchReport]:
-    known = _ids_of_begun_file(file, job)
+    file: SourceFile, steps: RowSteps[JobT, ReportT], source: str, progress: Progress | None
+) -> list[ReportT]:
+    known = _ids_of_begun_file(file, steps)
     reports = []
-    form, slices = _slices(file, job, progress)
+    form, slices = _slices(file, steps, progress)
+    fitting = steps.with_job(form=form)
     for part, lines in enumerate(slices):
 
         def describe(name: str | None = None, lines: Slice = lines, part: int = part) -> Batch:
-            return Batch(name or lines.name(), source, file.url, job.form.name, part)
+            return Batch(name or lines.name(), source, file.url, form.name, part)
 
         batch = describe(known[part]) if part < len(known) else describe
-        reports.append(take_in(lines, batch, replace(job, form=form), before_commit=file.refuse_changed))
-    record_file(job.lake, file, job.form.identity, reports)
+        reports.append(fitting.take_in(lines, batch, before_commit=file.refuse_changed))
+    record_file(steps.job.lake, file, steps.job.identity, reports)
     return reports
 
 
-def _ids_of_begun_file(file: SourceFile, job: Ingestion) -> list[str]:
+def _ids_of_begun_file(file: SourceFile, steps: RowSteps[JobT, ReportT]) -> list[str]:
     """Return the batch ids of a file that was begun before, so that finished batches are not staged again."""
-    begun = job.lake.scan(BATCHES, columns=["batch_id"], where=pc.field("source_file") == file.url)
+    of_file = pc.field("source_file") == file.url
+    begun = steps.job.lake.scan(steps.batches, columns=["batch_id"], where=of_file)
     if not begun.num_rows:
         return []
     names = []
-    _, slices = _slices(file, job)
+    _, slices = _slices(file, steps)
     for lines in slices:
         for _ in lines:
             pass
@@ -228,10 +244,13 @@ def _ids_of_begun_file(file: SourceFile, job: Ingestion) -> list[str]:
     return names
 
 
-def _slices(file: SourceFile, job: Ingestion, progress: Progress | None = None) -> tuple[Adapter, Slices]:
+def _slices(
+    file: SourceFile, steps: RowSteps[JobT, ReportT], progress: Progress | None = None
+) -> tuple[Adapter, Slices]:
     """Return the adapter for the layout of a file, and the slices of its records."""
-    form, records = read_records(file, job.form)
-    salt = f"{form.identity} {form.layout.salt}" if form.layout and form.layout.salt else form.identity
+    job = steps.job
+    form, records = read_records(file, job.form, steps.guess)
+    salt = f"{job.identity} {form.layout.salt}" if form.layout and form.layout.salt else job.identity
     return form, Slices(_noted(records, file, progress), job.options.batch_rows, salt)
 
 

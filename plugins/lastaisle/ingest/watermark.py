@@ -13,7 +13,12 @@ from lastaisle.lake.tables import BATCHES
 
 
 def watermark(
-    lake: Lake, source: str, allowed_lateness: timedelta, *, without: Sequence[str] = ()
+    lake: Lake,
+    source: str,
+    allowed_lateness: timedelta,
+    *,
+    without: Sequence[str] = (),
+    table: str = BATCHES,
 ) -> datetime | None:
     """Return the time before which no more events of a source are expected; None before its first batch.
 
@@ -21,17 +26,16 @@ def watermark(
     in the future, so the wrong clock of one shopper cannot move the watermark far.
 
     Args:
-        lake: holds the table batches.
+        lake: holds the table of the batches.
         source: the source, as that table names it.
         allowed_lateness: how long after the newest event an older event may still arrive.
         without: batch ids to leave out; without the batches of a run it is the watermark before that run.
+        table: the table of the batches.
     """
-    table = (
-        lake.scan(BATCHES, columns=["newest"], where=_of(source, without)) if lake.table(BATCHES) else None
-    )
-    if table is None or not table.num_columns:
+    rows = lake.scan(table, columns=["newest"], where=_of(source, without)) if lake.table(table) else None
+    if rows is None or not rows.num_columns:
         return None
-    newest: datetime | None = pc.max(table["newest"]).as_py()
+    newest: datetime | None = pc.max(rows["newest"]).as_py()
     return None if newest is None else newest - allowed_lateness
 
 

@@ -125,7 +125,7 @@ def test_a_file_on_which_the_checks_disagree_does_not_stop_the_files_after_it(se
             raise DisagreementError(f"{where}: the checks disagree")
         return SampleCheck()
 
-    monkeypatch.setattr("lastaisle.ingest.batch.check_sample", check)
+    monkeypatch.setattr("lastaisle.ingest.batch_steps.check_sample", check)
     with pytest.raises(AirflowFailException, match="the checks disagree"):
         batches.ingest_chain([{"url": url} for url in (first, doubtful, last)])
     rows = Lake(settings.lake.url).scan("raw_events", columns=["source_file"]).to_pylist()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ from lastaisle.ingest.reading.lines import LINES
 from lastaisle.ingest.report import fold_reasons
 from lastaisle.ingest.sources import Adapter
 from lastaisle.ingest.staging.duplicates import make_repeated, mark_inside, mark_known
-from lastaisle.ingest.staging.references import load_references
+from lastaisle.ingest.staging.references import load_references, load_warning_references
 from lastaisle.ingest.staging.staging_sql import (
     PAYLOAD_CHARACTERS,
     SOUND,
@@ -46,14 +46,14 @@ class Staging:
     `staged` holds every row. `_rules` holds the rules that a broken row broke, `_ignored` the reason why a
     row is of no interest; both are NULL for a sound row.
 
-    `repeated` holds the sound rows whose event_id was read before: see `lastaisle.ingest.staging.duplicates`.
+    `repeated` holds the sound rows whose id was read before: see `lastaisle.ingest.staging.duplicates`.
 
     Attributes:
         first_lines: some unchanged lines of the source.
 
     Args:
         connection: from `open_workspace`.
-        contract: the contract of raw_events.
+        contract: the contract of the rows.
         now: the time of this ingestion.
     """
 
@@ -102,6 +102,7 @@ class Staging:
             raise
         self.connection.unregister("source_lines")
         make_repeated(self.connection)
+        load_warning_references(self.connection, self.contract, lake)
         staged = self.count("staged WHERE _sub_row = 0")
         if staged != read:
             raise ReconciliationError(
@@ -109,13 +110,20 @@ class Staging:
                 "nothing was committed"
             )
 
-    def mark_repeated(self, known: ds.Dataset | None, batch_id: str, reach: timedelta | None = None) -> None:
-        """Mark the sound rows whose event_id or unique key was read before, in the batch or in another batch.
+    def mark_repeated(
+        self,
+        known: ds.Dataset | None,
+        batch_id: str,
+        reach: timedelta | None = None,
+        untold: Mapping[str, str] | None = None,
+    ) -> None:
+        """Mark the sound rows whose id or unique key was read before, in the batch or in another batch.
 
         Args:
-            known: raw_events as it is now, or None before its first row.
+            known: the table as it is now, or None before its first row.
             batch_id: the id of this batch; rows that a killed run of this batch wrote do not count.
             reach: how many days before and after the days of these rows are searched; None for all days.
+            untold: see `mark_known`.
         """
         make_repeated(self.connection)
         mark_inside(self.connection, self.contract)
@@ -125,7 +133,7 @@ class Staging:
             days = self.days(f"staged WHERE {SOUND}")
             near = {day + timedelta(days=step) for day in days for step in steps}
         if known is not None:
-            mark_known(self.connection, self.contract, known, batch_id, sorted(near))
+            mark_known(self.connection, self.contract, known, batch_id, sorted(near), untold=untold)
         mark_unique_keys(self.connection, self.contract, known, batch_id)
 
     def days(self, source: str) -> list[date]:
@@ -224,13 +232,33 @@ class Staging:
             counts[rule.name] = int(self._run(query, uses_now=rule.uses_now).fetchall()[0][0])
         return {name: count for name, count in counts.items() if count}
 
-    def clean_rows(self, batch_id: str, source_file: str) -> Query:
-        """Return the rows for raw_events."""
-        columns = ", ".join(self.names)
-        sql = self._clean_sql(f"""{columns}, $batch_id AS batch_id, $source_file AS source_file,
-            _source_row AS source_row, _sub_row AS sub_row, $now::TIMESTAMPTZ AS ingested_at,
-            $version AS contract_version, _event_date AS event_date""")
-        schema = pa.schema([*self.contract.arrow_schema(), *RAW_EVENTS_ADDED])
+    def clean_rows(
+        self,
+        batch_id: str,
+        source_file: str,
+        added: pa.Schema = RAW_EVENTS_ADDED,
+        values: Mapping[str, str] | None = None,
+    ) -> Query:
+        """Return the rows for the table.
+
+        Args:
+            batch_id: the id of the batch.
+            source_file: the address of the rows.
+            added: what ingestion adds to the fields of the contract.
+            values: SQL of fields that the table holds in another form, and of further added columns.
+        """
+        schema = pa.schema([*self.contract.arrow_schema(), *added])
+        made = {
+            "batch_id": "$batch_id",
+            "source_file": "$source_file",
+            "source_row": "_source_row",
+            "sub_row": "_sub_row",
+            "ingested_at": "$now::TIMESTAMPTZ",
+            "contract_version": "$version",
+            "event_date": "_event_date",
+        } | dict(values or {})
+        columns = (f"{made.get(name, quote(name))} AS {quote(name)}" for name in schema.names)
+        sql = self._clean_sql(", ".join(columns))
         parameters = {
             "batch_id": batch_id,
             "source_file": source_file,

@@ -1,4 +1,4 @@
-"""Find the sound rows whose unique key another row has, in the batch or anywhere in raw_events."""
+"""Find the sound rows whose unique key another row has, in the batch or anywhere in the table."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def mark_unique_keys(
 ) -> None:
     """Mark every row whose key an earlier row of the batch has, or a row of another batch.
 
-    A row that lacks a field of the key is not compared. A key with event_id in it needs no search, since the
-    event id is unique alone. A row is marked once, with the first key that it breaks.
+    A row that lacks a field of the key is not compared. A key with the id of the row in it needs no search,
+    since that id is unique alone. A row is marked once, with the first key that it breaks.
 
     Args:
         connection: holds `staged`, and `repeated` with the duplicates.
-        contract: the contract of raw_events.
-        known: raw_events as it is now, or None before its first row.
+        contract: the contract of the rows.
+        known: the table as it is now, or None before its first row.
         batch_id: the id of this batch; rows that a killed run of this batch wrote do not count.
     """
     for key in contract.unique_keys:
-        if "event_id" in key.columns:
+        if contract.row_id in key.columns:
             continue
         if known is not None and set(key.columns) <= set(known.schema.names):
             _mark_known(connection, contract, key, known, batch_id)
@@ -51,7 +51,7 @@ def mark_unique_keys(
 def _mark_known(
     connection: DuckDBPyConnection, contract: Contract, key: UniqueKey, known: ds.Dataset, batch_id: str
 ) -> None:
-    """Mark the rows whose key stands in another batch of raw_events, on any day."""
+    """Mark the rows whose key stands in another batch of the table, on any day."""
     typed = ", ".join(
         f"TRY_CAST({quote(name)} AS {contract.field(name).sql_type}) AS {quote(name)}" for name in key.columns
     )
