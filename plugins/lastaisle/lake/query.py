@@ -113,6 +113,11 @@ _SQL_TYPES = {
 }
 
 
+def columns_sql(schema: pa.Schema) -> dict[str, str]:
+    """Return the columns of a schema with their types in DuckDB."""
+    return {column.name: _sql_type(column.type) for column in schema}
+
+
 def _sql_type(kind: pa.DataType) -> str:
     return f"{_sql_type(kind.value_type)}[]" if pa.types.is_list(kind) else _SQL_TYPES[kind]
 

@@ -132,13 +132,17 @@ def refusing_shoppers(lake: Lake, written_since: datetime | None = None) -> set[
     return {shopper for (shopper,) in rows}
 
 
-def newest_data_end(lake: Lake) -> datetime:
+def newest_data_end(lake: Lake, version: int | None = None) -> datetime:
     """Return the moment after the newest event, at which a training ends by default.
+
+    Args:
+        lake: where `events` is.
+        version: version of `events`; None = the newest.
 
     Raises:
         NotEnoughDataError: there are no events yet.
     """
-    return _moment_of(lake, max, pc.max) + timedelta(seconds=1)
+    return _moment_of(lake, max, pc.max, version) + timedelta(seconds=1)
 
 
 def oldest_event(lake: Lake) -> datetime:
@@ -150,14 +154,19 @@ def oldest_event(lake: Lake) -> datetime:
     return _moment_of(lake, min, pc.min)
 
 
-def _moment_of(lake: Lake, of_days: Callable[[list[Any]], Any], of_times: Callable[[Any], Any]) -> datetime:
+def _moment_of(
+    lake: Lake,
+    of_days: Callable[[list[Any]], Any],
+    of_times: Callable[[Any], Any],
+    version: int | None = None,
+) -> datetime:
     """Return the first or the last moment of the events; reads one day."""
-    table = lake.table(EVENTS)
+    table = lake.table(EVENTS, version)
     days = [partition["event_date"] for partition in table.partitions()] if table else []
     if not days:
         raise NotEnoughDataError(f"the table 'events' of {lake.url} is empty: ingest some logs first")
     day = pc.field("event_date") == datetime.fromisoformat(str(of_days(days))).date()
-    moment = of_times(lake.scan(EVENTS, ["occurred_at"], day)["occurred_at"]).as_py()
+    moment = of_times(lake.scan(EVENTS, ["occurred_at"], day, version)["occurred_at"]).as_py()
     assert isinstance(moment, datetime), "a day in the table has a row"
     return moment.replace(tzinfo=UTC)
 

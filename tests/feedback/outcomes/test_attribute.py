@@ -1,0 +1,428 @@
+"""From which exposure an action follows, and what later rows change."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from lastaisle.errors import ReconciliationError
+from lastaisle.feedback.outcomes.attribute import attribute, blocks_of, is_stale
+from lastaisle.feedback.outcomes.report import AttributionReport
+from lastaisle.lake import Lake
+from lastaisle.lake.query import Query
+from lastaisle.lake.tables import EVENTS, EXPOSURES, OUTCOMES, OUTCOMES_SCHEMA, UNATTRIBUTED
+from lastaisle.lake.workspace import open_workspace
+from lastaisle.settings import Settings
+
+from .shop import EVENTS_SCHEMA, NOON, event, feedback, outcomes, put, reasons, versions
+
+SETTINGS = Settings.of()
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return Lake(tmp_path / "lake")
+
+
+def counts(lake, row):
+    found = outcomes(lake)[row["exposure_id"]]
+    return tuple(found[name] for name in ("clicks", "views", "adds", "orders"))
+
+
+def test_a_click_goes_to_the_list_that_it_names_and_to_no_newer_list(lake):
+    old = feedback("shown", "a", 0, recommendation_id="old")
+    new = feedback("shown", "a", 1, recommendation_id="new")
+    put(lake, old, new, feedback("clicked", "a", 2, recommendation_id="old"))
+    report = attribute(lake, SETTINGS)
+    assert counts(lake, old) == (1, 0, 0, 0) and counts(lake, new) == (0, 0, 0, 0)
+    assert outcomes(lake)[old["exposure_id"]]["touch"] == "list"
+    assert (report.exposures, report.clicks, report.clicks_received) == (2, 1, 1)
+
+
+def test_an_event_goes_to_the_newest_exposure_of_the_item_in_its_session(lake):
+    old, new = feedback("shown", "a", 0), feedback("shown", "a", 5)
+    other, later = feedback("shown", "b", 6), feedback("shown", "a", 7)
+    elsewhere = feedback("shown", "a", 6, session_id="another", user_id="another")
+    put(lake, old, new, other, later, elsewhere, event("item_viewed", "a", 6, dwell_ms=40))
+    attribute(lake, SETTINGS)
+    assert [counts(lake, row)[1] for row in (old, new, other, later, elsewhere)] == [0, 1, 0, 0, 0]
+    assert outcomes(lake)[new["exposure_id"]]["dwell_ms"] == 40
+    assert outcomes(lake)[new["exposure_id"]]["touch"] == "session"
+
+
+def test_another_session_of_the_shopper_counts_within_the_hours(lake):
+    shown = feedback("shown", "a", 0)
+    put(lake, shown, event("item_added", "a", 60, session_id="evening"))
+    put(lake, event("item_added", "a", 60 * 25, session_id="tomorrow"))
+    attribute(lake, SETTINGS)
+    assert counts(lake, shown) == (0, 0, 1, 0)
+    assert outcomes(lake)[shown["exposure_id"]]["touch"] == "shopper"
+    attribute(lake, Settings.of(attribution_hours=0))
+    assert counts(lake, shown) == (0, 0, 0, 0)
+    attribute(lake, Settings.of(attribution_hours=48))
+    assert counts(lake, shown) == (0, 0, 2, 0)
+
+
+def test_the_session_decides_before_the_shopper(lake):
+    here = feedback("shown", "a", 0)
+    newer = feedback("shown", "a", 1, session_id="phone")
+    put(lake, here, newer, event("item_viewed", "a", 2))
+    attribute(lake, SETTINGS)
+    assert counts(lake, here)[1] == 1 and counts(lake, newer)[1] == 0
+
+
+@pytest.mark.parametrize(("minutes", "views"), [(-1, 0), (0, 1), (24 * 60, 1), (24 * 60 + 1, 0)])
+def test_a_session_reaches_from_the_moment_of_the_exposure_to_24_hours_after(lake, minutes, views):
+    shown = feedback("shown", "a", 0, user_id=None)
+    put(lake, shown, event("item_viewed", "a", minutes))
+    attribute(lake, SETTINGS)
+    assert counts(lake, shown)[1] == views
+
+
+def test_the_list_that_explains_an_action_may_be_of_the_day_before(lake):
+    midnight = NOON + timedelta(hours=12)
+    named = feedback("shown", "a", midnight - timedelta(minutes=1), recommendation_id="evening")
+    newer = feedback("shown", "a", midnight, recommendation_id="night")
+    put(
+        lake,
+        named,
+        newer,
+        feedback("clicked", "a", midnight + timedelta(minutes=1), recommendation_id="evening"),
+    )
+    attribute(lake, SETTINGS)
+    for day in (midnight.date(), midnight.date() - timedelta(days=1)):
+        attribute(lake, SETTINGS, days=[day])
+        assert counts(lake, named)[0] == 1 and counts(lake, newer)[0] == 0
+
+
+def test_of_one_moment_the_row_received_last_and_then_the_lowest_position_counts(lake):
+    late = NOON + timedelta(minutes=3)
+    rows = [
+        feedback("shown", "a", 0, received_at=None, position=9),
+        feedback("shown", "a", 0, received_at=NOON, position=8),
+        feedback("shown", "a", 0, received_at=late, position=1),
+        feedback("shown", "a", 0, received_at=late, position=2, exposure_id="a"),
+        feedback("shown", "a", 0, received_at=late, position=2, exposure_id="b"),
+    ]
+    put(lake, *rows, event("item_viewed", "a", 0))
+    attribute(lake, SETTINGS)
+    assert [counts(lake, row)[1] for row in rows] == [0, 0, 0, 0, 1]
+
+
+def test_feedback_and_events_of_one_act_count_once(lake):
+    shown = feedback("shown", "a", 0)
+    put(lake, shown, feedback("added", "a", 1), event("item_added", "a", 2), event("item_added", "a", 2))
+    put(
+        lake,
+        feedback("bought", "a", 3),
+        event("order_completed", "a", 3, price=2.5, quantity=2, currency="EUR"),
+    )
+    put(lake, event("order_completed", "a", 3, price=2.5, quantity=2, currency="EUR"))
+    attribute(lake, SETTINGS)
+    assert counts(lake, shown) == (0, 0, 1, 1)
+    found = outcomes(lake)[shown["exposure_id"]]
+    assert (found["quantity"], found["revenue"], found["currency"], found["touch"]) == (2, 5.0, "EUR", "list")
+    assert found["session_ordered_at"] == NOON + timedelta(minutes=3)
+
+
+def test_revenue_is_of_the_first_currency_and_the_report_names_the_rest(lake):
+    shown = feedback("shown", "a", 0)
+    orders = [("1", 10.0, "EUR"), ("2", 3.0, "USD"), ("3", 4.0, "USD"), ("4", 1.0, "EUR"), ("5", None, "CHF")]
+    put(lake, shown)
+    for minute, (order, price, currency) in enumerate(orders):
+        put(lake, event("order_completed", "a", minute, order_id=order, price=price, currency=currency))
+    report = attribute(lake, SETTINGS)
+    found = outcomes(lake)[shown["exposure_id"]]
+    assert (found["orders"], found["revenue"], found["currency"], found["quantity"]) == (5, 11.0, "EUR", 5)
+    assert report.revenue_left_out == {"USD": 7.0}
+
+
+def test_a_price_without_a_currency_counts_as_no_currency(lake):
+    shown = feedback("shown", "a", 0)
+    put(lake, shown, event("order_completed", "a", 1, price=3.0))
+    attribute(lake, SETTINGS)
+    assert outcomes(lake)[shown["exposure_id"]]["currency"] == "XXX"
+
+
+def test_feedback_that_no_exposure_explains_is_named_with_its_reason(lake):
+    put(
+        lake, feedback("shown", "a", 10), feedback("shown", "b", 0, recommendation_id="other", session_id="x")
+    )
+    rows = {
+        "no_such_list": feedback("clicked", "a", 5, recommendation_id="gone"),
+        "item_not_in_list": feedback("bought", "c", 20),
+        "no_exposure_before": feedback("clicked", "a", 9),
+    }
+    old = feedback("added", "a", 10 + 24 * 60 + 1, user_id=None)
+    put(lake, *rows.values(), old)
+    report = attribute(lake, SETTINGS)
+    wanted = {row["exposure_id"]: reason for reason, row in rows.items()} | {
+        old["exposure_id"]: "no_such_list"
+    }
+    assert reasons(lake) == wanted
+    assert report.unattributed_by_reason == {
+        "item_not_in_list": 1,
+        "no_exposure_before": 1,
+        "no_such_list": 2,
+    }
+    assert (report.clicks, report.clicks_received) == (0, 2)
+
+
+def test_late_rows_correct_the_outcomes_in_place(lake):
+    first, click = feedback("shown", "a", 0), feedback("clicked", "a", 10, recommendation_id="late")
+    put(lake, first, click, event("item_viewed", "a", 10))
+    attribute(lake, SETTINGS)
+    assert counts(lake, first) == (1, 1, 0, 0), "the list is unknown yet, so the session decides"
+    late = feedback("shown", "a", 5, recommendation_id="late")
+    put(lake, late)
+    attribute(lake, SETTINGS)
+    assert counts(lake, first) == (0, 0, 0, 0) and counts(lake, late) == (1, 1, 0, 0)
+    put(lake, event("order_completed", "a", 12, price=1.0, currency="EUR"))
+    report = attribute(lake, SETTINGS)
+    assert counts(lake, late) == (1, 1, 0, 1)
+    assert report.changed_days == [NOON.date()]
+
+
+def test_feedback_ahead_of_its_list_is_attributed_when_the_list_arrives(lake):
+    click = feedback("clicked", "a", 1)
+    put(lake, click)
+    attribute(lake, SETTINGS)
+    assert reasons(lake) == {click["exposure_id"]: "no_such_list"}
+    shown = feedback("shown", "a", 0)
+    put(lake, shown)
+    attribute(lake, SETTINGS)
+    assert reasons(lake) == {} and counts(lake, shown)[0] == 1
+
+
+def test_a_checkout_counts_as_abandoned_after_its_time_and_a_late_order_takes_that_back(lake):
+    in_cart, in_checkout = feedback("shown", "a", 0), feedback("shown", "a", 6)
+    put(lake, in_cart, in_checkout, event("checkout_started", None, 5))
+
+    def abandoned():
+        attribute(lake, SETTINGS)
+        return [outcomes(lake)[row["exposure_id"]]["session_abandoned_at"] for row in (in_cart, in_checkout)]
+
+    assert abandoned() == [None, None]
+    put(lake, event("item_viewed", "z", 34, session_id="other"))
+    assert abandoned() == [None, None], "29 minutes"
+    put(lake, event("item_viewed", "z", 60, session_id="other"))
+    assert abandoned() == [NOON + timedelta(minutes=35)] * 2
+    put(lake, event("order_completed", "b", 20))
+    assert abandoned() == [None, None]
+    assert outcomes(lake)[in_cart["exposure_id"]]["session_ordered_at"] == NOON + timedelta(minutes=20)
+
+
+def test_a_checkout_is_overdue_on_a_later_day_than_the_exposure(lake):
+    shown, begun = feedback("shown", "a", 0), event("checkout_started", None, 23 * 60)
+    put(lake, shown, begun)
+    attribute(lake, SETTINGS)
+    far = NOON + timedelta(days=40)
+    put(lake, event("item_viewed", "z", far, session_id="other"))
+    attribute(lake, SETTINGS)
+    assert outcomes(lake)[shown["exposure_id"]]["session_abandoned_at"] == NOON + timedelta(
+        hours=23, minutes=30
+    )
+
+
+def test_a_checkout_that_was_left_before_the_exposure_is_no_outcome_of_it(lake):
+    shown = feedback("shown", "a", 10)
+    put(lake, shown, event("checkout_started", None, 0), event("checkout_abandoned", None, 5))
+    put(lake, event("item_viewed", "z", 120))
+    attribute(lake, SETTINGS)
+    assert outcomes(lake)[shown["exposure_id"]]["session_abandoned_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("segment", "wanted"), [("device_type", "mobile"), ("country", "DE"), ("returning", "returning")]
+)
+def test_the_first_event_of_the_session_says_the_segment(lake, segment, wanted):
+    shown, unknown = feedback("shown", "a", 0), feedback("shown", "a", 0, session_id=None)
+    put(lake, shown, unknown, event("item_viewed", "z", -3, device_type=None, country="DE"))
+    put(lake, event("item_viewed", "z", -2, device_type="mobile", country="AT"))
+    put(lake, event("item_viewed", "z", 2, device_type="desktop"))
+    put(lake, event("item_viewed", "z", -60 * 24 * 29, session_id="long ago"))
+    attribute(lake, Settings.of(metrics_segment=segment))
+    assert outcomes(lake)[shown["exposure_id"]]["segment"] == wanted
+    assert outcomes(lake)[unknown["exposure_id"]]["segment"] == "unknown"
+
+
+def test_an_older_visit_that_arrives_late_makes_a_shopper_a_returning_one(lake):
+    settings = Settings.of(metrics_segment="returning")
+    shown = feedback("shown", "a", 0)
+    put(lake, shown, event("item_viewed", "z", 0))
+    attribute(lake, settings)
+    assert outcomes(lake)[shown["exposure_id"]]["segment"] == "new"
+    put(lake, event("item_viewed", "z", -60 * 24 * 20, session_id="long ago"))
+    attribute(lake, settings)
+    assert outcomes(lake)[shown["exposure_id"]]["segment"] == "returning"
+
+
+def test_a_run_without_news_writes_nothing(lake):
+    put(lake, feedback("shown", "a", 0), event("item_viewed", "a", 1), feedback("clicked", "b", 1))
+    first = attribute(lake, SETTINGS)
+    before = versions(lake)
+    again = attribute(lake, SETTINGS)
+    assert versions(lake) == before
+    assert (again.days, again.changed_days) == ([], [])
+    assert (again.exposures, again.unattributed_by_reason) == (first.exposures, first.unattributed_by_reason)
+    attribute(lake, SETTINGS, every_day=True)
+    assert versions(lake) == before, "the same rows are not written again"
+
+
+def test_outcomes_are_stale_until_the_news_are_attributed(lake):
+    put(lake, event("item_viewed", "a", 1))
+    assert not is_stale(lake, SETTINGS)
+    put(lake, feedback("shown", "a", 0))
+    for news in (None, event("page_viewed", None, 1), feedback("clicked", "a", 1)):
+        if news:
+            put(lake, news)
+        assert is_stale(lake, SETTINGS)
+        attribute(lake, SETTINGS)
+        assert not is_stale(lake, SETTINGS)
+    assert is_stale(lake, Settings.of(attribution_hours=1))
+
+
+def test_news_without_effect_are_read_once(lake):
+    put(lake, feedback("shown", "a", 0), event("item_viewed", "a", 1))
+    attribute(lake, SETTINGS)
+    rows, files = lake.scan(OUTCOMES), lake.table(OUTCOMES).file_uris()
+    put(lake, event("page_viewed", None, 2, session_id="other"))
+    assert attribute(lake, SETTINGS).changed_days == []
+    assert lake.table(OUTCOMES).file_uris() == files
+    assert lake.scan(OUTCOMES) == rows
+    before = versions(lake)
+    attribute(lake, SETTINGS)
+    assert versions(lake) == before
+
+
+def test_only_the_days_near_the_news_are_attributed(lake):
+    for day in range(-40, 1):
+        put(lake, feedback("shown", "a", 60 * 24 * day))
+    attribute(lake, SETTINGS)
+    put(lake, event("item_viewed", "a", 1))
+    assert [(day - NOON.date()).days for day in attribute(lake, SETTINGS).days] == [-1, 0]
+    put(lake, feedback("shown", "b", -60 * 24 * 20))
+    assert [(day - NOON.date()).days for day in attribute(lake, SETTINGS).days] == [-21, -20, -19]
+
+
+def test_two_runs_at_once_agree(lake):
+    shown = feedback("shown", "a", 0)
+    put(lake, shown, event("item_viewed", "a", 1), feedback("clicked", "a", 1))
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: attribute(lake, SETTINGS), range(2)))
+    assert counts(lake, shown) == (1, 1, 0, 0)
+    assert lake.scan(OUTCOMES).num_rows == 1
+    put(lake, event("item_viewed", "a", 2), feedback("clicked", "a", 3))
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: attribute(lake, SETTINGS), range(2)))
+    assert counts(lake, shown) == (2, 2, 0, 0)
+
+
+def replaced(lake, name, schema, day, rows="SELECT * FROM kept WHERE false"):
+    with open_workspace(writes_to=lake.url) as connection:
+        connection.register("kept", lake.dataset(name))
+        lake.replace_days(name, Query(connection, rows, schema, [day]), if_version=lake.version(name))
+
+
+@pytest.mark.parametrize("name", [OUTCOMES, UNATTRIBUTED])
+def test_rows_that_vanished_are_an_error_until_all_days_are_attributed_again(lake, name):
+    put(lake, feedback("shown", "a", 0), feedback("clicked", "a", 1), feedback("clicked", "z", 1))
+    attribute(lake, SETTINGS)
+    rows = lake.scan(name)
+    replaced(lake, name, rows.schema, NOON.date())
+    before = versions(lake)
+    with pytest.raises(ReconciliationError, match=r"attribute --all"):
+        attribute(lake, SETTINGS)
+    put(lake, feedback("shown", "a", NOON + timedelta(days=9)))
+    with pytest.raises(ReconciliationError, match=r"Nothing was committed"):
+        attribute(lake, SETTINGS)
+    assert versions(lake) == before
+    attribute(lake, SETTINGS, every_day=True)
+    assert lake.scan(name, where=pc.field("event_date") == NOON.date()) == rows
+
+
+def test_a_day_that_is_gone_from_the_exposures_goes_from_the_outcomes(lake):
+    today, before = feedback("shown", "a", 0), feedback("shown", "a", -60 * 24 * 9)
+    put(lake, today, before, feedback("clicked", "z", 0), event("item_viewed", "a", 1))
+    attribute(lake, SETTINGS)
+    replaced(lake, EXPOSURES, lake.scan(EXPOSURES).schema, NOON.date())
+    report = attribute(lake, SETTINGS)
+    assert outcomes(lake).keys() == {before["exposure_id"]}
+    assert reasons(lake) == {} and report.changed_days == [NOON.date()]
+
+
+def test_a_day_that_is_gone_from_the_events_counts_no_more(lake):
+    shown = feedback("shown", "a", 0)
+    put(lake, shown, event("item_viewed", "a", 1), event("item_viewed", "a", 60 * 24 * 3))
+    attribute(lake, SETTINGS)
+    replaced(lake, EVENTS, lake.scan(EVENTS).schema, NOON.date())
+    attribute(lake, SETTINGS)
+    assert counts(lake, shown) == (0, 0, 0, 0)
+
+
+def test_an_empty_lake_stays_empty(lake):
+    assert attribute(lake, SETTINGS) == AttributionReport()
+    put(lake, event("item_viewed", "a"))
+    assert attribute(lake, SETTINGS) == AttributionReport()
+    assert versions(lake) == {}
+
+
+def test_exposures_without_events_have_outcomes(lake):
+    shown = feedback("shown", "a", 0)
+    put(lake, shown, feedback("clicked", "a", 1))
+    attribute(lake, SETTINGS)
+    found = outcomes(lake)[shown["exposure_id"]]
+    assert (found["clicks"], found["segment"], found["session_abandoned_at"]) == (1, "unknown", None)
+    put(lake, event("item_viewed", "a", 1, device_type="tv"))
+    attribute(lake, SETTINGS)
+    assert (counts(lake, shown), outcomes(lake)[shown["exposure_id"]]["segment"]) == ((1, 1, 0, 0), "tv")
+
+
+def test_a_table_of_sources_that_was_made_anew_is_read_as_a_whole(lake, tmp_path):
+    shown = feedback("shown", "a", 0)
+    put(lake, shown, event("item_viewed", "a", 1))
+    put(lake, event("item_viewed", "a", 2))
+    attribute(lake, SETTINGS)
+    (tmp_path / "lake" / EVENTS).rename(tmp_path / "old")
+    attribute(lake, SETTINGS)
+    assert counts(lake, shown) == (0, 0, 0, 0)
+    put(lake, event("item_viewed", "a", 3))
+    put(lake, event("page_viewed", None, 60 * 24 * 5))
+    attribute(lake, SETTINGS)
+    assert counts(lake, shown) == (0, 1, 0, 0)
+
+
+def test_events_of_an_older_lake_lack_columns(lake):
+    shown = feedback("shown", "a", 0)
+    put(lake, shown)
+    old = pa.Table.from_pylist([event("item_viewed", "a", 1)], schema=EVENTS_SCHEMA)
+    columns = ["session_id", "user_id", "item_id", "event_type", "occurred_at", "event_date"]
+    lake.append(EVENTS, old.select(columns), key="old")
+    attribute(lake, SETTINGS)
+    assert (counts(lake, shown), outcomes(lake)[shown["exposure_id"]]["segment"]) == ((0, 1, 0, 0), "unknown")
+
+
+def test_an_absurd_time_on_a_page_stops_nothing(lake):
+    shown = feedback("shown", "a", 0)
+    put(lake, shown, *(event("item_viewed", "a", minute, dwell_ms=2**63 - 1) for minute in range(3)))
+    attribute(lake, SETTINGS)
+    assert outcomes(lake)[shown["exposure_id"]]["dwell_ms"] == 2**63 - 1
+
+
+def test_days_are_read_in_blocks():
+    days = [NOON.date() + timedelta(days=shift) for shift in (0, 1, 2, 3, 9, 10)]
+    found = [((a - days[0]).days, (b - days[0]).days) for a, b in blocks_of(days, 3)]
+    assert found == [(0, 2), (3, 3), (9, 10)]
+    assert list(blocks_of([], 3)) == []
+
+
+def test_the_columns_are_those_of_the_schema(lake):
+    put(lake, feedback("shown", "a", 0, propensity=0.25, experiment="e", arm="b"))
+    attribute(lake, SETTINGS)
+    assert lake.scan(OUTCOMES).schema == OUTCOMES_SCHEMA
+    (found,) = outcomes(lake).values()
+    assert (found["propensity"], found["experiment"], found["arm"], found["position"]) == (0.25, "e", "b", 1)
