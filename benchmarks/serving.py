@@ -13,7 +13,11 @@ from vegeta, which sends at a fixed rate and does not wait for answers. Service 
 the machine. Sessions have 1 to 20 items, the short ones most often, with a fixed seed. Where vegeta is
 missing, Go builds it.
 
+With `--feedback` the load is feedback instead: each request says that a list of ten items was shown, and is
+answered when the ten rows are durable in the folder of feedback. The alias stays where it is then.
+
     python benchmarks/serving.py [--quick] [--model cooccurrence] [--seconds 20] [--workers 2] [3000]
+    python benchmarks/serving.py --feedback [--seconds 20] [--workers 2] [3000]
     python benchmarks/serving.py --url http://127.0.0.1:8091 --key KEY 3000
 
 `--url` puts the load on a service that runs already; sessions then have ids that its model may not know, such
@@ -53,7 +57,9 @@ SESSIONS, LONGEST = 5_000, 20
 KEY = "benchmark"
 VEGETA = "github.com/tsenart/vegeta/v12@v12.12.0"
 INSTALL = f"go install {VEGETA}, and put Go's folder bin on the PATH"
-COLUMNS = ("items", "rate", "achieved", "p50_ms", "p90_ms", "p99_ms", "failed", "swaps")
+LISTS, FEEDBACK = "/v1/recommendations", "/v1/feedback"
+SHOWN = 10  # items of a list that was shown
+COLUMNS = ("path", "items", "rate", "achieved", "p50_ms", "p90_ms", "p99_ms", "failed", "swaps")
 WARM_UP_SECONDS = 3
 
 
@@ -69,12 +75,16 @@ def main() -> None:
     for n_items in asked.items:
         with tempfile.TemporaryDirectory() as name, running(asked, n_items, Path(name)) as service:
             starts.append(f"{n_items:,} items: ready {service.ready_seconds:.2f} s after the start")
-            for result in measured(Load(vegeta, service, Path(name), n_items), service, asked):
+            load = Load(vegeta, service, Path(name), n_items, FEEDBACK if asked.feedback else LISTS)
+            for result in measured(load, service, asked):
                 print(json.dumps(result), flush=True)
                 results.append(result)
     table = Table(*COLUMNS, "held")
     for result in results:
-        table.add_row(*(f"{result[key]:,}" for key in COLUMNS), "yes" if is_held(result) else "no")
+        table.add_row(
+            *(f"{result[key]:{',' if key != 'path' else ''}}" for key in COLUMNS),
+            "yes" if is_held(result) else "no",
+        )
     Console(width=110).print(table)
     for start in starts:
         print(start)
@@ -91,7 +101,7 @@ def measured(load: Load, service: Running, asked: argparse.Namespace) -> Iterato
     if not asked.quick:
         found.append(highest_held(load, found, seconds))
         yield found[-1]
-    if service.swap is not None:
+    if service.swap is not None and not asked.feedback:
         held = max((result["rate"] for result in found if is_held(result)), default=rates[0])
         yield load.run(min(SWAP_RATE, held), seconds, swaps)
 
@@ -103,6 +113,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--feedback", action="store_true")
     parser.add_argument("--url", default="")
     parser.add_argument("--key", default=KEY)
     parser.add_argument("--register", type=Path, help=argparse.SUPPRESS)
@@ -252,20 +263,20 @@ class Load:
         service: what answers.
         folder: for the requests and the results.
         n_items: how many items the model has: i0, i1, and so on.
+        path: what is asked: `LISTS` or `FEEDBACK`.
     """
 
-    def __init__(self, vegeta: str, service: Running, folder: Path, n_items: int) -> None:
+    def __init__(self, vegeta: str, service: Running, folder: Path, n_items: int, path: str = LISTS) -> None:
         self._vegeta, self._service = vegeta, service
         self._targets, self._results = folder / "targets.jsonl", folder / "results.bin"
-        self._n_items = n_items
+        self._n_items, self._path = n_items, path
         header = {"Authorization": [f"Bearer {service.key}"], "Content-Type": ["application/json"]}
         with self._targets.open("w") as file:
-            for session in sessions(n_items):
-                body = json.dumps({"items": session, "k": 20, "consent": True, "placement": "checkout"})
+            for body in shown_lists(n_items) if path == FEEDBACK else questions(n_items):
                 target = {
                     "method": "POST",
-                    "url": f"{service.url}/v1/recommendations",
-                    "body": base64.b64encode(body.encode()).decode(),
+                    "url": f"{service.url}{path}",
+                    "body": base64.b64encode(json.dumps(body).encode()).decode(),
                     "header": header,
                 }
                 file.write(json.dumps(target) + "\n")
@@ -290,6 +301,7 @@ class Load:
         if failed:
             print(f"failed: {found['status_codes']} {found['errors'][:3]}", file=sys.stderr)
         return {
+            "path": self._path,
             "items": self._n_items,
             "rate": rate,
             "achieved": round(found["throughput"]),
@@ -316,6 +328,27 @@ def sessions(n_items: int) -> list[list[str]]:
     popularity = np.cumsum(1.0 / np.arange(1, n_items + 1))
     drawn = [generator.random(length) * popularity[-1] for length in lengths]
     return [[f"i{rank}" for rank in np.searchsorted(popularity, each, side="right")] for each in drawn]
+
+
+def questions(n_items: int) -> Iterator[dict[str, Any]]:
+    """Yield requests for recommendations."""
+    for session in sessions(n_items):
+        yield {"items": session, "k": 20, "consent": True, "placement": "checkout"}
+
+
+def shown_lists(n_items: int) -> Iterator[dict[str, Any]]:
+    """Yield feedback on lists of ten items that were shown."""
+    generator = np.random.default_rng(12)
+    for number in range(SESSIONS):
+        yield {
+            "recommendation_id": f"1-m-{number:024x}",
+            "kind": "shown",
+            "items": [f"i{item}" for item in generator.choice(n_items, SHOWN, replace=False)],
+            "session_pseudonym": f"{number:032x}",
+            "pseudonym": f"{number // 3:032x}",
+            "experiment": "benchmark",
+            "arm": "model",
+        }
 
 
 def is_held(result: dict[str, Any]) -> bool:

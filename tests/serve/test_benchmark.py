@@ -17,7 +17,12 @@ pytestmark = [pytest.mark.service, pytest.mark.training]
 SCRIPT = ROOT / "benchmarks" / "serving.py"
 
 
-def test_the_benchmark_prints_one_line_a_setting(monkeypatch):
+@pytest.mark.parametrize(
+    ("options", "path", "swaps"),
+    [([], "/v1/recommendations", [0, 2]), (["--feedback"], "/v1/feedback", [0])],
+    ids=["lists", "feedback"],
+)
+def test_the_benchmark_prints_one_line_a_setting(monkeypatch, options, path, swaps):
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
     import serving
 
@@ -26,13 +31,13 @@ def test_the_benchmark_prints_one_line_a_setting(monkeypatch):
     except SystemExit as missing:
         require_service(str(missing))
     starts_service("the service")
-    command = [sys.executable, str(SCRIPT), "--quick", "--model", "cooccurrence"]
+    command = [sys.executable, str(SCRIPT), "--quick", "--model", "cooccurrence", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert {line["path"] for line in lines} == {path}
     assert [(line["items"], line["rate"], line["failed"], line["swaps"]) for line in lines] == [
-        (100, 50, 0, 0),
-        (100, 50, 0, 2),
+        (100, 50, 0, number) for number in swaps
     ]
     assert all(0 < line["p50_ms"] <= line["p90_ms"] <= line["p99_ms"] for line in lines)
     assert all(line["achieved"] >= 45 for line in lines)
