@@ -65,7 +65,15 @@ def events_of(day: Day, sessions: Sessions) -> Events:
     waited = rng.integers(2000, 20000, size=len(landed))
     parts.append(_part(PAGE, landed, sessions.started[landed] - waited, dwell=waited))
     parts += _purchases(rng, sessions)
-    columns = np.concatenate(parts, axis=1)
+    return in_order(np.concatenate(parts, axis=1))
+
+
+def in_order(columns: Ints) -> Events:
+    """Put events in order: by session, then by time, then by kind.
+
+    Args:
+        columns: [6, n_events] kind, session, occurred, item, quantity and dwell.
+    """
     kind, session, occurred, item, quantity, dwell = columns[
         :, np.lexsort((columns[0], columns[2], columns[1]))
     ]

@@ -26,6 +26,28 @@ def item_name(item: int) -> str:
     return f"sim-{item:05d}"
 
 
+def item_number(name: str) -> int:
+    """Return the number of the item that `item_name` names so; -1 for another text."""
+    digits = name.removeprefix("sim-")
+    number = int(digits) if digits.isdecimal() and len(digits) < 19 else -1
+    return number if number >= 0 and item_name(number) == name else -1
+
+
+def shopper_name(shopper: int) -> str:
+    """Name a shopper as the shop's own logs do, by the user_id."""
+    return f"sim-u{shopper}"
+
+
+def session_name(stamp: str, session: int) -> str:
+    """Name a session of the day that a stamp such as 20251001 names, by the session_id."""
+    return f"sim-s{stamp}-{session}"
+
+
+def stamp_of(day: Day) -> str:
+    """Return the day as names contain it, such as 20251001."""
+    return day.date.strftime("%Y%m%d")
+
+
 def timestamps(milliseconds: Ints) -> list[str]:
     """Write milliseconds since the epoch as UTC timestamps."""
     text: list[str] = np.datetime_as_string(milliseconds.astype("datetime64[ms]"), timezone="UTC").tolist()
@@ -37,7 +59,7 @@ def lines_of(
 ) -> list[str]:
     """Write one line for each event, without line ends, in the order of the events."""
     rng = day.generator(Part.REFERRERS)
-    stamp = day.date.strftime("%Y%m%d")
+    stamp = stamp_of(day)
     heads = [f'"event_type":"{kind}","occurred_at":"' for kind in EVENT_TYPES]
     items = _item_parts(catalogue)
     session_parts = _session_parts(stamp, shoppers, sessions)
@@ -85,8 +107,8 @@ def _session_parts(stamp: str, shoppers: Shoppers, sessions: Sessions) -> list[s
     for number, (shopper, anonymous, unlabelled, device) in enumerate(
         zip(*(column.tolist() for column in columns), strict=True)
     ):
-        user = "" if anonymous else f',"user_id":"sim-u{shopper}"'
-        session = "" if unlabelled else f',"session_id":"sim-s{stamp}-{number}"'
+        user = "" if anonymous else f',"user_id":"{shopper_name(shopper)}"'
+        session = "" if unlabelled else f',"session_id":"{session_name(stamp, number)}"'
         country, region = PLACES[shoppers.place[shopper]]
         parts.append(
             f'{user}{session},"device_type":"{DEVICES[device]}","country":"{country}","region":"{region}",'

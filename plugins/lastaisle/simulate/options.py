@@ -101,6 +101,7 @@ class Part(IntEnum):
     REPEATS = 8
     BREAKS = 9
     STOCK = 10
+    REACTIONS = 11
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,9 @@ class Day:
         """The day after."""
         return Day(self.options, self.number + 1)
 
-    def generator(self, part: Part) -> np.random.Generator:
-        """Make the generator of one part of this day; the draws of the parts are independent."""
-        return np.random.default_rng([self.options.seed, part, self.number])
+    def generator(self, part: Part, *numbers: int) -> np.random.Generator:
+        """Make the generator of one part of this day; the draws of the parts are independent.
+
+        Numbers, such as that of a session, give each section of a part draws of its own.
+        """
+        return np.random.default_rng([self.options.seed, part, self.number, *numbers])

@@ -45,6 +45,7 @@ class Sessions:
         anonymous: [n_sessions] whether the shopper is not signed in.
         unlabelled: [n_sessions] whether the session's rows carry no session_id.
         device: [n_sessions] index into shoppers.DEVICES.
+        style: [n_sessions] the hidden style whose items the session prefers.
         session: [n_views] index of the session of each view; the views of a session stand together.
         item: [n_views] index into the catalogue.
         viewed: [n_views] milliseconds since the epoch.
@@ -57,6 +58,7 @@ class Sessions:
     anonymous: Bools
     unlabelled: Bools
     device: Ints
+    style: Ints
     session: Ints
     item: Ints
     viewed: Ints
@@ -76,7 +78,8 @@ def sessions_of(day: Day, shoppers: Shoppers, affinity: Affinity) -> Sessions:
     bot, length = bot[order], length[order]
     shopper = shoppers.arrive(rng, count, affinity.demand)
     shelf = shoppers.shelf_for(rng, shopper, affinity.demand)
-    path = _draw_paths(rng, affinity, shelf, shoppers.style_for(rng, shopper), length=length, bot=bot)
+    style = shoppers.style_for(rng, shopper)
+    path = _draw_paths(rng, affinity, shelf, style, length=length, bot=bot)
     started = _start_times(rng, day.midnight, count)
     session = np.repeat(np.arange(count, dtype=np.int64), length)
     viewed, dwell = _view_times(rng, started, session, bot)
@@ -90,6 +93,7 @@ def sessions_of(day: Day, shoppers: Shoppers, affinity: Affinity) -> Sessions:
         device=np.where(
             rng.random(count) < 0.15, choose(rng, DEVICE_WEIGHTS, count), shoppers.device[shopper]
         ),
+        style=style,
         session=session,
         item=path[np.arange(path.shape[1])[None, :] < length[:, None]],
         viewed=viewed,

@@ -81,18 +81,18 @@ def write_logs(
     size = 0
     for logs in simulate(options):
         path = day_file(directory, logs.day)
-        size += _write_whole(path, logs.lines)
+        size += write_whole(path, logs.lines)
         days[logs.day] = logs.truth
         files.append(str(path))
         items += logs.items
         if progress is not None:
             progress(logs.day, logs.truth)
     if catalogue is not None:
-        _write_whole(Path(catalogue), items)
+        write_whole(Path(catalogue), items)
     return SimulationReport(str(directory), days, tuple(files), size, time.perf_counter() - started)
 
 
-def _write_whole(path: Path, lines: Sequence[str]) -> int:
+def write_whole(path: Path, lines: Sequence[str]) -> int:
     """Write the lines of a file, whole or not at all; return their bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.part")
