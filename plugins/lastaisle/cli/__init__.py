@@ -9,7 +9,19 @@ import sys
 import typer
 from rich.logging import RichHandler
 
-from lastaisle.cli import catalogue, contracts, ingest, keys, learning, logs, releases, rules, serving, tables
+from lastaisle.cli import (
+    catalogue,
+    contracts,
+    ingest,
+    keys,
+    learning,
+    logs,
+    releases,
+    rules,
+    serving,
+    simulate,
+    tables,
+)
 from lastaisle.cli.failures import describe
 from lastaisle.cli.terminal import errors, read_settings, where_searched
 from lastaisle.errors import MEANINGS, ExitCode
@@ -28,7 +40,7 @@ app = typer.Typer(
 for _command in (
     *(ingest.ingest, logs.lag, logs.collect, serving.serve),
     *(learning.train, learning.tune, learning.evaluate, learning.release, learning.rollback),
-    *(learning.online, tables.maintain, tables.drift, tables.abandonment, learning.replay, logs.simulate),
+    *(learning.online, tables.maintain, tables.drift, tables.abandonment, learning.replay, simulate.simulate),
 ):
     app.command()(_command)
 

@@ -1,4 +1,4 @@
-"""Commands around the logs: the lag of topics, the collector, the simulated shop.
+"""Commands around the logs: the lag of topics, and the collector.
 
 Imports stand inside the commands, so that `--help` and other commands load nothing heavy.
 """
@@ -6,20 +6,16 @@ Imports stand inside the commands, so that `--help` and other commands load noth
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import date, datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from datetime import timedelta
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from lastaisle.cli.options import LakeUrl, Report, in_reach, writable
-from lastaisle.cli.terminal import announce, bar, console, read_settings, show, write
+from lastaisle.cli.options import LakeUrl, Report
+from lastaisle.cli.terminal import announce, console, read_settings, write
 from lastaisle.kafka.address import parse_source
 from lastaisle.kafka.connection import KafkaConnection
-
-if TYPE_CHECKING:
-    pass
 
 
 def lag(
@@ -77,42 +73,3 @@ def collect(
 
     settings = read_settings()
     serve(settings.replace(source=to) if to else settings, host, port, announce)
-
-
-def simulate(
-    out: Annotated[Path, typer.Option(help="Folder for the logs; it gets one folder for each day.")],
-    days: Annotated[int, typer.Option(help="How many days.")] = 7,
-    start: Annotated[
-        datetime, typer.Option(help="First day.", formats=["%Y-%m-%d"], callback=in_reach)
-    ] = datetime(2025, 10, 1),
-    sessions_per_day: Annotated[int, typer.Option(help="Shoppers' sessions on an average day.")] = 3000,
-    items: Annotated[int, typer.Option(help="Items in the catalogue at the start.")] = 2000,
-    eventful: Annotated[
-        bool, typer.Option(help="Add a launch, a price shock and a change of tastes.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 7,
-    catalogue: Annotated[
-        Path | None,
-        typer.Option(help="Also write the catalogue's history to this file (JSON Lines).", callback=writable),
-    ] = None,
-    report: Report = None,
-) -> None:
-    """Write the logs of a simulated shop; the report holds the true counts."""
-    from lastaisle.simulate import ShopOptions, write_logs
-
-    options = ShopOptions(
-        seed=seed,
-        start=start.date(),
-        days=days,
-        sessions_per_day=sessions_per_day,
-        items=items,
-        eventful=eventful,
-    )
-    with bar("Simulating") as progress:
-
-        def show_day(day: date, _: object) -> None:
-            progress(((day - options.start).days + 1) / days, f"Simulating {day}")
-
-        written = write_logs(out, options, show_day, catalogue=catalogue).as_dict()
-    write(written, report)
-    show({name: value for name, value in written.items() if name not in ("days", "files")}, None)

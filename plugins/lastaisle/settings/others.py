@@ -46,6 +46,11 @@ OTHER_VARIABLES: Final = (
         'Confluent\'s client: {"url": "https://registry:8081", "basic.auth.user.info": "user:password"}.',
     ),
     OtherVariable(
+        "LASTAISLE_SERVE_KEY",
+        True,
+        "The key with which `lastaisle simulate --live` calls the service: one of its LASTAISLE_SERVE_KEYS.",
+    ),
+    OtherVariable(
         "LASTAISLE_MLFLOW_ADMIN_PASSWORD",
         True,
         "The password of MLflow's account `admin`, which may do everything. Only the command that serves "

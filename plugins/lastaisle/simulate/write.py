@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from lastaisle.simulate.options import ShopOptions
-from lastaisle.simulate.shop import Truth, simulate
+from lastaisle.simulate.shop import DayOfLogs, Truth, simulate
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,23 @@ def write_logs(
         progress: function to call after each written day.
         catalogue: the file of the catalogue's history, which is written anew; None writes none.
     """
+    return write_days(directory, simulate(options), progress, catalogue=catalogue)
+
+
+def write_days(
+    directory: Path | str,
+    logs_of_days: Iterable[DayOfLogs],
+    progress: Callable[[date, Truth], None] | None = None,
+    *,
+    catalogue: Path | str | None = None,
+) -> SimulationReport:
+    """Write the logs of days as `write_logs` does, each day when it comes."""
     started = time.perf_counter()
     items: list[str] = []
     days: dict[date, Truth] = {}
     files: list[str] = []
     size = 0
-    for logs in simulate(options):
+    for logs in logs_of_days:
         path = day_file(directory, logs.day)
         size += write_whole(path, logs.lines)
         days[logs.day] = logs.truth

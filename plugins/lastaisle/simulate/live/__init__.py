@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from lastaisle.simulate.live.fatigue import Fatigue
+from lastaisle.simulate.live.counts import LiveCounts
 from lastaisle.simulate.live.reactions import Moment, Reactions, Taste
-from lastaisle.simulate.live.service import LiveKeyError, LiveService, LiveServiceError
+from lastaisle.simulate.live.service import LiveKeyError, LiveService, LiveServiceError, read_key
 from lastaisle.simulate.live.shop import LiveDay, LiveShop
 from lastaisle.simulate.live.truth import LiveTruth
+from lastaisle.simulate.live.write import write_live_logs
 
 __all__ = [
-    "Fatigue",
+    "LiveCounts",
     "LiveDay",
     "LiveKeyError",
     "LiveService",
@@ -19,4 +20,6 @@ __all__ = [
     "Moment",
     "Reactions",
     "Taste",
+    "read_key",
+    "write_live_logs",
 ]

@@ -8,14 +8,18 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import httpx
 
 from lastaisle.errors import ExitCode, LastaisleError
+from lastaisle.simulate.options import ShopOptionsError
 from lastaisle.telemetry.shown import one_line
 
+KEY_VARIABLE: Final = "LASTAISLE_SERVE_KEY"
+"""The environment variable of the key."""
 FAILED_IN_A_ROW: Final = 10
 """So many failed requests without a good one between them end a day."""
 _KEPT_SECONDS: Final = 2.0  # uvicorn closes idle connections after 5 s
@@ -38,6 +42,32 @@ class LiveKeyError(LastaisleError):
     """The service refuses the key."""
 
     exit_code = ExitCode.WRONG_REQUEST
+
+
+def read_key(environ: Mapping[str, str], file: Path | None = None) -> str:
+    """Return the key with which the shop calls the service.
+
+    Args:
+        environ: the environment, whose LASTAISLE_SERVE_KEY is the key if there is no file.
+        file: a file of keys like that of the service; its first key is taken.
+
+    Raises:
+        LiveKeyError: there is no key, or the file cannot be read.
+    """
+    if file is None:
+        lines = [environ.get(KEY_VARIABLE, "")]
+    else:
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise LiveKeyError(f"cannot read the file of keys {file}: {error}") from error
+    keys = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not keys:
+        raise LiveKeyError(
+            f"there is no key to call the service with: set {KEY_VARIABLE} to one of its "
+            "LASTAISLE_SERVE_KEYS, or name a file with a key by --key-file"
+        )
+    return keys[0]
 
 
 @dataclass(frozen=True)
@@ -85,7 +115,7 @@ class LiveService:
     """
 
     url: str
-    key: str
+    key: str = field(repr=False)
     in_flight: int = 16
     timeout_seconds: float = 10.0
     retry_seconds: float = 30.0
@@ -95,9 +125,9 @@ class LiveService:
         try:
             address = httpx.URL(self.url)
         except (httpx.InvalidURL, TypeError) as error:
-            raise LiveServiceError(f"{self.url!r} is no address of a service: {error}") from error
+            raise ShopOptionsError(f"{self.url!r} is no address of a service: {error}") from error
         if address.scheme not in ("http", "https") or not address.host:
-            raise LiveServiceError(
+            raise ShopOptionsError(
                 f"{self.url!r} is no address of a service: expected one such as http://127.0.0.1:8091"
             )
         if not self.key.strip() or not self.key.isascii() or not self.key.isprintable():
@@ -212,7 +242,7 @@ class Connection:
             if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
                 raise LiveKeyError(
                     f"the service at {self._service.url} refuses the key ({status}): {_message(told)}. Set "
-                    "LASTAISLE_SERVE_KEY to one of its LASTAISLE_SERVE_KEYS"
+                    f"{KEY_VARIABLE} to one of its LASTAISLE_SERVE_KEYS"
                 )
             is_refusal = httpx.codes.is_client_error(status) and status != httpx.codes.TOO_MANY_REQUESTS
             pause = max(pause, wait)
