@@ -54,7 +54,7 @@ class Treatment:
         if self.action == "drop":
             raise ValueError(f"{column} is dropped by its contract: leave it out of the SELECT")
         if self.action == "pseudonymize":
-            return _pseudonym_sql(name, self.domain(column))
+            return pseudonym_sql(name, self.domain(column))
         if self.action == "surrogate":
             return f"CASE WHEN {name} IS NOT NULL THEN {SURROGATE} END"
         if self.action == "coarsen":
@@ -150,15 +150,17 @@ def _check_option(name: str, option: Any) -> None:
         )
 
 
-def _pseudonym_sql(name: str, domain: str) -> str:
+def pseudonym_sql(text: str, domain: str) -> str:
+    """Return SQL of the pseudonym of a text in a domain; see `Treatment.sql`."""
+
     def pad(variable: str) -> str:
         missing = literal(f"bind the session variable {variable} before pseudonymizing")
         return f"coalesce(getvariable({literal(variable)})::BLOB, error({missing})::BLOB)"
 
     of_inner, of_outer = hmac_variables(domain)
-    inner = f"sha256({pad(of_inner)} || encode({name}))"
+    inner = f"sha256({pad(of_inner)} || encode({text}))"
     outer = f"sha256({pad(of_outer)} || unhex({inner}))"
-    return f"CASE WHEN {name} IS NOT NULL THEN left({outer}, {PSEUDONYM_LENGTH}) END"
+    return f"CASE WHEN {text} IS NOT NULL THEN left({outer}, {PSEUDONYM_LENGTH}) END"
 
 
 def _coarse_sql(name: str, options: Mapping[str, Any]) -> str:

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import pytest
 from starlette.testclient import TestClient
 
+from lastaisle.feedback.origin import origin_of
 from lastaisle.serve.app import Limits
-from lastaisle.serve.lists import origin_of
 from lastaisle.web.refusal import StorageError
 from tests.serve.batches import waiting
 from tests.serve.conftest import Client

@@ -8,7 +8,7 @@ import hmac
 import pytest
 
 from data_contracts.privacy import domain_key
-from lastaisle.serve.lists import origin_of
+from lastaisle.feedback.origin import origin_of
 from tests.serve.batches import ask_together
 from tests.serve.toys import LAKE_KEY, ToyModel
 

@@ -39,12 +39,14 @@ class BatchSteps(ABC, Generic[JobT, BatchT, ReportT]):
 
     Attributes:
         batches: the table of the batches of this kind. Its row is the last commit of a batch.
+        may_end: fields that later batches of a source may lack, although the source did not change.
 
     Args:
         job: the settings of the ingestion.
     """
 
     batches: ClassVar[str]
+    may_end: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, job: JobT) -> None:
         self.job = job
@@ -140,7 +142,11 @@ class BatchSteps(ABC, Generic[JobT, BatchT, ReportT]):
             counted = staging.count_fields()
             if not job.options.accept_schema_change:
                 if self.compares_fields:
-                    refuse_changed_fields(job.lake, batch, job.contract, counted, table=self.batches)
+                    refuse_changed_fields(
+                        *(job.lake, batch, job.contract, counted),
+                        table=self.batches,
+                        may_end=self.may_end,
+                    )
                 refuse_wrong_format(staging, batch, self.guess)
         warnings = judge_batch(staging, batch.shown)
         check = check_sample(staging, job.options.gx_sample_rows, batch.shown)

@@ -15,6 +15,7 @@ from lastaisle.ingest.batch_rows import ReportT, batch_row
 from lastaisle.ingest.batch_steps import ATTEMPTS, BatchSteps, JobT
 from lastaisle.ingest.first_commit import begin, quarantine_reused, to_stamp
 from lastaisle.ingest.job import Batch
+from lastaisle.ingest.staging.duplicates import ALL_CONTENTS, Contents
 from lastaisle.ingest.staging.staging import CLEAN, Staging
 from lastaisle.ingest.watermark import watermark
 from lastaisle.lake import LakeConflictError, Query
@@ -41,8 +42,8 @@ class RowSteps(BatchSteps[JobT, Batch, ReportT]):
             version = lake.version(self.table)
             known = lake.dataset(self.table, version) if version is not None else None
             with stage("find duplicates"):
-                reach, untold = job.options.duplicate_reach, self.untold(known)
-                staging.mark_repeated(known, batch.batch_id, reach, untold)
+                reach, contents = job.options.duplicate_reach, self.contents(known)
+                staging.mark_repeated(known, batch.batch_id, reach, contents)
             with stage("count"):
                 report = self._counted(staging, judged, before)
                 report.reconcile()
@@ -76,9 +77,9 @@ class RowSteps(BatchSteps[JobT, Batch, ReportT]):
         """Return the clean rows as the table holds them."""
         return staging.clean_rows(batch.batch_id, batch.source_file)
 
-    def untold(self, known: ds.Dataset | None) -> Mapping[str, str]:
-        """Return for some fields when a row of the table says nothing about them; see `mark_known`."""
-        return {}
+    def contents(self, known: ds.Dataset | None) -> Contents:
+        """Return what is compared of a row with a known id, given the table as it is now."""
+        return ALL_CONTENTS
 
     def batch_values(self) -> Mapping[str, Any]:
         """Return the values of columns that only this kind of batch has in the table of the batches."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts.contract import Contract
-from data_contracts.privacy import SUB_ROWS, hmac_pads, hmac_variables, quote
+from data_contracts.privacy import SUB_ROWS, quote
 from data_contracts.rules import Rule
 from lastaisle.lake import Query
 from lastaisle.lake.tables import EVENTS_ADDED
@@ -56,9 +56,7 @@ class Anonymizer:
         self.policy = {name: treatment for name, treatment in policy.items() if treatment.action != "drop"}
         self.hashed = [name for name, treatment in self.policy.items() if treatment.action == "pseudonymize"]
         self.surrogates = [name for name, treatment in self.policy.items() if treatment.action == "surrogate"]
-        for domain in {self.policy[name].domain(name) for name in self.hashed}:
-            for variable, pad in zip(hmac_variables(domain), hmac_pads(key.of(domain)), strict=True):
-                connection.execute(f"SET VARIABLE {variable} = $pad", {"pad": pad})
+        key.bind(connection, {self.policy[name].domain(name) for name in self.hashed})
         for name in self.hashed:  # one HMAC for each identifier, not for each row
             connection.execute(
                 f"CREATE OR REPLACE TABLE {_pseudonyms(name)} AS SELECT {quote(name)} AS _raw, "

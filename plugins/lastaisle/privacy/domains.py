@@ -9,15 +9,19 @@ which key. The commit of the first rows of a key writes its mark.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
-from data_contracts.privacy import PSEUDONYM_LENGTH, domain_key
+from data_contracts.privacy import PSEUDONYM_LENGTH, domain_key, hmac_pads, hmac_variables
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import EVENTS
 from lastaisle.privacy.keys import ENVIRONMENT, FINGERPRINT_BYTES, KeyFileError, PseudonymKeys
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,12 @@ class LakeKey:
             text: the id as `raw_events` has it; see `data_contracts.spellings.identifier`.
         """
         return hmac.digest(self.of(domain), text.encode(), "sha256").hex()[:PSEUDONYM_LENGTH]
+
+    def bind(self, connection: DuckDBPyConnection, domains: Iterable[str]) -> None:
+        """Give DuckDB the keys of some domains, as bound values; see `Treatment.sql`."""
+        for domain in domains:
+            for variable, pad in zip(hmac_variables(domain), hmac_pads(self.of(domain)), strict=True):
+                connection.execute(f"SET VARIABLE {variable} = $pad", {"pad": pad})
 
     @property
     def mark(self) -> Mapping[str, int]:

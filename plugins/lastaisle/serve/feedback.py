@@ -11,8 +11,8 @@ import orjson
 
 from lastaisle.collect.calls import Call
 from lastaisle.collect.sink import Sink
+from lastaisle.feedback.origin import ListOrigin, origin_of
 from lastaisle.serve.feedback_body import Feedback
-from lastaisle.serve.lists import ListOrigin, origin_of
 from lastaisle.serve.metrics import Metrics
 from lastaisle.serve.pseudonyms import SESSIONS, USERS, Pseudonyms
 from lastaisle.serve.questions import wrong

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
+from lastaisle.feedback.origin import MODEL, NO_CONSENT, POPULAR, list_id
 from lastaisle.serve.questions import Answer, Asked, Policy, Recommended, check_context, wrong
 from lastaisle.serve.shown.placing import Ranked, Request
 from lastaisle.web.refusal import RefusedError
@@ -26,39 +26,13 @@ if TYPE_CHECKING:
 EXPLAINED: Final = 20
 """How many of a session's last items an explanation looks at."""
 _RANDOM: Final = random.Random()  # ids need to be unlike, not secret
-_MODEL, _POPULAR, _NO_CONSENT = "m", "p", "n"
-_ID: Final = re.compile(r"(.{1,100})-([mpn])-([0-9a-f]{24})", re.DOTALL)
 
 Outcome = Answer | RefusedError
 
 
-@dataclass(frozen=True)
-class ListOrigin:
-    """What the id of a list says about the list.
-
-    Attributes:
-        version: the version that made it.
-        policy: model or popular.
-        consent: whether its shopper agreed to be remembered.
-    """
-
-    version: str
-    policy: Policy
-    consent: bool
-
-
-def origin_of(recommendation_id: str) -> ListOrigin | None:
-    """Read the id of a list; None if this service did not make the id."""
-    match = _ID.fullmatch(recommendation_id)
-    if match is None:
-        return None
-    version, letter, _ = match.groups()
-    return ListOrigin(version, "model" if letter == _MODEL else "popular", letter != _NO_CONSENT)
-
-
 def _new_id(version: str, policy: Policy, consent: bool) -> str:
-    letter = _NO_CONSENT if not consent else _MODEL if policy == "model" else _POPULAR
-    return f"{version}-{letter}-{_RANDOM.getrandbits(96):024x}"
+    letter = NO_CONSENT if not consent else MODEL if policy == "model" else POPULAR
+    return list_id(version, letter, _RANDOM.getrandbits(96))
 
 
 def make_lists(

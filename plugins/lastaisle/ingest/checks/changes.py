@@ -29,7 +29,13 @@ class SchemaChangeError(LastaisleError):
 
 
 def refuse_changed_fields(
-    lake: Lake, batch: Batch, contract: Contract, fields: Mapping[str, int], *, table: str = BATCHES
+    lake: Lake,
+    batch: Batch,
+    contract: Contract,
+    fields: Mapping[str, int],
+    *,
+    table: str = BATCHES,
+    may_end: Collection[str] = (),
 ) -> None:
     """Compare a batch with the newest batches of its source under the same version of the contract.
 
@@ -42,6 +48,7 @@ def refuse_changed_fields(
         contract: the contract of the rows.
         fields: from `Staging.count_fields`.
         table: the table of the batches.
+        may_end: fields that may end without a change of the source, such as that of an experiment.
 
     Raises:
         SchemaChangeError: fields changed; the message names each field with its counts before and now.
@@ -54,7 +61,8 @@ def refuse_changed_fields(
     for field in contract.fields:
         now, was = fields.get(field.name, 0), before[field.name]
         broken, was_broken = fields.get(f"{field.name}_broken", 0), before[f"{field.name}_broken"]
-        if before["rows"] >= ENOUGH_ROWS and not now and was * 2 >= before["rows"]:
+        can_be_gone = before["rows"] >= ENOUGH_ROWS and field.name not in may_end
+        if can_be_gone and not now and was * 2 >= before["rows"]:
             changes.append(f"{field.name} is gone ({was} of {before['rows']} rows had it, 0 of {rows} now)")
         elif now >= ENOUGH_ROWS and broken * 2 >= now and was_broken * 2 < max(was, 1):
             changes.append(f"{field.name} is no {field.logical_type} in {broken} of the {now} rows with it")

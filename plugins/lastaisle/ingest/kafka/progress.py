@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from lastaisle.ingest.kafka.client import watermarks
 from lastaisle.ingest.kafka.ranges import Plan, Watermarks, first_key, plan, range_key
 from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.lake import Lake
-from lastaisle.lake.tables import BATCHES, QUARANTINE
+from lastaisle.lake.tables import BATCHES, CATALOGUE_BATCHES, QUARANTINE
 
 
 def committed_offsets(lake: Lake, marks: Iterable[Watermarks], *, batches: str = BATCHES) -> dict[str, int]:
@@ -37,6 +38,14 @@ def started_batches(lake: Lake, marks: Iterable[Watermarks], committed: Mapping[
     return _versions(lake, QUARANTINE, keys)
 
 
+def use_of(batches: str) -> str:
+    """Return the use of the partitions whose batches a table holds; see `Partition`.
+
+    Older lakes hold the offsets of events and of the catalogue without a use.
+    """
+    return "" if batches in (BATCHES, CATALOGUE_BATCHES) else batches
+
+
 def plan_run(
     connection: KafkaConnection,
     topics: Sequence[str],
@@ -60,7 +69,7 @@ def plan_run(
         KafkaSourceError: the cluster cannot be reached, or a topic does not exist.
         OffsetsWentBackError: a partition ends before the last ingested offset.
     """
-    marks = watermarks(connection, topics)
+    marks = [replace(found, use=use_of(batches)) for found in watermarks(connection, topics)]
     committed = committed_offsets(lake, marks, batches=batches)
     started = started_batches(lake, marks, committed)
     return plan(marks, committed, started, max_rows=max_rows, batch_rows=batch_rows)

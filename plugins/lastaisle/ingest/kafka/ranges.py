@@ -18,17 +18,21 @@ class Partition:
         topic: the topic's name.
         topic_id: the id that Kafka gave the topic at its creation. A later topic of that name has another.
         partition: its number.
+        use: the table of the batches of what the partition is read for, if one topic may be read for several
+            uses; each use has offsets of its own. Empty for events and for the catalogue.
     """
 
     cluster: str
     topic: str
     topic_id: str
     partition: int
+    use: str = field(default="", kw_only=True)
 
     @property
     def app_id(self) -> str:
         """The name under which the tables keep the ingested offset of the partition."""
-        return f"kafka/{self.cluster}/{self.topic_id}/{self.partition}"
+        use = f"{self.use}/" if self.use else ""
+        return f"{use}kafka/{self.cluster}/{self.topic_id}/{self.partition}"
 
     def __str__(self) -> str:
         return f"{self.topic}/{self.partition}"
@@ -223,7 +227,7 @@ class _Waiting:
                 f" backup). Nothing was read. The tables keep its offsets under {marks.app_id}: create the"
                 " topic again, or wait until it ends beyond that offset"
             )
-        redo = None if redo_end is None else OffsetRange(*_identity(marks), begin, redo_end)
+        redo = None if redo_end is None else OffsetRange(*_identity(marks), begin, redo_end, use=marks.use)
         lost = _lost(marks, begin, redo_end)
         return cls(marks, max(reached, marks.low), redo, lost, marks.end - max(begin, marks.low))
 
@@ -232,7 +236,7 @@ class _Waiting:
         begin, stop = self.start, self.start + rows
         while begin < stop:
             end = started.get(range_key(self.marks.app_id, begin), min(begin + batch_rows, stop))
-            yield OffsetRange(*_identity(self.marks), begin, end)
+            yield OffsetRange(*_identity(self.marks), begin, end, use=self.marks.use)
             begin = end
 
 

@@ -5,6 +5,7 @@ https://segment.com/docs/connections/spec/ecommerce/v2/ and, for the older names
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from data_contracts.privacy import literal
@@ -23,7 +24,7 @@ _NAMES: Final = {
     "checkout_started": ("checkout started", "started checkout"),
     "order_completed": ("order completed", "completed order"),
 }
-_EXPANDED: Final = "('checkout_started', 'order_completed')"
+_EXPANDED: Final = ("checkout_started", "order_completed")
 #: The properties of a product; each may also stand beside the list of products.
 PRODUCT: Final = (
     *(
@@ -49,21 +50,32 @@ PRODUCT_REASON: Final = f"""CASE WHEN product_text IS NULL THEN NULL
     WHEN item_id IS NULL THEN 'product_without_id' END"""
 
 
-def event_type(name: str) -> str:
-    """Return SQL of the event type of an event's name, or NULL for a name that is none of the spec.
+def event_type(name: str, names: Mapping[str, Sequence[str]] = _NAMES) -> str:
+    """Return SQL of the type of an event by its name, or NULL for a name that is none of those given.
 
     Capitals do not count, and blanks may be underscores or hyphens.
+
+    Args:
+        name: the SQL of the name.
+        names: the names of each type, in lower case; by default all names of the spec.
     """
     cases = " ".join(
         f"WHEN {literal(spelled)} THEN {literal(type_)}"
-        for type_, names in _NAMES.items()
-        for spelled in names
+        for type_, spellings in names.items()
+        for spelled in spellings
     )
     return f"CASE lower(trim(regexp_replace({name}, '[ _-]+', ' ', 'g'))) {cases} END"
 
 
-def with_products(source: str, properties: str, event: str) -> str:
-    """Return a SELECT with one row a product of a checkout or an order, else one row.
+def with_products(
+    source: str,
+    properties: str,
+    event: str,
+    *,
+    expanded: Sequence[str] = _EXPANDED,
+    of_product: Sequence[str] = PRODUCT,
+) -> str:
+    """Return a SELECT with one row a product of some events, by default checkouts and orders, else one row.
 
     It adds _sub_row, product_text (the product as JSON; NULL without products), product (its properties) and
     item_id. The products may be a list, a map of positions to products, or one product; each may be a text
@@ -73,13 +85,16 @@ def with_products(source: str, properties: str, event: str) -> str:
         source: the SELECT of the relation to read, with a column _sub_row that is replaced.
         properties: the struct of `PROPERTIES`.
         event: the SQL of the event type.
+        expanded: the types of the events with one row a product.
+        of_product: the properties of a product.
     """
+    types = ", ".join(map(literal, expanded))
     products = f"{properties}.products"
     listed = transform(products, ["VARCHAR"])
     as_map = transform(products, "MAP(VARCHAR, VARCHAR)")
     other_names = "list_filter(map_keys(product_map), lambda name: NOT regexp_full_match(name, '[0-9]+'))"
     source = f"""SELECT *,
-      coalesce({event} IN {_EXPANDED} AND trim({products}) <> '', false) AS has_products,
+      coalesce({event} IN ({types}) AND trim({products}) <> '', false) AS has_products,
       CASE WHEN starts_with(ltrim({products}), '{{') THEN {as_map} END AS product_map FROM ({source})"""
     source = f"""SELECT * EXCLUDE (_sub_row, product_map), CASE WHEN NOT has_products THEN [NULL]
       WHEN starts_with(ltrim({products}), '[') THEN coalesce({listed}, ['not a list'])
@@ -91,12 +106,12 @@ def with_products(source: str, properties: str, event: str) -> str:
       ELSE product_list END AS product_list FROM ({source})"""
     source = f"""SELECT * EXCLUDE (product_list), unnest(product_list) AS product_text,
       unnest(range(len(product_list))) AS _sub_row FROM ({source})"""
-    product = transform("product_text", dict.fromkeys(PRODUCT, "VARCHAR"))
-    of_call, of_product = (
+    product = transform("product_text", dict.fromkeys(of_product, "VARCHAR"))
+    id_of_call, id_of_product = (
         f"coalesce({', '.join(present(f'{place}.{name}') for name in _IDS)})"
         for place in (properties, "product")
     )
-    return f"""SELECT *, CASE WHEN product_text IS NULL THEN {of_call} ELSE {of_product} END AS item_id
+    return f"""SELECT *, CASE WHEN product_text IS NULL THEN {id_of_call} ELSE {id_of_product} END AS item_id
       FROM (SELECT *, {product} AS product FROM ({source}))"""
 
 

@@ -22,7 +22,8 @@ def fitted(adapter: Adapter, lines: Sequence[str], *, header: bool = True) -> Ad
 
     The SQL of the fields reads three columns: the struct `c` with each column of the format, as text, NULL if
     it is missing; `has`, the list of the columns that the row has; and `record`, which is the same text for
-    the same values in every layout.
+    the same values in every layout. The reasons of the adapter's own `malformed` and `ignored` stand after
+    those of the layout.
 
     Args:
         adapter: of `Adapter.columns`.
@@ -39,6 +40,7 @@ def fitted(adapter: Adapter, lines: Sequence[str], *, header: bool = True) -> Ad
         prepare, malformed = _objects(adapter.columns, layout), _NO_OBJECT
     else:
         prepare, malformed = _separated(adapter.columns, layout, layout.separator), _malformed(layout.width)
+    malformed = f"coalesce({malformed}, {adapter.malformed})"
     ignored = f"coalesce({_header_again(adapter.columns)}, {adapter.ignored})"
     return replace(adapter, prepare=prepare, malformed=malformed, ignored=ignored, layout=layout)
 

@@ -17,7 +17,7 @@ products_unreadable); an empty list, as PHP writes an empty object, holds nothin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from data_contracts.contract import Contract
@@ -56,6 +56,11 @@ _IGNORED = f"""CASE WHEN doc.type IN {_OF_NO_INTEREST} THEN doc.type
     WHEN doc.type = 'track' AND trim(doc.event) <> '' AND event_type IS NULL
     THEN 'track: ' || doc.event END"""
 
+#: The SQL of the shopper, the visit and the time of a call.
+USER: Final = f"coalesce({present('doc.userId')}, doc.anonymousId)"
+SESSION: Final = f"coalesce({present('p.session_id')}, c.sessionId)"
+OCCURRED_AT: Final = f"coalesce({present('doc.timestamp')}, doc.originalTimestamp)"
+
 #: The contract's rule on event_type refuses the name of a call that is no event.
 _NAME = """coalesce(event_type,
     CASE WHEN doc.type = 'track' THEN doc.event ELSE coalesce(doc.type, 'call_without_type') END)"""
@@ -80,29 +85,44 @@ _COUNTRY = """coalesce(nullif(location.country, ''),
 
 
 def _prepare(contract: Contract) -> str:
+    return with_products(calls(contract, _EVENT_TYPE), "p", "event_type")
+
+
+def calls(contract: Contract, event: str, properties: Sequence[str] = PROPERTIES) -> str:
+    """Return a SELECT that parses calls: doc, p (properties), c (context) and its parts, the consent.
+
+    Args:
+        contract: the contract of raw_events, whose consent fields are read.
+        event: the SQL of the column event_type; NULL for calls of no interest.
+        properties: the names that are read in the properties.
+    """
     source = json_object(dict.fromkeys(_CALL, "VARCHAR"))
-    properties = transform("doc.properties", dict.fromkeys(PROPERTIES, "VARCHAR"))
+    struct = transform("doc.properties", dict.fromkeys(properties, "VARCHAR"))
     context = transform("doc.context", dict.fromkeys(_CONTEXT, "VARCHAR"))
-    source = f"SELECT *, {properties} AS p, {context} AS c, {_EVENT_TYPE} AS event_type FROM ({source})"
+    source = f"SELECT *, {struct} AS p, {context} AS c, {event} AS event_type FROM ({source})"
     parts = ", ".join(
         f"{transform(f'c.{name}', dict.fromkeys(leaves, 'VARCHAR'))} AS {name}"
         for name, leaves in _PARTS.items()
     )
-    source = Consent.of(contract).columns(_RECORD, f"SELECT *, {parts} FROM ({source})")
-    return with_products(source, "p", "event_type")
+    return Consent.of(contract).columns(_RECORD, f"SELECT *, {parts} FROM ({source})")
 
 
 def _malformed(contract: Contract) -> str:
     """Return the reason why a line is no call, or why a call of interest cannot be read."""
-    reasons = [
-        _part_reason("properties"),
-        _part_reason("context"),
-        PRODUCT_REASON,
-        Consent.of(contract).unreadable(),
-    ]
-    return f"""coalesce({not_json()},
-    CASE WHEN doc.type IS NULL AND doc.batch IS NOT NULL THEN 'batch_of_calls' END,
+    reasons = [malformed_parts(), PRODUCT_REASON, Consent.of(contract).unreadable()]
+    return f"""coalesce({malformed_line()},
     CASE WHEN event_type IS NOT NULL THEN coalesce({", ".join(reasons)}) END)"""
+
+
+def malformed_line() -> str:
+    """Return SQL of the reason why a line is no call."""
+    batch = "CASE WHEN doc.type IS NULL AND doc.batch IS NOT NULL THEN 'batch_of_calls' END"
+    return f"coalesce({not_json()}, {batch})"
+
+
+def malformed_parts() -> str:
+    """Return SQL of the reason why the properties or the context of a call cannot be read."""
+    return f"coalesce({_part_reason('properties')}, {_part_reason('context')})"
 
 
 def _part_reason(name: str) -> str:
@@ -117,10 +137,10 @@ def _fields(contract: Contract) -> Mapping[str, str]:
     return {
         "event_id": event_id("doc.messageId"),
         "event_type": _NAME,
-        "occurred_at": f"coalesce({present('doc.timestamp')}, doc.originalTimestamp)",
+        "occurred_at": OCCURRED_AT,
         "received_at": "doc.receivedAt",
-        "user_id": f"coalesce({present('doc.userId')}, doc.anonymousId)",
-        "session_id": f"coalesce({present('p.session_id')}, c.sessionId)",
+        "user_id": USER,
+        "session_id": SESSION,
         "item_id": "item_id",
         **product_fields(),
         "device_type": _DEVICE_TYPE,

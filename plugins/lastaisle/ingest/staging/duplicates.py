@@ -5,16 +5,17 @@ kept: in a batch by the order of the lines, in the lake by the order of the batc
 contents is a duplicate. A later row with other contents goes to quarantine with a rule such as
 `event_id_reused`, since one of both events would be lost otherwise.
 
-Contents are all fields of the contract but the id and the time of receipt. The time of the event may differ
-by five minutes: a collector that corrects a sender's clock gives an event that is sent again a slightly
-different time.
+Contents are all fields of the contract but the id and the time of receipt, unless `Contents` says otherwise.
+The time of the event may differ by five minutes: a collector that corrects a sender's clock gives an event
+that is sent again a slightly different time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pyarrow.dataset as ds
 
@@ -32,6 +33,23 @@ _NO_CONTENTS = ("received_at", "occurred_at")
 _UNTOLD = "_untold_"
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What is compared of two rows with one id.
+
+    Attributes:
+        only: the only fields that are compared, without the time; None compares all fields and the time.
+        untold: for a field, the SQL over a row of the table of the condition under which the row says nothing
+            about the field, so that another value makes no other contents.
+    """
+
+    only: tuple[str, ...] | None = None
+    untold: Mapping[str, str] = field(default_factory=dict)
+
+
+ALL_CONTENTS: Final = Contents()
+
+
 def reused_rule(contract: Contract) -> str:
     """Return the rule that a row with other contents under a known id breaks, such as event_id_reused."""
     return f"{contract.row_id}_reused"
@@ -45,10 +63,12 @@ def make_repeated(connection: DuckDBPyConnection) -> None:
     connection.execute("CREATE OR REPLACE TABLE repeated (_place BIGINT, _rule VARCHAR)")
 
 
-def mark_inside(connection: DuckDBPyConnection, contract: Contract) -> None:
+def mark_inside(
+    connection: DuckDBPyConnection, contract: Contract, contents: Contents = ALL_CONTENTS
+) -> None:
     """Mark the sound rows of `staged` whose id stands earlier in `staged`."""
     key = quote(contract.row_id)
-    same = _same("later", "kept", contract, [field.name for field in contract.fields])
+    same = _same(contract, [entry.name for entry in contract.fields], contents)
     connection.execute(f"""
         INSERT INTO repeated
         WITH ranked AS (
@@ -68,7 +88,7 @@ def mark_known(
     batch_id: str,
     days: Sequence[date] = (),
     *,
-    untold: Mapping[str, str] | None = None,
+    contents: Contents = ALL_CONTENTS,
 ) -> None:
     """Mark the sound rows of `staged` whose id stands in the table.
 
@@ -82,8 +102,7 @@ def mark_known(
         known: the table as it is now.
         batch_id: the id of this batch; rows that a killed run of this batch wrote do not count.
         days: the days to search; all days by default.
-        untold: for a field, the SQL over a row of the table of the condition under which the row says nothing
-            about the field, so that another value makes no other contents.
+        contents: what is compared.
     """
     key = quote(contract.row_id)
     ids = f"(SELECT {key} FROM staged WHERE {SOUND})"
@@ -103,8 +122,8 @@ def mark_known(
     )
     found = connection.execute("SELECT DISTINCT event_date FROM known_ids ORDER BY 1").fetchall()
     if found:
-        columns = [field.name for field in contract.fields if field.name in known.schema.names]
-        asked = {name: test for name, test in (untold or {}).items() if name in columns}
+        columns = [entry.name for entry in contract.fields if entry.name in known.schema.names]
+        asked = {name: test for name, test in contents.untold.items() if name in columns}
         tests = "".join(f", ({test}) AS {quote(_UNTOLD + name)}" for name, test in asked.items())
         connection.execute(
             f"""
@@ -113,7 +132,7 @@ def mark_known(
             FROM known SEMI JOIN known_ids USING ({key}) WHERE {others}{_on([day for (day,) in found])}""",
             given,
         )
-        same = _same("later", "kept", contract, columns, known=True, untold=asked)
+        same = _same(contract, columns, contents, known=True)
         connection.execute(f"""DELETE FROM repeated WHERE _place IN (
             SELECT staged.rowid FROM staged SEMI JOIN known_ids USING ({key}))""")
         connection.execute(f"""
@@ -132,37 +151,31 @@ def _on(days: Sequence[date]) -> str:
     return f" AND event_date IN ({listed})" if listed else ""
 
 
-def _same(
-    later: str,
-    kept: str,
-    contract: Contract,
-    columns: Sequence[str],
-    *,
-    known: bool = False,
-    untold: Collection[str] = (),
-) -> str:
-    """Return the condition that two rows have the same contents.
+def _same(contract: Contract, columns: Sequence[str], contents: Contents, *, known: bool = False) -> str:
+    """Return the condition that the rows `later` and `kept` have the same contents.
 
     Args:
-        later: the relation of the later row.
-        kept: the relation of the row that is kept.
         contract: the contract of the rows.
         columns: the fields that the kept row has.
+        contents: what is compared.
         known: whether the kept row comes from the lake. If another version of the contract typed it, an
             absent value proves nothing: that version may not have had the field.
-        untold: the fields about which the kept row may say nothing; see `mark_known`.
     """
     microseconds = SAME_TIME // timedelta(microseconds=1)
-    tests = [f"abs(epoch_us({later}.occurred_at) - epoch_us({kept}.occurred_at)) <= {microseconds}"]
-    for field in contract.fields:
-        if field.name in (contract.row_id, *_NO_CONTENTS) or field.name not in columns:
+    near = f"abs(epoch_us(later.occurred_at) - epoch_us(kept.occurred_at)) <= {microseconds}"
+    tests = [near] if contents.only is None else []
+    for entry in contract.fields:
+        name = entry.name
+        if name in (contract.row_id, *_NO_CONTENTS) or name not in columns:
             continue
-        before = f"TRY_CAST({kept}.{quote(field.name)} AS {field.sql_type})"
-        test = f"{later}.{quote(field.name)} IS NOT DISTINCT FROM {before}"
+        if contents.only is not None and name not in contents.only:
+            continue
+        before = f"TRY_CAST(kept.{quote(name)} AS {entry.sql_type})"
+        test = f"later.{quote(name)} IS NOT DISTINCT FROM {before}"
         if known:
-            older = f"{kept}._version IS DISTINCT FROM {literal(contract.version)}"
+            older = f"kept._version IS DISTINCT FROM {literal(contract.version)}"
             test = f"({test} OR ({before} IS NULL AND {older}))"
-        if field.name in untold:
-            test = f"({test} OR coalesce({kept}.{quote(_UNTOLD + field.name)}, true))"
+        if known and name in contents.untold:
+            test = f"({test} OR coalesce(kept.{quote(_UNTOLD + name)}, true))"
         tests.append(test)
     return " AND ".join(tests)

@@ -17,7 +17,13 @@ from lastaisle.errors import LastaisleError, ReconciliationError, SourceError
 from lastaisle.ingest.reading.lines import LINES
 from lastaisle.ingest.report import fold_reasons
 from lastaisle.ingest.sources import Adapter
-from lastaisle.ingest.staging.duplicates import make_repeated, mark_inside, mark_known
+from lastaisle.ingest.staging.duplicates import (
+    ALL_CONTENTS,
+    Contents,
+    make_repeated,
+    mark_inside,
+    mark_known,
+)
 from lastaisle.ingest.staging.references import load_references, load_warning_references
 from lastaisle.ingest.staging.staging_sql import (
     PAYLOAD_CHARACTERS,
@@ -115,7 +121,7 @@ class Staging:
         known: ds.Dataset | None,
         batch_id: str,
         reach: timedelta | None = None,
-        untold: Mapping[str, str] | None = None,
+        contents: Contents = ALL_CONTENTS,
     ) -> None:
         """Mark the sound rows whose id or unique key was read before, in the batch or in another batch.
 
@@ -123,17 +129,17 @@ class Staging:
             known: the table as it is now, or None before its first row.
             batch_id: the id of this batch; rows that a killed run of this batch wrote do not count.
             reach: how many days before and after the days of these rows are searched; None for all days.
-            untold: see `mark_known`.
+            contents: what is compared of two rows with one id.
         """
         make_repeated(self.connection)
-        mark_inside(self.connection, self.contract)
+        mark_inside(self.connection, self.contract, contents)
         near: set[date] = set()
         if reach is not None and known is not None:
             steps = range(-reach.days, reach.days + 1)
             days = self.days(f"staged WHERE {SOUND}")
             near = {day + timedelta(days=step) for day in days for step in steps}
         if known is not None:
-            mark_known(self.connection, self.contract, known, batch_id, sorted(near), untold=untold)
+            mark_known(self.connection, self.contract, known, batch_id, sorted(near), contents=contents)
         mark_unique_keys(self.connection, self.contract, known, batch_id)
 
     def days(self, source: str) -> list[date]:
