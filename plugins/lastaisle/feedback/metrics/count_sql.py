@@ -22,8 +22,8 @@ OF_SESSIONS: Final = (
 _CELL = ", ".join(CELL)
 _SUMS_OF_SESSIONS = ", ".join(f"coalesce(sum({name}), 0) AS {name}" for name in OF_SESSIONS)
 
-# A row opens a list, or a visit, unless the same list or visitor was seen there at most $reach before. So a row
-# needs only the rows of its day and of the day before.
+# A row opens a list, or a visit, unless the same list or visitor was seen there at most $reach before. So a
+# row needs only the rows of its day and of the day before.
 SHOWN: Final = """
 CREATE OR REPLACE TEMP TABLE shown AS
 WITH seen AS (
