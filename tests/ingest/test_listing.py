@@ -110,13 +110,13 @@ def test_a_wrong_clock_does_not_delay_a_file_for_ever(shop):
 @pytest.mark.parametrize("part", [0, 1])
 def test_a_file_that_grows_while_it_is_read_waits_for_the_next_run(shop, monkeypatch, part):
     """Whatever slices were committed before count as duplicates then."""
-    from lastaisle.ingest import run
+    from lastaisle.ingest.batch import EventSteps
     from lastaisle.ingest.options import IngestOptions
 
     path = shop.write([shop.event(number) for number in range(8)])
-    original, parts = run.take_in, count()
+    original, parts = EventSteps.take_in, count()
 
-    def growing(lines, batch, job, **given):
+    def growing(steps, lines, batch, **given):
         now = next(parts)
 
         def more():
@@ -124,11 +124,11 @@ def test_a_file_that_grows_while_it_is_read_waits_for_the_next_run(shop, monkeyp
             if now == part:
                 append(path, shop.event(100))
 
-        return original(more(), batch, job, **given)
+        return original(steps, more(), batch, **given)
 
     options = IngestOptions(gx_sample_rows=0, batch_rows=5)
     with monkeypatch.context() as patch:
-        patch.setattr(run, "take_in", growing)
+        patch.setattr(EventSteps, "take_in", growing)
         report = shop.ingest(path, options=options)
     assert (report.files_waiting, report.files, report.files_failed) == ([path], 0, {})
     assert len(shop.rows("raw_events")) == 5 * part
@@ -156,20 +156,20 @@ def test_a_file_that_disappears_is_named_and_the_others_are_ingested(shop, monke
 
 
 def test_a_file_with_only_some_batches_ingested_is_not_known(shop, monkeypatch):
-    from lastaisle.ingest import run
+    from lastaisle.ingest.batch import EventSteps
     from lastaisle.ingest.options import IngestOptions
 
     path = shop.write([shop.event(number) for number in range(8)])
-    original, parts = run.take_in, count()
+    original, parts = EventSteps.take_in, count()
 
-    def failing(lines, batch, job, **given):
+    def failing(steps, lines, batch, **given):
         if next(parts) == 1:
             raise SourceError("the network went away")
-        return original(lines, batch, job, **given)
+        return original(steps, lines, batch, **given)
 
     options = IngestOptions(gx_sample_rows=0, batch_rows=5)
     with monkeypatch.context() as patch:
-        patch.setattr(run, "take_in", failing)
+        patch.setattr(EventSteps, "take_in", failing)
         assert list(shop.ingest(path, options=options).files_failed) == [path]
     assert names(new_files(path, shop.lake)) == ["log.jsonl"]
     assert shop.ingest(path, options=options).rows_clean == 3
