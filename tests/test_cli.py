@@ -40,6 +40,7 @@ COMMANDS = [
         "abandonment",
         "contracts",
         "keys",
+        "metrics",
     ),
     *("replay", "simulate", "benchmark"),
 ]

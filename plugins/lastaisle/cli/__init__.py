@@ -16,6 +16,7 @@ from lastaisle.cli import (
     keys,
     learning,
     logs,
+    metrics,
     releases,
     rules,
     serving,
@@ -41,6 +42,7 @@ for _command in (
     *(ingest.ingest, logs.lag, logs.collect, serving.serve),
     *(learning.train, learning.tune, learning.evaluate, learning.release, learning.rollback),
     *(learning.online, tables.maintain, tables.drift, tables.abandonment, learning.replay, simulate.simulate),
+    metrics.metrics,
 ):
     app.command()(_command)
 

@@ -23,6 +23,13 @@ def writable(file: Path | None) -> Path | None:
     return file
 
 
+def drawable(file: Path | None) -> Path | None:
+    """Refuse a chart of a kind that is not drawn, and make the folder as `writable` does."""
+    if file is not None and file.suffix.lower() not in (".png", ".svg"):
+        raise typer.BadParameter(f"a chart is a .png or a .svg file, received {str(file)!r}")
+    return writable(file)
+
+
 def in_reach(moment: datetime | None) -> datetime | None:
     """Refuse a moment so far away that no window around it can be counted."""
     if moment is not None and not 1970 <= moment.year <= 9000:
@@ -40,7 +47,9 @@ def at_most_a_year(seconds: float) -> float:
 Report = Annotated[
     Path | None, typer.Option("--report", help="Write the report to this file, as JSON.", callback=writable)
 ]
-Chart = Annotated[Path | None, typer.Option(help="Draw a chart to this PNG file.", callback=writable)]
+Chart = Annotated[
+    Path | None, typer.Option(help="Draw a chart to this file, PNG or SVG by its suffix.", callback=drawable)
+]
 LakeUrl = Annotated[str, typer.Option("--lake", help="Folder or URL of the lake; default: LASTAISLE_LAKE.")]
 LogFormat = Annotated[
     str,

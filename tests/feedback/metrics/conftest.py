@@ -23,11 +23,11 @@ EVENTS_SCHEMA = pa.schema(
         *(pa.field(name, pa.string()) for name in ("event_id", "session_id", "user_id", "item_id")),
         pa.field("event_type", pa.string()),
         pa.field("occurred_at", TIMESTAMP),
+        pa.field("order_id", pa.string()),
         pa.field("quantity", pa.int32()),
         pa.field("price", pa.float64()),
         pa.field("currency", pa.string()),
         pa.field("dwell_ms", pa.int64()),
-        pa.field("sequence", pa.int64()),
         pa.field("event_date", pa.date32()),
     ]
 )
@@ -71,7 +71,7 @@ class Shop:
     def event(self, hour: float, kind: str, **values: Any) -> None:
         """Add an event; `write` appends it to the lake's table."""
         number = next(iter(self._numbers))
-        row = {**_EVENT, "event_id": f"e{number:05}", "event_type": kind, "sequence": number, **values}
+        row = {**_EVENT, "event_id": f"e{number:05}", "event_type": kind, **values}
         self.events.append({**row, "occurred_at": at(hour), "event_date": at(hour).date()})
 
     def write(self) -> None:

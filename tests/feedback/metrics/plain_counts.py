@@ -43,9 +43,9 @@ def count_item(figures: Figures, row: Row) -> None:
     for name, done in (("clicked", "clicks"), ("viewed", "views"), ("added", "adds"), ("ordered", "orders")):
         counts[name] += row[done] > 0
     counts["dwell_ms"] += row["dwell_ms"] or 0
-    if row["orders"] and row["revenue"] is not None:
-        revenue = figures[cell_of(row, None, row["currency"] or "XXX")]
-        revenue["attributed_revenue"] += row["revenue"]
+    if row["currency"] is not None:
+        revenue = figures[cell_of(row, None, row["currency"])]
+        revenue["attributed_revenue"] += row["revenue"] or 0
         revenue["revenue"] += 0
 
 
@@ -83,11 +83,30 @@ def visits_of(rows: list[Row]) -> list[list[Row]]:
 
 
 def once(events: Iterable[Row]) -> list[Row]:
-    kept: dict[tuple[Any, ...], Row] = {}
-    for event in sorted(events, key=lambda event: (event["sequence"], event["event_id"])):
-        name = (event["session_id"], event["item_id"], event["event_type"], event["occurred_at"])
-        kept.setdefault(name, event)
+    """Return the events without those that were sent twice; of orders, the lines that differ."""
+    kept: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for event in events:
+        name = (
+            event["session_id"],
+            event["item_id"],
+            event["event_type"],
+            event["occurred_at"],
+            line_of(event),
+        )
+        first = kept.setdefault(name, {**event, "line": line_of(event)})
+        for column in ("user_id", "dwell_ms"):
+            known = [value for value in (first[column], event[column]) if value is not None]
+            first[column] = max(known, default=None)
     return list(kept.values())
+
+
+def line_of(event: Row) -> tuple[Any, ...] | None:
+    """Return order, price, pieces and currency of a line of an order; None for other events."""
+    if event["event_type"] != "order_completed":
+        return None
+    order = event["occurred_at"] if event["order_id"] is None else event["order_id"]
+    pieces = 1 if event["quantity"] is None else event["quantity"]
+    return (order, event["price"], pieces, event["currency"] or "XXX")
 
 
 def is_near(act: Row, visit: list[Row]) -> bool:
@@ -133,10 +152,11 @@ def count_visit(figures: Figures, visit: list[Row], acts: list[Row]) -> None:
     counts["session_seconds_squares"] += seconds**2
     counts["dwell_ms"] += sum(act["dwell_ms"] or 0 for act in views)
     spent: dict[str, float] = defaultdict(float)
-    for act in after:
-        if act["event_type"] == "order_completed" and act["price"] is not None:
-            pieces = 1 if act["quantity"] is None else act["quantity"]
-            spent[act["currency"] or "XXX"] += act["price"] * pieces
+    for _, _, (_, price, pieces, currency) in {
+        (act["session_id"], act["item_id"], act["line"]) for act in after if act["line"]
+    }:
+        if price is not None:
+            spent[currency] += price * pieces
     for currency, revenue in spent.items():
         counts = figures[cell_of(visit[0], None, currency)]
         counts["revenue"] += revenue

@@ -54,6 +54,7 @@ HAPPENED = st.fixed_dictionaries(
         "user_id": st.sampled_from(SHOPPERS),
         "item_id": st.sampled_from([None, *ITEMS]),
         "quantity": st.sampled_from([None, 1, 3]),
+        "order_id": st.sampled_from([None, None, "o1", "o2"]),
         "price": st.sampled_from([None, 0.1, 0.7, 12.5]),
         "currency": st.sampled_from([None, "EUR", "USD"]),
         "dwell_ms": st.sampled_from([None, 40]),
@@ -201,6 +202,18 @@ def test_revenue_of_two_currencies_is_never_one_sum(shop):
     revenue = {row["currency"]: row["revenue"] for row in shop.rows() if row["currency"]}
     assert revenue == {"EUR": 5.0, "USD": 7.0, "XXX": 2.0}
     assert shop.only(currency="USD")["attributed_revenue"] == 7.0
+
+
+def test_an_order_that_was_sent_twice_is_paid_once(shop):
+    shop.shown(1)
+    line = {"item_id": "i1", "price": 5.0, "currency": "EUR"}
+    for hour in (2, 2, 2.1):
+        shop.event(hour, "order_completed", order_id="o1", **line)
+    for hour in (3, 3, 3.1):
+        shop.event(hour, "order_completed", **line)
+    shop.event(2, "order_completed", order_id="o1", **{**line, "quantity": 2})
+    shop.count()
+    assert shop.only(currency="EUR")["revenue"] == 5 + 2 * 5 + 10
 
 
 def test_a_shopper_without_sessions_counts_and_an_event_counts_once(shop):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 
 from lastaisle.feedback.metrics.count_sql import EVENT_COLUMNS, STEPS
+from lastaisle.feedback.outcomes.attribute import blocks_of
 from lastaisle.lake.query import Query
 from lastaisle.lake.retries import ATTEMPTS, retry_conflicts
 from lastaisle.lake.tables import EVENTS, OUTCOMES, SHOP_METRICS, SHOP_METRICS_SCHEMA
@@ -107,8 +108,9 @@ def _count(lake: Lake, days: tuple[date, ...], progress: Progress) -> MetricsRep
     due = _days_to_count(lake, sources, counted, days)
     with open_workspace(writes_to=lake.url) as connection:
         _open_sources(connection, lake, sources)
-        for share, first, last in _chunks(due):
-            progress(share, f"Counting {first}")
+        blocks = list(blocks_of(due, MOST_DAYS))
+        for number, (first, last) in enumerate(blocks):
+            progress(number / len(blocks), f"{first} to {last}")
             _count_days(connection, first, last)
         changed = _changed_days(connection, due)
         query = Query(connection, "SELECT * FROM counted", SHOP_METRICS_SCHEMA, changed)
@@ -163,17 +165,6 @@ def _open_sources(connection: DuckDBPyConnection, lake: Lake, sources: _Sources)
     connection.register("known", lake.require(SHOP_METRICS, sources.version))
     connection.register("empty", SHOP_METRICS_SCHEMA.empty_table())
     connection.execute("CREATE TEMP TABLE counted AS SELECT * FROM empty")
-
-
-def _chunks(days: list[date]) -> Iterator[tuple[float, date, date]]:
-    """Yield runs of days that follow one another: the share done before, the first and the last day."""
-    start = 0
-    for position in range(1, len(days) + 1):
-        run = days[start:position]
-        ends = position == len(days) or days[position] != run[-1] + DAY or len(run) == MOST_DAYS
-        if ends:
-            yield start / len(days), run[0], run[-1]
-            start = position
 
 
 def _count_days(connection: DuckDBPyConnection, first: date, last: date) -> None:

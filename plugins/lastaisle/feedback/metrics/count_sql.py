@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-CELL: Final = ("hour", "placement", "model_version", "policy", "experiment", "arm", "segment")
-#: The currency of orders that name none, by ISO 4217.
-NO_CURRENCY: Final = "XXX"
+from lastaisle.feedback.outcomes.actions_query import NO_CURRENCY
 
+CELL: Final = ("hour", "placement", "model_version", "policy", "experiment", "arm", "segment")
 #: The counts of rows without a position and without a currency.
 OF_SESSIONS: Final = (
     *("lists", "sessions", "sessions_clicked", "sessions_added", "sessions_checkout", "sessions_ordered"),
@@ -65,16 +64,21 @@ WHERE first.opens_visit AND first.event_date >= $events_from
 GROUP BY ALL
 """
 
-# An event of a session, item, type and moment counts once, however many event ids it was sent under.
-EVENTS: Final = """
+# An event of a session, item, type and moment counts once, however many event ids it was sent under. Of an
+# order the lines count that differ, as in attribution.
+EVENTS: Final = f"""
 CREATE OR REPLACE TEMP TABLE acts AS
 SELECT *, row_number() OVER () AS act
 FROM (
-    SELECT * FROM events
+    SELECT session_id, item_id, event_type, occurred_at, max(user_id) AS user_id, max(dwell_ms) AS dwell_ms,
+        CASE event_type WHEN 'order_completed' THEN {{
+            'order_id': coalesce(order_id, occurred_at::VARCHAR), 'price': price,
+            'quantity': coalesce(quantity, 1), 'currency': coalesce(currency, '{NO_CURRENCY}')
+        }} END AS line
+    FROM events
     WHERE event_date BETWEEN $events_from AND $read_until AND (
         's' || session_id IN (SELECT visitor FROM visits) OR 'u' || user_id IN (SELECT visitor FROM visits))
-    QUALIFY 1 = row_number() OVER (
-        PARTITION BY session_id, item_id, event_type, occurred_at ORDER BY sequence, event_id)
+    GROUP BY ALL
 )
 """
 
@@ -167,17 +171,18 @@ GROUP BY {_CELL}, event_date
 COUNT_REVENUE: Final = f"""
 INSERT INTO counted BY NAME
 WITH spent AS (
-    SELECT visit, coalesce(currency, '{NO_CURRENCY}') AS currency,
-        list(price * coalesce(quantity, 1) ORDER BY price * coalesce(quantity, 1)).list_sum() AS revenue
-    FROM followed WHERE after AND event_type = 'order_completed' AND price IS NOT NULL
+    SELECT visit, line.currency AS currency,
+        list(line.price * line.quantity ORDER BY line.price * line.quantity).list_sum() AS revenue
+    FROM (SELECT DISTINCT visit, session_id, item_id, line FROM followed WHERE after)
+    WHERE line.price IS NOT NULL
     GROUP BY ALL
 ),
 earned AS (
     SELECT {_CELL}, event_date, currency, revenue, revenue ** 2 AS revenue_squares
     FROM visits JOIN spent USING (visit) WHERE event_date BETWEEN $first AND $last
     UNION ALL BY NAME
-    SELECT {_CELL}, event_date, coalesce(currency, '{NO_CURRENCY}') AS currency, revenue AS attributed_revenue
-    FROM shown WHERE event_date BETWEEN $first AND $last AND revenue IS NOT NULL AND orders > 0
+    SELECT {_CELL}, event_date, currency, revenue AS attributed_revenue
+    FROM shown WHERE event_date BETWEEN $first AND $last AND currency IS NOT NULL
 )
 SELECT {_CELL}, event_date, currency,
     coalesce(list(revenue ORDER BY revenue).list_sum(), 0) AS revenue,
@@ -199,10 +204,9 @@ STEPS: Final = (
 
 #: The columns of `events` that are counted; a table that lacks one has NULL.
 EVENT_COLUMNS: Final = {
-    **dict.fromkeys(("event_id", "session_id", "user_id", "item_id", "event_type", "currency"), "VARCHAR"),
+    **dict.fromkeys(("session_id", "user_id", "item_id", "event_type", "order_id", "currency"), "VARCHAR"),
     "occurred_at": "TIMESTAMPTZ",
     "event_date": "DATE",
-    "sequence": "BIGINT",
     "quantity": "BIGINT",
     "price": "DOUBLE",
     "dwell_ms": "BIGINT",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -75,6 +76,19 @@ def key_columns(by: tuple[str, ...]) -> list[str]:
     if unknown:
         raise FiguresError(f"figures are split by {', '.join(BY)}; received {unknown[0]!r}")
     return list(dict.fromkeys(column for name in by for column in BY[name]))
+
+
+def group_name(row: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """Name the group of a row: its values; `all` if the figures are not split."""
+    if not keys:
+        return "all"
+    return " / ".join(_value_name(key, row[key]) for key in keys)
+
+
+def _value_name(key: str, value: object) -> str:
+    if value is None:
+        return f"no {key.removeprefix('model_')}"
+    return f"{key.removeprefix('model_')} {value}" if key in ("model_version", "position") else str(value)
 
 
 def figures_schema(keys: list[str], every: str | None) -> pa.Schema:
