@@ -255,6 +255,6 @@ def _estimate(
 
     def full(row: Row) -> str:
         _, low, high = of(row)
-        return brief(row) + ("" if low is None or high is None else f" ({number(low)}…{number(high)})")
+        return brief(row) + ("" if low is None or high is None else f" ({number(low)}-{number(high)})")
 
     return _Column(head, brief, full)

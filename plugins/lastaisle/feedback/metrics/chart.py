@@ -116,7 +116,7 @@ def _revenue(place: int) -> Callable[[Row], Point]:
 
 
 def _draw_line(
-    axes: Axes, panel: Panel, rows: Sequence[Row], every: str | None, style: Mapping[str, str]
+    axes: Any, panel: Panel, rows: Sequence[Row], every: str | None, style: Mapping[str, str]
 ) -> None:
     """Draw one group. Periods without the group, or without a denominator, leave a gap."""
     points: dict[Any, Point] = (
