@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lastaisle.evaluation.quarantine import quarantined_share
+from lastaisle.evaluation.quarantine import missing_rows
 
 DAY = (datetime(2025, 10, 9, tzinfo=UTC), datetime(2025, 10, 10, tzinfo=UTC))
 
@@ -22,7 +22,7 @@ def test_a_grown_file_is_judged_by_its_new_rows_and_a_repaired_file_by_its_last_
     shares = []
     for hour, lines in enumerate((sound, grown, [*grown, shop.event(15)], repaired)):
         shop.ingest(shop.write(lines, "day.jsonl"), now=DAY[1] + timedelta(hours=hour))
-        shares.append(quarantined_share(shop.lake, *DAY, None))
+        shares.append(missing_rows(shop.lake, *DAY, None).share)
     assert shares == pytest.approx([0.0, 5 / 15, 5 / 16, 0.0])
 
 
@@ -34,4 +34,4 @@ def test_a_wholly_broken_file_counts_with_all_of_its_rows(shop, names):
     shop.write([shop.event(number) for number in range(30)], f"logs/{sound}")
     shop.write([broken(shop, number) for number in range(30, 40)], f"logs/{bad}")
     assert shop.ingest(str(logs)).rows_quarantined == 10
-    assert quarantined_share(shop.lake, *DAY, None) == pytest.approx(0.25)
+    assert missing_rows(shop.lake, *DAY, None).share == pytest.approx(0.25)

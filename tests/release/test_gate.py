@@ -212,6 +212,25 @@ def test_a_feed_with_too_many_quarantined_rows_moves_no_champion(share, promoted
     assert decide(candidate(), CHAMPION, GateRules(max_quarantined=1.0), share).promote
 
 
+def test_the_gate_names_the_refused_files_that_count():
+    def reason(**given):
+        (check,) = (
+            each for each in decide(candidate(), CHAMPION, **given).checks if each.name == "sound_feed"
+        )
+        return check.reason
+
+    assert reason(quarantined=0.5).startswith(
+        "50.0% of the rows that came with the evaluation sessions are in q"
+    )
+    assert "refused" not in reason(quarantined=0.5)
+    assert "are in quarantine, or in 1 file that the table refused_files" in reason(
+        quarantined=0.5, refused_files=1
+    )
+    assert "or in 2 files that the table refused_files names. At most 20.0%" in reason(
+        quarantined=0.1, refused_files=2
+    )
+
+
 def test_quarantined_rows_do_not_stop_a_first_candidate():
     first = candidate()
     without = dataclasses.replace(first.overall, against={"popularity": first.overall.against["popularity"]})

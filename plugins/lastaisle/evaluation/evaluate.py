@@ -15,7 +15,7 @@ from lastaisle.evaluation.churn import churn_of
 from lastaisle.evaluation.judging import judging_of
 from lastaisle.evaluation.measure import Lists, measure, slices_of
 from lastaisle.evaluation.plots import comparison, slice_bars
-from lastaisle.evaluation.quarantine import quarantined_share
+from lastaisle.evaluation.quarantine import missing_rows
 from lastaisle.evaluation.report import CHURN, PAIRED_LEVEL, Evaluation, EvaluationReport
 from lastaisle.lake.tables import EVENTS
 from lastaisle.registry.ledger import Ledger, decision_on
@@ -127,6 +127,7 @@ def _evaluate(
     log_answers(run_id, candidate, examples, registry)
     compared: dict[str, ServedModel | Recommender] = {"candidate": candidate, **others}
     compared |= _baselines(plan, trained_on)
+    missing = missing_rows(lake, judging.start, plan.holdout_end, version)
     return EvaluationReport(
         run_id=run_id,
         run_key=plan.run_key,
@@ -140,7 +141,8 @@ def _evaluate(
             compared, versions, examples, slices, registry.served, level=level, progress=progress
         ),
         left_out=read.left_out,
-        quarantined=quarantined_share(lake, judging.start, plan.holdout_end, version),
+        quarantined=missing.share,
+        refused_files=missing.refused_files,
         served=registry.served,
     )
 
@@ -233,7 +235,7 @@ def _log(report: EvaluationReport, registry: Registry) -> None:
     if report.churn is not None:
         metrics[CHURN] = report.churn.value
     if report.quarantined is not None:
-        metrics["quarantined_share"] = report.quarantined
+        metrics |= {"quarantined_share": report.quarantined, "refused_files": report.refused_files}
     registry.log_metrics(report.run_id, metrics)
     registry.log_figure(report.run_id, comparison(report), "plots/comparison.png")
     registry.log_figure(report.run_id, slice_bars(report), "plots/slices.png")

@@ -94,8 +94,9 @@ class EvaluationReport:
         paired_level: level of the intervals of paired differences; all other intervals are at 95 %.
         models: role (see Evaluation) to the evaluation of the model.
         left_out: reason (bots, without_consent) to the number of sessions that were left out.
-        quarantined: share of quarantined rows among the rows that came with these sessions; None if no batch
-            has the counts, and in reports of older releases.
+        quarantined: share of the rows in quarantine and in refused files among the rows that came with these
+            sessions; None if no batch has the counts, and in reports of older releases.
+        refused_files: the number of these refused files; 0 in reports of older releases.
         served: the objective whose lists services show, by LASTAISLE_EXCLUDE_SEEN: next_item or new_item.
     """
 
@@ -110,6 +111,7 @@ class EvaluationReport:
     models: Mapping[str, Evaluation]
     left_out: Mapping[str, int] = field(default_factory=dict)
     quarantined: float | None = None
+    refused_files: int = 0
     served: str = NEXT_ITEM
 
     @property

@@ -24,6 +24,7 @@ from lastaisle.ingest.listing import Listing, list_source, record_file, recorded
 from lastaisle.ingest.options import IngestOptions, Progress
 from lastaisle.ingest.reading.files import FileChangedError, SourceFile
 from lastaisle.ingest.records import read_records
+from lastaisle.ingest.refused import recording_refusal
 from lastaisle.ingest.report import BatchReport, IngestReport
 from lastaisle.ingest.row_steps import RowSteps
 from lastaisle.ingest.slices import Slice, Slices
@@ -162,8 +163,9 @@ def note_pace(report: IngestReport, started: float) -> None:
 def ingest_file(
     file: SourceFile, job: Ingestion, *, source: str, progress: Progress | None = None
 ) -> list[BatchReport]:
-    """Ingest one file of logs; see `ingest_slices`."""
-    return ingest_slices(file, EventSteps(job), source=source, progress=progress)
+    """Ingest one file of logs; see `ingest_slices`. A file that is refused has a row in `refused_files`."""
+    with recording_refusal(file, job, source):
+        return ingest_slices(file, EventSteps(job), source=source, progress=progress)
 
 
 def ingest_slices(

@@ -15,6 +15,7 @@ TRAINING_RUNS: Final = "training_runs"
 RELEASES: Final = "releases"
 GAPS: Final = "gaps"
 FILES: Final = "files"
+REFUSED_FILES: Final = "refused_files"
 DRIFT: Final = "drift"
 ABANDONMENTS: Final = "abandonments"
 ITEMS: Final = "items"
@@ -25,7 +26,7 @@ UNATTRIBUTED: Final = "unattributed"
 SHOP_METRICS: Final = "shop_metrics"
 ALL_TABLES: Final = (
     *(RAW_EVENTS, QUARANTINE, BATCHES, EVENTS, EXPOSURES, TRAINING_RUNS, RELEASES),
-    *(GAPS, FILES, DRIFT, ABANDONMENTS, ITEMS, CATALOGUE_BATCHES),
+    *(GAPS, FILES, REFUSED_FILES, DRIFT, ABANDONMENTS, ITEMS, CATALOGUE_BATCHES),
     *(EXPOSURE_BATCHES, OUTCOMES, UNATTRIBUTED, SHOP_METRICS),
 )
 
@@ -118,6 +119,21 @@ FILES_SCHEMA: Final = pa.schema(
         pa.field("rows_in", pa.int64()),
         pa.field("batch_ids", pa.list_(pa.string())),
         pa.field("taken_in_at", TIMESTAMP),
+    ]
+)
+
+#: The files of logs that were refused as a whole, with their state at that time. `began_at` is the time of
+#: the ingestion, as in batches. A file that was ingested after `refused_at` is in order again; see `files`.
+REFUSED_FILES_SCHEMA: Final = pa.schema(
+    [
+        pa.field("url", pa.string()),
+        pa.field("format", pa.string()),
+        pa.field("state", pa.string()),
+        pa.field("size", pa.int64()),
+        pa.field("source", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("began_at", TIMESTAMP),
+        pa.field("refused_at", TIMESTAMP),
     ]
 )
 

@@ -61,8 +61,8 @@ class GateRules:
         max_churn: a warm start may change at most this share of the champion's lists of 20 (mean over
             targets). None = churn is not judged: people ask for a training from scratch so that lists change.
         max_quarantined: at most this share of the rows that came with the evaluation sessions may lie in
-            quarantine. The rest of a broken feed does not show what shoppers did, even if it is predicted
-            well.
+            quarantine or in refused files. The rest of a broken feed does not show what shoppers did, even if
+            it is predicted well.
     """
 
     metric: str = "recall@20"
@@ -154,6 +154,7 @@ def decide(
     rules: GateRules | None = None,
     quarantined: float | None = None,
     *,
+    refused_files: int = 0,
     anchor: Evaluation | None = None,
     later: Sequence[Estimate] = (),
     hours: float | None = None,
@@ -167,7 +168,9 @@ def decide(
         candidate: the candidate's evaluation.
         champion: the champion's evaluation; None without a champion.
         rules: the rules; default `GateRules()`.
-        quarantined: share of quarantined rows (see evaluation/quarantine.py); None = unknown, so not judged.
+        quarantined: share of the rows in quarantine and in refused files (see evaluation/quarantine.py);
+            None = unknown, so not judged.
+        refused_files: the number of these refused files.
         anchor: the anchor's evaluation; None = the champion is the anchor.
         later: the champion's differences to the anchor, on hours after the hours that promoted the champion.
         hours: the length of the hours that judged; None = unknown.
@@ -184,7 +187,7 @@ def decide(
         checks.extend(_slices(candidate, champion, rules))
         checks.append(_covers(candidate, champion, rules))
         checks.extend(_changes_little(candidate, champion, rules))
-        checks.extend(_sound_feed(quarantined, rules))
+        checks.extend(_sound_feed(quarantined, refused_files, rules))
     checks.append(_enough_targets(scores.targets, rules, hours))
     return Decision(all(check.passed for check in checks), tuple(checks))
 
@@ -338,16 +341,20 @@ def _changes_little(candidate: Evaluation, champion: Evaluation, rules: GateRule
     )
 
 
-def _sound_feed(quarantined: float | None, rules: GateRules) -> Iterator[Check]:
+def _sound_feed(quarantined: float | None, refused_files: int, rules: GateRules) -> Iterator[Check]:
     """Check that the evaluation sessions are not the rest of a broken feed."""
     if quarantined is None:
         return
     passed = quarantined <= rules.max_quarantined
+    plural = "" if refused_files == 1 else "s"
+    files = (
+        f", or in {refused_files:,} file{plural} that the table refused_files names" if refused_files else ""
+    )
     yield Check(
         "sound_feed",
         passed,
-        f"{quarantined:.1%} of the rows that came with the evaluation sessions are in quarantine. At most "
-        f"{rules.max_quarantined:.1%} may be.",
+        f"{quarantined:.1%} of the rows that came with the evaluation sessions are in quarantine{files}. "
+        f"At most {rules.max_quarantined:.1%} may be.",
     )
 
 

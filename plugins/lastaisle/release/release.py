@@ -199,6 +199,7 @@ def _decide(
         report.champion,
         rules,
         report.quarantined,
+        refused_files=report.refused_files,
         anchor=report.anchor,
         later=later,
         hours=(report.evaluated_to - report.evaluated_from).total_seconds() / 3600,

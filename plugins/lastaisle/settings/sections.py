@@ -219,8 +219,8 @@ class GateSettings(Section):
     max_quarantined: float = setting(
         "MAX_QUARANTINED",
         0.2,
-        "The gate refuses a candidate if a greater share than this lies in quarantine, of the rows that "
-        "arrived with the sessions that judge the candidate.",
+        "The gate refuses a candidate if a greater share than this lies in quarantine or in refused files, "
+        "of the rows that arrived with the sessions that judge the candidate.",
         unit="share",
         ge=0,
         le=1,

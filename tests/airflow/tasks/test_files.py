@@ -132,6 +132,19 @@ def test_a_file_on_which_the_checks_disagree_does_not_stop_the_files_after_it(se
     assert sorted(row["source_file"] for row in rows) == [first, last]
 
 
+def test_a_refused_file_has_a_row_in_the_lake_however_often_its_task_tries(settings):
+    refused = write(settings, "2025-10-09", "refused.jsonl")
+    Path(refused).write_text("user,thing,when\n" * 20)
+    for _ in range(3):
+        with pytest.raises(SourceError, match="cannot be read in the format canonical"):
+            batches.ingest_chain([{"url": refused}])
+    (row,) = Lake(settings.lake.url).scan("refused_files").to_pylist()
+    assert (row["url"], row["reason"]) == (refused, "WrongFormatError")
+    assert row["source"] == f"canonical {settings.sources.address}", (
+        "the batches of the source have this name"
+    )
+
+
 def test_a_file_that_may_still_grow_is_waited_for(settings, monkeypatch):
     path = write(settings, "2025-10-09", "own.jsonl", age=0)
     naps = []
