@@ -18,6 +18,9 @@ class FakeService:
 
     Args:
         list_of: returns the ids that answer a question.
+
+    Attributes:
+        replies: functions that may answer a request instead; each is asked first.
     """
 
     def __init__(self, list_of: Callable[[dict[str, Any]], Sequence[str]]) -> None:
@@ -27,7 +30,7 @@ class FakeService:
         self.replies: list[Callable[[httpx.Request], httpx.Response | None]] = []
 
     def client(self, **options: Any) -> LiveService:
-        return LiveService("http://service.test", KEY, transport=httpx.MockTransport(self._answer), **options)
+        return LiveService("http://service.test", KEY, transport=httpx.MockTransport(self.answer), **options)
 
     def rows(self, kind: str) -> list[tuple[str, int, dict[str, Any]]]:
         """The stored rows of a kind: id of the list, position, and the feedback."""
@@ -38,7 +41,8 @@ class FakeService:
             for position in told["positions"]
         ]
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        """Answer a request."""
         for reply in self.replies:
             if (answer := reply(request)) is not None:
                 return answer

@@ -35,7 +35,8 @@ def light(tmp_path_factory) -> str:
     views = [event for event in events if event["event_type"] == "item_viewed" and "session_id" in event]
     views.sort(key=lambda event: (event["session_id"], event["occurred_at"]))
     sessions = [
-        [view["item_id"] for view in session] for _, session in groupby(views, lambda view: view["session_id"])
+        [view["item_id"] for view in session]
+        for _, session in groupby(views, lambda view: view["session_id"])
     ]
     model = create("cooccurrence")
     model.fit(SessionLog.from_lists(sessions))
@@ -44,9 +45,7 @@ def light(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory, light):
-    service = Running(
-        tmp_path_factory.mktemp("service"), "--model", light, LASTAISLE_PSEUDONYM_KEY=64 * "ab"
-    )
+    service = Running(tmp_path_factory.mktemp("service"), "--model", light, LASTAISLE_PSEUDONYM_KEY=64 * "ab")
     yield service.start()
     service.stop()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -11,12 +12,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 
 from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.simulate.options import ShopOptionsError
-from lastaisle.telemetry.shown import one_line
+from lastaisle.telemetry.shown import one_line, without_password
 
 KEY_VARIABLE: Final = "LASTAISLE_SERVE_KEY"
 """The environment variable of the key."""
@@ -122,13 +124,10 @@ class LiveService:
     transport: httpx.AsyncBaseTransport | None = None
 
     def __post_init__(self) -> None:
-        try:
-            address = httpx.URL(self.url)
-        except (httpx.InvalidURL, TypeError) as error:
-            raise ShopOptionsError(f"{self.url!r} is no address of a service: {error}") from error
-        if address.scheme not in ("http", "https") or not address.host:
+        if not _is_address(self.url):
             raise ShopOptionsError(
-                f"{self.url!r} is no address of a service: expected one such as http://127.0.0.1:8091"
+                f"{without_password(self.url)!r} is no address of a service: expected one such as "
+                "http://127.0.0.1:8091, without a user"
             )
         if not self.key.strip() or not self.key.isascii() or not self.key.isprintable():
             raise LiveKeyError(
@@ -265,6 +264,19 @@ class Connection:
             answer.content,
             min(float(wait), _LONGEST_PAUSE) if wait.isdecimal() else 0.0,
         )
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return (
+            parts.scheme in ("http", "https")
+            and bool(re.fullmatch(r"[\w.:%-]+", parts.hostname or ""))
+            and parts.username is None
+            and parts.port != 0
+        )
+    except ValueError:
+        return False
 
 
 def _message(body: bytes) -> str:
