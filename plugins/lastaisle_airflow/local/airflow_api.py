@@ -57,6 +57,12 @@ def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
+def _run_of(dag_id: str, row: Mapping[str, Any]) -> Run:
+    """Return a run from the row that Airflow's API answers."""
+    began, ended = _moment(row["start_date"]), _moment(row["end_date"])
+    return Run(dag_id, row["dag_run_id"], row["partition_key"], row["state"], began, ended, row["conf"] or {})
+
+
 class AirflowApi:
     """A client of one Airflow.
 
@@ -107,18 +113,7 @@ class AirflowApi:
     def runs(self, dag_id: str) -> list[Run]:
         """Return the runs of a DAG, oldest first."""
         answer = self.get(f"/dags/{dag_id}/dagRuns", limit=100, order_by="-run_after")
-        runs = [
-            Run(
-                dag_id,
-                row["dag_run_id"],
-                row["partition_key"],
-                row["state"],
-                _moment(row["start_date"]),
-                _moment(row["end_date"]),
-                row["conf"] or {},
-            )
-            for row in answer["dag_runs"]
-        ]
+        runs = [_run_of(dag_id, row) for row in answer["dag_runs"]]
         return sorted(runs, key=lambda run: (run.start is None, run.start))
 
     def newest_by_partition(self, dag_id: str) -> dict[str, Run]:
@@ -145,8 +140,17 @@ class AirflowApi:
         for run in reversed(self.runs(dag_id)):
             if run.run_id.startswith("manual") and run.conf == conf and run.state != "failed":
                 return run
-        row = self.post(f"/dags/{dag_id}/dagRuns", {"conf": dict(conf), "logical_date": None})
-        return Run(dag_id, row["dag_run_id"], row["partition_key"], row["state"], None, None)
+        return self._trigger(dag_id, {"conf": dict(conf)})
+
+    def trigger_partition(self, dag_id: str, partition: str) -> Run:
+        """Trigger a run for a partition, unless the newest run has not failed; return the run."""
+        run = self.newest_by_partition(dag_id).get(partition)
+        if run is not None and run.state != "failed":
+            return run
+        return self._trigger(dag_id, {"partition_key": partition})
+
+    def _trigger(self, dag_id: str, body: Mapping[str, Any]) -> Run:
+        return _run_of(dag_id, self.post(f"/dags/{dag_id}/dagRuns", {**body, "logical_date": None}))
 
     def pause(self, dag_id: str, paused: bool = True) -> None:
         """Pause a DAG, or unpause it."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import httpx
 from rich.console import Console
 
+from lastaisle_airflow.local import serving
 from lastaisle_airflow.local.airflow_api import AirflowApi, AirflowApiError, Run
 from lastaisle_airflow.local.airflow_environment import HOST
 from lastaisle_airflow.local.polling import wait_until
-from lastaisle_airflow.local.services import Services
+from lastaisle_airflow.local.services import ServiceError, Services
 
 if TYPE_CHECKING:
     from lastaisle.registry.ledger import Move
@@ -18,6 +22,20 @@ if TYPE_CHECKING:
 # Functions import the pipeline inside: the demo starts Airflow before it loads MLflow and DuckDB.
 
 RUN_TIMEOUT = 900.0
+SERVED_TIMEOUT = 60.0  # the service asks MLflow every two seconds
+
+
+@dataclass(frozen=True)
+class Answering:
+    """The version by which the service answers.
+
+    Attributes:
+        version: the version.
+        since: when the service began to answer by it.
+    """
+
+    version: str
+    since: datetime
 
 
 class AirflowSteps:
@@ -29,6 +47,7 @@ class AirflowSteps:
 
     Attributes:
         settings: the settings of the services.
+        began: when the steps began; the services run since then.
         api: client of Airflow's REST API.
     """
 
@@ -36,6 +55,7 @@ class AirflowSteps:
         self.services = services
         self.settings = services.settings
         self.console = console
+        self.began = datetime.now(UTC)
         self.api = AirflowApi(f"http://{HOST}:{self.settings.services.airflow_port}", *services.login())
 
     def wait_for_dags(self, names: Collection[str]) -> None:
@@ -66,6 +86,42 @@ class AirflowSteps:
         from lastaisle.registry.ledger import Ledger
 
         return Ledger(open_lake(self.settings), self.settings.registry.model_name).moves()
+
+    def await_champion(self) -> Answering | None:
+        """Wait until the service answers by the present champion; None if there is no champion.
+
+        Raises:
+            ServiceError: the service does not do so in time.
+        """
+        from lastaisle.registry.registry import Registry
+
+        champion = Registry(self.settings).aliases().get("champion")
+        if champion is None:
+            return None
+        told = "nothing"
+
+        def answers() -> Answering | None:
+            nonlocal told
+            self.services.check()
+            answer = client.get("/v1/model")
+            told = answer.text
+            if answer.status_code != httpx.codes.OK or answer.json()["version"] != champion:
+                return None
+            return Answering(answer.json()["version"], datetime.fromisoformat(answer.json()["since"]))
+
+        with self.client() as client:
+            answering = wait_until(answers, timeout=SERVED_TIMEOUT, pause=0.2)
+        if answering is None:
+            raise ServiceError(
+                f"the service at {serving.url_of(self.settings)} does not serve version {champion}: {told}; "
+                f"see {self.settings.home / 'logs' / 'serve.log'}"
+            )
+        return answering
+
+    def client(self) -> httpx.Client:
+        """Return a client of the service, with a key."""
+        url, headers = serving.url_of(self.settings), serving.headers_of(self.settings)
+        return httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=10)
 
     def await_partition(self, dag_id: str, day: str) -> Run:
         """Wait until the newest run of a partition is over, and return the run.

@@ -8,20 +8,18 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
 
-from lastaisle.errors import LastaisleError
 from lastaisle.settings import Settings
-from lastaisle.settings.private import create_private_files, make_private
 from lastaisle_airflow.local.airflow_environment import ROOT
 from lastaisle_airflow.local.demo_steps import DAGS, DemoSteps
 from lastaisle_airflow.local.landing import days_landed, note_landed, split_by_day
-from lastaisle_airflow.local.services import running, serve, show_addresses
+from lastaisle_airflow.local.on_services import wide_console, work_on_services
+from lastaisle_airflow.local.services import Services
 
 
 def land(settings: Settings, logs: str, days: int, sessions_per_day: int, console: Console) -> list[str]:
@@ -73,45 +71,36 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return the exit code of the command line."""
     chosen = options(arguments)
-    console = Console()
-    console.width = max(console.width, 120)
+    console = wide_console()
     name = (chosen.format if chosen.logs else "") or "canonical"
     home = Path(os.environ.get("LASTAISLE_HOME") or ROOT / ".lastaisle")
     from_env = Settings.from_env(os.environ | {"LASTAISLE_HOME": str(home), "LASTAISLE_SOURCE": ""})
     settings = from_env.replace(source_format=name, source_mapping="")
-    started = time.monotonic()
-    create_private_files()
-    try:
-        make_private(settings.home)
+
+    def prepare() -> tuple[Settings, list[str]]:
         days = land(settings, chosen.logs, chosen.days, chosen.sessions, console)
-        if not chosen.logs and simulated_catalogue(settings).exists():  # shops of earlier releases have none
-            file = str(simulated_catalogue(settings))
-            settings = settings.replace(catalogue=file, catalogue_format="items", catalogue_content="changes")
-        console.print("Starting Airflow, MLflow and the service ...")
-        with running(settings) as services:
-            show_addresses(services, console)
-            demo = DemoSteps(services, days, console)
-            demo.wait_for_dags(DAGS)
-            demo.stock()
-            demo.backfill()
-            no_day_failed = demo.show_days()
-            demo.refuse_starved()
-            demo.roll_back()
-            demo.show_ledger()
-            demo.predict()
-            demo.ask_service()
-            console.print(f"\nDone after {time.monotonic() - started:.0f} s.", highlight=False)
-            if not chosen.no_serve:
-                show_addresses(services, console)
-                console.print("Airflow, MLflow and the service stay up; Ctrl-C stops all of them.")
-                serve(services)
-            return 0 if no_day_failed else 1
-    except KeyboardInterrupt:
-        console.print("Stopped; `make demo` goes on from here.")
-        return 0
-    except LastaisleError as error:
-        console.print(f"[red]{error}[/]", highlight=False)
-        return error.exit_code
+        file = simulated_catalogue(settings)
+        if chosen.logs or not file.exists():  # shops of earlier releases have no catalogue
+            return settings, days
+        catalogue = {"catalogue": str(file), "catalogue_format": "items", "catalogue_content": "changes"}
+        return settings.replace(**catalogue), days
+
+    def work(services: Services, days: list[str]) -> bool:
+        demo = DemoSteps(services, days, console)
+        demo.wait_for_dags(DAGS)
+        demo.stock()
+        demo.backfill()
+        no_day_failed = demo.show_days()
+        demo.refuse_starved()
+        demo.roll_back()
+        demo.show_ledger()
+        demo.predict()
+        demo.ask_service()
+        return no_day_failed
+
+    return work_on_services(
+        settings, console, prepare, work, keep_up=not chosen.no_serve, command="make demo"
+    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Sequence
 from datetime import date, timedelta
 
-import httpx
 from rich.console import Console
 
 from lastaisle.errors import LastaisleError
@@ -31,7 +30,6 @@ from lastaisle_airflow.local.services import ServiceError, Services
 # Functions import the pipeline inside: the demo starts Airflow before it loads MLflow and DuckDB.
 
 DAGS = ("ingest_catalogue", "ingest_sessions", "retrain_incremental", "retrain_full", "rollback_model")
-SERVED_TIMEOUT = 60.0  # the service asks MLflow every two seconds
 _PREDICT = """
 import json, sys
 import mlflow, pandas
@@ -209,25 +207,12 @@ class DemoSteps(AirflowSteps):
             ServiceError: the service does not serve the champion, or refuses the question.
         """
         from lastaisle.lake.opening import open_lake
-        from lastaisle.registry.registry import Registry
 
         settings = self.settings
         self.print_heading("One list of the service, which follows the champion")
-        champion = Registry(settings).aliases().get("champion")
+        self.await_champion()
         items = sample_session(open_lake(settings), self.days[-1])
-        url, headers = serving.url_of(settings), serving.headers_of(settings)
-        with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=10) as client:
-
-            def serves() -> bool:
-                self.services.check()
-                answer = client.get("/v1/model")
-                return answer.status_code == 200 and answer.json()["version"] == champion
-
-            if not wait_until(serves, timeout=SERVED_TIMEOUT, pause=0.2):
-                raise ServiceError(
-                    f"the service at {url} does not serve version {champion}: "
-                    f"{client.get('/v1/model').text}; see {settings.home / 'logs' / 'serve.log'}"
-                )
+        with self.client() as client:
             answer = client.post(serving.PATH, json={"items": items, "k": 5})
         if answer.status_code != 200:
             raise ServiceError(f"the service answered {answer.status_code} to a session: {answer.text}")

@@ -21,7 +21,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if body["password"] == "right":
+        if "dagRuns" in self.path:
+            self._answer(200, {**RUN, "state": "queued", **body})
+        elif body["password"] == "right":
             self._answer(201, {"access_token": "t"})
         else:
             self._answer(401, {"detail": "wrong password"})
@@ -72,6 +74,16 @@ def test_wait_returns_when_the_run_is_over(base):
     run = Run("retrain_full", "manual__1", None, "queued", None, None)
     over = AirflowApi(base, "admin", "right").wait(run, lambda: checks.append(1))
     assert (over.state, len(checks)) == ("success", 2)
+
+
+def test_a_partition_is_triggered_unless_its_newest_run_waits_runs_or_has_succeeded(base, monkeypatch):
+    api = AirflowApi(base, "admin", "right")
+    run = api.trigger_partition("ingest_sessions", "2025-10-01")
+    assert (run.partition, run.state) == ("2025-10-01", "queued")
+    for state, triggered in (("queued", False), ("running", False), ("success", False), ("failed", True)):
+        known = {**RUN, "dag_run_id": "earlier", "partition_key": "2025-10-01", "state": state}
+        monkeypatch.setattr(api, "get", lambda *_, known=known, **__: {"dag_runs": [known]})
+        assert (api.trigger_partition("ingest_sessions", "2025-10-01").run_id != "earlier") is triggered
 
 
 def test_a_missing_server_raises_an_os_error():
