@@ -1,4 +1,4 @@
-"""Ingest session logs: the files of a partition, or the messages that wait in Kafka.
+"""Ingest session logs and exposures: the files of a partition, or the messages that wait in Kafka.
 
 ## What it does
 
@@ -7,6 +7,9 @@
 - A late row goes to the partition of its own hour.
 - The asset `events` is announced for each partition that is complete. It wakes `retrain_incremental`.
 - The asset `late_events` is announced for partitions that were announced before and now got new rows.
+- **Exposures** that wait (`LASTAISLE_EXPOSURES`; by default the feedback that the service keeps) go to the
+  table `exposures`, whatever their day, and the asset `exposures` is announced. Exposures and events do not
+  wait for each other. A failure of one holds back no other.
 
 ## When it runs
 
@@ -26,7 +29,8 @@ upload is noticed. `LASTAISLE_MISSING_LOGS=skip` skips such a run, and such a da
 
 The log of `check_sources` says it for the whole run: rows in, clean, quarantined, duplicate, ignored and
 late, each with its rules or reasons; and how many files were passed over, and why. The log of each task
-`ingest_batches` says the same of its file or its messages.
+`ingest_batches` says the same of its file or its messages. `check_exposures` says it of the exposures. All
+tasks of exposures are skipped if none wait.
 
 ## When it fails
 
@@ -37,6 +41,7 @@ late, each with its rules or reasons; and how many files were passed over, and w
   `plan_batches` names each file that was passed over, and why. Upload the logs, and clear `plan_batches`
   with its downstream tasks.
 - **`left out`:** a folder cannot be listed, or a file's name is no UTF-8. All other files were taken in.
+- **`check_exposures`:** it names each file of exposures that was left out. Mend it for the next run.
 - **Changed fields:** fields of the source vanished or changed their type. No row of the batch was taken in.
   See the log of `ingest_batches`.
 - **`lost upstream`:** the brokers deleted messages before they were read. The table `gaps` has the offsets,
@@ -71,6 +76,7 @@ from airflow.sdk import dag
 from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS, INGEST_POOL
 from lastaisle_airflow.runtime.schedules import ingestion_schedule
+from lastaisle_airflow.tasks import exposures
 from lastaisle_airflow.tasks.ingestion import (
     announce,
     announce_late,
@@ -94,7 +100,7 @@ SETTINGS = Settings.from_env()
     tags=["lastaisle", "data"],
 )
 def ingest_sessions() -> None:
-    """Ingest session logs: the files of a partition, or the messages that wait in Kafka."""
+    """Ingest session logs and exposures: the files of a partition, or the messages that wait in Kafka."""
     chains = plan_batches()
     reports = ingest_batches.expand(chain=chains)
     # A partition is announced only when its rows are in `events`; one broken source holds back no other.
@@ -104,6 +110,11 @@ def ingest_sessions() -> None:
     # This task comes last: a broken source makes the run red after the other sources' rows were taken in.
     check_sources(chains, summary)
     summary >> go_on()
+    # No edge joins exposures and events: a failure of one holds back no other.
+    waiting = exposures.plan_exposures()
+    taken_in = exposures.ingest_exposures.expand(chain=waiting)
+    exposures.announce_exposures(taken_in)
+    exposures.check_exposures(waiting, taken_in)
 
 
 ingest_sessions()

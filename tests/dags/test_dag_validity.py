@@ -88,7 +88,7 @@ def test_tasks_have_owner_timeout_and_callbacks(dag):
 
 def test_tasks_try_again_with_growing_pauses(dag):
     for task in dag.tasks:
-        if task.task_id == "check_sources":
+        if task.task_id in ("check_sources", "check_exposures"):
             assert task.retries == 0, "it only reports what has failed already"
             continue
         assert task.retries >= 2, task.task_id
@@ -98,6 +98,7 @@ def test_tasks_try_again_with_growing_pauses(dag):
 def test_heavy_tasks_wait_for_a_slot(dagbag):
     for task in dagbag.dags["ingest_sessions"].tasks:
         assert task.pool == "ingest", task.task_id
+    assert {task.pool for task in dagbag.dags["attribute_outcomes"].tasks} == {"ingest"}
     assert {task.pool for task in dagbag.dags["maintain_tables"].tasks} == {"maintenance"}
     for name in ("retrain_incremental", "retrain_full", "refresh_on_abandonment"):
         assert dagbag.dags[name].get_task("train_and_evaluate").pool == "training"
@@ -164,3 +165,12 @@ def test_a_rollback_can_be_triggered_as_its_runbook_says(dagbag):
     for name, wrong in (("to_version", 0), ("reason", "x" * 501), ("dry_run", None), ("force", "yes")):
         with pytest.raises(ParamValidationError):
             params.get_param(name).resolve(wrong)
+
+
+def test_days_to_attribute_anew_are_days(dagbag):
+    days = dagbag.dags["attribute_outcomes"].params.get_param("days")
+    assert days.resolve(["2025-10-09", "2025-10-10"]) == ["2025-10-09", "2025-10-10"]
+    assert days.resolve(None) is None
+    for wrong in ("2025-10-09", ["yesterday"], ["2025-10-09T14"], [3]):
+        with pytest.raises(ParamValidationError):
+            days.resolve(wrong)

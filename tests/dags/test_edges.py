@@ -23,6 +23,7 @@ def test_only_announce_wakes_the_training(dagbag):
         "anonymize_shard": ["arrivals"],
         "announce": ["events"],
         "announce_late": ["late_events"],
+        "announce_exposures": ["exposures"],
         "go_on": ["backlog"],
     }
     woken_by = dagbag.dags["retrain_incremental"].timetable.asset_condition
@@ -130,3 +131,40 @@ def test_a_changed_catalogue_is_announced_and_a_broken_file_makes_the_run_red_at
     assert [asset.name for asset in dag.get_task("announce_items").outlets] == ["items"]
     assert dag.get_task("check_sources").upstream_task_ids == {"ingest_items"}
     assert dag.schedule is None, "without LASTAISLE_CATALOGUE_CRON the DAG never runs by itself"
+
+
+def test_exposures_and_events_hold_back_no_other(dagbag):
+    dag = dagbag.dags["ingest_sessions"]
+    of_exposures = {"plan_exposures", "ingest_exposures", "announce_exposures", "check_exposures"}
+    first = dag.get_task("plan_exposures")
+    assert {task.task_id for task in first.get_flat_relatives()} == of_exposures - {"plan_exposures"}
+    for name in of_exposures:
+        assert dag.get_task(name).get_flat_relative_ids(upstream=True) <= of_exposures
+
+
+def test_exposures_that_were_taken_in_are_announced_and_a_broken_file_makes_the_run_red(dagbag):
+    dag = dagbag.dags["ingest_sessions"]
+    assert dag.get_task("ingest_exposures").is_mapped
+    announce, check = dag.get_task("announce_exposures"), dag.get_task("check_exposures")
+    assert announce.upstream_task_ids == {"ingest_exposures"}
+    assert announce.trigger_rule == "all_done_min_one_success"
+    assert check.upstream_task_ids == {"plan_exposures", "ingest_exposures"}
+    assert check.trigger_rule == "none_skipped"
+    assert not check.downstream_task_ids
+
+
+def test_outcomes_are_attributed_after_events_and_after_exposures(dagbag):
+    ingestion, dag = dagbag.dags["ingest_sessions"], dagbag.dags["attribute_outcomes"]
+    announced = [ingestion.get_task(name).outlets[0] for name in ("announce", "announce_exposures")]
+    woken_by = dag.timetable.asset_condition
+    assert type(woken_by).__name__ == "AssetAny", "either asset alone starts a run"
+    assert list(woken_by.objects) == announced
+
+
+def test_outcomes_are_counted_even_if_none_changed(dagbag):
+    dag = dagbag.dags["attribute_outcomes"]
+    count = dag.get_task("count_metrics")
+    assert count.upstream_task_ids == {"attribute_outcomes"}
+    assert count.trigger_rule == "none_failed", "a killed run may have left outcomes without figures"
+    found = {task.task_id: [asset.name for asset in task.outlets] for task in dag.tasks}
+    assert found == {"attribute_outcomes": ["outcomes"], "count_metrics": ["shop_metrics"]}

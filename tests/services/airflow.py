@@ -126,7 +126,7 @@ class Airflow:
         self.wait_for("the last tasks of the file before", lambda: not self._tasks_under_way())
         self._forget_runs()
         self._forget_models()
-        for folder in ("lake", "landing", "airflow/logs/executor_callbacks"):
+        for folder in ("lake", "landing", "feedback", "airflow/logs/executor_callbacks"):
             shutil.rmtree(self.home / folder, ignore_errors=True)
         for dag_id in dags:
             self.pause(dag_id, paused=False)

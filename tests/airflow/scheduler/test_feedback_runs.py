@@ -1,0 +1,178 @@
+"""Logs and feedback land as files: runs of the real scheduler bring them to outcomes and figures."""
+
+import json
+import os
+import signal
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import pyarrow.compute as pc
+import pytest
+
+from lastaisle.lake.tables import EVENTS, EXPOSURES, OUTCOMES, SHOP_METRICS, UNATTRIBUTED
+from lastaisle.privacy.domains import key_of_lake
+from lastaisle.privacy.keys import PseudonymKeys
+from tests.airflow.scheduler.abandoning import over
+from tests.airflow.scheduler.feedback import feedback_lines, land_feedback, visit
+from tests.services.waiting import wait_until
+
+pytestmark = [pytest.mark.service, pytest.mark.timeout(900)]
+
+HOUR = "2025-10-01T12"
+START = datetime(2025, 10, 1, 12, tzinfo=UTC)
+VISITS, SHOWN = 30, 4
+ATTRIBUTION = "attribute_outcomes"
+
+
+@pytest.fixture(scope="module")
+def airflow(hourly_airflow):
+    with hourly_airflow.fresh("ingest_sessions", ATTRIBUTION) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def key(airflow):
+    """The key with which the service and `anonymize` make pseudonyms."""
+    keys = PseudonymKeys.load_or_create(airflow.settings.privacy.key_file, lake_url=airflow.settings.lake.url)
+    return key_of_lake(airflow.lake, keys, None)
+
+
+def land_visits(airflow, key, hour, first=0):
+    """Land the logs of an hour, and the feedback of the same visits: each clicks and orders one item."""
+    begin = START + timedelta(hours=hour)
+    names = [f"visit-{number}" for number in range(first, first + VISITS)]
+    times = [begin + timedelta(seconds=60 * number) for number in range(VISITS)]
+    logs = airflow.home / "landing" / f"{begin:%Y-%m-%dT%H}" / "events.jsonl"
+    logs.parent.mkdir(parents=True)
+    events = [event for name, at in zip(names, times, strict=True) for event in visit(name, at)]
+    logs.write_text("".join(json.dumps(event) + "\n" for event in events))
+    lines = [
+        line for name, at in zip(names, times, strict=True) for line in feedback_lines(name, at, key, SHOWN)
+    ]
+    land_feedback(airflow.home, begin, lines)
+
+
+def ingest(airflow, hour=0):
+    """Ingest an hour; return the ended run, and the number of runs of attribution before it."""
+    before = len(airflow.api.runs(ATTRIBUTION))
+    partition = f"{START + timedelta(hours=hour):%Y-%m-%dT%H}"
+    body = {"partition_key": partition, "logical_date": None}
+    run_id = airflow.api.post("/dags/ingest_sessions/dagRuns", body)["dag_run_id"]
+
+    def ended():
+        runs = {run.run_id: run for run in airflow.api.runs("ingest_sessions")}
+        return runs[run_id] if run_id in runs and runs[run_id].finished else None
+
+    return airflow.wait_for(f"the ingestion of {partition}", ended, timeout=300), before
+
+
+def attributed(airflow, before, shown, count=1):
+    """Wait until the runs of attribution that an ingestion woke are over; return them."""
+
+    def complete():
+        runs = over(airflow, ATTRIBUTION, before + count)
+        rows = airflow.lake.scan(SHOP_METRICS).num_rows and figures(airflow)["exposures"]
+        return runs[before:] if rows == shown else None
+
+    return airflow.wait_for(f"figures of {shown} exposures", complete, timeout=300)
+
+
+def figures(airflow):
+    table = airflow.lake.scan(SHOP_METRICS)
+    counted = table.filter(pc.is_valid(table["position"]))
+    return {name: pc.sum(counted[name]).as_py() for name in ("exposures", "clicks", "ordered")}
+
+
+def versions(airflow):
+    return {name: airflow.lake.version(name) for name in (EXPOSURES, OUTCOMES, UNATTRIBUTED, SHOP_METRICS)}
+
+
+@pytest.fixture(scope="module")
+def first_hour(airflow, key):
+    """The runs of the first hour: one ingestion, and the attributions that it woke."""
+    land_visits(airflow, key, 0)
+    run, before = ingest(airflow)
+    return run, attributed(airflow, before, VISITS * SHOWN)
+
+
+def test_exposures_are_taken_in_beside_the_events(airflow, first_hour):
+    run, _ = first_hour
+    assert run.state == "success"
+    states = airflow.states(run)
+    of_exposures = ("plan_exposures", "ingest_exposures", "announce_exposures", "check_exposures")
+    assert [states[name] for name in of_exposures] == [["success"]] * 4
+    kinds = Counter(airflow.lake.scan(EXPOSURES, ["kind"])["kind"].to_pylist())
+    assert kinds == {"shown": VISITS * SHOWN, "clicked": VISITS}
+    assert f"shown        {VISITS * SHOWN}" in airflow.log_of(run, "check_exposures")
+
+
+def test_attribution_wakes_by_itself_and_joins_what_was_clicked_and_ordered(airflow, first_hour):
+    _, woken = first_hour
+    assert {(run.state, run.partition) for run in woken} == {("success", HOUR)}
+    assert {run.run_id.split("__")[0] for run in woken} == {"asset_triggered"}
+    rows = airflow.lake.scan(OUTCOMES).to_pylist()
+    assert len(rows) == VISITS * SHOWN
+    assert {row["position"] for row in rows if row["clicks"]} == {2}
+    assert sum(row["clicks"] for row in rows) == sum(row["orders"] for row in rows) == VISITS
+    assert figures(airflow) == {"exposures": VISITS * SHOWN, "clicks": VISITS, "ordered": VISITS}
+
+
+def test_run_again_changes_nothing(airflow, first_hour):
+    before = versions(airflow)
+    run, count = ingest(airflow)
+    assert airflow.states(run)["ingest_exposures"] == ["skipped"]
+    assert airflow.states(run)["check_exposures"] == ["skipped"]
+    (again,) = over(airflow, ATTRIBUTION, count + 1)[count:]
+    assert airflow.states(again) == {"attribute_outcomes": ["skipped"], "count_metrics": ["skipped"]}
+    assert again.state == "success"
+    assert versions(airflow) == before
+
+
+def test_a_broken_file_of_exposures_makes_the_run_red_and_holds_back_nothing(airflow, key, first_hour):
+    land_visits(airflow, key, 1, first=VISITS)
+    broken = airflow.home / "feedback" / "2025-10-01" / "feedback-broken.jsonl.gz"
+    broken.write_bytes(b"\x1f\x8b this is no gzip")
+    run, before = ingest(airflow, 1)
+    assert run.state == "failed"
+    states = airflow.states(run)
+    assert states["announce"] == states["announce_exposures"] == ["success"]
+    assert (states["check_sources"], states["check_exposures"]) == (["success"], ["failed"])
+    assert "feedback-broken.jsonl.gz" in airflow.log_of(run, "check_exposures")
+    attributed(airflow, before, 2 * VISITS * SHOWN)
+    broken.unlink()
+
+
+def test_tasks_that_are_killed_go_on_and_nothing_counts_twice(airflow, key, first_hour):
+    land_visits(airflow, key, 2, first=2 * VISITS)
+    before = len(airflow.api.runs(ATTRIBUTION))
+    body = {"partition_key": f"{START + timedelta(hours=2):%Y-%m-%dT%H}", "logical_date": None}
+    airflow.api.post("/dags/ingest_sessions/dagRuns", body)
+    killed = [kill_task(airflow, task) for task in ("ingest_exposures", ATTRIBUTION, "count_metrics")]
+    assert all(killed)
+    runs = attributed(airflow, before, 3 * VISITS * SHOWN)
+    assert {run.state for run in [*runs, *over(airflow, "ingest_sessions", 4)[-1:]]} == {"success"}
+    assert figures(airflow) == {
+        "exposures": 3 * VISITS * SHOWN,
+        "clicks": 3 * VISITS,
+        "ordered": 3 * VISITS,
+    }
+    assert airflow.lake.scan(UNATTRIBUTED).num_rows == 0
+    ids = airflow.lake.scan(EXPOSURES, ["exposure_id"])["exposure_id"]
+    assert len(pc.unique(ids)) == len(ids) == 3 * VISITS * (SHOWN + 1)
+    assert airflow.lake.scan(EVENTS, ["event_id"]).num_rows == 3 * VISITS * 2
+
+
+def kill_task(airflow, task_id):
+    """Kill the process (SIGKILL) of the next task with this id; return the process's id."""
+    query = "SELECT pid FROM task_instance WHERE task_id = ? AND state = 'running' AND pid IS NOT NULL"
+
+    def pid():
+        with closing(sqlite3.connect(airflow.home / "airflow" / "airflow.db", timeout=60)) as database:
+            found = database.execute(query, (task_id,)).fetchone()
+        return found and found[0]
+
+    process = wait_until(f"{task_id} runs", pid, 120)
+    os.kill(process, signal.SIGKILL)
+    return process
