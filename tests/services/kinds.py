@@ -40,6 +40,7 @@ LONGEST = (
     "tests/airflow/scheduler/test_abandonment_runs.py",
     "tests/airflow/scheduler/test_hours.py",
     "tests/airflow/scheduler/test_abandonment_files.py",
+    "tests/airflow/scheduler/test_feedback_runs.py",
     "tests/airflow/scheduler/test_backfill.py",
     "tests/airflow/scheduler/test_executors.py",
     "tests/airflow/scheduler/test_demo.py",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lastaisle.errors import SourceError
 from lastaisle.kafka.address import is_kafka, parse_source
 from lastaisle.settings import Settings
+from lastaisle.settings.settings import PLACEHOLDERS
 from lastaisle.telemetry.shown import one_line
 from lastaisle_airflow.runtime.kafka import kafka_connection
 from lastaisle_airflow.runtime.progress import log_progress
@@ -124,7 +125,7 @@ def _new_files(source: ExposureSource, settings: Settings) -> Listing | None:
     from lastaisle.ingest.listing import list_source
     from lastaisle.ingest.reading.files import NothingFoundError
 
-    place, options = source_options(source.address)
+    place, options = source_options(every_day(source.address))
     lake = open_lake(settings)
     try:
         return list_source(
@@ -135,10 +136,17 @@ def _new_files(source: ExposureSource, settings: Settings) -> Listing | None:
             settle=timedelta(seconds=settings.sources.settle_seconds),
         )
     except NothingFoundError as nothing:
-        if not source.may_be_missing:
+        if source.is_named:
             raise
         log.info("No exposures yet: %s", nothing)
         return None
+
+
+def every_day(address: str) -> str:
+    """Return an address whose placeholders, such as {day}, are a pattern for all days."""
+    for placeholder in PLACEHOLDERS:
+        address = address.replace(placeholder, "*")
+    return address
 
 
 def chains_of(files: Sequence[SourceFile]) -> list[list[SourceFile]]:

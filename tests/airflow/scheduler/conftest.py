@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.airflow.scheduler.topics import CLICKS, CONTROL
+from tests.airflow.scheduler.topics import CLICKS, CONTROL, FEEDBACK
 from tests.services.airflow import Airflow, running_airflow
 from tests.services.kafka import make_topic
 
@@ -46,7 +46,7 @@ def retry_soon(airflow_home: Path) -> None:
 @pytest.fixture(scope="session")
 def kafka_airflow(broker, tmp_path_factory) -> Iterator[Airflow]:
     """An Airflow that drains a topic into hours, with two shards, and watches a control topic."""
-    for topic in (CLICKS, CONTROL):
+    for topic in (CLICKS, CONTROL, FEEDBACK):
         make_topic(broker, name=topic)
     just_over = datetime.now(UTC) - timedelta(minutes=3)  # the clock starts one run, and no other run today
     watched = {"group.id": "lastaisle", "enable.auto.commit": False, "auto.offset.reset": "earliest"}
@@ -55,6 +55,7 @@ def kafka_airflow(broker, tmp_path_factory) -> Iterator[Airflow]:
         "LASTAISLE_GX_SAMPLE_ROWS": "0",
         "LASTAISLE_SOURCE": f"kafka://shop/{CLICKS}",
         "LASTAISLE_CONTROL_TOPIC": f"kafka://shop/{CONTROL}",
+        "LASTAISLE_EXPOSURES": f"kafka://shop/{FEEDBACK}",
         "LASTAISLE_RUN_ROWS": "300",
         "LASTAISLE_BATCH_ROWS": "100",
         "LASTAISLE_SHARDS": "2",

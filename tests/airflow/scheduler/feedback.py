@@ -8,9 +8,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from lastaisle.privacy.domains import LakeKey
+from lastaisle.privacy.domains import LakeKey, key_of_lake
+from lastaisle.privacy.keys import PseudonymKeys
+from tests.services.airflow import Airflow
 
 CLICKED = 2  # the position whose item is clicked and ordered
+
+
+def key_of(airflow: Airflow) -> LakeKey:
+    """Return the key with which the service and `anonymize` make pseudonyms."""
+    settings = airflow.settings
+    keys = PseudonymKeys.load_or_create(settings.privacy.key_file, lake_url=settings.lake.url)
+    return key_of_lake(airflow.lake, keys, None)
 
 
 def item_of(name: str, position: int) -> str:

@@ -8,7 +8,9 @@ import pytest
 
 from lastaisle.kafka.connection import KafkaConnection
 from lastaisle_airflow.local.airflow_api import AirflowApiError
-from tests.airflow.scheduler.topics import CLICKS, make_anew
+from tests.airflow.scheduler.abandoning import over
+from tests.airflow.scheduler.feedback import feedback_lines, key_of
+from tests.airflow.scheduler.topics import CLICKS, FEEDBACK, make_anew
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(900)]
 
@@ -161,3 +163,30 @@ def test_deleted_offsets_make_the_run_red_and_the_rest_is_taken_in(airflow, brok
     assert airflow.lake.scan("raw_events", ["event_id"]).num_rows == rows_before + 13
     (after,) = ingest_again(airflow)
     assert after.state == "success", "the loss is reported once"
+
+
+@pytest.fixture
+def attributing(airflow):
+    airflow.pause("attribute_outcomes", paused=False)
+    yield
+    airflow.pause("attribute_outcomes")
+
+
+def test_feedback_of_a_topic_wakes_the_attribution_without_any_event(airflow, broker, drained, attributing):
+    from confluent_kafka import Producer
+
+    producer = Producer(broker.config | {"acks": "all"})
+    for line in feedback_lines("visit", START, key_of(airflow), shown=4):
+        producer.produce(FEEDBACK, json.dumps(line))
+    assert producer.flush(30) == 0
+    (run,) = ingest_again(airflow)
+    states = airflow.states(run)
+    assert (states["plan_batches"], states["ingest_exposures"]) == (["skipped"], ["success"])
+    (name,) = (task["rendered_map_index"] for task in airflow.api.tasks(run) if task["map_index"] >= 0)
+    assert name == f"{FEEDBACK}/0 0-5"
+    (woken,) = over(airflow, "attribute_outcomes", 1)
+    assert (woken.state, woken.partition) == ("success", None)
+    clicks = airflow.lake.scan("outcomes", ["clicks"])["clicks"].to_pylist()
+    assert sorted(clicks) == [0, 0, 0, 1]
+    (after,) = ingest_again(airflow)
+    assert airflow.states(after)["ingest_exposures"] == ["skipped"], "each message is taken in once"

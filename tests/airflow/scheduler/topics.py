@@ -5,7 +5,8 @@ from __future__ import annotations
 from tests.services.kafka import Broker, make_topic
 from tests.services.waiting import wait_until
 
-CLICKS, CONTROL = "clicks", "control-of-clicks"  # the names must be set before Airflow starts
+#: The names must be set before Airflow starts.
+CLICKS, CONTROL, FEEDBACK = "clicks", "control-of-clicks", "feedback-of-clicks"
 
 
 def make_anew(broker: Broker, topic: str, partitions: int = 1) -> None:
