@@ -34,7 +34,7 @@ def visit(name: str, begin: datetime) -> list[dict[str, Any]]:
         "session_id": name,
         "consent": {"analytics": True, "personalization": True},
     }
-    order = {"item_id": item_of(name, CLICKED), "price": 2.5, "quantity": 1, "currency": "EUR"}
+    item = {"item_id": item_of(name, CLICKED), "price": 2.5, "quantity": 1, "currency": "EUR"}
     return [
         {
             "event_id": f"{name}-page",
@@ -47,7 +47,8 @@ def visit(name: str, begin: datetime) -> list[dict[str, Any]]:
             "event_type": "order_completed",
             "occurred_at": (begin + timedelta(seconds=30)).isoformat(),
             **shared,
-            **order,
+            "order_id": f"order-{name}",
+            **item,
         },
     ]
 
