@@ -201,6 +201,13 @@ def address_at(address: str, moment: datetime) -> str:
     return address
 
 
+def on_all_days(address: str) -> str:
+    """Return an address whose placeholders are patterns that match all days and hours."""
+    for placeholder in PLACEHOLDERS:
+        address = address.replace(placeholder, "*")
+    return address
+
+
 def _derived(values: Mapping[str, Any]) -> dict[str, str]:
     home = values[HOME]
     port = values.get(f"{PREFIX}MLFLOW_PORT") or ServiceSettings.model_fields["mlflow_port"].default

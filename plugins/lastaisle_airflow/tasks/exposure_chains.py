@@ -14,10 +14,12 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow.sdk.exceptions import AirflowFailException
+
 from lastaisle.errors import SourceError
 from lastaisle.kafka.address import is_kafka, parse_source
 from lastaisle.settings import Settings
-from lastaisle.settings.settings import PLACEHOLDERS
+from lastaisle.settings.settings import on_all_days
 from lastaisle.telemetry.shown import one_line
 from lastaisle_airflow.runtime.kafka import kafka_connection
 from lastaisle_airflow.runtime.progress import log_progress
@@ -125,7 +127,7 @@ def _new_files(source: ExposureSource, settings: Settings) -> Listing | None:
     from lastaisle.ingest.listing import list_source
     from lastaisle.ingest.reading.files import NothingFoundError
 
-    place, options = source_options(every_day(source.address))
+    place, options = source_options(on_all_days(source.address))
     lake = open_lake(settings)
     try:
         return list_source(
@@ -140,13 +142,6 @@ def _new_files(source: ExposureSource, settings: Settings) -> Listing | None:
             raise
         log.info("No exposures yet: %s", nothing)
         return None
-
-
-def every_day(address: str) -> str:
-    """Return an address whose placeholders, such as {day}, are a pattern for all days."""
-    for placeholder in PLACEHOLDERS:
-        address = address.replace(placeholder, "*")
-    return address
 
 
 def chains_of(files: Sequence[SourceFile]) -> list[list[SourceFile]]:
@@ -168,13 +163,20 @@ def ingest_chain(chain: Mapping[str, Any]) -> dict[str, Any]:
 
     A file that cannot be read is named in the report, and the other files are taken in. A range of a topic
     stops the ranges after it, since offsets are taken in order.
+
+    Raises:
+        AirflowFailException: the source's fields have changed; a retry would not help.
     """
     from lastaisle.feedback.exposures.report import ExposureReport
+    from lastaisle.ingest.checks.changes import SchemaChangeError
     from lastaisle.ingest.summary import describe_rows, row_counts
 
     settings, report = Settings.from_env(), ExposureReport()
     take_in = _take_in_files if "urls" in chain else _take_in_ranges
-    take_in(chain, settings, report)
+    try:
+        take_in(chain, settings, report)
+    except SchemaChangeError as changed:
+        raise AirflowFailException(str(changed)) from changed
     counts = row_counts(report)
     log.info("%s:\n  %s", chain_name(chain), "\n  ".join(describe_rows(counts)))
     return {

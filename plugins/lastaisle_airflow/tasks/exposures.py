@@ -54,7 +54,7 @@ def ingest_exposures(chain: dict[str, Any]) -> dict[str, Any]:
 
 @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, outlets=[EXPOSURES])
 def announce_exposures(reports: Any, *, outlet_events: Any = None) -> None:
-    """Announce the asset `exposures` with the counts of the run; skip if it stored no row."""
+    """Announce the asset `exposures` with the counts of the run; skip if no row came in."""
     outlet_events[EXPOSURES].extra = require_rows(listed(reports))
 
 
@@ -78,19 +78,19 @@ def listed(reports: Any) -> list[Mapping[str, Any]]:
 def require_rows(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the extra of the announcement.
 
+    Rows that were stored before count, too: a try that was killed may have stored them.
+
     Raises:
-        AirflowSkipException: no row was stored.
+        AirflowSkipException: no row came in.
     """
+    from lastaisle.ingest.report import ROW_COUNTS
     from lastaisle.ingest.summary import add_up
 
-    rows = add_up(report["counts"] for report in reports)["rows_clean"]
-    if not rows:
-        raise AirflowSkipException("this run stored no exposures")
-    return {
-        "rows": rows,
-        "shown": sum(report["shown"] for report in reports),
-        "files": sum(report["files"] for report in reports),
-    }
+    counts = add_up(report["counts"] for report in reports)
+    if not counts["rows_in"]:
+        raise AirflowSkipException("no exposures came in")
+    summed = {name: sum(report[name] for report in reports) for name in ("shown", "files")}
+    return {name: counts[name] for name in ROW_COUNTS} | summed
 
 
 def describe_exposures(

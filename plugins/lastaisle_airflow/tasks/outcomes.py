@@ -47,8 +47,8 @@ def count_metrics(*, params: Any = None, ti: Any = None, outlet_events: Any = No
     """
     from lastaisle.feedback.metrics.count import count_metrics as count
 
-    settings = Settings.from_env()
-    report = count(open_lake(settings), settings, days=days_of(params), progress=log_progress(log)).to_dict()
+    lake = open_lake(Settings.from_env())
+    report = count(lake, days=days_of(params), progress=log_progress(log)).to_dict()
     log.info("%s", report)
     outlet_events[SHOP_METRICS].extra = announced_days(report, "figure", ti.try_number)
     return report

@@ -82,17 +82,21 @@ def test_all_feedback_that_waits_is_taken_in_once_whatever_its_day(shop):
     json.dumps(chains)
     (report,) = reports = take_in(chains)
     json.dumps(report)
-    assert exposures.require_rows(reports) == {"rows": 2 * (SHOWN + 1), "shown": 2 * SHOWN, "files": 2}
+    extra = exposures.require_rows(reports)
+    assert extra["rows_in"] == extra["rows_clean"] == 2 * (SHOWN + 1)
+    assert (extra["shown"], extra["files"]) == (2 * SHOWN, 2)
     assert Lake(shop / "lake").scan(EXPOSURES).num_rows == 2 * (SHOWN + 1)
     exposures.check_exposures.function(chains, reports, ti=ti)
     with pytest.raises(AirflowSkipException, match="no exposures wait"):
         plan()
 
 
-def test_a_task_that_is_tried_again_counts_what_the_killed_try_stored(shop):
+def test_a_task_that_is_tried_again_announces_what_the_killed_try_stored(shop):
     land(shop)
     chains = plan()
-    assert take_in(chains) == take_in(chains)
+    take_in(chains)
+    again = exposures.require_rows(take_in(chains))
+    assert (again["rows_in"], again["rows_duplicate"]) == (SHOWN + 1, SHOWN + 1)
     assert Lake(shop / "lake").scan(EXPOSURES).num_rows == SHOWN + 1
 
 
@@ -114,6 +118,10 @@ def test_a_broken_file_is_named_after_the_others_were_taken_in(shop):
     assert exposures.require_rows(reports)["shown"] == 2 * SHOWN
     with pytest.raises(SourceError, match=r"left out of the exposures: .*feedback-x\.jsonl\.gz"):
         exposures.check_exposures.function(chains, reports, ti=ti)
+    (only,) = later = take_in(plan())
+    assert list(only["failed"]) == [str(broken)], "the next run tries the broken file again"
+    with pytest.raises(AirflowSkipException, match="no exposures came in"):
+        exposures.require_rows(later)
 
 
 def test_a_place_that_was_named_and_is_missing_fails_the_run(shop, monkeypatch):

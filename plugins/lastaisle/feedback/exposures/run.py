@@ -16,7 +16,7 @@ from lastaisle.ingest.checks.changes import SchemaChangeError
 from lastaisle.ingest.listing import list_source
 from lastaisle.ingest.options import Progress
 from lastaisle.ingest.reading.files import NothingFoundError, SourceFile
-from lastaisle.settings.settings import PLACEHOLDERS
+from lastaisle.settings.settings import on_all_days
 
 #: The errors that leave out one file; the others are ingested.
 LEFT_OUT: Final = (*run.LEFT_OUT, SchemaChangeError)
@@ -55,9 +55,7 @@ def ingest_exposures(
     started = time.perf_counter()
     report = ExposureReport()
     job.require_key()
-    place = source
-    for placeholder in PLACEHOLDERS:
-        place = place.replace(placeholder, "*")
+    place = on_all_days(source)
     try:
         listing = list_source(
             place, job.lake, format_name=job.identity, options=source_options, settle=settle
