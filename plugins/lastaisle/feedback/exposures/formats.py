@@ -7,6 +7,7 @@ A column of a table may stand under several names, in a header or in JSON object
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -177,12 +178,16 @@ def _looks_like(name: str, lines: Sequence[str]) -> bool:
     tests: dict[str, Callable[[dict[str, Any]], bool]] = {
         "feedback": lambda one: (
             {"exposure_id", "kind", "recommendation_id"} <= one.keys()
-            and {"pseudonym", "session_pseudonym"}.isdisjoint(one)
+            and all(_is_pseudonym(one.get(name)) for name in (USER, SESSION))
         ),
         "exposures": lambda one: {"recommendation_id", "item_id"} <= one.keys(),
         "segment": lambda one: one.get("type") == "track" and "properties" in one,
     }
     return 2 * sum(map(tests[name], documents)) > len(lines)
+
+
+def _is_pseudonym(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and re.fullmatch("[0-9a-f]{32}", value) is not None)
 
 
 def _document(line: str) -> Any:

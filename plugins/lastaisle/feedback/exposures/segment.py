@@ -97,6 +97,8 @@ def _malformed(contract: Contract) -> str:
         *id_reasons(SESSION, segment.SESSION),
     ]
     return f"""coalesce({segment.malformed_line()},
+    CASE WHEN doc.type IS NULL OR trim(doc.type) = '' THEN 'call_without_type'
+      WHEN doc.type = 'track' AND coalesce(trim(doc.event), '') = '' THEN 'track_without_event' END,
     CASE WHEN event_type IS NOT NULL THEN {segment.malformed_parts()} END,
     CASE WHEN {_IS_EXPOSURE} THEN coalesce({", ".join(of_exposure)}) END)"""
 
@@ -107,8 +109,7 @@ def _ignored() -> str:
         WHEN event_type = 'shown' AND product_text IS NULL AND item_id IS NULL
           THEN 'list without products' END
     WHEN event_type IS NOT NULL THEN 'track: ' || doc.event || ' without a recommendation'
-    WHEN doc.type = 'track' AND trim(doc.event) <> '' THEN 'track: ' || doc.event
-    ELSE coalesce(doc.type, 'call_without_type') END"""
+    WHEN doc.type = 'track' THEN 'track: ' || doc.event ELSE doc.type END"""
 
 
 def _consents() -> list[tuple[str, str]]:

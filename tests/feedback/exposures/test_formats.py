@@ -1,0 +1,402 @@
+"""Each format gives the same exposures, and raw ids of shoppers become the pseudonyms of their events."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data_contracts.contract import load_contract
+from lastaisle.feedback.exposures.formats import EXPOSURE_FORMATS, exposure_adapter
+from lastaisle.feedback.origin import origin_of
+from lastaisle.ingest.run import ingest
+from lastaisle.privacy.domains import key_of_lake
+from lastaisle.privacy.keys import KeyFileError
+
+from .conftest import NOW, SESSION, USER, feedback, row
+
+OURS = f"7-p-{'a' * 24}"
+ROWS = [row(1), row(2, experiment="e", arm="b"), row(3, kind="clicked", position=None, propensity=None)]
+PLACES = ("batch_id", "source_file", "source_row", "sub_row")
+
+
+def separated(rows, sign):
+    names = list(dict.fromkeys(name for one in rows for name in one))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, names, delimiter=sign, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue().encode()
+
+
+def packed(rows):
+    out = io.BytesIO()
+    names = dict.fromkeys(name for one in rows for name in one)
+    pq.write_table(pa.table({name: [one.get(name) for one in rows] for name in names}), out)
+    return out.getvalue()
+
+
+def contents(shown):
+    return [{name: one[name] for name in one if name not in PLACES} for one in shown.rows()]
+
+
+def track(event, message="m1", **properties):
+    """Return a call of Segment."""
+    return {
+        "type": "track",
+        "event": event,
+        "messageId": message,
+        "userId": "anna",
+        "timestamp": "2025-10-09T12:00:00.120Z",
+        "receivedAt": "2025-10-09T12:00:01.002Z",
+        "properties": {"session_id": "visit 1", **properties},
+    }
+
+
+def seen(*products, **properties):
+    return track("Product List Viewed", products=list(products), **properties)
+
+
+def test_a_format_of_each_name_has_an_adapter():
+    assert [exposure_adapter(name).name for name in EXPOSURE_FORMATS] == list(EXPOSURE_FORMATS)
+
+
+def test_json_lines_csv_tsv_and_parquet_give_the_same_rows(make_shown):
+    texts = {
+        "rows.jsonl": "".join(f"{json.dumps(one)}\n" for one in ROWS).encode(),
+        "rows.csv": separated(ROWS, ","),
+        "rows.tsv": separated(ROWS, "\t"),
+        "rows.parquet": packed(ROWS),
+    }
+    found = {}
+    for name, content in texts.items():
+        shown = make_shown(name.replace(".", "-"))
+        report = shown.ingest(shown.write(content, name), "exposures")
+        assert (report.rows_clean, report.rows_shown) == (3, 2), name
+        found[name] = contents(shown)
+    assert found["rows.jsonl"] == found["rows.csv"] == found["rows.tsv"] == found["rows.parquet"]
+
+
+def test_usual_names_of_columns_and_kinds_are_understood(shown):
+    lines = [
+        {
+            "Impression ID": "e1",
+            "action": "Impression",
+            "list_id": "l",
+            "timestamp": 1760011200120,
+            "customer-id": 7.0,
+            "visitId": "v",
+            "SKU": "i1",
+            "rank": "1",
+            "slot": "cart",
+            "version": 3,
+            "algorithm": "greedy",
+            "variant": "b",
+            "experiment_id": "e",
+            "probability": "0.25",
+        }
+    ]
+    assert shown.take(*lines, form="exposures").rows_clean == 1
+    (found,) = shown.rows()
+    wanted = {
+        "exposure_id": "e1",
+        "kind": "shown",
+        "recommendation_id": "l",
+        "item_id": "i1",
+        "position": 1,
+        "placement": "cart",
+        "model_version": "3",
+        "policy": "greedy",
+        "experiment": "e",
+        "arm": "b",
+        "propensity": 0.25,
+    }
+    assert {name: found[name] for name in wanted} == wanted
+    assert found["occurred_at"].isoformat() == "2025-10-09T12:00:00+00:00"
+    key = key_of_lake(shown.lake, shown.keys, None)
+    assert found["user_id"] == key.pseudonym("user_id", "7")
+    assert found["session_id"] == key.pseudonym("session_id", "v")
+
+
+def test_a_list_of_our_service_says_its_version_policy_and_propensity(shown):
+    known = {"recommendation_id": OURS, "model_version": None, "policy": None, "propensity": None}
+    refused = row(4, **(known | {"recommendation_id": f"7-n-{'a' * 24}"}))
+    report = shown.take(
+        row(1, **known), row(2, **(known | {"policy": "model"})), row(3, **known), refused, form="exposures"
+    )
+    origin = origin_of(OURS)
+    for found in shown.rows():
+        assert (
+            (found["model_version"], found["policy"]) == (origin.version, origin.policy) == ("7", "popular")
+        )
+        assert found["propensity"] == 1.0
+    assert report.quarantined_by_rule == {"recommendation_id_says_otherwise": 1}
+    assert report.ignored_by_reason == {"no_consent": 1}
+
+
+def test_rows_without_an_id_get_one_from_their_content(shown):
+    rows = [row(number, exposure_id=None) for number in (1, 2)]
+    assert shown.take(*rows, rows[0], form="exposures").rows_duplicate == 1
+    again = shown.take(rows[1], row(3, exposure_id=None), form="exposures", name="later.jsonl")
+    assert (again.rows_clean, again.rows_duplicate) == (1, 1)
+    other = shown.take(row(1, exposure_id=None, placement="cart"), form="exposures", name="other.jsonl")
+    assert other.quarantined_by_rule == {"exposure_id_reused": 1}
+
+
+def test_the_pseudonyms_are_those_of_the_events_of_the_same_shopper(shown):
+    event = {
+        "event_id": "1",
+        "event_type": "item_viewed",
+        "occurred_at": "2025-10-09T12:00:00Z",
+        "user_id": " anna ",
+        "session_id": "visit 1",
+        "item_id": "item-1",
+    }
+    ingest(shown.write([event], "log.jsonl"), "canonical", shown.lake, shown.keys, now=NOW)
+    (known,) = shown.rows("events")
+    shown.take(row(1), form="exposures", name="rows.jsonl")
+    shown.take(
+        seen({"product_id": "i"}, recommendation_id="l", policy="p", model_version=1),
+        form="segment",
+        name="calls.jsonl",
+    )
+    key = key_of_lake(shown.lake, shown.keys, shown.lake.version("events"))
+    made = feedback(9, user_id=key.pseudonym("user_id", "anna"), session_id=known["session_id"])
+    shown.take(made, name="feedback.jsonl")
+    assert {(one["user_id"], one["session_id"]) for one in shown.rows()} == {
+        (known["user_id"], known["session_id"])
+    }
+
+
+def test_a_pseudonym_beside_an_id_must_be_its_own(shown):
+    made = key_of_lake(shown.lake, shown.keys, None).pseudonym("user_id", "anna")
+    report = shown.take(
+        row(1, pseudonym=made),
+        row(2, pseudonym=USER),
+        row(3, user_id=None, pseudonym=USER, session_id=None, session_pseudonym=SESSION),
+        row(4, user_id=None, pseudonym="anna"),
+        row(5, user_id=None, session_id=None),
+        form="exposures",
+    )
+    assert report.quarantined_by_rule == {"user_id_differs": 1, "user_id_matches_pattern": 1}
+    rows = {one["item_id"]: (one["user_id"], one["session_id"]) for one in shown.rows()}
+    assert rows["item-1"][0] == made
+    assert rows["item-3"] == (USER, SESSION)
+    assert rows["item-5"] == (None, None)
+
+
+@pytest.mark.parametrize("form", ["exposures", "segment"])
+def test_ids_that_events_would_refuse_are_quarantined_by_the_same_rules(shown, form):
+    bad = {"[1]": "user_id_is_string", "1e+20": "user_id_is_string", "a\tb": "user_id_matches_pattern"}
+    bad["x" * 201] = "user_id_has_length"
+    lines = [
+        row(number, user_id=text)
+        if form == "exposures"
+        else seen({"id": "i"}, list_id="l", policy="p", model_version="1")
+        | {"messageId": f"m{number}", "userId": text}
+        for number, text in enumerate(bad, 1)
+    ]
+    report = shown.take(*lines, form=form, options=shown.options)
+    assert shown.rules() == [[rule] for rule in bad.values()]
+    assert report.rows_clean == 0
+
+
+def test_spellings_of_nothing_are_no_shopper(shown):
+    shown.take(row(1, user_id="undefined", session_id="null"), row(2, user_id=""), form="exposures")
+    assert [(one["user_id"], one["session_id"] is None) for one in shown.rows()] == [
+        (None, True),
+        (None, False),
+    ]
+
+
+def test_no_raw_id_stands_in_any_table_beyond_the_payloads_of_quarantine(shown):
+    shown.take(row(1), row(2, position=None), row(1, item_id="other"), form="exposures", name="a.jsonl")
+    shown.take(
+        seen({"id": "i1"}, {"no": "id"}, recommendation_id="l", policy="p", model_version="1"),
+        form="segment",
+        name="b.jsonl",
+    )
+    assert len(shown.rows("quarantine")) == 3
+    for name in ("exposures", "exposure_batches", "files", "quarantine"):
+        for one in shown.rows(name):
+            one.pop("payload", None)
+            assert "anna" not in repr(one)
+            assert "visit 1" not in repr(one)
+
+
+@pytest.mark.parametrize("form", ["exposures", "segment"])
+def test_the_shops_own_ids_need_a_key(shown, form):
+    with pytest.raises(KeyFileError, match=f"the format {form} holds the shop's own ids"):
+        shown.take(row(1), form=form, keys=None)
+
+
+@pytest.mark.parametrize(
+    ("given", "outcome"),
+    [
+        ({}, "clean"),
+        ({"consent": True}, "clean"),
+        ({"consent": "denied"}, "no_consent"),
+        ({"consent_personalization": 0}, "no_consent"),
+        ({"consent_analytics": "no", "consent": "yes"}, "no_consent"),
+        ({"consent": "no", "consent_analytics": "yes", "consent_personalization": "yes"}, "no_consent"),
+        ({"consent_personalization": None}, "clean"),
+        ({"consent": "perhaps"}, "consent_analytics_is_boolean"),
+    ],
+)
+def test_consent_in_tables(shown, given, outcome):
+    report = shown.take(row(1) | given, form="exposures")
+    found = {"clean": report.rows_clean, **report.ignored_by_reason, **report.quarantined_by_rule}
+    assert found[outcome] == 1
+
+
+@pytest.mark.parametrize(
+    ("context", "outcome"),
+    [
+        ({}, "clean"),
+        ({"consent": {"categoryPreferences": {"analytics": True, "personalization": True}}}, "clean"),
+        ({"consent": {"categoryPreferences": {"analytics": True, "personalization": False}}}, "no_consent"),
+        ({"consent": {"analytics": "denied", "personalization": "granted"}}, "no_consent"),
+        ({"consent": "denied"}, "no_consent"),
+        ({"consent": {"marketing": True}}, "consent_unreadable"),
+        (
+            {"consent": {"analytics": True, "personalization": "perhaps"}},
+            "consent_personalization_is_boolean",
+        ),
+    ],
+)
+def test_consent_in_calls(shown, context, outcome):
+    call = seen({"id": "i"}, recommendation_id="l", policy="p", model_version="1") | {"context": context}
+    report = shown.take(call, form="segment")
+    found = {"clean": report.rows_clean, **report.ignored_by_reason, **report.quarantined_by_rule}
+    assert found[outcome] == 1
+
+
+def test_a_product_list_gives_one_row_a_product_and_a_click_one(shown):
+    named = {"recommendation_id": OURS, "placement": "cart", "experiment": "e", "arm": "b"}
+    report = shown.take(
+        seen({"product_id": "i1"}, {"sku": "i2", "position": 7}, **named),
+        track("Clicked Product", "m2", product_id="i2", position=7, **named),
+        form="segment",
+    )
+    assert (report.rows_in, report.rows_clean, report.rows_shown) == (3, 3, 2)
+    names = (
+        "exposure_id",
+        "kind",
+        "item_id",
+        "position",
+        "placement",
+        "policy",
+        "propensity",
+    )
+    assert sorted(tuple(one[name] for name in names) for one in shown.rows()) == [
+        ("m1:0", "shown", "i1", 1, "cart", "popular", 1.0),
+        ("m1:1", "shown", "i2", 7, "cart", "popular", 1.0),
+        ("m2", "clicked", "i2", 7, "cart", "popular", 1.0),
+    ]
+    assert {(one["experiment"], one["arm"]) for one in shown.rows()} == {("e", "b")}
+
+
+def test_calls_that_name_no_recommendation_are_ignored_by_name(shown):
+    report = shown.take(
+        seen({"id": "i1"}, {"id": "i2"}, list_id="summer", category="Shoes"),
+        seen({"id": "i1"}, recommendationId="l", modelVersion=2, policy="greedy") | {"messageId": "m2"},
+        seen(list_id="l", policy="p", model_version="1") | {"messageId": "m3"},
+        track("Product Clicked", "m4", product_id="i"),
+        track("Product Added", "m5", product_id="i", recommendation_id=OURS),
+        track("Signed Up", "m6"),
+        {"type": "identify", "userId": "anna"},
+        {"type": "page", "userId": "anna"},
+        form="segment",
+    )
+    assert (report.rows_in, report.rows_clean) == (8, 1)
+    assert report.ignored_by_reason == {
+        "track: Product List Viewed without a recommendation": 1,
+        "list without products": 1,
+        "track: Product Clicked without a recommendation": 1,
+        "track: Product Added": 1,
+        "track: Signed Up": 1,
+        "identify": 1,
+        "page": 1,
+    }
+    assert shown.rows()[0]["placement"] == "checkout"
+
+
+def test_calls_that_cannot_be_read_are_quarantined(shown):
+    named = {"recommendation_id": "l", "policy": "p", "model_version": "1"}
+    calls = [
+        seen({"no": "id"}, **named),
+        track("Product List Viewed", "m2", products="neither", **named),
+        track("Product Clicked", "m3") | {"properties": 7},
+        track("Product Clicked", "m4", **named),
+        seen({"id": "i"}, **(named | {"recommendation_id": OURS})) | {"messageId": "m5"},
+        {"batch": []},
+        {"event": "Product Clicked"},
+        {"type": "track", "userId": "anna"},
+        "{",
+    ]
+    shown.take(*calls, form="segment", options=replace(shown.options, accept_schema_change=True))
+    assert shown.rules() == [
+        ["product_without_id"],
+        ["products_unreadable"],
+        ["properties_unreadable"],
+        ["item_id_is_required"],
+        ["recommendation_id_says_otherwise"],
+        ["batch_of_calls"],
+        ["call_without_type"],
+        ["track_without_event"],
+        ["not_json"],
+    ]
+
+
+def test_one_file_of_calls_gives_events_and_exposures(shown):
+    path = shown.write([seen({"id": "i1"}, {"id": "i2"}, recommendation_id=OURS), "{"], "calls.jsonl")
+    events = ingest(path, "segment", shown.lake, shown.keys, now=NOW)
+    report = shown.ingest(path, "segment")
+    assert (events.rows_clean, events.rows_quarantined) == (1, 1)
+    assert (report.rows_clean, report.rows_quarantined) == (2, 1)
+    assert len(shown.rows("quarantine")) == 2
+    assert ingest(path, "segment", shown.lake, shown.keys, now=NOW).files_skipped == 1
+    assert shown.ingest(path, "segment").files_skipped == 1
+
+
+def test_other_contents_under_a_known_id_go_to_quarantine_but_not_other_pseudonyms_of_another_key(shown):
+    shown.take(row(1), form="exposures")
+    changed = shown.take(row(1, user_id="bert"), row(2), form="exposures", name="b.jsonl")
+    assert changed.quarantined_by_rule == {"exposure_id_reused": 1}
+    rotated = shown.keys.rotate()
+    again = shown.take(row(1), row(2), row(3), form="exposures", name="c.jsonl", keys=rotated)
+    assert (again.rows_clean, again.rows_duplicate, again.rows_quarantined) == (1, 2, 0)
+    assert {one["item_id"]: one["key_version"] for one in shown.rows()} == {
+        "item-1": 1,
+        "item-2": 1,
+        "item-3": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("lines", "form", "right"),
+    [
+        ([row(number) for number in range(9)], "segment", "exposures"),
+        ([feedback(number) for number in range(9)], "segment", "feedback"),
+        ([row(number) for number in range(9)], "feedback", "exposures"),
+        ([seen({"id": "i"}, recommendation_id=OURS)] * 9, "feedback", "segment"),
+        ([seen({"id": "i"}, recommendation_id=OURS)] * 9, "exposures", "segment"),
+    ],
+)
+def test_a_wrong_format_is_named(shown, lines, form, right):
+    report = shown.take(*lines, form=form)
+    (error,) = report.files_failed.values()
+    assert f"use --format {right}" in error
+
+
+def test_every_field_of_the_contract_is_read_by_each_format():
+    names = {field.name for field in load_contract("exposures").fields}
+    for form in ("exposures", "segment"):
+        fields = exposure_adapter(form).fields
+        given = fields(load_contract("exposures")) if callable(fields) else fields
+        assert names <= set(given), form
