@@ -102,6 +102,8 @@ COMMANDS = {
     "benchmark accuracy": ["--train", "none.txt", "--test", "none.txt"],
     "catalogue ingest": ["items.jsonl"],
     "catalogue show": [],
+    "exposures ingest": ["shown.jsonl"],
+    "exposures show": [],
     "releases sync": [],
     "releases verify": [],
     "keys show": [],
@@ -156,6 +158,7 @@ def test_a_hundred_bad_values_end_without_a_traceback(path, empty_store, tmp_pat
     (tmp_path / "home" / "mlflow").mkdir(parents=True)
     (tmp_path / "home" / "mlflow" / "mlflow.db").write_bytes(Path(empty_store).read_bytes())
     (tmp_path / "logs.jsonl").write_text(json.dumps(EVENT) + "\n")
+    (tmp_path / "shown.jsonl").write_text('{"exposure_id": "e", "kind": "shown"}\n')
     (tmp_path / "items.jsonl").write_text('{"item_id": "i", "price": 5}\n')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path / "home"))

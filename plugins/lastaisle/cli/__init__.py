@@ -12,6 +12,7 @@ from rich.logging import RichHandler
 from lastaisle.cli import (
     catalogue,
     contracts,
+    exposures,
     ingest,
     keys,
     learning,
@@ -59,6 +60,11 @@ _contracts = typer.Typer(help="Look after the data contracts.", no_args_is_help=
 _contracts.command()(contracts.check)
 _contracts.command()(contracts.diff)
 app.add_typer(_contracts, name="contracts")
+
+_exposures = typer.Typer(help="Look after exposures: what shoppers saw and clicked.", no_args_is_help=True)
+_exposures.command()(exposures.ingest)
+_exposures.command(name="show")(exposures.show_exposures)
+app.add_typer(_exposures, name="exposures")
 
 _keys = typer.Typer(help="Look after the pseudonym keys.", no_args_is_help=True)
 _keys.command()(keys.show)

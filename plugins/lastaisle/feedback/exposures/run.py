@@ -30,6 +30,7 @@ def ingest_exposures(
     settle: timedelta = timedelta(0),
     progress: Progress | None = None,
     may_be_missing: bool = False,
+    report: ExposureReport | None = None,
 ) -> ExposureReport:
     """Bring every new file of a source into quarantine and exposures.
 
@@ -45,6 +46,7 @@ def ingest_exposures(
         settle: a file that was changed less than this ago is left for the next run.
         progress: called with the share of each file that was read.
         may_be_missing: whether a source without any file is no error, since nothing came back yet.
+        report: the report to add the counts to; a new one by default.
 
     Raises:
         NothingFoundError: the source has no file that can be read.
@@ -53,7 +55,7 @@ def ingest_exposures(
         ReconciliationError: the row counts of a file do not add up.
     """
     started = time.perf_counter()
-    report = ExposureReport()
+    report = ExposureReport() if report is None else report
     job.require_key()
     place = on_all_days(source)
     try:

@@ -33,6 +33,7 @@ def drain_exposures(
     connection: KafkaConnection,
     *,
     progress: Progress | None = None,
+    report: ExposureReport | None = None,
 ) -> ExposureReport:
     """Ingest all exposures that wait now in some topics.
 
@@ -41,12 +42,13 @@ def drain_exposures(
         job: the settings of the ingestion.
         connection: how to reach the cluster.
         progress: called with the ingested share of the waiting messages.
+        report: the report to add the counts to; a new one by default.
 
     Raises:
         KafkaSourceError: the cluster cannot be reached, or a topic does not exist.
         LastaisleError: see `take_in_exposures`.
     """
-    report = ExposureReport()
+    report = ExposureReport() if report is None else report
     job.require_key()
     drain(topics, exposure_drain(job, connection), progress=progress, report=report)
     return report
