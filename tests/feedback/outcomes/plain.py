@@ -19,12 +19,15 @@ def attribute_plainly(
     shown = [row for row in exposures if row["kind"] == "shown"]
     followed: dict[str, list[tuple[Row, str]]] = {row["exposure_id"]: [] for row in shown}
     unattributed = []
-    for action in actions_of(exposures, events):
-        exposure, way = exposure_of(action, shown, hours)
-        if exposure is not None:
-            followed[exposure["exposure_id"]].append((action, way))
-        elif "exposure_id" in action:
-            unattributed.append(unattributed_row(action, shown, hours))
+    for action in exposures:
+        if action["kind"] != "shown":
+            exposure, way = exposure_of(action, shown, hours)
+            if exposure is None:
+                unattributed.append(unattributed_row(action, shown, hours))
+            else:
+                followed[exposure["exposure_id"]].append((action, way))
+    for action, exposure_id, way in acts_of(events, shown, hours):
+        followed[exposure_id].append((action, way))
     outcomes = [outcome_of(row, followed[row["exposure_id"]]) for row in shown]
     for outcome in outcomes:
         outcome["segment"] = segment_of(outcome, events, segment)
@@ -32,21 +35,26 @@ def attribute_plainly(
     return outcomes, unattributed
 
 
-def actions_of(exposures: list[Row], events: list[Row]) -> list[Row]:
-    """Return what shoppers did: each row of feedback, and each act of the events once."""
-    acts: dict[tuple[Any, ...], Row] = {}
+def acts_of(events: list[Row], shown: list[Row], hours: int) -> list[tuple[Row, str, str]]:
+    """Return what shoppers did after an exposure, each act once, with the exposure and the way."""
+    acts: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
     for event in events:
         kind = event["event_type"]
         if kind not in ("item_viewed", "item_added", "order_completed"):
             continue
         line = ("order_id", "quantity", "price", "currency") if kind == "order_completed" else ()
         key = (kind, *(event[name] for name in ("session_id", "item_id", "occurred_at", *line)))
-        act = acts.setdefault(key, {"kind": kind, "dwell_ms": None, "user_id": None})
-        act |= {name: event[name] for name in ("session_id", "item_id", "occurred_at", *line)}
-        for name in ("dwell_ms", "user_id"):
-            known = [value for value in (act[name], event[name]) if value is not None]
-            act[name] = max(known, default=None)
-    return [*acts.values(), *(row for row in exposures if row["kind"] != "shown")]
+        exposure, way = exposure_of({**event, "recommendation_id": None}, shown, hours)
+        if exposure is not None:
+            newest = exposure["occurred_at"] if way == "shopper" else exposure["occurred_at"].min
+            dwell = (event["dwell_ms"] or 0) if kind == "item_viewed" else 0
+            found = (-WAYS.index(way), newest.replace(tzinfo=None), exposure["exposure_id"], dwell, event)
+            acts.setdefault(key, []).append(found)
+    best = [max(found, key=lambda each: each[:4]) for found in acts.values()]
+    return [
+        ({**event, "kind": event["event_type"], "dwell_ms": dwell}, exposure_id, WAYS[-way])
+        for way, _, exposure_id, dwell, event in best
+    ]
 
 
 def exposure_of(action: Row, shown: list[Row], hours: int) -> tuple[Row | None, str]:
@@ -106,7 +114,7 @@ def outcome_of(exposure: Row, followed: list[tuple[Row, str]]) -> Row:
         "clicks": kinds["clicked"],
         "views": kinds["item_viewed"],
         "adds": max(kinds["item_added"], kinds["added"]),
-        "orders": max(len({action["order_id"] for action in ordered}), kinds["bought"]),
+        "orders": max(len({order_id_of(action) for action in ordered}), kinds["bought"]),
         "clicked_at": first_of(followed, "clicked"),
         "viewed_at": first_of(followed, "item_viewed"),
         "added_at": first_of(followed, "item_added", "added"),
@@ -121,11 +129,16 @@ def first_of(followed: list[tuple[Row, str]], *kinds: str) -> datetime | None:
     return min((action["occurred_at"] for action, _ in followed if action["kind"] in kinds), default=None)
 
 
+def order_id_of(action: Row) -> str:
+    """Return the id of an order; an order without an id has its moment instead, in microseconds."""
+    return action["order_id"] or f"{action['occurred_at'].timestamp() * 1_000_000:.0f}"
+
+
 def payment_of(ordered: list[Row]) -> Row:
     """Add up the lines of the orders; a line that was sent twice counts once."""
     lines: dict[tuple[Any, ...], datetime] = {}
     for action in ordered:
-        line = (action["order_id"], action["quantity"] or 1, action["price"], action["currency"] or "XXX")
+        line = (order_id_of(action), action["quantity"] or 1, action["price"], action["currency"] or "XXX")
         lines[line] = min(lines.get(line, action["occurred_at"]), action["occurred_at"])
     priced = [(at, order, currency) for (order, _, price, currency), at in lines.items() if price is not None]
     currency = min(priced)[2] if priced else None

@@ -148,6 +148,28 @@ def test_a_price_without_a_currency_counts_as_no_currency(lake):
     assert outcomes(lake)[shown["exposure_id"]]["currency"] == "XXX"
 
 
+def test_a_line_of_an_order_that_was_sent_again_later_counts_once(lake):
+    shown, line = feedback("shown", "a", 0), {"price": 2.0, "currency": "EUR", "quantity": 1}
+    put(lake, shown, *(event("order_completed", "a", minute, **line) for minute in (1, 2)))
+    put(lake, *(event("order_completed", "a", minute, order_id=None, **line) for minute in (3, 4)))
+    attribute(lake, SETTINGS)
+    found = outcomes(lake)[shown["exposure_id"]]
+    assert (found["orders"], found["quantity"], found["revenue"]) == (3, 3, 6.0)
+
+
+def test_an_act_of_a_session_that_names_two_shoppers_counts_once(lake):
+    first = feedback("shown", "a", 0, session_id="x", user_id="first")
+    second = feedback("shown", "a", 1, session_id="y", user_id="second")
+    put(
+        lake,
+        first,
+        second,
+        *(event("item_added", "a", 5, user_id=user) for user in ("first", "second", None)),
+    )
+    attribute(lake, SETTINGS)
+    assert [counts(lake, row)[2] for row in (first, second)] == [0, 1], "the newest exposure"
+
+
 def test_feedback_that_no_exposure_explains_is_named_with_its_reason(lake):
     put(
         lake, feedback("shown", "a", 10), feedback("shown", "b", 0, recommendation_id="other", session_id="x")

@@ -61,7 +61,7 @@ def event_rows(draw: st.DrawFn) -> list[dict[str, Any]]:
         device_type=draw(st.sampled_from([None, "mobile", "tv"])),
     )
     if kind == "order_completed":
-        row["order_id"] = draw(st.sampled_from(["o1", "o2"]))
+        row["order_id"] = draw(st.sampled_from(["o1", "o2", None]))
         row["price"] = draw(st.sampled_from([None, 0.1, 0.2, 7.3]))
         row["currency"] = draw(st.sampled_from([None, "EUR", "USD"]))
         row["quantity"] = draw(st.sampled_from([None, 1, 3]))

@@ -18,47 +18,62 @@ ITEM_NOT_IN_LIST: Final = "item_not_in_list"
 NO_EXPOSURE_BEFORE: Final = "no_exposure_before"
 _MICROSECOND = timedelta(microseconds=1)
 
-# Of rows of one moment the last in this order counts: the row that was received later, then the row further
-# down the list, then the greater id.
-_SHOWN = """
-CREATE OR REPLACE TEMP TABLE shown AS
-SELECT exposure_id, recommendation_id, session_id, user_id, item_id, epoch_us(occurred_at) AS moment,
-    (coalesce(epoch_us(received_at), -1), coalesce(position, 0), exposure_id) AS rank
-FROM exposures
+# Hashes of what was shown in a session or to a shopper. They only choose rows before the rows are joined by
+# their texts, so equal hashes of different texts do no harm.
+_SEEN = """
+CREATE OR REPLACE TEMP TABLE seen AS
+SELECT hash(session_id, item_id) AS key FROM exposures
 WHERE event_date BETWEEN DATE '{exposures_from}' AND DATE '{until}' AND kind = 'shown'
+    AND session_id IS NOT NULL
+UNION
+SELECT hash(user_id, item_id, 1) FROM exposures
+WHERE event_date BETWEEN DATE '{exposures_from}' AND DATE '{until}' AND kind = 'shown'
+    AND user_id IS NOT NULL AND {shopper_reach} > 0
 """
 
-# An event of a session, item, type and moment counts once, however many event ids it was sent under. Of an
-# order the lines count that differ.
+# Of the events, those are left out whose item was shown neither in their session nor to their shopper.
 _ACTIONS = """
 CREATE OR REPLACE TEMP TABLE actions AS
-WITH done AS (
-    SELECT event_type AS kind, session_id, user_id, item_id, epoch_us(occurred_at) AS moment,
-        CASE WHEN kind = 'item_viewed' THEN dwell_ms END AS dwell_ms,
-        CASE WHEN kind = 'order_completed' THEN order_id END AS order_id,
-        CASE WHEN kind = 'order_completed' THEN quantity END AS quantity,
-        CASE WHEN kind = 'order_completed' THEN price END AS price,
-        CASE WHEN kind = 'order_completed' THEN currency END AS currency
-    FROM events
-    WHERE event_date BETWEEN DATE '{since}' AND DATE '{until}'
-        AND event_type IN ('item_viewed', 'item_added', 'order_completed')
-        AND item_id IN (SELECT item_id FROM shown)
-)
-SELECT kind, NULL::VARCHAR AS recommendation_id, session_id, max(user_id) AS user_id, item_id, moment,
-    max(dwell_ms) AS dwell_ms, order_id, quantity, price, currency,
-    NULL::VARCHAR AS exposure_id, NULL::VARCHAR AS placement
-FROM done
-GROUP BY kind, session_id, item_id, moment, order_id, quantity, price, currency
+SELECT event_type AS kind, NULL::VARCHAR AS recommendation_id, session_id, user_id, item_id,
+    epoch_us(occurred_at) AS moment, NULL::VARCHAR AS action_id, NULL::VARCHAR AS placement,
+    CASE WHEN kind = 'item_viewed' THEN coalesce(dwell_ms, 0) ELSE 0 END AS dwell_ms,
+    CASE WHEN kind = 'order_completed' THEN order_id END AS order_id,
+    CASE WHEN kind = 'order_completed' THEN quantity END AS quantity,
+    CASE WHEN kind = 'order_completed' THEN price END AS price,
+    CASE WHEN kind = 'order_completed' THEN currency END AS currency
+FROM events
+WHERE event_date BETWEEN DATE '{since}' AND DATE '{until}'
+    AND event_type IN ('item_viewed', 'item_added', 'order_completed')
+    AND (hash(session_id, item_id) IN (SELECT key FROM seen)
+        OR hash(user_id, item_id, 1) IN (SELECT key FROM seen))
 UNION ALL
-SELECT kind, recommendation_id, session_id, user_id, item_id, epoch_us(occurred_at),
-    NULL, NULL, NULL, NULL, NULL, exposure_id, placement
+SELECT kind, recommendation_id, session_id, user_id, item_id,
+    epoch_us(occurred_at), exposure_id, placement, 0, NULL, NULL, NULL, NULL
 FROM exposures
 WHERE event_date BETWEEN DATE '{since}' AND DATE '{until}' AND kind IN ('clicked', 'added', 'bought')
 """
 
+# The exposures that an action may follow. Of rows of one moment the last in the order of `rank` counts: the
+# row that was received later, then the row further down the list, then the greater id.
+_SHOWN = """
+CREATE OR REPLACE TEMP TABLE shown AS
+WITH keys AS (
+    SELECT hash(session_id, item_id) AS key FROM actions
+    UNION SELECT hash(user_id, item_id, 1) FROM actions
+    UNION SELECT hash(recommendation_id, item_id, 2) FROM actions
+)
+SELECT exposure_id, recommendation_id, session_id, user_id, item_id, epoch_us(occurred_at) AS moment,
+    (coalesce(epoch_us(received_at), -1), coalesce(position, 0), exposure_id) AS rank
+FROM exposures
+WHERE event_date BETWEEN DATE '{exposures_from}' AND DATE '{until}' AND kind = 'shown'
+    AND (hash(session_id, item_id) IN (SELECT key FROM keys)
+        OR hash(user_id, item_id, 1) IN (SELECT key FROM keys)
+        OR hash(recommendation_id, item_id, 2) IN (SELECT key FROM keys))
+"""
+
 # Each join finds the newest exposure at or before the action. If that one is too old, all others are.
-_ATTRIBUTED = """
-CREATE OR REPLACE TEMP TABLE attributed AS
+_FOUND = """
+CREATE OR REPLACE TEMP TABLE found AS
 WITH lists AS (
     SELECT recommendation_id, item_id, moment, arg_max(exposure_id, rank) AS exposure_id
     FROM shown SEMI JOIN actions USING (recommendation_id, item_id)
@@ -75,8 +90,8 @@ shoppers AS (
     WHERE {shopper_reach} > 0
     GROUP BY user_id, item_id, moment
 ),
-found AS (
-    SELECT actions.* EXCLUDE (exposure_id), actions.exposure_id AS action_id,
+joined AS (
+    SELECT actions.*, shoppers.moment AS shopper_moment,
         CASE WHEN actions.moment - lists.moment <= {list_reach} THEN lists.exposure_id END AS by_list,
         CASE WHEN actions.moment - sessions.moment <= {session_reach}
             THEN sessions.exposure_id END AS by_session,
@@ -90,13 +105,36 @@ found AS (
     ASOF LEFT JOIN shoppers ON actions.user_id = shoppers.user_id
         AND actions.item_id = shoppers.item_id AND actions.moment >= shoppers.moment
 )
-SELECT * EXCLUDE (by_list, by_session, by_shopper), coalesce(by_list, by_session, by_shopper) AS exposure_id,
-    CASE WHEN by_list IS NOT NULL THEN 1 WHEN by_session IS NOT NULL THEN 2 ELSE 3 END AS way
-FROM found
+SELECT * EXCLUDE (by_list, by_session, by_shopper, shopper_moment),
+    coalesce(by_list, by_session, by_shopper) AS exposure_id,
+    CASE WHEN by_list IS NOT NULL THEN 1 WHEN by_session IS NOT NULL THEN 2 ELSE 3 END AS way,
+    CASE WHEN way = 3 THEN shopper_moment ELSE 0 END AS shopper_moment
+FROM joined
 WHERE action_id IS NOT NULL OR by_session IS NOT NULL OR by_shopper IS NOT NULL
 """
 
-# Feedback and events of the same act are one act: the greater count holds.
+# An event of a session, item, type and moment is one act, however many event ids it was sent under; of an
+# order the lines that differ are acts. If its rows name several shoppers, the exposure in the session counts,
+# then the newest exposure to one of them.
+_ATTRIBUTED = """
+CREATE OR REPLACE TEMP TABLE attributed AS
+WITH acts AS (
+    SELECT kind, moment, order_id, quantity, price, currency,
+        max((-way, shopper_moment, exposure_id, dwell_ms)) AS best
+    FROM found
+    WHERE action_id IS NULL
+    GROUP BY kind, session_id, item_id, moment, order_id, quantity, price, currency
+)
+SELECT kind, moment, order_id, quantity, price, currency, best[3] AS exposure_id, -best[1] AS way,
+    best[4] AS dwell_ms
+FROM acts
+UNION ALL
+SELECT kind, moment, NULL, NULL, NULL, NULL, exposure_id, way, 0 FROM found
+WHERE action_id IS NOT NULL AND exposure_id IS NOT NULL
+"""
+
+# Feedback and events of the same act are one act: the greater count holds. A line of an order that was sent
+# again at another moment counts once; orders without an id are told apart by their moments.
 _FOLLOWED = """
 CREATE OR REPLACE TEMP TABLE followed AS
 WITH counted AS (
@@ -111,18 +149,17 @@ WITH counted AS (
         min(moment) FILTER (WHERE kind = 'item_viewed') AS viewed_at,
         min(moment) FILTER (WHERE kind IN ('item_added', 'added')) AS added_at,
         min(moment) FILTER (WHERE kind IN ('order_completed', 'bought')) AS ordered_at,
-        least(coalesce(sum(dwell_ms), 0), 9223372036854775807) AS dwell_ms,
+        least(sum(dwell_ms), 9223372036854775807) AS dwell_ms,
         min((CASE kind WHEN 'order_completed' THEN 1 WHEN 'bought' THEN 1 WHEN 'item_added' THEN 2
             WHEN 'added' THEN 2 WHEN 'clicked' THEN 3 ELSE 4 END, way))[2] AS way
     FROM attributed
-    WHERE exposure_id IS NOT NULL
     GROUP BY exposure_id
 ),
 lines AS (
-    SELECT exposure_id, order_id, coalesce(quantity, 1) AS quantity, price,
+    SELECT exposure_id, coalesce(order_id, moment::VARCHAR) AS order_id, coalesce(quantity, 1) AS quantity, price,
         coalesce(currency, '{no_currency}') AS currency, min(moment) AS moment
     FROM attributed
-    WHERE exposure_id IS NOT NULL AND kind = 'order_completed'
+    WHERE kind = 'order_completed'
     GROUP BY ALL
 ),
 paid AS (
@@ -149,16 +186,16 @@ GROUP BY ALL
 _UNATTRIBUTED = """
 INSERT INTO unattributed_made BY NAME
 WITH unexplained AS (
-    SELECT * FROM attributed
+    SELECT * FROM found
     WHERE exposure_id IS NULL AND moment >= {first_moment} AND moment < {last_moment}
 ),
-lists AS (
-    SELECT DISTINCT recommendation_id, moment FROM shown SEMI JOIN unexplained USING (recommendation_id)
+near AS (
+    SELECT recommendation_id, item_id, epoch_us(occurred_at) AS moment
+    FROM exposures SEMI JOIN unexplained USING (recommendation_id)
+    WHERE event_date BETWEEN DATE '{exposures_from}' AND DATE '{until}' AND kind = 'shown'
 ),
-items AS (
-    SELECT DISTINCT recommendation_id, item_id, moment
-    FROM shown SEMI JOIN unexplained USING (recommendation_id, item_id)
-)
+lists AS (SELECT DISTINCT recommendation_id, moment FROM near),
+items AS (SELECT DISTINCT * FROM near)
 SELECT action_id AS exposure_id, kind, u.recommendation_id, make_timestamptz(u.moment) AS occurred_at,
     session_id, user_id, u.item_id, placement,
     CASE WHEN coalesce(lists.moment > u.moment + {list_reach}, true) THEN '{no_such_list}'
@@ -180,6 +217,7 @@ FROM followed SEMI JOIN (
     SELECT exposure_id FROM shown WHERE moment >= {first_moment} AND moment < {last_moment}
 ) USING (exposure_id)
 """
+_DROPPED = "DROP TABLE seen; DROP TABLE actions; DROP TABLE shown; DROP TABLE found; DROP TABLE attributed"
 
 
 def action_queries(first: date, last: date, reach: Reach) -> list[str]:
@@ -205,7 +243,17 @@ def action_queries(first: date, last: date, reach: Reach) -> list[str]:
         "item_not_in_list": ITEM_NOT_IN_LIST,
         "no_exposure_before": NO_EXPOSURE_BEFORE,
     }
-    queries = (_SHOWN, _ACTIONS, _ATTRIBUTED, _FOLLOWED, _UNATTRIBUTED, _OTHER_CURRENCIES)
+    queries = (
+        _SEEN,
+        _ACTIONS,
+        _SHOWN,
+        _FOUND,
+        _ATTRIBUTED,
+        _FOLLOWED,
+        _UNATTRIBUTED,
+        _OTHER_CURRENCIES,
+        _DROPPED,
+    )
     return [query.format(**values) for query in queries]
 
 

@@ -27,7 +27,7 @@ from lastaisle.lake.tables import (
     UNATTRIBUTED,
     UNATTRIBUTED_SCHEMA,
 )
-from lastaisle.lake.workspace import open_workspace
+from lastaisle.lake.workspace import JOIN_AS_WRITTEN, open_workspace
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -153,6 +153,7 @@ def _days(lake: Lake, snapshot: Snapshot, asked: set[date], every_day: bool) -> 
 
 def _prepare(connection: DuckDBPyConnection, lake: Lake, snapshot: Snapshot, days: list[date]) -> None:
     """Make the views of the tables at the snapshot's versions, and empty tables for the rows to come."""
+    connection.execute(JOIN_AS_WRITTEN)
     for name, schema in _READ.items():
         stored = lake.dataset(name, snapshot.versions[name]) if name in snapshot.versions else None
         connection.register(f"{name}_stored", schema.empty_table() if stored is None else stored)

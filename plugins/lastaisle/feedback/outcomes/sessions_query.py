@@ -14,8 +14,8 @@ _EPOCH = datetime(1970, 1, 1)
 
 _ASKED = """
 CREATE OR REPLACE TEMP TABLE asked AS
-SELECT DISTINCT session_id, moment FROM shown
-WHERE session_id IS NOT NULL AND moment >= {first_moment} AND moment < {last_moment}
+SELECT DISTINCT session_id, epoch_us(occurred_at) AS moment FROM exposures
+WHERE event_date BETWEEN DATE '{first}' AND DATE '{last}' AND kind = 'shown' AND session_id IS NOT NULL
 """
 
 # The rule of monitor/abandonment.py, for what happened after an exposure: the newest event of the checkout
@@ -55,18 +55,35 @@ SELECT session_id, moment,
 FROM joined
 """
 
-# The first event of the session that knows the value.
+# The first event that knows the value, among the events of the session at most 24 hours before and after the
+# exposure. Only sessions of more than 24 hours have another first event for a later exposure.
 _SEGMENTS = """
 CREATE OR REPLACE TEMP TABLE segments AS
 WITH known AS (
-    SELECT session_id, epoch_us(occurred_at) AS moment, arg_min({column}, (sequence, event_id)) AS segment
+    SELECT session_id, epoch_us(occurred_at) AS moment, sequence, event_id, {column} AS segment
     FROM events SEMI JOIN asked USING (session_id)
     WHERE event_date BETWEEN DATE '{sessions_from}' AND DATE '{until}' AND {column} IS NOT NULL
-    GROUP BY ALL
+),
+firsts AS (
+    SELECT session_id, min((moment, sequence, event_id, segment)) AS first FROM known GROUP BY session_id
+),
+late AS (
+    SELECT session_id, asked.moment FROM asked JOIN firsts USING (session_id)
+    WHERE firsts.first[1] < asked.moment - {session_reach}
+),
+known_late AS (
+    SELECT session_id, moment, min((sequence, event_id, segment)) AS first
+    FROM known SEMI JOIN late USING (session_id)
+    GROUP BY session_id, moment
 )
-SELECT asked.*, CASE WHEN known.moment <= asked.moment + {session_reach} THEN known.segment END AS segment
-FROM asked ASOF LEFT JOIN known
-    ON asked.session_id = known.session_id AND asked.moment - {session_reach} <= known.moment
+SELECT session_id, asked.moment, firsts.first[4] AS segment
+FROM asked JOIN firsts USING (session_id)
+WHERE firsts.first[1] BETWEEN asked.moment - {session_reach} AND asked.moment + {session_reach}
+UNION ALL
+SELECT late.session_id, late.moment, known_late.first[3]
+FROM late ASOF JOIN known_late
+    ON late.session_id = known_late.session_id AND late.moment - {session_reach} <= known_late.moment
+WHERE known_late.moment <= late.moment + {session_reach}
 """
 
 # A shopper returns if an earlier event, at most 30 days before the session, has the same user_id.
