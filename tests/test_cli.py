@@ -38,6 +38,7 @@ COMMANDS = [
         "maintain",
         "drift",
         "abandonment",
+        "attribute",
         "contracts",
         "keys",
         "metrics",

@@ -13,6 +13,7 @@ from lastaisle.cli import (
     catalogue,
     contracts,
     exposures,
+    feedback,
     ingest,
     keys,
     learning,
@@ -42,8 +43,8 @@ app = typer.Typer(
 for _command in (
     *(ingest.ingest, logs.lag, logs.collect, serving.serve),
     *(learning.train, learning.tune, learning.evaluate, learning.release, learning.rollback),
-    *(learning.online, tables.maintain, tables.drift, tables.abandonment, learning.replay, simulate.simulate),
-    metrics.metrics,
+    *(learning.online, tables.maintain, tables.drift, tables.abandonment, feedback.attribute),
+    *(metrics.metrics, learning.replay, simulate.simulate),
 ):
     app.command()(_command)
 

@@ -156,8 +156,9 @@ WITH counted AS (
     GROUP BY exposure_id
 ),
 lines AS (
-    SELECT exposure_id, coalesce(order_id, moment::VARCHAR) AS order_id, coalesce(quantity, 1) AS quantity, price,
-        coalesce(currency, '{no_currency}') AS currency, min(moment) AS moment
+    SELECT exposure_id, coalesce(order_id, moment::VARCHAR) AS order_id, price,
+        coalesce(quantity, 1) AS quantity, coalesce(currency, '{no_currency}') AS currency,
+        min(moment) AS moment
     FROM attributed
     WHERE kind = 'order_completed'
     GROUP BY ALL
