@@ -278,6 +278,7 @@ class AbandonmentSettings(Section):
         "clock.",
         unit="minutes",
         gt=0,
+        le=366 * 24 * 60,
     )
     control_topic: str = setting(
         "CONTROL_TOPIC",

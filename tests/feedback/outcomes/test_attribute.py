@@ -13,6 +13,7 @@ from lastaisle.errors import ReconciliationError
 from lastaisle.feedback.outcomes.attribute import attribute, blocks_of, is_stale
 from lastaisle.feedback.outcomes.report import AttributionReport
 from lastaisle.lake import Lake
+from lastaisle.lake.maintenance import MaintenancePolicy, maintain, tables_of
 from lastaisle.lake.query import Query
 from lastaisle.lake.tables import EVENTS, EXPOSURES, OUTCOMES, OUTCOMES_SCHEMA, UNATTRIBUTED
 from lastaisle.lake.workspace import open_workspace
@@ -41,6 +42,21 @@ def test_a_click_goes_to_the_list_that_it_names_and_to_no_newer_list(lake):
     assert counts(lake, old) == (1, 0, 0, 0) and counts(lake, new) == (0, 0, 0, 0)
     assert outcomes(lake)[old["exposure_id"]]["touch"] == "list"
     assert (report.exposures, report.clicks, report.clicks_received) == (2, 1, 1)
+
+
+def test_the_example_of_the_page_on_feedback(lake):
+    a1, b1 = (feedback("shown", item, 0, recommendation_id="L1") for item in "ab")
+    a2 = feedback("shown", "a", 1, recommendation_id="L2")
+    unknown = feedback("clicked", "c", 5, recommendation_id="L1")
+    put(lake, a1, b1, a2, unknown, feedback("clicked", "a", 2, recommendation_id="L1"))
+    put(lake, event("item_viewed", "a", 3), event("item_added", "b", 10))
+    put(lake, event("order_completed", "b", 8 * 60, session_id="phone"))
+    put(lake, event("order_completed", "a", 24 * 60 + 2, session_id="tomorrow"))
+    attribute(lake, SETTINGS)
+    assert [counts(lake, row) for row in (a1, a2, b1)] == [(1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 1)]
+    touches = [outcomes(lake)[row["exposure_id"]]["touch"] for row in (a1, a2, b1)]
+    assert touches == ["list", "session", "shopper"]
+    assert reasons(lake) == {unknown["exposure_id"]: "item_not_in_list"}
 
 
 def test_an_event_goes_to_the_newest_exposure_of_the_item_in_its_session(lake):
@@ -384,6 +400,19 @@ def test_a_day_that_is_gone_from_the_events_counts_no_more(lake):
     replaced(lake, EVENTS, lake.scan(EVENTS).schema, NOON.date())
     attribute(lake, SETTINGS)
     assert counts(lake, shown) == (0, 0, 0, 0)
+
+
+def test_maintenance_of_all_tables_changes_no_outcome(lake):
+    rows = [feedback("shown", "a", minute) for minute in range(6)]
+    for number, row in enumerate(rows):
+        put(lake, row, event("item_viewed", "a", number), feedback("clicked", "z", number))
+        attribute(lake, SETTINGS)
+    before = outcomes(lake), reasons(lake), lake.table(OUTCOMES).file_uris()
+    for name in tables_of(lake):
+        maintain(lake, name, MaintenancePolicy(small_files=1))
+    assert attribute(lake, SETTINGS).changed_days == []
+    assert (outcomes(lake), reasons(lake), lake.table(OUTCOMES).file_uris()) == before
+    assert not is_stale(lake, SETTINGS)
 
 
 def test_an_empty_lake_stays_empty(lake):

@@ -59,8 +59,8 @@ _SHOWN = """
 CREATE OR REPLACE TEMP TABLE shown AS
 WITH keys AS (
     SELECT hash(session_id, item_id) AS key FROM actions
-    UNION SELECT hash(user_id, item_id, 1) FROM actions
-    UNION SELECT hash(recommendation_id, item_id, 2) FROM actions
+    UNION SELECT hash(user_id, item_id, 1) FROM actions WHERE user_id IS NOT NULL
+    UNION SELECT hash(recommendation_id, item_id, 2) FROM actions WHERE recommendation_id IS NOT NULL
 )
 SELECT exposure_id, recommendation_id, session_id, user_id, item_id, epoch_us(occurred_at) AS moment,
     (coalesce(epoch_us(received_at), -1), coalesce(position, 0), exposure_id) AS rank
