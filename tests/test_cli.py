@@ -353,6 +353,29 @@ def test_simulate_writes_one_folder_for_each_day(tmp_path):
     assert json.loads((tmp_path / "r.json").read_text())["simulated"] is True
 
 
+@pytest.mark.parametrize(
+    ("options", "code", "named"),
+    [
+        (["--speed", "60"], 2, "--speed needs --live"),
+        (["--journal", "kept"], 2, "--journal needs --live"),
+        (["--popular-share", "0.5"], 2, "--popular-share needs --live"),
+        (["--key-file", "keys"], 2, "--key-file needs --live"),
+        (["--live", "http://127.0.0.1:1"], 2, "set LASTAISLE_SERVE_KEY"),
+        (["--live", "127.0.0.1:8091"], 2, "is no address of a service"),
+        (["--live", "http://127.0.0.1:1", "--key-file", "/none"], 2, "cannot read the file of keys"),
+        (["--live", "http://127.0.0.1:1", "--start", "2999-01-01"], 2, "the service refuses feedback of the"),
+    ],
+)
+def test_what_a_live_simulation_lacks_is_named(call, tmp_path, monkeypatch, options, code, named):
+    monkeypatch.setenv("COLUMNS", "160")
+    if "LASTAISLE_SERVE_KEY" not in named:
+        monkeypatch.setenv("LASTAISLE_SERVE_KEY", "a-key")
+    ended = call("simulate", "--out", str(tmp_path / "logs"), "--items", "60", *options)
+    assert (ended.returncode, ended.stdout) == (code, "")
+    assert named in " ".join(ended.stderr.split())
+    assert not (tmp_path / "logs").exists()
+
+
 @pytest.mark.training
 def test_a_replay_is_reported_drawn_and_logged(tmp_path):
     (tmp_path / "sessions.txt").write_text("".join(f"i{n % 9} i{(n + 1) % 9}\n" for n in range(80)))

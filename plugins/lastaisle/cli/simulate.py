@@ -114,13 +114,12 @@ def _refuse_without_live(context: typer.Context, live: str) -> None:
 
 def _show_lists(live: Mapping[str, Any]) -> None:
     """Print what shoppers saw and did, by arm and placement, and how the requests went."""
-    table = Table("arm", "placement", "lists", "shown", "clicked", "CTR", "added", "ordered", "revenue EUR")
+    table = Table("arm", "placement", "shown", "clicked", "CTR", "added", "ordered", "EUR")
     for row in live["lists"]:
-        lists, shown, clicked, added, ordered = (
-            f"{row[name]:,}" for name in ("lists", "shown", "clicked", "added", "ordered")
+        shown, clicked, added, ordered = (
+            f"{row[name]:,}" for name in ("shown", "clicked", "added", "ordered")
         )
-        ctr = f"{row['clicked'] / max(row['shown'], 1):.1%}"
-        revenue = f"{row['revenue']:,.0f}"
-        table.add_row(row["arm"], row["placement"], lists, shown, clicked, ctr, added, ordered, revenue)
+        ctr, revenue = f"{row['clicked'] / max(row['shown'], 1):.1%}", f"{row['revenue']:,.0f}"
+        table.add_row(row["arm"], row["placement"], shown, clicked, ctr, added, ordered, revenue)
     console.print(table)
     show({**live["requests"], "problem": live["problem"] or "none"}, None)

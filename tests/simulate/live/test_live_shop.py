@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 
 import httpx
 import numpy as np
@@ -104,6 +105,7 @@ def test_sessions_stay_as_sessions_are(eager):
     ends = Counter()
     for events in sessions.values():
         events.sort(key=at)
+        assert all(at(b) - at(a) < timedelta(minutes=30) for a, b in pairwise(events))
         kinds = [event["event_type"] for event in events]
         cart = set()
         for event in events:
@@ -297,6 +299,18 @@ def test_lists_of_nothing_or_of_unknown_items_are_counted_and_not_clicked(items)
     empty = sum(counts.empty for counts in day.truth.lists.values())
     assert (empty == len(service.questions)) == (not items)
     assert day.truth.unknown_items == total.shown
+
+
+def test_an_item_that_a_list_names_twice_goes_into_the_cart_once():
+    def twice(question):
+        return [item for item in spread(question)[:5] for _ in range(2)]
+
+    reactions = replace(EAGER, position_bias=0.0, off_shelf=1.0, off_style=1.0, adding=1.0, price_pull=0.0)
+    day, _ = live_day(reactions, list_of=twice, options=replace(SMALL, sessions_per_day=300))
+    added = [event for event in events_of(day.logs) if event["event_type"] == "item_added"]
+    session = [(event.get("session_id", event.get("user_id")), event["item_id"]) for event in added]
+    assert len(set(session)) == len(session) > 100
+    assert day.truth.total().added < day.truth.total().clicked
 
 
 def test_the_report_is_plain_and_days_add_up():

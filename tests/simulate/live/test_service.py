@@ -285,7 +285,34 @@ def test_a_new_process_finds_the_shop_as_the_earlier_one_left_it(tmp_path):
     assert len(later.questions) == sum(counts.asked for counts in third.truth.lists.values()) < asked
 
 
-def test_a_file_that_is_no_journal_is_refused_by_its_name(tmp_path):
-    (tmp_path / "2025-10-01.jsonl").write_text('["0/0", null]\n{"event_id": "e1"}\n')
-    with pytest.raises(ShopOptionsError, match=r"line 2 of .*2025-10-01\.jsonl is no answer"):
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b'{"event_id": "e1"}\n', "line 1 of .*is no answer"),
+        (b"\xff\xfe\n", "line 1 of .*is no answer"),
+        (b'["shop", null]\n', "line 1 of .*is no answer"),
+        (b'["shop", {"seed": 8}]\n', r"a shop with other options \(adding, .*seed.*\)"),
+        ("header", "line 2 of .*is no answer"),
+    ],
+)
+def test_a_file_that_is_no_journal_of_the_shop_is_refused_by_its_name(tmp_path, content, named):
+    file = tmp_path / "2025-10-01.jsonl"
+    if content == "header":
         day_of(FakeService(spread), journal=tmp_path)
+        content = file.read_bytes().splitlines(keepends=True)[0] + b'["0/0", {"items": 3}]\n'
+    file.write_bytes(content)
+    with pytest.raises(ShopOptionsError, match=named) as raised:
+        day_of(FakeService(spread), journal=tmp_path)
+    assert str(file) in str(raised.value)
+
+
+@pytest.mark.parametrize("change", [{"seed": 8}, {"items": 301}, {"eventful": True}])
+def test_the_journal_of_another_shop_is_refused(tmp_path, change):
+    day_of(FakeService(spread), journal=tmp_path)
+    with pytest.raises(ShopOptionsError, match=next(iter(change))):
+        day_of(FakeService(spread), options=replace(SHOP, **change), journal=tmp_path)
+    with pytest.raises(ShopOptionsError, match="popular_share"):
+        day_of(FakeService(spread), journal=tmp_path, popular_share=0.4)
+    again = FakeService(spread)
+    day_of(again, options=replace(SHOP, days=99), journal=tmp_path)
+    assert again.questions == []

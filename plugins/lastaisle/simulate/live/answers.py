@@ -20,20 +20,21 @@ class Answers:
     same ids and the same moments, and its feedback repeats rows, which ingestion counts once.
 
     Args:
-        connection: an open connection; None only repeats the answers of the file.
-        file: the file, a line of JSON for each answer; None keeps nothing.
+        connection: an open connection; None only repeats the answers of the file, and tells nobody.
+        file: the file: a line of JSON about the shop, then one for each answer; None keeps nothing.
+        shop: the options of the shop, as plain values. Answers of another shop would fit no question.
 
     Raises:
-        ShopOptionsError: the file is no such file.
+        ShopOptionsError: the file is no such file, or of a shop with other options.
     """
 
-    def __init__(self, connection: Connection | None, file: Path | None) -> None:
+    def __init__(self, connection: Connection | None, file: Path | None, shop: Mapping[str, Any]) -> None:
         self._connection = connection
-        self._known = {} if file is None else _read(file)
+        self._known = {} if file is None else _read(file, shop)
         self._output: TextIO | None = None
-        if file is not None:
+        if file is not None and connection is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
-            _write(file, self._known)
+            _write(file, shop, self._known)
             self._output = file.open("a", encoding="utf-8")
 
     def __enter__(self) -> Answers:
@@ -64,30 +65,42 @@ def _line(name: str, answer: ListOfItems | None) -> str:
     return f"{json.dumps([name, asdict(answer) if answer else None])}\n"
 
 
-def _read(file: Path) -> dict[str, ListOfItems | None]:
+def _read(file: Path, shop: Mapping[str, Any]) -> dict[str, ListOfItems | None]:
     """Read the answers of a file; a last line that a kill cut is left out."""
     known: dict[str, ListOfItems | None] = {}
     if not file.exists():
         return known
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = file.read_bytes().splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
+        if not line.endswith(b"\n"):
+            break
         try:
             name, answer = json.loads(line)
-            known[name] = (
-                None if answer is None else ListOfItems(**{**answer, "items": tuple(answer["items"])})
-            )
+            if number == 1:
+                _check_shop(file, answer, shop)
+            else:
+                known[name] = answer and ListOfItems(**{**answer, "items": tuple(answer["items"])})
         except (ValueError, TypeError, KeyError) as error:
-            if number == len(lines) and not line.endswith("\n"):
-                break
             raise ShopOptionsError(
-                f"line {number} of {file} is no answer of a list ({error}): name another folder as "
-                "the journal, or remove the file, and the day begins anew"
+                f"line {number} of {file} is no answer of a list ({error}): name another folder as the "
+                "journal, or remove the file, and the day begins anew"
             ) from None
     return known
 
 
-def _write(file: Path, known: Mapping[str, ListOfItems | None]) -> None:
+def _check_shop(file: Path, kept: Mapping[str, Any], shop: Mapping[str, Any]) -> None:
+    given = json.loads(json.dumps(shop))
+    if kept != given:
+        names = sorted(name for name in {*kept, *given} if kept.get(name) != given.get(name))
+        raise ShopOptionsError(
+            f"{file} keeps the answers of a shop with other options ({', '.join(names)}): name another "
+            "folder as the journal, or give the options of that shop"
+        )
+
+
+def _write(file: Path, shop: Mapping[str, Any], known: Mapping[str, ListOfItems | None]) -> None:
     """Write the answers anew, without a cut line, whole or not at all."""
     unfinished = file.with_name(f".{file.name}.part")
-    unfinished.write_text("".join(_line(*each) for each in known.items()), encoding="utf-8")
+    lines = [f"{json.dumps(['shop', shop])}\n", *(_line(*each) for each in known.items())]
+    unfinished.write_text("".join(lines), encoding="utf-8")
     unfinished.replace(file)

@@ -15,6 +15,7 @@ import numpy as np
 from lastaisle.simulate.affinity import NEARNESS
 from lastaisle.simulate.catalogue import Catalogue
 from lastaisle.simulate.draws import Floats, Ints
+from lastaisle.simulate.events import COMPLETING, REPORTING
 from lastaisle.simulate.lines import item_name, item_number
 from lastaisle.simulate.options import ShopOptionsError
 
@@ -68,10 +69,10 @@ class Reactions:
     forgetting: float = 0.4
     adding: float = 0.4
     dwell_seconds: float = 20.0
-    completing: float = 0.58
+    completing: float = COMPLETING
     satisfaction: float = 0.12
     weariness: float = 0.06
-    reporting: float = 0.7
+    reporting: float = REPORTING
     telling: float = 0.3
 
     def __post_init__(self) -> None:

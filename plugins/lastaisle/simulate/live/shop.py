@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -90,6 +90,7 @@ class LiveShop:
         self._speed = speed
         self._count = count
         self._journal = journal
+        self._description = _describe(options, self._reactions, popular_share, count)
 
     def plain_day(self, number: int) -> DayOfLogs:
         """Return a day on which no page shows a list; the service is not asked.
@@ -151,7 +152,7 @@ class LiveShop:
     async def _ask(self, drawn: DrawnDay, progress: Progress) -> _Seen:
         """Let the sessions of a day see lists of the service."""
         async with self._service.open() as connection:
-            with Answers(connection, self._journal_of(drawn.day)) as answers:
+            with Answers(connection, self._journal_of(drawn.day), self._description) as answers:
                 clock = Clock(drawn.day.midnight, self._speed)
                 visits, truth = await self._walk(drawn, answers, clock, progress)
             truth.requests, truth.problem = dict(connection.counts), connection.problem
@@ -159,7 +160,7 @@ class LiveShop:
 
     async def _repeat(self, drawn: DrawnDay) -> _Seen:
         """Let the sessions of a day see the lists of the journal again; the service hears nothing of it."""
-        with Answers(None, self._journal_of(drawn.day)) as answers:
+        with Answers(None, self._journal_of(drawn.day), self._description) as answers:
             return await self._walk(drawn, answers, Clock(drawn.day.midnight, 0.0), _show_no_progress)
 
     async def _walk(self, drawn: DrawnDay, answers: Answers, clock: Clock, progress: Progress) -> _Seen:
@@ -174,6 +175,15 @@ class LiveShop:
 
 _Seen = tuple[Mapping[int, Visit], LiveTruth]
 """The sessions that saw lists, by their numbers, and the truth about them."""
+
+
+def _describe(options: ShopOptions, reactions: Reactions, popular_share: float, count: int) -> dict[str, Any]:
+    """Return all that the questions of a day depend on, as plain values."""
+    described = {**asdict(options), **asdict(reactions), "popular_share": popular_share, "count": count}
+    described["start"] = options.start.isoformat()
+    if not options.eventful:
+        del described["days"]  # a day does not depend on how many days follow
+    return described
 
 
 def _show_no_progress(done: int, every: int) -> None:

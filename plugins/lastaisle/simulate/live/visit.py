@@ -15,7 +15,6 @@ from lastaisle.simulate.live.caller import Caller, View
 from lastaisle.simulate.live.fatigue import Fatigue
 from lastaisle.simulate.live.reactions import Moment, Taste
 from lastaisle.simulate.live.service import ListOfItems
-from lastaisle.simulate.sessions import LONGEST_GAP
 
 CART: Final = "cart"
 CHECKOUT_PAGE: Final = "checkout"
@@ -24,6 +23,8 @@ _LOOKING_MS: Final = (1500, 4000)  # from position to position, until a click
 _DECIDING_MS: Final = (30_000, 300_000)  # from the checkout to its end
 _AFTER_MS: Final = 5000  # from the last page to a checkout, at least
 _DWELL_SIGMA: Final = 0.8
+_LONGEST_DWELL: Final = 300.0  # seconds; with the pause of a drawn session it stays under half an hour
+_FARTHEST: Final = 10  # the position from which a shopper takes no longer to get there
 
 Row = tuple[int, int, int, int, int, int]
 """An event: kind, session, occurred, item, quantity and dwell, as in `Events`."""
@@ -166,20 +167,20 @@ class Visit:
         numbers = front.taste.numbers(page.shown).tolist()
         front.fatigue.show(self._shopper, [item for item in numbers if item >= 0])
         for position in clicks.tolist():
-            at += int(position * rng.integers(*_LOOKING_MS))
+            at += int(min(position, _FARTHEST) * rng.integers(*_LOOKING_MS))
             at = await self._click(page, position, numbers[position - 1], at)
         return at if len(clicks) else opened
 
     async def _click(self, page: Page, position: int, item: int, at: int) -> int:
         """Look at a clicked item, and perhaps add it; return the moment at which the shopper goes on."""
         reactions, rng = self._front.taste.reactions, self._rng
-        seconds = min(1.0 + lognormal(rng, reactions.dwell_seconds, _DWELL_SIGMA, 1)[0], LONGEST_GAP)
+        seconds = min(1.0 + lognormal(rng, reactions.dwell_seconds, _DWELL_SIGMA, 1)[0], _LONGEST_DWELL)
         dwell, thinking = int(1000 * seconds), 0.2 + 0.6 * rng.random()
         quantity, adds = 1 + int(choose(rng, QUANTITIES, 1)[0]), rng.random() < reactions.adding
         page.clicked.append(position)
         self._add_row(VIEW, at, item=item, dwell=dwell)
         told = [("clicked", [position], at)]
-        if adds:
+        if adds and item not in self.cart:  # a list may name an item twice
             added_at = at + int(dwell * thinking)
             page.added.append(position)
             self.cart[item] = quantity
