@@ -1,0 +1,93 @@
+"""What the service keeps in its folder has the pseudonyms of the events of the same shopper."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+from lastaisle.collect.folder import FolderSink
+from lastaisle.feedback.exposures.run import ingest_exposures
+from lastaisle.ingest.run import ingest
+from lastaisle.serve.feedback import CONTENT, FeedbackStore
+from lastaisle.serve.feedback_body import Feedback
+from lastaisle.serve.pseudonyms import Pseudonyms
+from lastaisle.settings import Settings
+
+from .conftest import NOW
+
+OURS = f"7-m-{'a' * 24}"
+AT = datetime(2025, 10, 9, 12, tzinfo=UTC)
+
+
+def settings_of(shown):
+    return Settings.of(home=shown.folder, lake=str(shown.lake.url), key_file=str(shown.keys.path))
+
+
+def store(shown, feedback, look_at=lambda: None):
+    """Keep feedback as the service does; look at the folder while its file is open."""
+
+    async def keep():
+        sink = FolderSink(str(shown.folder / "kept" / "{day}"), content=CONTENT)
+        sink.open()
+        try:
+            pseudonyms = Pseudonyms(settings_of(shown))
+            pseudonyms.look()
+            metrics = SimpleNamespace(feedback=lambda *_, **__: None)
+            stored = await FeedbackStore(sink, pseudonyms, metrics).store(feedback)
+            look_at()
+            return stored
+        finally:
+            sink.close()
+
+    return asyncio.run(keep())
+
+
+def feedback(kind="shown", **given):
+    return Feedback(
+        **(
+            {
+                "recommendation_id": OURS,
+                "kind": kind,
+                "items": ["i1", "i2"],
+                "session_id": "visit 1",
+                "user_id": "anna",
+                "at": AT,
+            }
+            | given
+        )
+    )
+
+
+def test_feedback_of_the_service_joins_the_events_of_the_same_shopper(shown):
+    event = {
+        "event_id": "1",
+        "event_type": "item_viewed",
+        "occurred_at": "2025-10-09T12:00:00Z",
+        "user_id": "anna",
+        "session_id": "visit 1",
+        "item_id": "i1",
+    }
+    ingest(shown.write([event], "log.jsonl"), "canonical", shown.lake, shown.keys, now=NOW)
+    (known,) = shown.rows("events")
+    given = [feedback(), feedback("clicked", items=["i2"]), feedback(consent=False, items=["i3"])]
+    seen_while_open = []
+    source = str(shown.folder / "kept" / "{day}")
+    job = shown.job(now=None)
+    stored = store(
+        shown,
+        given,
+        lambda: seen_while_open.append(ingest_exposures(source, job, may_be_missing=True).rows_in),
+    )
+    assert (stored, seen_while_open) == (3, [0])
+    assert store(shown, given) == 3  # the same feedback, sent again
+    report = ingest_exposures(source, job)
+    assert (report.rows_in, report.rows_clean, report.rows_shown, report.rows_duplicate) == (6, 3, 2, 3)
+    assert {(one["user_id"], one["session_id"]) for one in shown.rows()} == {
+        (known["user_id"], known["session_id"])
+    }
+    assert sorted((one["item_id"], one["kind"], one["model_version"]) for one in shown.rows()) == [
+        ("i1", "shown", "7"),
+        ("i2", "clicked", "7"),
+        ("i2", "shown", "7"),
+    ]
