@@ -161,6 +161,22 @@ def test_a_late_order_of_an_item_that_was_not_shown_is_counted(shop):
     assert (revenue["revenue"], revenue["revenue_squares"], revenue["attributed_revenue"]) == (10, 100, 0)
 
 
+def test_a_session_over_midnight_counts_on_the_day_of_its_first_list(shop):
+    first = shop.shown(23.9)
+    shop.count()
+    shop.shown(24.1, recommendation_id="r2", clicks=1)
+    shop.event(24.2, "item_viewed", item_id="i1")
+    shop.count()
+    assert_recounted(shop)
+    sessions = [row for row in shop.rows() if row["position"] is None]
+    found = [(row["event_date"].day, row["sessions"], row["sessions_clicked"]) for row in sessions]
+    assert found == [(6, 1, 1), (7, 0, 0)]
+    del shop.outcomes[first]
+    shop.count()
+    assert_recounted(shop)
+    assert shop.only(position=None)["sessions"] == 1
+
+
 def test_a_session_counts_in_the_cell_of_its_first_list_only(shop):
     shop.shown(1.00, recommendation_id="r1", model_version="3")
     shop.shown(1.01, recommendation_id="r2", model_version="4", clicks=1)

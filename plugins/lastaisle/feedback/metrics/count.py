@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Progress = Callable[[float, str], None]
 
 DAY: Final = timedelta(days=1)
-MOST_DAYS: Final = 7  # are counted by one query, so that memory stays bounded
+MOST_DAYS: Final = 3  # are counted by one query, so that memory stays bounded
 #: A session of a day may have its first list, or its last event, on these days around it.
 _DAYS_BEFORE, _DAYS_AFTER = 2, 1
 _SOURCES = (OUTCOMES, EVENTS)

@@ -26,7 +26,9 @@ _SUMS_OF_SESSIONS = ", ".join(f"coalesce(sum({name}), 0) AS {name}" for name in 
 SHOWN: Final = """
 CREATE OR REPLACE TEMP TABLE shown AS
 WITH seen AS (
-    SELECT *, date_trunc('hour', shown_at) AS hour,
+    SELECT exposure_id, recommendation_id, shown_at, date_trunc('hour', shown_at) AS hour, event_date,
+        placement, model_version, policy, experiment, arm, segment, position, clicks, views, adds, orders,
+        dwell_ms, revenue, currency, touch, session_abandoned_at,
         CASE WHEN session_id IS NOT NULL THEN 's' || session_id ELSE 'u' || user_id END AS visitor
     FROM outcomes WHERE event_date BETWEEN $shown_from AND $read_until
 ),
