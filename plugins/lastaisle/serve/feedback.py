@@ -81,8 +81,7 @@ class FeedbackStore:
             "experiment": feedback.experiment,
             "arm": feedback.arm,
         }
-        # Both policies of this service show the same list for the same request.
-        known = 1.0 if origin else None
+        known = origin.propensity if origin else None
         propensities: Sequence[float | None] = feedback.propensities or [known] * len(feedback.items)
         key = (session or user or feedback.recommendation_id).encode()
         return [

@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
-from lastaisle.feedback.origin import MODEL, NO_CONSENT, POPULAR, list_id
+from lastaisle.feedback.origin import list_id
 from lastaisle.serve.questions import Answer, Asked, Policy, Recommended, check_context, wrong
 from lastaisle.serve.shown.placing import Ranked, Request
 from lastaisle.web.refusal import RefusedError
@@ -28,11 +28,6 @@ EXPLAINED: Final = 20
 _RANDOM: Final = random.Random()  # ids need to be unlike, not secret
 
 Outcome = Answer | RefusedError
-
-
-def _new_id(version: str, policy: Policy, consent: bool) -> str:
-    letter = NO_CONSENT if not consent else MODEL if policy == "model" else POPULAR
-    return list_id(version, letter, _RANDOM.getrandbits(96))
 
 
 def make_lists(
@@ -131,7 +126,7 @@ class _ListMaker:
         """
         question, model = self.question, self.served.model
         policy: Policy = "model" if is_scored and question.policy == "model" else "popular"
-        made_id = _new_id(self.served.version, policy, question.consent)
+        digits, is_drawn = f"{_RANDOM.getrandbits(96):024x}", False
         excluded = self._excluded()
         scores[[model.index[item] for item in excluded if item in model.index]] = -np.inf
         if self.penalties is not None:
@@ -140,8 +135,11 @@ class _ListMaker:
         ids, values = model.items[best].tolist(), scores[best].tolist()
         ranked = [Ranked(item, value, policy) for item, value in zip(ids, values, strict=True)]
         if self.shelf is not None and self.view is not None:
-            ranked = self.shelf.rules.apply(ranked, self._request(self.view, scores, excluded, made_id))
+            request = self._request(self.view, scores, excluded, digits)
+            is_drawn = self.shelf.rules.draw(request, len(ranked))
+            ranked = self.shelf.rules.apply(ranked, request)
         items = [Recommended(*entry) for entry in ranked]
+        made_id = list_id(self.served.version, policy, digits, consent=question.consent, is_drawn=is_drawn)
         return Answer(made_id, self.served.version, self.served.name, policy, items)
 
     def completed(self, answer: Answer) -> Answer:
@@ -157,7 +155,7 @@ class _ListMaker:
         return question.excluded | {item for item in question.items if item} if seen else question.excluded
 
     def _request(
-        self, view: ShelfView, scores: NDArray[np.float32], excluded: Set[str], made_id: str
+        self, view: ShelfView, scores: NDArray[np.float32], excluded: Set[str], seed: str
     ) -> Request:
         question = self.question
         return Request(
@@ -168,7 +166,7 @@ class _ListMaker:
             placement=question.placement,
             excluded=excluded,
             filter=question.filter,
-            seed=made_id,
+            seed=seed,
         )
 
     def _name(self, items: Sequence[Recommended]) -> None:

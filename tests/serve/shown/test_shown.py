@@ -12,8 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
+from lastaisle.feedback.origin import origin_of, policy_sql, propensity_sql, version_sql
 from lastaisle.lake.tables import ITEMS
 from lastaisle.serve.shown.shelf import Shelf
 from models.data.sequences import SessionLog
@@ -49,6 +51,41 @@ def shop(tmp_path, make_service):
         return client
 
     return made
+
+
+PROMOTION = "{name: hats, promote: {items: [i9]}, share: %s, placements: [cart]}"
+
+
+@pytest.mark.parametrize(
+    ("share", "k", "placement", "known"),
+    [
+        (0.5, 4, "cart", True),  # always two slots
+        (0.1, 10, "cart", True),
+        (0.3, 4, "cart", False),
+        (0.3, 4, "checkout", True),
+        (0.25, 100, "cart", False),  # a quarter of the ten items that the model knows
+    ],
+)
+@pytest.mark.parametrize("policy", ["model", "popular"])
+def test_a_list_in_which_chance_gave_a_rule_a_slot_has_no_propensity(
+    shop, share, k, placement, known, policy
+):
+    service = shop(PROMOTION % share)
+    answer = service.ask("i1", k=k, placement=placement, policy=policy)
+    listed, items = answer["recommendation_id"], [item["id"] for item in answer["items"]]
+    origin = origin_of(listed)
+    assert (origin.version, origin.policy, origin.consent) == ("7", policy, True)
+    shown = {"recommendation_id": listed, "kind": "shown", "items": items, "placement": placement}
+    assert service.post("/v1/feedback", json=shown).status_code == 200
+    rows = [json.loads(line) for line in service.service.sink.lines]
+    assert {row["propensity"] for row in rows} == {1.0 if known else None}
+    assert {row["policy"] for row in rows} == {policy}
+    with duckdb.connect() as connection:
+        found = connection.execute(
+            f"SELECT {version_sql('$list')}, {policy_sql('$list')}, {propensity_sql('$list')}",
+            {"list": listed},
+        ).fetchone()
+    assert found == ("7", policy, "1.0" if known else None), "files that name the list are read alike"
 
 
 def test_a_sold_out_item_is_gone_from_every_list(shop):

@@ -109,7 +109,7 @@ def _exposures() -> Adapter:
             "session_id": pseudonym_of(SESSION, *sessions),
             "model_version": _VERSION,
             "policy": _POLICY,
-            "propensity": f"coalesce(c.propensity, CASE WHEN {origin.is_ours_sql(_OURS)} THEN '1.0' END)",
+            "propensity": f"coalesce(c.propensity, {origin.propensity_sql(_OURS)})",
         },
         malformed=f"coalesce({', '.join(reasons)})",
         ignored=f"CASE WHEN {refuses(consents)} OR {origin.refuses_sql(_OURS)} THEN '{NO_CONSENT}' END",

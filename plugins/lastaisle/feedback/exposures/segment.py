@@ -142,6 +142,6 @@ def _fields(contract: Contract) -> Mapping[str, str]:
 
 
 #: Both policies of the service show the same list for the same request.
-_OWN_PROPENSITY: Final = f"CASE WHEN {origin.is_ours_sql('list_name')} THEN '1.0' END"
+_OWN_PROPENSITY: Final = origin.propensity_sql("list_name")
 #: The placement of a call that names none, as of feedback that the service gets.
 _PLACEMENT: Final = "checkout"

@@ -117,7 +117,7 @@ class PreparedRule:
         """
         given = f"{self.rule.name}\0{seed}".encode("utf-8", "surrogatepass")
         chance = int.from_bytes(hashlib.blake2b(given, digest_size=8).digest(), "big") / 2**64
-        return math.floor(round((self.rule.share or 0.0) * length, 9) + chance)
+        return math.floor(self.rule.part_of(length) + chance)
 
     @property
     def _reason(self) -> str:

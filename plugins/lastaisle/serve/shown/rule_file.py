@@ -157,6 +157,14 @@ class Rule(_Part):
         in_time = (self.start is None or self.start <= now) and (self.end is None or now < self.end)
         return in_time and (self.placements is None or placement in self.placements)
 
+    def part_of(self, length: int) -> float:
+        """Return the rule's share of the slots of a list, which may be no whole number."""
+        return round((self.share or 0.0) * length, 9)
+
+    def has_remainder(self, length: int) -> bool:
+        """Tell whether some lists of a length get one slot more than others."""
+        return not self.part_of(length).is_integer()
+
 
 class RuleFile(_Part):
     """A file of rules. An earlier rule goes before a later rule."""

@@ -105,6 +105,20 @@ class Rules:
         active = [entry for entry in prepared if entry.rule.applies(request.now, request.placement)]
         return place(active, ranked, request)
 
+    def draw(self, request: Request, length: int) -> bool:
+        """Tell whether chance decides how many slots some rule gets in a list.
+
+        Args:
+            request: the request.
+            length: the number of the best items that the request may get.
+        """
+        slots = min(request.k, length)
+        return any(
+            rule.has_remainder(slots)
+            for rule in self._loaded.rules
+            if rule.applies(request.now, request.placement)
+        )
+
     def _prepare(self, loaded: _Loaded, view: ShelfView) -> tuple[PreparedRule, ...]:
         prepared = []
         for rule in loaded.rules:
