@@ -23,6 +23,9 @@ from lastaisle.settings.settings import address_at
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from lastaisle.catalogue.job import CatalogueJob
+    from lastaisle.catalogue.report import CatalogueReport
+
 _COLUMNS = ("item_id", "title", "category", "brand", "price", "currency", "available", "valid_from")
 
 
@@ -68,8 +71,6 @@ def ingest(
     A kafka:// source gives all changes that wait now; LASTAISLE_KAFKA holds the settings of the cluster.
     """
     from lastaisle.catalogue.job import CatalogueJob
-    from lastaisle.catalogue.run import ingest_catalogue
-    from lastaisle.catalogue.topic import drain_catalogue
     from lastaisle.lake.opening import open_lake
 
     settings = read_settings(lake)
@@ -86,16 +87,22 @@ def ingest(
         accept_removals=accept_removals,
         accept_schema_change=accept_schema_change,
     )
-    with bar("Ingesting") as progress:
-        if is_kafka(address):
-            topics = parse_source(address).topics
-            ingested = drain_catalogue(topics, job, KafkaConnection.from_env(), progress=progress)
-        else:
-            place = address_at(address, datetime.now(UTC))
-            ingested = ingest_catalogue(place, job, settle=timedelta(seconds=settle), progress=progress)
+    ingested = _take_in(address, job, timedelta(seconds=settle))
     show(ingested.to_dict(), report)
     if ingested.files_failed:
         raise typer.Exit(ingested.exit_code)
+
+
+def _take_in(address: str, job: CatalogueJob, settle: timedelta) -> CatalogueReport:
+    """Take in all files, or all messages that wait, and show the progress."""
+    from lastaisle.catalogue.run import ingest_catalogue
+    from lastaisle.catalogue.topic import drain_catalogue
+
+    with bar("Ingesting") as progress:
+        if is_kafka(address):
+            topics = parse_source(address).topics
+            return drain_catalogue(topics, job, KafkaConnection.from_env(), progress=progress)
+        return ingest_catalogue(address_at(address, datetime.now(UTC)), job, settle=settle, progress=progress)
 
 
 def show_items(
