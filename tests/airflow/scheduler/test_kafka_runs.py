@@ -182,8 +182,8 @@ def test_feedback_of_a_topic_wakes_the_attribution_without_any_event(airflow, br
     (run,) = ingest_again(airflow)
     states = airflow.states(run)
     assert (states["plan_batches"], states["ingest_exposures"]) == (["skipped"], ["success"])
-    (name,) = (task["rendered_map_index"] for task in airflow.api.tasks(run) if task["map_index"] >= 0)
-    assert name == f"{FEEDBACK}/0 0-5"
+    (task,) = (task for task in airflow.api.tasks(run) if task["task_id"] == "ingest_exposures")
+    assert task["rendered_map_index"] == f"{FEEDBACK}/0 0-5"
     (woken,) = over(airflow, "attribute_outcomes", 1)
     assert (woken.state, woken.partition) == ("success", None)
     clicks = airflow.lake.scan("outcomes", ["clicks"])["clicks"].to_pylist()
