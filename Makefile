@@ -10,10 +10,13 @@ DESCRIBE_PYTHON := -c 'import platform, sys; print(f"Python {platform.python_ver
 BUILD_DOCS := $(BIN)/mkdocs build --quiet --strict
 
 # The demo's own settings: LOGS and FORMAT name real session logs; without them a simulated shop writes seven days.
+# LOOP=1 lets simulated shoppers see the lists of the service, and has a home of its own.
 LOGS ?=
 FORMAT ?=
 DAYS ?= 7
-export LASTAISLE_HOME ?= $(CURDIR)/.lastaisle
+LOOP ?=
+DEMO := $(if $(filter-out 0,$(LOOP)),loop,demo)
+export LASTAISLE_HOME ?= $(CURDIR)/.lastaisle$(if $(filter loop,$(DEMO)),/loop)
 export AIRFLOW_HOME ?= $(LASTAISLE_HOME)/airflow
 # Without byte code TensorFlow takes 17 s to import instead of 7 s, in every task.
 unexport PYTHONDONTWRITEBYTECODE
@@ -26,6 +29,7 @@ help:  ## Show this help
 	@echo
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
 	@echo
+	@echo "The loop:   make demo LOOP=1    (simulated shoppers see the lists of the service, and models learn from them)"
 	@echo "Real logs:  make demo LOGS=clicks.tsv FORMAT=yoochoose    (formats: $(BIN)/lastaisle ingest --help)"
 
 setup: $(READY)  ## Build .venv from the lock (about a minute)
@@ -49,7 +53,7 @@ $(READY): requirements.txt pyproject.toml
 	@touch $@
 
 demo: setup  ## Run the main job on a real scheduler, seven days; leaves all services up until Ctrl-C
-	@$(BIN)/python -m lastaisle_airflow.local.demo --days $(DAYS) $(if $(LOGS),--logs "$(LOGS)") $(if $(FORMAT),--format $(FORMAT))
+	@$(BIN)/python -m lastaisle_airflow.local.$(DEMO) --days $(DAYS) $(if $(LOGS),--logs "$(LOGS)") $(if $(FORMAT),--format $(FORMAT))
 
 up: setup  ## Start Airflow, MLflow and the service on 127.0.0.1, without the demo's work
 	@$(BIN)/python -m lastaisle_airflow.local.services
