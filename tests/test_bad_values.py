@@ -96,6 +96,7 @@ COMMANDS = {
     "maintain": [],
     "drift": ["--day", "2025-10-09"],
     "abandonment": [],
+    "attribute": [],
     "metrics": [],
     "replay": ["--source", "none.txt", "--format", "sessions"],
     "simulate": ["--out", "logs", "--days", "1", "--sessions-per-day", "1", "--items", "50"],
