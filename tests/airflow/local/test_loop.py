@@ -166,26 +166,27 @@ def test_each_count_that_does_not_add_up_is_named(tmp_path, changed, told):
     assert told in difference
 
 
-def figures(ctr: float, width: float = 0.005, **others: object) -> dict[str, object]:
+def figures(ctr: float, low: float, high: float) -> dict[str, object]:
     """The figures of an arm: a rate with its interval, and no sessions."""
     rates = {"ctr": ctr, "add_to_cart_rate": None, "conversion": None, "per_session": None}
-    return {**rates, "ctr_low": ctr - width, "ctr_high": ctr + width, **others}
+    return {**rates, "ctr_low": low, "ctr_high": high}
 
 
 @pytest.mark.parametrize(
     ("model", "told"),
-    [
-        (0.05, "the model beats the popular items"),
-        (0.01, "the model is worse than the popular items"),
-        (0.035, "no clear difference"),
+    [  # against 3.0 [2.7, 3.4]; the interval of a difference adds the squares of the distances
+        ((0.05, 0.046, 0.056), "the model beats the popular items[/]: +2.0 \\[+1.4, +2.7]"),
+        ((0.01, 0.006, 0.013), "the model is worse than the popular items[/]: -2.0 \\[-2.6, -1.6]"),
+        ((0.034, 0.031, 0.037), "the model does not surely beat the popular items[/]: +0.4 \\[-0.1, +0.8]"),
+        ((0.036, 0.033, 0.040), "the model beats the popular items[/]: +0.6 \\[+0.1, +1.1]"),
     ],
 )
-def test_the_arms_are_compared_honestly(model, told):
-    sentences = compare({("model",): figures(model), ("popular",): figures(0.03)})
+def test_the_arms_are_compared_by_the_interval_of_their_difference(model, told):
+    sentences = compare({("model",): figures(*model), ("popular",): figures(0.03, 0.027, 0.034)})
     assert told in sentences[0]
     assert sentences[2] == "  conversion %: nothing was counted."
 
 
 def test_an_arm_without_lists_is_not_compared():
-    (sentence,) = compare({("popular",): figures(0.03)})
+    (sentence,) = compare({("popular",): figures(0.03, 0.027, 0.034)})
     assert "One of the arms saw no lists" in sentence

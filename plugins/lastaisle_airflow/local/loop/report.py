@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -83,6 +84,7 @@ def print_results(console: Console, lake: Lake, shop: LoopShop) -> bool:
         "[dim]In brackets: 95 % intervals. Exposures are of all lists; sessions are those that saw a list at "
         "the cart.[/]"
     )
+    console.print("\n[bold]The model's lists against the popular items, on all days[/]")
     for sentence in compare(totals):
         console.print(sentence, highlight=False)
     return _print_counts(console, lake, [over.truth for over in days if over.truth])
@@ -112,13 +114,24 @@ def compare(totals: Mapping[tuple[str, ...], Row]) -> list[str]:
 def _comparison(label: str, name: str, model: Row, popular: Row) -> str:
     if any(row[name] is None for row in (model, popular)):
         return f"  {label}: nothing was counted."
-    if model[f"{name}_low"] > popular[f"{name}_high"]:
+    difference, low, high = _difference(model, popular, name)
+    if low > 0:
         verdict = "[green]the model beats the popular items[/]"
-    elif model[f"{name}_high"] < popular[f"{name}_low"]:
+    elif high < 0:
         verdict = "[red]the model is worse than the popular items[/]"
     else:
-        verdict = "[yellow]no clear difference: the intervals overlap[/]"
-    return f"  {label}: {verdict} ({_rate(model, name)} against {_rate(popular, name)})"
+        verdict = "[yellow]the model does not surely beat the popular items[/]"
+    scale, places = (1, 2) if name == "per_session" else (100, 1)
+    told = [f"{scale * value:+.{places}f}" for value in (difference, low, high)]
+    return f"  {label}: {verdict}: {told[0]} \\[{told[1]}, {told[2]}]"
+
+
+def _difference(one: Row, other: Row, name: str) -> tuple[float, float, float]:
+    """Return the difference of two rates and its 95 % interval, by Newcombe's square-and-add method."""
+    below = math.hypot(one[name] - one[f"{name}_low"], other[f"{name}_high"] - other[name])
+    above = math.hypot(one[f"{name}_high"] - one[name], other[name] - other[f"{name}_low"])
+    difference = one[name] - other[name]
+    return difference, difference - below, difference + above
 
 
 def _print_counts(console: Console, lake: Lake, truths: Sequence[Mapping[str, Any]]) -> bool:
