@@ -27,8 +27,8 @@ from rich.table import Table
 
 from lastaisle.settings import Settings
 from lastaisle.simulate import DayOfLogs, ShopOptions, simulate
-from lastaisle_airflow.local.airflow_api import AirflowApi, AirflowApiError, Run
-from lastaisle_airflow.local.airflow_environment import HOST
+from lastaisle_airflow.local.airflow.api import AirflowApi, AirflowApiError, Run
+from lastaisle_airflow.local.environment import HOST
 from lastaisle_airflow.local.polling import wait_until
 from lastaisle_airflow.local.services import Services, running
 

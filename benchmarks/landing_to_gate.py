@@ -31,8 +31,8 @@ from rich.table import Table
 
 from ingestion.simulated_hours import ingest_hours, write_hours
 from lastaisle.settings import Settings
-from lastaisle_airflow.local.airflow_api import AirflowApi, Run
-from lastaisle_airflow.local.airflow_environment import HOST
+from lastaisle_airflow.local.airflow.api import AirflowApi, Run
+from lastaisle_airflow.local.environment import HOST
 from lastaisle_airflow.local.polling import wait_until
 from lastaisle_airflow.local.services import Services, running
 

@@ -107,7 +107,7 @@ def test_heavy_tasks_wait_for_a_slot(dagbag):
 
 
 def test_every_pool_is_created_by_the_setup(dagbag):
-    from lastaisle_airflow.local.setup import POOLS
+    from lastaisle_airflow.local.airflow.setup import POOLS
 
     used = {task.pool for dag in dagbag.dags.values() for task in dag.tasks}
     assert used <= {"default_pool", *POOLS}

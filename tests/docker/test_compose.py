@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from lastaisle_airflow.local import secret_holders
-from lastaisle_airflow.local.mlflow_accounts import DATABASE, FORM_KEY, PASSWORDS
+from lastaisle_airflow.local.mlflow.accounts import DATABASE, FORM_KEY, PASSWORDS
 from tests.services.airflow import free_port
 from tests.services.redis import find_redis
 from tests.services.required import starts_service
@@ -111,7 +111,7 @@ def test_airflow_and_mlflow_have_a_role_and_a_database_each():
 
 def test_mlflow_asks_for_an_account_and_takes_only_its_own_names():
     command = SERVICES["mlflow"]["command"]
-    assert command[:3] == ["python", "-m", "lastaisle_airflow.local.mlflow_accounts"]
+    assert command[:3] == ["python", "-m", "lastaisle_airflow.local.mlflow.accounts"]
     assert "--allowed-hosts=mlflow:5000,localhost:*,127.0.0.1:*" in command
     assert {DATABASE, FORM_KEY, *PASSWORDS.values()} == set(SERVICES["mlflow"]["environment"])
     for service in ("scheduler", "worker"):

@@ -30,7 +30,8 @@ from lastaisle import cli
 from lastaisle.settings import Settings
 from lastaisle.settings.others import OTHER_VARIABLES
 from lastaisle.settings.settings import known_variables
-from lastaisle_airflow.local import mlflow_accounts, serving
+from lastaisle_airflow.local import serving
+from lastaisle_airflow.local.mlflow import accounts
 from models.stored import digest_of
 from tests.docs.pages import PAGES, ROOT, Command, blocks, code_in_sentences, commands
 from tests.serve.toys import KEY, ToyService
@@ -95,7 +96,7 @@ def parse(group: click.Command, words: list[str]) -> list[str]:
 
 def test_every_command_has_a_rule():
     ruled = {"lastaisle", "airflow", "mlflow", "make", "curl", "benchmark", "cp", "docker", "export"}
-    ruled.add("mlflow_accounts")
+    ruled.add("accounts")
     assert len(COMMANDS) > 40
     assert not [str(command) for command in COMMANDS if program(command) not in ruled]
 
@@ -176,12 +177,12 @@ def test_mlflow_understands(command):
     parse(mlflow, list(command.words[1:]))
 
 
-@pytest.mark.parametrize("command", of("mlflow_accounts"), ids=str)
+@pytest.mark.parametrize("command", of("accounts"), ids=str)
 def test_mlflow_understands_the_options_of_its_server(command):
     from mlflow.cli import cli as mlflow  # a second to import, which the other tests need not wait for
 
-    parse(mlflow, ["server", "--app-name", mlflow_accounts.APP, *command.words[3:]])
-    assert importlib.import_module(command.words[2]) is mlflow_accounts
+    parse(mlflow, ["server", "--app-name", accounts.APP, *command.words[3:]])
+    assert importlib.import_module(command.words[2]) is accounts
 
 
 def address_of(command):

@@ -24,8 +24,8 @@ import psutil
 
 from lastaisle.lake import Lake
 from lastaisle.settings import Settings
-from lastaisle_airflow.local.airflow_api import AirflowApi, AirflowApiError, Run
-from lastaisle_airflow.local.airflow_environment import environment
+from lastaisle_airflow.local.airflow.api import AirflowApi, AirflowApiError, Run
+from lastaisle_airflow.local.environment import environment
 from lastaisle_airflow.local.polling import wait_until
 from tests.services.required import starts_service
 
@@ -229,7 +229,7 @@ def _template() -> Path:
     atexit.register(folder.cleanup)
     home = Path(folder.name, "airflow")
     environment = environment_of(Path(folder.name), AIRFLOW_HOME=str(home))
-    command = [sys.executable, "-m", "lastaisle_airflow.local.setup"]
+    command = [sys.executable, "-m", "lastaisle_airflow.local.airflow.setup"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-3000:]
     return home

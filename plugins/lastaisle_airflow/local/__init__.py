@@ -1,1 +1,1 @@
-"""Airflow, MLflow and the service on one machine, and the demo."""
+"""Airflow, MLflow and the service on one machine, the demo and the loop."""

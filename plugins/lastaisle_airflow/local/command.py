@@ -15,7 +15,7 @@ from typing import NoReturn
 from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.settings import Settings
 from lastaisle.settings.private import create_private_files, make_private
-from lastaisle_airflow.local.airflow_environment import airflow_home, environment
+from lastaisle_airflow.local.environment import airflow_home, environment
 from lastaisle_airflow.local.secret_holders import MLFLOW_CLIENT, for_process
 
 NEED_DATABASE = ("assets", "backfill", "connections", "dags", "jobs", "pools", "tasks", "variables")
@@ -66,7 +66,7 @@ def set_up_database(settings: Settings, variables: Mapping[str, str]) -> None:
     if (airflow_home(settings) / "airflow.db").exists() or any(variables.get(name) for name in names):
         return
     sys.stderr.write(f"Setting up the database of Airflow in {airflow_home(settings)}, once ...\n")
-    for step in (("lastaisle_airflow.local.setup",), ("airflow", "dags", "reserialize")):
+    for step in (("lastaisle_airflow.local.airflow.setup",), ("airflow", "dags", "reserialize")):
         done = subprocess.run(
             [sys.executable, "-m", *step], env=variables, capture_output=True, text=True, check=False
         )

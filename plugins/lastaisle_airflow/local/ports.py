@@ -8,7 +8,7 @@ from contextlib import suppress
 import psutil
 
 from lastaisle.errors import ExitCode, LastaisleError
-from lastaisle_airflow.local.airflow_environment import HOST
+from lastaisle_airflow.local.environment import HOST
 
 
 class PortTakenError(LastaisleError):

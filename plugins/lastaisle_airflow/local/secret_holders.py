@@ -33,7 +33,7 @@ HOLDERS: Final[Mapping[str, frozenset[str]]] = {
     "LASTAISLE_LAKE_OPTIONS": _TASKS | {SERVE},
     "LASTAISLE_KAFKA": _TASKS | {SERVE, TRIGGERER},
     "LASTAISLE_SCHEMA_REGISTRY": _TASKS,
-    "LASTAISLE_MLFLOW_ADMIN_PASSWORD": frozenset(),  # only `mlflow_accounts` reads these three
+    "LASTAISLE_MLFLOW_ADMIN_PASSWORD": frozenset(),  # only `mlflow.accounts` reads these three
     "LASTAISLE_MLFLOW_PIPELINE_PASSWORD": frozenset(),
     "LASTAISLE_MLFLOW_READER_PASSWORD": frozenset(),
     # The addresses of MLflow's database, which may hold a password.

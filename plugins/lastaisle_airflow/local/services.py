@@ -23,7 +23,7 @@ from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.settings import Settings
 from lastaisle.settings.private import create_private_files, make_private
 from lastaisle_airflow.local import serving
-from lastaisle_airflow.local.airflow_environment import HOST, airflow_home, environment, has_own_mlflow
+from lastaisle_airflow.local.environment import HOST, airflow_home, environment, has_own_mlflow
 from lastaisle_airflow.local.polling import wait_until
 from lastaisle_airflow.local.ports import check_port
 from lastaisle_airflow.local.secret_holders import (
@@ -134,7 +134,7 @@ class Services:
         mlflow = services.pop(MLFLOW, None)
         if mlflow:
             self._spawn(mlflow)
-        self._run(SETUP, (sys.executable, "-m", "lastaisle_airflow.local.setup"))
+        self._run(SETUP, (sys.executable, "-m", "lastaisle_airflow.local.airflow.setup"))
         self._spawn(api_server)
         self._wait_for(api_server, deadline)
         # The other services start after the API server: tasks that find no API server would fail.

@@ -12,7 +12,7 @@ from typing import Final
 
 from lastaisle.settings import Settings
 from lastaisle.settings.private import make_private
-from lastaisle_airflow.local.airflow_environment import HOST
+from lastaisle_airflow.local.environment import HOST
 
 PATH: Final = "/v1/recommendations"
 

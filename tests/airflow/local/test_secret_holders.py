@@ -11,7 +11,7 @@ from lastaisle.settings.others import OTHER_VARIABLES
 from lastaisle.settings.settings import known_variables
 from lastaisle.telemetry.shown import without_password
 from lastaisle_airflow.local import command, services
-from lastaisle_airflow.local.airflow_environment import environment
+from lastaisle_airflow.local.environment import environment
 from lastaisle_airflow.local.secret_holders import HOLDERS, MLFLOW, SCHEDULER, SERVE, TRIGGERER, for_process
 from lastaisle_airflow.local.services import Services, services_of
 

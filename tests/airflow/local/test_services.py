@@ -11,7 +11,7 @@ import pytest
 
 from lastaisle.settings import Settings
 from lastaisle_airflow.local import services
-from lastaisle_airflow.local.airflow_environment import environment
+from lastaisle_airflow.local.environment import environment
 from lastaisle_airflow.local.ports import PortTakenError, check_port
 from lastaisle_airflow.local.services import Service, ServiceError, Services
 from tests.services.airflow import free_port

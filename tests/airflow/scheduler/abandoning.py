@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from lastaisle.lake import Lake
 from lastaisle.registry.registry import Registry
 from lastaisle.settings import Settings
-from lastaisle_airflow.local.airflow_api import Run
+from lastaisle_airflow.local.airflow.api import Run
 from tests.services.airflow import Airflow
 
 ITEMS = 40

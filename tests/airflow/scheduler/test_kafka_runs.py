@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lastaisle.kafka.connection import KafkaConnection
-from lastaisle_airflow.local.airflow_api import AirflowApiError
+from lastaisle_airflow.local.airflow.api import AirflowApiError
 from tests.airflow.scheduler.abandoning import over
 from tests.airflow.scheduler.feedback import feedback_lines, key_of
 from tests.airflow.scheduler.topics import CLICKS, FEEDBACK, make_anew

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from lastaisle.settings import Settings
 from lastaisle_airflow.local import serving
-from lastaisle_airflow.local.airflow_environment import ROOT
+from lastaisle_airflow.local.environment import ROOT
 from lastaisle_airflow.local.loop.report import draw_chart, print_day, print_results
 from lastaisle_airflow.local.loop.shop import LoopShop
 from lastaisle_airflow.local.loop.steps import DAGS, LoopSteps

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from lastaisle_airflow.local.airflow_api import AirflowApiError, Run
-from lastaisle_airflow.local.airflow_steps import AirflowSteps
+from lastaisle_airflow.local.airflow.api import AirflowApiError, Run
+from lastaisle_airflow.local.airflow.steps import AirflowSteps
 from lastaisle_airflow.local.loop.shop import FinishedDay, LoopShop
 from lastaisle_airflow.local.polling import wait_until
 from lastaisle_airflow.local.services import Services

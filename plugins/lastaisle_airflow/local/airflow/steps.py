@@ -11,8 +11,8 @@ import httpx
 from rich.console import Console
 
 from lastaisle_airflow.local import serving
-from lastaisle_airflow.local.airflow_api import AirflowApi, AirflowApiError, Run
-from lastaisle_airflow.local.airflow_environment import HOST
+from lastaisle_airflow.local.airflow.api import AirflowApi, AirflowApiError, Run
+from lastaisle_airflow.local.environment import HOST
 from lastaisle_airflow.local.polling import wait_until
 from lastaisle_airflow.local.services import ServiceError, Services
 

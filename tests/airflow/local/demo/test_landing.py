@@ -6,7 +6,7 @@ from datetime import date
 import pytest
 
 from lastaisle.errors import SourceError
-from lastaisle_airflow.local.landing import days_landed, note_landed, split_by_day
+from lastaisle_airflow.local.demo.landing import days_landed, note_landed, split_by_day
 
 LINES = [
     "SessionId\tItemId\tTime",

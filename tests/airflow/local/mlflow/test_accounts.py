@@ -11,8 +11,8 @@ from mlflow import MlflowClient
 
 from lastaisle.settings import Settings
 from lastaisle.settings.errors import SettingsError
-from lastaisle_airflow.local.airflow_environment import environment
-from lastaisle_airflow.local.mlflow_accounts import (
+from lastaisle_airflow.local.environment import environment
+from lastaisle_airflow.local.mlflow.accounts import (
     ADMIN,
     PASSWORDS,
     PIPELINE,
@@ -21,7 +21,7 @@ from lastaisle_airflow.local.mlflow_accounts import (
     write_config,
 )
 from lastaisle_airflow.local.services import services_of
-from tests.airflow.local.mlflow_servers import GIVEN, command_of, running, status, variables_of
+from tests.airflow.local.mlflow.servers import GIVEN, command_of, running, status, variables_of
 from tests.services.airflow import free_port
 
 #: Names that an attacker can register. MLflow alone takes those that begin like a private address.
@@ -261,6 +261,6 @@ class TestAccounts:
 
 
 def test_no_secret_of_the_accounts_is_in_the_repository():
-    text = (Path(__file__).resolve().parents[3] / "docker" / ".env.example").read_text()
+    text = (Path(__file__).resolve().parents[4] / "docker" / ".env.example").read_text()
     for name in PASSWORDS.values():
         assert f"\n{name.removeprefix('LASTAISLE_')}=\n" in text

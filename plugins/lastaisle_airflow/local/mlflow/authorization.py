@@ -3,7 +3,7 @@
 MLflow's permissions decide about experiments and models that exist. They let every account create new ones,
 so the account of services could register code under a free name. This module refuses that.
 
-Only MLflow's server imports this module, by the name in the file that `mlflow_accounts` writes.
+Only MLflow's server imports this module, by the name in the file that `accounts` writes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from flask import request
 from mlflow.server.auth import authenticate_request_basic_auth, make_forbidden_response
 
-from lastaisle_airflow.local.mlflow_accounts import READER
+from lastaisle_airflow.local.mlflow.accounts import READER
 
 _READING_METHODS = ("GET", "HEAD", "OPTIONS")
 #: MLflow's searches are calls by POST, because their filters are long. They change nothing.

@@ -1,11 +1,11 @@
-"""Serve MLflow with accounts: `python -m lastaisle_airflow.local.mlflow_accounts --host 0.0.0.0 ...`.
+"""Serve MLflow with accounts: `python -m lastaisle_airflow.local.mlflow.accounts --host 0.0.0.0 ...`.
 
 MLflow's own basic authentication asks each caller for a name and a password. The command makes three accounts
 and gives them the passwords of the environment, at each start anew:
 
 - `admin` may do everything;
 - `pipeline` may write all experiments and models, and moves the aliases;
-- `reader` may only read, which `mlflow_authorization` makes sure of. Services pull models with it.
+- `reader` may only read, which `authorization` makes sure of. Services pull models with it.
 
 The arguments are those of `mlflow server`. MLFLOW_BACKEND_STORE_URI names the database, which holds the
 accounts too, and MLFLOW_FLASK_SERVER_SECRET_KEY signs the forms of MLflow's pages.
@@ -47,7 +47,7 @@ default_permission = READ
 database_uri = {database}
 admin_username = {admin}
 auth_cache_ttl_seconds = {trusted}
-authorization_function = lastaisle_airflow.local.mlflow_authorization:authenticate
+authorization_function = lastaisle_airflow.local.mlflow.authorization:authenticate
 """
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import psutil
 
-from lastaisle_airflow.local.mlflow_accounts import ADMIN, DATABASE, FORM_KEY, PASSWORDS, PIPELINE, READER
+from lastaisle_airflow.local.mlflow.accounts import ADMIN, DATABASE, FORM_KEY, PASSWORDS, PIPELINE, READER
 from tests.services.required import starts_service
 from tests.services.waiting import wait_until
 
@@ -71,7 +71,7 @@ def command_of(port, artifacts="artifacts"):
         artifacts,
     ]
     hosts = ["--allowed-hosts", "localhost:*,127.0.0.1:*"]
-    return [sys.executable, "-m", "lastaisle_airflow.local.mlflow_accounts", *arguments, *hosts]
+    return [sys.executable, "-m", "lastaisle_airflow.local.mlflow.accounts", *arguments, *hosts]
 
 
 def variables_of(folder, **changed):

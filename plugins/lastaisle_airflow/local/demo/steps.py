@@ -13,9 +13,9 @@ from rich.console import Console
 
 from lastaisle.errors import LastaisleError
 from lastaisle_airflow.local import serving
-from lastaisle_airflow.local.airflow_api import AirflowApiError, Run, seconds_of
-from lastaisle_airflow.local.airflow_steps import AirflowSteps
-from lastaisle_airflow.local.demo_report import (
+from lastaisle_airflow.local.airflow.api import AirflowApiError, Run, seconds_of
+from lastaisle_airflow.local.airflow.steps import AirflowSteps
+from lastaisle_airflow.local.demo.report import (
     DayRow,
     count_day,
     print_day,

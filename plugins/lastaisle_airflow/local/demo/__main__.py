@@ -15,9 +15,9 @@ from pathlib import Path
 from rich.console import Console
 
 from lastaisle.settings import Settings
-from lastaisle_airflow.local.airflow_environment import ROOT
-from lastaisle_airflow.local.demo_steps import DAGS, DemoSteps
-from lastaisle_airflow.local.landing import days_landed, note_landed, split_by_day
+from lastaisle_airflow.local.demo.landing import days_landed, note_landed, split_by_day
+from lastaisle_airflow.local.demo.steps import DAGS, DemoSteps
+from lastaisle_airflow.local.environment import ROOT
 from lastaisle_airflow.local.on_services import wide_console, work_on_services
 from lastaisle_airflow.local.services import Services
 

@@ -10,12 +10,12 @@ import pytest
 
 from lastaisle.registry.registry import Registry
 from lastaisle.settings import Settings
-from lastaisle_airflow.local.airflow_environment import environment
-from lastaisle_airflow.local.mlflow_accounts import PASSWORDS, PIPELINE, READER
+from lastaisle_airflow.local.environment import environment
+from lastaisle_airflow.local.mlflow.accounts import PASSWORDS, PIPELINE, READER
 from lastaisle_airflow.local.services import services_of
 from models.checkout_model import CheckoutModel
 from models.recommender import create
-from tests.airflow.local.mlflow_servers import GIVEN, command_of, running, status, variables_of
+from tests.airflow.local.mlflow.servers import GIVEN, command_of, running, status, variables_of
 from tests.models.toys import rings
 from tests.services.airflow import free_port
 

@@ -1,4 +1,4 @@
-"""Make Airflow ready for our DAGs: `python -m lastaisle_airflow.local.setup`."""
+"""Make Airflow ready for our DAGs: `python -m lastaisle_airflow.local.airflow.setup`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Airflow on one machine: its setup, a client of its API, and steps that start or follow its runs."""

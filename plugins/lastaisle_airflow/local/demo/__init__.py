@@ -1,0 +1,1 @@
+"""The demo on one machine: the main job on a real scheduler, day by day."""

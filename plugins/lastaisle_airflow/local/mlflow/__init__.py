@@ -1,0 +1,1 @@
+"""MLflow's server, with accounts and without."""
