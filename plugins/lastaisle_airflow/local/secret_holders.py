@@ -29,6 +29,7 @@ HOLDERS: Final[Mapping[str, frozenset[str]]] = {
     "LASTAISLE_SEGMENT_WRITE_KEYS": frozenset(),  # only `lastaisle collect` reads these two
     "LASTAISLE_SEGMENT_SECRET": frozenset(),
     "LASTAISLE_SERVE_KEYS": frozenset({SERVE}),
+    "LASTAISLE_SERVE_KEY": frozenset(),  # only `lastaisle simulate --live` reads it
     "LASTAISLE_PSEUDONYM_KEY": _TASKS | {SERVE},
     "LASTAISLE_LAKE_OPTIONS": _TASKS | {SERVE},
     "LASTAISLE_KAFKA": _TASKS | {SERVE, TRIGGERER},
