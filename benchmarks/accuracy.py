@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lastaisle.evaluation.benchmark import benchmark_accuracy
-from models.recommender import MODEL_NAMES
+from models.by_name import MODEL_NAMES
 
 SPLITS = ("diginetica", "yoochoose64")
 MODELS = ("popularity", "cooccurrence", "neighbours", "attention", "gru", "ensemble")

@@ -24,10 +24,11 @@ from rich.table import Table
 from lastaisle.evaluation.churn import churn_of
 from lastaisle.replay.replay import Period, read_periods
 from lastaisle.training.warm_start import newest_with_replay
+from models.by_name import create
 from models.data.sequences import Examples, SessionLog, next_item_examples
 from models.evaluation.ranking import rank_targets
 from models.options import TrainingOptions
-from models.recommender import Recommender, create
+from models.recommender import Recommender
 
 
 def churn_between(first: Recommender, second: Recommender, examples: Examples) -> float:
@@ -40,7 +41,7 @@ def warm_starts(
     periods: list[Period], options: TrainingOptions, folder: Path
 ) -> tuple[Recommender, dict[str, float]]:
     """Warm-start day by day; return the last version, and the churn of each day."""
-    from models.recommender import load
+    from models.by_name import load
 
     model = create("attention", options)
     model.fit(periods[0].log, None, options)

@@ -39,11 +39,11 @@ from lastaisle.simulate.lines import item_name
 from lastaisle.simulate.options import Day
 from lastaisle.simulate.shoppers import first_shoppers
 from lastaisle.training.warm_start import newest_with_replay
+from models.by_name import create
 from models.data.items import ItemTable
 from models.data.sequences import Examples, SessionLog, next_item_examples
 from models.evaluation.ranking import rank_targets
 from models.options import TrainingOptions
-from models.recommender import create
 from simulator_realism import LONGEST, read_event
 
 SHOP = ShopOptions(

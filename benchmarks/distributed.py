@@ -46,9 +46,9 @@ def work(source: str, output: str) -> None:
     # This comes before any other use of TensorFlow, because it sets up the workers' connections.
     shared = "TF_CONFIG" in os.environ
     strategy = tf.distribute.MultiWorkerMirroredStrategy() if shared else None
+    from models.by_name import create
     from models.data.sequences import next_item_examples
     from models.evaluation.ranking import rank_targets
-    from models.recommender import create
     from models.sequential.base import SequenceModel
     from models.sequential.distributed import distribute
 

@@ -55,7 +55,7 @@ IMPORTS = {
     "ingest_batches": f"{_INGESTION}, duckdb, lastaisle.ingest.run, data_contracts.quality.gx_types",
     "anonymize_shard": f"{_INGESTION}, duckdb, lastaisle.privacy.anonymize",
     "announce": _INGESTION,
-    "plan_window": f"{_LEARNING}, {_MLFLOW}, models.recommender",
+    "plan_window": f"{_LEARNING}, {_MLFLOW}, models.by_name",
     "train_and_evaluate": (
         f"{_LEARNING}, {_MLFLOW}, {_PLOTS}, models.online.model, models.sequential.attention"
     ),

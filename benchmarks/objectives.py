@@ -69,9 +69,9 @@ def measure(model: Recommender, examples: Examples) -> dict[str, dict[str, float
 
 def main() -> None:
     """Train for each choice of objectives, and print its metrics on each kind of target."""
+    from models.by_name import create
     from models.data.sequences import next_item_examples
     from models.options import TrainingOptions
-    from models.recommender import create
 
     with tempfile.TemporaryDirectory() as folder:
         log, later = sessions(Path(folder))

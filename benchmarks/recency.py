@@ -29,10 +29,10 @@ METRICS = ("hit_rate@20", "mrr@20")
 
 def main() -> None:
     """Measure each half-life on each folder that exists."""
+    from models.by_name import create
     from models.data.sequences import next_item_examples
     from models.evaluation.ranking import rank_targets, summarize
     from models.options import TrainingOptions
-    from models.recommender import create
 
     data = Path(os.environ.get("LASTAISLE_DATA", "../shared/data"))
     table = Table(

@@ -103,10 +103,10 @@ def lake_of(folder: Path, form: str, log: Path, unit: str) -> Lake:
 
 def training(lake: Lake) -> dict[str, Any]:
     """Return the events that sessions keep, and the recall of co-occurrence on the last tenth of them."""
+    from models.by_name import create
     from models.data.sequences import next_item_examples
     from models.evaluation.ranking import rank_targets, summarize
     from models.options import TrainingOptions
-    from models.recommender import create
 
     log = sessions_between(lake, datetime(2001, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
     cut = len(log) - max(1, len(log) // 10)

@@ -77,10 +77,10 @@ def sessions_of(n_items: int, n_sessions: int, seed: int = 1) -> SessionLog:
 
 def train(model: str, n_items: int, n_sessions: int, folder: Path) -> dict[str, float]:
     """Train one epoch, rank the targets, and export the model into the folder."""
+    from models.by_name import create
     from models.data.sequences import next_item_examples
     from models.evaluation.ranking import rank_targets, summarize
     from models.options import TrainingOptions
-    from models.recommender import create
     from models.serving.export import export_artifact
 
     log = sessions_of(n_items, n_sessions)

@@ -240,8 +240,8 @@ def register(model_name: str, n_items: int, home: Path) -> None:
     from lastaisle.registry.registry import Registry
     from lastaisle.registry.tags import DIGEST, RUN_KEY
     from lastaisle.settings import Settings
+    from models.by_name import create
     from models.options import TrainingOptions
-    from models.recommender import create
     from scaling import sessions_of
 
     model = create(model_name, TrainingOptions(epochs=1, half_life=None))

@@ -122,8 +122,8 @@ print(json.dumps({
 
 def trained(n_items: int) -> Recommender:
     """Return an `attention` model of this many items, trained for one pass."""
+    from models.by_name import create
     from models.options import TrainingOptions
-    from models.recommender import create
     from scaling import sessions_of
 
     model = create("attention", TrainingOptions(epochs=1, half_life=None))

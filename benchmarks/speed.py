@@ -23,11 +23,11 @@ from rich.console import Console
 from rich.table import Table
 
 from lastaisle.evaluation.benchmark import read_pairs, read_sessions
+from models.by_name import create
 from models.data.batches import Batch, Batches
 from models.evaluation.objectives import target_weights
 from models.evaluation.ranking import rank_targets
 from models.options import TrainingOptions, session_weights
-from models.recommender import create
 from models.sequential.base import SequenceModel, sampling_shares
 from models.sequential.trainer import Trainer
 

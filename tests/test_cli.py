@@ -21,7 +21,7 @@ from lastaisle.ingest.checks.gx_check import SampleCheck
 from lastaisle.lake import Lake
 from lastaisle.release.online import OnlineReport
 from lastaisle.settings import Settings
-from models.recommender import MODEL_NAMES
+from models.by_name import MODEL_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = [

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.blend.blending import CandidateScores, learned_weights
+from models.by_name import create, load
 from models.data.features import Features
 from models.data.sequences import Context, Examples, SessionLog, next_item_examples
 from models.options import OBJECTIVE_WEIGHTS, Learned, Progress, Training, TrainingOptions, TrainingReport
-from models.recommender import Recommender, create, load
+from models.recommender import Recommender
 from models.scorer import SessionScorer
 from models.stored import DamagedModelError, ModelError
 from models.tensorflow_import import tf

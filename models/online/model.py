@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.by_name import create
 from models.data.sequences import USER, Context
 from models.data.vocabulary import Vocabulary
 from models.online.delta import OnlineDelta
 from models.online.scorer import OnlineScorer, log_shares, states_with_shoppers
 from models.options import Learned, Training, TrainingOptions
-from models.recommender import Recommender, create
+from models.recommender import Recommender
 from models.sequential.base import SequenceModel
 from models.sequential.scorer import Scorer
 from models.stored import ModelError

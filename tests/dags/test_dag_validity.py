@@ -127,7 +127,7 @@ def test_maintenance_runs_by_itself_and_can_be_asked_first(dagbag):
 
 
 def test_every_model_that_can_be_served_is_offered(dagbag):
-    from models.recommender import MODEL_NAMES
+    from models.by_name import MODEL_NAMES
 
     described = dagbag.dags["retrain_full"].params.get_param("architecture").description
     assert [name for name in MODEL_NAMES if name not in BASELINES and name not in described] == []

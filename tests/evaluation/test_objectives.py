@@ -9,8 +9,8 @@ from lastaisle.evaluation.evaluate import _measure_all
 from lastaisle.evaluation.plots import comparison
 from lastaisle.evaluation.report import EvaluationReport
 from lastaisle.release.gate import GateRules, decide
+from models.by_name import create
 from models.data.sequences import SessionLog, next_item_examples
-from models.recommender import create
 
 
 def fitted(name, sessions):

@@ -63,8 +63,8 @@ def test_sessions_of_one_shopper_are_one_unit_and_unknown_shoppers_are_units_of_
 @pytest.mark.training
 @pytest.mark.parametrize("kind", ["popularity", "cooccurrence"])
 def test_a_ranking_knows_the_shoppers_of_its_examples(kind):
+    from models.by_name import create
     from models.evaluation.ranking import rank_targets
-    from models.recommender import create
 
     log = SessionLog.from_lists([["a", "b"], ["b", "c"]], context={"user": np.array(["u", "u"], object)})
     model = create(kind)

@@ -6,11 +6,12 @@ import sys
 import numpy as np
 import pytest
 
+from models.by_name import MODEL_NAMES, create, load
 from models.data.sequences import Examples, SessionLog, next_item_examples
 from models.evaluation import ranking
 from models.evaluation.ranking import rank_targets, summarize
 from models.options import OptionsError, TrainingOptions
-from models.recommender import MODEL_NAMES, ModelError, create, load
+from models.stored import ModelError
 from models.top_k import top_k
 
 LOG = SessionLog.from_lists([["a", "b", "c"], ["a", "b"], ["a", "d"], ["e"]])

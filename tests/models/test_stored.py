@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+from models.by_name import create, load
 from models.data.sequences import SessionLog
-from models.recommender import create, load
 from models.stored import DamagedModelError, ModelError, digest_of, read_arrays
 
 LOG = SessionLog.from_lists([["a", "b", "c"], ["b", "c", "d"]] * 5)
@@ -159,7 +159,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 import models.data.vocabulary, models.stored, numpy
-from models.recommender import load
+from models.by_name import load
 model = load(Path(sys.argv[1]))
 module, _, name = sys.argv[2].rpartition(".")
 owner = eval(module)

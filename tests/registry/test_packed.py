@@ -4,7 +4,7 @@ import pytest
 
 from lastaisle.registry.registry import Registry
 from lastaisle.settings import Settings
-from models.recommender import create
+from models.by_name import create
 from models.stored import DamagedModelError
 from tests.models.toys import rings
 

@@ -22,7 +22,7 @@ from lastaisle.settings import SettingsError
 from lastaisle.training.planning import StalePlanError, plan_window
 from lastaisle.training.train import train_candidate
 from models.options import TrainingOptions
-from models.recommender import ModelError
+from models.stored import ModelError
 
 pytestmark = pytest.mark.training
 

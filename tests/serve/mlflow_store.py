@@ -11,8 +11,8 @@ from pathlib import Path
 
 from lastaisle.registry.registry import Registry
 from lastaisle.settings import Settings
+from models.by_name import create
 from models.data.sequences import SessionLog
-from models.recommender import create
 from tests.services.required import starts_service
 from tests.services.waiting import wait_until
 

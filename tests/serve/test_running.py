@@ -18,8 +18,8 @@ import pandas as pd
 import psutil
 import pytest
 
+from models.by_name import create
 from models.data.sequences import SessionLog
-from models.recommender import create
 from models.serving.export import export_artifact
 from tests.serve.mlflow_store import Store
 from tests.serve.running import Running

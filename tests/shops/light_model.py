@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from mlflow.pyfunc import PythonModel
 
-from models.recommender import load
+from models.by_name import load
 from models.top_k import top_k
 
 ROWS_AT_ONCE = 256

@@ -14,8 +14,8 @@ from lastaisle.sessions.windows import Window
 from lastaisle.training.catalogue import read_items
 from lastaisle.training.planning import plan_window
 from lastaisle.training.train import train_candidate
+from models.by_name import create
 from models.data.sequences import SessionLog
-from models.recommender import create
 from tests.shops.made_up_shop import end_of
 
 NONE = SessionLog.from_lists([])

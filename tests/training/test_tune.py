@@ -20,10 +20,11 @@ from lastaisle.registry.registry import Registry
 from lastaisle.settings import Settings
 from lastaisle.training.study import PARENT_TAG, TRIAL_TAG, TuningError
 from lastaisle.training.tune import Search, tune
+from models.by_name import MODEL_NAMES
 from models.data.sequences import SessionLog
 from models.options import TrainingOptions
-from models.recommender import MODEL_NAMES, ModelError
 from models.search_space import SEARCH_SPACES, Between, search_space
+from models.stored import ModelError
 
 pytestmark = pytest.mark.training
 

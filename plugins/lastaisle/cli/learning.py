@@ -65,8 +65,8 @@ def train(
     from lastaisle.training.planning import plan_window
     from lastaisle.training.refresh import plan_refresh
     from lastaisle.training.train import train_candidate
+    from models.by_name import check_members, checked_name
     from models.options import TrainingOptions
-    from models.recommender import check_members, checked_name
 
     if kind not in KINDS:
         raise typer.BadParameter(f"--kind is one of {', '.join(KINDS)}, received {kind!r}")

@@ -10,10 +10,10 @@ from typing import Any
 
 from lastaisle.errors import SourceError
 from lastaisle.telemetry.memory import peak_rss_mib
+from models.by_name import create
 from models.data.sequences import Examples, SessionLog
 from models.evaluation.ranking import rank_targets, summarize
 from models.options import Progress, TrainingOptions
-from models.recommender import create
 
 
 def read_sessions(path: Path | str) -> SessionLog:
@@ -62,7 +62,7 @@ def benchmark_accuracy(
     Args:
         train_path: one session of item ids a line, in time order.
         test_path: one `prefix<TAB>target` a line.
-        model: one of models.recommender.MODEL_NAMES.
+        model: one of models.by_name.MODEL_NAMES.
         options: hyperparameters that differ from the defaults; see models.options.TrainingOptions.
         progress: called from time to time, first for the training, then for the evaluation.
 

@@ -23,10 +23,10 @@ from lastaisle.registry.losses import present_standing
 from lastaisle.registry.plan import TrainingPlan
 from lastaisle.sessions.windows import training_sessions
 from lastaisle.training.kinds import kind_for
+from models.by_name import create
 from models.data.sequences import decay_weights
 from models.evaluation.objectives import NEW_ITEM, NEXT_ITEM, is_new
 from models.evaluation.ranking import rank_targets
-from models.recommender import create
 from models.serving.served import ServedModel
 from models.stored import ModelError
 

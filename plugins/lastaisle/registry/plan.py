@@ -54,7 +54,7 @@ class TrainingPlan:
         kind: incremental (warm start from the champion, if there is one), full (from scratch) or refresh
             (a warm start for abandoned checkouts); see lastaisle.training.kinds.
         model_name: name of the registered model.
-        architecture: which recommender learns; see models.recommender.MODEL_NAMES.
+        architecture: which recommender learns; see models.by_name.MODEL_NAMES.
         window: the sessions that train.
         holdout_end: sessions from the window's end to here evaluate.
         lake_versions: table name to the version that is read.

@@ -15,7 +15,7 @@ from lastaisle.registry.packed import PackedModels
 from lastaisle.registry.plan import Champion, TrainingPlan
 from lastaisle.registry.runs import is_missing
 from lastaisle.registry.tags import PLAN, RUN_KEY
-from models import recommender as recommenders
+from models import by_name
 from models.options import TrainingOptions
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Registry(PackedModels):
 
     def load_recommender(self, run_id: str) -> Recommender:
         """Load the trained model of a run, able to learn on."""
-        return recommenders.load(self.download(run_id, STATE))
+        return by_name.load(self.download(run_id, STATE))
 
     def version_for_run(self, run_id: str) -> str | None:
         """Return the version registered from a run, if there is one."""

@@ -69,7 +69,7 @@ def replay(
     Args:
         periods: at least two periods, oldest first; `ended_at` of their sessions grows.
         strategies: names of the strategies to compare; default all that the architecture supports.
-        architecture: name of the recommender; see models.recommender.MODEL_NAMES.
+        architecture: name of the recommender; see models.by_name.MODEL_NAMES.
         options: hyperparameters; default the models' own.
         progress: called after each training.
 

@@ -12,12 +12,13 @@ import numpy as np
 
 from lastaisle.training.warm_start import newest_with_replay
 from models.blend.ensemble import Ensemble
+from models.by_name import create, load
 from models.data.sequences import Examples, SessionLog
 from models.evaluation.ranking import Ranking, rank_targets
 from models.online.delta import LEARNS_ONLINE, OnlineDelta
 from models.online.model import OnlineModel, folded
 from models.options import TrainingOptions
-from models.recommender import Recommender, create, load
+from models.recommender import Recommender
 
 STRATEGIES = ("frozen", "scratch", "incremental", "online", "ensemble")
 MEMBERS = 3  # of the ensemble: the newest model and two before it

@@ -17,8 +17,8 @@ from lastaisle.sessions.windows import SESSION_REACH, Window
 from lastaisle.training.catalogue import listed_rows
 from lastaisle.training.holdout import holdout_start
 from lastaisle.training.kinds import WINDOW_KINDS
+from models.by_name import READS_ITEMS, check_members, checked_name
 from models.options import SHAPE, TrainingOptions
-from models.recommender import READS_ITEMS, check_members, checked_name
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake

@@ -39,10 +39,10 @@ from lastaisle.training.study import (
     suggest,
 )
 from lastaisle.training.train import MIN_SESSIONS
+from models.by_name import check_members, create
 from models.data.sequences import decay_weights, next_item_examples
 from models.evaluation.metrics import per_example
 from models.evaluation.ranking import rank_targets
-from models.recommender import check_members, create
 from models.search_space import search_space
 
 if TYPE_CHECKING:

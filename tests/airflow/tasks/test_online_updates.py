@@ -6,7 +6,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from lastaisle_airflow.tasks import online_updates
-from models.recommender import ModelError
+from models.stored import ModelError
 from tests.airflow.runs import DagRun
 
 

@@ -6,12 +6,13 @@ import tensorflow as tf
 
 from models.blend.blending import CandidateScores, learned_weights
 from models.blend.ensemble import Ensemble, log_scores
+from models.by_name import create, load
 from models.checkout_model import CheckoutModel
 from models.data.sequences import SessionLog, next_item_examples
 from models.evaluation.ranking import rank_targets, summarize
 from models.options import OptionsError, TrainingOptions
-from models.recommender import ModelError, create, load
 from models.serving.export import export_artifact, package
+from models.stored import ModelError
 from tests.models.toys import rings
 
 pytestmark = pytest.mark.training

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 
+from models.by_name import create, load
 from models.counting import neighbours
 from models.counting.session_index import SessionIndex
 from models.data.sequences import SessionLog, next_item_examples
 from models.evaluation.ranking import rank_targets, summarize
 from models.options import TrainingOptions
-from models.recommender import ModelError, create, load
+from models.stored import ModelError
 from tests.models.toys import rings
 
 pytestmark = pytest.mark.training

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from models.by_name import create
 from models.data.sequences import SessionLog, next_item_examples
 from models.evaluation.metrics import recall_at_k
 from models.evaluation.ranking import rank_targets
-from models.recommender import create
 
 LOG = SessionLog.from_lists([["a", "b"], ["a", "b"], ["a", "c"], ["d", "a"]])
 

@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.by_name import create
 from models.data.batches import Batches
 from models.data.sequences import SessionLog, next_item_examples
 from models.data.vocabulary import Vocabulary
 from models.evaluation.objectives import objectives_of, target_weights
 from models.options import OptionsError, TrainingOptions
-from models.recommender import ModelError, create
+from models.stored import ModelError
 
 pytestmark = pytest.mark.training
 

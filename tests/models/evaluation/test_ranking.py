@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from models.by_name import create
 from models.data.sequences import SessionLog, next_item_examples
 from models.evaluation.objectives import is_new
 from models.evaluation.ranking import rank_targets
 from models.options import TrainingOptions
-from models.recommender import create
 
 
 def shop(n_items=30, sessions=120, length=7, seed=3):

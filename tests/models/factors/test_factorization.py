@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.by_name import create, load
 from models.data.sequences import Context, SessionLog, next_item_examples
 from models.evaluation.ranking import rank_targets, summarize
 from models.factors.factorization import FactorScorer
 from models.factors.known_users import KnownUsers
 from models.options import TrainingOptions
-from models.recommender import ModelError, create, load
+from models.stored import ModelError
 from tests.models.toys import rings
 
 pytestmark = pytest.mark.training

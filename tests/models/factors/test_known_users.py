@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
+from models.by_name import create
 from models.checkout_model import CheckoutModel
 from models.data.sequences import Context, SessionLog
 from models.factors.known_users import KnownUsers
 from models.options import TrainingOptions
-from models.recommender import create
 from models.serving.export import export_artifact
 
 pytestmark = pytest.mark.training

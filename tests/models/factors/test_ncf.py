@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.by_name import create, load
 from models.checkout_model import CheckoutModel
 from models.data.sequences import Context, SessionLog, next_item_examples
 from models.evaluation.ranking import rank_targets, summarize
 from models.factors.neumf import NeuMF
 from models.options import TrainingOptions
-from models.recommender import ModelError, create, load
 from models.serving.export import export_artifact
+from models.stored import ModelError
 from tests.models.toys import rings
 
 pytestmark = pytest.mark.training

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.by_name import create
 from models.data.sequences import SessionLog
 from models.layers.warm_start import MAX_SNAPSHOTS, WeightAverage, limit_moves
 from models.options import TrainingOptions
-from models.recommender import create
 
 pytestmark = pytest.mark.training
 

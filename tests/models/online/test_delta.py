@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from models.by_name import create
 from models.data.sequences import SessionLog
 from models.data.vocabulary import Vocabulary
 from models.online.delta import OnlineDelta, OnlineOptions, normalized
-from models.recommender import ModelError, create
+from models.stored import ModelError
 from tests.models.toys import rings
 
 TEMPERATURE = 0.1

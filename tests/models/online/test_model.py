@@ -4,13 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from models.by_name import create, load
 from models.data.sequences import Context, Examples, SessionLog
 from models.evaluation.ranking import rank_targets
 from models.online.delta import LEARNS_ONLINE, OnlineDelta, OnlineOptions
 from models.online.model import OnlineModel, folded
 from models.options import TrainingOptions
-from models.recommender import ModelError, create, load
 from models.serving.export import package
+from models.stored import ModelError
 from tests.models.toys import rings
 
 pytestmark = pytest.mark.training

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from models.by_name import create
 from models.options import TrainingOptions
-from models.recommender import create
 from tests.models.toys import rings
 
 pytestmark = pytest.mark.training
@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 strategy = tf.distribute.MultiWorkerMirroredStrategy()
 from models.sequential.distributed import distribute
-from models.recommender import create
+from models.by_name import create
 from tests.models.sequential.test_distributed import OPTIONS
 from tests.models.toys import rings
 model = create("attention", OPTIONS)

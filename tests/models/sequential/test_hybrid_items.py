@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.by_name import create, load
 from models.checkout_model import CheckoutModel
 from models.data.items import ItemTable
 from models.data.sequences import SessionLog, next_item_examples
 from models.options import TrainingOptions
-from models.recommender import create, load
 from models.sequential.hybrid import UNSEEN_EVENTS
 from models.serving.export import export_artifact
 from tests.models.sequential.test_hybrid import aisles, objects, recall, shop

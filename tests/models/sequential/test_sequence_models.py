@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.by_name import create, load
 from models.data.batches import Batches
 from models.data.sequences import SessionLog, next_item_examples
 from models.data.vocabulary import Vocabulary
 from models.evaluation.ranking import rank_targets, summarize
 from models.options import TrainingOptions
-from models.recommender import ModelError, create, load
 from models.sequential.base import sampling_shares
+from models.stored import ModelError
 from tests.models.toys import rings
 
 pytestmark = pytest.mark.training

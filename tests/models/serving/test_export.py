@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from models.by_name import create
 from models.data.sequences import SessionLog
 from models.options import TrainingOptions
-from models.recommender import ModelError, create
 from models.serving.export import package, requirements
+from models.stored import ModelError
 
 pytestmark = pytest.mark.training
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from models.by_name import create
 from models.data.sequences import Context
-from models.recommender import create
 from models.serving.export import package
 from tests.models.sequential.test_hybrid import SMALL, shop
 

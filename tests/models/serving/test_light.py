@@ -14,10 +14,10 @@ import pandas as pd
 import psutil
 import pytest
 
+from models.by_name import create
 from models.checkout_model import CheckoutModel, best_of
 from models.data.sequences import SessionLog
 from models.options import TrainingOptions
-from models.recommender import create
 from models.serving.export import export_artifact
 from models.stored import write_manifest
 from tests.docs.pages import ROOT, blocks

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from models.by_name import create
 from models.options import TrainingOptions
-from models.recommender import create
 from models.serving.export import package
 from tests.models.toys import rings
 

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from models.by_name import create
 from models.checkout_model import CheckoutModel
 from models.data.sequences import SessionLog, next_item_examples
 from models.evaluation.ranking import rank_targets, summarize
 from models.options import TrainingOptions
-from models.recommender import create
 from models.serving.export import package
 from models.serving.served import ServedModel, frame_of
 from models.stored import DamagedModelError, ModelError

@@ -20,8 +20,8 @@ from lastaisle.monitor.drift.detect import detect
 from lastaisle.monitor.drift.serving import ServingVersion, ServingVersions
 from lastaisle.settings import Settings
 from lastaisle_airflow.tasks.drift import measure_drift
+from models.by_name import create
 from models.data.sequences import SessionLog
-from models.recommender import create
 from tests.airflow.runs import DagRun
 from tests.monitor.drift.test_versions import Answering
 

@@ -8,10 +8,11 @@ import pytest
 from lastaisle.monitor.drift.concept import hit_rate_drop, hits
 from lastaisle.monitor.drift.serving import ServingVersion
 from lastaisle.monitor.drift.versions import neighbour_drift, version_scores
+from models.by_name import create
 from models.data.sequences import SessionLog
 from models.data.vocabulary import Vocabulary
 from models.evaluation.ranking import rank_targets
-from models.recommender import Recommender, create
+from models.recommender import Recommender
 
 
 def test_a_rotation_and_a_stretch_of_all_vectors_change_no_neighbour():

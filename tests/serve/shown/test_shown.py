@@ -18,8 +18,8 @@ import pytest
 from lastaisle.feedback.origin import origin_of, policy_sql, propensity_sql, version_sql
 from lastaisle.lake.tables import ITEMS
 from lastaisle.serve.shown.shelf import Shelf
+from models.by_name import create
 from models.data.sequences import SessionLog
-from models.recommender import create
 from models.serving.export import export_artifact
 from tests.serve.shelves import row, settings_of, store
 from tests.services.required import starts_service

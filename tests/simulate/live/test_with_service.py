@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from lastaisle import cli
 from lastaisle.simulate import ShopOptions, simulate
 from lastaisle.simulate.live import LiveService, LiveShop, Reactions
+from models.by_name import create
 from models.data.sequences import SessionLog
-from models.recommender import create
 from models.serving.export import export_artifact
 from tests.serve.running import Running
 from tests.serve.toys import KEY

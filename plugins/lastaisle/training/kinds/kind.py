@@ -11,9 +11,9 @@ from lastaisle.lake.tables import EVENTS
 from lastaisle.registry.plan import Kind, TrainingPlan
 from lastaisle.sessions.windows import SessionsRead, training_sessions
 from lastaisle.training.catalogue import read_items
+from models.by_name import create
 from models.data.sequences import decay_weights
 from models.options import TrainingOptions
-from models.recommender import create
 
 if TYPE_CHECKING:
     import numpy as np

@@ -143,7 +143,7 @@ import tempfile
 from pathlib import Path
 from lastaisle.registry.registry import Registry
 from lastaisle.settings import Settings
-from models.recommender import create
+from models.by_name import create
 from tests.models.toys import rings
 
 registry = Registry(Settings.of(home=Path.cwd(), mlflow_uri="{uri}", experiment="{experiment}"))

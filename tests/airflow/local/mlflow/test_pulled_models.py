@@ -13,8 +13,8 @@ from lastaisle.settings import Settings
 from lastaisle_airflow.local.environment import environment
 from lastaisle_airflow.local.mlflow.accounts import PASSWORDS, PIPELINE, READER
 from lastaisle_airflow.local.services import services_of
+from models.by_name import create
 from models.checkout_model import CheckoutModel
-from models.recommender import create
 from tests.airflow.local.mlflow.servers import GIVEN, command_of, running, status, variables_of
 from tests.models.toys import rings
 from tests.services.airflow import free_port
