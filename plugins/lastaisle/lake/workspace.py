@@ -6,12 +6,13 @@ The functions import DuckDB themselves: modules that import this one are importe
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+    from pyarrow.dataset import Dataset
 
 MEMORY_LIMIT = "2GB"
 # DuckDB estimates views and files as small and would hash their whole rows. With this the right side of a
@@ -54,6 +55,28 @@ def open_tables(**tables: Any) -> Iterator[DuckDBPyConnection]:
         for name, table in tables.items():
             connection.register(name, table)
         yield connection
+
+
+def make_view(
+    connection: DuckDBPyConnection, name: str, stored: Dataset | None, columns: Mapping[str, str]
+) -> None:
+    """Make a view of some columns of a stored table; a column that the table lacks is NULL.
+
+    Args:
+        connection: the database; the stored table itself is there as `<name>_stored`.
+        name: the name of the view.
+        stored: the table; None, if there is none: then the view has no rows.
+        columns: name to type in DuckDB; see `lastaisle.lake.query.columns_sql`.
+    """
+    present = () if stored is None else stored.schema.names
+    listed = ", ".join(
+        f'"{column}"' if column in present else f'NULL::{kind} AS "{column}"'
+        for column, kind in columns.items()
+    )
+    rows = "WHERE false" if stored is None else f"FROM {name}_stored"
+    if stored is not None:
+        connection.register(f"{name}_stored", stored)
+    connection.execute(f"CREATE TEMP VIEW {name} AS SELECT {listed} {rows}")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pytest
 
 from lastaisle.errors import ReconciliationError
-from lastaisle.feedback.outcomes.attribute import attribute, blocks_of, is_stale
+from lastaisle.feedback.outcomes.attribute import attribute, is_stale
 from lastaisle.feedback.outcomes.report import AttributionReport
 from lastaisle.lake import Lake
 from lastaisle.lake.maintenance import MaintenancePolicy, maintain, tables_of
@@ -462,13 +462,6 @@ def test_an_absurd_time_on_a_page_stops_nothing(lake):
     put(lake, shown, *(event("item_viewed", "a", minute, dwell_ms=2**63 - 1) for minute in range(3)))
     attribute(lake, SETTINGS)
     assert outcomes(lake)[shown["exposure_id"]]["dwell_ms"] == 2**63 - 1
-
-
-def test_days_are_read_in_blocks():
-    days = [NOON.date() + timedelta(days=shift) for shift in (0, 1, 2, 3, 9, 10)]
-    found = [((a - days[0]).days, (b - days[0]).days) for a, b in blocks_of(days, 3)]
-    assert found == [(0, 2), (3, 3), (9, 10)]
-    assert list(blocks_of([], 3)) == []
 
 
 def test_the_columns_are_those_of_the_schema(lake):

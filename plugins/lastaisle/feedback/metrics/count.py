@@ -7,14 +7,12 @@ from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-import pyarrow as pa
-
 from lastaisle.feedback.metrics.count_sql import EVENT_COLUMNS, STEPS
-from lastaisle.feedback.outcomes.attribute import blocks_of
 from lastaisle.lake.query import Query
+from lastaisle.lake.remade import blocks_of, differing_days
 from lastaisle.lake.retries import ATTEMPTS, retry_conflicts
 from lastaisle.lake.tables import EVENTS, OUTCOMES, SHOP_METRICS, SHOP_METRICS_SCHEMA
-from lastaisle.lake.workspace import open_workspace
+from lastaisle.lake.workspace import make_view, open_workspace
 from lastaisle.sessions.windows import SESSION_REACH
 
 if TYPE_CHECKING:
@@ -112,7 +110,7 @@ def _count(lake: Lake, days: tuple[date, ...], progress: Progress) -> MetricsRep
         for number, (first, last) in enumerate(blocks):
             progress(number / len(blocks), f"{first} to {last}")
             _count_days(connection, first, last)
-        changed = _changed_days(connection, due)
+        changed = differing_days(connection, "counted", "known", SHOP_METRICS_SCHEMA, due)
         query = Query(connection, "SELECT * FROM counted", SHOP_METRICS_SCHEMA, changed)
         stamps = {sources.stamps[name]: version for name, version in sources.versions.items()}
         lake.replace_days(SHOP_METRICS, query, if_version=sources.version, exclusive=True, also=stamps)
@@ -153,14 +151,8 @@ def _days_to_count(
 
 def _open_sources(connection: DuckDBPyConnection, lake: Lake, sources: _Sources) -> None:
     """Make the tables known to DuckDB at their versions, and make the empty table of counts."""
-    events = lake.dataset(EVENTS, sources.versions.get(EVENTS)) if EVENTS in sources.versions else None
-    present = set() if events is None else set(events.schema.names)
-    columns = ", ".join(
-        name if name in present else f"NULL::{kind} AS {name}" for name, kind in EVENT_COLUMNS.items()
-    )
-    stored = events if events is not None else pa.table({"nothing": pa.array([], pa.int8())})
-    connection.register("stored_events", stored)
-    connection.execute(f"CREATE TEMP VIEW events AS SELECT {columns} FROM stored_events")
+    events = lake.dataset(EVENTS, sources.versions[EVENTS]) if EVENTS in sources.versions else None
+    make_view(connection, EVENTS, events, EVENT_COLUMNS)
     connection.register("outcomes", lake.require(OUTCOMES, sources.versions[OUTCOMES]))
     connection.register("known", lake.require(SHOP_METRICS, sources.version))
     connection.register("empty", SHOP_METRICS_SCHEMA.empty_table())
@@ -178,15 +170,3 @@ def _count_days(connection: DuckDBPyConnection, first: date, last: date) -> None
     }
     for step in STEPS:
         connection.execute(step, {name: value for name, value in values.items() if f"${name}" in step})
-
-
-def _changed_days(connection: DuckDBPyConnection, days: list[date]) -> list[date]:
-    """Return the days whose counts differ from the table's."""
-    columns = ", ".join(SHOP_METRICS_SCHEMA.names)
-    known = f"SELECT {columns} FROM known WHERE list_contains($days, event_date)"
-    counted = f"SELECT {columns} FROM counted"
-    sql = (
-        f"SELECT DISTINCT event_date FROM (({counted} EXCEPT ALL {known}) UNION ALL "
-        f"({known} EXCEPT ALL {counted})) ORDER BY event_date"
-    )
-    return [day for (day,) in connection.execute(sql, {"days": days}).fetchall()]

@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict
-from datetime import date, timedelta
+from datetime import date
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ from lastaisle.feedback.outcomes.report import AttributionReport
 from lastaisle.feedback.outcomes.sessions_query import outcome_queries
 from lastaisle.feedback.outcomes.state import MADE, Snapshot
 from lastaisle.lake.query import Query, columns_sql
+from lastaisle.lake.remade import blocks_of, differing_days
 from lastaisle.lake.retries import retry_conflicts
 from lastaisle.lake.tables import (
     EVENTS,
@@ -27,7 +28,7 @@ from lastaisle.lake.tables import (
     UNATTRIBUTED,
     UNATTRIBUTED_SCHEMA,
 )
-from lastaisle.lake.workspace import JOIN_AS_WRITTEN, open_workspace
+from lastaisle.lake.workspace import JOIN_AS_WRITTEN, make_view, open_workspace
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 ATTEMPTS: Final = 5
 SCHEMAS: Final = {OUTCOMES: OUTCOMES_SCHEMA, UNATTRIBUTED: UNATTRIBUTED_SCHEMA}
-_DAY: Final = timedelta(days=1)
 _TEXT, _TIME = pa.string(), pa.timestamp("us", tz="UTC")
 #: The columns that attribution reads. A column that a table lacks is NULL.
 _READ: Final = {
@@ -130,18 +130,6 @@ def _attribute(
     )
 
 
-def blocks_of(days: Iterable[date], most: int) -> Iterable[tuple[date, date]]:
-    """Return the first and the last day of each run of successive days, of at most some days each."""
-    block: list[date] = []
-    for day in days:
-        if block and (day != block[-1] + _DAY or len(block) == most):
-            yield block[0], block[-1]
-            block = []
-        block.append(day)
-    if block:
-        yield block[0], block[-1]
-
-
 def _days(lake: Lake, snapshot: Snapshot, asked: set[date], every_day: bool) -> list[date]:
     """Return the days to attribute, in order: days on which an exposure is, or an outcome of earlier runs."""
     present = set().union(*(snapshot.days_of(lake, name) for name in (EXPOSURES, *MADE)))
@@ -156,14 +144,7 @@ def _prepare(connection: DuckDBPyConnection, lake: Lake, snapshot: Snapshot, day
     connection.execute(JOIN_AS_WRITTEN)
     for name, schema in _READ.items():
         stored = lake.dataset(name, snapshot.versions[name]) if name in snapshot.versions else None
-        connection.register(f"{name}_stored", schema.empty_table() if stored is None else stored)
-        known = schema.names if stored is None else stored.schema.names
-        missing = pa.schema([field for field in schema if field.name not in known])
-        present = [f'"{column}"' for column in schema.names if column in known]
-        nulls = [f'NULL::{kind} AS "{column}"' for column, kind in columns_sql(missing).items()]
-        connection.execute(
-            f"CREATE TEMP VIEW {name} AS SELECT {', '.join(present + nulls)} FROM {name}_stored"
-        )
+        make_view(connection, name, stored, columns_sql(schema))
     connection.register("days_made", pa.table({"event_date": pa.array(days, pa.date32())}))
     connection.execute("CREATE TEMP TABLE other_currencies (currency VARCHAR, amount DOUBLE)")
     for name, schema in SCHEMAS.items():
@@ -181,27 +162,13 @@ def _commit(
     connection: DuckDBPyConnection, lake: Lake, snapshot: Snapshot, name: str, days: list[date]
 ) -> set[date]:
     """Replace the days whose rows differ from the stored rows, and note what was read; return these days."""
-    changed = _differing(connection, name) if days else []
+    changed = differing_days(connection, f"{name}_made", f"{name}_stored", SCHEMAS[name], days)
     stamps = snapshot.stamps()
     if changed or stamps != snapshot.stamps_of(lake, name):
         query = Query(connection, f"SELECT * FROM {name}_made", SCHEMAS[name], changed)
         version = snapshot.versions[name]
         lake.replace_days(name, query, if_version=version, exclusive=True, also=stamps)
     return set(changed)
-
-
-def _differing(connection: DuckDBPyConnection, name: str) -> list[date]:
-    """Return the days on which the rows made now are others than the rows stored, in whatever order."""
-    row = ", ".join(f'"{column}"' for column in SCHEMAS[name].names)
-    summed = f"SELECT event_date, count(*) AS rows, sum(hash({row})) AS hashes"
-    differing = f"""
-        WITH made AS ({summed} FROM {name}_made GROUP BY event_date),
-        stored AS ({summed} FROM {name}_stored SEMI JOIN days_made USING (event_date) GROUP BY event_date)
-        SELECT event_date FROM made FULL JOIN stored USING (event_date)
-        WHERE made.rows IS DISTINCT FROM stored.rows OR made.hashes IS DISTINCT FROM stored.hashes
-        ORDER BY event_date
-    """
-    return [day for (day,) in connection.execute(differing).fetchall()]
 
 
 def _sums(amounts: Iterable[tuple[str, float]]) -> Mapping[str, float]:

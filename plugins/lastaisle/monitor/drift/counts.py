@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lastaisle.lake.tables import EVENTS
-from lastaisle.lake.workspace import open_workspace
+from lastaisle.lake.workspace import make_view, open_workspace
 from lastaisle.sessions.windows import MAX_SESSION_EVENTS
 
 if TYPE_CHECKING:
@@ -173,21 +173,17 @@ def count_events(lake: Lake, first: date, last: date) -> Counts:
         NotEnoughDataError: there is no such table.
     """
     dataset = lake.require(EVENTS)
-    present = set(dataset.schema.names)
-    columns = ", ".join(
-        name if name in present else f"NULL::{kind} AS {name}" for name, kind in _COLUMNS.items()
-    )
     widths = {"price_bins": PRICE_BINS, "dwell_bins": DWELL_BINS, "missing": MISSING}
     parts = [
         _BY_SEGMENT.format(feature=feature, table=table, bin=column, rows=rows, n=_NUMBER[table])
         for feature, (table, column, rows) in _SEGMENTED.items()
     ]
     with open_workspace() as connection:
-        connection.register(EVENTS, dataset)
+        make_view(connection, EVENTS, dataset, _COLUMNS)
         since = first - timedelta(days=RETURNING_DAYS)
         # The days are literals, since a view cannot hold parameters.
         connection.execute(
-            f"CREATE TEMP VIEW read AS SELECT {columns} FROM events "
+            "CREATE TEMP VIEW read AS SELECT * FROM events "
             f"WHERE event_date BETWEEN DATE '{since}' AND DATE '{last}'"
         )
         connection.execute(_BASE.format(**widths), {"first": first, "returning_days": RETURNING_DAYS})
