@@ -43,6 +43,16 @@ def test_a_row_has_the_fields_of_the_contract_of_exposures(service):
     assert {field.name for field in load_contract("exposures").fields} <= set(rows(service)[0])
 
 
+def test_a_row_names_the_key_of_the_pseudonyms_that_the_service_made(service):
+    listed = service.ask("i1")["recommendation_id"]
+    given = {"kind": "clicked", "items": ["i2"], "recommendation_id": listed}
+    theirs = {"pseudonym": "a" * 32, "session_pseudonym": "b" * 32}
+    mixed = {"user_id": "anna", "session_pseudonym": "b" * 32}
+    for shopper in ({"user_id": "anna"}, {"session_id": "v"}, mixed, theirs, {}):
+        assert service.post(PATH, json=given | shopper).status_code == 200
+    assert [row["key_version"] for row in rows(service)] == [LAKE_KEY.version] * 3 + [None] * 2
+
+
 def test_a_click_has_its_position_only_if_it_is_given(service):
     listed = service.ask("i1")["recommendation_id"]
     service.post(PATH, json={"recommendation_id": listed, "kind": "clicked", "items": ["i2"]})

@@ -14,26 +14,30 @@ from lastaisle.cli.options import LakeUrl, Report
 from lastaisle.cli.terminal import bar, console, read_settings, write
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lastaisle.feedback.exposures.rotate import ExposureRotation
+    from lastaisle.feedback.rotate import Rotation
     from lastaisle.privacy.keys import PseudonymKeys
-    from lastaisle.privacy.rotate import RotationReport
     from lastaisle.settings import Settings
 
 
 def show(lake: LakeUrl = "", report: Report = None) -> None:
-    """Show the versions of the pseudonym key, and the events of each; never a key.
+    """Show the versions of the pseudonym key, and the events and exposures of each; never a key.
 
     A fingerprint tells keys apart. A key with domains gives one text unrelated pseudonyms as user, as session
     and as order; events without domains were written before there were domains.
     """
     from lastaisle.lake.opening import open_lake
+    from lastaisle.lake.tables import EVENTS, EXPOSURES
     from lastaisle.privacy.domains import made_by
-    from lastaisle.privacy.rotate import events_by_key
+    from lastaisle.privacy.rotate import rows_by_key
 
     settings = read_settings(lake)
     tables, keys = open_lake(settings), _keys(settings)
-    events = events_by_key(tables)
+    events, exposures = rows_by_key(tables, EVENTS), rows_by_key(tables, EXPOSURES)
     rows: list[dict[str, Any]] = []
-    for version in sorted({*keys.versions, *events}):
+    for version in sorted({*keys.versions, *events, *exposures}):
         known, made = version in keys.versions, made_by(tables, version)
         rows.append(
             {
@@ -41,17 +45,18 @@ def show(lake: LakeUrl = "", report: Report = None) -> None:
                 "current": version == keys.current,
                 "fingerprint": keys.fingerprint(version) if known else None,
                 "events": events.get(version, 0),
+                "exposures": exposures.get(version, 0),
                 "made_by": None if made is None else made.fingerprint,
                 "domains": made is not None and made.separates if events.get(version) else None,
             }
         )
     write({"keys": rows}, report)
-    table = Table("version", "fingerprint", "events", "made by", "domains")
+    table = Table("version", "fingerprint", "events", "exposures", "made by", "domains")
     for row in rows:
         name = f"{row['version']} (current)" if row["current"] else str(row["version"])
         domains = {True: "yes", False: "no", None: ""}[row["domains"]]
-        cells = (row["fingerprint"] or "not here", f"{row['events']:,}", row["made_by"] or "", domains)
-        table.add_row(name, *cells)
+        counts = (f"{row['events']:,}", f"{row['exposures']:,}")
+        table.add_row(name, row["fingerprint"] or "not here", *counts, row["made_by"] or "", domains)
     console.print(table)
 
 
@@ -66,18 +71,19 @@ def rotate(
     lake: LakeUrl = "",
     report: Report = None,
 ) -> None:
-    """Make a new pseudonym key and write all events again with it (with --no-dry-run).
+    """Make a new pseudonym key and write all events and exposures again with it (with --no-dry-run).
 
-    Let no ingestion run meanwhile. A rotation that was killed is finished by the same command. The old
-    versions of the table hold the old pseudonyms until `maintain` deletes their files.
+    Ingest the waiting logs and feedback first, and let no ingestion run meanwhile. A rotation that was killed
+    is finished by the same command. The old versions of the tables hold the old pseudonyms until `maintain`
+    deletes their files.
     """
+    from lastaisle.feedback.rotate import rotate_all
     from lastaisle.lake.opening import open_lake
-    from lastaisle.privacy.rotate import rotate as run
 
     settings = read_settings(lake)
     tables, keys = open_lake(settings), _keys(settings)
     with bar("Rotating") as progress:
-        rotation = run(
+        rotation = rotate_all(
             tables, keys, dry_run=dry_run, delete_without_raw=delete_without_raw, progress=progress
         )
     write(rotation.to_dict(), report)
@@ -96,15 +102,40 @@ def _keys(settings: Settings) -> PseudonymKeys:
     return keys
 
 
-def _in_words(rotation: RotationReport) -> str:
-    before = ", ".join(f"{rows:,} of key {key}" for key, rows in rotation.events_by_key.items()) or "none"
-    which = "a new key" if rotation.new_key else "the current key"
-    deleted = f", {rotation.rows_deleted:,} events deleted" if rotation.rows_deleted else ""
-    done = f"{rotation.rows_written:,} events with key {rotation.key_version}, {which}{deleted}"
-    if rotation.dry_run:
-        return f"dry run: nothing was changed. Events now: {before}. After --no-dry-run: {done}"
+def _in_words(rotation: Rotation) -> str:
+    events, exposures = rotation.events, rotation.exposures
+    which = "a new key" if events.new_key else "the current key"
+    deleted = f", {events.rows_deleted:,} events deleted" if events.rows_deleted else ""
+    done = (
+        f"{events.rows_written:,} events and {exposures.rows_written:,} exposures with key "
+        f"{events.key_version}, {which}{deleted}"
+    )
+    before = f"{_by_key(events.events_by_key, 'events')}; {_by_key(exposures.rows_by_key, 'exposures')}"
+    if events.dry_run:
+        return f"dry run: nothing was changed. Now: {before}. After --no-dry-run: {done}{_lost(exposures)}"
     return (
-        f"{done}. Events before: {before}. Older versions of the table events hold the old pseudonyms until "
-        "`lastaisle maintain` deletes their files. exposures, abandonments and trained models keep the old "
-        "pseudonyms: see docs/guarantees.md"
+        f"{done}{_lost(exposures)}. Before: {before}. Older versions of the tables hold the old pseudonyms "
+        "until `lastaisle maintain` deletes their files. `lastaisle attribute` gives outcomes the new ones. "
+        "abandonments and trained models keep the old pseudonyms: see docs/guarantees.md"
+    )
+
+
+def _by_key(rows: Mapping[int, int], name: str) -> str:
+    return ", ".join(f"{count:,} {name} of key {key}" for key, count in rows.items()) or f"no {name}"
+
+
+def _lost(exposures: ExposureRotation) -> str:
+    """Return how many pseudonyms no event knows, and on which days their rows lie."""
+    if not exposures.pseudonyms_lost:
+        return ""
+    counts = " and ".join(f"{count:,} of {name}" for name, count in exposures.pseudonyms_lost.items())
+    days = sorted(exposures.rows_lost_by_day)
+    gone = (
+        "; maintenance deleted versions of events that earlier rotations replaced"
+        if exposures.versions_gone
+        else ""
+    )
+    return (
+        f". No event knows the pseudonyms {counts} in {sum(exposures.rows_lost_by_day.values()):,} exposures "
+        f"from {days[0]} to {days[-1]}, so they become empty{gone}"
     )

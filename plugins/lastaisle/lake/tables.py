@@ -247,7 +247,6 @@ EXPOSURES_ADDED: Final = pa.schema(
         pa.field("ingested_at", TIMESTAMP),
         pa.field("contract_version", pa.string()),
         pa.field("event_date", pa.date32()),
-        pa.field("key_version", pa.int32()),
     ]
 )
 

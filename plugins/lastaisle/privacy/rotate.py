@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,6 +24,7 @@ from lastaisle.privacy.sessions import derive_sessions
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+_ROTATIONS: Final = "rotations"
 _COUNTS = """
 SELECT coalesce(sum(greatest(n_events - coalesce(n_raw, 0), 0)), 0) AS without_raw,
     count_if(n_raw > n_events) AS unfinished
@@ -62,6 +63,7 @@ def rotate(
     lake: Lake,
     keys: PseudonymKeys,
     *,
+    keys_elsewhere: Collection[int] = (),
     delete_without_raw: bool = False,
     dry_run: bool = True,
     memory_limit: str = MEMORY_LIMIT,
@@ -69,12 +71,13 @@ def rotate(
 ) -> RotationReport:
     """Make a new pseudonym key and write all events again with it; a killed rotation is run again.
 
-    If some events have another key than the current one, a rotation was interrupted, or the key of the
+    If some rows have another key than the current one, a rotation was interrupted, or the key of the
     environment was changed. Then no key is made, and the events get the current key.
 
     Args:
         lake: holds raw_events and events.
         keys: the pseudonym keys.
+        keys_elsewhere: the versions of the key of the rows in tables that follow the events.
         delete_without_raw: whether events whose raw rows are gone are deleted; they can get no new pseudonym.
         dry_run: only report the work; change nothing.
         memory_limit: the memory of DuckDB; more data goes to a temporary folder.
@@ -86,14 +89,15 @@ def rotate(
         LakeConflictError: other writers kept changing events meanwhile.
     """
     progress(0.0, "counting")
-    by_key = events_by_key(lake)
+    by_key = rows_by_key(lake, EVENTS)
     version = lake.version(EVENTS)
     deleted = 0 if version is None else _refuse_unknown(lake, version, delete_without_raw)
     events = sum(by_key.values())
     made = made_by(lake, keys.current)
     is_lost = made is not None and made.fingerprint != keys.fingerprint()
-    new_key = is_lost or by_key.keys() <= {keys.current}
-    newest = max(by_key, default=0)
+    in_use = {*by_key, *keys_elsewhere}
+    new_key = is_lost or in_use <= {keys.current}
+    newest = max(in_use, default=0)
     key_version = keys.next_version(newest) if new_key else keys.current
     if not dry_run:
         keys = keys.rotate(newest) if new_key else keys
@@ -139,19 +143,37 @@ def rotate_pseudonyms(
             anonymizer = Anonymizer(connection, contract, lake_key, derive_sessions(connection, raw))
             refuse_broken(anonymizer, events_contract, f"key {keys.current}")
             key = f"pseudonyms-{keys.current}-from-{version}"
-            lake.overwrite(EVENTS, anonymizer.query(), key=key, also=lake_key.mark, if_version=version)
+            count = (lake.stamp(EVENTS, _ROTATIONS) or 0) + 1
+            also = {**lake_key.mark, _ROTATIONS: count, _before(count): version}
+            lake.overwrite(EVENTS, anonymizer.query(), key=key, also=also, if_version=version)
         return len(events) - deleted
 
     return retry_conflicts(ATTEMPTS)(attempt)
 
 
-def events_by_key(lake: Lake) -> dict[int, int]:
-    """Count the events by the version of their key."""
-    events = lake.scan(EVENTS, columns=["key_version"])
-    if not events.num_columns:
+def rows_by_key(lake: Lake, name: str) -> dict[int, int]:
+    """Count the rows of a table by the version of their key; rows that name no version are not counted."""
+    dataset = lake.dataset(name)
+    if dataset is None or "key_version" not in dataset.schema.names:
         return {}
-    counted = pc.value_counts(events["key_version"]).to_pylist()
+    versions = lake.scan(name, columns=["key_version"])["key_version"].drop_null()
+    counted = pc.value_counts(versions).to_pylist()
     return {entry["values"]: entry["counts"] for entry in sorted(counted, key=lambda entry: entry["values"])}
+
+
+def versions_before_rotations(lake: Lake) -> list[int]:
+    """Return the versions of the table events that rotations replaced, the newest first.
+
+    A row has the same event_id in all of them, and other pseudonyms. Maintenance deletes old versions.
+    """
+    stamps = (
+        lake.stamp(EVENTS, _before(count)) for count in range(lake.stamp(EVENTS, _ROTATIONS) or 0, 0, -1)
+    )
+    return [version for version in stamps if version is not None]
+
+
+def _before(count: int) -> str:
+    return f"version-before-rotation-{count}"
 
 
 def _refuse_unknown(lake: Lake, version: int, delete_without_raw: bool) -> int:

@@ -66,8 +66,13 @@ class FeedbackStore:
         version, policy = _maker_of(feedback, origin)
         if not feedback.consent or (origin is not None and not origin.consent):
             return []
-        user = self._pseudonym(USERS, feedback.user_id, feedback.pseudonym)
-        session = self._pseudonym(SESSIONS, feedback.session_id, feedback.session_pseudonym)
+        held = self._pseudonyms.held()
+        user, session = feedback.pseudonym, feedback.session_pseudonym
+        if feedback.user_id is not None:
+            user = held.of(USERS, feedback.user_id)
+        if feedback.session_id is not None:
+            session = held.of(SESSIONS, feedback.session_id)
+        is_ours = feedback.user_id is not None or feedback.session_id is not None
         shared = {
             "kind": feedback.kind,
             "occurred_at": _text(feedback.at or received),
@@ -80,6 +85,8 @@ class FeedbackStore:
             "policy": policy,
             "experiment": feedback.experiment,
             "arm": feedback.arm,
+            # Only a sender knows which key made the pseudonyms that it sends.
+            "key_version": held.key.version if is_ours and held.key is not None else None,
         }
         known = origin.propensity if origin else None
         propensities: Sequence[float | None] = feedback.propensities or [known] * len(feedback.items)
@@ -88,9 +95,6 @@ class FeedbackStore:
             Call(key, orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
             for row in _rows(feedback, shared, propensities)
         ]
-
-    def _pseudonym(self, domain: str, given: str | int | None, made: str | None) -> str | None:
-        return made if given is None else self._pseudonyms.of(domain, given)
 
 
 def _maker_of(feedback: Feedback, origin: ListOrigin | None) -> tuple[str, str]:

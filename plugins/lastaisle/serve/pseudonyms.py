@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from data_contracts.spellings import identifier, spells_nothing
@@ -21,6 +22,32 @@ SESSIONS: Final = "session_id"
 _POLL_SECONDS: Final = 30.0
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class HeldKey:
+    """The key that the service holds at a moment.
+
+    Attributes:
+        key: the key; None if there is none to use.
+        problem: why there is none.
+    """
+
+    key: LakeKey | None
+    problem: str
+
+    def of(self, domain: str, given: str | int) -> str:
+        """Return the pseudonym of an id; see `Pseudonyms.of`."""
+        text = identifier(str(given))
+        if not text or spells_nothing(text):
+            raise wrong(
+                f"{domain} is no id: it is empty, spells a missing value (such as null or undefined), or is "
+                "a truth value, a list, an object or a rounded number; leave the field out if there is none"
+            )
+        if self.key is None:
+            message = f"{domain} cannot become a pseudonym: {self.problem}; send the pseudonym itself"
+            raise RefusedError(503, "no_pseudonym_key", message, RETRY_AFTER_SECONDS)
+        return self.key.pseudonym(domain, text)
 
 
 class Pseudonyms:
@@ -60,17 +87,11 @@ class Pseudonyms:
         Raises:
             RefusedError: 422, the text is no id; 503, there is no key to use. Neither says the id.
         """
-        text = identifier(str(given))
-        if not text or spells_nothing(text):
-            raise wrong(
-                f"{domain} is no id: it is empty, spells a missing value (such as null or undefined), or is "
-                "a truth value, a list, an object or a rounded number; leave the field out if there is none"
-            )
-        key = self._key
-        if key is None:
-            message = f"{domain} cannot become a pseudonym: {self._problem}; send the pseudonym itself"
-            raise RefusedError(503, "no_pseudonym_key", message, RETRY_AFTER_SECONDS)
-        return key.pseudonym(domain, text)
+        return self.held().of(domain, given)
+
+    def held(self) -> HeldKey:
+        """Return the key as it is now: the pseudonyms of one row should come from one key."""
+        return HeldKey(self._key, self._problem)
 
     def look(self) -> None:
         """Read the key again. If that fails, the last key stays, and `problem` says why."""

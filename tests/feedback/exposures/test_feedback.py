@@ -41,7 +41,7 @@ def test_a_line_of_the_service_becomes_a_row(shown):
         "source_row": 1,
         "sub_row": 0,
         "ingested_at": NOW,
-        "contract_version": "2.0.0",
+        "contract_version": "2.1.0",
         "event_date": date(2025, 10, 9),
         "key_version": 1,
     }

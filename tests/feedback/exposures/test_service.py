@@ -8,7 +8,9 @@ from types import SimpleNamespace
 
 from lastaisle.collect.folder import FolderSink
 from lastaisle.feedback.exposures.run import ingest_exposures
+from lastaisle.feedback.rotate import rotate_all
 from lastaisle.ingest.run import ingest
+from lastaisle.privacy.keys import PseudonymKeys
 from lastaisle.serve.feedback import CONTENT, FeedbackStore
 from lastaisle.serve.feedback_body import Feedback
 from lastaisle.serve.pseudonyms import Pseudonyms
@@ -91,3 +93,30 @@ def test_feedback_of_the_service_joins_the_events_of_the_same_shopper(shown):
         ("i2", "clicked", "7"),
         ("i2", "shown", "7"),
     ]
+
+
+def test_feedback_of_before_a_rotation_that_is_ingested_after_it_joins_the_events_again(shown):
+    """The service holds the old key until it reads the key again, and its files wait for ingestion."""
+    event = {
+        "event_id": "1",
+        "event_type": "item_viewed",
+        "occurred_at": "2025-10-09T12:00:00Z",
+        "user_id": "anna",
+        "session_id": "visit 1",
+        "item_id": "i1",
+    }
+    ingest(shown.write([event], "log.jsonl"), "canonical", shown.lake, shown.keys, now=NOW)
+    assert store(shown, [feedback()]) == 2
+    rotate_all(shown.lake, shown.keys, dry_run=False)
+    assert store(shown, [feedback("clicked")]) == 2
+    shown.keys = PseudonymKeys.load(shown.keys.path, environ={})
+    ingest_exposures(str(shown.folder / "kept" / "{day}"), shown.job(now=None))
+    assert sorted((one["kind"], one["key_version"]) for one in shown.rows()) == [
+        *[("clicked", 2)] * 2,
+        *[("shown", 1)] * 2,
+    ]
+    rotate_all(shown.lake, shown.keys, dry_run=False)
+    (known,) = shown.rows("events")
+    assert {(one["user_id"], one["session_id"], one["key_version"]) for one in shown.rows()} == {
+        (known["user_id"], known["session_id"], 2)
+    }

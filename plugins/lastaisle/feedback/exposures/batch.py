@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 #: gets another time of its own.
 _OF_FEEDBACK: Final = ("kind", "recommendation_id", "item_id", "position")
 _PSEUDONYMS: Final = (USER, SESSION)
+OTHER_KEY: Final = "pseudonyms_of_another_key"
+"""The name of the warning about rows whose pseudonyms another key made than the current one."""
+
+log = logging.getLogger(__name__)
 
 
 class ExposureSteps(RowSteps[ExposureJob, ExposureBatchReport]):
@@ -36,8 +41,9 @@ class ExposureSteps(RowSteps[ExposureJob, ExposureBatchReport]):
     table = EXPOSURES
     batches = EXPOSURE_BATCHES
     batches_schema = EXPOSURE_BATCHES_SCHEMA
-    #: An experiment ends; lists of others come without propensities, and clicks without positions.
-    may_end = ("experiment", "arm", "propensity", "position")
+    #: An experiment ends; lists of others come without propensities, clicks without positions, and rows
+    #: whose sender made the pseudonyms without the version of a key.
+    may_end = ("experiment", "arm", "propensity", "position", "key_version")
 
     @property
     def report_type(self) -> type[ExposureBatchReport]:
@@ -58,20 +64,33 @@ class ExposureSteps(RowSteps[ExposureJob, ExposureBatchReport]):
         """Return the clean rows, with the treatments of the contract, such as times cut to the second."""
         policy = staging.contract.privacy_policy()
         values = {name: how.sql(name) for name, how in policy.items() if how.action == "coarsen"}
-        values["key_version"] = f"{self._key_version()}::INTEGER"
+        values["key_version"] = f"coalesce(key_version, {self._key_version()}::INTEGER)"
         return staging.clean_rows(batch.batch_id, batch.source_file, EXPOSURES_ADDED, values)
 
     def contents(self, known: ds.Dataset | None) -> Contents:
         """Compare feedback by what its id is made of; and no pseudonyms that another key made."""
         if self.job.form.name == FEEDBACK.name:
             return Contents(only=_OF_FEEDBACK)
-        of_this_key = known is not None and "key_version" in known.schema.names
-        other = f"key_version IS DISTINCT FROM {self._key_version()}" if of_this_key else "true"
-        return Contents(untold=dict.fromkeys(_PSEUDONYMS, other))
+        untold = dict.fromkeys((*_PSEUDONYMS, "key_version"), "true")
+        if known is not None and "key_version" in known.schema.names:
+            other = f"key_version IS DISTINCT FROM {self._key_version()}"
+            # A rotation takes away the pseudonyms that no event knows. The first key follows no rotation.
+            untold |= {name: f"{other} OR (key_version > 1 AND {name} IS NULL)" for name in _PSEUDONYMS}
+        return Contents(untold=untold)
 
     def count_more(self, staging: Staging, report: ExposureBatchReport) -> ExposureBatchReport:
-        """Count the clean rows of kind shown."""
-        return replace(report, rows_shown=staging.count(f"{CLEAN} AND kind = 'shown'"))
+        """Count the clean rows of kind shown, and warn of rows whose pseudonyms another key made."""
+        shown = staging.count(f"{CLEAN} AND kind = 'shown'")
+        other = staging.count(f"{CLEAN} AND key_version <> {self._key_version()}")
+        if other:
+            log.warning(
+                "%s: another key than the current one made the pseudonyms of %d rows, so they join no event: "
+                "when all feedback of before the rotation is ingested, run `lastaisle keys rotate "
+                "--no-dry-run`, which finishes the rotation",
+                *(report.source_file, other),
+            )
+        warnings = report.warnings_by_rule | ({OTHER_KEY: other} if other else {})
+        return replace(report, rows_shown=shown, warnings_by_rule=warnings)
 
     def recount(self, report: ExposureBatchReport) -> ExposureBatchReport:
         """Count the rows that a killed run wrote, those of kind shown, too."""

@@ -27,7 +27,7 @@ from lastaisle.feedback.exposures.shoppers import (
     refuses,
 )
 from lastaisle.ingest.sources import canonical
-from lastaisle.ingest.sources.adapter import Adapter, content_id, epoch_text
+from lastaisle.ingest.sources.adapter import Adapter, content_id, epoch_text, present
 from lastaisle.ingest.sources.columns import Columns, HeaderError
 from lastaisle.ingest.sources.layout import fitted
 from lastaisle.settings.feedback import EXPOSURE_FORMATS
@@ -50,6 +50,7 @@ _NAMES: Final[dict[str, Sequence[str]]] = {
     "experiment": ("experiment", "experiment_id"),
     "arm": ("arm", "variant", "variation"),
     "propensity": ("propensity", "probability"),
+    "key_version": ("key_version",),
     "consent": ("consent",),
 }
 #: How logs name what happened to an item; the contract refuses any other word.
@@ -96,6 +97,8 @@ def _exposures() -> Adapter:
         *id_reasons(USER, *users),
         *id_reasons(SESSION, *sessions),
     ]
+    # The key in use makes the pseudonyms of the shop's own ids.
+    own_absent = (f"({present(own)}) IS NULL" for own, _ in (users, sessions))
     columns = (name for name in _NAMES if not name.startswith("consent") and "pseudonym" not in name)
     return Adapter(
         "exposures",
@@ -110,6 +113,7 @@ def _exposures() -> Adapter:
             "model_version": _VERSION,
             "policy": _POLICY,
             "propensity": f"coalesce(c.propensity, {origin.propensity_sql(_OURS)})",
+            "key_version": f"CASE WHEN {' AND '.join(own_absent)} THEN c.key_version END",
         },
         malformed=f"coalesce({', '.join(reasons)})",
         ignored=f"CASE WHEN {refuses(consents)} OR {origin.refuses_sql(_OURS)} THEN '{NO_CONSENT}' END",

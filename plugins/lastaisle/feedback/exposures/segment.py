@@ -138,6 +138,7 @@ def _fields(contract: Contract) -> Mapping[str, str]:
         "experiment": _read("experiment"),
         "arm": _read("arm"),
         "propensity": propensity,
+        "key_version": "NULL",  # calls hold the shop's own ids, whose pseudonyms the key in use makes
     }
 
 
