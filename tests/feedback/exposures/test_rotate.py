@@ -21,6 +21,7 @@ from lastaisle.feedback.rotate import rotate_all
 from lastaisle.ingest.run import ingest
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import EVENTS, EXPOSURES, OUTCOMES, SHOP_METRICS, UNATTRIBUTED
+from lastaisle.privacy import anonymize
 from lastaisle.privacy.anonymize import AnonymizeError
 from lastaisle.privacy.domains import LakeKey, key_of_lake
 from lastaisle.privacy.keys import ENVIRONMENT, PseudonymKeys
@@ -291,6 +292,45 @@ def test_rows_that_were_ingested_without_a_key_get_new_pseudonyms(shop):
     assert shoppers(shop)["item-20"] == (user, session, None)
     assert renew(shop)["key_version"] == 2
     assert shoppers(shop)["item-20"] == pair(key_of(shop))
+
+
+def test_a_lost_key_is_no_loss_of_exposures(shop):
+    """The old pseudonyms are found without the key that made them."""
+    shop.keys.path.unlink()
+    shop.keys = PseudonymKeys.load_or_create(shop.keys.path, environ={})
+    report = renew(shop)
+    assert (report["key_version"], report["exposures"]["pseudonyms_lost"]) == (2, {})
+    assert shoppers(shop)["item-1"] == pair(key_of(shop))
+
+
+def test_one_text_as_user_and_session_of_a_lake_without_domains_becomes_two_pseudonyms(shown, monkeypatch):
+    both = dict.fromkeys(("user_id", "session_id"), "4711")
+    old = LakeKey(1, shown.keys.key, "", separates=False)
+    with monkeypatch.context() as before:
+        before.setattr(LakeKey, "mark", {})
+        before.setattr(anonymize, "key_of_lake", lambda *_: old)
+        log(shown, event(1, **both))
+    shown.take(row(1, **both), form="exposures")
+    assert shoppers(shown)["item-1"] == pair(old, "4711", "4711")
+    assert renew(shown)["exposures"]["pseudonyms_lost"] == {}
+    assert shoppers(shown)["item-1"] == pair(key_of(shown), "4711", "4711")
+    assert len(set(shoppers(shown)["item-1"])) == 3
+
+
+def test_rows_that_another_run_adds_meanwhile_are_rotated_too(shop, monkeypatch):
+    user, session, _ = pair(key_of(shop))
+    real, added = Lake.replace_days, []
+
+    def disturbed(*given, **options):
+        if not added:
+            added.append(feedback(20, user_id=user, session_id=session, key_version=1))
+            shop.take(*added, name="meanwhile.jsonl")
+        return real(*given, **options)
+
+    monkeypatch.setattr(Lake, "replace_days", disturbed)
+    assert renew(shop)["exposures"]["rows_written"] == 5
+    assert shoppers(shop)["item-20"] == pair(key_of(shop))
+    assert len(shop.rows()) == 5
 
 
 # Rotates the key to that of the environment; dies by SIGKILL right before or right after a commit.

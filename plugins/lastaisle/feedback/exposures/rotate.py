@@ -136,11 +136,12 @@ def _find_new_pseudonyms(connection: DuckDBPyConnection, lake: Lake, *, without_
         if raw is not None:
             connection.register("raw", raw)
     for name in _PSEUDONYMS:
-        known = f"SELECT event_id, occurred_at, {name} AS new FROM events"
-        pairs = [f"SELECT event_id, occurred_at, {name} AS old, {name} AS new FROM events"]
+        shown = f"{name} IN (SELECT {name} FROM exposures)"
+        now = f"SELECT event_id, occurred_at, {name} AS new FROM events"
+        pairs = [f"SELECT event_id, occurred_at, {name} AS old, {name} AS new FROM events WHERE {shown}"]
         pairs += [
-            f"SELECT event_id, now.occurred_at, {name} AS old, new FROM {table} JOIN ({known}) AS now "
-            "USING (event_id)"
+            f"SELECT event_id, now.occurred_at, old, new FROM (SELECT event_id, {name} AS old FROM {table} "
+            f"WHERE {shown}) JOIN ({now}) AS now USING (event_id)"
             for table in before
         ]
         if events is None:
@@ -148,8 +149,7 @@ def _find_new_pseudonyms(connection: DuckDBPyConnection, lake: Lake, *, without_
         connection.execute(f"""
             CREATE TABLE new_{name} AS
             SELECT old, first(new ORDER BY occurred_at, event_id) AS new
-            FROM ({" UNION ALL ".join(pairs)})
-            WHERE old IN (SELECT {name} FROM exposures) AND {kept} GROUP BY old""")
+            FROM ({" UNION ALL ".join(pairs)}) WHERE {kept} GROUP BY old""")
     return gone
 
 
