@@ -13,12 +13,12 @@ from lastaisle.cli import (
     catalogue,
     contracts,
     exposures,
-    feedback,
     ingest,
     keys,
     learning,
     logs,
     metrics,
+    outcomes,
     releases,
     rules,
     serving,
@@ -43,7 +43,7 @@ app = typer.Typer(
 for _command in (
     *(ingest.ingest, logs.lag, logs.collect, serving.serve),
     *(learning.train, learning.tune, learning.evaluate, learning.release, learning.rollback),
-    *(learning.online, tables.maintain, tables.drift, tables.abandonment, feedback.attribute),
+    *(learning.online, tables.maintain, tables.drift, tables.abandonment, outcomes.attribute),
     *(metrics.metrics, learning.replay, simulate.simulate),
 ):
     app.command()(_command)

@@ -13,8 +13,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from lastaisle.cli.options import LakeUrl, Report, at_most_a_year, in_reach
-from lastaisle.cli.terminal import bar, console, read_settings, show, write
+from lastaisle.cli.options import AcceptSchemaChange, LakeUrl, Report, Settle, in_reach
+from lastaisle.cli.terminal import bar, console, read_settings, show, show_ingested, write
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.kafka.address import is_kafka, parse_source
 from lastaisle.kafka.connection import KafkaConnection
@@ -48,21 +48,12 @@ def ingest(
             "default: LASTAISLE_CATALOGUE_CONTENT."
         ),
     ] = "",
-    settle: Annotated[
-        float,
-        typer.Option(
-            help="Leave files that changed in the last SETTLE seconds for the next run.",
-            callback=at_most_a_year,
-        ),
-    ] = 0.0,
+    settle: Settle = 0.0,
     accept_removals: Annotated[
         bool,
         typer.Option("--accept-removals", help="Let a full file remove any share of the items for sale."),
     ] = False,
-    accept_schema_change: Annotated[
-        bool,
-        typer.Option("--accept-schema-change", help="Accept fields that vanished or changed their type."),
-    ] = False,
+    accept_schema_change: AcceptSchemaChange = False,
     lake: LakeUrl = "",
     report: Report = None,
 ) -> None:
@@ -88,9 +79,7 @@ def ingest(
         accept_schema_change=accept_schema_change,
     )
     ingested = _take_in(address, job, timedelta(seconds=settle))
-    show(ingested.to_dict(), report)
-    if ingested.files_failed:
-        raise typer.Exit(ingested.exit_code)
+    show_ingested(ingested, report)
 
 
 def _take_in(address: str, job: CatalogueJob, settle: timedelta) -> CatalogueReport:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lastaisle.cli.options import LakeUrl, Report, at_most_a_year
-from lastaisle.cli.terminal import bar, read_settings, show
+from lastaisle.cli.options import AcceptSchemaChange, LakeUrl, Report, Settle
+from lastaisle.cli.terminal import bar, read_settings, show, show_ingested
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.kafka.address import is_kafka, parse_source
 from lastaisle.kafka.connection import KafkaConnection
@@ -38,17 +38,8 @@ def ingest(
         str,
         typer.Option("--format", help="feedback, exposures or segment; default: LASTAISLE_EXPOSURES_FORMAT."),
     ] = "",
-    settle: Annotated[
-        float,
-        typer.Option(
-            help="Leave files that changed in the last SETTLE seconds for the next run.",
-            callback=at_most_a_year,
-        ),
-    ] = 0.0,
-    accept_schema_change: Annotated[
-        bool,
-        typer.Option("--accept-schema-change", help="Accept fields that vanished or changed their type."),
-    ] = False,
+    settle: Settle = 0.0,
+    accept_schema_change: AcceptSchemaChange = False,
     lake: LakeUrl = "",
     report: Report = None,
 ) -> None:
@@ -77,9 +68,7 @@ def ingest(
             )
             _ingest(place, job, timedelta(seconds=settle), progress, ingested)
     note_pace(ingested, started)
-    show(ingested.to_dict(), report)
-    if ingested.files_failed:
-        raise typer.Exit(ingested.exit_code)
+    show_ingested(ingested, report)
 
 
 def show_exposures(lake: LakeUrl = "", report: Report = None) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lastaisle.cli.options import LakeUrl, LogFormat, Report, at_most_a_year, in_reach
-from lastaisle.cli.terminal import bar, console, read_settings, show
+from lastaisle.cli.options import AcceptSchemaChange, LakeUrl, LogFormat, Report, Settle, in_reach
+from lastaisle.cli.terminal import bar, console, read_settings, show_ingested
 from lastaisle.kafka.address import is_kafka, parse_source
 from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.settings.settings import PLACEHOLDERS
@@ -54,17 +54,8 @@ def ingest(
             help="The day or hour (UTC) that {day} or {hour} in the source stand for.", callback=in_reach
         ),
     ] = None,
-    settle: Annotated[
-        float,
-        typer.Option(
-            help="Leave files that changed in the last SETTLE seconds for the next run.",
-            callback=at_most_a_year,
-        ),
-    ] = 0.0,
-    accept_schema_change: Annotated[
-        bool,
-        typer.Option("--accept-schema-change", help="Accept fields that vanished or changed their type."),
-    ] = False,
+    settle: Settle = 0.0,
+    accept_schema_change: AcceptSchemaChange = False,
     lake: LakeUrl = "",
     report: Report = None,
 ) -> None:
@@ -80,10 +71,7 @@ def ingest(
     settings = _with_form(read_settings(lake), log_format, mapping)
     place = _place(source, at, settings)
     options = IngestOptions.from_settings(settings, accept_schema_change=accept_schema_change)
-    ingested = _ingest(place, settings, options, timedelta(seconds=settle)).to_dict()
-    show(ingested, report)
-    if ingested["files_failed"]:
-        raise typer.Exit(ingested["exit_code"])
+    show_ingested(_ingest(place, settings, options, timedelta(seconds=settle)), report)
 
 
 def _ingest(source: str, settings: Settings, options: IngestOptions, settle: timedelta) -> IngestReport:

@@ -6,9 +6,10 @@ Imports stand inside the commands, so that `--help` and other commands load noth
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -143,14 +144,19 @@ def tune(
         store = open_tuning_runs(settings)
         tuned = run(log, search, store, settings.home / "tuning", progress=progress, on_trial=print_trial)
     write(tuned, report)
-    table = Table("trial", metric, "options", title=f"{tuned['study']}: {tuned['finished']} finished trials")
-    for entry in sorted(tuned["trials"], key=lambda entry: -entry["value"])[:5]:
-        table.add_row(str(entry["trial"]), f"{entry['value']:.4f}", " ".join(assignments(entry["options"])))
-    console.print(table)
+    console.print(_best_trials(tuned, metric))
     chosen = " ".join(
         f"--set {assignment}" for assignment in assignments({**values, **tuned["best"]["options"]})
     )
     console.print(f"--model {model} {chosen}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _best_trials(tuned: Mapping[str, Any], metric: str) -> Table:
+    """Lay out the five best trials."""
+    table = Table("trial", metric, "options", title=f"{tuned['study']}: {tuned['finished']} finished trials")
+    for entry in sorted(tuned["trials"], key=lambda entry: -entry["value"])[:5]:
+        table.add_row(str(entry["trial"]), f"{entry['value']:.4f}", " ".join(assignments(entry["options"])))
+    return table
 
 
 def _tuning_sessions(

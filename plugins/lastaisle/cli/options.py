@@ -59,6 +59,17 @@ LogFormat = Annotated[
         "default: LASTAISLE_SOURCE_FORMAT.",
     ),
 ]
+Settle = Annotated[
+    float,
+    typer.Option(
+        "--settle",
+        help="Leave files that changed in the last SETTLE seconds for the next run.",
+        callback=at_most_a_year,
+    ),
+]
+AcceptSchemaChange = Annotated[
+    bool, typer.Option("--accept-schema-change", help="Accept fields that vanished or changed their type.")
+]
 Model = Annotated[
     str,
     typer.Option(
