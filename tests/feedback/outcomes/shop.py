@@ -72,3 +72,9 @@ def reasons(lake: Lake) -> dict[str, str]:
 def versions(lake: Lake) -> dict[str, int]:
     """Return the versions of the tables that attribution makes."""
     return lake.versions([OUTCOMES, UNATTRIBUTED])
+
+
+def counts(lake: Lake, row: dict[str, Any]) -> tuple[int, ...]:
+    """Return the clicks, views, additions and orders that followed from the exposure of a row."""
+    found = outcomes(lake)[row["exposure_id"]]
+    return tuple(found[name] for name in ("clicks", "views", "adds", "orders"))
