@@ -1,7 +1,9 @@
-"""What the id of a list of our service says: the version and the policy that made it, and the consent."""
+"""What ids of our service say: of a list, its version, its policy and the consent; of a row, who wrote it."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,6 +68,29 @@ def list_id(version: str, policy: Policy, digits: str, *, consent: bool, is_draw
     else:
         letter = POPULAR_DRAWN if is_drawn else POPULAR
     return f"{version}-{letter}-{digits}"
+
+
+def row_id(*parts: str) -> str:
+    """Return the id that the service gives a row of feedback: the same for the same feedback sent again.
+
+    Args:
+        parts: the id of the list, the kind, the item, the position, and the time that the sender gave, as the
+            service writes it; the time is empty if the sender gave none.
+    """
+    text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def is_row_sql(row: str, *parts: str) -> str:
+    """Return SQL that tells whether the service gave a row its id.
+
+    Args:
+        row: the SQL of the id of the row.
+        parts: the SQL of the texts of `row_id`; an unknown position is NULL.
+    """
+    *fixed, moment = (f"coalesce({part}, 'None')" for part in parts)
+    made = (f"left(sha256(to_json([{', '.join((*fixed, given))}])::VARCHAR), 32)" for given in (moment, "''"))
+    return f"coalesce({row} IN ({', '.join(made)}), false)"
 
 
 def version_sql(text: str) -> str:

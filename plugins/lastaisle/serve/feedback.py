@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -11,7 +10,7 @@ import orjson
 
 from lastaisle.collect.calls import Call
 from lastaisle.collect.sink import Sink
-from lastaisle.feedback.origin import ListOrigin, origin_of
+from lastaisle.feedback.origin import ListOrigin, origin_of, row_id
 from lastaisle.serve.feedback_body import Feedback
 from lastaisle.serve.metrics import Metrics
 from lastaisle.serve.pseudonyms import SESSIONS, USERS, Pseudonyms
@@ -142,10 +141,8 @@ def _rows(
 
 
 def _row_id(feedback: Feedback, item: str, position: int | None) -> str:
-    """Return the same id when the same feedback is sent again, so that it is stored once by ingestion."""
     at = _text(feedback.at) if feedback.at else ""
-    parts = [feedback.recommendation_id, feedback.kind, item, str(position), at]
-    return hashlib.sha256(orjson.dumps(parts)).hexdigest()[:32]
+    return row_id(feedback.recommendation_id, feedback.kind, item, str(position), at)
 
 
 def _text(moment: datetime) -> str:

@@ -6,6 +6,8 @@ import asyncio
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
+import pytest
+
 from lastaisle.collect.folder import FolderSink
 from lastaisle.feedback.exposures.run import ingest_exposures
 from lastaisle.feedback.rotate import rotate_all
@@ -120,3 +122,20 @@ def test_feedback_of_before_a_rotation_that_is_ingested_after_it_joins_the_event
     assert {(one["user_id"], one["session_id"], one["key_version"]) for one in shown.rows()} == {
         (known["user_id"], known["session_id"], 2)
     }
+
+
+@pytest.mark.parametrize("at", [AT, None])
+def test_feedback_of_the_service_in_another_format_never_gets_pseudonyms_of_pseudonyms(shown, at):
+    items = [f"\u00e9 {number}" for number in range(3)]
+    given = [
+        feedback(items=items, at=at),
+        feedback("clicked", items=items, at=at),
+        feedback("clicked", items=items, positions=[1, 2, 3], at=at),
+    ]
+    store(shown, given)
+    job = shown.job("exposures", now=datetime.now(UTC))
+    report = ingest_exposures(str(shown.folder / "kept" / "{day}"), job)
+    (error,) = report.files_failed.values()
+    assert "feedback_of_the_service 9" in error
+    assert "use --format feedback" in error
+    assert shown.rows() == []

@@ -83,6 +83,14 @@ _POLICY: Final = f"coalesce(c.policy, {origin.policy_sql(_OURS)})"
 _CONTRADICTS: Final = f"""CASE WHEN {_VERSION} <> {origin.version_sql(_OURS)}
     OR {_POLICY} <> {origin.policy_sql(_OURS)} THEN 'recommendation_id_says_otherwise' END"""
 
+# The ids of shoppers in these rows are pseudonyms already, and would become pseudonyms of pseudonyms.
+_OF_SERVICE: Final = f"""CASE WHEN {
+    origin.is_row_sql(
+        "c.exposure_id",
+        *(f"c.{name}" for name in ("recommendation_id", "kind", "item_id", "position", "occurred_at")),
+    )
+} THEN 'feedback_of_the_service' END"""
+
 
 def _exposures() -> Adapter:
     users = ("c.user_id", "c.pseudonym")
@@ -92,6 +100,7 @@ def _exposures() -> Adapter:
     # The column consent speaks for all purposes; it is asked beside the columns of each purpose.
     consents = [(name, text) for name in consent_names() for text in (f"c.{name}", "c.consent")]
     reasons = [
+        _OF_SERVICE,
         _CONTRADICTS,
         *consent_reasons(consents),
         *id_reasons(USER, *users),
