@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
-from lastaisle.ingest.checks.changes import unknown_fields
 from lastaisle.ingest.guess import guess_log_format
 from lastaisle.ingest.job import Batch, Ingestion
 from lastaisle.ingest.report import BatchReport
@@ -18,8 +15,6 @@ from lastaisle.ingest.staging.staging import Staging
 from lastaisle.lake.tables import BATCHES, BATCHES_SCHEMA, RAW_EVENTS
 from lastaisle.privacy.anonymize import anonymize_batch, anonymize_taken
 from lastaisle.telemetry.stages import stage
-
-log = logging.getLogger(__name__)
 
 
 class EventSteps(RowSteps[Ingestion, BatchReport]):
@@ -37,10 +32,6 @@ class EventSteps(RowSteps[Ingestion, BatchReport]):
     def guess(self, lines: Sequence[str], tried: str) -> tuple[str | None, str]:
         """Return the format of logs that the lines look like, and a sentence about it for the user."""
         return guess_log_format(lines, tried)
-
-    def judge(self, staging: Staging, batch: Batch) -> BatchReport:
-        """Judge the batch, and count fields that the contract does not have: their values are not kept."""
-        return replace(super().judge(staging, batch), unknown_fields=self._unknown(staging, batch))
 
     def skip(self, recorded: BatchReport, batch: Batch) -> BatchReport:
         """Report that a batch was ingested before; finish it if its run was killed before the last commit."""
@@ -70,18 +61,6 @@ class EventSteps(RowSteps[Ingestion, BatchReport]):
 
     def _contracts(self) -> dict[str, Any]:
         return {"contract": self.job.contract, "events_contract": self.job.events_contract}
-
-    def _unknown(self, staging: Staging, batch: Batch) -> dict[str, int]:
-        job = self.job
-        if job.form.keys is None:
-            return {}
-        unknown = unknown_fields(staging.first_lines.to_pylist(), job.form.keys(job.contract))
-        if unknown:
-            log.warning(
-                "%s: the contract %s has no field for %s; their values are not kept",
-                *(batch.shown, job.contract.path.name, unknown),
-            )
-        return unknown
 
 
 def take_in(

@@ -6,6 +6,7 @@ and committed. What differs stands in a class of each of them.
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
@@ -16,7 +17,7 @@ import pyarrow as pa
 
 from lastaisle.ingest.batch_rows import ReportT, read_report
 from lastaisle.ingest.checks.batch_quality import judge_batch
-from lastaisle.ingest.checks.changes import refuse_changed_fields
+from lastaisle.ingest.checks.changes import refuse_changed_fields, unknown_fields
 from lastaisle.ingest.checks.gx_check import check_sample
 from lastaisle.ingest.checks.wrong_format import refuse_wrong_format
 from lastaisle.ingest.first_commit import first_now
@@ -27,6 +28,8 @@ from lastaisle.telemetry.stages import stage
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+log = logging.getLogger(__name__)
 
 ATTEMPTS = 20
 """How often a batch is compared anew with a table that another writer changed meanwhile."""
@@ -136,7 +139,10 @@ class BatchSteps(ABC, Generic[JobT, BatchT, ReportT]):
         )
 
     def judge(self, staging: Staging, batch: BatchT) -> ReportT:
-        """Compare the fields with earlier batches, judge the rows as a whole, and check a sample."""
+        """Compare the fields with earlier batches, judge the rows as a whole, and check a sample.
+
+        Fields that the contract does not have are counted: their values are not kept.
+        """
         job = self.job
         with stage("compare fields with the batches before"):
             counted = staging.count_fields()
@@ -159,7 +165,20 @@ class BatchSteps(ABC, Generic[JobT, BatchT, ReportT]):
             warnings_by_rule=warnings,
             part=batch.part,
             fields=counted,
+            unknown_fields=self._unknown(staging, batch),
         )
+
+    def _unknown(self, staging: Staging, batch: BatchT) -> dict[str, int]:
+        job = self.job
+        if job.form.keys is None:
+            return {}
+        unknown = unknown_fields(staging.first_lines.to_pylist(), job.form.keys(job.contract))
+        if unknown:
+            log.warning(
+                "%s: the contract %s has no field for %s; their values are not kept",
+                *(batch.shown, job.contract.path.name, unknown),
+            )
+        return unknown
 
     def count(self, staging: Staging, blank: ReportT, clean: str) -> ReportT:
         """Count each kind of row with a query of its own, so that a wrong sum is noticed.

@@ -95,6 +95,31 @@ def test_a_row_of_a_list_without_consent_is_ignored_by_name(shown):
     assert (report.rows_clean, report.ignored_by_reason) == (1, {"no_consent": 1})
 
 
+@pytest.mark.parametrize(
+    ("given", "outcome"),
+    [
+        ({"consent": False}, "no_consent"),
+        ({"consent": "denied"}, "no_consent"),
+        ({"consent_analytics": "no"}, "no_consent"),
+        ({"consent_personalization": 0, "consent": True}, "no_consent"),
+        ({"consent": True, "consent_analytics": ""}, "clean"),
+        ({"consent": "maybe"}, "consent_analytics_is_boolean"),
+        ({"consent": {"analytics": False}}, "consent_analytics_is_boolean"),
+    ],
+)
+def test_a_consent_in_a_line_is_never_passed_over(shown, given, outcome):
+    report = shown.take(feedback(1, **given))
+    found = {**report.ignored_by_reason, **report.quarantined_by_rule}
+    assert (found or {"clean": report.rows_clean}) == {outcome: 1}
+    assert report.unknown_fields == {}
+
+
+def test_fields_that_the_contract_does_not_have_are_named(shown, caplog):
+    report = shown.take(feedback(1, score=0.5, Position=2), feedback(2, score=0.25))
+    assert (report.rows_clean, report.unknown_fields) == (2, {"score": 2, "Position": 1})
+    assert "the contract exposures.odcs.yaml has no field for" in caplog.text
+
+
 def test_the_same_file_twice_changes_nothing(shown):
     path = shown.write([feedback(1), feedback(2, position=None)])
     first = shown.ingest(path)

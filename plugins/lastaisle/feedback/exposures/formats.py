@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from data_contracts.contract import Contract
 from data_contracts.privacy import literal
 from lastaisle.errors import SourceError
 from lastaisle.feedback import origin
@@ -25,10 +26,12 @@ from lastaisle.feedback.exposures.shoppers import (
     id_reasons,
     pseudonym_of,
     refuses,
+    says_no,
 )
 from lastaisle.ingest.sources import canonical
 from lastaisle.ingest.sources.adapter import Adapter, content_id, epoch_text, present
 from lastaisle.ingest.sources.columns import Columns, HeaderError
+from lastaisle.ingest.sources.json_lines import json_object, not_json
 from lastaisle.ingest.sources.layout import fitted
 from lastaisle.settings.feedback import EXPOSURE_FORMATS
 
@@ -136,12 +139,26 @@ def _exposures() -> Adapter:
     )
 
 
+def _names_of_feedback(contract: Contract) -> list[str]:
+    return [*canonical.known_names(contract), "consent", *consent_names()]
+
+
+def _feedback() -> Adapter:
+    # The service asks for consent itself, and stores no row without consent. Lines of others may say it.
+    consents = [(name, present(f"doc.{place}")) for name in consent_names() for place in (name, "consent")]
+    refused = f"{origin.refuses_sql('doc.recommendation_id')} OR {says_no([text for _, text in consents])}"
+    return replace(
+        canonical.ADAPTER,
+        name="feedback",
+        keys=_names_of_feedback,
+        prepare=lambda contract: json_object(dict.fromkeys(_names_of_feedback(contract), "VARCHAR")),
+        malformed=f"coalesce({', '.join((not_json(), *consent_reasons(consents)))})",
+        ignored=f"CASE WHEN {refused} THEN '{NO_CONSENT}' END",
+    )
+
+
 #: The lines of the service, named as in the contract; their ids of shoppers are pseudonyms already.
-FEEDBACK: Final = replace(
-    canonical.ADAPTER,
-    name="feedback",
-    ignored=f"CASE WHEN {origin.refuses_sql('doc.recommendation_id')} THEN '{NO_CONSENT}' END",
-)
+FEEDBACK: Final = _feedback()
 _USE: Final = "use --format {0} (LASTAISLE_EXPOSURES_FORMAT for DAGs)"
 _TRIED_LINES: Final = 100
 

@@ -84,12 +84,21 @@ def refuses(values: Sequence[tuple[str, str]]) -> str:
         values: the names of consent fields, each with the SQL of a text that may tell it.
     """
     contract = load_contract(RAW_EVENTS)
-    tests = []
+    tests = [says_no([text for _, text in values])]
     for name in dict.fromkeys(name for name, _ in values):
         texts = [consent_sql(value) for field, value in values if field == name]
         absent = "'false'" if contract.field(name).default is False else "'true'"
-        tests += [f"coalesce({text} = 'false', false)" for text in texts]
         tests.append(f"coalesce({', '.join(texts)}, {absent}) = 'false'")
+    return f"({' OR '.join(tests)})"
+
+
+def says_no(texts: Sequence[str]) -> str:
+    """Return SQL that tells whether any text refuses.
+
+    Args:
+        texts: the SQL of texts of consents.
+    """
+    tests = [f"coalesce({consent_sql(text)} = 'false', false)" for text in texts]
     return f"({' OR '.join(tests) or 'false'})"
 
 

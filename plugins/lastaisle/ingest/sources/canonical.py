@@ -23,7 +23,7 @@ from lastaisle.ingest.sources.json_lines import is_object, json_object, not_json
 
 def _prepare(contract: Contract) -> str:
     """Return the SELECT that parses the fields of the contract, folder by folder from the top."""
-    source = json_object(dict.fromkeys(_keys(contract), "VARCHAR"))
+    source = json_object(dict.fromkeys(known_names(contract), "VARCHAR"))
     for folder, members in _folders(contract).items():
         struct = transform(_place(folder), dict.fromkeys(members, "VARCHAR"))
         source = f"SELECT *, {struct} AS {_struct(folder)} FROM ({source})"
@@ -67,7 +67,7 @@ def _fields(contract: Contract) -> Mapping[str, str]:
     return fields
 
 
-def _keys(contract: Contract) -> list[str]:
+def known_names(contract: Contract) -> list[str]:
     """Return the known names on the top level of a line."""
     return list(dict.fromkeys([*_names(contract), *_first_steps(contract)]))
 
@@ -114,4 +114,4 @@ def _struct(folder: tuple[str, ...]) -> str:
     return quote("_in." + ".".join(folder)) if folder else "doc"
 
 
-ADAPTER = Adapter("canonical", fields=_fields, prepare=_prepare, malformed=_malformed, keys=_keys)
+ADAPTER = Adapter("canonical", fields=_fields, prepare=_prepare, malformed=_malformed, keys=known_names)
