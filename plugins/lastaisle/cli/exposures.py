@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lastaisle.cli.options import AcceptSchemaChange, LakeUrl, Report, Settle
-from lastaisle.cli.terminal import bar, read_settings, show, show_ingested
+from lastaisle.cli.terminal import bar, errors, read_settings, show, show_ingested
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.kafka.address import is_kafka, parse_source
 from lastaisle.kafka.connection import KafkaConnection
@@ -61,13 +61,24 @@ def ingest(
     keys = PseudonymKeys.load_or_create(settings.privacy.key_file, lake_url=settings.lake.url)
     tables = open_lake(settings)
     ingested, started = ExposureReport(), time.perf_counter()
+    places = found[:1] if source else found
     with bar("Ingesting") as progress:
-        for place in found[:1] if source else found:
+        for place in places:
             job = ExposureJob.from_settings(
                 settings, tables, keys, form=place.format, accept_schema_change=accept_schema_change
             )
             _ingest(place, job, timedelta(seconds=settle), progress, ingested)
     note_pace(ingested, started)
+    if not (ingested.files or ingested.batches or ingested.files_failed or ingested.files_waiting):
+        errors.print(
+            f"Nothing new came back in {', '.join(place.address for place in places)}. The service publishes "
+            f"each file of feedback {settings.serve.feedback_seconds:g} seconds "
+            "(LASTAISLE_SERVE_FEEDBACK_SECONDS) after its first row, or when it ends. SOURCE or "
+            "LASTAISLE_EXPOSURES names another place.",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     show_ingested(ingested, report)
 
 

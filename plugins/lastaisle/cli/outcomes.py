@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from lastaisle.cli.options import LakeUrl, Report
-from lastaisle.cli.terminal import bar, read_settings, show
+from lastaisle.cli.terminal import bar, errors, read_settings, show, where_searched
 
 
 def attribute(
@@ -34,4 +34,12 @@ def attribute(
     with bar("Attributing") as progress:
         attributed = run(tables, settings, every_day=every_day, progress=progress)
         counted = count_metrics(tables, days=attributed.days if every_day else None, progress=progress)
+    if "exposures" not in attributed.versions:
+        errors.print(
+            f"the lake {tables.url} has no exposures: ingest some by lastaisle exposures ingest. "
+            + where_searched(),
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     show(attributed.to_dict() | {"days_counted": [day.isoformat() for day in counted.days]}, report)

@@ -42,13 +42,16 @@ def write(path, rows):
 
 
 def test_the_feedback_of_the_service_is_the_default(run, tmp_path):
-    code, report, _ = run("ingest")
+    code, report, said = run("ingest")
     assert (code, report["rows_in"], report["files"]) == (0, 0, 0)
+    assert f"Nothing new came back in {tmp_path / 'home' / 'feedback'}" in said
+    assert "300 seconds (LASTAISLE_SERVE_FEEDBACK_SECONDS)" in said
     kept = tmp_path / "home" / "feedback"
     write(kept / "2025-10-09" / "feedback-1.jsonl", [feedback(1), feedback(2, kind="clicked")])
     write(kept / "2025-10-10" / "feedback-2.jsonl", [feedback(3), feedback(4, position=None)])
     write(kept / "2025-10-10" / "feedback-3.jsonl.inprogress", [feedback(5)])
     code, report, _ = run("ingest")
+    assert "Nothing new" not in run("ingest")[2]
     counts = ("files", "rows_in", "rows_clean", "rows_quarantined", "rows_shown")
     assert [code, *(report[name] for name in counts)] == [0, 2, 4, 3, 1, 2]
     code, counted, _ = run("show")

@@ -46,9 +46,13 @@ def test_one_command_brings_outcomes_and_figures_up_to_date(lake, tmp_path):
     assert run(tmp_path, "--all")["days_counted"] == ["2025-10-09"]
 
 
-def test_an_empty_lake_has_nothing_to_attribute(lake, tmp_path):
+def test_an_empty_lake_has_nothing_to_attribute_and_the_command_says_what_to_do(lake, tmp_path):
     assert run(tmp_path)["exposures"] == 0
     assert versions(lake) == {}
+    done = CliRunner().invoke(cli.app, ["attribute"])
+    assert f"the lake {lake.url} has no exposures: ingest some by lastaisle exposures ingest" in done.stderr
+    put(lake, feedback("shown", "a", 0))
+    assert CliRunner().invoke(cli.app, ["attribute"]).stderr == ""
 
 
 def test_outcomes_that_lack_rows_are_an_error_that_says_what_to_do(lake):
