@@ -50,6 +50,24 @@ def row(number: int = 1, **changes: Any) -> dict[str, Any]:
     return feedback(number, **(own | {"recommendation_id": "list-1"} | changes))
 
 
+def track(event: str, message: str = "m1", **properties: Any) -> dict[str, Any]:
+    """Return a call of Segment."""
+    return {
+        "type": "track",
+        "event": event,
+        "messageId": message,
+        "userId": "anna",
+        "timestamp": "2025-10-09T12:00:00.120Z",
+        "receivedAt": "2025-10-09T12:00:01.002Z",
+        "properties": {"session_id": "visit 1", **properties},
+    }
+
+
+def seen(*products: dict[str, Any], **properties: Any) -> dict[str, Any]:
+    """Return the call of Segment that shows a list of products."""
+    return track("Product List Viewed", products=list(products), **properties)
+
+
 @dataclass
 class Shown:
     """A folder with a lake and a key."""
