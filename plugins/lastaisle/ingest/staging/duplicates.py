@@ -132,17 +132,25 @@ def mark_known(
             FROM known SEMI JOIN known_ids USING ({key}) WHERE {others}{_on([day for (day,) in found])}""",
             given,
         )
-        same = _same(contract, columns, contents, known=True)
-        connection.execute(f"""DELETE FROM repeated WHERE _place IN (
-            SELECT staged.rowid FROM staged SEMI JOIN known_ids USING ({key}))""")
-        connection.execute(f"""
-            INSERT INTO repeated
-            SELECT later.rowid, CASE WHEN NOT bool_or({same}) THEN {literal(reused_rule(contract))} END
-            FROM staged AS later JOIN known_rows AS kept ON later.{key} = kept.{key}
-            WHERE {SOUND} GROUP BY later.rowid""")
-        connection.execute("DROP TABLE known_rows")
+        _mark_found(connection, contract, columns, contents)
     connection.execute(ALL_OPTIMIZERS)
     connection.unregister("known")
+
+
+def _mark_found(
+    connection: DuckDBPyConnection, contract: Contract, columns: Sequence[str], contents: Contents
+) -> None:
+    """Note the sound rows of `staged` in `repeated`, with a rule where the row of `known_rows` differs."""
+    key = quote(contract.row_id)
+    same = _same(contract, columns, contents, known=True)
+    connection.execute(f"""DELETE FROM repeated WHERE _place IN (
+        SELECT staged.rowid FROM staged SEMI JOIN known_ids USING ({key}))""")
+    connection.execute(f"""
+        INSERT INTO repeated
+        SELECT later.rowid, CASE WHEN NOT bool_or({same}) THEN {literal(reused_rule(contract))} END
+        FROM staged AS later JOIN known_rows AS kept ON later.{key} = kept.{key}
+        WHERE {SOUND} GROUP BY later.rowid""")
+    connection.execute("DROP TABLE known_rows")
 
 
 def _on(days: Sequence[date]) -> str:
