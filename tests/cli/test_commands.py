@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,14 +13,14 @@ from typer.testing import CliRunner
 from lastaisle import cli
 from lastaisle.cli.terminal import open_replay_runs, read_settings, read_values, where_searched
 from lastaisle.errors import ExitCode, NotEnoughDataError
-from lastaisle.ingest.checks.changes import SchemaChangeError
-from lastaisle.ingest.checks.gx_check import SampleCheck
 from lastaisle.lake import Lake
 from lastaisle.release.online import OnlineReport
 from lastaisle.settings import Settings
 from models.by_name import MODEL_NAMES
 
-ROOT = Path(__file__).resolve().parent.parent
+from .conftest import run
+
+ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = [
     *(
         "ingest",
@@ -45,52 +42,6 @@ COMMANDS = [
     ),
     *("replay", "simulate", "benchmark"),
 ]
-EVENT = {
-    "event_id": "e1",
-    "event_type": "item_added",
-    "occurred_at": "2025-10-09T12:00:00.120Z",
-    "received_at": "2025-10-09T12:00:01.002Z",
-    "user_id": "u7",
-    "session_id": "s7-1",
-    "item_id": "i42",
-    "quantity": 1,
-    "price": 9.90,
-    "currency": "EUR",
-}
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("LASTAISLE_GX_SAMPLE_ROWS", "0")  # Great Expectations takes seconds
-
-
-@pytest.fixture
-def store(empty_store, tmp_path):
-    """An empty MLflow database in the home folder, since to create a database takes seconds."""
-    (tmp_path / "home" / "mlflow").mkdir(parents=True)
-    shutil.copy(empty_store, tmp_path / "home" / "mlflow")
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the real command in a process of its own, and return its output and exit code."""
-    command = [sys.executable, "-m", "lastaisle.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-
-
-@pytest.fixture
-def call(capsys, monkeypatch):
-    """call(*arguments): run the command in this process, and return its output and exit code."""
-
-    def run_here(*arguments: str) -> subprocess.CompletedProcess[str]:
-        monkeypatch.setattr(sys, "argv", ["lastaisle", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return subprocess.CompletedProcess(arguments, ended.value.code, printed.out, printed.err)
-
-    return run_here
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "benchmark accuracy", "contracts diff"])
@@ -120,85 +71,6 @@ def test_every_model_can_be_measured_with_the_same_options(name, tmp_path):
     assert (report["model"], report["targets"], report["items"]) == (name, 2, 9)
     assert report["options"]["loss"] == "bpr_max"
     assert report["metrics"]["hit_rate@20"] == 1.0
-
-
-def test_ingest_writes_a_report_and_exits_with_0(tmp_path):
-    logs = tmp_path / "logs.jsonl"
-    logs.write_text(json.dumps(EVENT) + "\n" + json.dumps(EVENT) + "\n{broken\n")
-    report = tmp_path / "reports" / "ingest.json"
-    ended = run(
-        *("ingest", "--format", "canonical", "--source", str(logs), "--lake", str(tmp_path / "lake")),
-        *("--report", str(report)),
-    )
-    assert ended.returncode == 0, ended.stderr
-    written = json.loads(report.read_text())
-    counts = {name: written[f"rows_{name}"] for name in ("in", "clean", "quarantined", "duplicate")}
-    assert counts == {"in": 3, "clean": 1, "quarantined": 1, "duplicate": 1}
-    assert {"seconds", "events_per_second", "peak_rss_mib"} <= set(written)
-
-
-def test_ingest_takes_source_format_and_sample_from_the_settings(tmp_path, monkeypatch, call):
-    (tmp_path / "2025-10-09").mkdir()
-    (tmp_path / "2025-10-09" / "clicks.csv").write_text("7,42,5,pv,1760011200\n")
-    monkeypatch.setenv("LASTAISLE_SOURCE", f"{tmp_path}/{{day}}")
-    monkeypatch.setenv("LASTAISLE_SOURCE_FORMAT", "taobao")
-    unplaced = call("ingest")
-    assert (unplaced.returncode, "Traceback" in unplaced.stderr) == (ExitCode.WRONG_REQUEST, False)
-    assert "--at 2025-10-09" in unplaced.stderr
-    options = []
-    monkeypatch.setattr(
-        "lastaisle.ingest.batch_steps.check_sample",
-        lambda staging, rows, where: options.append(rows) or SampleCheck(),
-    )
-    ended = call("ingest", "--at", "2025-10-09", "--report", str(tmp_path / "r.json"))
-    assert ended.returncode == 0, ended.stderr
-    assert json.loads((tmp_path / "r.json").read_text())["rows_clean"] == 1
-    assert options == [0], "LASTAISLE_GX_SAMPLE_ROWS is 0 here"
-
-
-MAPPING = """
-name: my_shop
-fields: {event_id: id, event_type: what, occurred_at: at, user_id: who, item_id: sku}
-events: {seen: item_viewed}
-"""
-OWN_LINE = {"id": "e1", "what": "seen", "at": "2025-10-09T12:00:00Z", "who": "u1", "sku": "i1"}
-
-
-@pytest.mark.parametrize("by", ["option", "setting"])
-def test_ingest_reads_own_logs_by_a_mapping(tmp_path, monkeypatch, by):
-    (tmp_path / "shop.yaml").write_text(MAPPING)
-    (tmp_path / "log.jsonl").write_text(json.dumps(OWN_LINE))
-    given = ["--mapping", str(tmp_path / "shop.yaml")] if by == "option" else []
-    monkeypatch.setenv("LASTAISLE_SOURCE_MAPPING", "" if given else str(tmp_path / "shop.yaml"))
-    arguments = ["ingest", "--source", str(tmp_path / "log.jsonl"), "--lake", str(tmp_path / "own"), *given]
-    ended = CliRunner().invoke(cli.app, arguments)
-    assert ended.exit_code == 0, ended.output
-    assert Lake(tmp_path / "own").scan("batches").to_pylist()[0]["format"] == "my_shop"
-    assert Lake(tmp_path / "own").scan("events").num_rows == 1
-
-
-def test_ingest_takes_a_format_or_a_mapping(tmp_path):
-    ended = CliRunner().invoke(cli.app, ["ingest", "--format", "otto", "--mapping", str(tmp_path / "m.yaml")])
-    assert ended.exit_code == ExitCode.WRONG_REQUEST
-
-
-def test_a_wrong_mapping_is_one_line_a_problem(tmp_path):
-    (tmp_path / "shop.yaml").write_text(MAPPING.replace("item_viewed", "viewed").replace("who", "$"))
-    ended = run("ingest", "--source", str(tmp_path), "--mapping", str(tmp_path / "shop.yaml"))
-    assert ended.returncode == ExitCode.WRONG_REQUEST
-    assert "fields.user_id" in ended.stderr
-    assert "events.seen" in ended.stderr
-    assert "Traceback" not in ended.stderr
-
-
-def test_ingest_guesses_a_mapping_that_ingest_takes(tmp_path):
-    lines = [OWN_LINE | {"id": f"e{number}"} for number in range(5)]
-    (tmp_path / "log.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    source, out = str(tmp_path / "log.jsonl"), str(tmp_path / "guess.yaml")
-    shown = CliRunner().invoke(cli.app, ["ingest", "--guess", source])
-    assert (shown.exit_code, "item_id: $.sku" in shown.output) == (0, True)
-    assert CliRunner().invoke(cli.app, ["ingest", "--guess", source, "--out", out]).exit_code == 0
-    assert (tmp_path / "guess.yaml").read_text() == shown.output
 
 
 @pytest.mark.parametrize(
@@ -304,32 +176,6 @@ def test_a_refused_candidate_exits_with_its_own_code(monkeypatch):
     assert ended.exit_code == ExitCode.CANDIDATE_REFUSED
     assert finished == ["plan of r1"], "the abandonments count as refreshed, also after a refusal"
     assert "worse" in ended.output
-
-
-def test_a_changed_source_is_ingested_after_the_change_is_accepted(tmp_path):
-    (tmp_path / "logs").mkdir()
-
-    def ingest(name: str, *flags: str, **changes: object) -> object:
-        events = [EVENT | changes | {"event_id": f"{name}{number}"} for number in range(100)]
-        (tmp_path / "logs" / name).write_text("".join(json.dumps(event) + "\n" for event in events))
-        arguments = ["ingest", "--source", str(tmp_path / "logs"), "--lake", str(tmp_path / "lake"), *flags]
-        return CliRunner().invoke(cli.app, arguments)
-
-    assert ingest("a.jsonl").exit_code == 0
-    changed = ingest("b.jsonl", price="cheap")
-    assert isinstance(changed.exception, SchemaChangeError)
-    assert "price is no number" in str(changed.exception)
-    assert ingest("b.jsonl", "--accept-schema-change", price="cheap").exit_code == 0
-
-
-def test_settle_leaves_files_that_changed_just_now(tmp_path):
-    (tmp_path / "logs").mkdir()
-    (tmp_path / "logs" / "a.jsonl").write_text(json.dumps(EVENT) + "\n")
-    arguments = ["ingest", "--source", str(tmp_path / "logs"), "--lake", str(tmp_path / "lake")]
-    arguments += ["--report", str(tmp_path / "r.json")]
-    for flags, rows in ((["--settle", "60"], 0), ([], 1)):
-        assert CliRunner().invoke(cli.app, [*arguments, *flags]).exit_code == 0
-        assert json.loads((tmp_path / "r.json").read_text())["rows_in"] == rows
 
 
 def test_maintain_reports_its_changes(tmp_path):
