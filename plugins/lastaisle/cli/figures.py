@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lastaisle.cli.terminal import console
+from lastaisle.telemetry.shown import one_line
 
 Row = Mapping[str, Any]
 
@@ -87,7 +88,7 @@ def _key(head: str, cell: Callable[..., str]) -> _Column:
 
 
 def _text(value: object) -> str:
-    return "-" if value is None else str(value)
+    return "-" if value is None else one_line(str(value))
 
 
 def _count(name: str) -> _Column:

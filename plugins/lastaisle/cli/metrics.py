@@ -5,7 +5,8 @@ Imports stand inside the command, so that `--help` and other commands load nothi
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import re
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,7 @@ from lastaisle.cli.figures import print_figures
 from lastaisle.cli.options import Chart, LakeUrl, Report
 from lastaisle.cli.terminal import console, errors, read_settings, write
 from lastaisle.errors import NotEnoughDataError
+from lastaisle.telemetry.shown import one_line
 
 if TYPE_CHECKING:
     from lastaisle.feedback.metrics.read import Reach
@@ -89,7 +91,7 @@ def metrics(
 
 def _tell_of_placements(reach: Reach) -> None:
     console.print(
-        f"A session, and its revenue, counts once for each placement ({', '.join(reach.placements)}): "
+        f"A session, and its revenue, counts once for each placement ({_listed(reach)}): "
         "split by placement, or choose one by --placement.",
         markup=False,
         highlight=False,
@@ -109,6 +111,8 @@ def _moment(text: str, option: str, *, end_of_day: bool = False) -> datetime | N
     if not text.strip():
         return None
     try:
+        if re.fullmatch(r"\d{4}-?W\d\d", text.strip()):
+            raise ValueError(text)  # a week would read as its Monday
         moment = datetime.fromisoformat(text.strip())
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
@@ -117,8 +121,15 @@ def _moment(text: str, option: str, *, end_of_day: bool = False) -> datetime | N
         ) from error
     if not 1970 <= moment.year <= 9000:
         raise typer.BadParameter(f"{option}: a year from 1970 to 9000, received {moment.year}")
-    is_day = len(text.strip()) == len("2025-10-09")
-    return moment + timedelta(days=1) if is_day and end_of_day else moment
+    return moment + timedelta(days=1) if end_of_day and _is_day(text.strip()) else moment
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _default_start(reach: Reach, end: datetime | None, every: str) -> datetime | None:
@@ -137,12 +148,14 @@ def _default_start(reach: Reach, end: datetime | None, every: str) -> datetime |
 
 def _nothing_found(reach: Reach, start: datetime | None, end: datetime | None, placement: str) -> str:
     if placement and placement not in reach.placements:
-        return (
-            f"no figures of the placement {placement!r}; there are figures of: {', '.join(reach.placements)}"
-        )
+        return f"no figures of the placement {placement!r}; there are figures of: {_listed(reach)}"
     asked = f"from {start:%Y-%m-%d %H:%M}" if start else ""
     asked += f" to {end:%Y-%m-%d %H:%M}" if end else ""
     return (
         f"no figures {asked.strip()}; there are figures from {reach.first:%Y-%m-%d %H:%M} to "
         f"{reach.last:%Y-%m-%d %H:%M} (UTC): choose other days by --since and --until"
     )
+
+
+def _listed(reach: Reach) -> str:
+    return ", ".join(map(one_line, reach.placements))

@@ -13,9 +13,11 @@ from matplotlib import image
 
 from lastaisle import cli
 from lastaisle.errors import ExitCode
+from lastaisle.feedback.metrics import chart
+from lastaisle.feedback.metrics.read import read_metrics
 from lastaisle.lake import Lake
 
-from .conftest import Shop
+from .conftest import Row, Shop
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +133,60 @@ def test_a_chart_names_rates_currency_and_lines(call, tmp_path, monkeypatch):
         assert text in drawn, text
 
 
+#: Names that a terminal, a formula of Matplotlib, a legend or an SVG file might take for something else. The
+#: last two have one name if `/` parts their experiment and arm.
+ODD_NAMES = (
+    *(
+        ("e", arm)
+        for arm in ("a\u202eb", "c\x9b31m", "d\x1b[31m", "$\\frac$", "_hidden", "💥" * 9, "x" * 100)
+    ),
+    *(("x / y", "z"), ("x", "y / z")),
+)
+
+
+def test_odd_names_are_shown_in_one_line_each_and_drawn_as_they_are(call, tmp_path, monkeypatch, recwarn):
+    shop = Shop(Lake(tmp_path / "lake"))
+    for number, (experiment, arm) in enumerate(ODD_NAMES):
+        for day in range(2):
+            names = {"experiment": experiment, "arm": arm, "session_id": f"s{number}", "placement": "_p"}
+            shop.shown(24.0 * day, recommendation_id=f"r{number} {day}", clicks=number % 2, **names)
+    shop.count()
+    monkeypatch.setitem(matplotlib.rcParams, "svg.fonttype", "none")
+    for number, every in enumerate(("day", "all")):
+        file = tmp_path / f"{number}.svg"
+        options = ("--by", "arm", "--every", every, "--chart", str(file))
+        code, shown, said = call(*options, width=300, lake=str(shop.lake.url))
+        assert (code, said) == (0, "")
+        rows = [line for line in shown.splitlines() if line.startswith("│")]
+        assert len(rows) == len(ODD_NAMES) * (2 if every == "day" else 1)
+        assert not re.search("[\u202e\x1b\x9b]", shown)
+        drawn = "".join(ElementTree.parse(file).getroot().itertext())
+        assert "8 of 9 groups" in drawn
+        assert re.search(r"e / \$.frac\$: \d exposures", drawn)
+        assert "x" * 40 not in drawn
+    assert call("--by", "placement", "--chart", str(tmp_path / "p.svg"), lake=str(shop.lake.url))[0] == 0
+    assert "_p: 18 exposures" in "".join(ElementTree.parse(tmp_path / "p.svg").getroot().itertext())
+    assert [str(warned.message) for warned in recwarn] == []
+
+
+def test_groups_of_one_name_are_lines_of_their_own(tmp_path, monkeypatch):
+    shop = Shop(Lake(tmp_path / "lake"))
+    for number, (experiment, arm) in enumerate(ODD_NAMES[-2:]):
+        shop.shown(1, session_id=f"s{number}", experiment=experiment, arm=arm, recommendation_id=f"r{number}")
+    shop.count()
+    drawn: list[list[Row]] = []
+    real = chart._draw_line
+
+    def kept(axes, panel, rows, *given):
+        drawn.append(rows)
+        real(axes, panel, rows, *given)
+
+    monkeypatch.setattr(chart, "_draw_line", kept)
+    figures = read_metrics(shop.lake, by=("arm",))
+    chart.draw(figures, tmp_path / "chart.png", by=("arm",))
+    assert {tuple(row["experiment"] for row in rows) for rows in drawn} == {("x",), ("x / y",)}
+
+
 def test_a_session_counts_once_for_each_placement_and_the_table_says_so(call):
     assert "counts once for each placement (cart, checkout)" in call("--by", "version")[1].replace("\n", " ")
     for options in (["--by", "version,placement"], ["--placement", "checkout"], []):
@@ -146,6 +202,9 @@ def test_days_and_times_are_read_alike(call, tmp_path):
     assert exposures() == 120
     assert exposures("--since", "2025-10-07", "--until", "2025-10-07") == 12, "a day counts whole"
     assert exposures("--since", "2025-10-07", "--until", "2025-10-08T00:00") == 12
+    assert exposures("--since", "20251007", "--until", "20251007") == 12
+    assert exposures("--since", "2025-W41-2", "--until", "2025W412") == 12
+    assert call("--until", "2025-W41")[0] == ExitCode.WRONG_REQUEST, "a week is no day"
     assert exposures("--since", "2025-10-07T06:00:00", "--until", "2025-10-07T12:00") == 3
     assert exposures("--since", "2025-10-07T08:00+02:00", "--until", "2025-10-07 12:00") == 3
 

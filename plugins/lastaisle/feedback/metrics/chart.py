@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,12 +15,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from lastaisle.feedback.metrics.figures import group_name, key_columns
+from lastaisle.telemetry.shown import one_line
 
 Row = Mapping[str, Any]
 Point = tuple[float | None, float | None, float | None]
 
 MOST_LINES: Final = 8
 MOST_CURRENCIES: Final = 2
+LONGEST_LABEL: Final = 40
+MOST_IN_A_ROW: Final = 160  # characters of the labels in a row of the legend
 COLOURS: Final = (*("#1b6ca8", "#e0a030", "#2a9d5c", "#b0457b", "#5b5b5b", "#c0392b", "#6f4fb0", "#4fb0ae"),)
 STEPS: Final = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
 
@@ -30,6 +34,18 @@ class Panel(NamedTuple):
     title: str
     point: Callable[[Row], Point]
     is_share: bool = False
+
+
+class Line(NamedTuple):
+    """One group: its label, and its rows."""
+
+    label: str
+    rows: Sequence[Row]
+
+    @property
+    def exposures(self) -> int:
+        """The exposures of the group in all periods."""
+        return sum(row["exposures"] for row in self.rows)
 
 
 def draw(figures: pa.Table, file: Path, *, by: Sequence[str] = (), every: str | None = "day") -> None:
@@ -44,24 +60,33 @@ def draw(figures: pa.Table, file: Path, *, by: Sequence[str] = (), every: str | 
         every: hour, day or week; None draws one point a group.
     """
     keys = key_columns(tuple(by))
-    lines: dict[str, list[Row]] = {}
+    groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in figures.to_pylist():
-        lines.setdefault(group_name(row, keys), []).append(row)
-    exposures = {name: sum(row["exposures"] for row in rows) for name, rows in lines.items()}
-    chosen = sorted(sorted(lines, key=lambda name: -exposures[name])[:MOST_LINES], key=list(lines).index)
+        groups.setdefault(tuple(row[key] for key in keys), []).append(row)
+    lines = [Line(_label(group_name(rows[0], keys)), rows) for rows in groups.values()]
+    chosen = sorted(sorted(lines, key=lambda line: -line.exposures)[:MOST_LINES], key=lines.index)
     panels = _panels(figures, by_position="position" in keys)
     rows = -(-len(panels) // 2)
     figure = Figure(figsize=(11, 2.7 * rows + 1.2), dpi=100, layout="constrained")
     charts = figure.subplots(rows, 2, squeeze=False).ravel()
     for axes, panel in zip(charts, panels, strict=False):
-        for colour, name in zip(COLOURS, chosen, strict=False):
-            _draw_line(axes, panel, lines[name], every, {"label": name, "color": colour})
-        _finish(axes, panel, every)
+        for place, line in enumerate(chosen):
+            _draw_line(axes, panel, line.rows, every, place)
+        _finish(axes, panel, every, [line.label for line in chosen])
     for axes in charts[len(panels) :]:
         axes.set_axis_off()
-    _name_lines(figure, charts[0], chosen, exposures, by)
+    _name_lines(figure, charts[0], chosen, len(lines), by)
     file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a sign that the font lacks is drawn as a box
+        figure.savefig(file)
+
+
+def _label(name: str) -> str:
+    """Return a short label in one line; in Matplotlib a text between dollar signs would be a formula."""
+    label = one_line(name)
+    shortened = label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"
+    return shortened.replace("$", r"\$")
 
 
 def _panels(figures: pa.Table, *, by_position: bool) -> list[Panel]:
@@ -115,24 +140,23 @@ def _revenue(place: int) -> Callable[[Row], Point]:
     return point
 
 
-def _draw_line(
-    axes: Any, panel: Panel, rows: Sequence[Row], every: str | None, style: Mapping[str, str]
-) -> None:
+def _draw_line(axes: Any, panel: Panel, rows: Sequence[Row], every: str | None, number: int) -> None:
     """Draw one group. Periods without the group, or without a denominator, leave a gap."""
     points: dict[Any, Point] = (
-        {row["period"]: panel.point(row) for row in rows} if every else {style["label"]: panel.point(rows[0])}
+        {row["period"]: panel.point(row) for row in rows} if every else {number: panel.point(rows[0])}
     )
+    colour = COLOURS[number]
     places = _without_gaps(list(points), STEPS[every]) if every else list(points)
     nothing: Point = (None, None, None)
     values, low, high = (
         [float("nan") if number is None else number for number in numbers]
         for numbers in zip(*(points.get(place, nothing) for place in places), strict=True)
     )
-    axes.plot(places, values, marker="o", markersize=3.5, linewidth=1.4, **style)
+    axes.plot(places, values, marker="o", markersize=3.5, linewidth=1.4, color=colour)
     if every:
-        axes.fill_between(places, low, high, color=style["color"], alpha=0.15, linewidth=0)
+        axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
     # A single period has no width to fill, so the ends of the interval are drawn too.
-    axes.vlines(places, low, high, color=style["color"], alpha=0.35 if every else 1, linewidth=1)
+    axes.vlines(places, low, high, color=colour, alpha=0.35 if every else 1, linewidth=1)
 
 
 def _without_gaps(periods: Sequence[datetime], step: timedelta) -> list[datetime]:
@@ -141,7 +165,7 @@ def _without_gaps(periods: Sequence[datetime], step: timedelta) -> list[datetime
     return [first + step * number for number in range((last - first) // step + 1)]
 
 
-def _finish(axes: Axes, panel: Panel, every: str | None) -> None:
+def _finish(axes: Axes, panel: Panel, every: str | None, labels: Sequence[str]) -> None:
     axes.set_title(panel.title, fontsize=10, loc="left")
     axes.margins(x=0.03 if every else 0.2, y=0.1)
     axes.set_ylim(bottom=0)
@@ -154,24 +178,21 @@ def _finish(axes: Axes, panel: Panel, every: str | None) -> None:
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     else:
-        axes.tick_params(axis="x", rotation=20)
+        axes.set_xticks(range(len(labels)), labels, rotation=20)
 
 
-def _name_lines(
-    figure: Figure, axes: Axes, chosen: Sequence[str], exposures: Mapping[str, int], by: Sequence[str]
-) -> None:
+def _name_lines(figure: Figure, axes: Axes, chosen: Sequence[Line], groups: int, by: Sequence[str]) -> None:
     """Name the lines, with their exposures, and say which groups are left out."""
     title = "The shop's figures (UTC), 95 % intervals"
-    if len(chosen) < len(exposures):
-        title += f"; the {len(chosen)} of {len(exposures)} groups with the most exposures"
-    handles, names = axes.get_legend_handles_labels()
-    labels = [f"{name}: {exposures[name]:,} exposures" for name in names]
+    if len(chosen) < groups:
+        title += f"; the {len(chosen)} of {groups:,} groups with the most exposures"
+    labels = [f"{line.label}: {line.exposures:,} exposures" for line in chosen]
     figure.legend(
-        handles,
+        axes.get_lines(),
         labels,
         title=title + (f"; by {', '.join(by)}" if by else ""),
         loc="outside upper center",
-        ncols=min(4, max(1, len(labels))),
+        ncols=max(1, min(4, len(labels), MOST_IN_A_ROW // max(map(len, labels), default=1))),
         fontsize=8,
         title_fontsize=10,
     )
