@@ -71,7 +71,8 @@ def exposure_of(action: Row, shown: list[Row], hours: int) -> tuple[Row | None, 
             and timedelta() <= action["occurred_at"] - row["occurred_at"] <= reach
         ]
         if found and reach:
-            return max(found, key=order_of), way
+            placed = [row for row in found if way == "list" and row["position"] == action["position"]]
+            return max(placed or found, key=order_of), way
     return None, ""
 
 

@@ -111,6 +111,19 @@ def test_of_one_moment_the_row_received_last_and_then_the_lowest_position_counts
     assert [counts(lake, row)[1] for row in rows] == [0, 0, 0, 0, 1]
 
 
+def test_feedback_that_names_its_position_follows_the_row_of_that_position(lake):
+    first, fifth = (feedback("shown", "a", 0, position=position) for position in (1, 5))
+    moved = feedback("shown", "a", 10, position=2)
+    clicks = [
+        feedback("clicked", "a", minute, position=position)
+        for minute, position in ((1, 1), (2, 1), (3, 5), (4, None), (5, 9), (11, 1), (12, 2), (13, None))
+    ]
+    put(lake, first, fifth, moved, *clicks, feedback("clicked", "a", 60 * 24 + 5, position=1))
+    attribute(lake, SETTINGS)
+    assert [counts(lake, row)[0] for row in (first, fifth, moved)] == [3, 3, 3]
+    assert reasons(lake) == {}
+
+
 def test_feedback_and_events_of_one_act_count_once(lake):
     shown = feedback("shown", "a", 0)
     put(lake, shown, feedback("added", "a", 1), event("item_added", "a", 2), event("item_added", "a", 2))

@@ -40,7 +40,7 @@ SELECT event_type AS kind, NULL::VARCHAR AS recommendation_id, session_id, user_
     CASE WHEN kind = 'order_completed' THEN order_id END AS order_id,
     CASE WHEN kind = 'order_completed' THEN quantity END AS quantity,
     CASE WHEN kind = 'order_completed' THEN price END AS price,
-    CASE WHEN kind = 'order_completed' THEN currency END AS currency
+    CASE WHEN kind = 'order_completed' THEN currency END AS currency, NULL::INTEGER AS position
 FROM events
 WHERE event_date BETWEEN DATE '{since}' AND DATE '{until}'
     AND event_type IN ('item_viewed', 'item_added', 'order_completed')
@@ -48,7 +48,7 @@ WHERE event_date BETWEEN DATE '{since}' AND DATE '{until}'
         OR hash(user_id, item_id, 1) IN (SELECT key FROM seen))
 UNION ALL
 SELECT kind, recommendation_id, session_id, user_id, item_id,
-    epoch_us(occurred_at), exposure_id, placement, 0, NULL, NULL, NULL, NULL
+    epoch_us(occurred_at), exposure_id, placement, 0, NULL, NULL, NULL, NULL, position
 FROM exposures
 WHERE event_date BETWEEN DATE '{since}' AND DATE '{until}' AND kind IN ('clicked', 'added', 'bought')
 """
@@ -62,7 +62,8 @@ WITH keys AS (
     UNION SELECT hash(user_id, item_id, 1) FROM actions WHERE user_id IS NOT NULL
     UNION SELECT hash(recommendation_id, item_id, 2) FROM actions WHERE recommendation_id IS NOT NULL
 )
-SELECT exposure_id, recommendation_id, session_id, user_id, item_id, epoch_us(occurred_at) AS moment,
+SELECT exposure_id, recommendation_id, session_id, user_id, item_id, position,
+    epoch_us(occurred_at) AS moment,
     (coalesce(epoch_us(received_at), -1), coalesce(position, 0), exposure_id) AS rank
 FROM exposures
 WHERE event_date BETWEEN DATE '{exposures_from}' AND DATE '{until}' AND kind = 'shown'
@@ -71,10 +72,16 @@ WHERE event_date BETWEEN DATE '{exposures_from}' AND DATE '{until}' AND kind = '
         OR hash(recommendation_id, item_id, 2) IN (SELECT key FROM keys))
 """
 
-# Each join finds the newest exposure at or before the action. If that one is too old, all others are.
+# Each join finds the newest exposure at or before the action. If that one is too old, all others are. A list
+# may show an item at several positions: feedback that names its position follows the row of that position.
 _FOUND = """
 CREATE OR REPLACE TEMP TABLE found AS
-WITH lists AS (
+WITH places AS (
+    SELECT recommendation_id, item_id, position, moment, arg_max(exposure_id, rank) AS exposure_id
+    FROM shown SEMI JOIN actions USING (recommendation_id, item_id, position)
+    GROUP BY recommendation_id, item_id, position, moment
+),
+lists AS (
     SELECT recommendation_id, item_id, moment, arg_max(exposure_id, rank) AS exposure_id
     FROM shown SEMI JOIN actions USING (recommendation_id, item_id)
     GROUP BY recommendation_id, item_id, moment
@@ -92,12 +99,16 @@ shoppers AS (
 ),
 joined AS (
     SELECT actions.*, shoppers.moment AS shopper_moment,
-        CASE WHEN actions.moment - lists.moment <= {list_reach} THEN lists.exposure_id END AS by_list,
+        CASE WHEN actions.moment - places.moment <= {list_reach} THEN places.exposure_id
+            WHEN actions.moment - lists.moment <= {list_reach} THEN lists.exposure_id END AS by_list,
         CASE WHEN actions.moment - sessions.moment <= {session_reach}
             THEN sessions.exposure_id END AS by_session,
         CASE WHEN actions.moment - shoppers.moment <= {shopper_reach}
             THEN shoppers.exposure_id END AS by_shopper
     FROM actions
+    ASOF LEFT JOIN places ON actions.recommendation_id = places.recommendation_id
+        AND actions.item_id = places.item_id AND actions.position = places.position
+        AND actions.moment >= places.moment
     ASOF LEFT JOIN lists ON actions.recommendation_id = lists.recommendation_id
         AND actions.item_id = lists.item_id AND actions.moment >= lists.moment
     ASOF LEFT JOIN sessions ON actions.session_id = sessions.session_id
@@ -105,7 +116,7 @@ joined AS (
     ASOF LEFT JOIN shoppers ON actions.user_id = shoppers.user_id
         AND actions.item_id = shoppers.item_id AND actions.moment >= shoppers.moment
 )
-SELECT * EXCLUDE (by_list, by_session, by_shopper, shopper_moment),
+SELECT * EXCLUDE (position, by_list, by_session, by_shopper, shopper_moment),
     coalesce(by_list, by_session, by_shopper) AS exposure_id,
     CASE WHEN by_list IS NOT NULL THEN 1 WHEN by_session IS NOT NULL THEN 2 ELSE 3 END AS way,
     CASE WHEN way = 3 THEN shopper_moment ELSE 0 END AS shopper_moment

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lastaisle.settings import Settings
 
 #: Raised when the rules of attribution change. All days are then attributed again.
-RULES = 1
+RULES = 2
 _DAY = timedelta(days=1)
 
 
