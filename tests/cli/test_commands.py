@@ -222,6 +222,22 @@ def test_what_a_live_simulation_lacks_is_named(call, tmp_path, monkeypatch, opti
     assert not (tmp_path / "logs").exists()
 
 
+def test_a_live_day_never_gets_other_events_under_known_ids(call, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("LASTAISLE_SERVE_KEY", "a-key")
+    day, journal = tmp_path / "logs" / "2999-01-02", tmp_path / "journal"
+    day.mkdir(parents=True)
+    journal.mkdir()
+    options = ["--live", "http://127.0.0.1:1", "--start", "2999-01-01", "--days", "2", "--items", "60"]
+    options += ["--journal", str(journal)]
+    ended = call("simulate", "--out", str(day.parent), *options)
+    assert ended.returncode == 2
+    assert f"{day} holds logs of that day already" in " ".join(ended.stderr.split())
+    (journal / f"{day.name}.jsonl").touch()  # the journal repeats this day as it was
+    ended = call("simulate", "--out", str(day.parent), *options)
+    assert "the service refuses feedback of the" in " ".join(ended.stderr.split())
+
+
 @pytest.mark.training
 def test_a_replay_is_reported_drawn_and_logged(tmp_path):
     (tmp_path / "sessions.txt").write_text("".join(f"i{n % 9} i{(n + 1) % 9}\n" for n in range(80)))

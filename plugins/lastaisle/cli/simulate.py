@@ -6,7 +6,7 @@ Imports stand inside the command, so that `--help` and other commands load nothi
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -83,6 +83,8 @@ def simulate(
         items=items,
         eventful=eventful,
     )
+    if live:
+        _refuse_other_days(out, [options.start + timedelta(days=number) for number in range(days)], journal)
     with bar("Simulating") as progress:
 
         def show_share(number: int, share: float) -> None:
@@ -110,6 +112,18 @@ def _refuse_without_live(context: typer.Context, live: str) -> None:
         source = context.get_parameter_source(name)
         if not live and source is not None and source.name != "DEFAULT":
             raise typer.BadParameter(f"--{name.replace('_', '-')} needs --live, the address of a service")
+
+
+def _refuse_other_days(out: Path, days: Sequence[date], journal: Path | None) -> None:
+    """Refuse days whose logs are there already, unless the journal repeats them as they were."""
+    for day in days:
+        is_repeated = journal is not None and (journal / f"{day}.jsonl").exists()
+        if (out / f"{day}").exists() and not is_repeated:
+            raise typer.BadParameter(
+                f"{out / f'{day}'} holds logs of that day already. With lists, shoppers do other things "
+                "under the same event ids, and ingestion would send these events to quarantine. Begin after "
+                "these days with --start, or choose another folder and another lake"
+            )
 
 
 def _show_lists(live: Mapping[str, Any]) -> None:
