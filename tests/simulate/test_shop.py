@@ -294,3 +294,13 @@ def test_an_eventful_shop_launches_items_raises_prices_and_changes_tastes():
 
     assert shared(5, 6) < 0.85 * shared(6, 7), "other items follow each item now"
     assert digest(eventful) != digest(replace(eventful, eventful=False))
+
+
+def test_a_device_in_the_place_of_a_file_is_written_and_never_replaced(tmp_path):
+    """A rename to /dev/null by the administrator would put a file there, for every program of the machine."""
+    device = tmp_path / "device"
+    device.symlink_to("/dev/null")
+    write_logs(tmp_path / "logs", replace(SMALL, days=1), catalogue=device)
+    assert device.is_symlink()
+    assert device.is_char_device()
+    assert list(tmp_path.glob(".*")) == []

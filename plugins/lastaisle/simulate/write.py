@@ -104,10 +104,16 @@ def write_days(
 
 
 def write_whole(path: Path, lines: Sequence[str]) -> int:
-    """Write the lines of a file, whole or not at all; return their bytes."""
+    """Write the lines of a file, whole or not at all; return their bytes.
+
+    A device or a pipe, such as /dev/null, is written as it is: a rename would put a file in its place.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.part")
     content = "".join(f"{line}\n" for line in lines).encode()
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return len(content)
+    unfinished = path.with_name(f".{path.name}.part")
     unfinished.write_bytes(content)
     unfinished.replace(path)
     return len(content)
