@@ -30,6 +30,8 @@ from lastaisle_airflow.local.polling import wait_until
 from tests.services.required import starts_service
 
 ROOT = Path(__file__).resolve().parents[2]
+#: The title that a process of Airflow gives itself before it runs a task.
+RUNS_A_TASK = "airflow worker -- "
 #: Rows of other tables that belong to a run are deleted with the run.
 _TABLES_OF_RUNS = (
     "asset_partition_dag_run",
@@ -285,13 +287,18 @@ def _dags(airflow: Airflow) -> set[str]:
 
 
 def heavy_libraries_of(pid: int) -> dict[str, set[str]]:
-    """Return the command lines of child processes with loaded libraries that do not survive a fork."""
+    """Return the command lines of child processes with loaded libraries that do not survive a fork.
+
+    A process that runs a task forks nothing more, so it may hold them.
+    """
     names = ("tensorflow", "duckdb", "deltalake")
     found = {}
     root = psutil.Process(pid)
     for process in (root, *root.children(recursive=True)):
-        maps = Path(f"/proc/{process.pid}/maps")
-        text = maps.read_text() if maps.exists() else ""
-        if held := {name for name in names if f"/{name}/" in text or f"/_{name}" in text}:
-            found[" ".join(process.cmdline())] = held
+        with suppress(FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess):  # it ended meanwhile
+            command = " ".join(process.cmdline())
+            text = Path(f"/proc/{process.pid}/maps").read_text()
+            held = {name for name in names if f"/{name}/" in text or f"/_{name}" in text}
+            if held and not command.startswith(RUNS_A_TASK):
+                found[command] = held
     return found
