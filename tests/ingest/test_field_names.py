@@ -5,7 +5,7 @@ import pytest
 from data_contracts import ContractError, load_contract
 from data_contracts.document import PACKAGED
 from lastaisle.ingest.options import IngestOptions
-from lastaisle.lake.tables import EVENTS_ADDED, RAW_EVENTS_ADDED
+from lastaisle.lake.tables import EVENTS_ADDED, INGESTION_ADDED
 from lastaisle.privacy.anonymize import anonymize_pending
 from lastaisle.privacy.keys import PseudonymKeys
 from lastaisle.privacy.rotate import rotate_pseudonyms
@@ -19,7 +19,7 @@ NAMES = (
     *("source_lines", "reference_rows", "pseudonyms_of_user_id", "doc", "f", "e", "p", "c", "product"),
     *("expanded", "now", "newest", "line_number", "n" * 300),
 )
-ADDED = sorted({*RAW_EVENTS_ADDED.names, *EVENTS_ADDED.names, "raw", "rules"})
+ADDED = sorted({*INGESTION_ADDED.names, *EVENTS_ADDED.names, "raw", "rules"})
 
 
 def contract_with(folder, fields):

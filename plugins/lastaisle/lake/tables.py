@@ -43,8 +43,8 @@ PARTITIONS: Final[dict[str, list[str]]] = {
 
 TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
 
-#: What ingestion adds to the fields of the raw_events contract.
-RAW_EVENTS_ADDED: Final = pa.schema(
+#: What ingestion adds to the fields of the contracts of raw_events and exposures.
+INGESTION_ADDED: Final = pa.schema(
     [
         pa.field("batch_id", pa.string()),
         pa.field("source_file", pa.string()),
@@ -233,20 +233,6 @@ CATALOGUE_BATCHES_SCHEMA: Final = pa.schema(
         pa.field("contract_version", pa.string()),
         pa.field("started_at", TIMESTAMP),
         pa.field("finished_at", TIMESTAMP),
-    ]
-)
-
-#: What ingestion adds to the fields of the contract of exposures. `key_version` is the version of the key of
-#: the lake at that time; NULL without a key. The feedback of the service may hold older pseudonyms.
-EXPOSURES_ADDED: Final = pa.schema(
-    [
-        pa.field("batch_id", pa.string()),
-        pa.field("source_file", pa.string()),
-        pa.field("source_row", pa.int64()),
-        pa.field("sub_row", pa.int32()),
-        pa.field("ingested_at", TIMESTAMP),
-        pa.field("contract_version", pa.string()),
-        pa.field("event_date", pa.date32()),
     ]
 )
 

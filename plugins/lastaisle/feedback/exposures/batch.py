@@ -20,7 +20,7 @@ from lastaisle.ingest.row_steps import RowSteps
 from lastaisle.ingest.staging.duplicates import Contents
 from lastaisle.ingest.staging.staging import CLEAN, Staging
 from lastaisle.lake import Query
-from lastaisle.lake.tables import EXPOSURE_BATCHES, EXPOSURE_BATCHES_SCHEMA, EXPOSURES, EXPOSURES_ADDED
+from lastaisle.lake.tables import EXPOSURE_BATCHES, EXPOSURE_BATCHES_SCHEMA, EXPOSURES
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -65,7 +65,7 @@ class ExposureSteps(RowSteps[ExposureJob, ExposureBatchReport]):
         policy = staging.contract.privacy_policy()
         values = {name: how.sql(name) for name, how in policy.items() if how.action == "coarsen"}
         values["key_version"] = f"coalesce(key_version, {self._key_version()}::INTEGER)"
-        return staging.clean_rows(batch.batch_id, batch.source_file, EXPOSURES_ADDED, values)
+        return staging.clean_rows(batch.batch_id, batch.source_file, values)
 
     def contents(self, known: ds.Dataset | None) -> Contents:
         """Compare feedback by what its id is made of; and no pseudonyms that another key made."""

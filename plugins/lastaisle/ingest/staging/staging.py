@@ -35,7 +35,7 @@ from lastaisle.ingest.staging.staging_sql import (
 )
 from lastaisle.ingest.staging.unique_keys import mark_unique_keys
 from lastaisle.lake import Lake, Query
-from lastaisle.lake.tables import QUARANTINE_SCHEMA, RAW_EVENTS_ADDED
+from lastaisle.lake.tables import INGESTION_ADDED, QUARANTINE_SCHEMA
 from lastaisle.lake.workspace import ALL_OPTIMIZERS, LISTS_AS_WRITTEN
 
 CLEAN = f"staged ANTI JOIN repeated ON repeated._place = staged.rowid WHERE {SOUND}"
@@ -242,7 +242,6 @@ class Staging:
         self,
         batch_id: str,
         source_file: str,
-        added: pa.Schema = RAW_EVENTS_ADDED,
         values: Mapping[str, str] | None = None,
     ) -> Query:
         """Return the rows for the table.
@@ -250,10 +249,9 @@ class Staging:
         Args:
             batch_id: the id of the batch.
             source_file: the address of the rows.
-            added: what ingestion adds to the fields of the contract.
-            values: SQL of fields that the table holds in another form, and of further added columns.
+            values: SQL of fields that the table holds in another form.
         """
-        schema = pa.schema([*self.contract.arrow_schema(), *added])
+        schema = pa.schema([*self.contract.arrow_schema(), *INGESTION_ADDED])
         made = {
             "batch_id": "$batch_id",
             "source_file": "$source_file",

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from lastaisle.simulate.live.service import Connection, ListOfItems
 from lastaisle.simulate.options import ShopOptionsError
+from lastaisle.simulate.write import write_whole
 
 
 class Answers:
@@ -52,7 +53,7 @@ class Answers:
             return self._known.get(name)
         self._known[name] = answer = await self._connection.ask(question)
         if self._output is not None:
-            self._output.write(_line(name, answer))
+            self._output.write(f"{_line(name, answer)}\n")
             self._output.flush()
         return answer
 
@@ -62,7 +63,7 @@ class Answers:
 
 
 def _line(name: str, answer: ListOfItems | None) -> str:
-    return f"{json.dumps([name, asdict(answer) if answer else None])}\n"
+    return json.dumps([name, asdict(answer) if answer else None])
 
 
 def _read(file: Path, shop: Mapping[str, Any]) -> dict[str, ListOfItems | None]:
@@ -100,7 +101,4 @@ def _check_shop(file: Path, kept: Mapping[str, Any], shop: Mapping[str, Any]) ->
 
 def _write(file: Path, shop: Mapping[str, Any], known: Mapping[str, ListOfItems | None]) -> None:
     """Write the answers anew, without a cut line, whole or not at all."""
-    unfinished = file.with_name(f".{file.name}.part")
-    lines = [f"{json.dumps(['shop', shop])}\n", *(_line(*each) for each in known.items())]
-    unfinished.write_text("".join(lines), encoding="utf-8")
-    unfinished.replace(file)
+    write_whole(file, [json.dumps(["shop", shop]), *(_line(*each) for each in known.items())])
