@@ -24,10 +24,16 @@ EXPOSURE_BATCHES: Final = "exposure_batches"
 OUTCOMES: Final = "outcomes"
 UNATTRIBUTED: Final = "unattributed"
 SHOP_METRICS: Final = "shop_metrics"
+TRAFFIC: Final = "traffic"
+EXPERIMENT_RESULTS: Final = "experiment_results"
+BANDIT_ARMS: Final = "bandit_arms"
+SERVICE_METRICS: Final = "service_metrics"
+ANNOUNCEMENTS: Final = "announcements"
 ALL_TABLES: Final = (
     *(RAW_EVENTS, QUARANTINE, BATCHES, EVENTS, EXPOSURES, TRAINING_RUNS, RELEASES),
     *(GAPS, FILES, REFUSED_FILES, DRIFT, ABANDONMENTS, ITEMS, CATALOGUE_BATCHES),
     *(EXPOSURE_BATCHES, OUTCOMES, UNATTRIBUTED, SHOP_METRICS),
+    *(TRAFFIC, EXPERIMENT_RESULTS, BANDIT_ARMS, SERVICE_METRICS, ANNOUNCEMENTS),
 )
 
 #: The partition columns of the partitioned tables: the UTC day of the event; in quarantine, of ingestion.
@@ -354,5 +360,21 @@ SHOP_METRICS_SCHEMA: Final = pa.schema(
         pa.field("revenue_squares", pa.float64()),
         pa.field("attributed_revenue", pa.float64()),
         pa.field("event_date", pa.date32()),
+    ]
+)
+
+#: Every move of an experiment, a bandit, a canary or a shadow, oldest first by `entry`. The newest row of a
+#: subject says what services do now; `trial` is that as JSON (lastaisle.experiments.traffic.Trial).
+TRAFFIC_SCHEMA: Final = pa.schema(
+    [
+        pa.field("entry", pa.int64()),
+        pa.field("move_id", pa.string()),
+        pa.field("moved_at", TIMESTAMP),
+        pa.field("subject", pa.string()),
+        pa.field("kind", pa.string()),
+        pa.field("state", pa.string()),
+        pa.field("trial", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("actor", pa.string()),
     ]
 )
