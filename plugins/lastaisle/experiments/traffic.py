@@ -110,6 +110,30 @@ class Bandit(Struct, frozen=True, kw_only=True):
     posterior: dict[str, Any] = {}
 
 
+class AnalysisRules(Struct, frozen=True, kw_only=True):
+    """What an analysis of an experiment looks at; fixed before its first result.
+
+    Attributes:
+        primary: the metric that decides, see lastaisle.experiments.metrics.
+        guardrails: the metrics that stop the experiment when they get worse.
+        minimum_effect: the least change of the primary metric worth finding, relative to the control.
+        alpha: the share of experiments without a difference that may end with one.
+        power: the share of experiments with the least change that should find it.
+        horizon_hours: after the first exposure, how long events of a shopper count.
+        cuped_days: how many days before the first exposure tell what a shopper did before.
+        planned_units: the shoppers of all arms that the plan expects; tunes the confidence sequence.
+    """
+
+    primary: str
+    guardrails: tuple[str, ...] = ()
+    minimum_effect: float
+    alpha: float = 0.05
+    power: float = 0.8
+    horizon_hours: float = 24.0
+    cuped_days: int = 14
+    planned_units: int
+
+
 class Trial(Struct, frozen=True, kw_only=True):
     """What a service needs to know of an experiment, a bandit, a canary or a shadow.
 
@@ -126,6 +150,7 @@ class Trial(Struct, frozen=True, kw_only=True):
         phases: the phases, the earliest first; a bandit and a shadow have none.
         bandit: how a bandit draws; None for other kinds.
         share: of a shadow, the share of requests that it scores.
+        analysis: what an analysis looks at; None for a trial that is not analysed.
     """
 
     name: str
@@ -140,6 +165,7 @@ class Trial(Struct, frozen=True, kw_only=True):
     phases: tuple[Phase, ...] = ()
     bandit: Bandit | None = None
     share: float = 1.0
+    analysis: AnalysisRules | None = None
 
     def phase_at(self, moment: datetime) -> Phase | None:
         """Return the phase of a moment; None before the first."""
