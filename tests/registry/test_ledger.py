@@ -65,6 +65,33 @@ def test_the_anchor_stays_until_it_moves_is_lost_or_is_newer_than_the_version_ro
     assert standing(moves).anchor == standing(moves).aliases["anchor"] == anchor
 
 
+def step(action, from_version, to_version):
+    return move(action, from_version, to_version, alias=action)
+
+
+@pytest.mark.parametrize(
+    ("moves", "shadow", "canary", "champion"),
+    [
+        ([step("shadow", None, "2")], "2", None, "1"),
+        ([step("shadow", None, "2"), step("shadow", "2", "3")], "3", None, "1"),
+        ([step("shadow", None, "2"), step("canary", None, "2")], None, "2", "1"),
+        ([step("canary", None, "2"), step("shadow", None, "3")], "3", "2", "1"),
+        ([step("canary", None, "2"), *promoted("2")], None, None, "2"),
+        ([step("shadow", None, "2"), *promoted("2")], None, None, "2"),
+        ([step("canary", None, "2"), move("retire", "2", "2", alias="canary")], None, None, "1"),
+        ([step("shadow", None, "3"), move("retire", "3", "3", alias="shadow")], None, None, "1"),
+        ([step("canary", None, "2"), step("shadow", None, "3"), *promoted("4")], "3", "2", "4"),
+        ([step("canary", None, "2"), move("rollback", "1", "2")], None, None, "2"),
+        ([step("canary", None, "2"), move("lost", "1", "2")], None, None, "1"),
+        ([step("shadow", None, "2"), move("lost", "1", "2")], None, None, "1"),
+    ],
+)
+def test_a_version_is_shadow_canary_or_champion_and_never_two_of_them(moves, shadow, canary, champion):
+    result = standing([*promoted("1"), *moves])
+    assert (result.shadow, result.canary, result.champion) == (shadow, canary, champion)
+    assert (result.aliases["shadow"], result.aliases["canary"]) == (shadow, canary)
+
+
 def test_the_challenger_is_the_version_registered_last():
     assert (
         standing([move("register", None, "1"), move("register", "1", "2"), *promoted("1")]).challenger == "2"

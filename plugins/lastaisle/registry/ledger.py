@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 RELEASES = "releases"
 REGISTER, PROMOTE, REFUSE, ROLLBACK = "register", "promote", "refuse", "rollback"
 LOST, ANCHOR = "lost", "anchor"
+SHADOW, CANARY, RETIRE = "shadow", "canary", "retire"
+#: What the gate decides. A candidate that passes becomes champion; where there are steps, shadow or canary.
+DECISIONS = (PROMOTE, REFUSE, SHADOW, CANARY)
 
 
 class LedgerConflictError(LastaisleError):
@@ -40,12 +43,14 @@ class Move:
         move_id: names the move; the same move written twice is one row.
         moved_at: when the move was decided, UTC.
         actor: the person or DAG run that decided it.
-        action: register, promote, refuse, rollback, anchor, or lost (the version is gone from the registry).
+        action: register, promote, refuse, rollback, anchor, shadow, canary, retire (a shadow or a canary ends
+            and does not become champion), or lost (the version is gone from the registry).
         model_name: name of the registered model.
-        alias: the alias that moves (challenger, champion or anchor); for a refusal the alias that stays.
+        alias: the alias that moves (challenger, champion, anchor, shadow or canary); for a refusal the alias
+            that stays.
         from_version: the version that had the alias; None = there was none.
-        to_version: the version that has the alias afterwards; for a refusal the refused version, and for a
-            loss the lost version.
+        to_version: the version that has the alias afterwards; for a refusal the refused version, for a loss
+            the lost version, and for a retirement the retired version.
         reason: why, in sentences.
         run_id: the MLflow run of `to_version`.
         run_key: the training of `to_version`.
@@ -80,11 +85,16 @@ class Standing:
         anchor: the version with which the gate compares every candidate beside the champion; see
             lastaisle.release.anchor. None before its first move, and in ledgers of older releases. A rollback
             to a version before the anchor moves the anchor to that version.
+        shadow: the version that scores live requests unseen; see lastaisle.release.steps.
+        canary: the version that answers a share of the requests. A version has at most one of the aliases
+            shadow, canary and champion.
     """
 
     challenger: str | None = None
     champions: tuple[str, ...] = ()
     anchor: str | None = None
+    shadow: str | None = None
+    canary: str | None = None
 
     @property
     def champion(self) -> str | None:
@@ -104,32 +114,47 @@ class Standing:
             "champion": self.champion,
             "previous": self.previous,
             "anchor": self.anchor,
+            "shadow": self.shadow,
+            "canary": self.canary,
         }
 
     def after(self, move: Move) -> Standing:
         """Return the standing after one more move."""
+        version, present = move.to_version, self
+        if move.action in (PROMOTE, CANARY, RETIRE, ROLLBACK, LOST):
+            present = self._without_steps(version)
+        changes: dict[str, Any] = {}
         if move.action == REGISTER:
-            return dataclasses.replace(self, challenger=move.to_version)
-        if move.action == PROMOTE:
-            return dataclasses.replace(self, champions=_without(self.champions, move.to_version))
-        if move.action == ANCHOR:
-            return dataclasses.replace(self, anchor=move.to_version)
-        if move.action == ROLLBACK:
-            champions, anchor = self.champions, self.anchor
-            if move.to_version in champions:
-                kept = champions[: champions.index(move.to_version) + 1]
-            else:
-                kept = (*champions, move.to_version)
-            anchor = move.to_version if anchor in champions and anchor not in kept else anchor
-            return dataclasses.replace(self, champions=kept, anchor=anchor)
-        if move.action == LOST:
-            return dataclasses.replace(
-                self,
-                challenger=None if self.challenger == move.to_version else self.challenger,
-                champions=tuple(version for version in self.champions if version != move.to_version),
-                anchor=None if self.anchor == move.to_version else self.anchor,
-            )
-        return self
+            changes["challenger"] = version
+        elif move.action in (ANCHOR, SHADOW, CANARY):
+            changes[move.action] = version
+        elif move.action == PROMOTE:
+            changes["champions"] = _without(self.champions, version)
+        elif move.action == ROLLBACK:
+            changes = self._rolled_back(version)
+        elif move.action == LOST:
+            changes = {
+                "challenger": None if self.challenger == version else self.challenger,
+                "champions": tuple(champion for champion in self.champions if champion != version),
+                "anchor": None if self.anchor == version else self.anchor,
+            }
+        return dataclasses.replace(present, **changes)
+
+    def _without_steps(self, version: str) -> Standing:
+        """Return the standing in which a version is neither shadow nor canary."""
+        return dataclasses.replace(
+            self,
+            shadow=None if self.shadow == version else self.shadow,
+            canary=None if self.canary == version else self.canary,
+        )
+
+    def _rolled_back(self, version: str) -> dict[str, Any]:
+        """Return the champions and the anchor after a rollback to a version."""
+        kept = (*self.champions, version)
+        if version in self.champions:
+            kept = self.champions[: self.champions.index(version) + 1]
+        gone = self.anchor in self.champions and self.anchor not in kept
+        return {"champions": kept, "anchor": version if gone else self.anchor}
 
 
 def _without(champions: tuple[str, ...], version: str) -> tuple[str, ...]:
@@ -160,10 +185,10 @@ def rolled_back_versions(moves: Iterable[Move]) -> dict[str, Move]:
 
 
 def decision_on(moves: Iterable[Move], run_id: str) -> Move | None:
-    """Return the gate's decision on the candidate of a run; None if there is none, or its version is lost."""
+    """Return the newest decision on the candidate of a run; None if there is none, or its version is lost."""
     decision = None
     for move in moves:
-        if move.run_id == run_id and move.action in (PROMOTE, REFUSE):
+        if move.run_id == run_id and move.action in DECISIONS:
             decision = move
         elif move.run_id == run_id and move.action == LOST:
             decision = None

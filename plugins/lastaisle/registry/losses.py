@@ -97,7 +97,7 @@ def _loss(version: str, part: str, moves: Sequence[Move], present: Standing, act
     last = next(move for move in reversed(moves) if move.to_version == version)
     times = sum((move.action, move.to_version, move.run_id) == (LOST, version, last.run_id) for move in moves)
     held = [alias for alias, holder in present.aliases.items() if holder == version]
-    alias = "challenger" if held == ["challenger"] else "champion"
+    alias = held[0] if {*held} <= {"challenger", "shadow", "canary"} else "champion"
     loss = Move(
         move_id=f"lost/{last.run_id}/{version}/{times + 1}",
         moved_at=datetime.now(UTC),

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 from lastaisle.evaluation.evaluate import stored_report
 from lastaisle.evaluation.pooling import pooled, widened
-from lastaisle.registry.ledger import ANCHOR, PROMOTE, REFUSE, ROLLBACK, Ledger, Move
+from lastaisle.registry.ledger import ANCHOR, DECISIONS, PROMOTE, REFUSE, ROLLBACK, Ledger, Move
 from lastaisle.release.gate import GateRules
 
 if TYPE_CHECKING:
     from lastaisle.evaluation.report import Estimate, EvaluationReport
     from lastaisle.registry.registry import Registry
 
-DECISIONS = 30  # at most so many decisions are read again for the champion's differences to the anchor
+MOST_DECISIONS = 30  # at most so many decisions are read again for the champion's differences to the anchor
 
 
 def later_differences(
@@ -60,8 +60,8 @@ def _evaluations_after(
     promotion: Move, report: EvaluationReport, moves: Sequence[Move], registry: Registry
 ) -> Iterator[EvaluationReport]:
     """Yield the reports of the candidates that the gate decided on after a promotion, and then this one."""
-    later = [move for move in moves[moves.index(promotion) + 1 :] if move.action in (PROMOTE, REFUSE)]
-    for move in later[-DECISIONS:]:
+    later = [move for move in moves[moves.index(promotion) + 1 :] if move.action in DECISIONS]
+    for move in later[-MOST_DECISIONS:]:
         each = stored_report(move.run_id, registry) if move.run_id != report.run_id else None
         if each is not None:
             yield each
@@ -101,7 +101,7 @@ def move_anchor(
     A second call writes nothing, nor does a call after the gate has decided on another candidate.
     """
     moves = ledger.moves()
-    decisions = [move for move in moves if move.action in (PROMOTE, REFUSE, ROLLBACK)]
+    decisions = [move for move in moves if move.action in (*DECISIONS, ROLLBACK)]
     if not decisions or decisions[-1].run_id != report.run_id or decisions[-1].action == ROLLBACK:
         return
     standing, later = ledger.standing(), later_differences(report, moves, registry, rules)

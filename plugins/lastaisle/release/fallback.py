@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from lastaisle.registry.ledger import PROMOTE, REFUSE, ROLLBACK, Move
+from lastaisle.registry.ledger import DECISIONS, REFUSE, ROLLBACK, Move
 from lastaisle.registry.plan import kind_of
 from lastaisle.release.gate import Decision
 from lastaisle.release.release import DECISION
@@ -18,7 +18,9 @@ REFUSALS = 2
 
 
 def refused_in_a_row(moves: Iterable[Move], tells: Callable[[Move], bool]) -> tuple[Move, ...]:
-    """Return the refusals of incremental candidates since the champion last moved, oldest first.
+    """Return the refusals of incremental candidates since the gate last passed a candidate, oldest first.
+
+    A rollback begins a new row as well.
 
     Args:
         moves: all moves of the ledger, oldest first.
@@ -27,10 +29,11 @@ def refused_in_a_row(moves: Iterable[Move], tells: Callable[[Move], bool]) -> tu
     """
     streak: list[Move] = []
     for move in moves:
-        if move.action in (PROMOTE, ROLLBACK):
+        if move.action == REFUSE:
+            if _falls_back(move.run_key) and tells(move):
+                streak.append(move)
+        elif move.action in (*DECISIONS, ROLLBACK):
             streak.clear()
-        elif move.action == REFUSE and _falls_back(move.run_key) and tells(move):
-            streak.append(move)
     return tuple(streak)
 
 
