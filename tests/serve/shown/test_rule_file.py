@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from lastaisle import cli
 from lastaisle.errors import ExitCode
-from lastaisle.serve.shown.rule_file import RuleError, json_schema, read_rules
+from lastaisle.serve.shown.rule_file import RuleError, RuleFile, read_rules
+from lastaisle.yaml_model import json_schema
 from tests.serve.shelves import row, settings_of, store
 
 WHOLE = """
@@ -161,7 +162,7 @@ def test_the_number_of_rules_is_bounded(write):
 
 def test_the_json_schema_on_the_page_is_that_of_the_code():
     page = Path(__file__).parents[3] / "docs" / "rules.schema.json"
-    assert page.read_text(encoding="utf-8") == json_schema()
+    assert page.read_text(encoding="utf-8") == json_schema(RuleFile)
 
 
 def test_the_command_checks_rules_beside_the_catalogue(write, tmp_path, monkeypatch):
