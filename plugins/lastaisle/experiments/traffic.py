@@ -98,6 +98,7 @@ class Bandit(Struct, frozen=True, kw_only=True):
         floor: the least probability of each arm.
         share: the share of lists that follow the policy; 0 while it is an apprentice that only observes.
         context: the columns of context that the policy reads, in their order.
+        reward: what a list should bring: clicked, added or ordered, of any of its items.
         posterior: what the policy has learned, as plain values.
     """
 
@@ -107,6 +108,7 @@ class Bandit(Struct, frozen=True, kw_only=True):
     floor: float
     share: float = 0.0
     context: tuple[str, ...] = ()
+    reward: Literal["clicked", "added", "ordered"] = "clicked"
     posterior: dict[str, Any] = {}
 
 

@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from lastaisle.settings.catalogue import CatalogueSettings
 from lastaisle.settings.errors import SettingsError
+from lastaisle.settings.experiments import ExperimentSettings
 from lastaisle.settings.feedback import FeedbackSettings
 from lastaisle.settings.fields import PREFIX, Section, expected_value, is_secret, setting, variable_of
 from lastaisle.settings.incoming import CollectorSettings, IngestSettings, SourceSettings
@@ -66,6 +67,7 @@ class Settings(BaseModel):
     ingest: IngestSettings
     catalogue: CatalogueSettings
     feedback: FeedbackSettings
+    experiments: ExperimentSettings
     registry: RegistrySettings
     learning: LearningSettings
     gate: GateSettings
@@ -220,6 +222,7 @@ def _derived(values: Mapping[str, Any]) -> dict[str, str]:
         else str(home / "mlflow" / "artifacts"),
         f"{PREFIX}KEY_FILE": str(home / "keys" / "pseudonym.json"),
         f"{PREFIX}SOURCE": str(home / "landing" / "{day}"),
+        f"{PREFIX}EXPERIMENTS": str(home / "experiments"),
         f"{PREFIX}SERVE_FEEDBACK": str(home / "feedback" / "{day}"),
         f"{PREFIX}SERVE_CACHE": str(home / "serve"),
         f"{PREFIX}MLFLOW_UI": uri if uri.startswith("http") else f"http://127.0.0.1:{port}",
