@@ -217,3 +217,37 @@ def test_without_a_key_raw_ids_are_refused_and_nothing_is_stored(make_service):
     assert "visit" not in reply.text
     assert rows(service) == []
     assert service.post(PATH, json={**GOOD, "session_pseudonym": "0" * 32}).json() == {"stored": 1}
+
+
+IN_TRIAL = f"7-m-{'a' * 24}~demo~new~0.25"
+
+
+def test_the_id_of_a_list_of_a_trial_gives_feedback_its_experiment_arm_and_propensity(service):
+    given = {"recommendation_id": IN_TRIAL, "kind": "shown", "items": ["i2"]}
+    for said in ({}, {"experiment": "demo", "arm": "new"}):
+        assert service.post(PATH, json=given | said).status_code == 200
+    found = [
+        (row["experiment"], row["arm"], row["propensity"], row["model_version"]) for row in rows(service)
+    ]
+    assert found == [("demo", "new", 0.25, "7")] * 2
+
+
+@pytest.mark.parametrize(
+    "said", [{"experiment": "demo", "arm": "control"}, {"experiment": "other", "arm": "new"}]
+)
+def test_feedback_that_contradicts_the_trial_of_its_list_is_refused(service, said):
+    reply = service.post(
+        PATH, json={"recommendation_id": IN_TRIAL, "kind": "clicked", "items": ["i2"], **said}
+    )
+    assert reply.status_code == 422
+    assert "'demo'" in reply.json()["message"]
+    assert "'new'" in reply.json()["message"]
+    assert rows(service) == []
+
+
+def test_the_arm_of_a_list_is_known_where_chance_gave_a_rule_a_slot(service):
+    listed = f"7-r-{'a' * 24}~demo~new~0.25"
+    service.post(PATH, json={"recommendation_id": listed, "kind": "shown", "items": ["i2"]})
+    assert [(row["experiment"], row["arm"], row["propensity"]) for row in rows(service)] == [
+        ("demo", "new", None)
+    ]

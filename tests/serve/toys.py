@@ -127,11 +127,14 @@ class ToyService:
     key: LakeKey | None = LAKE_KEY
     shelf: Any = None
     origins: Sequence[str] = ()
+    listeners: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         self.versions = ToyVersions(version_of(self.model))
         self.keys = Keys([KEY, "another"])
-        parts = Parts(self.versions, self.keys, self.sink, ToyPseudonyms(self.key), self.shelf)
+        parts = Parts(
+            self.versions, self.keys, self.sink, ToyPseudonyms(self.key), self.shelf, self.listeners
+        )
         self.app = create_app(parts, origins=self.origins, limits=self.limits)
 
 

@@ -172,7 +172,8 @@ class Service:
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
         """Start the parts; stop them when all requests are answered."""
         parts = self.parts
-        following = [part for part in (parts.shelf, parts.versions, parts.pseudonyms) if part is not None]
+        optional = (parts.shelf, parts.versions, parts.pseudonyms, *parts.listeners)
+        following = [part for part in optional if part is not None]
         for part in following:
             part.start()
         self.scorer.start()
@@ -207,14 +208,32 @@ class Service:
 
     async def recommend(self, request: Request) -> Response:
         """Recommend items."""
-        with self._places.take() as place:
-            body = await read_body(request, self.limits.question_bytes, place)
-            question = read_question(body, partial(self.parts.pseudonyms.of, USERS))
-            if self.parts.versions.current is None:
-                raise _unready()
-            answer = await self.scorer.ask(question)
+        began, status = time.perf_counter(), 500
+        try:
+            with self._places.take() as place:
+                body = await read_body(request, self.limits.question_bytes, place)
+                question = read_question(body, partial(self.parts.pseudonyms.of, USERS))
+                if self.parts.versions.current is None:
+                    raise _unready()
+                answer = await self.scorer.ask(question)
+            status = 200
+        except RefusedError as refusal:
+            status = refusal.status
+            raise
+        finally:
+            seconds = time.perf_counter() - began
+            if status >= 500:
+                self._tell_failure(status, seconds)
+        for listener in self.parts.listeners:
+            listener.answered(question, answer, seconds)
         request.scope[_POLICY] = answer.policy
         return Response(encode(answer), media_type=JSON)
+
+    def _tell_failure(self, status: int, seconds: float) -> None:
+        served = self.parts.versions.current
+        model, version = (served.name, served.version) if served else ("", "")
+        for listener in self.parts.listeners:
+            listener.failed(status, seconds, model, version, None, None)
 
     async def take_feedback(self, request: Request) -> Response:
         """Keep feedback."""
@@ -315,6 +334,7 @@ class Service:
     def _problems(self) -> list[str]:
         parts, shelf = self.parts, self.parts.shelf
         found = [parts.versions.problem, parts.pseudonyms.problem, self._feedback_problem]
+        found += [listener.problem for listener in parts.listeners]
         if shelf is not None:
             found.append(shelf.problem)
         return [problem for problem in dict.fromkeys(found) if problem]

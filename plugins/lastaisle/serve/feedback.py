@@ -63,6 +63,7 @@ class FeedbackStore:
         """Return a line for each item; none without consent."""
         origin = origin_of(feedback.recommendation_id)
         version, policy = _maker_of(feedback, origin)
+        experiment, arm = _trial_of(feedback, origin)
         if not feedback.consent or (origin is not None and not origin.consent):
             return []
         held = self._pseudonyms.held()
@@ -82,8 +83,8 @@ class FeedbackStore:
             "recommendation_id": feedback.recommendation_id,
             "model_version": version,
             "policy": policy,
-            "experiment": feedback.experiment,
-            "arm": feedback.arm,
+            "experiment": experiment,
+            "arm": arm,
             # Only a sender knows which key made the pseudonyms that it sends.
             "key_version": held.key.version if is_ours and held.key is not None else None,
         }
@@ -119,6 +120,23 @@ def _maker_of(feedback: Feedback, origin: ListOrigin | None) -> tuple[str, str]:
             "for other lists only"
         )
     return version, policy
+
+
+def _trial_of(feedback: Feedback, origin: ListOrigin | None) -> tuple[str | None, str | None]:
+    """Return the experiment and the arm of a list.
+
+    Raises:
+        RefusedError: 422, the feedback contradicts the id of the list.
+    """
+    if origin is None or origin.label is None:
+        return feedback.experiment, feedback.arm
+    known = origin.label.experiment, origin.label.arm
+    if feedback.experiment is not None and (feedback.experiment, feedback.arm) != known:
+        raise wrong(
+            f"recommendation_id names experiment {known[0]!r} and arm {known[1]!r}; experiment or arm says "
+            "something else. Leave both out; a shop that compares lists itself asks for them with `policy`"
+        )
+    return known
 
 
 def _rows(

@@ -8,6 +8,7 @@ from typing import Protocol
 from lastaisle.collect.sink import Sink
 from lastaisle.serve.following.served import ServedVersion
 from lastaisle.serve.pseudonyms import Pseudonyms
+from lastaisle.serve.questions import Answer, Asked
 from lastaisle.serve.shown.shelf import Shelf
 from lastaisle.web.keys import Keys
 
@@ -34,6 +35,47 @@ class Versions(Protocol):
         """Stop to follow."""
 
 
+class AnswerListener(Protocol):
+    """Hears of each answer to a request for recommendations. It must be quick, and must not raise.
+
+    The event loop calls it, before the answer is sent.
+    """
+
+    @property
+    def problem(self) -> str:
+        """What is wrong; empty if nothing is."""
+
+    def start(self) -> None:
+        """Begin, before the first answer."""
+
+    def stop(self) -> None:
+        """End, after the last answer."""
+
+    def answered(self, question: Asked, answer: Answer, seconds: float) -> None:
+        """Hear of an answer.
+
+        Args:
+            question: the request. It is shared: do not change it.
+            answer: the answer; version, experiment and arm say who made it. Do not change it.
+            seconds: how long it took, from the head of the request.
+        """
+
+    def failed(
+        self, status: int, seconds: float, model: str, version: str, experiment: str | None, arm: str | None
+    ) -> None:
+        """Hear of a request that the service, or the version of an arm, could not answer.
+
+        Args:
+            status: the HTTP status, 500 or more. Where the version of an arm fails, the champion answers in
+                its place with 200, and the failure counts as 500.
+            seconds: how long it took.
+            model: the name of the model; empty if no version is loaded.
+            version: the version that should have answered; empty if no version is loaded.
+            experiment: the trial that the request belongs to; None without one.
+            arm: its arm; None without one.
+        """
+
+
 @dataclass(frozen=True)
 class Parts:
     """What the service is made of.
@@ -44,6 +86,7 @@ class Parts:
         sink: keeps feedback; it is open. The application closes it when it shuts down.
         pseudonyms: make pseudonyms of raw ids.
         shelf: what is for sale; None if the service follows no catalogue.
+        listeners: hear of each answer.
     """
 
     versions: Versions
@@ -51,3 +94,4 @@ class Parts:
     sink: Sink
     pseudonyms: Pseudonyms
     shelf: Shelf | None = None
+    listeners: tuple[AnswerListener, ...] = ()

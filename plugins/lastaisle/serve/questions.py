@@ -96,6 +96,9 @@ class Answer(Struct):
         policy: `model`; or `popular` if the request asks for it, or if the model knows nothing of this
             session or may not use it.
         items: the items.
+        experiment: the experiment, bandit or canary that the list belongs to; missing without one.
+        arm: its arm.
+        propensity: the probability of the arm.
     """
 
     recommendation_id: str
@@ -103,6 +106,9 @@ class Answer(Struct):
     model: str
     policy: Policy
     items: list[Recommended]
+    experiment: str | UnsetType = UNSET
+    arm: str | UnsetType = UNSET
+    propensity: float | UnsetType = UNSET
 
 
 class Refusal(Struct):

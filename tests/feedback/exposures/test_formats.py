@@ -254,3 +254,33 @@ def test_every_field_of_the_contract_is_read_by_each_format():
         fields = exposure_adapter(form).fields
         given = fields(load_contract("exposures")) if callable(fields) else fields
         assert names <= set(given), form
+
+
+IN_TRIAL = f"{OURS}~demo~new~0.25"
+
+
+@pytest.mark.parametrize("form", ["exposures", "segment"])
+def test_a_list_of_a_trial_says_its_experiment_its_arm_and_its_propensity(shown, form):
+    known = {"recommendation_id": IN_TRIAL, "model_version": None, "policy": None, "propensity": None}
+    given = [
+        {},
+        {"experiment": "demo"},
+        {"arm": "new", "propensity": 0.25},
+        {"experiment": "other", "arm": "new"},
+        {"experiment": "demo", "arm": "control"},
+        {"propensity": 0.5},
+    ]
+    if form == "exposures":
+        lines = [row(number, **(known | each)) for number, each in enumerate(given, start=1)]
+    else:
+        lines = [
+            track("Product Clicked", f"m{number}", product_id=f"i{number}", **{**known, **each})
+            for number, each in enumerate(given, start=1)
+        ]
+    report = shown.take(*lines, form=form)
+    assert report.rows_clean == 3
+    assert report.quarantined_by_rule == {"recommendation_id_says_otherwise": 3}
+    assert {(one["experiment"], one["arm"], one["propensity"]) for one in shown.rows()} == {
+        ("demo", "new", 0.25)
+    }
+    assert {(one["model_version"], one["policy"]) for one in shown.rows()} == {("7", "popular")}

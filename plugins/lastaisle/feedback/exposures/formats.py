@@ -83,8 +83,10 @@ def _moment(text: str) -> str:
 _OURS: Final = "c.recommendation_id"
 _VERSION: Final = f"coalesce(c.model_version, {origin.version_sql(_OURS)})"
 _POLICY: Final = f"coalesce(c.policy, {origin.policy_sql(_OURS)})"
-_CONTRADICTS: Final = f"""CASE WHEN {_VERSION} <> {origin.version_sql(_OURS)}
-    OR {_POLICY} <> {origin.policy_sql(_OURS)} THEN 'recommendation_id_says_otherwise' END"""
+_OF_LIST: Final = ("model_version", "policy", "experiment", "arm", "propensity")
+_CONTRADICTS: Final = f"""CASE WHEN {
+    origin.says_otherwise_sql(_OURS, {name: f"c.{name}" for name in _OF_LIST})
+} THEN 'recommendation_id_says_otherwise' END"""
 
 # The ids of shoppers in these rows are pseudonyms already, and would become pseudonyms of pseudonyms.
 _OF_SERVICE: Final = f"""CASE WHEN {
@@ -124,6 +126,8 @@ def _exposures() -> Adapter:
             "session_id": pseudonym_of(SESSION, *sessions),
             "model_version": _VERSION,
             "policy": _POLICY,
+            "experiment": f"coalesce(c.experiment, {origin.experiment_sql(_OURS)})",
+            "arm": f"coalesce(c.arm, {origin.arm_sql(_OURS)})",
             "propensity": f"coalesce(c.propensity, {origin.propensity_sql(_OURS)})",
             "key_version": f"CASE WHEN {' AND '.join(own_absent)} THEN c.key_version END",
         },

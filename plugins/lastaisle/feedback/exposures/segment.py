@@ -68,8 +68,11 @@ _VERSION: Final = f"coalesce({_read('model_version')}, {origin.version_sql('list
 _POLICY: Final = f"coalesce({_read('policy')}, {origin.policy_sql('list_name')})"
 _IS_EXPOSURE: Final = f"""(event_type IS NOT NULL AND list_name IS NOT NULL
     AND ({_VERSION} IS NOT NULL OR {_POLICY} IS NOT NULL))"""
-_CONTRADICTS: Final = f"""CASE WHEN {_VERSION} <> {origin.version_sql("list_name")}
-    OR {_POLICY} <> {origin.policy_sql("list_name")} THEN 'recommendation_id_says_otherwise' END"""
+_PROPENSITY: Final = f"coalesce({present('product.propensity')}, {_read('propensity')})"
+_GIVEN: Final = {name: _read(name) for name in ("model_version", "policy", "experiment", "arm")}
+_CONTRADICTS: Final = f"""CASE WHEN {
+    origin.says_otherwise_sql("list_name", {**_GIVEN, "propensity": _PROPENSITY})
+} THEN 'recommendation_id_says_otherwise' END"""
 
 
 def adapter() -> Adapter:
@@ -121,7 +124,6 @@ def _fields(contract: Contract) -> Mapping[str, str]:
     place = f"""CASE WHEN product_text IS NULL THEN {_read("position")}
       ELSE coalesce({present("product.position")}, (_sub_row + 1)::VARCHAR) END"""
     listed = f"CASE WHEN {_read('recommendation_id')} IS NOT NULL THEN {_read('list_id')} END"
-    propensity = f"coalesce({present('product.propensity')}, {_read('propensity')}, {_OWN_PROPENSITY})"
     return {
         "exposure_id": event_id("doc.messageId"),
         "kind": "event_type",
@@ -135,14 +137,12 @@ def _fields(contract: Contract) -> Mapping[str, str]:
         "placement": f"coalesce({_read('placement')}, {listed}, '{_PLACEMENT}')",
         "model_version": _VERSION,
         "policy": _POLICY,
-        "experiment": _read("experiment"),
-        "arm": _read("arm"),
-        "propensity": propensity,
+        "experiment": f"coalesce({_read('experiment')}, {origin.experiment_sql('list_name')})",
+        "arm": f"coalesce({_read('arm')}, {origin.arm_sql('list_name')})",
+        "propensity": f"coalesce({_PROPENSITY}, {origin.propensity_sql('list_name')})",
         "key_version": "NULL",  # calls hold the shop's own ids, whose pseudonyms the key in use makes
     }
 
 
-#: Both policies of the service show the same list for the same request.
-_OWN_PROPENSITY: Final = origin.propensity_sql("list_name")
 #: The placement of a call that names none, as of feedback that the service gets.
 _PLACEMENT: Final = "checkout"
