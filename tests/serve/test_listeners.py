@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lastaisle.serve.app import Limits
+from lastaisle.serve.parts import Maker
 from lastaisle.serve.questions import Answer, Asked
 from tests.serve.toys import ToyModel
 
@@ -26,8 +27,8 @@ class Listener:
         assert seconds > 0
         self.heard.append((question.items, answer.version, [item.id for item in answer.items]))
 
-    def failed(self, status: int, seconds: float, *labels: str | None) -> None:
-        self.heard.append((status, *labels))
+    def failed(self, status: int, seconds: float, maker: Maker) -> None:
+        self.heard.append((status, *maker))
 
 
 def test_a_listener_hears_of_answers_and_failures_and_not_of_wrong_requests(make_service):

@@ -26,7 +26,7 @@ from lastaisle.serve.feedback import FeedbackStore
 from lastaisle.serve.feedback_body import Stored, read_feedback
 from lastaisle.serve.lists import make_lists
 from lastaisle.serve.metrics import MEDIA_TYPE, Metrics
-from lastaisle.serve.parts import Parts
+from lastaisle.serve.parts import Maker, Parts
 from lastaisle.serve.pseudonyms import USERS
 from lastaisle.serve.questions import (
     Answer,
@@ -231,9 +231,9 @@ class Service:
 
     def _tell_failure(self, status: int, seconds: float) -> None:
         served = self.parts.versions.current
-        model, version = (served.name, served.version) if served else ("", "")
+        maker = Maker(served.name, served.version) if served else Maker()
         for listener in self.parts.listeners:
-            listener.failed(status, seconds, model, version, None, None)
+            listener.failed(status, seconds, maker)
 
     async def take_feedback(self, request: Request) -> Response:
         """Keep feedback."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from lastaisle.collect.sink import Sink
 from lastaisle.serve.following.served import ServedVersion
@@ -35,6 +35,22 @@ class Versions(Protocol):
         """Stop to follow."""
 
 
+class Maker(NamedTuple):
+    """Who answers a request.
+
+    Attributes:
+        model: the name of the model; empty if no version is loaded.
+        version: its version; empty if no version is loaded.
+        experiment: the trial that the request belongs to; None without one.
+        arm: the arm of the trial; None without one.
+    """
+
+    model: str = ""
+    version: str = ""
+    experiment: str | None = None
+    arm: str | None = None
+
+
 class AnswerListener(Protocol):
     """Hears of each answer to a request for recommendations. It must be quick, and must not raise.
 
@@ -60,19 +76,14 @@ class AnswerListener(Protocol):
             seconds: how long it took, from the head of the request.
         """
 
-    def failed(
-        self, status: int, seconds: float, model: str, version: str, experiment: str | None, arm: str | None
-    ) -> None:
+    def failed(self, status: int, seconds: float, maker: Maker) -> None:
         """Hear of a request that the service, or the version of an arm, could not answer.
 
         Args:
             status: the HTTP status, 500 or more. Where the version of an arm fails, the champion answers in
                 its place with 200, and the failure counts as 500.
             seconds: how long it took.
-            model: the name of the model; empty if no version is loaded.
-            version: the version that should have answered; empty if no version is loaded.
-            experiment: the trial that the request belongs to; None without one.
-            arm: its arm; None without one.
+            maker: who should have answered.
         """
 
 
