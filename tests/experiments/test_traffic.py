@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pyarrow as pa
 import pytest
 
 from lastaisle.experiments.assignment import Range, ranges_of_phases
@@ -20,6 +21,7 @@ from lastaisle.experiments.traffic import (
 )
 from lastaisle.lake.errors import LakeConflictError
 from lastaisle.lake.lake import Lake
+from lastaisle.lake.tables import TRAFFIC, TRAFFIC_SCHEMA
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -66,6 +68,39 @@ def test_a_move_is_written_once_and_not_on_an_old_table(tmp_path):
     with pytest.raises(LakeConflictError):
         write_move(lake, move("two", trial()), empty)
     assert len(read_traffic(lake).moves) == 1
+
+
+def damage(lake: Lake, name: str, state: str, text: str | None) -> None:
+    """Write a row that a newer or broken program wrote."""
+    log = read_traffic(lake)
+    row = {"entry": len(log.moves) + log.unread, "move_id": f"damaged {log.version}", "moved_at": START}
+    row |= {"subject": name, "kind": "experiment", "state": state, "trial": text, "reason": "", "actor": ""}
+    lake.append(TRAFFIC, pa.Table.from_pylist([row], schema=TRAFFIC_SCHEMA), key=row["move_id"])
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"name": "demo", "kind": "auction"}', "null", None, "[]"])
+def test_a_row_that_cannot_be_read_is_named_and_the_row_before_it_counts(tmp_path, text):
+    lake = Lake(tmp_path)
+    write_move(lake, move("one", trial()), read_traffic(lake))
+    damage(lake, "demo", "running", text)
+    damage(lake, "other", "running", text)
+    found = read_traffic(lake)
+    assert [one.name for one in found.running()] == ["demo"]
+    assert ["row 1" in found.problems[0], "row 2" in found.problems[1]] == [True, True]
+    assert write_move(lake, move("two", trial("third")), found), "a damaged row stops no other trial"
+    assert [one.name for one in read_traffic(lake).running()] == ["demo", "third"]
+    assert sorted(lake.scan(TRAFFIC)["entry"].to_pylist()) == [0, 1, 2, 3]
+    write_move(lake, move("mended", trial()), read_traffic(lake))
+    assert len(read_traffic(lake).problems) == 1, "the newer row of demo can be read"
+
+
+def test_a_trial_that_was_stopped_by_a_damaged_row_does_not_run_on(tmp_path):
+    lake = Lake(tmp_path)
+    write_move(lake, move("one", trial()), read_traffic(lake))
+    damage(lake, "demo", "stopped", "{")
+    assert read_traffic(lake).running() == ()
+    write_move(lake, move("again", trial()), read_traffic(lake))
+    assert [one.name for one in read_traffic(lake).running()] == ["demo"]
 
 
 @pytest.mark.parametrize(

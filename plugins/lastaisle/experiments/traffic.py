@@ -229,11 +229,15 @@ class TrafficLog:
 
     Attributes:
         version: the version of the table; -1 if there is none yet.
-        moves: all moves, the oldest first.
+        moves: all readable moves, the oldest first.
+        unread: how many rows cannot be read.
+        problems: a sentence for each trial whose newest row cannot be read.
     """
 
     version: int
     moves: tuple[TrafficMove, ...]
+    unread: int = 0
+    problems: tuple[str, ...] = ()
 
     def newest(self) -> dict[str, TrafficMove]:
         """Return the newest move of each trial, by its name."""
@@ -246,12 +250,32 @@ class TrafficLog:
 
 
 def read_traffic(lake: LakeReader) -> TrafficLog:
-    """Read the table `traffic`."""
+    """Read the table `traffic`.
+
+    A row that cannot be read stops no other trial. Its own trial stays as its last readable row says, but a
+    trial that was ended never runs on.
+    """
     version = lake.version(TRAFFIC)
     if version is None:
         return TrafficLog(-1, ())
     rows = sorted(lake.scan(TRAFFIC, version=version).to_pylist(), key=lambda row: row["entry"])
-    return TrafficLog(version, tuple(_read(row) for row in rows))
+    trials: dict[str, Trial] = {}
+    moves = []
+    problems: dict[str, str] = {}
+    for row in rows:
+        subject = row["subject"]
+        try:
+            trials[subject] = _trial_of(row)
+            problems.pop(subject, None)
+        except (ValueError, TypeError) as error:
+            problems[subject] = (
+                f"row {row['entry']} of the table traffic, of {subject}, cannot be read, and the row before "
+                f"it counts: {error}. Apply the definition of {subject} again, or stop it"
+            )
+            if row["state"] == RUNNING or subject not in trials:
+                continue
+        moves.append(_move_of(row, trials[subject]))
+    return TrafficLog(version, tuple(moves), len(rows) - len(moves), tuple(problems.values()))
 
 
 def write_move(lake: Lake, move: TrafficMove, log: TrafficLog) -> bool:
@@ -268,7 +292,7 @@ def write_move(lake: Lake, move: TrafficMove, log: TrafficLog) -> bool:
     if any(other.move_id == move.move_id for other in log.moves):
         return False
     row = {
-        "entry": len(log.moves),
+        "entry": len(log.moves) + log.unread,
         "move_id": move.move_id,
         "moved_at": move.moved_at.astimezone(UTC),
         "subject": move.trial.name,
@@ -282,7 +306,19 @@ def write_move(lake: Lake, move: TrafficMove, log: TrafficLog) -> bool:
     return lake.append(TRAFFIC, table, key=move.move_id, if_version=log.version)
 
 
-def _read(row: Mapping[str, Any]) -> TrafficMove:
+def _trial_of(row: Mapping[str, Any]) -> Trial:
+    """Return the trial of a row.
+
+    Raises:
+        ValueError: the row cannot be read.
+        TypeError: the row has no trial.
+    """
     trial = msgspec.json.decode(row["trial"], type=Trial)
+    if trial.name != row["subject"]:
+        raise ValueError(f"the trial is named {trial.name}")
+    return trial
+
+
+def _move_of(row: Mapping[str, Any], trial: Trial) -> TrafficMove:
     known = {field.name for field in dataclasses.fields(TrafficMove)} - {"trial"}
     return TrafficMove(**{name: row[name] for name in known}, trial=trial)
