@@ -41,6 +41,17 @@ def test_the_same_key_writes_once(tmp_path):
     assert lake.stamp("numbers", "a") == 42
 
 
+def test_a_writer_that_numbers_its_appends_writes_each_once_under_one_key(tmp_path):
+    lake = Lake(tmp_path)
+
+    def append(number: int) -> bool:
+        return lake.append("numbers", rows(number), key="service", stamp=number, is_numbered=True)
+
+    assert [append(number) for number in (1, 2, 2, 1, 4, 3)] == [True, True, False, False, True, False]
+    assert values(lake) == [1, 2, 4]
+    assert lake.stamp("numbers", "service") == 4
+
+
 def test_an_append_of_no_rows_marks_its_key(tmp_path):
     lake = Lake(tmp_path)
     lake.append("numbers", rows(1), key="a")

@@ -37,6 +37,7 @@ class Lake(LakeReader):
         also: Mapping[str, int] | None = None,
         metadata: Mapping[str, str] | None = None,
         if_version: int | None = None,
+        is_numbered: bool = False,
     ) -> bool:
         """Append rows exactly once by key.
 
@@ -55,6 +56,8 @@ class Lake(LakeReader):
             metadata: kept in the commit's history.
             if_version: the version from which the rows were derived (-1: no table yet). If the table has
                 another version by now, nothing is written.
+            is_numbered: whether one writer appends again and again under its key, and numbers its appends by
+                `stamp`, upwards. An append counts as committed if the key has this stamp or a later one.
 
         Returns:
             True if the rows were written, False if all keys had been committed before.
@@ -64,7 +67,15 @@ class Lake(LakeReader):
                 committed before, or other writers won every attempt.
         """
         return self._commit(
-            name, data, "append", key=key, stamp=stamp, also=also, metadata=metadata, if_version=if_version
+            name,
+            data,
+            "append",
+            key=key,
+            stamp=stamp,
+            also=also,
+            metadata=metadata,
+            if_version=if_version,
+            is_numbered=is_numbered,
         )
 
     def overwrite(
@@ -171,6 +182,7 @@ class Lake(LakeReader):
         also: Mapping[str, int] | None = None,
         metadata: Mapping[str, str] | None = None,
         if_version: int | None,
+        is_numbered: bool = False,
     ) -> bool:
         keys = [key] if isinstance(key, str) else list(key)
         attempts = ATTEMPTS if callable(data) or isinstance(data, pa.Table | Query) else 1
@@ -178,7 +190,8 @@ class Lake(LakeReader):
 
         def attempt() -> bool:
             table = self._open_or_create(name, data)
-            known = [key for key in keys if table.transaction_version(key) is not None]
+            held = {key: last for key in keys if (last := table.transaction_version(key)) is not None}
+            known = [key for key, last in held.items() if last >= stamp or not is_numbered]
             if len(known) == len(keys):
                 return False
             at = table.version()

@@ -45,6 +45,7 @@ PARTITIONS: Final[dict[str, list[str]]] = {
     OUTCOMES: ["event_date"],
     UNATTRIBUTED: ["event_date"],
     SHOP_METRICS: ["event_date"],
+    SERVICE_METRICS: ["event_date"],
 }
 
 TIMESTAMP: Final = pa.timestamp("us", tz="UTC")

@@ -101,6 +101,15 @@ class ServeSettings(Section):
         ge=0.1,
         le=60,
     )
+    health_seconds: float = setting(
+        "SERVE_HEALTH_SECONDS",
+        60.0,
+        "How often each worker adds its counts of answers to the table service_metrics; 0 writes none. A "
+        "worker that is killed loses the counts since its last write.",
+        unit="seconds",
+        ge=0,
+        le=3600,
+    )
     rules: str = setting(
         "SERVE_RULES",
         "",

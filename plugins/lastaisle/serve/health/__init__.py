@@ -1,0 +1,1 @@
+"""How this worker answers: its counts by version and arm, and the table that keeps them."""
