@@ -1,0 +1,83 @@
+"""What a bandit learns from lists and their rewards: a pure function, so that it can be computed again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lastaisle.experiments.bandits.context import cell_of, levels_of
+from lastaisle.experiments.bandits.options import option
+from lastaisle.experiments.bandits.policies import Posterior
+from lastaisle.experiments.traffic import Bandit
+
+_HOUR: Final = timedelta(hours=1)
+_DECIMALS: Final = 4  # of counts that fade: the posterior stays short
+
+
+def learn(bandit: Bandit, rows: pa.Table, now: datetime, *, outcomes_version: int = -1) -> dict[str, Any]:
+    """Return the posterior of a bandit after some lists, as plain values.
+
+    A list counts once its horizon is over, and until it is older than the window. Lists fade by whole hours,
+    so the counts do not depend on the order of the rows.
+
+    Args:
+        bandit: its algorithm, options, arms and context; its posterior is not read.
+        rows: the lists, with the columns of LISTS_SCHEMA; lists of unknown arms are left out.
+        now: the newest moment of the data.
+        outcomes_version: the version of `outcomes` that the rows come from.
+    """
+    half_life = option(bandit, "half_life_hours")
+    until = now.astimezone(UTC) - timedelta(hours=option(bandit, "horizon_hours"))
+    hours = _hours(bandit, rows, until)
+    contexts: dict[str, int] = {}
+    for _, _, context, lists, _ in hours:
+        contexts[context] = contexts.get(context, 0) + lists
+    levels = levels_of(contexts, len(bandit.context))
+    counts: dict[str, dict[str, tuple[float, float]]] = {}
+    for hour, arm, context, lists, rewards in hours:
+        cell = cell_of(context, levels)
+        age = (until - hour) // _HOUR
+        weight = 0.5 ** (age / half_life) if half_life else 1.0
+        before = counts.setdefault(arm, {}).get(cell, (0.0, 0.0))
+        counts[arm][cell] = (before[0] + weight * lists, before[1] + weight * rewards)
+    posterior = Posterior(
+        outcomes_version=outcomes_version,
+        until=until.isoformat(),
+        half_life_hours=half_life,
+        levels=levels,
+        counts={arm: {cell: _rounded(sums) for cell, sums in cells.items()} for arm, cells in counts.items()},
+    )
+    return dict(msgspec.to_builtins(posterior))
+
+
+def _hours(bandit: Bandit, rows: pa.Table, until: datetime) -> list[tuple[datetime, str, str, int, int]]:
+    """Return hour, arm, context, lists and rewards of the lists that count, in a fixed order."""
+    since = until - timedelta(hours=option(bandit, "window_hours"))
+    moments = pa.scalar(since, rows["shown_at"].type), pa.scalar(until, rows["shown_at"].type)
+    counted = rows.filter(
+        pc.and_(
+            pc.is_in(rows["arm"], pa.array(list(bandit.base))),
+            pc.and_(pc.greater_equal(rows["shown_at"], moments[0]), pc.less(rows["shown_at"], moments[1])),
+        )
+    )
+    context = counted["context"] if bandit.context else pa.array([""] * counted.num_rows, pa.string())
+    table = pa.table(
+        {
+            "hour": pc.floor_temporal(counted["shown_at"], unit="hour"),
+            "arm": counted["arm"],
+            "context": pc.fill_null(context, ""),
+            "reward": counted["reward"].cast(pa.int64()),
+        }
+    )
+    sums = table.group_by(["hour", "arm", "context"]).aggregate([("reward", "count"), ("reward", "sum")])
+    keys = ("hour", "arm", "context", "reward_count", "reward_sum")
+    return sorted(tuple(row[key] for key in keys) for row in sums.to_pylist())
+
+
+def _rounded(sums: tuple[float, float]) -> tuple[float, float]:
+    lists, rewards = (round(number, _DECIMALS) for number in sums)
+    return lists, rewards
