@@ -1,10 +1,14 @@
 """The ledger: which versions hold which place after which moves."""
 
+import re
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pytest
 
 from lastaisle.lake import Lake
+from lastaisle.lake.tables import RELEASES_SCHEMA
+from lastaisle.registry.chain import ChainCheck
 from lastaisle.registry.ledger import Ledger, LedgerConflictError, Move, standing
 
 
@@ -114,3 +118,77 @@ def test_a_move_that_was_decided_before_another_move_is_refused(tmp_path):
     with pytest.raises(LedgerConflictError, match="from version None, but version 1 holds it now"):
         ledger.write(move("promote", None, "2", "b"))
     assert ledger.standing().champion == "1"
+
+
+def written(folder, *versions):
+    """Return a ledger of promotions of these versions, one after the other."""
+    ledger = Ledger(Lake(str(folder)), "checkout-recommender")
+    for before, version in zip((None, *versions), versions, strict=False):
+        ledger.write(move("promote", before, version, f"m{version}"))
+    return ledger
+
+
+def rewrite(ledger, rows):
+    """Replace all rows of the ledger, as another program may do."""
+    table = pa.Table.from_pylist(rows, schema=RELEASES_SCHEMA)
+    ledger.lake.overwrite("releases", table, key=f"by hand {len(rows)} {ledger.lake.version('releases')}")
+
+
+def changed(row, **values):
+    return {**row, **values}
+
+
+@pytest.mark.parametrize(
+    ("forged", "said"),
+    [
+        (lambda rows: rows[1:], r"entry \d+ \(promote of version 2"),
+        (lambda rows: [rows[0], *rows[2:]], r"entry \d+ \(promote of version 3"),
+        (lambda rows: rows[:-1], "the rows after entry .* were removed or added"),
+        (lambda rows: [], "the rows after the start were removed"),
+        (lambda rows: [*rows[:2], changed(rows[2], reason="x"), rows[3]], "promote of version 3"),
+        (lambda rows: [changed(rows[0], actor="me"), *rows[1:]], "promote of version 1"),
+        (lambda rows: [*rows[:3], changed(rows[3], chain=None)], "promote of version 4"),
+        (lambda rows: [rows[0], changed(rows[1], digest="abc"), *rows[2:]], "promote of version 2"),
+        (lambda rows: [*rows, changed(rows[3], entry=rows[3]["entry"] + 1)], "promote of version 4"),
+        (lambda rows: [rows[0], rows[1], rows[1], *rows[2:]], "promote of version 2"),
+        (lambda rows: [*rows, changed(rows[3], entry=99, chain=None)], "entry 99 .* has no digest"),
+    ],
+)
+def test_a_row_that_was_changed_removed_or_added_is_named(tmp_path, forged, said):
+    ledger = written(tmp_path, "1", "2", "3", "4")
+    assert ledger.check().broken == ()
+    rewrite(ledger, forged(ledger.rows()))
+    assert re.search(said, ledger.check().broken[0])
+
+
+def test_only_the_place_that_was_changed_is_named(tmp_path):
+    ledger = written(tmp_path, "1", "2", "3", "4")
+    first, second, *others = ledger.rows()
+    rewrite(ledger, [first, changed(second, reason="nicer"), *others])
+    assert len(ledger.check().broken) == 1
+    assert ledger.write(move("promote", "4", "5", "m5")), "releases go on"
+    assert len(ledger.check().broken) == 1
+
+
+def test_compaction_and_a_wider_table_break_no_chain(tmp_path):
+    ledger = written(tmp_path, "1", "2", "3")
+    ledger.lake.table("releases").optimize.compact()
+    end = ledger.check().end
+    wider = ledger.lake.scan("releases").append_column("newer", pa.nulls(3, pa.string()))
+    ledger.lake.overwrite("releases", wider, key="a newer release added a column")
+    assert ledger.check() == ChainCheck(entries=3, unchained=0, end=end, broken=())
+    assert ledger.write(move("promote", "3", "4", "m4"))
+    assert ledger.check().broken == ()
+
+
+def test_the_first_digest_covers_the_rows_of_older_releases(tmp_path):
+    ledger = written(tmp_path, "1", "2")
+    older = ledger.lake.scan("releases").drop_columns(["chain", "decision"])
+    old = Ledger(Lake(str(tmp_path / "old")), "checkout-recommender")
+    old.lake.append("releases", older, key="as an older release wrote it")
+    assert (old.check().unchained, old.check().broken) == (2, ())
+    assert old.write(move("promote", "2", "3", "m3"))
+    assert (old.check().entries, old.check().unchained, old.check().broken) == (3, 2, ())
+    rewrite(old, [changed(row, actor="me") if row["to_version"] == "1" else row for row in old.rows()])
+    assert "entry 2 (promote of version 2" not in old.check().broken[0]
+    assert "promote of version 3" in old.check().broken[0]

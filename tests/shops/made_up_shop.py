@@ -130,7 +130,16 @@ class Installation:
         rows = self.lake.scan("training_runs").to_pylist() if self.lake.table("training_runs") else []
         versions = self.registry.client.search_model_versions(f"name = '{self.settings.registry.model_name}'")
         runs = self.registry.client.search_runs([self.registry.experiment_id])
-        timed = {"run_id", "moved_at", "started_at", "finished_at", "train_seconds", "move_id", "digest"}
+        timed = {
+            "run_id",
+            "moved_at",
+            "started_at",
+            "finished_at",
+            "train_seconds",
+            "move_id",
+            "digest",
+            "chain",
+        }
         return {
             "moves": [{name: value for name, value in move.items() if name not in timed} for move in moves],
             "training_runs": sorted(

@@ -144,6 +144,28 @@ REFUSED_FILES_SCHEMA: Final = pa.schema(
     ]
 )
 
+#: Every move of a model version, oldest first by `entry`; see lastaisle.registry.ledger.Move. `chain` is a
+#: digest of the row and of all rows before it.
+RELEASES_SCHEMA: Final = pa.schema(
+    [
+        pa.field("entry", pa.int64()),
+        pa.field("moved_at", TIMESTAMP),
+        pa.field("move_id", pa.string()),
+        pa.field("actor", pa.string()),
+        pa.field("action", pa.string()),
+        pa.field("model_name", pa.string()),
+        pa.field("alias", pa.string()),
+        pa.field("from_version", pa.string()),
+        pa.field("to_version", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("run_id", pa.string()),
+        pa.field("run_key", pa.string()),
+        pa.field("digest", pa.string()),
+        pa.field("decision", pa.string()),
+        pa.field("chain", pa.string()),
+    ]
+)
+
 #: Offsets of a topic that were deleted upstream before they were read.
 GAPS_SCHEMA: Final = pa.schema(
     [

@@ -8,25 +8,29 @@ serve: the ledger then gets a row that says so (see lastaisle.registry.losses).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
 from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.lake.errors import LakeConflictError
+from lastaisle.lake.retries import ATTEMPTS, retry_overtaken
+from lastaisle.lake.tables import RELEASES, RELEASES_SCHEMA
+from lastaisle.registry.chain import CHAIN, ENTRY, ChainCheck, check_chain, end_of, link
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
 
-RELEASES = "releases"
 REGISTER, PROMOTE, REFUSE, ROLLBACK = "register", "promote", "refuse", "rollback"
 LOST, ANCHOR = "lost", "anchor"
 SHADOW, CANARY, RETIRE = "shadow", "canary", "retire"
 #: What the gate decides. A candidate that passes becomes champion; where there are steps, shadow or canary.
 DECISIONS = (PROMOTE, REFUSE, SHADOW, CANARY)
+#: The key under which the table's log says which entry was written last.
+NEWEST: Final = "newest entry"
 
 
 class LedgerConflictError(LastaisleError):
@@ -56,6 +60,8 @@ class Move:
         run_key: the training of `to_version`.
         digest: of a registration, the SHA-256 over the files of the version (models.stored.digest_of); None
             for other moves, and in rows of older releases.
+        decision: of a decision of the gate, its checks as JSON (lastaisle.release.gate.Decision); None for
+            other moves, and in rows of older releases.
     """
 
     move_id: str
@@ -70,6 +76,10 @@ class Move:
     run_id: str
     run_key: str
     digest: str | None = None
+    decision: str | None = None
+
+
+_COLUMNS = frozenset(field.name for field in dataclasses.fields(Move))
 
 
 @dataclass(frozen=True)
@@ -215,12 +225,26 @@ class Ledger:
         self.lake = lake
         self._model_name = model_name
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows of all models, oldest first."""
+        rows: list[dict[str, Any]] = self.lake.scan(RELEASES).to_pylist()
+        return sorted(rows, key=lambda row: int(row[ENTRY]))
+
     def moves(self) -> tuple[Move, ...]:
         """Return all moves, oldest first."""
-        rows: list[dict[str, Any]] = self.lake.scan(RELEASES).to_pylist()
-        rows = [row for row in rows if row["model_name"] == self._model_name]
-        rows.sort(key=lambda row: row.pop("entry"))
-        return tuple(Move(**row) for row in rows)
+        return self._moves_in(self.rows())
+
+    def _moves_in(self, rows: Iterable[Mapping[str, Any]]) -> tuple[Move, ...]:
+        """Return the moves of this model. Columns of newer releases are left out."""
+        return tuple(
+            Move(**{name: value for name, value in row.items() if name in _COLUMNS})
+            for row in rows
+            if row["model_name"] == self._model_name
+        )
+
+    def check(self) -> ChainCheck:
+        """Tell whether the rows are those that were written."""
+        return check_chain(self.rows(), self.lake.stamp(RELEASES, NEWEST))
 
     def find(self, move_id: str) -> Move | None:
         """Return the move of this id, if it was written."""
@@ -240,36 +264,41 @@ class Ledger:
     def write(self, move: Move) -> bool:
         """Write a move, exactly once by its move_id; False = it was written before.
 
-        Rows are numbered in the order of their commits (`entry`). The lake refuses the commit when another
-        writer came between.
+        Rows are numbered in the order of their commits (`entry`). If another process wrote a move meanwhile
+        that left the alias where it was, this move comes after it.
 
         Raises:
             LedgerConflictError: the alias has moved since the move was decided.
-            LakeConflictError: another move was written at the same moment.
+            LakeConflictError: other writers won every attempt.
+        """
+        lost = f"{move.move_id}: other writers won {ATTEMPTS} attempts to write into the ledger; run again"
+        return bool(retry_overtaken(lost, LakeConflictError)(lambda: self._write(move)))
+
+    def _write(self, move: Move) -> bool:
+        """Try once to write a move.
+
+        Raises:
+            LakeConflictError: another writer came between.
         """
         version = self.lake.version(RELEASES)
-        if self.find(move.move_id):
+        rows = self.rows()
+        moves = self._moves_in(rows)
+        if any(written.move_id == move.move_id for written in moves):
             return False
-        holder = self.standing().aliases[move.alias]
+        holder = standing(moves).aliases[move.alias]
         if holder != move.from_version:
             raise LedgerConflictError(
                 f"{move.move_id} was to move {move.alias} of {move.model_name} from version "
                 f"{move.from_version}, but version {holder} holds it now: run again to decide on that"
             )
         at = -1 if version is None else version
-        text = ("move_id", "actor", "action", "model_name", "alias", "from_version", "to_version", "reason")
-        schema = pa.schema(
-            [
-                ("entry", pa.int64()),
-                ("moved_at", pa.timestamp("us", "UTC")),
-                *((name, pa.string()) for name in (*text, "run_id", "run_key", "digest")),
-            ]
+        entry = max(at, *(row[ENTRY] for row in rows[-1:]), -1) + 1  # a copied table starts its versions anew
+        row = {ENTRY: entry, **dataclasses.asdict(move)}
+        row[CHAIN] = link(end_of(rows), row)
+        return self.lake.append(
+            RELEASES,
+            pa.Table.from_pylist([row], schema=RELEASES_SCHEMA),
+            key=f"{move.model_name}/{move.move_id}",
+            also={NEWEST: entry},
+            if_version=at,
         )
-        row = {"entry": at + 1, **dataclasses.asdict(move)}
-        table = pa.Table.from_pylist([row], schema=schema)
-        try:
-            return self.lake.append(RELEASES, table, key=f"{move.model_name}/{move.move_id}", if_version=at)
-        except LakeConflictError:
-            if self.find(move.move_id):  # another process wrote the same move at the same moment
-                return False
-            raise
