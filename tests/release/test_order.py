@@ -91,6 +91,9 @@ def test_a_second_release_without_the_file_of_its_decision_says_what_the_ledger_
     monkeypatch.setattr(
         home.registry, "read_text", lambda run, path: None if path == DECISION else read(run, path)
     )
+    assert home.release(run_id, GateRules(margin=-1.0)) == decision
+    older = home.lake.scan("releases").drop_columns(["decision", "chain"])
+    home.lake.overwrite("releases", older, key="as an older release wrote it")
     again = home.release(run_id, GateRules(margin=-1.0))
     assert again.promote
     assert again.reasons == (" ".join(decision.reasons),)

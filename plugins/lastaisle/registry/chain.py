@@ -26,7 +26,7 @@ class ChainCheck:
         entries: number of rows.
         unchained: number of rows from before the chain; the first digest after them covers them together.
         end: the digest of the last row; keep it to notice later that all rows were written anew.
-        broken: one sentence for each place at which the rows are not those that were written, the first first.
+        broken: one sentence for each place at which the rows are not those that were written, in order.
     """
 
     entries: int

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ import mlflow
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.utils.file_utils import local_file_uri_to_path
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 from mlflow.utils.uri import is_local_uri
 
 from lastaisle.errors import RegistryError
@@ -304,6 +306,16 @@ class Runs:
     def log_json(self, run_id: str, data: Mapping[str, Any], path: str) -> None:
         """Log an object as the JSON artifact `path`."""
         self.client.log_dict(run_id, dict(data), path)
+
+    def log_table(
+        self, run_id: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], path: str
+    ) -> None:
+        """Log rows as the JSON artifact `path`, which MLflow shows as a table; a second call replaces it."""
+        self.client.log_dict(run_id, {"columns": list(columns), "data": [list(row) for row in rows]}, path)
+        tables = json.loads(self.tags(run_id).get(MLFLOW_LOGGED_ARTIFACTS, "[]"))
+        table = {"path": path, "type": "table"}
+        if table not in tables:
+            self.client.set_tag(run_id, MLFLOW_LOGGED_ARTIFACTS, json.dumps([*tables, table]))
 
     def log_figure(self, run_id: str, figure: Figure, path: str) -> None:
         """Log a figure as the picture `path`."""

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from lastaisle.registry.ledger import DECISIONS, REFUSE, ROLLBACK, Move
 from lastaisle.registry.plan import kind_of
-from lastaisle.release.gate import Decision
-from lastaisle.release.release import DECISION
+from lastaisle.release.release import stored_decision
 from lastaisle.training.kinds import KINDS
 
 if TYPE_CHECKING:
@@ -45,8 +44,8 @@ def _falls_back(run_key: str) -> bool:
 
 def tells_of_the_model(move: Move, registry: Registry) -> bool:
     """Tell whether a refusal is about the model, by the stored decision; without a decision, it is."""
-    decision = registry.read_text(move.run_id, DECISION)
-    return decision is None or Decision.from_json(decision).judged
+    decision = stored_decision(move, registry)
+    return decision is None or decision.judged
 
 
 def full_training_due(moves: Iterable[Move], version: str, tells: Callable[[Move], bool]) -> str | None:

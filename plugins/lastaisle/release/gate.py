@@ -109,11 +109,15 @@ class Check:
         name: name of the rule.
         passed: whether the candidate keeps the rule.
         reason: a sentence with the numbers.
+        value: the number that the rule looks at; None if the rule looks at none, and in older decisions.
+        threshold: the limit of this number, such as "> -0.0200"; None if there is none.
     """
 
     name: str
     passed: bool
     reason: str
+    value: float | None = None
+    threshold: str | None = None
 
 
 @dataclass(frozen=True)
@@ -197,7 +201,7 @@ def _enough_targets(targets: int, rules: GateRules, hours: float | None) -> Chec
     verdict = "enough" if passed else "too few"
     reason = f"{targets:,} evaluation targets are {verdict} for a decision (at least {rules.min_targets:,})."
     missing = "" if passed else _missing(targets, rules, hours)
-    return Check("enough_targets", passed, reason + missing)
+    return Check("enough_targets", passed, reason + missing, targets, f">= {rules.min_targets}")
 
 
 def _missing(targets: int, rules: GateRules, hours: float | None) -> str:
@@ -228,6 +232,8 @@ def _beats_baselines(candidate: Evaluation, scores: Scores, rules: GateRules) ->
             passed,
             f"{_label(candidate)} {verdict} the {baseline} baseline in {rules.metric}: "
             f"{_difference(difference, rules)}. The lower end has to lie above 0.",
+            difference.low,
+            "> 0",
         )
 
 
@@ -245,6 +251,11 @@ def _not_worse(candidate: Evaluation, champion: Evaluation, rules: GateRules) ->
         f"({ours.metrics[rules.metric].value:.4f} against {theirs.metrics[rules.metric].value:.4f}): "
         f"{_difference(difference, rules)}. The lower end has to lie above {-rules.margin:+.4f}, and the "
         f"upper end may not lie below {-rules.tolerance:+.4f}.",
+        *(
+            (difference.high, f">= {-rules.tolerance:.4f}")
+            if difference.high < -rules.tolerance
+            else (difference.low, f"> {-rules.margin:.4f}")
+        ),
     )
 
 
@@ -270,6 +281,7 @@ def _not_worse_than_anchor(
         passed,
         f"{_label(candidate)} {verdict} the anchor, {_label(anchor)}, in {rules.metric}: "
         f"{_difference(difference, rules)}. {asked}",
+        *((strict.low, "> 0") if doubted else (difference.value, f">= {0 - rules.anchor_margin:.4f}")),
     )
 
 
@@ -280,7 +292,8 @@ def _objectives(candidate: Evaluation, champion: Evaluation, rules: GateRules) -
         if name == rules.objective or scores is None or scores.targets < rules.objective_min_targets:
             continue
         difference = scores.against["champion"][rules.metric]
-        surely_worse = widened(difference, rules.objective_level, rules.level).high < -rules.tolerance
+        highest = widened(difference, rules.objective_level, rules.level).high
+        surely_worse = highest < -rules.tolerance
         narrow = difference.high - difference.low < rules.objective_margin
         passed = not surely_worse and (not narrow or difference.low > -rules.objective_margin)
         verdict = "holds" if passed else "is surely worse" if surely_worse else "may be worse"
@@ -291,6 +304,11 @@ def _objectives(candidate: Evaluation, champion: Evaluation, rules: GateRules) -
             f"{_difference(difference, rules)}. The gate refuses if the {rules.objective_level:.0%} interval "
             f"lies below {-rules.tolerance:+.4f}. If the interval here is narrower than "
             f"{rules.objective_margin:.4f}, its lower end has to lie above {-rules.objective_margin:+.4f}.",
+            *(
+                (difference.low, f"> {-rules.objective_margin:.4f}")
+                if narrow and not surely_worse
+                else (highest, f">= {-rules.tolerance:.4f}")
+            ),
         )
 
 
@@ -308,6 +326,8 @@ def _slices(candidate: Evaluation, champion: Evaluation, rules: GateRules) -> It
             f"{rules.metric} of slice {name} ({scores.targets:,} targets) {verdict} against "
             f"{_label(champion)}: {_difference(difference, rules)}. The gate refuses a drop of more "
             f"than {rules.slice_limit:.4f} whose interval lies below 0.",
+            difference.value,
+            f">= {-rules.slice_limit:.4f}",
         )
 
 
@@ -322,6 +342,8 @@ def _covers(candidate: Evaluation, champion: Evaluation, rules: GateRules) -> Ch
         passed,
         f"{rules.coverage_metric} of {_label(candidate)} {verdict}: {reached:.4f}. It has to reach "
         f"{floor:.4f}, which is {rules.coverage_floor:.0%} of the coverage of {_label(champion)}.",
+        reached,
+        f">= {floor:.4f}",
     )
 
 
@@ -338,6 +360,8 @@ def _changes_little(candidate: Evaluation, champion: Evaluation, rules: GateRule
         f"The lists of {_label(candidate)} {verdict} those of {_label(champion)}: "
         f"{20 * churn.value:.1f} of 20 items differ ({CHURN} {churn.value:.4f}, {rules.level:.0%} interval "
         f"[{churn.low:.4f}, {churn.high:.4f}]). At most {rules.max_churn:.4f} may change.",
+        churn.value,
+        f"<= {rules.max_churn:.4f}",
     )
 
 
@@ -355,6 +379,8 @@ def _sound_feed(quarantined: float | None, refused_files: int, rules: GateRules)
         passed,
         f"{quarantined:.1%} of the rows that came with the evaluation sessions are in quarantine{files}. "
         f"At most {rules.max_quarantined:.1%} may be.",
+        quarantined,
+        f"<= {rules.max_quarantined:.4f}",
     )
 
 

@@ -38,6 +38,7 @@ def opens(
         The outcome: broken if the files have changed or do not open, if the model fails on a session, or if
         its lists are not those that were judged.
     """
+    limit = f"<= {MOST_DIFFERENCE:.4f}"
     try:
         model = registry.load_version(version, ledger.digest_of(version))
         versions = {role: each.version for role, each in report.models.items() if each.version}
@@ -51,5 +52,8 @@ def opens(
             False,
             f"The version cannot serve: {differing:.1%} of the items in its lists are not those that were "
             f"judged (at most {MOST_DIFFERENCE:.0%} may differ). Its files are not those that were judged.",
+            differing,
+            limit,
         )
-    return Check("opens", True, "The version opens from the registry, and answers as it was judged.")
+    answers = "The version opens from the registry, and answers as it was judged."
+    return Check("opens", True, answers, differing, None if differing is None else limit)

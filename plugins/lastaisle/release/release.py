@@ -26,6 +26,7 @@ from lastaisle.registry.losses import present_standing
 from lastaisle.registry.tags import DIGEST
 from lastaisle.release.anchor import later_differences, move_anchor
 from lastaisle.release.card.page import log_card
+from lastaisle.release.decision_table import COLUMNS, TABLE, rows_of
 from lastaisle.release.gate import Check, Decision, GateRules, decide
 from lastaisle.release.online import online_alias
 from lastaisle.release.opens import opens
@@ -166,13 +167,16 @@ def _refuse_older(run_id: str, plan: TrainingPlan, champion: Champion) -> None:
         )
 
 
+def stored_decision(made: Move, registry: Registry) -> Decision | None:
+    """Return a decision that the gate made; None if an older release made it, and its file is gone."""
+    text = made.decision or registry.read_text(made.run_id, DECISION)
+    return None if text is None else Decision.from_json(text)
+
+
 def _stored_decision(made: Move, registry: Registry) -> Decision:
-    """Return the decision that the gate made once; without its file, what the ledger says of it."""
-    text = registry.read_text(made.run_id, DECISION)
-    if text is not None:
-        return Decision.from_json(text)
+    """Return the decision that the gate made once; without its file, the reasons in the ledger."""
     promoted = made.action == PROMOTE
-    return Decision(promoted, (Check("ledger", promoted, made.reason),))
+    return stored_decision(made, registry) or Decision(promoted, (Check("ledger", promoted, made.reason),))
 
 
 def _decide(
@@ -209,6 +213,7 @@ def _decide(
     else:
         decision = Decision(False, (opened, *decision.checks))
     registry.log_text(run_id, decision.to_json(), DECISION)
+    registry.log_table(run_id, COLUMNS, rows_of(decision.checks), TABLE)
     registry.set_version_tags(version, {"lastaisle.decision": PROMOTE if decision.promote else REFUSE})
     log_card(version, plan, report, decision, registry)
     ledger.write(
@@ -224,6 +229,7 @@ def _decide(
             reason=" ".join(decision.reasons),
             run_id=run_id,
             run_key=plan.run_key,
+            decision=decision.to_json(),
         )
     )
     _finish(run_id, ledger, registry, rules, actor)

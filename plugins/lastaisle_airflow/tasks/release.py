@@ -34,6 +34,7 @@ def release_candidate(trained: str, *, params: Any = None, dag_run: Any = None) 
     from lastaisle.evaluation.evaluate import evaluate_candidate
     from lastaisle.evaluation.judging import LearnedHoursError
     from lastaisle.registry.registry import Registry
+    from lastaisle.release.decision_table import as_text
     from lastaisle.release.gate import GateRules
     from lastaisle.release.release import OlderTrainingError, RolledBackError
     from lastaisle.release.release import release_candidate as release
@@ -55,6 +56,7 @@ def release_candidate(trained: str, *, params: Any = None, dag_run: Any = None) 
         raise AirflowFailException(str(overtaken)) from overtaken
     version = registry.version_for_run(trained)
     log.info("Version %s %s: %s", version, "promoted" if decision.promote else "refused", decision.reasons)
+    log.info("The gate's decision on version %s:\n%s", version, as_text(decision.checks))
     serves = registry.aliases().get("champion") == version
     return {
         "version": version,
