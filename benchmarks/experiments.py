@@ -12,8 +12,8 @@ functions that `analyze_experiments` uses. Prints a table; the last line is JSON
 - power, fixed_horizon_power: experiments with the lift that the sequence finds at any look, and that one look
   at the end finds.
 - coverage: experiments, of both kinds, whose sequence holds the truth at all looks.
-- sample_ratio_false_alarms: experiments whose sample ratio is right and ever alarms. One of 1,000 may alarm, so
-  more of them are simulated.
+- sample_ratio_false_alarms: experiments whose sample ratio is right and ever alarms. One of 1,000 may alarm,
+  so more of them are simulated.
 """
 
 from __future__ import annotations
