@@ -10,8 +10,7 @@ from typing import Final, Literal, NamedTuple
 #: What is summed up for each shopper.
 MEASURES: Final = (
     *("exposures", "clicked", "viewed", "added", "ordered", "clickers", "adders", "buyers", "orders"),
-    *("revenue", "attributed_revenue", "sessions", "sessions_ordered", "sessions_checkout"),
-    *("sessions_abandoned", "items_viewed"),
+    *("revenue", "sessions", "sessions_ordered", "sessions_checkout", "sessions_abandoned", "items_viewed"),
 )
 
 
@@ -39,13 +38,6 @@ _ALL: Final = (
     Metric("revenue_per_shopper", "revenue", None, "up", "price times quantity of all orders, by shoppers"),
     Metric("revenue_per_session", "revenue", "sessions", "up", "the same revenue, by sessions"),
     Metric("revenue_per_order", "revenue", "orders", "up", "the same revenue, by orders"),
-    Metric(
-        "attributed_revenue_per_shopper",
-        "attributed_revenue",
-        None,
-        "up",
-        "revenue of the items that the lists showed, by shoppers",
-    ),
     Metric("ctr", "clicked", "exposures", "up", "exposures that were clicked, of all exposures"),
     Metric("view_rate", "viewed", "exposures", "up", "exposures whose item was viewed, of all exposures"),
     Metric(
