@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lastaisle.lake.reader import LakeReader
 
 Kind = Literal["experiment", "bandit", "canary", "shadow"]
+Reward = Literal["clicked", "added", "ordered"]
 State = Literal["running", "stopped", "invalid", "decided"]
 RUNNING: Final = "running"
 CANARY: Final = "canary"
@@ -98,7 +99,7 @@ class Bandit(Struct, frozen=True, kw_only=True):
         floor: the least probability of each arm.
         share: the share of lists that follow the policy; 0 while it is an apprentice that only observes.
         context: the columns of context that the policy reads, in their order.
-        reward: what a list should bring: clicked, added or ordered, of any of its items.
+        reward: what an item of a list has to get, so that the list has a reward.
         posterior: what the policy has learned, as plain values.
     """
 
@@ -108,7 +109,7 @@ class Bandit(Struct, frozen=True, kw_only=True):
     floor: float
     share: float = 0.0
     context: tuple[str, ...] = ()
-    reward: Literal["clicked", "added", "ordered"] = "clicked"
+    reward: Reward = "clicked"
     posterior: dict[str, Any] = {}
 
 
