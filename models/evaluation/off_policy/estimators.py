@@ -10,6 +10,11 @@ w = π(a) / p and predicted rewards q:
 
 Dudík, Langford and Li (2011) describe DM and DR, Swaminathan and Joachims (2015) SNIPS. The standard errors
 add up the rows of one shopper first, so shoppers may return.
+
+In a log whose propensities follow from earlier rewards, the usual interval is too narrow: the scores of some
+hours vary much more than those of others, and somebody looks each hour. The adaptive interval weighs the
+hours so that their scores vary about alike (Hadad et al. 2021), predicts rewards from earlier hours only, and
+holds at all looks together.
 """
 
 from __future__ import annotations
@@ -30,8 +35,9 @@ from models.evaluation.off_policy.overlap import (
 )
 
 Estimator = Literal["ips", "snips", "dm", "dr"]
-Interval = Literal["fixed", "adaptive", "always_valid"]
+Interval = Literal["fixed", "adaptive"]
 ESTIMATORS: Final[tuple[Estimator, ...]] = ("ips", "snips", "dm", "dr")
+PLANNED_SHOPPERS: Final = 2_000
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ def estimate(
     *,
     interval: Interval = "adaptive",
     alpha: float = 0.05,
-    planned_shoppers: int = 10_000,
+    planned_shoppers: int = PLANNED_SHOPPERS,
     least_effective_size: float = LEAST_EFFECTIVE_SIZE,
     largest_share: float = LARGEST_SHARE,
 ) -> OffPolicyEstimate:
@@ -71,12 +77,11 @@ def estimate(
         target: float64 [n, arms], the policy's probability of each arm at each row. It may follow from
             earlier rows, never from the row itself or later rows.
         estimator: ips, snips, dm or dr.
-        interval: fixed, if the log's propensities follow from no rewards; adaptive, if they follow from the
-            rewards of lower batches, as a bandit's do; always_valid, if the estimate is also looked at again
-            and again.
+        interval: fixed, if the log's propensities follow from no rewards and there is one look; adaptive, if
+            they follow from the rewards of lower batches, as a bandit's do, or if there are many looks.
         alpha: one less the coverage of the interval.
-        planned_shoppers: the number of shoppers at which an always-valid interval is to be narrowest. Choose
-            it before the first look.
+        planned_shoppers: the number of shoppers at which an adaptive interval is to be narrowest. Choose it
+            before the first look.
         least_effective_size: the least effective sample size.
         largest_share: the largest share of all weight that one shopper may have.
 
@@ -105,14 +110,14 @@ def difference(
     *,
     interval: Interval = "adaptive",
     alpha: float = 0.05,
-    planned_shoppers: int = 10_000,
+    planned_shoppers: int = PLANNED_SHOPPERS,
     least_effective_size: float = LEAST_EFFECTIVE_SIZE,
     largest_share: float = LARGEST_SHARE,
 ) -> OffPolicyEstimate:
     """Estimate how much more a policy would have earned a list than another, doubly robust.
 
-    What both policies do alike cancels, so the interval is narrower than those of two estimates. The arguments
-    are those of `estimate`; the effective sample size is the smaller one of both policies.
+    What both policies do alike cancels, so the interval is narrower than those of two estimates. The
+    arguments are those of `estimate`; the effective sample size is the smaller one of both policies.
 
     Raises:
         OverlapError: the log says too little about one of both.
@@ -133,16 +138,16 @@ def difference(
 def critical_value(interval: Interval, alpha: float, shoppers: int, planned_shoppers: int) -> float:
     """Return how many standard errors an interval reaches to each side.
 
-    An always-valid interval is the asymptotic confidence sequence of Waudby-Smith et al. (2021): it holds at
-    all moments together, whenever somebody looks and stops.
+    A fixed interval is the usual one. An adaptive interval is the asymptotic confidence sequence of
+    Waudby-Smith et al. (2021): it holds at all moments together, whenever somebody looks and stops.
 
     Args:
         interval: see `estimate`.
         alpha: one less the coverage.
         shoppers: how many there are by now.
-        planned_shoppers: where the sequence is to be narrowest.
+        planned_shoppers: where an adaptive interval is to be narrowest.
     """
-    if interval != "always_valid":
+    if interval == "fixed":
         return NormalDist().inv_cdf(1 - alpha / 2)
     squared = -2 * math.log(alpha) + math.log(1 - 2 * math.log(alpha))
     grown = shoppers * squared / planned_shoppers + 1

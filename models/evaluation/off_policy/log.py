@@ -90,7 +90,7 @@ class Log:
     def sum_by_unit(self, values: Floats) -> Floats:
         """Return the sum of values of each shopper; float64 [shoppers]."""
         places = np.unique(self.units, return_inverse=True)[1]
-        return np.bincount(places, weights=values)
+        return np.bincount(places, weights=values).astype(np.float64)
 
     def taken(self, of_arms: Floats) -> Floats:
         """Return from float64 [n, arms] the value of the arm of each row; float64 [n]."""
@@ -124,7 +124,7 @@ class Log:
         return predicted
 
     def fit_rewards(self) -> Floats:
-        """Return what `predict_rewards` predicts if each row is predicted from all rows; float64 [n, arms]."""
+        """Return what `predict_rewards` predicts if rows are predicted from all rows; float64 [n, arms]."""
         fitted: Floats = _means(*self._counted(slice(None)))[self.cells]
         return fitted
 
@@ -160,7 +160,7 @@ class Log:
         places = self.cells[rows] * self.arms + self.actions[rows]
         size = shape[0] * shape[1]
         counts = np.bincount(places, minlength=size).astype(np.float64)
-        sums = np.bincount(places, weights=self.rewards[rows], minlength=size)
+        sums = np.bincount(places, weights=self.rewards[rows], minlength=size).astype(np.float64)
         return counts.reshape(shape), sums.reshape(shape)
 
     def _check(self) -> None:
@@ -169,13 +169,15 @@ class Log:
                 raise ValueError(f"{len(self)} actions, but {len(getattr(self, name))} {name}")
         if len(self) and not 0 <= int(self.actions.min()) <= int(self.actions.max()) < self.arms:
             raise ValueError(f"an action should be from 0 to {self.arms - 1}, received {self.actions}")
-        wrong = self.propensities[~((self.propensities > 0) & (self.propensities <= 1))]
-        if len(wrong):
+        right = (self.propensities > 0) & (self.propensities <= 1)
+        if not right.all():
             raise ValueError(
-                f"{len(wrong)} of {len(self)} propensities are not above 0 and at most 1, the first: {wrong[0]!r}"
+                f"{int((~right).sum())} of {len(self)} propensities are not above 0 and at most 1, "
+                f"the first: {float(self.propensities[~right][0])}"
             )
-        if not np.isfinite(self.rewards).all():
-            raise ValueError(f"{int((~np.isfinite(self.rewards)).sum())} of {len(self)} rewards are no numbers")
+        missing = int((~np.isfinite(self.rewards)).sum())
+        if missing:
+            raise ValueError(f"{missing} of {len(self)} rewards are no numbers")
         if (np.diff(self.batches) < 0).any():
             raise ValueError("the batches should never fall: sort the log by time")
 

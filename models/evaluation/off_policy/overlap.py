@@ -123,9 +123,7 @@ def problems(overlap: Overlap, least_effective_size: float, largest_share: float
 
 def _check(log: Log, target: Floats) -> None:
     if target.shape != (len(log), log.arms):
-        raise ValueError(
-            f"the target should have the shape {(len(log), log.arms)}, received {target.shape}"
-        )
+        raise ValueError(f"the target should have the shape {(len(log), log.arms)}, received {target.shape}")
     right = (target >= 0).all(axis=1) & (np.abs(target.sum(axis=1) - 1) < 1e-6) if len(log) else True
     if not np.all(right):
         row = int(np.flatnonzero(~np.asarray(right))[0])
