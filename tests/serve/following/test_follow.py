@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from lastaisle.serve.following import served as served_module
+from lastaisle.serve.following import loading
 from lastaisle.serve.following.served import Follower
 from lastaisle.settings import Settings
 from tests.serve.mlflow_store import MlflowServer, Store
@@ -324,13 +324,13 @@ def test_a_version_serves_only_after_it_has_answered(store, make_service, monkey
     service = make_service(store).start("1")
     asked = []
 
-    class Broken(served_module.CheckoutModel):
+    class Broken(loading.CheckoutModel):
         def score(self, sessions):
             asked.extend(len(items) for items, _ in sessions)
             scores, scored = super().score(sessions)
             return scores * np.nan, scored
 
-    monkeypatch.setattr(served_module, "CheckoutModel", Broken)
+    monkeypatch.setattr(loading, "CheckoutModel", Broken)
     store.promote("2")
     service.has_problem("are no numbers")
     assert asked[:2] == [0, 1]

@@ -185,6 +185,11 @@ class VersionCache:
             raise ValueError(f"{file} should name a version of {self._versions}, and does not")
         return key
 
+    def forget(self, follower: str) -> None:
+        """Remove the note of a follower that has ended; a cache that cannot be written keeps the note."""
+        with suppress(OSError):
+            (self._following / f"{_hash(follower)}.json").unlink(missing_ok=True)
+
     @contextmanager
     def _unfinished(self) -> Iterator[Path]:
         """Make a folder for a block; remove it after the block, and remove those of killed processes."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,20 +60,43 @@ class MlflowVersions:
             MlflowAwayError: MLflow cannot be asked.
             VersionUnavailableError: MLflow has no such model or alias.
         """
+        with self._asking(f"alias {alias!r}", "Set the alias, or train a first version"):
+            return self._info(self._connected().get_model_version_by_alias(self._name, alias))
+
+    def get(self, version: str) -> VersionInfo:
+        """Return a version by its number; one small request.
+
+        Raises:
+            MlflowAwayError: MLflow cannot be asked.
+            VersionUnavailableError: MLflow has no such model or version.
+        """
+        with self._asking(f"version {version}", "Name a version that MLflow has"):
+            return self._info(self._connected().get_model_version(self._name, version))
+
+    @contextmanager
+    def _asking(self, wanted: str, advice: str) -> Iterator[None]:
+        """Turn the errors of a request into those that callers know.
+
+        Args:
+            wanted: what MLflow is asked for, in words.
+            advice: what to do if MLflow does not have it.
+        """
         try:
-            found = self._connected().get_model_version_by_alias(self._name, alias)
+            yield
         except VersionUnavailableError:
             raise
         except Exception as error:  # of MLflow, of its HTTP client or of its database
             if isinstance(error, MlflowException) and _is_unknown(error):
                 raise VersionUnavailableError(
-                    f"the model {self._name} in MLflow at {self._shown} has no alias {alias!r}: "
-                    f"{self._words(error)}. Set the alias, or train a first version"
+                    f"the model {self._name} in MLflow at {self._shown} has no {wanted}: "
+                    f"{self._words(error)}. {advice}"
                 ) from error
             raise MlflowAwayError(
                 f"MLflow at {self._shown} cannot be asked: {self._words(error)}. Start MLflow, or correct "
                 "LASTAISLE_MLFLOW_URI"
             ) from error
+
+    def _info(self, found: Any) -> VersionInfo:
         return VersionInfo(
             name=self._name,
             version=str(found.version),

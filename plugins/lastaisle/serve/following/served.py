@@ -11,24 +11,18 @@ import logging
 import os
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from lastaisle.serve.following.cache import CachedVersion, VersionCache, VersionInfo
 from lastaisle.serve.following.errors import MlflowAwayError, VersionUnavailableError
+from lastaisle.serve.following.loading import Failure, Loaded, Loader
 from lastaisle.telemetry.shown import without_password
-from models.checkout_model import CheckoutModel, best_of
 
 if TYPE_CHECKING:
-    from lastaisle.serve.following.follow import MlflowVersions
     from lastaisle.settings import Settings
-
-LONGEST_RETRY: Final = 60.0
-"""A version that failed is tried again after a pause that doubles up to these seconds."""
+    from models.checkout_model import CheckoutModel
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +50,17 @@ class ServedVersion:
     since: datetime
 
 
+def served_of(loaded: Loaded, alias: str) -> ServedVersion:
+    """Return a loaded version as it begins to serve.
+
+    Args:
+        loaded: the version.
+        alias: the alias that led to it; empty if none did.
+    """
+    info, now = loaded.info, datetime.now(UTC)
+    return ServedVersion(loaded.model, info.name, info.version, info.run_id, alias, loaded.digest, now)
+
+
 class Follower:
     """Keeps the version that an alias has ready to serve. Each process needs its own; threads may share it.
 
@@ -73,13 +78,12 @@ class Follower:
         self._tell = on_event
         address = without_password(settings.registry.mlflow_uri)
         self._noted_as = f"{address} {settings.registry.model_name}@{self._alias}"
-        self._cache = VersionCache(Path(settings.serve.cache).expanduser())
-        self._versions: MlflowVersions | None = None
+        self._loader = Loader(settings, on_event)
         self._listeners: list[Callable[[ServedVersion], None]] = []
         self._current: ServedVersion | None = None
         self._key = ""  # of the current version
         self._problem = self._kind = ""
-        self._failed = _Failure()
+        self._failed = Failure()
         self._answered: float | None = None
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -152,13 +156,9 @@ class Follower:
         Raises:
             VersionUnavailableError: the note or the version cannot be read.
         """
-        try:
-            key = self._cache.noted(self._noted_as)
-        except ValueError as error:
-            raise VersionUnavailableError(str(error)) from error
-        cached = self._cache.open(key) if key else None
-        if cached is not None:
-            self._serve(cached, self._load(cached), "from the cache")
+        loaded = self._loader.from_cache(self._noted_as)
+        if loaded is not None:
+            self._serve(loaded)
 
     def _poll(self) -> None:
         """Ask MLflow once, and serve the version that the alias has.
@@ -166,71 +166,30 @@ class Follower:
         Raises:
             VersionUnavailableError: MLflow cannot be asked, or the version cannot be served.
         """
-        if self._versions is None:
-            from lastaisle.serve.following.follow import MlflowVersions  # here: see the module
-
-            self._versions = MlflowVersions(self._settings)
-        info = self._versions.find(self._alias)
+        info = self._loader.versions.find(self._alias)
         self._answered = time.monotonic()
         if info.key == self._key:
-            self._failed = _Failure()
+            self._failed = Failure()
             return
-        self._failed.raise_if_early(info.key)
+        if self._failed.is_early(info.key):
+            raise VersionUnavailableError(self._failed.why)
         try:
-            self._take(info, self._versions)
+            loaded = self._loader.take(info)
+            self._serve(loaded)
         except VersionUnavailableError as error:
             self._failed = self._failed.again(info.key, error, self._settings.serve.poll_seconds)
             raise
-        self._failed = _Failure()
+        if loaded.is_fetched:
+            self._loader.cache.prune()
+        self._failed = Failure()
 
-    def _take(self, info: VersionInfo, versions: MlflowVersions) -> None:
-        """Serve a version from the cache, or fetch it. A damaged version of the cache is fetched anew.
-
-        Raises:
-            VersionUnavailableError: the version cannot be fetched or served.
-        """
-        cached = self._cache.open(info.key)
-        if cached is not None:
-            try:
-                model = self._load(cached)
-            except VersionUnavailableError as error:
-                self._tell(f"{error}. It is fetched anew")
-            else:
-                return self._serve(cached, model, "from the cache")
-        try:
-            cached = self._cache.add(info, lambda folder: versions.fetch(info, folder))
-        except OSError as error:
-            raise VersionUnavailableError(f"{info.named} cannot be kept in the cache: {error}") from error
-        self._serve(cached, self._load(cached), "from MLflow")
-        return self._cache.prune()
-
-    def _load(self, cached: CachedVersion) -> CheckoutModel:
-        """Load a version and let it answer sessions. The model holds the lock of its files.
-
-        Raises:
-            VersionUnavailableError: it cannot be loaded, or fails on sessions; it leaves the cache then.
-        """
-        try:
-            model = CheckoutModel(cached.folder)
-            _warm_up(model)
-        except Exception as error:  # of LiteRT, of NumPy, or of a file that cannot be read
-            os.close(cached.lock)
-            self._cache.remove(cached.info.key)
-            raise VersionUnavailableError(
-                f"{cached.info.named} cannot be served: {type(error).__name__}: {error}"
-            ) from error
-        weakref.finalize(model, os.close, cached.lock)
-        return model
-
-    def _serve(self, cached: CachedVersion, model: CheckoutModel, source: str) -> None:
+    def _serve(self, loaded: Loaded) -> None:
         """Tell the listeners of a loaded version, let it serve, and note that in the cache.
 
         Raises:
             VersionUnavailableError: a listener fails on it.
         """
-        info = cached.info
-        now = datetime.now(UTC)
-        served = ServedVersion(model, info.name, info.version, info.run_id, self._alias, cached.digest, now)
+        info, served = loaded.info, served_of(loaded, self._alias)
         try:
             for call in self._listeners:
                 call(served)
@@ -240,9 +199,9 @@ class Follower:
             ) from error
         before, self._current, self._key = self._current, served, info.key
         was = f" after version {before.version}" if before else ""
-        self._tell(f"{info.named} (@{self._alias}) serves{was}, {source}")
+        self._tell(f"{info.named} (@{self._alias}) serves{was}, from {loaded.source}")
         try:
-            self._cache.note(self._noted_as, info.key)
+            self._loader.cache.note(self._noted_as, info.key)
         except OSError as error:
             self._tell(f"the cache cannot note that {info.named} serves: {error}")
 
@@ -253,37 +212,3 @@ class Follower:
         elif self._problem and not kind:
             self._tell(f"solved: {self._problem}")
         self._problem, self._kind = problem, kind
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """The version that failed last, why, and when it is tried again."""
-
-    key: str = ""
-    why: str = ""
-    pause: float = 0.0
-    until: float = 0.0
-
-    def raise_if_early(self, key: str) -> None:
-        if key == self.key and time.monotonic() < self.until:
-            raise VersionUnavailableError(self.why)
-
-    def again(self, key: str, error: Exception, pause: float) -> _Failure:
-        longer = self.pause * 2 if key == self.key else pause
-        longer = min(max(longer, pause), max(LONGEST_RETRY, pause))
-        return _Failure(key, str(error), longer, time.monotonic() + longer)
-
-
-def _warm_up(model: CheckoutModel) -> None:
-    """Let a model answer an empty session, one of one item, and the longest.
-
-    Raises:
-        ValueError: an answer has no finite score.
-    """
-    known = [str(item) for item in model.items[1 : 1 + model.max_length]]
-    longest = (known * model.max_length)[: model.max_length]
-    sessions = [[], known[:1], longest]
-    scores, _ = model.score([(session, None) for session in sessions])
-    for session, row in zip(sessions, scores, strict=True):
-        if known and not len(best_of(row, 1)):
-            raise ValueError(f"the scores of a session of {len(session)} items are no numbers")
