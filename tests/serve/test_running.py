@@ -18,6 +18,9 @@ import pandas as pd
 import psutil
 import pytest
 
+from lastaisle.feedback.health import read_health
+from lastaisle.lake import Lake
+from lastaisle.lake.tables import SERVICE_METRICS
 from models.by_name import create
 from models.data.sequences import SessionLog
 from models.serving.export import export_artifact
@@ -171,6 +174,40 @@ def _counts(counted: Callable[[], float], expected: int) -> bool:
         return counted() == expected
     except httpx.HTTPError:  # its connection was to the worker that was killed
         return False
+
+
+def test_the_lake_counts_each_answer_once_and_a_killed_worker_takes_no_written_count_along(
+    make_running, light, tmp_path
+):
+    (tmp_path / "home" / "lake").mkdir(parents=True)
+    lake = Lake(tmp_path / "home" / "lake")
+    service = make_running("--model", light, "--workers", "2", LASTAISLE_SERVE_HEALTH_SECONDS="0.3")
+    workers = wait_until("both run", lambda: service.workers()[1:] and service.workers())
+
+    def ask(times: int) -> None:
+        for _ in range(times):  # each on a connection of its own, so that both workers answer
+            headers = {"Authorization": f"Bearer {KEY}"}
+            for body in ({"items": ["a"]}, {"items": ["a"], "k": 0}):
+                httpx.post(f"{service.url}/v1/recommendations", json=body, headers=headers)
+
+    def counted() -> list[dict[str, object]]:
+        return read_health(lake, by=("model_version", "role")).to_pylist()
+
+    def requests() -> int:
+        return sum(row["requests"] for row in counted())
+
+    ask(20)
+    wait_until("the counts are written", lambda: requests() == 20, timeout=10)
+    psutil.Process(workers[0].pid).kill()
+    wait_until("a new worker runs", lambda: workers[0] not in service.workers() and service.workers()[1:])
+    ask(20)
+    service.stop()
+    [row] = counted()
+    assert (row["role"], row["requests"], row["errors"], row["empty_lists"]) == ("champion", 40, 0, 0)
+    assert sum(row["latency_counts"]) == 40, "the status 422 is the caller's, and does not count"
+    assert 0 < row["p50_seconds"] <= row["p99_seconds"] < 5
+    names = set(lake.scan(SERVICE_METRICS)["service"].to_pylist())
+    assert 2 <= len(names) <= 3
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])

@@ -18,6 +18,8 @@ from lastaisle.serve.app import Limits, create_app
 from lastaisle.serve.feedback import CONTENT
 from lastaisle.serve.following.fixed import FixedVersion
 from lastaisle.serve.following.served import Follower, ServedVersion
+from lastaisle.serve.health.counts import HealthCounts
+from lastaisle.serve.health.writer import HealthWriter
 from lastaisle.serve.metrics import Metrics
 from lastaisle.serve.parts import Parts, Versions
 from lastaisle.serve.pseudonyms import Pseudonyms
@@ -101,7 +103,8 @@ def run_worker(
     metrics = Metrics()
     origins = [origin.strip() for origin in settings.serve.cors_origins.split(",") if origin.strip()]
     limits = Limits(waiting=settings.serve.queue, seconds=settings.serve.timeout_seconds)
-    parts = Parts(versions, keys, sink, Pseudonyms(settings), shelf)
+    listeners = (HealthWriter(settings, HealthCounts()),)
+    parts = Parts(versions, keys, sink, Pseudonyms(settings), shelf, listeners)
     app = create_app(parts, origins=origins, limits=limits, metrics=metrics)
     uvicorn.Server(server_config(app, metrics.refused)).run([listening])
 

@@ -16,14 +16,15 @@ from lastaisle.serve.health.counts import (
     Counts,
     HealthCounts,
     Interval,
-    Maker,
+    Source,
     add_rows,
-    maker_of,
+    source_of,
     table_of,
 )
+from lastaisle.serve.parts import Maker
 
-CHAMPION = Maker("shop", "7", "champion")
-NEW = Maker("shop", "8", "arm", "demo", "new")
+CHAMPION = Source("shop", "7", "champion")
+NEW = Source("shop", "8", "arm", "demo", "new")
 
 
 def totals(rows):
@@ -33,7 +34,7 @@ def totals(rows):
     return vars(together)
 
 
-def test_answers_are_counted_by_minute_and_maker(monkeypatch):
+def test_answers_are_counted_by_minute_and_source(monkeypatch):
     clock = iter([119.9, 120.0, 120.1, 121.0])
     monkeypatch.setattr(module.time, "time", lambda: next(clock))
     counts = HealthCounts()
@@ -43,8 +44,8 @@ def test_answers_are_counted_by_minute_and_maker(monkeypatch):
     counts.failed(NEW, 500)
     rows = counts.take()
     found = {
-        (interval.start, maker): (each.requests, each.errors, each.refused)
-        for (interval, maker), each in rows.items()
+        (interval.start, source): (each.requests, each.errors, each.refused)
+        for (interval, source), each in rows.items()
     }
     assert found == {
         (60, CHAMPION): (1, 0, 0),
@@ -67,7 +68,8 @@ def test_every_time_has_a_count():
     ("experiment", "role"), [(None, "champion"), ("demo", "arm"), ("canary-8", "canary"), ("canary", "arm")]
 )
 def test_the_name_of_the_trial_tells_the_role(experiment, role):
-    assert maker_of("shop", "8", experiment, experiment and "new").role == role
+    arm = experiment and "new"
+    assert source_of(Maker("shop", "8", experiment, arm)) == Source("shop", "8", role, experiment, arm)
 
 
 def test_many_rows_are_merged_by_hour_and_then_by_day_and_no_count_is_lost(monkeypatch):

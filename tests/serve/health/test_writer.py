@@ -12,12 +12,12 @@ from lastaisle.feedback.health import read_health
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import SERVICE_METRICS
 from lastaisle.serve.health import counts as module
-from lastaisle.serve.health.counts import HealthCounts, Maker
+from lastaisle.serve.health.counts import HealthCounts, Source
 from lastaisle.serve.health.writer import HealthWriter
 from lastaisle.settings import Settings
 from tests.services.waiting import wait_until
 
-CHAMPION = Maker("shop", "7", "champion")
+CHAMPION = Source("shop", "7", "champion")
 
 
 class Worker:

@@ -21,6 +21,7 @@ from lastaisle.feedback.health import (
     SERVICE_METRICS_SCHEMA,
     Role,
 )
+from lastaisle.serve.parts import Maker
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 MAX_ROWS: Final = 1_000
@@ -30,8 +31,8 @@ _REFUSED: Final = 503
 _NO_LISTS: Final = (0,) * (len(LATENCY_BOUNDS) + 1)
 
 
-class Maker(NamedTuple):
-    """The maker of lists.
+class Source(NamedTuple):
+    """The source of lists: a version, in its role.
 
     Attributes:
         model: the name of the model; empty if none was loaded.
@@ -62,7 +63,7 @@ class Interval(NamedTuple):
 
 @dataclass
 class Counts:
-    """Sums of one maker in one interval, as the table `service_metrics` has them."""
+    """Sums of one source in one interval, as the table `service_metrics` has them."""
 
     requests: int = 0
     errors: int = 0
@@ -83,7 +84,7 @@ class Counts:
         self.latency_counts = [mine + given for mine, given in pairs]
 
 
-Rows = dict[tuple[Interval, Maker], Counts]
+Rows = dict[tuple[Interval, Source], Counts]
 
 
 class HealthCounts:
@@ -93,34 +94,34 @@ class HealthCounts:
         self._rows: Rows = {}
         self._lock = threading.Lock()
 
-    def answered(self, maker: Maker, seconds: float, *, is_empty: bool) -> None:
+    def answered(self, source: Source, seconds: float, *, is_empty: bool) -> None:
         """Count a list, the seconds that it took, and whether it has no item."""
         with self._lock:
-            counts = self._counts(maker)
+            counts = self._counts(source)
             counts.requests += 1
             counts.empty_lists += is_empty
             counts.latency_counts[bisect_left(LATENCY_BOUNDS, seconds)] += 1
             counts.latency_seconds += seconds
 
-    def failed(self, maker: Maker, status: int) -> None:
+    def failed(self, source: Source, status: int) -> None:
         """Count an answer of status 500 or above."""
         with self._lock:
-            counts = self._counts(maker)
+            counts = self._counts(source)
             counts.requests += 1
             counts.errors += 1
             counts.refused += status == _REFUSED
 
-    def compared(self, maker: Maker, overlap: float) -> None:
+    def compared(self, source: Source, overlap: float) -> None:
         """Count a list that was compared with the shown list, and the share of common items."""
         with self._lock:
-            counts = self._counts(maker)
+            counts = self._counts(source)
             counts.compared += 1
             counts.overlap_sum += overlap
 
-    def dropped(self, maker: Maker) -> None:
+    def dropped(self, source: Source) -> None:
         """Count a question that a shadow did not score."""
         with self._lock:
-            self._counts(maker).dropped += 1
+            self._counts(source).dropped += 1
 
     def take(self) -> Rows:
         """Return the counts, and begin again at 0."""
@@ -128,27 +129,28 @@ class HealthCounts:
             rows, self._rows = self._rows, {}
         return rows
 
-    def _counts(self, maker: Maker) -> Counts:
-        key = (Interval(int(time.time()) // MINUTE * MINUTE, MINUTE), maker)
+    def _counts(self, source: Source) -> Counts:
+        key = (Interval(int(time.time()) // MINUTE * MINUTE, MINUTE), source)
         if (counts := self._rows.get(key)) is None:
             counts = self._rows[key] = Counts()
         return counts
 
 
-def maker_of(model: str, version: str, experiment: str | None, arm: str | None) -> Maker:
-    """Return the maker of a list that a shopper got; the name of the trial tells its role."""
+def source_of(maker: Maker) -> Source:
+    """Return the source of a list that a shopper got; the name of the trial tells its role."""
+    model, version, experiment, arm = maker
     if experiment is None:
-        return Maker(model, version, CHAMPION)
+        return Source(model, version, CHAMPION)
     role: Role = CANARY if experiment.startswith(_CANARY) else ARM
-    return Maker(model, version, role, experiment, arm)
+    return Source(model, version, role, experiment, arm)
 
 
-def add_rows(rows: Rows, others: Mapping[tuple[Interval, Maker], Counts]) -> Rows:
+def add_rows(rows: Rows, others: Mapping[tuple[Interval, Source], Counts]) -> Rows:
     """Return two sets of counts together; above MAX_ROWS, those of an hour together, or of a day."""
     for seconds in (0, HOUR, DAY):
         together: Rows = {}
-        for (interval, maker), counts in [*rows.items(), *others.items()]:
-            key = (_widened(interval, seconds), maker)
+        for (interval, source), counts in [*rows.items(), *others.items()]:
+            key = (_widened(interval, seconds), source)
             together.setdefault(key, Counts()).add(counts)
         if len(together) <= MAX_ROWS:
             break
@@ -165,23 +167,23 @@ def table_of(rows: Rows, service: str, sequence: int) -> pa.Table:
     """
     return pa.Table.from_pylist(
         [
-            _row(interval, maker, counts) | {"service": service, "sequence": sequence}
-            for (interval, maker), counts in rows.items()
+            _row(interval, source, counts) | {"service": service, "sequence": sequence}
+            for (interval, source), counts in rows.items()
         ],
         SERVICE_METRICS_SCHEMA,
     )
 
 
-def _row(interval: Interval, maker: Maker, counts: Counts) -> dict[str, Any]:
+def _row(interval: Interval, source: Source, counts: Counts) -> dict[str, Any]:
     start = datetime.fromtimestamp(interval.start, UTC)
     return {
         "interval_start": start,
         "interval_end": datetime.fromtimestamp(interval.start + interval.seconds, UTC),
-        "model_name": maker.model,
-        "model_version": maker.version,
-        "role": maker.role,
-        "experiment": maker.experiment,
-        "arm": maker.arm,
+        "model_name": source.model,
+        "model_version": source.version,
+        "role": source.role,
+        "experiment": source.experiment,
+        "arm": source.arm,
         **vars(counts),
         "compared_items": COMPARED_ITEMS,
         "event_date": start.date(),

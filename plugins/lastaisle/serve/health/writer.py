@@ -16,7 +16,9 @@ from lastaisle.errors import LastaisleError
 from lastaisle.lake.lake import Lake
 from lastaisle.lake.opening import open_lake
 from lastaisle.lake.tables import SERVICE_METRICS
-from lastaisle.serve.health.counts import HealthCounts, Rows, add_rows, table_of
+from lastaisle.serve.health.counts import HealthCounts, Rows, add_rows, source_of, table_of
+from lastaisle.serve.parts import Maker
+from lastaisle.serve.questions import Answer, Asked
 from lastaisle.settings import Settings
 
 STOP_SECONDS: Final = 5.0
@@ -27,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class HealthWriter:
-    """Keeps how this worker answers, in the table `service_metrics`.
+    """Counts how this worker answers, and keeps the counts in the table `service_metrics`.
 
     While the lake is away, the counts wait and are tried again. Many rows that wait are merged by hour. A
     write that may have arrived stays as it is, with its number, so that it is never counted twice. A worker
@@ -75,6 +77,15 @@ class HealthWriter:
                     self._lake.url,
                     STOP_SECONDS,
                 )
+
+    def answered(self, question: Asked, answer: Answer, seconds: float) -> None:
+        """Count an answer."""
+        maker = Maker(answer.model, answer.version, answer.experiment or None, answer.arm or None)
+        self._counts.answered(source_of(maker), seconds, is_empty=not answer.items)
+
+    def failed(self, status: int, seconds: float, maker: Maker) -> None:
+        """Count a request that could not be answered."""
+        self._counts.failed(source_of(maker), status)
 
     def write(self) -> None:
         """Write all counts. The thread calls this at every interval."""

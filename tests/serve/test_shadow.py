@@ -1,0 +1,201 @@
+"""A version that scores live questions unseen: what is compared and counted, and that no answer waits."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from lastaisle.experiments.traffic import Arm, Trial
+from lastaisle.feedback.health import LATENCY_BOUNDS
+from lastaisle.serve.health.counts import Counts, HealthCounts, Source
+from lastaisle.serve.questions import Recommended
+from lastaisle.serve.shadow import Shadow, overlap_of
+from tests.serve.toys import Gate, ToyModel, version_of
+from tests.services.waiting import wait_until
+
+SHADOW = Source("shop", "8", "shadow", "shadow-8")
+
+
+class Backwards(ToyModel):
+    """Scores as the toy model does, for the items in the reverse order."""
+
+    def score(self, sessions):
+        scores, scored = super().score(sessions)
+        scores[:, 1:] = scores[:, :0:-1].copy()
+        return scores, scored
+
+
+class Shadowed:
+    """A service with a shadow.
+
+    Attributes:
+        model: the shadow's model.
+        running: what `Shadow` is told.
+        client: the service, once it is made.
+    """
+
+    def __init__(self, make_service, model: ToyModel | None = None, waiting: int = 64, **trial) -> None:
+        self.model = model or ToyModel()
+        since = datetime.now(UTC) - timedelta(hours=1)
+        arms = (Arm(name="shadow", version="8"),)
+        fields = {"name": "shadow-8", "kind": "shadow", "arms": arms, "starts_at": since, **trial}
+        self.running = Trial(**fields), version_of(self.model, "8")
+        self.counts = HealthCounts()
+        self.seen = Counts()
+        self.shadow = Shadow(lambda: self.running, self.counts, waiting=waiting)
+        self.client = make_service(listeners=(self.shadow,))
+
+    def counted(self) -> Counts:
+        """All that was counted so far."""
+        for (_, source), counts in self.counts.take().items():
+            assert source == SHADOW
+            self.seen.add(counts)
+        return self.seen
+
+    def wait_for(self, number: int) -> Counts:
+        wait_until("all are scored", lambda: self.counted().requests + self.counted().dropped >= number)
+        return self.seen
+
+
+@pytest.fixture
+def make_shadowed(make_service):
+    return lambda *given, **named: Shadowed(make_service, *given, **named)
+
+
+def test_the_shadow_makes_the_list_of_each_question_and_shows_it_to_nobody(make_shadowed):
+    shadowed = make_shadowed(Backwards())
+    assert shadowed.client.ids("i3", k=4, cart=["i6"]) == ["i4", "i5", "i7", "i8"]
+    counts = shadowed.wait_for(1)
+    assert shadowed.model.asked == [[(["i3"], {})]]
+    assert (counts.requests, counts.errors, counts.empty_lists, counts.dropped) == (1, 0, 0, 0)
+    assert sum(counts.latency_counts) == 1
+    assert counts.latency_seconds > 0
+    assert (counts.compared, counts.overlap_sum) == (1, 0.75), "i7, i5, i4, i3 against i4, i5, i7, i8"
+
+
+def test_the_same_model_overlaps_whole(make_shadowed):
+    shadowed = make_shadowed()
+    for number in range(1, 6):
+        shadowed.client.ask(f"i{number}", k=7, exclude=["i9"])
+    counts = shadowed.wait_for(5)
+    assert (counts.requests, counts.compared, counts.overlap_sum) == (5, 5, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("made", "shown", "share"),
+    [
+        ("abc", "abc", 1.0),
+        ("abc", "cba", 1.0),
+        ("abc", "abd", 2 / 3),
+        ("ab", "abcd", 0.5),
+        ("abcd", "", 0.0),
+        ("", "", 1.0),
+        ("abcdefghijk", "abcdefghij", 1.0),
+    ],
+)
+def test_the_overlap_is_the_share_of_common_items(made, shown, share):
+    items = [Recommended(item, 1.0, "model") for item in made]
+    assert overlap_of(items, list(shown)) == pytest.approx(share)
+
+
+def test_a_share_of_the_questions_is_scored(make_shadowed):
+    shadowed = make_shadowed(share=0.25)
+    shadowed.shadow._random.seed(3)
+    for _ in range(400):
+        shadowed.client.ask("i1", k=1)
+    time.sleep(0.3)
+    counts = shadowed.counted()
+    assert 70 <= counts.requests + counts.dropped <= 130
+
+
+@pytest.mark.parametrize("asked", [{"consent": False}, {"policy": "popular"}, {"placement": "cart"}])
+def test_questions_that_no_model_may_see_and_those_of_other_placements_are_left_out(make_shadowed, asked):
+    shadowed = make_shadowed(placements=("checkout",))
+    shadowed.client.ask("i1", k=1, **asked)
+    shadowed.client.ask("i2", k=1)
+    shadowed.wait_for(1)
+    assert [session for [(session, _)] in shadowed.model.asked] == [["i2"]]
+
+
+def test_a_shadow_that_has_ended_or_is_gone_scores_nothing(make_shadowed):
+    shadowed = make_shadowed(stops_at=datetime.now(UTC))
+    shadowed.client.ask("i1")
+    shadowed.running = None
+    shadowed.client.ask("i1")
+    time.sleep(0.1)
+    assert (shadowed.model.asked, shadowed.counted()) == ([], Counts())
+
+
+def test_no_answer_waits_for_a_slow_shadow_and_what_finds_no_room_is_counted(make_shadowed):
+    shadowed, gate = make_shadowed(waiting=3), Gate()
+    shadowed.model.wait = gate
+    shadowed.client.ask("i1")
+    assert gate.reached.wait(10), "the shadow is at work"
+    began = time.monotonic()
+    for _ in range(20):
+        shadowed.client.ask("i1")
+    assert time.monotonic() - began < 5
+    assert shadowed.counted().dropped == 17
+    gate.opened.set()
+    assert shadowed.wait_for(21).requests == 4
+
+
+def test_a_shadow_that_fails_counts_errors_is_told_once_and_harms_no_answer(make_shadowed, caplog):
+    shadowed = make_shadowed()
+
+    def fail() -> None:
+        raise FloatingPointError("secret-anna")
+
+    shadowed.model.wait = fail
+    for _ in range(3):
+        assert shadowed.client.ids("i3", k=1) == ["i4"]
+    counts = shadowed.wait_for(3)
+    assert (counts.requests, counts.errors, counts.compared) == (3, 3, 0)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the shadow, version 8 of shop, fails on a question that was answered: FloatingPointError"
+    ], "the message of the error may hold values of the request"
+    shadowed.model.wait = lambda: None
+    shadowed.client.ask("i3")
+    assert shadowed.wait_for(4).errors == 3
+
+
+def test_a_question_that_the_shadow_would_refuse_is_an_error_of_the_shadow(make_shadowed):
+    shadowed = make_shadowed(ToyModel(columns={"country": "session"}))
+    shadowed.client.service.model.columns["season"] = "session"
+    shadowed.client.ask("i3", context={"season": "spring"})
+    assert shadowed.wait_for(1).errors == 1
+
+
+def test_an_empty_list_is_counted(make_shadowed):
+    model = ToyModel()
+    model.items = np.array(["", "i3"], dtype=object)
+    model.index = {"i3": 1}
+    shadowed = make_shadowed(model)
+    shadowed.client.ask("i3", exclude=["i3"])
+    counts = shadowed.wait_for(1)
+    assert (counts.requests, counts.empty_lists, counts.overlap_sum) == (1, 1, 0.0)
+
+
+def test_an_explanation_is_not_made_for_nobody(make_shadowed):
+    shadowed = make_shadowed()
+    shadowed.client.ask("i3", "i4", explain=True)
+    shadowed.wait_for(1)
+    assert len(shadowed.model.asked) == 1
+
+
+def test_at_the_end_what_waits_is_dropped_and_counted(make_service):
+    shadowed, gate = Shadowed(make_service), Gate()
+    shadowed.model.wait = gate
+    for _ in range(5):
+        shadowed.client.ask("i1")
+    gate.reached.wait(10)
+    shadowed.shadow._stopped.set()
+    gate.opened.set()
+    shadowed.shadow.stop()
+    assert (shadowed.counted().requests, shadowed.seen.dropped) == (1, 4)
+    assert sum(shadowed.seen.latency_counts) == 1
+    assert len(shadowed.seen.latency_counts) == len(LATENCY_BOUNDS) + 1
+    assert shadowed.shadow.problem == ""
