@@ -8,7 +8,7 @@ serve: the ledger then gets a row that says so (see lastaisle.registry.losses).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 REGISTER, PROMOTE, REFUSE, ROLLBACK = "register", "promote", "refuse", "rollback"
 LOST, ANCHOR = "lost", "anchor"
 SHADOW, CANARY, RETIRE = "shadow", "canary", "retire"
+#: An alias that somebody moved in MLflow: either put back, or adopted.
+MOVED_BY_HAND, ADOPT = "moved_by_hand", "adopt"
+#: The actor of such a move: MLflow does not say who moves an alias.
+UNKNOWN = "unknown"
 #: What the gate decides. A candidate that passes becomes champion; where there are steps, shadow or canary.
 DECISIONS = (PROMOTE, REFUSE, SHADOW, CANARY)
 #: The key under which the table's log says which entry was written last.
@@ -48,13 +52,15 @@ class Move:
         moved_at: when the move was decided, UTC.
         actor: the person or DAG run that decided it.
         action: register, promote, refuse, rollback, anchor, shadow, canary, retire (a shadow or a canary ends
-            and does not become champion), or lost (the version is gone from the registry).
+            and does not become champion), lost (the version is gone from the registry), moved_by_hand
+            (somebody moved the alias in MLflow, and it was put back), or adopt (it was not put back).
         model_name: name of the registered model.
         alias: the alias that moves (challenger, champion, anchor, shadow or canary); for a refusal the alias
             that stays.
         from_version: the version that had the alias; None = there was none.
         to_version: the version that has the alias afterwards; for a refusal the refused version, for a loss
-            the lost version, and for a retirement the retired version.
+            the lost version, and for a retirement the retired version. Of moved_by_hand the version that had
+            the alias in MLflow; empty if the alias was removed.
         reason: why, in sentences.
         run_id: the MLflow run of `to_version`.
         run_key: the training of `to_version`.
@@ -131,7 +137,7 @@ class Standing:
     def after(self, move: Move) -> Standing:
         """Return the standing after one more move."""
         version, present = move.to_version, self
-        if move.action in (PROMOTE, CANARY, RETIRE, ROLLBACK, LOST):
+        if move.action in (PROMOTE, CANARY, RETIRE, LOST) or returns(move):
             present = self._without_steps(version)
         changes: dict[str, Any] = {}
         if move.action == REGISTER:
@@ -140,8 +146,10 @@ class Standing:
             changes[move.action] = version
         elif move.action == PROMOTE:
             changes["champions"] = _without(self.champions, version)
-        elif move.action == ROLLBACK:
+        elif returns(move):
             changes = self._rolled_back(version)
+        elif move.action == ADOPT:
+            changes[move.alias] = version
         elif move.action == LOST:
             changes = {
                 "challenger": None if self.challenger == version else self.challenger,
@@ -172,9 +180,32 @@ def _without(champions: tuple[str, ...], version: str) -> tuple[str, ...]:
     return (*(champion for champion in champions if champion != version), version)
 
 
+def returns(move: Move) -> bool:
+    """Tell whether people made a version champion: by a rollback, or by an alias that was adopted."""
+    return move.action == ROLLBACK or (move.action, move.alias) == (ADOPT, "champion")
+
+
+def origin_of(moves: Sequence[Move], version: str) -> Move | None:
+    """Return the newest move of a version; it names the version's run."""
+    own = (move for move in reversed(moves) if move.to_version == version and move.action != MOVED_BY_HAND)
+    return next(own, None)
+
+
 def promoted_versions(moves: Iterable[Move]) -> frozenset[str]:
-    """Return the versions that the gate ever promoted."""
-    return frozenset(move.to_version for move in moves if move.action == PROMOTE)
+    """Return the versions that the gate ever promoted, since their number was registered last."""
+    promoted = set[str]()
+    for move in moves:
+        if move.action == PROMOTE:
+            promoted.add(move.to_version)
+        elif move.action == REGISTER:
+            promoted.discard(move.to_version)
+    return frozenset(promoted)
+
+
+def refusal_of(moves: Sequence[Move], version: str) -> Move | None:
+    """Return the newest refusal of a version; None if the gate did not refuse it."""
+    refusals = (move for move in reversed(moves) if (move.action, move.to_version) == (REFUSE, version))
+    return next(refusals, None)
 
 
 def rolled_back_versions(moves: Iterable[Move]) -> dict[str, Move]:
@@ -185,10 +216,10 @@ def rolled_back_versions(moves: Iterable[Move]) -> dict[str, Move]:
     before, rollbacks = Standing(), dict[str, Move]()
     for move in moves:
         after = before.after(move)
-        if move.action == ROLLBACK:
+        if returns(move):
             left = {*before.champions, move.from_version} - {*after.champions} | {move.from_version}
             rollbacks |= {version: move for version in left if version is not None}
-        if move.action in (REGISTER, PROMOTE, ROLLBACK):
+        if move.action in (REGISTER, PROMOTE) or returns(move):
             rollbacks.pop(move.to_version, None)
         before = after
     return rollbacks

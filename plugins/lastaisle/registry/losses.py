@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lastaisle.lake.errors import LakeConflictError
-from lastaisle.registry.ledger import LOST, Ledger, LedgerConflictError, Move, Standing, standing
+from lastaisle.registry.ledger import LOST, Ledger, LedgerConflictError, Move, Standing, origin_of, standing
 from lastaisle.registry.registry import STATE
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def find_losses(
     present, sound = standing(moves), set[str]()
     while unseen := [version for version in present.aliases.values() if version and version not in sound]:
         version = present.champion if present.champion in unseen else unseen[0]
-        run_id = next(move.run_id for move in reversed(moves) if move.to_version == version)
+        run_id = _origin(moves, version).run_id
         part = missing_part(version, run_id, registry, artifacts_gone)
         if part is None:
             sound.add(version)
@@ -92,9 +92,15 @@ def find_losses(
     return moves[known:]
 
 
+def _origin(moves: Sequence[Move], version: str) -> Move:
+    origin = origin_of(moves, version)
+    assert origin is not None, "it holds an alias"
+    return origin
+
+
 def _loss(version: str, part: str, moves: Sequence[Move], present: Standing, actor: str) -> Move:
     """Return the row about a lost version; its reason names the missing part and the outcome."""
-    last = next(move for move in reversed(moves) if move.to_version == version)
+    last = _origin(moves, version)
     times = sum((move.action, move.to_version, move.run_id) == (LOST, version, last.run_id) for move in moves)
     held = [alias for alias, holder in present.aliases.items() if holder == version]
     alias = held[0] if {*held} <= {"challenger", "shadow", "canary"} else "champion"

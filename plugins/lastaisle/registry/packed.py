@@ -34,12 +34,17 @@ class PackedModels(Runs):
 
     Args:
         settings: where MLflow is, and the names of experiment and model.
+
+    Attributes:
+        model_name: the name of the registered model.
+        alias_moved_by_hand: put_back or adopt; see lastaisle.release.by_hand.
     """
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.model_name = settings.registry.model_name
         self._exclude_seen = settings.serving.exclude_seen
+        self.alias_moved_by_hand = settings.registry.alias_moved_by_hand
 
     @property
     def served(self) -> str:

@@ -14,7 +14,7 @@ from lastaisle.errors import RegistryError
 from lastaisle.registry.packed import PackedModels
 from lastaisle.registry.plan import Champion, TrainingPlan
 from lastaisle.registry.runs import is_missing
-from lastaisle.registry.tags import PLAN, RUN_KEY
+from lastaisle.registry.tags import ALIASES_SET, PLAN, RUN_KEY
 from models import by_name
 from models.options import TrainingOptions
 
@@ -156,13 +156,31 @@ class Registry(PackedModels):
 
     def aliases(self) -> dict[str, str]:
         """Return alias to version."""
+        return self.aliases_with_mark()[0]
+
+    def aliases_with_mark(self) -> tuple[dict[str, str], str | None]:
+        """Return alias to version, and the last move of the ledger whose aliases were all set.
+
+        MLflow answers both at once. No move is known before the first, and in registries of older releases.
+        """
         try:
             model = self.client.get_registered_model(self.model_name)
         except MlflowException as error:
             if not is_missing(error):
                 raise
-            return {}
-        return {alias: str(version) for alias, version in model.aliases.items()}
+            return {}, None
+        aliases = {alias: str(version) for alias, version in model.aliases.items()}
+        return aliases, model.tags.get(ALIASES_SET)
+
+    def mark_aliases(self, move_id: str) -> None:
+        """Note the move of the ledger whose aliases are all set; without a model there is nothing to note."""
+        if self.aliases_with_mark()[1] == move_id:
+            return
+        try:
+            self.client.set_registered_model_tag(self.model_name, ALIASES_SET, move_id)
+        except MlflowException as error:
+            if not is_missing(error):
+                raise
 
     def set_aliases(self, versions_by_alias: Mapping[str, str | None]) -> dict[str, str | None]:
         """Move aliases to these versions (None = remove the alias); return the aliases that moved."""

@@ -5,3 +5,4 @@ KIND = "lastaisle.kind"
 PLAN = "lastaisle.plan"
 DIGEST = "lastaisle.digest"  # SHA-256 over the files of the packed model; see models.stored.digest_of
 GIT_REVISION = "lastaisle.git_revision"
+ALIASES_SET = "lastaisle.aliases_set"  # of the registered model: the last move whose aliases were all set

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from lastaisle.evaluation.evaluate import stored_report
 from lastaisle.evaluation.pooling import pooled, widened
-from lastaisle.registry.ledger import ANCHOR, DECISIONS, PROMOTE, REFUSE, ROLLBACK, Ledger, Move
+from lastaisle.registry.ledger import ANCHOR, DECISIONS, PROMOTE, REFUSE, Ledger, Move, origin_of, returns
 from lastaisle.release.gate import GateRules
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def later_differences(
     """
     if report.champion is None or report.anchor is None:
         return []
-    since = [move for move in moves if move.action in (PROMOTE, REFUSE, ROLLBACK)]
+    since = [move for move in moves if move.action in (PROMOTE, REFUSE) or returns(move)]
     while since and not (since[-1].to_version == report.champion_version and since[-1].action != REFUSE):
         since.pop()
     if not since:
@@ -101,14 +101,15 @@ def move_anchor(
     A second call writes nothing, nor does a call after the gate has decided on another candidate.
     """
     moves = ledger.moves()
-    decisions = [move for move in moves if move.action in (*DECISIONS, ROLLBACK)]
-    if not decisions or decisions[-1].run_id != report.run_id or decisions[-1].action == ROLLBACK:
+    decisions = [move for move in moves if move.action in DECISIONS or returns(move)]
+    if not decisions or decisions[-1].run_id != report.run_id or returns(decisions[-1]):
         return
     standing, later = ledger.standing(), later_differences(report, moves, registry, rules)
     target, reason = _target(report, later, standing.champion, standing.anchor, rules)
     if target is None or target == standing.anchor:
         return
-    origin = next(move for move in reversed(moves) if move.to_version == target)
+    origin = origin_of(moves, target)
+    assert origin is not None, "it served"
     ledger.write(
         Move(
             move_id=f"{report.run_key}/{report.run_id}/{target}/anchor",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from lastaisle.registry.ledger import DECISIONS, REFUSE, ROLLBACK, Move
+from lastaisle.registry.ledger import DECISIONS, REFUSE, Move, returns
 from lastaisle.registry.plan import kind_of
 from lastaisle.release.release import stored_decision
 from lastaisle.training.kinds import KINDS
@@ -31,7 +31,7 @@ def refused_in_a_row(moves: Iterable[Move], tells: Callable[[Move], bool]) -> tu
         if move.action == REFUSE:
             if _falls_back(move.run_key) and tells(move):
                 streak.append(move)
-        elif move.action in (*DECISIONS, ROLLBACK):
+        elif move.action in DECISIONS or returns(move):
             streak.clear()
     return tuple(streak)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.evaluation.evaluate import stored_report
 from lastaisle.lake.errors import LakeConflictError
+from lastaisle.lake.retries import ATTEMPTS, retry_overtaken
 from lastaisle.registry.ledger import (
     PROMOTE,
     REFUSE,
@@ -21,10 +22,12 @@ from lastaisle.registry.ledger import (
     Move,
     decision_on,
     rolled_back_versions,
+    standing,
 )
 from lastaisle.registry.losses import present_standing
 from lastaisle.registry.tags import DIGEST
 from lastaisle.release.anchor import later_differences, move_anchor
+from lastaisle.release.by_hand import tell_hand_moves
 from lastaisle.release.card.page import log_card
 from lastaisle.release.decision_table import COLUMNS, TABLE, rows_of
 from lastaisle.release.gate import Check, Decision, GateRules, decide
@@ -69,9 +72,9 @@ def current_champion(lake: Lake, registry: Registry) -> Champion | None:
 def sync_aliases(lake: Lake, registry: Registry, *, artifacts_gone: bool = False) -> dict[str, str | None]:
     """Set the registry's aliases to what the ledger says, and return them.
 
-    This finishes a release that was killed after it wrote its row and before it set its aliases. It also puts
-    back an alias that was moved by hand: the ledger alone says which version serves. If a version is gone
-    from MLflow, the ledger gets a row that says so, and the newest former champion that is left serves. If
+    This finishes a release that was killed after it wrote its row and before it set its aliases. An alias
+    that somebody moved in MLflow is put back or adopted, and the ledger gets a row that says so. If a version
+    is gone from MLflow, the ledger gets a row, too, and the newest former champion that is left serves. If
     the alias `online` names online updates of another champion, it moves to the champion.
 
     Args:
@@ -81,14 +84,32 @@ def sync_aliases(lake: Lake, registry: Registry, *, artifacts_gone: bool = False
 
     Raises:
         ArtifactsUnreachableError: that folder is missing or empty, and `artifacts_gone` is not set.
+        LakeConflictError: other processes moved versions at every attempt.
     """
     ledger = Ledger(lake, registry.model_name)
-    wanted = present_standing(ledger, registry, artifacts_gone=artifacts_gone).aliases
-    if not ledger.moves():
+    lost = f"{registry.model_name}: other processes moved versions in {ATTEMPTS} attempts; run again"
+    attempts = retry_overtaken(lost, LakeConflictError, LedgerConflictError)
+    return dict(attempts(lambda: _sync_once(ledger, registry, artifacts_gone)))
+
+
+def _sync_once(ledger: Ledger, registry: Registry, artifacts_gone: bool) -> dict[str, str | None]:
+    """Set the aliases once.
+
+    Raises:
+        LakeConflictError: another process wrote a move meanwhile, so that these aliases may be too old.
+    """
+    present_standing(ledger, registry, artifacts_gone=artifacts_gone)
+    tell_hand_moves(ledger, registry)
+    moves = ledger.moves()
+    wanted = standing(moves).aliases
+    if not moves:
         return wanted
     wanted |= online_alias(registry, wanted["champion"])
     for alias, version in registry.set_aliases(wanted).items():
         logger.info("%s@%s is now version %s", registry.model_name, alias, version)
+    registry.mark_aliases(moves[-1].move_id)
+    if ledger.moves()[-1] != moves[-1]:
+        raise LakeConflictError(f"another process moved a version of {registry.model_name} meanwhile")
     return wanted
 
 

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from lastaisle.errors import ExitCode, RegistryError
 from lastaisle.evaluation.evaluate import stored_report
-from lastaisle.registry.ledger import REFUSE, ROLLBACK, Ledger, Move, Standing, promoted_versions
-from lastaisle.registry.losses import expected_standing, missing_part
-from lastaisle.registry.tags import RUN_KEY
+from lastaisle.registry.ledger import ROLLBACK, Ledger, Move, Standing, promoted_versions, refusal_of
+from lastaisle.registry.losses import expected_standing
 from lastaisle.release.card.page import log_card
 from lastaisle.release.gate import Decision
 from lastaisle.release.release import DECISION, sync_aliases
-from lastaisle.training.online import BASE
+from lastaisle.release.servable import require_servable
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
@@ -134,7 +133,7 @@ def _plan_move(
             f"{registry.model_name} has no champion before version {standing.champion}: name a version"
         )
     run_id = registry.run_of(target)
-    run_key = _require_servable(target, run_id, registry)
+    run_key = require_servable(target, run_id, registry)
     return Move(
         move_id=f"rollback/{request_id or uuid.uuid4()}",
         moved_at=datetime.now(UTC),
@@ -150,29 +149,6 @@ def _plan_move(
     )
 
 
-def _require_servable(version: str, run_id: str, registry: Registry) -> str:
-    """Return the run key of a version, and refuse a version that cannot become champion.
-
-    Raises:
-        RegistryError: the version is no training of lastaisle, has online updates, or lost a part.
-    """
-    tags = registry.tags(run_id) if registry.has_run(run_id) else {RUN_KEY: ""}
-    run_key = tags.get(RUN_KEY)
-    if run_key is None:
-        raise RegistryError(
-            f"version {version} of {registry.model_name} comes from the run {run_id}, which has no tag "
-            f"{RUN_KEY!r}: it is no training of lastaisle, so it cannot become champion"
-        )
-    if BASE in tags:
-        raise RegistryError(
-            f"version {version} of {registry.model_name} is version {tags[BASE]} with online updates, which "
-            f"end when the champion moves: name version {tags[BASE]}"
-        )
-    if part := missing_part(version, run_id, registry):
-        raise RegistryError(f"version {version} of {registry.model_name} cannot serve: {part}")
-    return run_key
-
-
 def _require_promotion(move: Move, ledger: Ledger, *, force: bool) -> Move:
     """Return the move; if only force allows it, its reason also holds the gate's decision.
 
@@ -182,9 +158,7 @@ def _require_promotion(move: Move, ledger: Ledger, *, force: bool) -> Move:
     moves = ledger.moves()
     if move.to_version in promoted_versions(moves):
         return move
-    refusal = next(
-        (one for one in reversed(moves) if (one.action, one.to_version) == (REFUSE, move.to_version)), None
-    )
+    refusal = refusal_of(moves, move.to_version)
     said = (
         f"the gate has not judged version {move.to_version}."
         if refusal is None

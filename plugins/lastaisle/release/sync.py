@@ -1,4 +1,4 @@
-"""Bring the ledger and the registry together after versions were deleted in MLflow."""
+"""Bring the ledger and the registry together after people deleted versions or moved aliases in MLflow."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lastaisle.registry.ledger import Ledger, standing
 from lastaisle.registry.losses import find_losses
+from lastaisle.release.by_hand import find_hand_moves
 from lastaisle.release.release import sync_aliases
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class SyncReport:
     Attributes:
         model_name: name of the registered model.
         lost: one sentence about each version that is gone.
+        moved_by_hand: one sentence about each alias that somebody moved in MLflow.
         before: alias to version, as MLflow had them.
         after: alias to version, as the ledger wants them; None = no version is left.
         dry_run: True = nothing was changed.
@@ -29,6 +31,7 @@ class SyncReport:
 
     model_name: str
     lost: tuple[str, ...]
+    moved_by_hand: tuple[str, ...]
     before: dict[str, str]
     after: dict[str, str | None]
     dry_run: bool
@@ -50,10 +53,15 @@ def sync(lake: Lake, registry: Registry, *, dry_run: bool = True, artifacts_gone
     Raises:
         ArtifactsUnreachableError: that folder is missing or empty, and `artifacts_gone` is not set.
     """
-    moves, before = Ledger(lake, registry.model_name).moves(), registry.aliases()
+    ledger, before = Ledger(lake, registry.model_name), registry.aliases()
+    moves, told = (
+        ledger.moves(),
+        [move.told(registry.model_name) for move in find_hand_moves(ledger, registry)],
+    )
     losses = find_losses(moves, registry, getpass.getuser(), artifacts_gone)
     if dry_run:
         after = standing([*moves, *losses]).aliases
     else:
         after = sync_aliases(lake, registry, artifacts_gone=artifacts_gone)
-    return SyncReport(registry.model_name, tuple(loss.reason for loss in losses), before, after, dry_run)
+    lost = tuple(loss.reason for loss in losses)
+    return SyncReport(registry.model_name, lost, told, before, after, dry_run)

@@ -99,6 +99,12 @@ class RegistrySettings(Section):
         expected="at most 200 characters, without control characters and quotes",
         pattern=r"""^[^\p{C}'"`]{1,200}$""",
     )
+    alias_moved_by_hand: Literal["put_back", "adopt"] = setting(
+        "ALIAS_MOVED_BY_HAND",
+        "put_back",
+        "What happens to an alias that somebody moved in MLflow. The ledger tells of it either way. `adopt` "
+        "keeps champion, challenger or anchor on a version that is whole; all else is put back.",
+    )
 
     @field_validator("mlflow_artifacts")
     @classmethod
