@@ -401,3 +401,44 @@ TRAFFIC_SCHEMA: Final = pa.schema(
         pa.field("actor", pa.string()),
     ]
 )
+
+#: How each experiment stood at the end of each hour: one row for each metric and arm beside the control.
+#: Counts are of all shoppers until `hour`. A row never changes.
+EXPERIMENT_RESULTS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("experiment", pa.string()),
+        pa.field("started_at", TIMESTAMP),
+        pa.field("hour", TIMESTAMP),
+        pa.field("metric", pa.string()),
+        pa.field("role", pa.string()),
+        pa.field("arm", pa.string()),
+        pa.field("control", pa.string()),
+        pa.field("units", pa.int64()),
+        pa.field("arm_units", pa.int64()),
+        pa.field("control_units", pa.int64()),
+        pa.field("arm_seen", pa.int64()),
+        pa.field("control_seen", pa.int64()),
+        pa.field("arm_expected", pa.float64()),
+        pa.field("control_expected", pa.float64()),
+        pa.field("value", pa.float64()),
+        pa.field("control_value", pa.float64()),
+        pa.field("difference", pa.float64()),
+        pa.field("low", pa.float64()),
+        pa.field("high", pa.float64()),
+        pa.field("fixed_low", pa.float64()),
+        pa.field("fixed_high", pa.float64()),
+        pa.field("p_value", pa.float64()),
+        pa.field("variance_reduction", pa.float64()),
+        pa.field("alpha", pa.float64()),
+        pa.field("rho", pa.float64()),
+        pa.field("ratio_p", pa.float64()),
+        pa.field("switched", pa.int64()),
+        pa.field("differs", pa.int64()),
+        pa.field("left_out", pa.string()),
+        pa.field("currency", pa.string()),
+        pa.field("state", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("outcomes_version", pa.int64()),
+        pa.field("events_version", pa.int64()),
+    ]
+)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
+from lastaisle.experiments.analysis.roles import metrics_of
 from lastaisle.experiments.analysis.strata import Strata
 from lastaisle.experiments.analysis.units_query import EVENT_COLUMNS, OUTCOME_COLUMNS, unit_queries
-from lastaisle.experiments.metrics import Metric
+from lastaisle.experiments.metrics import METRICS, Metric
 from lastaisle.experiments.statistics.moments import PAIRS, Moments
 from lastaisle.feedback.outcomes.actions_query import NO_CURRENCY
 from lastaisle.feedback.outcomes.reach import Reach
@@ -51,8 +52,8 @@ class Clock:
     events: int | None
 
     @classmethod
-    def of(cls, lake: Lake) -> Clock:
-        """Read the clock of a lake."""
+    def of(cls, lake: Lake, until: datetime | None = None) -> Clock:
+        """Read the clock of a lake; `until` sets it back."""
         version = lake.version(OUTCOMES)
         if version is None:
             return cls(None, None, None)
@@ -65,13 +66,14 @@ class Clock:
         events = lake.version(EVENTS) if attributed is None or attributed < 0 else attributed
         end = stamps["data_end"]
         now = _EPOCH + timedelta(microseconds=end) if end else _newest(lake, version)
-        return cls(now, version, events)
+        return cls(min(now, until) if now and until else now, version, events)
 
 
 @dataclass(frozen=True)
 class Counted:
-    """What the shoppers of an experiment did. The first axis is the hour, the second the stratum, the third
-    the arm; each entry counts the hour alone.
+    """What the shoppers of an experiment did, hour by hour.
+
+    The first axis of each array is the hour, the second the stratum, the third the arm.
 
     Attributes:
         first_hour: the start of the first hour.
@@ -93,9 +95,17 @@ class Counted:
     left_out: Mapping[str, int]
     currency: str
 
+    def ends(self) -> list[datetime]:
+        """Return the end of each hour (UTC)."""
+        return [self.first_hour + HOUR * (number + 1) for number in range(len(self.seen))]
+
 
 def count_units(
-    lake: Lake, settings: Settings, trial: Trial, rules: AnalysisRules, metrics: Sequence[Metric], clock: Clock
+    lake: Lake,
+    settings: Settings,
+    trial: Trial,
+    rules: AnalysisRules,
+    clock: Clock,
 ) -> Counted | None:
     """Sum up what the shoppers of an experiment did; None before the end of its first hour.
 
@@ -103,8 +113,7 @@ def count_units(
         lake: holds outcomes and events.
         settings: say when a checkout is abandoned.
         trial: the experiment.
-        rules: its horizon, and the days before.
-        metrics: the metrics to sum up.
+        rules: its metrics, its horizon, and the days before.
         clock: the versions of the tables, and the moment until which they count.
     """
     first_hour = trial.starts_at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
@@ -115,7 +124,7 @@ def count_units(
     shape = (hours, len(strata.shares), len(arms))
     with open_workspace() as connection:
         _open_sources(connection, lake, clock, strata)
-        values = _parameters(settings, trial, rules, clock.now, arms)
+        values: dict[str, Any] = _parameters(settings, trial, rules, clock.now, arms)
         values["currency"] = _currency(connection, trial.starts_at)
         for query in unit_queries(trial.name):
             _execute(connection, query, values)
@@ -124,7 +133,7 @@ def count_units(
             first_hour=first_hour,
             shares=strata.shares,
             seen=placed.counts("first_at", "true"),
-            metrics={metric.name: placed.moments(metric) for metric in metrics},
+            metrics={name: placed.moments(METRICS[name]) for name in metrics_of(rules)},
             switched=placed.counts("switched_at", "true").sum((1, 2)),
             differs=placed.counts("first_at", "differs").sum((1, 2)),
             left_out=_left_out(connection, values),
@@ -152,22 +161,26 @@ class _Placed:
         """Return the moments of a metric, by the hour at whose end the horizon of the shopper is over."""
         hour = "ceil(epoch(end_at - $first_hour) / 3600) - 1"
         below = metric.denominator
-        values = [metric.numerator, below or "1.0", f"{metric.numerator}_before"]
-        values.append(f"{below}_before" if below else "1.0")
-        products = [f"{values[first]} * {values[second]}" for first, second in PAIRS]
-        sums = [_exact_sum(one) for one in (*values, *products)]
+        numbers = [metric.numerator, below or "1.0", f"{metric.numerator}_before"]
+        numbers.append(f"{below}_before" if below else "1.0")
+        products = [f"{numbers[first]} * {numbers[second]}" for first, second in PAIRS]
+        sums = [_exact_sum(one) for one in (*numbers, *products)]
         made = np.zeros(self.shape)
         count, *found = self._sums(hour, ["count(*)", *sums], "true", made)
         return Moments.of_sums(count, found[:4], dict(zip(PAIRS, found[4:], strict=True)))
 
-    def _sums(self, hour: str, sums: Sequence[str], condition: str, empty: NDArray[Any]) -> list[NDArray[Any]]:
+    def _sums(
+        self, hour: str, sums: Sequence[str], condition: str, empty: NDArray[Any]
+    ) -> list[NDArray[Any]]:
         """Return each sum as an array; hours that are not over are left out."""
         columns = ", ".join(f"{one} AS sum_{at}" for at, one in enumerate(sums))
         query = (
             f"SELECT ({hour})::BIGINT AS hour, stratum, list_position($arms, arm) - 1 AS place, {columns} "
             f"FROM measured WHERE {condition} GROUP BY ALL HAVING hour BETWEEN 0 AND {self.shape[0] - 1}"
         )
-        rows = _execute(self.connection, query, {**self.values, "first_hour": self.first_hour}).to_arrow_table()
+        rows = _execute(
+            self.connection, query, {**self.values, "first_hour": self.first_hour}
+        ).to_arrow_table()
         at = tuple(rows[name].to_numpy() for name in ("hour", "stratum", "place"))
         made = []
         for number in range(len(sums)):

@@ -40,7 +40,8 @@ _UNITS = """
 CREATE TEMP TABLE units AS
 WITH known AS (SELECT * FROM labelled WHERE unit IS NOT NULL AND list_contains($arms, arm)),
 firsts AS (
-    SELECT unit, min(shown_at) AS first_at, arg_min(arm, (shown_at, exposure_id)) AS arm FROM known GROUP BY unit
+    SELECT unit, min(shown_at) AS first_at, arg_min(arm, (shown_at, exposure_id)) AS arm
+    FROM known GROUP BY unit
 ),
 others AS (
     SELECT unit, min(shown_at) AS switched_at
@@ -104,7 +105,7 @@ newest AS (
 SELECT unit, session_id,
     after OR (last_before[2] = 0 AND last_before[1] >= first_at - $reach) AS in_checkout,
     CASE last[2] WHEN 2 THEN last[1] >= first_at
-        WHEN 0 THEN last[1] + $overdue >= first_at AND last[1] + $overdue <= end_at ELSE false END AS abandoned,
+        WHEN 0 THEN last[1] + $overdue BETWEEN first_at AND end_at ELSE false END AS abandoned,
     coalesce(before, false) AS in_checkout_before,
     coalesce(before AND CASE last_before[2] WHEN 2 THEN true
         WHEN 0 THEN last_before[1] + $overdue <= first_at ELSE false END, false) AS abandoned_before
