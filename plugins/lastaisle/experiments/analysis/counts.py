@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -127,7 +128,7 @@ def count_units(
         values: dict[str, Any] = _parameters(settings, trial, rules, clock.now, arms)
         values["currency"] = _currency(connection, trial.starts_at)
         for query in unit_queries(trial.name):
-            _execute(connection, query, values)
+            connection.execute(query, _named(query, values))
         placed = _Placed(connection, values, first_hour, shape)
         return Counted(
             first_hour=first_hour,
@@ -175,13 +176,13 @@ class _Placed:
         """Return each sum as an array; hours that are not over are left out."""
         columns = ", ".join(f"{one} AS sum_{at}" for at, one in enumerate(sums))
         query = (
-            f"SELECT ({hour})::BIGINT AS hour, stratum, list_position($arms, arm) - 1 AS place, {columns} "
-            f"FROM measured WHERE {condition} GROUP BY ALL HAVING hour BETWEEN 0 AND {self.shape[0] - 1}"
+            f"WITH placed AS (SELECT *, ({hour})::BIGINT AS hour_number FROM measured WHERE {condition}) "
+            f"SELECT hour_number, stratum, list_position($arms, arm) - 1 AS place, {columns} FROM placed "
+            f"WHERE hour_number BETWEEN 0 AND {self.shape[0] - 1} GROUP BY ALL"
         )
-        rows = _execute(
-            self.connection, query, {**self.values, "first_hour": self.first_hour}
-        ).to_arrow_table()
-        at = tuple(rows[name].to_numpy() for name in ("hour", "stratum", "place"))
+        values = {**self.values, "first_hour": self.first_hour}
+        rows = self.connection.sql(query, params=_named(query, values)).to_arrow_table()
+        at = tuple(rows[name].to_numpy() for name in ("hour_number", "stratum", "place"))
         made = []
         for number in range(len(sums)):
             array = empty.copy()
@@ -228,9 +229,9 @@ def _parameters(
     }
 
 
-def _execute(connection: DuckDBPyConnection, query: str, values: Mapping[str, Any]) -> DuckDBPyConnection:
-    named = {name: value for name, value in values.items() if f"${name}" in query}
-    return connection.execute(query, named)
+def _named(query: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that a query names."""
+    return {name: value for name, value in values.items() if re.search(rf"\${name}\b", query)}
 
 
 def _currency(connection: DuckDBPyConnection, starts_at: datetime) -> str:
@@ -252,20 +253,18 @@ def _currency(connection: DuckDBPyConnection, starts_at: datetime) -> str:
 
 def _left_out(connection: DuckDBPyConnection, values: Mapping[str, Any]) -> dict[str, int]:
     """Count the exposures that do not count, and the order lines in other currencies."""
-    found = _execute(
-        connection,
+    query = (
         "SELECT CASE WHEN unit IS NULL THEN 'without shopper and visit' "
         "WHEN arm IS NULL THEN 'without arm' ELSE 'of the unknown arm ' || arm END AS reason, count(*) "
         "FROM labelled WHERE unit IS NULL OR NOT coalesce(list_contains($arms, arm), false) GROUP BY reason "
-        "ORDER BY count(*) DESC, reason LIMIT 20",
-        values,
-    ).fetchall()
-    other = _execute(
-        connection,
+        "ORDER BY count(*) DESC, reason LIMIT 20"
+    )
+    found = connection.execute(query, _named(query, values)).fetchall()
+    query = (
         "SELECT line.currency, count(*) FROM acts WHERE after AND line.price IS NOT NULL "
-        "AND line.currency <> $currency GROUP BY ALL ORDER BY ALL",
-        values,
-    ).fetchall()
+        "AND line.currency <> $currency GROUP BY ALL ORDER BY ALL"
+    )
+    other = connection.execute(query, _named(query, values)).fetchall()
     named = {f"exposures {reason}": int(count) for reason, count in found}
     return named | {f"order lines in {currency}": int(count) for currency, count in other}
 

@@ -43,14 +43,15 @@ class Strata:
             for arm, first, end in found.ranges:
                 owners[phase, first:end] = names.index(arm)
         took_part = np.zeros(BUCKETS, dtype=np.int64)
-        strata, shares = np.empty_like(owners), list[NDArray[np.float64]]()
+        strata = np.empty_like(owners)
+        shares: list[NDArray[np.float64]] = []
         for phase, row in enumerate(owners):
             for pattern in np.unique(took_part):
                 chosen = took_part == pattern
                 strata[phase, chosen] = len(shares)
                 counts = np.bincount(row[chosen & (row >= 0)], minlength=len(names)).astype(float)
                 shares.append(counts / max(counts.sum(), 1.0))
-            took_part = took_part * 2 + (row >= 0)
+            took_part = np.unique(took_part * 2 + (row >= 0), return_inverse=True)[1]
         arms = pa.array(names).take(pa.array(owners.ravel(), mask=owners.ravel() < 0))
         columns = {
             "phase": np.repeat(np.arange(len(trial.phases)), BUCKETS),

@@ -51,7 +51,9 @@ class Comparison:
             width: half of its width, in standard errors.
         """
         known = np.isfinite(self.variance)
-        half = np.where(known, width * np.sqrt(np.where(known, self.variance, 0.0)), np.inf)
+        half = np.where(
+            known, np.where(known, width, 0.0) * np.sqrt(np.where(known, self.variance, 0.0)), np.inf
+        )
         middle = np.where(known, self.difference, 0.0)
         return middle - half, middle + half
 
