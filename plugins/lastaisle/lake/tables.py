@@ -440,5 +440,24 @@ EXPERIMENT_RESULTS_SCHEMA: Final = pa.schema(
         pa.field("reason", pa.string()),
         pa.field("outcomes_version", pa.int64()),
         pa.field("events_version", pa.int64()),
+#: What a bandit had learned of an arm after an update, one row an arm; `move_id` is the move in `traffic`.
+#: `lists`, `rewards`, `mean` and its 95 % interval are those of the window. `probability` is that of the arm
+#: from now on, and `policy_probability` without base and share, both over the contexts of the lists.
+BANDIT_ARMS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("move_id", pa.string()),
+        pa.field("bandit", pa.string()),
+        pa.field("learned_until", TIMESTAMP),
+        pa.field("arm", pa.string()),
+        pa.field("lists", pa.int64()),
+        pa.field("rewards", pa.int64()),
+        pa.field("mean", pa.float64()),
+        pa.field("low", pa.float64()),
+        pa.field("high", pa.float64()),
+        pa.field("share", pa.float64()),
+        pa.field("policy_probability", pa.float64()),
+        pa.field("probability", pa.float64()),
+        pa.field("mean_propensity", pa.float64()),
+        pa.field("estimated_regret", pa.float64()),
     ]
 )

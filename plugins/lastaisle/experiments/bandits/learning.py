@@ -32,7 +32,8 @@ def learn(bandit: Bandit, rows: pa.Table, now: datetime, *, outcomes_version: in
     """
     half_life = option(bandit, "half_life_hours")
     until = now.astimezone(UTC) - timedelta(hours=option(bandit, "horizon_hours"))
-    hours = _hours(bandit, rows, until)
+    counted = _counted(bandit, rows, until)
+    hours = _hours(bandit, counted)
     contexts: dict[str, int] = {}
     for _, _, context, lists, _ in hours:
         contexts[context] = contexts.get(context, 0) + lists
@@ -46,24 +47,24 @@ def learn(bandit: Bandit, rows: pa.Table, now: datetime, *, outcomes_version: in
         counts[arm][cell] = (before[0] + weight * lists, before[1] + weight * rewards)
     posterior = Posterior(
         outcomes_version=outcomes_version,
-        until=until.isoformat(),
-        half_life_hours=half_life,
+        now=now.astimezone(UTC).isoformat(),
         levels=levels,
         counts={arm: {cell: _rounded(sums) for cell, sums in cells.items()} for arm, cells in counts.items()},
+        totals=_totals(counted),
     )
     return dict(msgspec.to_builtins(posterior))
 
 
-def _hours(bandit: Bandit, rows: pa.Table, until: datetime) -> list[tuple[datetime, str, str, int, int]]:
-    """Return hour, arm, context, lists and rewards of the lists that count, in a fixed order."""
+def _counted(bandit: Bandit, rows: pa.Table, until: datetime) -> pa.Table:
+    """Return the lists that count: of known arms, with their horizon over, in the window."""
     since = until - timedelta(hours=option(bandit, "window_hours"))
-    moments = pa.scalar(since, rows["shown_at"].type), pa.scalar(until, rows["shown_at"].type)
-    counted = rows.filter(
-        pc.and_(
-            pc.is_in(rows["arm"], pa.array(list(bandit.base))),
-            pc.and_(pc.greater_equal(rows["shown_at"], moments[0]), pc.less(rows["shown_at"], moments[1])),
-        )
-    )
+    first, end = (pa.scalar(moment, rows["shown_at"].type) for moment in (since, until))
+    in_window = pc.and_(pc.greater_equal(rows["shown_at"], first), pc.less(rows["shown_at"], end))
+    return rows.filter(pc.and_(pc.is_in(rows["arm"], pa.array(list(bandit.base))), in_window))
+
+
+def _hours(bandit: Bandit, counted: pa.Table) -> list[tuple[datetime, str, str, int, int]]:
+    """Return hour, arm, context, lists and rewards of the lists, in a fixed order."""
     context = counted["context"] if bandit.context else pa.array([""] * counted.num_rows, pa.string())
     table = pa.table(
         {
@@ -76,6 +77,17 @@ def _hours(bandit: Bandit, rows: pa.Table, until: datetime) -> list[tuple[dateti
     sums = table.group_by(["hour", "arm", "context"]).aggregate([("reward", "count"), ("reward", "sum")])
     keys = ("hour", "arm", "context", "reward_count", "reward_sum")
     return sorted(tuple(row[key] for key in keys) for row in sums.to_pylist())
+
+
+def _totals(counted: pa.Table) -> dict[str, tuple[int, int, float]]:
+    """Return lists, rewards and the mean propensity of each arm."""
+    wanted = [("reward", "count"), ("reward", "sum"), ("propensity", "mean")]
+    # One thread adds in the order of the rows, so that the sum is always the same.
+    lists = counted.group_by("arm", use_threads=False).aggregate(wanted)
+    return {
+        row["arm"]: (row["reward_count"], row["reward_sum"], round(row["propensity_mean"] or 0.0, _DECIMALS))
+        for row in sorted(lists.to_pylist(), key=lambda row: row["arm"])
+    }
 
 
 def _rounded(sums: tuple[float, float]) -> tuple[float, float]:

@@ -26,16 +26,14 @@ class Posterior(Struct, frozen=True, kw_only=True):
 
     Attributes:
         outcomes_version: the version of `outcomes` that was read; -1 before the first.
-        until: lists that were shown at or after this moment wait for their rewards (ISO 8601); empty without.
-        half_life_hours: the age at which a list counts half; 0 if all count alike.
+        now: the newest moment of the data then (ISO 8601); empty before the first list.
         levels: the values of each column of context that the policy tells apart.
         counts: for each arm and cell of context the lists and rewards, older ones count less.
-        totals: for each arm the lists and rewards as they are, and the sum of the propensities.
+        totals: for each arm the lists and rewards as they are, and the mean of the propensities.
     """
 
     outcomes_version: int = -1
-    until: str = ""
-    half_life_hours: float = 0.0
+    now: str = ""
     levels: tuple[tuple[str, ...], ...] = ()
     counts: dict[str, dict[str, tuple[float, float]]] = {}
     totals: dict[str, tuple[int, int, float]] = {}
