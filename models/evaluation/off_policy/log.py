@@ -28,8 +28,7 @@ class Log:
         arms: how many arms there are.
         units: int64 [n], the shopper of each row; rows of one shopper depend on each other.
         cells: int64 [n], the context of each row, as a number from 0.
-        batches: int64 [n], never falling: rows of one number were drawn by the same rule, which follows from
-            rows of lower numbers only.
+        batches: int64 [n], never falling: predictions and weights of a row follow from rows of lower numbers.
     """
 
     actions: Ints

@@ -52,6 +52,10 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "prior_misses": Option(1, 1, 100_000, "the lists without a reward that thompson and ucb assume"),
     "ridge": Option(1, 0.001, 10_000, "how strongly a policy doubts the effect of a value of context"),
     "exploration": Option(1, 0.01, 10, "by how much a policy widens its doubt about each arm"),
+    "gate_effective_size": Option(
+        500, 100, 10_000_000, "the shoppers that lists must tell as much as, before the share rises"
+    ),
+    "gate_loss": Option(0.05, 0, 1, "the part of the control's rewards that the next share may lose at most"),
     "live_seconds": Option(10, 0, 3_600, "the pause after which a service draws by its own news; 0 is never"),
 }
 
