@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from lastaisle.experiments.bandits import update as update_module
+from lastaisle.experiments.bandits.apprentice import ShareDecision
 from lastaisle.experiments.bandits.errors import BanditError
 from lastaisle.experiments.bandits.lists import LISTS_SCHEMA, read_lists
 from lastaisle.experiments.bandits.policies import posterior_of
@@ -16,7 +17,7 @@ from lastaisle.experiments.bandits.update import update_bandits
 from lastaisle.experiments.traffic import read_traffic
 from lastaisle.lake.lake import Lake
 from lastaisle.lake.tables import BANDIT_ARMS, OUTCOMES, TRAFFIC
-from tests.experiments.bandits.conftest import bandit, trial
+from tests.experiments.bandits.conftest import START, bandit, trial
 from tests.experiments.bandits.shop import Shop
 
 
@@ -273,3 +274,24 @@ def test_a_replay_of_no_bandit_is_refused(shop):
     shop.start()
     with pytest.raises(BanditError, match="learned nothing yet"):
         replay(shop.lake, "lists")
+
+
+def test_the_share_moves_by_the_gate_and_by_the_clock_of_the_data(shop, monkeypatch):
+    asked = []
+
+    def gate(trial, rows, *, since, now):
+        asked.append((since - START, now - START, rows.num_rows))
+        share = 0.1 if len(asked) in (2, 3) else 0.0
+        return ShareDecision(share, f"the share is {share:g}", ())
+
+    monkeypatch.setattr(update_module, "next_share", gate)
+    shop.start(trial(bandit(share=0.0)))
+    for hour in (1, 4, 9, 14):
+        shop.list(hour, "new")
+        shop.write()
+        [report] = update_bandits(shop.lake)
+    hours = [[part.total_seconds() / 3600 for part in one[:2]] for one in asked]
+    assert hours == [[0, 1], [0, 4], [4, 9], [4, 14]]
+    assert (report.share, shop.newest().trial.bandit.share) == (0.0, 0.0)
+    assert "the share is 0" in shop.newest().reason
+    assert [move.trial.bandit.share for move in read_traffic(shop.lake).moves] == [0, 0.1, 0.1, 0]

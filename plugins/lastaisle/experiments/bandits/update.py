@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from lastaisle.experiments.bandits.apprentice import ShareDecision, next_share
 from lastaisle.experiments.bandits.arm_rows import arm_rows, write_arm_rows
 from lastaisle.experiments.bandits.drawing import bandit_of
 from lastaisle.experiments.bandits.errors import BanditError
@@ -134,14 +136,16 @@ def _update(lake: Lake, name: str, actor: str) -> BanditReport:
         return BanditReport(name, reason="It was stopped meanwhile.")
     before = checked(move)
     lists = read_lists(lake, move.trial)
-    after = before
+    after, decision = before, None
     if lists.now is not None:
         posterior = learn(before, lists.rows, lists.now, outcomes_version=lists.outcomes_version)
-        after = msgspec.structs.replace(before, posterior=posterior)
+        since = _share_since(log, move)
+        decision = next_share(move.trial, lists.rows, since=since, now=lists.now)
+        after = msgspec.structs.replace(before, posterior=posterior, share=decision.share)
     if is_same(before, after):
         if before.posterior:
             write_arm_rows(lake, move)  # a kill may have left them out
-        return _report(move, lists, changed=False, reason="There is no news.")
+        return _report(move, lists, decision, changed=False)
     if before.posterior and _said(before)[1] is not None:
         write_arm_rows(lake, move)
     trial = msgspec.structs.replace(move.trial, bandit=after)
@@ -150,12 +154,12 @@ def _update(lake: Lake, name: str, actor: str) -> BanditReport:
         moved_at=datetime.now(UTC),
         state=RUNNING,
         trial=trial,
-        reason=f"It learned from {lists.rows.num_rows} lists until {lists.now}.",
+        reason=_reason(lists, decision),
         actor=actor,
     )
     write_move(lake, made, log)
     write_arm_rows(lake, made)
-    return _report(made, lists, changed=True, reason=made.reason)
+    return _report(made, lists, decision, changed=True)
 
 
 def checked(move: TrafficMove) -> Bandit:
@@ -178,13 +182,32 @@ def _digest(move_id: str, trial: Trial) -> str:
     return hashlib.sha256(move_id.encode() + msgspec.json.encode(trial)).hexdigest()[:16]
 
 
-def _report(move: TrafficMove, lists: Lists, *, changed: bool, reason: str) -> BanditReport:
+def _share_since(log: TrafficLog, newest: TrafficMove) -> datetime:
+    """Return since when a bandit has its share, by the clock of the data."""
+    since = newest.trial.starts_at
+    moves = [move for move in log.moves if move.trial.name == newest.trial.name and move.trial.bandit]
+    for move, earlier in itertools.pairwise(reversed(moves)):
+        if bandit_of(earlier.trial).share != bandit_of(newest.trial).share:
+            moment = str(bandit_of(move.trial).posterior.get("now", ""))
+            return max(since, datetime.fromisoformat(moment)) if moment else since
+    return since
+
+
+def _reason(lists: Lists, decision: ShareDecision | None) -> str:
+    learned = f"{lists.rows.num_rows:,} lists until {lists.now} are known"
+    return f"{learned}; {decision.reason}" if decision else learned
+
+
+def _report(
+    move: TrafficMove, lists: Lists, decision: ShareDecision | None, *, changed: bool
+) -> BanditReport:
     return BanditReport(
         name=move.trial.name,
         changed=changed,
-        reason=reason,
+        reason=_reason(lists, decision),
         share=bandit_of(move.trial).share,
         lists=lists.rows.num_rows,
         left_out=lists.left_out,
         arms=arm_rows(move),
+        decision=decision.to_dict()["table"] if decision else [],
     )
