@@ -26,7 +26,8 @@ class Log:
         propensities: float64 [n], the probability with which that arm was drawn.
         rewards: float64 [n].
         arms: how many arms there are.
-        units: int64 [n], the shopper of each row; rows of one shopper depend on each other.
+        units: int64 [n], the shopper of each row, from 0 without gaps; rows of one shopper depend on each
+            other.
         cells: int64 [n], the context of each row, as a number from 0.
         batches: int64 [n], never falling: predictions and weights of a row follow from rows of lower numbers.
     """
@@ -82,14 +83,9 @@ class Log:
         """Return the number of rows."""
         return len(self.actions)
 
-    def shoppers(self) -> int:
-        """Return the number of shoppers."""
-        return len(np.unique(self.units))
-
     def sum_by_unit(self, values: Floats) -> Floats:
         """Return the sum of values of each shopper; float64 [shoppers]."""
-        places = np.unique(self.units, return_inverse=True)[1]
-        return np.bincount(places, weights=values).astype(np.float64)
+        return np.bincount(self.units, weights=values).astype(np.float64)
 
     def taken(self, of_arms: Floats) -> Floats:
         """Return from float64 [n, arms] the value of the arm of each row; float64 [n]."""
@@ -182,7 +178,9 @@ class Log:
 
 
 def _codes(names: Sequence[Hashable] | NDArray[Any]) -> Ints:
-    """Return a number from 0 for each name, in the order in which names appear."""
+    """Return a number from 0 for each name, without gaps."""
+    if isinstance(names, np.ndarray):
+        return np.unique(names, return_inverse=True)[1].astype(np.int64)
     codes: dict[Hashable, int] = {}
     return np.fromiter((codes.setdefault(name, len(codes)) for name in names), np.int64, len(names))
 

@@ -28,7 +28,6 @@ def simulated(seed, *, shoppers=600, lists=4, chances=(0.6, 0.3, 0.1), looks=0.0
     generator = np.random.default_rng(seed)
     units = generator.permutation(np.repeat(np.arange(shoppers), lists))
     cells = generator.integers(0, 2, shoppers)[units]
-    cells[units == units[0]] = 0  # so a log gives the contexts the same numbers
     actions = generator.choice(3, size=len(units), p=chances)
     taste = generator.choice([-looks, looks], size=shoppers)[units]
     rewards = generator.random(len(units)) < TRUTH[cells, actions] + taste
