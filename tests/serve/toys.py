@@ -128,6 +128,7 @@ class ToyService:
     shelf: Any = None
     origins: Sequence[str] = ()
     listeners: tuple[Any, ...] = ()
+    trials: Any = None
 
     def __post_init__(self) -> None:
         self.versions = ToyVersions(version_of(self.model))

@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from data_contracts.spellings import spells_nothing
+
 MODEL: Final = "m"
 POPULAR: Final = "p"
 MODEL_DRAWN: Final = "r"
@@ -31,9 +33,10 @@ NAME: Final = "[a-z0-9][a-z0-9_-]{0,23}"
 """The names of trials and arms, as a regular expression."""
 MAX_ID: Final = 200
 """The most characters of the id of a list."""
-_MAX_VALUE: Final = 16
+MAX_VALUE: Final = 16
+"""The most characters of a value of context in the id of a list."""
 _NOT_IN_VALUE: Final = re.compile("[^A-Za-z0-9_-]")
-_VALUE: Final = f"[A-Za-z0-9_-]{{0,{_MAX_VALUE}}}"
+_VALUE: Final = f"[A-Za-z0-9_-]{{0,{MAX_VALUE}}}"
 _PROPENSITY: Final = "1[.]0|0[.][0-9]{0,7}[1-9]|[1-9](?:[.][0-9]{1,3})?e-0[5-8]"
 _BANDIT: Final = f"~({_VALUE}(?:[.]{_VALUE})*)~({NAME})"
 #: The id of a list as a regular expression of Python and of DuckDB; its groups are the numbers below.
@@ -43,6 +46,7 @@ ID: Final = (
 _VERSION_GROUP, _LETTER_GROUP, _EXPERIMENT_GROUP, _ARM_GROUP, _PROPENSITY_GROUP = 1, 2, 4, 5, 6
 _CONTEXT_GROUP, _CHOICE_GROUP = 7, 8
 _ID: Final = re.compile(ID)
+_NAME: Final = re.compile(NAME)
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,11 @@ def origin_of(recommendation_id: str) -> ListOrigin | None:
     return ListOrigin(version, policy, letter != NO_CONSENT, None if letter in _DRAWN else known, label)
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a trial or an arm can have this name: ids hold the name, and tables do not drop it."""
+    return _NAME.fullmatch(text) is not None and not spells_nothing(text)
+
+
 def propensity_text(propensity: float) -> str:
     """Return a probability as ids hold it: eight digits after the point, and never 0."""
     return repr(max(round(propensity, 8), 1e-8))
@@ -113,7 +122,7 @@ def propensity_text(propensity: float) -> str:
 
 def context_value(given: object) -> str:
     """Return a value of context as ids hold it: at most 16 letters, digits, `_` and `-`; empty if unknown."""
-    return "" if given is None else _NOT_IN_VALUE.sub("", str(given))[:_MAX_VALUE]
+    return "" if given is None else _NOT_IN_VALUE.sub("", str(given))[:MAX_VALUE]
 
 
 def list_id(

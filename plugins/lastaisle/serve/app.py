@@ -14,6 +14,7 @@ from importlib.resources import files
 from typing import Final
 
 from fastapi import FastAPI
+from msgspec import UNSET
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -27,7 +28,6 @@ from lastaisle.serve.feedback_body import Stored, read_feedback
 from lastaisle.serve.lists import make_lists
 from lastaisle.serve.metrics import MEDIA_TYPE, Metrics
 from lastaisle.serve.parts import Maker, Parts
-from lastaisle.serve.pseudonyms import USERS
 from lastaisle.serve.questions import (
     Answer,
     Asked,
@@ -39,6 +39,7 @@ from lastaisle.serve.questions import (
     wrong,
 )
 from lastaisle.serve.scoring import BATCH, Scorer
+from lastaisle.serve.trials.assigned import Assigned
 from lastaisle.web.body import read_body
 from lastaisle.web.places import Places
 from lastaisle.web.refusal import RETRY_AFTER_SECONDS, RefusedError
@@ -155,7 +156,7 @@ class Service:
         self.parts = parts
         self.limits = limits
         self.metrics = metrics
-        self.feedback = FeedbackStore(parts.sink, parts.pseudonyms, metrics)
+        self.feedback = FeedbackStore(parts.sink, parts.pseudonyms, metrics, parts.trials)
         self.health = Health(parts.sink, parts.keys)
         self.scorer = Scorer(
             self._answer_batch,
@@ -172,7 +173,7 @@ class Service:
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
         """Start the parts; stop them when all requests are answered."""
         parts = self.parts
-        optional = (parts.shelf, parts.versions, parts.pseudonyms, *parts.listeners)
+        optional = (parts.shelf, parts.versions, parts.trials, parts.pseudonyms, *parts.listeners)
         following = [part for part in optional if part is not None]
         for part in following:
             part.start()
@@ -209,31 +210,43 @@ class Service:
     async def recommend(self, request: Request) -> Response:
         """Recommend items."""
         began, status = time.perf_counter(), 500
+        question: Asked | None = None
         try:
             with self._places.take() as place:
                 body = await read_body(request, self.limits.question_bytes, place)
-                question = read_question(body, partial(self.parts.pseudonyms.of, USERS))
+                question = read_question(body, self.parts.pseudonyms.of)
                 if self.parts.versions.current is None:
                     raise _unready()
+                if self.parts.trials is not None:
+                    question.assigned = self.parts.trials.assign(question, self.metrics.unready)
                 answer = await self.scorer.ask(question)
             status = 200
         except RefusedError as refusal:
             status = refusal.status
             raise
         finally:
-            seconds = time.perf_counter() - began
             if status >= 500:
-                self._tell_failure(status, seconds)
-        for listener in self.parts.listeners:
-            listener.answered(question, answer, seconds)
+                self._tell_failure(status, began, question.assigned if question else None)
+        if question.failed is not None:
+            self._tell_failure(500, began, question.failed)
+        self._tell_answer(question, answer, began)
         request.scope[_POLICY] = answer.policy
         return Response(encode(answer), media_type=JSON)
 
-    def _tell_failure(self, status: int, seconds: float) -> None:
-        served = self.parts.versions.current
-        maker = Maker(served.name, served.version) if served else Maker()
+    def _tell_answer(self, question: Asked, answer: Answer, began: float) -> None:
+        if answer.experiment is not UNSET and answer.arm is not UNSET:
+            self.metrics.trial_list(answer.experiment, answer.arm)
         for listener in self.parts.listeners:
-            listener.failed(status, seconds, maker)
+            listener.answered(question, answer, time.perf_counter() - began)
+
+    def _tell_failure(self, status: int, began: float, assigned: Assigned | None) -> None:
+        served = (assigned.served if assigned else None) or self.parts.versions.current
+        model, version = (served.name, served.version) if served else ("", "")
+        experiment, arm = (assigned.label.experiment, assigned.label.arm) if assigned else (None, None)
+        if experiment is not None and arm is not None:
+            self.metrics.trial_failure(experiment, arm)
+        for listener in self.parts.listeners:
+            listener.failed(status, time.perf_counter() - began, Maker(model, version, experiment, arm))
 
     async def take_feedback(self, request: Request) -> Response:
         """Keep feedback."""
@@ -334,9 +347,7 @@ class Service:
     def _problems(self) -> list[str]:
         parts, shelf = self.parts, self.parts.shelf
         found = [parts.versions.problem, parts.pseudonyms.problem, self._feedback_problem]
-        found += [listener.problem for listener in parts.listeners]
-        if shelf is not None:
-            found.append(shelf.problem)
+        found += [part.problem for part in (*parts.listeners, parts.trials, shelf) if part is not None]
         return [problem for problem in dict.fromkeys(found) if problem]
 
     def _set_state(self) -> None:
@@ -347,6 +358,7 @@ class Service:
             served=(served.name, served.version) if served else None,
             poll_age=self.parts.versions.age_seconds,
             catalogue_age=shelf.age_seconds if shelf else None,
+            traffic_age=self.parts.trials.age_seconds if self.parts.trials else None,
         )
 
     async def _note_state(self) -> None:

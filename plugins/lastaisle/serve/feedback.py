@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -13,9 +13,12 @@ from lastaisle.collect.sink import Sink
 from lastaisle.feedback.origin import ListOrigin, origin_of, row_id
 from lastaisle.serve.feedback_body import Feedback
 from lastaisle.serve.metrics import Metrics
-from lastaisle.serve.pseudonyms import SESSIONS, USERS, Pseudonyms
-from lastaisle.serve.questions import wrong
+from lastaisle.serve.pseudonyms import Pseudonyms
+from lastaisle.serve.questions import SESSIONS, USERS, wrong
 from lastaisle.web.refusal import RefusedError
+
+if TYPE_CHECKING:
+    from lastaisle.serve.trials.trials import Trials
 
 MAX_ROWS: Final = 10_000
 """The most items in a request."""
@@ -30,12 +33,16 @@ class FeedbackStore:
         sink: an open sink.
         pseudonyms: make the pseudonyms of sessions and shoppers.
         metrics: where items of feedback are counted.
+        trials: the bandits, which learn from feedback; None if the service takes part in no trial.
     """
 
-    def __init__(self, sink: Sink, pseudonyms: Pseudonyms, metrics: Metrics) -> None:
+    def __init__(
+        self, sink: Sink, pseudonyms: Pseudonyms, metrics: Metrics, trials: Trials | None = None
+    ) -> None:
         self._sink = sink
         self._pseudonyms = pseudonyms
         self._metrics = metrics
+        self._trials = trials
 
     async def store(self, given: Sequence[Feedback]) -> int:
         """Return the number of stored rows when they are durable.
@@ -57,6 +64,8 @@ class FeedbackStore:
             await self._sink.append(calls)
         for feedback, lines_of_one in zip(given, lines, strict=True):
             self._metrics.feedback(feedback.kind, len(feedback.items), stored=bool(lines_of_one))
+            if lines_of_one and self._trials is not None:
+                self._trials.note(feedback.kind, feedback.recommendation_id)
         return len(calls)
 
     def _lines(self, feedback: Feedback, received: datetime) -> list[Call]:

@@ -1,33 +1,30 @@
-"""Make the lists of a batch of requests from the scores of the model and from what is for sale."""
+"""Answer a batch of requests: each by the champion, or by the version of the arm that it belongs to."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
-from msgspec import UNSET
 from numpy.typing import NDArray
 
-from lastaisle.feedback.origin import list_id
-from lastaisle.serve.questions import Answer, Asked, Policy, Recommended, check_context, wrong
-from lastaisle.serve.shown.placing import Ranked, Request
+from lastaisle.serve.list_maker import ListMaker
+from lastaisle.serve.questions import Answer, Asked, check_context, wrong
 from lastaisle.web.refusal import RefusedError
-from models.checkout_model import CheckoutModel, best_of
+from models.checkout_model import CheckoutModel
 
 if TYPE_CHECKING:
     from lastaisle.serve.following.served import ServedVersion
     from lastaisle.serve.shown.shelf import Shelf
     from lastaisle.serve.shown.view import ShelfView
 
-EXPLAINED: Final = 20
-"""How many of a session's last items an explanation looks at."""
-_RANDOM: Final = random.Random()  # ids need to be unlike, not secret
-
 Outcome = Answer | RefusedError
+Made = TypeVar("Made")
+_Use = Callable[[ListMaker, NDArray[np.float32], bool], Made]
+
+log: Final = logging.getLogger(__name__)
 
 
 def make_lists(
@@ -35,8 +32,11 @@ def make_lists(
 ) -> list[Outcome]:
     """Answer a batch of requests.
 
+    Where the version of an arm cannot answer, the champion does. Then the list belongs to no trial, and
+    `failed` of the request holds the arm.
+
     Args:
-        served: the version that answers.
+        served: the version that answers, the champion.
         shelf: what is for sale, and the rules; None without a catalogue.
         questions: the requests, read; a shopper stands in `pseudonym`.
         now: the present moment, which rules are asked with; by default now.
@@ -44,49 +44,139 @@ def make_lists(
     Returns:
         for each request its answer, or the refusal of a value.
     """
-    view = shelf.of(served.model) if shelf else None
     moment = now or datetime.now(UTC)
     outcomes: dict[int, Outcome] = {}
-    makers: dict[int, _ListMaker] = {}
-    for place, question in enumerate(questions):
-        try:
-            penalties = _penalties(served.model, view, question)
-            makers[place] = _ListMaker(served, shelf, view, question, moment, penalties)
-        except RefusedError as refusal:
-            outcomes[place] = refusal
-    outcomes |= zip(makers, _answer_all(served.model, list(makers.values())), strict=True)
+    for version, places in _of_arms(served, questions):
+        made = _try_arms(version, served, shelf, [questions[place] for place in places], moment)
+        for place, outcome in zip(places, made, strict=True):
+            if isinstance(outcome, Answer):
+                outcomes[place] = outcome
+            else:
+                question = questions[place]
+                question.assigned, question.failed = None, question.assigned
+    left = [place for place in range(len(questions)) if place not in outcomes]
+    if left:
+        made = _answer(served, served, shelf, [questions[place] for place in left], moment)
+        outcomes |= zip(left, made, strict=True)
     return [outcomes[place] for place in range(len(questions))]
 
 
-def _answer_all(model: CheckoutModel, makers: Sequence[_ListMaker]) -> list[Outcome]:
+def _of_arms(
+    champion: ServedVersion, questions: Sequence[Asked]
+) -> Iterator[tuple[ServedVersion, list[int]]]:
+    """Yield each version that arms need, with the places of their requests.
+
+    The champion's own requests are left out, and so are those of arms that it answers without a mix.
+    """
+    found: dict[int, tuple[ServedVersion, list[int]]] = {}
+    for place, question in enumerate(questions):
+        assigned = question.assigned
+        if assigned is not None and (assigned.served is not None or assigned.arm.mix is not None):
+            version = assigned.served or champion
+            found.setdefault(id(version), (version, []))[1].append(place)
+    yield from found.values()
+
+
+def _try_arms(
+    served: ServedVersion,
+    champion: ServedVersion,
+    shelf: Shelf | None,
+    questions: Sequence[Asked],
+    now: datetime,
+) -> Sequence[Outcome | Exception]:
+    """Return the outcomes of arms of one version; the error for each of them if the version cannot answer."""
+    try:
+        return _answer(served, champion, shelf, questions, now)
+    except Exception as error:  # of the arm's model: it must cost no shopper the list
+        # The message stays out of the log, since it may hold values of the request.
+        log.warning("version %s cannot answer for its arm: %s", served.version, type(error).__name__)
+        return [error] * len(questions)
+
+
+def _answer(
+    served: ServedVersion,
+    champion: ServedVersion,
+    shelf: Shelf | None,
+    questions: Sequence[Asked],
+    now: datetime,
+) -> list[Outcome]:
+    """Answer requests by one version."""
+    view = shelf.of(served.model) if shelf else None
+    columns: Collection[str] = served.model.columns
+    if served is not champion:  # a version never refuses a request for a column that the champion reads
+        columns = {*columns, *champion.model.columns}
+    outcomes: dict[int, Outcome] = {}
+    makers: dict[int, ListMaker] = {}
+    for place, question in enumerate(questions):
+        try:
+            if question.context:
+                check_context(question.context, columns)
+            makers[place] = ListMaker(served, shelf, view, question, now, _penalties(view, question))
+        except RefusedError as refusal:
+            outcomes[place] = refusal
+    listed = list(makers.values())
+    _add_mixes(listed, champion)
+    outcomes |= zip(makers, _score_all(served.model, listed, ListMaker.answer), strict=True)
+    for place, maker in makers.items():
+        outcome = outcomes[place]
+        if isinstance(outcome, Answer):
+            maker.complete(outcome)
+    return [outcomes[place] for place in range(len(questions))]
+
+
+def _add_mixes(makers: Sequence[ListMaker], champion: ServedVersion) -> None:
+    """Make the other lists of arms that mix two lists."""
+    pairs = [(maker, other) for maker in makers if (other := _other(maker, champion)) is not None]
+    for model in {id(other.served): other.served.model for _, other in pairs}.values():
+        chosen = [(maker, other) for maker, other in pairs if other.served.model is model]
+        ranked = _score_all(model, [other for _, other in chosen], ListMaker.rank)
+        for (maker, _), entries in zip(chosen, ranked, strict=True):
+            if isinstance(entries, RefusedError):
+                raise ValueError(str(entries)) from entries
+            maker.mixed = entries
+
+
+def _other(maker: ListMaker, champion: ServedVersion) -> ListMaker | None:
+    """Return the maker of the other list of a mix; None without a mix."""
+    assigned = maker.question.assigned
+    if assigned is None or assigned.arm.mix is None:
+        return None
+    served, shelf, question = assigned.other or champion, maker.shelf, maker.question
+    view = shelf.of(served.model) if shelf else None
+    other = ListMaker(served, shelf, view, question, maker.now, _penalties(view, question))
+    other.policy, other.leaves_out_seen = assigned.arm.mix.policy, maker.leaves_out_seen
+    return other
+
+
+def _score_all(
+    model: CheckoutModel, makers: Sequence[ListMaker], use: _Use[Made]
+) -> list[Made | RefusedError]:
     """Score all requests at once; if one has a value that cannot be read, score each alone."""
-    answers: dict[int, Answer] = {}
+    made: dict[int, Made] = {}
     are_read = False
 
-    def answer(place: int, scores: NDArray[np.float32], is_scored: bool) -> None:
+    def take(place: int, scores: NDArray[np.float32], is_scored: bool) -> None:
         nonlocal are_read
         are_read = True
-        answers[place] = makers[place].answer(scores, is_scored)
+        made[place] = use(makers[place], scores, is_scored)
 
     try:
-        model.score_each([_session(maker.question) for maker in makers], answer)
+        model.score_each([maker.session() for maker in makers], take)
     except ValueError as error:
         if are_read:
             raise
         if len(makers) == 1:
             return [wrong(str(error).removeprefix("session 0: "))]
-        return [outcome for maker in makers for outcome in _answer_all(model, [maker])]
-    return [maker.completed(answers[place]) for place, maker in enumerate(makers)]
+        return [outcome for maker in makers for outcome in _score_all(model, [maker], use)]
+    return [made[place] for place in range(len(makers))]
 
 
-def _penalties(model: CheckoutModel, view: ShelfView | None, question: Asked) -> NDArray[np.float32] | None:
+def _penalties(view: ShelfView | None, question: Asked) -> NDArray[np.float32] | None:
     """Return what is added to the scores, float32 [size]: -inf for what may not be shown; None adds nothing.
 
     Raises:
-        RefusedError: 422, a column of the context or the filter is wrong.
+        RefusedError: 422, the filter is wrong.
     """
-    if question.context:
-        check_context(question.context, model.columns)
     if view is None:
         if question.filter:
             raise wrong("filter needs a catalogue, and this service has none")
@@ -95,105 +185,3 @@ def _penalties(model: CheckoutModel, view: ShelfView | None, question: Asked) ->
         return view.penalties(question.filter)
     except ValueError as error:
         raise wrong(f"filter: {error}") from None
-
-
-def _session(question: Asked) -> tuple[Sequence[str | None], Mapping[str, Any]]:
-    """Return the items and the context that the model may use.
-
-    It may use nothing without consent, or if popular items are asked for: then its scores are popularities.
-    """
-    is_for_model = question.consent and question.policy == "model"
-    return (question.items, question.context) if is_for_model else ([], {})
-
-
-@dataclass(frozen=True)
-class _ListMaker:
-    """Makes the list of one request."""
-
-    served: ServedVersion
-    shelf: Shelf | None
-    view: ShelfView | None
-    question: Asked
-    now: datetime
-    penalties: NDArray[np.float32] | None
-
-    def answer(self, scores: NDArray[np.float32], is_scored: bool) -> Answer:
-        """Return the answer without titles and explanation.
-
-        Args:
-            scores: float32 [size], which this changes and does not keep.
-            is_scored: whether the model scored the session.
-        """
-        question, model = self.question, self.served.model
-        policy: Policy = "model" if is_scored and question.policy == "model" else "popular"
-        digits, is_drawn = f"{_RANDOM.getrandbits(96):024x}", False
-        excluded = self._excluded()
-        scores[[model.index[item] for item in excluded if item in model.index]] = -np.inf
-        if self.penalties is not None:
-            np.add(scores, self.penalties, out=scores)
-        best = best_of(scores, question.k)
-        ids, values = model.items[best].tolist(), scores[best].tolist()
-        ranked = [Ranked(item, value, policy) for item, value in zip(ids, values, strict=True)]
-        if self.shelf is not None and self.view is not None:
-            request = self._request(self.view, scores, excluded, digits)
-            is_drawn = self.shelf.rules.draw(request, len(ranked))
-            ranked = self.shelf.rules.apply(ranked, request)
-        items = [Recommended(*entry) for entry in ranked]
-        made_id = list_id(self.served.version, policy, digits, consent=question.consent, is_drawn=is_drawn)
-        return Answer(made_id, self.served.version, self.served.name, policy, items)
-
-    def completed(self, answer: Answer) -> Answer:
-        """Add the titles, and the explanation, for which the model scores again."""
-        if self.question.explain and answer.policy == "model":
-            self._explain(answer.items)
-        self._name(answer.items)
-        return answer
-
-    def _excluded(self) -> Set[str]:
-        question = self.question
-        seen = self.served.model.exclude_seen if question.exclude_seen is None else question.exclude_seen
-        return question.excluded | {item for item in question.items if item} if seen else question.excluded
-
-    def _request(
-        self, view: ShelfView, scores: NDArray[np.float32], excluded: Set[str], seed: str
-    ) -> Request:
-        question = self.question
-        return Request(
-            view=view,
-            scores=scores,
-            k=question.k,
-            now=self.now,
-            placement=question.placement,
-            excluded=excluded,
-            filter=question.filter,
-            seed=seed,
-        )
-
-    def _name(self, items: Sequence[Recommended]) -> None:
-        if self.view is not None:
-            for item, title in zip(items, self.view.titles([item.id for item in items]), strict=True):
-                item.title = UNSET if title is None else title
-
-    def _explain(self, items: Sequence[Recommended]) -> None:
-        """Name for each item the item of the session without which its score is lowest."""
-        model, session = self.served.model, self.question.items
-        known = [(at, item) for at, item in enumerate(session) if item and item in model.index][-EXPLAINED:]
-        scored = [item for item in items if item.id in model.index]
-        if not known or not scored:
-            return
-        without = [(_left_out(session, at), self._context_without(at)) for at, _ in known]
-        scores, _ = model.score(without)
-        rows = [model.index[item.id] for item in scored]
-        for item, lowest in zip(scored, scores[:, rows].argmin(axis=0), strict=True):
-            item.because = known[lowest][1]
-
-    def _context_without(self, at: int) -> dict[str, Any]:
-        columns, (_, given) = self.served.model.columns, _session(self.question)
-        return {
-            name: _left_out(values, at) if columns.get(name) == "event" and values else values
-            for name, values in given.items()
-        }
-
-
-def _left_out(values: Sequence[Any], at: int) -> list[Any]:
-    return [*values[:at], *values[at + 1 :]]

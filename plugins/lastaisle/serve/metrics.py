@@ -59,6 +59,24 @@ class Metrics:
             ["kind", "stored"],
             registry=registry,
         )
+        self._trial_lists = Counter(
+            "lastaisle_serve_trial_lists_total",
+            "Lists of experiments, bandits and canaries, by experiment and arm.",
+            ["experiment", "arm"],
+            registry=registry,
+        )
+        self._trial_failures = Counter(
+            "lastaisle_serve_trial_failures_total",
+            "Requests that an arm could not answer, by experiment and arm.",
+            ["experiment", "arm"],
+            registry=registry,
+        )
+        self._trial_unready = Counter(
+            "lastaisle_serve_trial_unready_total",
+            "Requests of a trial whose versions are not loaded: they get the champion. By experiment.",
+            ["experiment"],
+            registry=registry,
+        )
         self._queue = _gauge("queue", "Requests that wait for the model.", registry, "livesum")
         self._version = Gauge(
             "lastaisle_serve_version",
@@ -72,6 +90,9 @@ class Metrics:
         )
         self._catalogue_age = _gauge(
             "catalogue_age_seconds", "Time since the lake last said what is for sale.", registry, "livemax"
+        )
+        self._traffic_age = _gauge(
+            "traffic_age_seconds", "Time since the lake last said which trials run.", registry, "livemax"
         )
         self._problems = _gauge("problems", "Things that do not work now.", registry, "livemax")
         self._served: tuple[str, str] | None = None
@@ -104,6 +125,18 @@ class Metrics:
         """Count items of feedback."""
         self._feedback.labels(kind, "yes" if stored else "no").inc(items)
 
+    def trial_list(self, experiment: str, arm: str) -> None:
+        """Count a list of a trial."""
+        self._trial_lists.labels(experiment, arm).inc()
+
+    def trial_failure(self, experiment: str, arm: str) -> None:
+        """Count a request that an arm could not answer."""
+        self._trial_failures.labels(experiment, arm).inc()
+
+    def unready(self, experiment: str) -> None:
+        """Count a request of a trial that is not ready."""
+        self._trial_unready.labels(experiment).inc()
+
     def state(
         self,
         *,
@@ -112,6 +145,7 @@ class Metrics:
         served: tuple[str, str] | None,
         poll_age: float | None,
         catalogue_age: float | None,
+        traffic_age: float | None,
     ) -> None:
         """Note the present state of this worker.
 
@@ -120,11 +154,17 @@ class Metrics:
             problems: how many things do not work.
             served: the model and the version that answers.
             poll_age: seconds since MLflow last answered; None if nothing asks it, or if it never answered.
-            catalogue_age: seconds since the lake last answered; None as for `poll_age`.
+            catalogue_age: seconds since the lake last said what is for sale; None as for `poll_age`.
+            traffic_age: seconds since the lake last said which trials run; None as for `poll_age`.
         """
         self._queue.set(queue)
         self._problems.set(problems)
-        for gauge, age in ((self._poll_age, poll_age), (self._catalogue_age, catalogue_age)):
+        ages = (
+            (self._poll_age, poll_age),
+            (self._catalogue_age, catalogue_age),
+            (self._traffic_age, traffic_age),
+        )
+        for gauge, age in ages:
             if age is not None:
                 gauge.set(age)
         if served != self._served:

@@ -10,6 +10,7 @@ from lastaisle.serve.following.served import ServedVersion
 from lastaisle.serve.pseudonyms import Pseudonyms
 from lastaisle.serve.questions import Answer, Asked
 from lastaisle.serve.shown.shelf import Shelf
+from lastaisle.serve.trials.trials import Trials
 from lastaisle.web.keys import Keys
 
 
@@ -98,6 +99,7 @@ class Parts:
         pseudonyms: make pseudonyms of raw ids.
         shelf: what is for sale; None if the service follows no catalogue.
         listeners: hear of each answer.
+        trials: the experiments, bandits and canaries that run; None if the service takes part in none.
     """
 
     versions: Versions
@@ -106,3 +108,4 @@ class Parts:
     pseudonyms: Pseudonyms
     shelf: Shelf | None = None
     listeners: tuple[AnswerListener, ...] = ()
+    trials: Trials | None = None

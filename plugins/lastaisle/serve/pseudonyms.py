@@ -17,8 +17,6 @@ from lastaisle.web.refusal import RETRY_AFTER_SECONDS, RefusedError
 if TYPE_CHECKING:
     from lastaisle.privacy.domains import LakeKey
 
-USERS: Final = "user_id"
-SESSIONS: Final = "session_id"
 _POLL_SECONDS: Final = 30.0
 
 log = logging.getLogger(__name__)

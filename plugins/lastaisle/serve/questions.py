@@ -5,15 +5,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from lastaisle.web.refusal import RefusedError
 
+if TYPE_CHECKING:
+    from lastaisle.serve.trials.assigned import Assigned
+
 CONTEXT: Final = ("device_type", "country", "region", "started_at", "event_type", "dwell_ms", "price")
 """The columns of context that models of this release may read, beside the shopper."""
+USERS: Final = "user_id"
+SESSIONS: Final = "session_id"
+"""The two kinds of pseudonyms."""
 USER: Final = "user"
 """The context column that holds the shopper's pseudonym."""
 MAX_ITEMS: Final = 1000
@@ -39,6 +45,9 @@ class Question(Struct, forbid_unknown_fields=True, kw_only=True):
         context: values of context columns.
         user_id: the shop's own id of the shopper. It becomes a pseudonym before anything else reads it.
         pseudonym: the shopper's pseudonym, in place of `user_id`.
+        session_id: the shop's own id of the visit. It becomes a pseudonym before anything else reads it. It
+            decides the arm of an experiment where there is no shopper.
+        session_pseudonym: the pseudonym of the visit, in place of `session_id`.
         cart: ids of the items in the cart; they are not recommended.
         exclude: ids of further items that are not recommended.
         k: the largest number of recommended items.
@@ -46,8 +55,9 @@ class Question(Struct, forbid_unknown_fields=True, kw_only=True):
         consent: whether the shopper agrees to personal recommendations. Without consent the list holds
             popular items, and nothing but counts is kept.
         placement: where the list is shown.
-        policy: `popular` asks for the list of popular items, for example in an arm of an experiment that the
-            model is compared with.
+        policy: `popular` asks for the list of popular items, for example in an arm of an experiment of the
+            caller's own; by default `model`. A request that names a policy belongs to no experiment of the
+            service.
         filter: which items may be recommended, as an expression over the fields of the catalogue.
         explain: whether each recommended item names the item of the session that speaks most for it.
     """
@@ -56,13 +66,15 @@ class Question(Struct, forbid_unknown_fields=True, kw_only=True):
     context: Annotated[dict[str, Value | list[Value]], Meta(max_length=50)] | None = None
     user_id: Text | int | None = None
     pseudonym: Pseudonym | None = None
+    session_id: Text | int | None = None
+    session_pseudonym: Pseudonym | None = None
     cart: Ids | None = None
     exclude: Ids | None = None
     k: Annotated[int, Meta(ge=1, le=MAX_ITEMS)] = 20
     exclude_seen: bool | None = None
     consent: bool = True
     placement: Label = "checkout"
-    policy: Policy = "model"
+    policy: Policy | UnsetType = UNSET
     filter: Annotated[str, Meta(max_length=2000)] | None = None
     explain: bool = False
 
@@ -177,6 +189,10 @@ class Asked(Struct, kw_only=True):
         context: values of context columns, with the shopper's pseudonym as `user`.
         excluded: the items in the cart, and further items that are not recommended.
         k: as in `Question`, and so are the other attributes.
+        has_policy: whether the request names its policy.
+        unit: the pseudonym of the shopper, or of the visit without a shopper; None without consent too.
+        assigned: the arm of the trial that the request belongs to; None without one.
+        failed: the arm whose version could not answer, so that the champion did; None if none failed.
     """
 
     items: list[str | None]
@@ -189,14 +205,18 @@ class Asked(Struct, kw_only=True):
     policy: Policy
     filter: str | None
     explain: bool
+    has_policy: bool = False
+    unit: str | None = None
+    assigned: Assigned | None = None
+    failed: Assigned | None = None
 
 
-def read_question(body: bytes, pseudonym_of: Callable[[str | int], str]) -> Asked:
+def read_question(body: bytes, pseudonym_of: Callable[[str, str | int], str]) -> Asked:
     """Read a request for recommendations.
 
     Args:
         body: the body.
-        pseudonym_of: makes a pseudonym of the shop's own id of a shopper.
+        pseudonym_of: makes a pseudonym of USERS or SESSIONS, and of the shop's own id.
 
     Raises:
         RefusedError: 400, the body is not JSON; 422, a field is unknown or has a wrong value; 503, no
@@ -205,13 +225,20 @@ def read_question(body: bytes, pseudonym_of: Callable[[str | int], str]) -> Aske
     given: Question = decoded(_QUESTION, body)
     if given.user_id is not None and given.pseudonym is not None:
         raise wrong("give user_id or pseudonym, not both")
+    if given.session_id is not None and given.session_pseudonym is not None:
+        raise wrong("give session_id or session_pseudonym, not both")
     context: dict[str, Any] = given.context or {}
     if USER in context:
         raise wrong("context.user is not read: give user_id or pseudonym")
+    unit = None
     if given.consent:
-        shopper = given.pseudonym if given.user_id is None else pseudonym_of(given.user_id)
-        if shopper is not None:
-            context[USER] = shopper
+        unit = given.pseudonym if given.user_id is None else pseudonym_of(USERS, given.user_id)
+        if unit is not None:
+            context[USER] = unit
+        elif given.session_id is not None:
+            unit = pseudonym_of(SESSIONS, given.session_id)
+        else:
+            unit = given.session_pseudonym
     left_out = [*_texts("cart", given.cart), *_texts("exclude", given.exclude)]
     return Asked(
         items=_texts("items", given.items),
@@ -221,9 +248,11 @@ def read_question(body: bytes, pseudonym_of: Callable[[str | int], str]) -> Aske
         exclude_seen=given.exclude_seen,
         consent=given.consent,
         placement=given.placement,
-        policy=given.policy,
+        policy="model" if given.policy is UNSET else given.policy,
         filter=given.filter,
         explain=given.explain,
+        has_policy=given.policy is not UNSET,
+        unit=unit,
     )
 
 

@@ -6,6 +6,7 @@ import logging
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,9 @@ from lastaisle.serve.health.writer import HealthWriter
 from lastaisle.serve.metrics import Metrics
 from lastaisle.serve.parts import Parts, Versions
 from lastaisle.serve.pseudonyms import Pseudonyms
+from lastaisle.serve.shadow import Shadow
 from lastaisle.serve.shown.shelf import Shelf, rules_of
+from lastaisle.serve.trials.trials import Trials
 from lastaisle.serve.workers import Workers
 from lastaisle.settings import Settings, SettingsError
 from lastaisle.web.keys import Keys
@@ -97,14 +100,22 @@ def run_worker(
     keys = keys_of(settings)
     shelf = Shelf(settings, on_event=_tell)
     versions = _versions(settings, folder, shelf)
+    trials = Trials(
+        settings,
+        versions,
+        partial(_prepare, shelf),
+        follows_registry=folder is None,
+        on_event=_tell,
+    )
     sink = _sink_of(settings)
     sink.open()
     opened()
     metrics = Metrics()
     origins = [origin.strip() for origin in settings.serve.cors_origins.split(",") if origin.strip()]
     limits = Limits(waiting=settings.serve.queue, seconds=settings.serve.timeout_seconds)
-    listeners = (HealthWriter(settings, HealthCounts()),)
-    parts = Parts(versions, keys, sink, Pseudonyms(settings), shelf, listeners)
+    counts = HealthCounts()
+    listeners = (Shadow(trials.shadow, counts, shelf), HealthWriter(settings, counts))  # the writer ends last
+    parts = Parts(versions, keys, sink, Pseudonyms(settings), shelf, listeners, trials)
     app = create_app(parts, origins=origins, limits=limits, metrics=metrics)
     uvicorn.Server(server_config(app, metrics.refused)).run([listening])
 
@@ -140,12 +151,14 @@ def _versions(settings: Settings, folder: Path | None, shelf: Shelf) -> Versions
         shelf.of(fixed.current.model)
         return fixed
 
-    def prepare(served: ServedVersion) -> None:
-        shelf.of(served.model)
-
     follower = Follower(settings, on_event=_tell)
-    follower.add_listener(prepare)
+    follower.add_listener(partial(_prepare, shelf))
     return follower
+
+
+def _prepare(shelf: Shelf, served: ServedVersion) -> None:
+    """Make the view of a version before it answers."""
+    shelf.of(served.model)
 
 
 def _introduce(

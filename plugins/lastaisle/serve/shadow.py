@@ -127,7 +127,8 @@ class Shadow:
 
     def _score(self, waiting: _Waiting) -> None:
         """Make a list and compare it with the shown list. A question that the version refuses is an error."""
-        source, question = _source_of(waiting), msgspec.structs.replace(waiting.question, explain=False)
+        source, question = _source_of(waiting), waiting.question
+        question = msgspec.structs.replace(question, explain=False, assigned=None)
         began = time.perf_counter()
         try:
             [outcome] = make_lists(waiting.served, self._shelf, [question])

@@ -110,6 +110,23 @@ class ServeSettings(Section):
         ge=0,
         le=3600,
     )
+    traffic_poll_seconds: float = setting(
+        "SERVE_TRAFFIC_POLL_SECONDS",
+        2.0,
+        "How often the service looks whether an experiment, a bandit, a canary or a shadow began or ended.",
+        unit="seconds",
+        ge=0.1,
+        le=60,
+    )
+    trial_versions: int = setting(
+        "SERVE_TRIAL_VERSIONS",
+        4,
+        "The most versions that the service loads for trials beside the version that answers. Each worker "
+        "holds a copy of each.",
+        unit="versions",
+        ge=0,
+        le=32,
+    )
     rules: str = setting(
         "SERVE_RULES",
         "",

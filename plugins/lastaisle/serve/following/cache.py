@@ -19,7 +19,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
@@ -185,10 +185,18 @@ class VersionCache:
             raise ValueError(f"{file} should name a version of {self._versions}, and does not")
         return key
 
-    def forget(self, follower: str) -> None:
-        """Remove the note of a follower that has ended; a cache that cannot be written keeps the note."""
+    def forget(self, prefix: str, kept: Collection[str]) -> None:
+        """Remove the notes of followers that have ended. A cache that cannot be written keeps its notes.
+
+        Args:
+            prefix: with which the texts of these followers begin.
+            kept: the texts of the followers that go on.
+        """
         with suppress(OSError):
-            (self._following / f"{_hash(follower)}.json").unlink(missing_ok=True)
+            for file in self._following.iterdir():
+                follower = _follower_in(file)
+                if follower is not None and follower.startswith(prefix) and follower not in kept:
+                    file.unlink(missing_ok=True)
 
     @contextmanager
     def _unfinished(self) -> Iterator[Path]:
@@ -228,11 +236,21 @@ def _hold(folder: Path, kind: int) -> int | None:
 
 def _noted_in(file: Path) -> str | None:
     """Return the key of a version that a note holds; None if the note cannot be read."""
+    key = _read(file, "version")
+    return key if key is not None and Path(key).name == key else None
+
+
+def _follower_in(file: Path) -> str | None:
+    """Return the follower of a note; None if the note cannot be read."""
+    return _read(file, "follower")
+
+
+def _read(file: Path, name: str) -> str | None:
     try:
-        key = json.loads(file.read_text(encoding="utf-8"))["version"]
+        text = json.loads(file.read_text(encoding="utf-8"))[name]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return key if isinstance(key, str) and Path(key).name == key else None
+    return text if isinstance(text, str) else None
 
 
 def _last_use(folder: Path) -> float:

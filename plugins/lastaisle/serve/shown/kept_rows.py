@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
-import time
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,8 +18,8 @@ from lastaisle.lake import Lake
 from lastaisle.lake.errors import clear_errors
 from lastaisle.lake.tables import ITEMS
 from lastaisle.serve.shown.view import HIDDEN, Snapshot
+from lastaisle.serve.whole_file import whole_file
 
-_ABANDONED_SECONDS: Final = 600.0
 _NOTE: Final = b"lastaisle.catalogue"
 
 
@@ -112,24 +108,10 @@ class RowsFile:
         Raises:
             OSError: the file cannot be written.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         note = {"table_id": kept.state.table_id, "version": kept.state.version, "at": kept.at.isoformat()}
         rows = kept.rows.replace_schema_metadata({_NOTE: json.dumps(note).encode()})
-        self._discard_unfinished()
-        handle, unfinished = tempfile.mkstemp(".inprogress", f".{self.path.stem}-", self.path.parent)
-        os.close(handle)
-        try:
+        with whole_file(self.path) as unfinished:
             pq.write_table(rows, unfinished, compression="zstd", write_page_checksum=True)
-            Path(unfinished).replace(self.path)
-        finally:
-            Path(unfinished).unlink(missing_ok=True)
-
-    def _discard_unfinished(self) -> None:
-        """Remove the files of writers that were killed."""
-        for file in self.path.parent.glob(f".{self.path.stem}-*.inprogress"):
-            with suppress(FileNotFoundError):
-                if time.time() - file.stat().st_mtime > _ABANDONED_SECONDS:
-                    file.unlink()
 
     def load(self) -> KeptRows | None:
         """Return the rows; None without a file.
