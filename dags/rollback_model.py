@@ -11,29 +11,31 @@ Only by hand:
 
 1. **Look:** trigger the DAG and leave its form as it opens. `dry_run` is on: the log of `move_champion`
    names the present version and the version that would become champion, and nothing moves.
-2. **Move:** trigger the DAG again with `dry_run` off and a `reason` that the next shift will understand:
+2. **Move:** trigger the DAG again with `dry_run` off. Nothing needs to be typed; a `reason` helps the next
+   shift:
 
    ```
    bin/airflow dags trigger rollback_model --conf '{"to_version": 3, "reason": "CTR fell", "dry_run": false}'
    ```
 
-3. **Keep the older version:** the next `retrain_incremental` warm-starts from this version, and may promote
-   its candidate. To prevent this, pause `retrain_incremental` and `retrain_full` first.
+3. **Keep the older version:** the next `retrain_incremental` warm-starts from this version, never from the
+   version that was rolled back, and may promote its candidate. To prevent this, pause `retrain_incremental`
+   and `retrain_full` first.
 
 ## Parameters
 
 - `to_version`: the registered version that becomes champion. If it is empty, the alias `previous` names the
   version.
-- `reason`: the reason, for the ledger. A real move needs a reason; a dry run does not.
+- `reason`: the reason, for the ledger. The form opens with one.
 - `dry_run`: on by default.
 - `force`: off by default. A version that the gate refused, or has not judged, becomes champion only with
   `force`. The ledger and the version's model card then say so.
 
 ## When it fails
 
-The log of `move_champion` says why, for example that the version does not exist, that `reason` is
-empty, or that the gate refused the version and `force` is off.
-The champion has not moved. Trigger the DAG again with corrected parameters.
+The log of `move_champion` says why, for example that the version does not exist, or that the gate
+refused the version and `force` is off. The champion has not moved. Trigger the DAG again with corrected
+parameters.
 
 ## Run it again
 
@@ -47,11 +49,11 @@ from airflow.sdk import Param, dag
 from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS
 from lastaisle_airflow.runtime.params import optional_param
 from lastaisle_airflow.tasks.release import announce_champion
-from lastaisle_airflow.tasks.rollback import move_champion
+from lastaisle_airflow.tasks.rollback import DEFAULT_REASON, move_champion
 
 PARAMS = {
     "to_version": optional_param("integer", "Registered version; empty: the previous champion.", minimum=1),
-    "reason": optional_param("string", "Reason, for the ledger. A real move needs a reason.", maxLength=500),
+    "reason": optional_param("string", "Reason, for the ledger.", default=DEFAULT_REASON, maxLength=500),
     "dry_run": Param(True, type="boolean", description="Only log what would move."),
     "force": Param(False, type="boolean", description="Also move to a version that the gate never promoted."),
 }

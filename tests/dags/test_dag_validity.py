@@ -155,7 +155,7 @@ def test_a_rollback_can_be_triggered_as_its_runbook_says(dagbag):
     params = dagbag.dags["rollback_model"].params
     assert {name: params[name] for name in params} == {
         "to_version": None,
-        "reason": None,
+        "reason": "Rolled back by hand in Airflow",
         "dry_run": True,
         "force": False,
     }

@@ -60,7 +60,7 @@ def train(
 
     A refresh learns from the abandoned checkouts that wait, and from sessions like them.
     """
-    from lastaisle.release.release import current_champion
+    from lastaisle.release.start import champion_to_refresh, training_start
     from lastaisle.sessions.windows import newest_data_end
     from lastaisle.training.kinds import KINDS
     from lastaisle.training.planning import plan_window
@@ -75,16 +75,16 @@ def train(
     settings, tables, registry = open_stores(lake)
     options = TrainingOptions.from_dict({**settings.training_options(), **values})
     check_members(checked_name(model or settings.learning.architecture), options)  # before tables are read
-    champion = current_champion(tables, registry)
     if kind == "refresh":
         if data_end or model or values:
             raise typer.BadParameter(
                 "a refresh takes no --data-end, --model or --set: it uses the champion's model"
             )
-        plan = plan_refresh(tables, settings, champion)
+        plan = plan_refresh(tables, settings, champion_to_refresh(tables, registry))
     else:
         end = newest_data_end(tables) if data_end is None else data_end.replace(tzinfo=UTC)
-        plan = plan_window(tables, settings, end, kind, champion, architecture=model or None, options=values)
+        start = training_start(tables, registry)
+        plan = plan_window(tables, settings, end, kind, start, architecture=model or None, options=values)
     with bar("Training") as progress:
         run_id = train_candidate(plan, tables, registry, progress)
     show({"run_id": run_id, **json.loads(plan.to_json()), "metrics": registry.metrics(run_id)}, report)

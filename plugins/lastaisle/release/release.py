@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import logging
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -21,9 +20,9 @@ from lastaisle.registry.ledger import (
     LedgerConflictError,
     Move,
     decision_on,
-    rolled_back_versions,
     standing,
 )
+from lastaisle.registry.lineage import Lineage
 from lastaisle.registry.losses import present_standing
 from lastaisle.registry.tags import DIGEST
 from lastaisle.release.anchor import later_differences, move_anchor
@@ -144,16 +143,15 @@ def release_candidate(
     ledger = Ledger(lake, registry.model_name)
     champion = current_champion(lake, registry)
     plan = registry.plan_of(run_id)
-    moves = ledger.moves()
     actor, rules = actor or getpass.getuser(), rules or GateRules()
-    made = decision_on(moves, run_id)
+    made = decision_on(ledger.moves(), run_id)
     if made is not None:
-        _refuse_rolled_back(made.to_version, f"version {made.to_version}, which is of run {run_id},", moves)
+        _refuse_rolled_back(made.to_version, f"version {made.to_version}, which is of run {run_id},", ledger)
         _finish(run_id, ledger, registry, rules, actor)
         return _stored_decision(made, registry)
     if plan.warm_start_version is not None:
         start = f"version {plan.warm_start_version}, from which run {run_id} started,"
-        _refuse_rolled_back(plan.warm_start_version, start, moves)
+        _refuse_rolled_back(plan.warm_start_version, start, ledger)
     if champion is not None and not allow_older:
         _refuse_older(run_id, plan, champion)
     try:
@@ -165,14 +163,16 @@ def release_candidate(
         return _stored_decision(made, registry)  # another process released the same run meanwhile
 
 
-def _refuse_rolled_back(version: str, named: str, moves: Iterable[Move]) -> None:
-    """Refuse a version that a rollback took out of service."""
-    back = rolled_back_versions(moves).get(version)
-    if back is not None:
+def _refuse_rolled_back(version: str, named: str, ledger: Ledger) -> None:
+    """Refuse a version that a rollback took out of service, or that learned on from such a version."""
+    found = Lineage(ledger.lake, ledger.moves()).rolled_back(version)
+    if found is not None:
+        ancestor, back = found
+        learned = "" if ancestor == version else f" learned on from version {ancestor}, which"
         raise RolledBackError(
-            f"{named} was rolled back on {back.moved_at:%Y-%m-%d %H:%M} UTC by {back.actor} to version "
-            f"{back.to_version} ({back.reason}): nothing was moved. Train newer hours from the version that "
-            f"serves now. To make version {version} champion again on purpose: "
+            f"{named}{learned} was rolled back on {back.moved_at:%Y-%m-%d %H:%M} UTC by {back.actor} to "
+            f"version {back.to_version} ({back.reason}): nothing was moved. Train newer hours from the "
+            f"version that serves now. To make version {version} champion again on purpose: "
             f"lastaisle rollback --to-version {version} --reason REASON --no-dry-run"
         )
 

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from lastaisle.errors import ExitCode, RegistryError
 from lastaisle.evaluation.evaluate import stored_report
-from lastaisle.registry.ledger import ROLLBACK, Ledger, Move, Standing, promoted_versions, refusal_of
+from lastaisle.lake.retries import ATTEMPTS, retry_overtaken
+from lastaisle.registry.ledger import (
+    ROLLBACK,
+    Ledger,
+    LedgerConflictError,
+    Move,
+    Standing,
+    promoted_versions,
+    refusal_of,
+)
 from lastaisle.registry.losses import expected_standing
 from lastaisle.release.card.page import log_card
 from lastaisle.release.gate import Decision
@@ -75,8 +84,12 @@ def rollback(
     dry_run: bool = True,
     force: bool = False,
     request_id: str | None = None,
+    leaving: str | None = None,
 ) -> RollbackReport:
     """Make an earlier version champion again.
+
+    If another version becomes champion meanwhile, a rollback to a named version is decided again. A rollback
+    to the version before the champion is not: its champion does not serve any more.
 
     Args:
         lake: the lake that holds the ledger.
@@ -85,49 +98,77 @@ def rollback(
         reason: the reason, for the ledger; must not be empty.
         actor: the person or DAG run that asks; default the user of this process.
         dry_run: only report the move.
-        force: also move to a version that the gate refused, or has not judged.
+        force: also move to a version that the gate refused, or has not judged. The version that served before
+            the champion needs no force: people gave it when they made that version champion.
         request_id: name of this request, such as a DAG run; the same request moves the champion only once.
+        leaving: move only while this version is champion, so that two requests about it move once; default
+            any champion.
 
     Raises:
         RegistryError: the version does not exist or is a version of online updates, there is no earlier
             champion, or the reason is empty.
         NeverPromotedError: the gate never promoted the version, and `force` is not set.
         DamagedModelError: the files of the version are not those that were registered.
+        LedgerConflictError: `leaving` is not champion, or the champion moved meanwhile.
     """
     if not reason.strip():
         raise RegistryError("a rollback needs a reason for the ledger, received an empty text")
+    request = _Request(
+        to_version, reason.strip(), actor or getpass.getuser(), dry_run, force, request_id, leaving
+    )
     ledger = Ledger(lake, registry.model_name)
     if not dry_run:
-        done = _finish_interrupted(ledger, registry, to_version, reason.strip(), request_id)
+        done = _finish_interrupted(ledger, registry, request)
         if done is not None:
             _say_forced(done, ledger, registry)
             return _report(ledger, done, ledger.standing(), dry_run=False, moved=True)
+    lost = f"other processes moved the champion in {ATTEMPTS} attempts to roll back; run again"
+    overtaken = (LedgerConflictError,) if to_version and not leaving else ()
+    return retry_overtaken(lost, *overtaken)(lambda: _move(request, ledger, registry))
+
+
+@dataclass(frozen=True)
+class _Request:
+    """The arguments of `rollback`."""
+
+    to_version: str | None
+    reason: str
+    actor: str
+    dry_run: bool
+    force: bool
+    request_id: str | None
+    leaving: str | None
+
+
+def _move(request: _Request, ledger: Ledger, registry: Registry) -> RollbackReport:
+    """Decide on the move by the present champion, and make it.
+
+    Raises:
+        LedgerConflictError: the champion moved meanwhile, or is not the version that is to be left.
+    """
     before = expected_standing(ledger, registry)
-    move = _plan_move(
-        before, registry, to_version, request_id, reason=reason.strip(), actor=actor or getpass.getuser()
-    )
+    if request.leaving not in (None, before.champion):
+        raise LedgerConflictError(
+            f"version {request.leaving} of {registry.model_name} was to be rolled back, but version "
+            f"{before.champion} serves now: nothing was moved"
+        )
+    move = _plan_move(before, registry, request)
     moves = move.to_version != move.from_version
     if moves:
-        move = _require_promotion(move, ledger, force=force)
+        move = _require_promotion(move, ledger, force=request.force or request.to_version is None)
         registry.require_digest(move.to_version, ledger.digest_of(move.to_version))
-    if moves and not dry_run:
+    if moves and not request.dry_run:
         ledger.write(move)
-        sync_aliases(lake, registry)
+        sync_aliases(ledger.lake, registry)
         _say_forced(move, ledger, registry)
-    return _report(ledger, move, before.after(move), dry_run=dry_run, moved=moves and not dry_run)
+    return _report(
+        ledger, move, before.after(move), dry_run=request.dry_run, moved=moves and not request.dry_run
+    )
 
 
-def _plan_move(
-    standing: Standing,
-    registry: Registry,
-    to_version: str | None,
-    request_id: str | None,
-    *,
-    reason: str,
-    actor: str,
-) -> Move:
+def _plan_move(standing: Standing, registry: Registry, request: _Request) -> Move:
     """Return the move from the champion to the requested version, or to the version before the champion."""
-    target = to_version or standing.previous
+    target = request.to_version or standing.previous
     if target is None:
         raise RegistryError(
             f"{registry.model_name} has no champion before version {standing.champion}: name a version"
@@ -135,15 +176,15 @@ def _plan_move(
     run_id = registry.run_of(target)
     run_key = require_servable(target, run_id, registry)
     return Move(
-        move_id=f"rollback/{request_id or uuid.uuid4()}",
+        move_id=f"rollback/{request.request_id or uuid.uuid4()}",
         moved_at=datetime.now(UTC),
-        actor=actor,
+        actor=request.actor,
         action=ROLLBACK,
         model_name=registry.model_name,
         alias="champion",
         from_version=standing.champion,
         to_version=target,
-        reason=reason,
+        reason=request.reason,
         run_id=run_id,
         run_key=run_key,
     )
@@ -193,9 +234,7 @@ def forced_sentence(move: Move) -> str:
     return f"{move.actor} made this version champion by force on {moment}: {move.reason}"
 
 
-def _finish_interrupted(
-    ledger: Ledger, registry: Registry, to_version: str | None, reason: str, request_id: str | None
-) -> Move | None:
+def _finish_interrupted(ledger: Ledger, registry: Registry, request: _Request) -> Move | None:
     """Finish an interrupted move, and return it if it belongs to this request.
 
     With a request_id, the move of that id in the ledger belongs to this request. Without a request_id, the
@@ -204,13 +243,14 @@ def _finish_interrupted(
     moves = ledger.moves()
     before = registry.aliases()
     after = sync_aliases(ledger.lake, registry)
-    if request_id:
-        return ledger.find(f"rollback/{request_id}")
+    if request.request_id:
+        return ledger.find(f"rollback/{request.request_id}")
     interrupted = any(before.get(alias) != version for alias, version in after.items())
     last = moves[-1] if moves else None
-    if interrupted and last and last.action == ROLLBACK and last.reason.partition(f" {_FORCED}")[0] == reason:
-        return last if to_version in (None, last.to_version) else None
-    return None
+    if not interrupted or last is None or last.action != ROLLBACK:
+        return None
+    same = last.reason.partition(f" {_FORCED}")[0] == request.reason
+    return last if same and request.to_version in (None, last.to_version) else None
 
 
 def _report(ledger: Ledger, move: Move, after: Standing, *, dry_run: bool, moved: bool) -> RollbackReport:

@@ -54,14 +54,12 @@ def sync(lake: Lake, registry: Registry, *, dry_run: bool = True, artifacts_gone
         ArtifactsUnreachableError: that folder is missing or empty, and `artifacts_gone` is not set.
     """
     ledger, before = Ledger(lake, registry.model_name), registry.aliases()
-    moves, told = (
-        ledger.moves(),
-        [move.told(registry.model_name) for move in find_hand_moves(ledger, registry)],
-    )
+    moves, by_hand = ledger.moves(), find_hand_moves(ledger, registry)
     losses = find_losses(moves, registry, getpass.getuser(), artifacts_gone)
     if dry_run:
         after = standing([*moves, *losses]).aliases
     else:
         after = sync_aliases(lake, registry, artifacts_gone=artifacts_gone)
     lost = tuple(loss.reason for loss in losses)
+    told = tuple(move.told(registry.model_name) for move in by_hand)
     return SyncReport(registry.model_name, lost, told, before, after, dry_run)

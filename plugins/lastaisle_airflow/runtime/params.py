@@ -7,12 +7,13 @@ from typing import Any
 from airflow.sdk import Param
 
 
-def optional_param(kind: str, description: str, **limits: Any) -> Param:
+def optional_param(kind: str, description: str, *, default: Any = None, **limits: Any) -> Param:
     """Return a parameter that may stay empty; the settings then give its value.
 
     Args:
         kind: type in JSON Schema, such as number.
         description: the text beside the form's field.
+        default: the value with which the form opens.
         **limits: limits in JSON Schema, such as minimum.
     """
-    return Param(None, description, type=["null", kind], **limits)
+    return Param(default, description, type=["null", kind], **limits)

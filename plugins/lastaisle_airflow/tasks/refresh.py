@@ -26,14 +26,14 @@ def plan_refresh() -> dict[str, Any]:
         AirflowSkipException: there is nothing to refresh, or too few abandoned checkouts wait.
     """
     from lastaisle.registry.registry import Registry
-    from lastaisle.release.release import current_champion
+    from lastaisle.release.start import champion_to_refresh
     from lastaisle.training.refresh import NothingToRefreshError
     from lastaisle.training.refresh import plan_refresh as plan
 
     settings = Settings.from_env()
     lake = open_lake(settings)
     try:
-        training_plan = plan(lake, settings, current_champion(lake, Registry(settings)))
+        training_plan = plan(lake, settings, champion_to_refresh(lake, Registry(settings)))
     except (NothingToRefreshError, NotEnoughDataError) as no_refresh:
         raise AirflowSkipException(str(no_refresh)) from no_refresh
     log.info("Planned %s: %s", training_plan.run_key, training_plan)

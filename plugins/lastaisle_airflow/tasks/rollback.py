@@ -17,6 +17,8 @@ from lastaisle_airflow.tasks.release import actor_of
 
 log = logging.getLogger(__name__)
 
+DEFAULT_REASON = "Rolled back by hand in Airflow"
+
 
 # In Airflow's default pool: an emergency does not wait for a training.
 @task(execution_timeout=timedelta(minutes=10))
@@ -24,8 +26,8 @@ def move_champion(*, params: Any = None, dag_run: Any = None) -> dict[str, Any]:
     """Move the champion back, or only log the move; a retry of the same run does not move it again.
 
     Raises:
-        AirflowFailException: the version or the reason is missing, or the gate refused the version and
-            `force` is off; a retry would not help.
+        AirflowFailException: the version is missing, or the gate refused the version and `force` is off; a
+            retry would not help.
     """
     from lastaisle.errors import RegistryError
     from lastaisle.registry.registry import Registry
@@ -33,13 +35,12 @@ def move_champion(*, params: Any = None, dag_run: Any = None) -> dict[str, Any]:
 
     settings = Settings.from_env()
     to_version, dry_run = params["to_version"], params["dry_run"]
-    reason = (params["reason"] or "").strip()
     try:
         report = rollback(
             open_lake(settings),
             Registry(settings),
             to_version=None if to_version is None else str(to_version),
-            reason=reason or ("dry run" if dry_run else ""),
+            reason=(params["reason"] or "").strip() or DEFAULT_REASON,
             actor=actor_of(dag_run),
             dry_run=dry_run,
             force=params["force"],

@@ -134,7 +134,7 @@ def plan(
     """
     from lastaisle.registry.registry import Registry
     from lastaisle.release.correction import plan_correction
-    from lastaisle.release.release import current_champion
+    from lastaisle.release.start import training_start
     from lastaisle.sessions.windows import newest_data_end
     from lastaisle.training.planning import StalePlanError, plan_window
     from models.options import OptionsError
@@ -149,7 +149,7 @@ def plan(
                 settings,
                 data_end or newest_data_end(lake),
                 kind,
-                current_champion(lake, registry),
+                training_start(lake, registry),
                 architecture=architecture,
                 options={**(hyperparameters or {}), **options},
             )

@@ -7,7 +7,7 @@ from lastaisle.errors import RegistryError
 from lastaisle_airflow.tasks import rollback as tasks
 from tests.airflow.runs import DagRun
 
-OPENED = {"to_version": None, "reason": None, "dry_run": True, "force": False}
+OPENED = {"to_version": None, "reason": tasks.DEFAULT_REASON, "dry_run": True, "force": False}
 
 
 class Report:
@@ -32,7 +32,13 @@ def test_the_form_as_it_opens_is_a_dry_run(asked):
     answer = tasks.move_champion.function(params=OPENED, dag_run=DagRun())
     assert answer == {"version": "1", "champion_moved": False}
     (options,) = asked
-    assert (options["reason"], options["dry_run"], options["force"]) == ("dry run", True, False)
+    assert (options["reason"], options["dry_run"], options["force"]) == (tasks.DEFAULT_REASON, True, False)
+
+
+@pytest.mark.parametrize("reason", [None, "", "  "])
+def test_a_real_move_needs_no_typed_reason(asked, reason):
+    tasks.move_champion.function(params={**OPENED, "reason": reason, "dry_run": False}, dag_run=DagRun())
+    assert [options["reason"] for options in asked] == ["Rolled back by hand in Airflow"]
 
 
 def test_a_real_move_brings_its_parameters(asked):
@@ -48,5 +54,5 @@ def test_a_refused_rollback_is_not_tried_again(tmp_path, monkeypatch):
 
     monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path))
     monkeypatch.setattr("lastaisle.release.rollback.rollback", refuse)
-    with pytest.raises(AirflowFailException, match="no such version, reason ''"):
+    with pytest.raises(AirflowFailException, match="no such version, reason 'Rolled back by hand"):
         tasks.move_champion.function(params={**OPENED, "dry_run": False}, dag_run=DagRun())
