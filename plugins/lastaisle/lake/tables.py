@@ -440,6 +440,9 @@ EXPERIMENT_RESULTS_SCHEMA: Final = pa.schema(
         pa.field("reason", pa.string()),
         pa.field("outcomes_version", pa.int64()),
         pa.field("events_version", pa.int64()),
+    ]
+)
+
 #: What a bandit had learned of an arm after an update, one row an arm; `move_id` is the move in `traffic`.
 #: `lists`, `rewards`, `mean` and its 95 % interval are those of the window. `probability` is that of the arm
 #: from now on, and `policy_probability` without base and share, both over the contexts of the lists.
