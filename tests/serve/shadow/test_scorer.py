@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -9,10 +11,12 @@ import numpy as np
 import pytest
 
 from lastaisle.experiments.traffic import Arm, Trial
-from lastaisle.feedback.health import LATENCY_BOUNDS
+from lastaisle.serve.following.errors import VersionUnavailableError
 from lastaisle.serve.health.counts import Counts, HealthCounts, Source
-from lastaisle.serve.questions import Recommended
-from lastaisle.serve.shadow import Shadow, overlap_of
+from lastaisle.serve.questions import Asked, Recommended, read_question
+from lastaisle.serve.shadow.message import Unseen, from_line, to_line
+from lastaisle.serve.shadow.process import ShadowScorer, overlap_of
+from lastaisle.serve.shadow.sender import Shadow
 from tests.serve.toys import Gate, ToyModel, version_of
 from tests.services.waiting import wait_until
 
@@ -28,13 +32,30 @@ class Backwards(ToyModel):
         return scores, scored
 
 
+class InThisProcess:
+    """Stands for the process of the shadow, and scores where the questions are handed over."""
+
+    def __init__(self, scorer: ShadowScorer) -> None:
+        self.scorer, self.stdin, self.stdout = scorer, self, io.BytesIO()
+
+    def write(self, line: bytes) -> None:
+        self.scorer.score(from_line(line))
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def wait(self, seconds: float) -> int:
+        return 0
+
+
 class Shadowed:
     """A service with a shadow.
 
     Attributes:
         model: the shadow's model.
-        running: what `Shadow` is told.
-        client: the service, once it is made.
+        trial: the shadow that runs.
+        client: the service.
     """
 
     def __init__(self, make_service, model: ToyModel | None = None, waiting: int = 64, **trial) -> None:
@@ -42,11 +63,16 @@ class Shadowed:
         since = datetime.now(UTC) - timedelta(hours=1)
         arms = (Arm(name="shadow", version="8"),)
         fields = {"name": "shadow-8", "kind": "shadow", "arms": arms, "starts_at": since, **trial}
-        self.running = Trial(**fields), version_of(self.model, "8")
+        self.trial: Trial | None = Trial(**fields)
         self.counts = HealthCounts()
         self.seen = Counts()
-        self.shadow = Shadow(lambda: self.running, self.counts, waiting=waiting)
+        self.scorer = ShadowScorer(self.load, "shop", self.counts)
+        process = InThisProcess(self.scorer)
+        self.shadow = Shadow(lambda: self.trial, lambda: process, "shop", self.counts, waiting)
         self.client = make_service(listeners=(self.shadow,))
+
+    def load(self, number: str):
+        return version_of(self.model, number)
 
     def counted(self) -> Counts:
         """All that was counted so far."""
@@ -123,7 +149,7 @@ def test_questions_that_no_model_may_see_and_those_of_other_placements_are_left_
 def test_a_shadow_that_has_ended_or_is_gone_scores_nothing(make_shadowed):
     shadowed = make_shadowed(stops_at=datetime.now(UTC))
     shadowed.client.ask("i1")
-    shadowed.running = None
+    shadowed.trial = None
     shadowed.client.ask("i1")
     time.sleep(0.1)
     assert (shadowed.model.asked, shadowed.counted()) == ([], Counts())
@@ -186,16 +212,50 @@ def test_an_explanation_is_not_made_for_nobody(make_shadowed):
     assert len(shadowed.model.asked) == 1
 
 
-def test_at_the_end_what_waits_is_dropped_and_counted(make_service):
-    shadowed, gate = Shadowed(make_service), Gate()
+def test_at_the_end_what_waits_is_dropped_and_counted(make_shadowed):
+    shadowed, gate = make_shadowed(), Gate()
     shadowed.model.wait = gate
     for _ in range(5):
         shadowed.client.ask("i1")
-    gate.reached.wait(10)
+    assert gate.reached.wait(10)
     shadowed.shadow._stopped.set()
     gate.opened.set()
     shadowed.shadow.stop()
     assert (shadowed.counted().requests, shadowed.seen.dropped) == (1, 4)
-    assert sum(shadowed.seen.latency_counts) == 1
-    assert len(shadowed.seen.latency_counts) == len(LATENCY_BOUNDS) + 1
     assert shadowed.shadow.problem == ""
+
+
+def test_a_version_that_cannot_be_loaded_is_named_its_questions_are_counted_and_it_is_tried_again():
+    said, counts, tried = [], HealthCounts(), []
+
+    def load(number: str):
+        tried.append(number)
+        if len(tried) == 1:
+            raise VersionUnavailableError("MLflow is away")
+        return version_of(ToyModel(), number)
+
+    scorer = ShadowScorer(load, "shop", counts, pause=0.05, tell=said.append)
+    message = Unseen("shadow-8", "8", asked("i3"), ["i4"])
+    scorer.score(message)
+    scorer.score(message)
+    time.sleep(0.1)
+    scorer.score(message)
+    scorer.score(message)
+    assert said == ["the shadow scores nothing: MLflow is away", ""]
+    assert tried == ["8", "8"]
+    scorer.score(Unseen("shadow-9", "9", asked("i3"), ["i4"]))
+    assert tried == ["8", "8", "9"]
+    found = {source.version: (each.requests, each.dropped) for (_, source), each in counts.take().items()}
+    assert found == {"8": (2, 2), "9": (1, 0)}
+
+
+def asked(*items: str) -> Asked:
+    return read_question(json.dumps({"items": items, "k": 1}).encode(), lambda _: "")
+
+
+def test_a_question_arrives_in_the_other_process_as_it_was():
+    body = {"items": ["a", None, "b\n\u2028"], "k": 3, "cart": ["c"], "context": {"price": [1.5, None]}}
+    question = read_question(json.dumps(body).encode(), lambda _: "")
+    line = to_line(Unseen("shadow-8", "8", question, ["x"]))
+    assert line.count(b"\n") == 1
+    assert from_line(line) == Unseen("shadow-8", "8", question, ["x"])

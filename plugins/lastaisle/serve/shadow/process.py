@@ -71,6 +71,7 @@ class ShadowScorer:
         load: LoadVersion,
         model: str,
         counts: HealthCounts,
+        *,
         shelf: Shelf | None = None,
         pause: float = 2.0,
         tell: Callable[[str], None] = lambda _: None,
@@ -157,13 +158,17 @@ def run(settings: Settings, lines: Iterable[bytes], tell: Callable[[str], None])
     shelf, loader, counts = Shelf(settings), Loader(settings, log.warning), HealthCounts()
 
     def load(number: str) -> ServedVersion:
-        loaded = loader.take(loader.versions.get(number))
-        served = served_of(loaded, "")
-        shelf.of(served.model)
+        served = served_of(loader.take(loader.versions.get(number)), "")
+        try:
+            shelf.of(served.model)
+        except Exception as error:
+            raise VersionUnavailableError(
+                f"version {number} does not fit the catalogue or the rules: {type(error).__name__}: {error}"
+            ) from error
         return served
 
     scorer = ShadowScorer(
-        load, settings.registry.model_name, counts, shelf, settings.serve.poll_seconds, tell
+        load, settings.registry.model_name, counts, shelf=shelf, pause=settings.serve.poll_seconds, tell=tell
     )
     writer = HealthWriter(settings, counts)
     for part in (shelf, writer):

@@ -7,13 +7,15 @@ and counted. The process runs while there is a shadow. If it ends, another one s
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import random
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from lastaisle.experiments.traffic import Trial
     from lastaisle.serve.parts import Maker
     from lastaisle.serve.questions import Answer, Asked
+    from lastaisle.settings import Settings
 
 WAITING: Final = 64
 """The most questions that wait for the process."""
@@ -139,7 +142,8 @@ class Shadow:
         except OSError:  # the process has ended
             self._drop(message)
             self._end_process()
-            self._fail()
+            if not self._stopped.is_set():
+                self._fail()
 
     def _begin_process(self) -> bool:
         """Start the process, unless one ended so shortly before; tell whether one runs."""
@@ -155,10 +159,11 @@ class Shadow:
 
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
         """Keep what the process says: each line is its present problem, or empty."""
-        for line in _pipe(process.stdout):
-            self._problem = line.decode("utf-8", "replace").strip()
-            if not self._problem:
-                self._pause = 0.0
+        with closing(_pipe(process.stdout)) as said:
+            for line in said:
+                self._problem = line.decode("utf-8", "replace").strip()
+                if not self._problem:
+                    self._pause = 0.0
 
     def _end_process(self) -> None:
         """Let the process write its counts and end."""
@@ -189,3 +194,18 @@ class Shadow:
 def _pipe(stream: IO[bytes] | None) -> Any:
     assert stream, "the process is started with pipes"
     return stream
+
+
+def start_process(settings: Settings) -> subprocess.Popen[bytes]:
+    """Start the process of the shadow. It ends when its input ends, and so outlives no service.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", "lastaisle.serve.shadow.process"],
+        env={**os.environ, **settings.to_env()},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C reaches the service alone, which ends its processes
+    )
