@@ -24,7 +24,7 @@ from lastaisle.serve.health.writer import HealthWriter
 from lastaisle.serve.metrics import Metrics
 from lastaisle.serve.parts import Parts, Versions
 from lastaisle.serve.pseudonyms import Pseudonyms
-from lastaisle.serve.shadow import Shadow
+from lastaisle.serve.shadow.sender import Shadow, start_process
 from lastaisle.serve.shown.shelf import Shelf, rules_of
 from lastaisle.serve.trials.trials import Trials
 from lastaisle.serve.workers import Workers
@@ -114,7 +114,8 @@ def run_worker(
     origins = [origin.strip() for origin in settings.serve.cors_origins.split(",") if origin.strip()]
     limits = Limits(waiting=settings.serve.queue, seconds=settings.serve.timeout_seconds)
     counts = HealthCounts()
-    listeners = (Shadow(trials.shadow, counts, shelf), HealthWriter(settings, counts))  # the writer ends last
+    shadow = Shadow(trials.shadow, partial(start_process, settings), settings.registry.model_name, counts)
+    listeners = (shadow, HealthWriter(settings, counts))  # the writer ends last
     parts = Parts(versions, keys, sink, Pseudonyms(settings), shelf, listeners, trials)
     app = create_app(parts, origins=origins, limits=limits, metrics=metrics)
     uvicorn.Server(server_config(app, metrics.refused)).run([listening])

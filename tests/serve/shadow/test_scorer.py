@@ -14,7 +14,7 @@ from lastaisle.experiments.traffic import Arm, Trial
 from lastaisle.serve.following.errors import VersionUnavailableError
 from lastaisle.serve.health.counts import Counts, HealthCounts, Source
 from lastaisle.serve.questions import Asked, Recommended, read_question
-from lastaisle.serve.shadow.message import Unseen, from_line, to_line
+from lastaisle.serve.shadow.message import from_line, to_line, unseen
 from lastaisle.serve.shadow.process import ShadowScorer, overlap_of
 from lastaisle.serve.shadow.sender import Shadow
 from tests.serve.toys import Gate, ToyModel, version_of
@@ -235,7 +235,7 @@ def test_a_version_that_cannot_be_loaded_is_named_its_questions_are_counted_and_
         return version_of(ToyModel(), number)
 
     scorer = ShadowScorer(load, "shop", counts, pause=0.05, tell=said.append)
-    message = Unseen("shadow-8", "8", asked("i3"), ["i4"])
+    message = unseen("shadow-8", "8", asked("i3"), ["i4"])
     scorer.score(message)
     scorer.score(message)
     time.sleep(0.1)
@@ -243,19 +243,28 @@ def test_a_version_that_cannot_be_loaded_is_named_its_questions_are_counted_and_
     scorer.score(message)
     assert said == ["the shadow scores nothing: MLflow is away", ""]
     assert tried == ["8", "8"]
-    scorer.score(Unseen("shadow-9", "9", asked("i3"), ["i4"]))
+    scorer.score(unseen("shadow-9", "9", asked("i3"), ["i4"]))
     assert tried == ["8", "8", "9"]
     found = {source.version: (each.requests, each.dropped) for (_, source), each in counts.take().items()}
     assert found == {"8": (2, 2), "9": (1, 0)}
 
 
 def asked(*items: str) -> Asked:
-    return read_question(json.dumps({"items": items, "k": 1}).encode(), lambda _: "")
+    return read_question(json.dumps({"items": items, "k": 1}).encode(), lambda *_: "")
 
 
 def test_a_question_arrives_in_the_other_process_as_it_was():
     body = {"items": ["a", None, "b\n\u2028"], "k": 3, "cart": ["c"], "context": {"price": [1.5, None]}}
-    question = read_question(json.dumps(body).encode(), lambda _: "")
-    line = to_line(Unseen("shadow-8", "8", question, ["x"]))
+    question = read_question(json.dumps(body).encode(), lambda *_: "")
+    question.unit = "0" * 32
+    line = to_line(unseen("shadow-8", "8", question, ["x"]))
     assert line.count(b"\n") == 1
-    assert from_line(line) == Unseen("shadow-8", "8", question, ["x"])
+    assert b"0000" not in line, "the shopper reaches the model by the context alone"
+    message = from_line(line)
+    question.unit, question.explain = None, False
+    assert (message.trial, message.version, message.asked(), message.shown) == (
+        "shadow-8",
+        "8",
+        question,
+        ["x"],
+    )

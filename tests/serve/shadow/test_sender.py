@@ -21,7 +21,7 @@ TRIAL = Trial(
     name="shadow-8", kind="shadow", arms=(Arm(name="shadow", version="8"),),
     starts_at=datetime(2026, 1, 1, tzinfo=UTC),
 )  # fmt: skip
-QUESTION = read_question(json.dumps({"items": ["a"]}).encode(), lambda _: "")
+QUESTION = read_question(json.dumps({"items": ["a"]}).encode(), lambda *_: "")
 ANSWER = Answer("7-m-" + "0" * 24, "7", "shop", "model", [])
 #: Writes its input into the file that it is given.
 KEEPS = "import sys, shutil; shutil.copyfileobj(sys.stdin.buffer, open(sys.argv[1], 'ab'))"
@@ -129,7 +129,7 @@ def test_a_process_that_hangs_holds_up_neither_answers_nor_the_end(make_sender, 
     began = time.monotonic()
     given.answer()
     wait_until("it started", lambda: given.started)
-    question = read_question(json.dumps({"items": ["a" * 1000] * 200}).encode(), lambda _: "")
+    question = read_question(json.dumps({"items": ["a" * 1000] * 200}).encode(), lambda *_: "")
     for _ in range(10):
         given.shadow.answered(question, ANSWER, 0.001)
     assert time.monotonic() - began < 5

@@ -14,8 +14,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
-import msgspec
-
 from lastaisle.feedback.health import COMPARED_ITEMS, SHADOW
 from lastaisle.serve.following.errors import VersionUnavailableError
 from lastaisle.serve.following.loading import Failure, Loader
@@ -93,10 +91,9 @@ class ShadowScorer:
         if served is None or (self._shelf is not None and not self._shelf.ready):
             self._counts.dropped(source)
             return
-        question = msgspec.structs.replace(message.question, explain=False)
         began = time.thread_time()
         try:
-            [outcome] = make_lists(served, self._shelf, [question])
+            [outcome] = make_lists(served, self._shelf, [message.asked()])
             if not isinstance(outcome, Answer):
                 raise outcome
         except Exception as error:  # it is a finding about the version, and counts as one

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from lastaisle.feedback.health import COMPARED_ITEMS, SHADOW
 from lastaisle.serve.health.counts import HealthCounts, Source
-from lastaisle.serve.shadow.message import Unseen, to_line
+from lastaisle.serve.shadow.message import Unseen, to_line, unseen
 
 if TYPE_CHECKING:
     from lastaisle.experiments.traffic import Trial
@@ -108,7 +108,7 @@ class Shadow:
         if self._random.random() >= trial.share:
             return
         shown = [item.id for item in answer.items[:COMPARED_ITEMS]]
-        message = Unseen(trial.name, trial.arms[0].version or "", question, shown)
+        message = unseen(trial.name, trial.arms[0].version or "", question, shown)
         try:
             self._queue.put_nowait(message)
         except queue.Full:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from lastaisle.errors import LastaisleError
 from lastaisle.experiments.bandits.live import LiveBandit
-from lastaisle.experiments.traffic import Trial
+from lastaisle.experiments.traffic import SHADOW, Trial
 from lastaisle.feedback.origin import origin_of
 from lastaisle.lake.opening import open_lake
 from lastaisle.lake.tables import TRAFFIC
@@ -82,7 +82,7 @@ class Trials:
         self._on_event = on_event
         self._known: KnownTraffic | None = None
         self._running: tuple[_Taken, ...] = ()
-        self._shadow: tuple[Trial, ServedVersion] | None = None
+        self._shadow: Trial | None = None
         self._problem = ""
         self._trial_problems: tuple[str, ...] = ()
         self._looked_at: float | None = None
@@ -114,14 +114,13 @@ class Trials:
         if self._thread.ident:
             self._thread.join(timeout=5)
 
-    def shadow(self) -> tuple[Trial, ServedVersion] | None:
-        """Return the shadow and its loaded version; None without one, or as long as it is not loaded."""
+    def shadow(self) -> Trial | None:
+        """Return the shadow that runs now; None without one. A process of its own loads its version."""
         shadow = self._shadow
         if shadow is None:
             return None
-        now = datetime.now(UTC)
-        stops_at = shadow[0].stops_at
-        return shadow if shadow[0].starts_at <= now and (stops_at is None or now < stops_at) else None
+        now, stops_at = datetime.now(UTC), shadow.stops_at
+        return shadow if shadow.starts_at <= now and (stops_at is None or now < stops_at) else None
 
     def assign(self, question: Asked, skip: Callable[[str], None]) -> Assigned | None:
         """Return the arm of a request; None if it belongs to no trial. Only the event loop may call this.
@@ -210,21 +209,19 @@ class Trials:
             return
         now, champion = datetime.now(UTC), self._champion.current
         newest, problems = self._known.log.newest(), list(self._known.log.problems)
-        trials = sorted(self._known.log.running(), key=lambda trial: trial.kind == "shadow")
-        moves = [newest[trial.name] for trial in trials if trial.stops_at is None or now < trial.stops_at]
+        trials = [
+            trial for trial in self._known.log.running() if trial.stops_at is None or now < trial.stops_at
+        ]
+        moves = [newest[trial.name] for trial in trials if trial.kind != SHADOW]
         numbers = [number for move in moves for number in versions_of(move.trial)]
         missing = set(self._versions.want(numbers, champion))
         before = {taken.move_id: taken.ready for taken in self._running}
         running: list[_Taken] = []
-        shadow = None
         for move in moves:
             trial = move.trial
             if lacking := missing.intersection(versions_of(trial)):
                 problems.append(self._lacking(trial, lacking))
             versions = self._loaded(trial, champion)
-            if trial.kind == "shadow":
-                shadow = (trial, next(iter(versions.values()))) if versions else None
-                continue
             ready = before.get(move.move_id)
             if ready is not None and versions is not None:
                 ready.versions = versions
@@ -232,7 +229,18 @@ class Trials:
                 ready = ReadyTrial(trial, versions, LiveBandit(trial) if trial.bandit else None)
             running.append(_Taken(trial, move.move_id, ready))
         self._tell_changes(running)
-        self._running, self._shadow, self._trial_problems = tuple(running), shadow, tuple(problems)
+        self._shadow = self._shadow_of(trials, problems)
+        self._running, self._trial_problems = tuple(running), tuple(problems)
+
+    def _shadow_of(self, trials: Sequence[Trial], problems: list[str]) -> Trial | None:
+        """Return the shadow that began last, where its version can be had; else name the problem."""
+        shadows = sorted(
+            (trial for trial in trials if trial.kind == SHADOW), key=lambda trial: trial.starts_at
+        )
+        if shadows and isinstance(self._versions, NoVersions):
+            problems.append(self._lacking(shadows[-1], [*versions_of(shadows[-1])]))
+            return None
+        return shadows[-1] if shadows else None
 
     def _loaded(self, trial: Trial, champion: ServedVersion | None) -> dict[str, ServedVersion] | None:
         """Return the versions of a trial; None as long as one is missing."""
