@@ -1,6 +1,8 @@
-"""Keep the tables quick to read, and delete rows that are older than allowed.
+"""Keep the tables quick to read, delete rows that are older than allowed, and verify the ledger.
 
 ## What it does
+
+`verify_ledger` compares the rows of the table `releases` with their chain, and changes nothing.
 
 One task for each table:
 
@@ -32,6 +34,8 @@ changes.
 ## When it fails
 
 - A failed table holds back no other table.
+- **`verify_ledger`:** another program changed the table `releases`. The log names the first entry that is not
+  what was written. Releases go on.
 - **`LakeConflictError`:** other writers were faster in each attempt. Clear the task.
 - **Rows deleted by mistake** stay in the earlier table version for a week. The log names this version:
   `version_before`.
@@ -46,7 +50,7 @@ from datetime import timedelta
 from airflow.sdk import CronTriggerTimetable, Param, dag
 
 from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS, MAINTENANCE_POOL
-from lastaisle_airflow.tasks.maintenance import list_tables, maintain_table
+from lastaisle_airflow.tasks.maintenance import list_tables, maintain_table, verify_ledger
 
 PARAMS = {"dry_run": Param(False, type="boolean", description="Only log what would change.")}
 
@@ -64,6 +68,7 @@ PARAMS = {"dry_run": Param(False, type="boolean", description="Only log what wou
 def maintain_tables() -> None:
     """Keep the tables quick to read, and delete rows that are older than allowed."""
     maintain_table.expand(table=list_tables())
+    verify_ledger()
 
 
 maintain_tables()

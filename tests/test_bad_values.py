@@ -114,6 +114,9 @@ COMMANDS = {
     "catalogue show": [],
     "exposures ingest": ["shown.jsonl"],
     "exposures show": [],
+    "releases": [],
+    "releases at": ["2025-10-09"],
+    "releases why": ["3"],
     "releases sync": [],
     "releases verify": [],
     "keys show": [],
@@ -126,8 +129,9 @@ COMMANDS = {
 
 def leaves(command: object, name: str = "") -> Iterator[str]:
     children = getattr(command, "commands", None)
-    if children is None:
+    if children is None or getattr(command, "invoke_without_command", False):
         yield name
+    if children is None:
         return
     for child, inner in children.items():
         yield from leaves(inner, f"{name} {child}".strip())

@@ -40,6 +40,7 @@ class ExitCode(IntEnum):
     ROLLED_BACK = 22
     OLDER_TRAINING = 23
     BEING_TRAINED = 24
+    LEDGER_CHANGED = 25
 
 
 MEANINGS: Final = {
@@ -68,6 +69,7 @@ MEANINGS: Final = {
     ExitCode.ROLLED_BACK: "the candidate, or the version that it started from, was rolled back",
     ExitCode.OLDER_TRAINING: "the champion has learned newer hours than the candidate",
     ExitCode.BEING_TRAINED: "another process trains the same candidate",
+    ExitCode.LEDGER_CHANGED: "rows of the ledger are not those that were written",
 }
 
 

@@ -90,6 +90,8 @@ def parse(group: click.Command, words: list[str]) -> list[str]:
         if not isinstance(command, click.Group) and not hasattr(command, "commands"):
             assert not rest, f"arguments that nothing reads: {rest}"
             return path
+        if not rest and command.invoke_without_command:
+            return path
         name, command, arguments = command.resolve_command(context, rest)
         path.append(name)
 

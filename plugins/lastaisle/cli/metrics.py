@@ -5,14 +5,13 @@ Imports stand inside the command, so that `--help` and other commands load nothi
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lastaisle.cli.figures import print_figures
-from lastaisle.cli.options import Chart, LakeUrl, Report
+from lastaisle.cli.options import Chart, LakeUrl, Report, moment_of
 from lastaisle.cli.terminal import console, errors, read_settings, write
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.telemetry.shown import one_line
@@ -100,36 +99,10 @@ def _tell_of_placements(reach: Reach) -> None:
 
 def _span(since: str, until: str) -> tuple[datetime | None, datetime | None]:
     """Read the start and the end; None where none is given."""
-    start, end = _moment(since, "--since"), _moment(until, "--until", end_of_day=True)
+    start, end = moment_of(since, "--since"), moment_of(until, "--until", end_of_day=True)
     if start is not None and end is not None and start >= end:
         raise typer.BadParameter(f"--since {since} is not before --until {until}")
     return start, end
-
-
-def _moment(text: str, option: str, *, end_of_day: bool = False) -> datetime | None:
-    """Read a day or a time; of a day the end, if it is asked for."""
-    if not text.strip():
-        return None
-    try:
-        if re.fullmatch(r"\d{4}-?W\d\d", text.strip()):
-            raise ValueError(text)  # a week would read as its Monday
-        moment = datetime.fromisoformat(text.strip())
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise typer.BadParameter(
-            f"{option} is a day such as 2025-10-09 or a time such as 2025-10-09T12:00, received {text!r}"
-        ) from error
-    if not 1970 <= moment.year <= 9000:
-        raise typer.BadParameter(f"{option}: a year from 1970 to 9000, received {moment.year}")
-    return moment + timedelta(days=1) if end_of_day and _is_day(text.strip()) else moment
-
-
-def _is_day(text: str) -> bool:
-    try:
-        date.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _default_start(reach: Reach, end: datetime | None, every: str) -> datetime | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
+import re
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +36,32 @@ def in_reach(moment: datetime | None) -> datetime | None:
     if moment is not None and not 1970 <= moment.year <= 9000:
         raise typer.BadParameter(f"a year from 1970 to 9000, received {moment.year}")
     return moment
+
+
+def moment_of(text: str, option: str, *, end_of_day: bool = False) -> datetime | None:
+    """Read a day or a time; of a day the end, if it is asked for."""
+    if not text.strip():
+        return None
+    try:
+        if re.fullmatch(r"\d{4}-?W\d\d", text.strip()):
+            raise ValueError(text)  # a week would read as its Monday
+        moment = datetime.fromisoformat(text.strip())
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise typer.BadParameter(
+            f"{option} is a day such as 2025-10-09 or a time such as 2025-10-09T12:00, received {text!r}"
+        ) from error
+    if not 1970 <= moment.year <= 9000:
+        raise typer.BadParameter(f"{option}: a year from 1970 to 9000, received {moment.year}")
+    return moment + timedelta(days=1) if end_of_day and _is_day(text.strip()) else moment
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def at_most_a_year(seconds: float) -> float:

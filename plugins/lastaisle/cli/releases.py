@@ -1,15 +1,116 @@
-"""Commands that look after the registered versions: `lastaisle releases`."""
+"""Commands that read the ledger and look after the registered versions: `lastaisle releases`.
+
+Imports stand inside the commands, so that `--help` and other commands load nothing heavy.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
-from lastaisle.cli.options import LakeUrl, Report
-from lastaisle.cli.terminal import console, open_stores, show, write
+from lastaisle.cli.options import LakeUrl, Report, moment_of
+from lastaisle.cli.terminal import console, open_stores, read_settings, show, write
 from lastaisle.errors import ExitCode
+
+if TYPE_CHECKING:
+    from lastaisle.registry.ledger import Move
+
+OneVersion = Annotated[str, typer.Argument(help="Number of the version.", show_default=False)]
+
+
+def show_moves(
+    context: typer.Context,
+    since: Annotated[str, typer.Option(help="Only moves since this day or time (UTC).")] = "",
+    version: Annotated[str, typer.Option(help="Only moves of this version.")] = "",
+    lake: LakeUrl = "",
+    report: Report = None,
+) -> None:
+    """Show the moves of the ledger, and look after the registered versions."""
+    if context.invoked_subcommand is not None:
+        return
+    from lastaisle.lake.opening import open_lake
+    from lastaisle.registry.ledger import Ledger
+    from lastaisle.release.history import moves_since
+
+    settings = read_settings(lake)
+    ledger = Ledger(open_lake(settings), settings.registry.model_name)
+    moves = moves_since(ledger, moment_of(since, "--since"), version or None)
+    write({"moves": [dataclasses.asdict(move) for move in moves]}, report)
+    _print_moves(moves, f"{settings.registry.model_name}: {len(moves):,} moves")
+
+
+def at(
+    moment: Annotated[str, typer.Argument(metavar="TIME", help="A day or a time (UTC).", show_default=False)],
+    lake: LakeUrl = "",
+    report: Report = None,
+) -> None:
+    """Show which version served at a time, which versions had the other aliases, and which trials ran."""
+    from lastaisle.lake.opening import open_lake
+    from lastaisle.release.history import what_served
+
+    parsed = moment_of(moment, "TIME")
+    if parsed is None:
+        raise typer.BadParameter("TIME is a day such as 2025-10-09 or a time such as 2025-10-09T12:00")
+    settings = read_settings(lake)
+    then = what_served(open_lake(settings), settings.registry.model_name, parsed)
+    write(then.to_dict(), report)
+    served = then.champion
+    _say(
+        f"{parsed:%Y-%m-%d %H:%M} UTC: no version served"
+        if served is None
+        else f"{parsed:%Y-%m-%d %H:%M} UTC: version {served.version} served since {_time(served.since)}: "
+        f"{served.began.action} by {served.began.actor}"
+    )
+    for alias, holder in then.aliases.items():
+        if holder is not None:
+            _say(f"{alias}: version {holder}")
+    for name, arms in then.trials.items():
+        _say(f"trial {name}: " + ", ".join(f"{arm} {number or 'champion'}" for arm, number in arms.items()))
+
+
+def why(version: OneVersion, lake: LakeUrl = "", report: Report = None) -> None:
+    """Tell of a version: its training, the gate's decision, its moves, and what came of it."""
+    from lastaisle.release.decision_table import COLUMNS, rows_of
+    from lastaisle.release.history import tell
+
+    _, tables, registry = open_stores(lake)
+    story = tell(version, tables, registry)
+    write(story.to_dict(), report)
+    _say(story.outcome)
+    if story.registered is not None:
+        trained = f"run {story.registered.run_id}. {story.registered.reason}"
+        _say(f"registered on {_time(story.registered.moved_at)} by {story.registered.actor}: {trained}")
+    line = " ← ".join(f"version {number}" for number in story.line)
+    _say(f"learned on from {line}" if line else "learned from scratch, as far as the tables know")
+    if story.checks:
+        table = Table(*COLUMNS, title=f"the gate's decision: {story.verdict}")
+        for rule, value, threshold, verdict, reason in rows_of(story.checks):
+            shown = "" if value is None else f"{value:,.4f}"
+            table.add_row(rule, shown, threshold or "", verdict, Text(reason))
+        console.print(table)
+    _print_moves(story.moves, f"moves of version {version}")
+
+
+def _print_moves(moves: Sequence[Move], title: str) -> None:
+    table = Table("time (UTC)", "action", "alias", "from", "to", "actor", "reason", title=Text(title))
+    for move in moves:
+        cells = (move.action, move.alias, move.from_version or "-", move.to_version or "-", move.actor)
+        table.add_row(_time(move.moved_at, ""), *(Text(cell) for cell in (*cells, move.reason)))
+    console.print(table)
+
+
+def _time(moment: datetime, zone: str = " UTC") -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}{zone}"
+
+
+def _say(line: str) -> None:
+    console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 def sync(
@@ -31,24 +132,32 @@ def sync(
 
 def verify(
     version: Annotated[
-        str, typer.Option(help="Only this version; default: all versions with an alias.")
+        str, typer.Option(help="Only this version; default: all versions with an alias, and the ledger.")
     ] = "",
     lake: LakeUrl = "",
     report: Report = None,
 ) -> None:
-    """Compare the files of the versions in MLflow with their digests in the ledger."""
+    """Compare the files of the versions with their digests in the ledger, and the ledger with its chain."""
+    from lastaisle.registry.ledger import Ledger
+    from lastaisle.release.verify import require_whole_ledger
     from lastaisle.release.verify import verify as run
 
     _, tables, registry = open_stores(lake)
-    found = run(tables, registry, version or None)
-    write({"versions": [dataclasses.asdict(one) for one in found]}, report)
+    found, chain = run(tables, registry, version or None), Ledger(tables, registry.model_name).check()
+    write(
+        {"versions": [dataclasses.asdict(one) for one in found], "ledger": dataclasses.asdict(chain)}, report
+    )
     for one in found:
         said = one.reason or f"digest {one.received}" + (
             f", but {one.recorded_in} has {one.expected}" if not one.may_serve else ""
         )
         named = f"version {one.version}" + (f" ({', '.join(one.aliases)})" if one.aliases else "")
-        console.print(f"{named}: {one.outcome}: {said}", soft_wrap=True, markup=False, highlight=False)
+        _say(f"{named}: {one.outcome}: {said}")
     if not found:
-        console.print(f"{registry.model_name} has no version with an alias", markup=False, highlight=False)
+        _say(f"{registry.model_name} has no version with an alias")
+    if not version and not chain.broken:
+        _say(f"ledger: whole: {chain.entries} entries, {chain.unchained} of older releases; end {chain.end}")
+    if not version:  # the digests of the versions are worth as much as the ledger that holds them
+        require_whole_ledger(chain, tables.url)
     if not all(one.may_serve for one in found):
         raise typer.Exit(ExitCode.MODEL_DAMAGED)

@@ -30,10 +30,16 @@ def maintain(
     lake: LakeUrl = "",
     report: Report = None,
 ) -> None:
-    """Delete expired raw rows, compact small files, write checkpoints, delete files that no version needs."""
+    """Delete expired raw rows, compact small files, write checkpoints, delete files that no version needs.
+
+    At the end the ledger is compared with its chain.
+    """
     from lastaisle.lake.maintenance import MaintenancePolicy, tables_of
     from lastaisle.lake.maintenance import maintain as run
     from lastaisle.lake.opening import open_lake
+    from lastaisle.lake.tables import RELEASES
+    from lastaisle.registry.ledger import Ledger
+    from lastaisle.release.verify import require_whole_ledger
 
     settings = read_settings(lake)
     tables, policy = open_lake(settings), MaintenancePolicy.from_settings(settings)
@@ -57,6 +63,8 @@ def maintain(
             f"{outcome.seconds:.1f}",
         )
     console.print(shown)
+    if RELEASES in names:
+        require_whole_ledger(Ledger(tables, settings.registry.model_name).check(), tables.url)
     if not maintained:
         errors.print(f"the lake {tables.url} has no tables: ingest some logs first", soft_wrap=True)
         if hint := "" if lake else where_searched():

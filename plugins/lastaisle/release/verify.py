@@ -1,16 +1,25 @@
-"""Verify versions: compare the files that services get with the digests in the ledger."""
+"""Verify versions and ledger: compare files, and the rows of the ledger, with their digests."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.registry.errors import MissingArtifactError
 from lastaisle.registry.ledger import Ledger
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
+    from lastaisle.registry.chain import ChainCheck
     from lastaisle.registry.registry import Registry
+
+
+class LedgerChangedError(LastaisleError):
+    """Rows of the ledger were changed, removed or added by another program."""
+
+    exit_code = ExitCode.LEDGER_CHANGED
+
 
 WHOLE, CHANGED, MISSING, NO_DIGEST = "whole", "changed", "missing", "no digest"
 
@@ -60,6 +69,22 @@ def verify(lake: Lake, registry: Registry, version: str | None = None) -> list[V
     return [
         _verified(one, tuple(sorted(aliases[one])), ledger, registry) for one in sorted(aliases, key=_number)
     ]
+
+
+def require_whole_ledger(chain: ChainCheck, where: str) -> None:
+    """Refuse a ledger whose rows are not those that were written.
+
+    Raises:
+        LedgerChangedError: rows were changed, removed or added; the error names the first place.
+    """
+    if chain.broken:
+        first, *others = chain.broken
+        more = f" ({len(others)} more places)" if others else ""
+        raise LedgerChangedError(
+            f"the table releases of {where} is not what was written: {first}{more}. Nothing was changed. "
+            "Compare the table with its earlier versions, which maintenance keeps for "
+            "LASTAISLE_KEEP_VERSIONS_DAYS days, and find out who wrote to it"
+        )
 
 
 def _verified(version: str, aliases: tuple[str, ...], ledger: Ledger, registry: Registry) -> Verified:

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from airflow.sdk import get_current_context, task
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.stores import open_lake
@@ -50,3 +50,27 @@ def maintain(table: str, *, dry_run: bool) -> dict[str, Any]:
     report = maintain_in_lake(open_lake(settings), table, policy, dry_run=dry_run)
     log.info("%s", report)
     return report.to_dict()
+
+
+@task
+def verify_ledger() -> dict[str, Any]:
+    """Compare the rows of the ledger with their chain; return the number of rows and the chain's end.
+
+    Raises:
+        AirflowFailException: rows were changed, removed or added; a retry would not help.
+        AirflowSkipException: the ledger has no rows yet.
+    """
+    from lastaisle.registry.ledger import Ledger
+    from lastaisle.release.verify import LedgerChangedError, require_whole_ledger
+
+    settings = Settings.from_env()
+    lake = open_lake(settings)
+    chain = Ledger(lake, settings.registry.model_name).check()
+    try:
+        require_whole_ledger(chain, lake.url)
+    except LedgerChangedError as changed:
+        raise AirflowFailException(str(changed)) from changed
+    if not chain.entries:
+        raise AirflowSkipException("the ledger has no rows yet")
+    log.info("The ledger is whole: %d rows, end of the chain %s", chain.entries, chain.end)
+    return {"entries": chain.entries, "end": chain.end}

@@ -1,0 +1,218 @@
+"""Read the ledger: which version served when, and why a version is where it is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lastaisle.errors import RegistryError
+from lastaisle.experiments.traffic import TrafficMove, read_traffic
+from lastaisle.registry.ledger import (
+    DECISIONS,
+    LOST,
+    REFUSE,
+    REGISTER,
+    Ledger,
+    Move,
+    Standing,
+    returns,
+    standing,
+)
+from lastaisle.registry.lineage import Lineage
+from lastaisle.release.gate import Check, Decision
+from lastaisle.release.release import stored_decision
+
+if TYPE_CHECKING:
+    from lastaisle.lake.lake import Lake
+    from lastaisle.registry.registry import Registry
+
+M = TypeVar("M", Move, TrafficMove)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A time for which a version was champion.
+
+    Attributes:
+        version: the version.
+        since: when it became champion (UTC).
+        until: when its time ended; None = it serves still.
+        began: the move that made it champion.
+        ended: the move that ended its time; None = it serves still.
+    """
+
+    version: str
+    since: datetime
+    until: datetime | None
+    began: Move
+    ended: Move | None
+
+
+@dataclass(frozen=True)
+class Then:
+    """What served at a moment.
+
+    Attributes:
+        moment: the moment (UTC).
+        aliases: alias to version; None = no version had the alias.
+        champion: the version that served, and since when; None = no version served.
+        trials: the experiments, bandits, canaries and shadows that ran, by name: the version of each arm.
+    """
+
+    moment: datetime
+    aliases: dict[str, str | None]
+    champion: Served | None
+    trials: dict[str, dict[str, str | None]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return as JSON takes it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Story:
+    """What the ledger knows of a version.
+
+    Attributes:
+        version: its number.
+        registered: its registration; None for a version that the ledger got to know in another way.
+        line: the versions that it learned on from, the nearest first.
+        checks: the rules by which the gate decided; empty if the gate has not decided.
+        verdict: promote, refuse, shadow or canary; None if the gate has not decided.
+        moves: all moves to the version or away from it, oldest first.
+        served: the times for which it was champion.
+        outcome: one sentence that says where it is now.
+        aliases: the aliases that it has.
+    """
+
+    version: str
+    registered: Move | None
+    line: tuple[str, ...]
+    checks: tuple[Check, ...]
+    verdict: str | None
+    moves: tuple[Move, ...]
+    served: tuple[Served, ...]
+    outcome: str
+    aliases: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return as JSON takes it."""
+        return asdict(self)
+
+
+def moves_since(ledger: Ledger, since: datetime | None = None, version: str | None = None) -> list[Move]:
+    """Return the moves since a moment, and of one version only if one is named; oldest first."""
+    return [
+        move
+        for move in ledger.moves()
+        if (since is None or move.moved_at >= since) and (version is None or _is_about(move, version))
+    ]
+
+
+def what_served(lake: Lake, model_name: str, moment: datetime) -> Then:
+    """Return the versions that had the aliases at a moment, and the trials that ran."""
+    moves = _until(Ledger(lake, model_name).moves(), moment)
+    traffic = read_traffic(lake)
+    then = dataclasses.replace(traffic, moves=tuple(_until(traffic.moves, moment)))
+    return Then(
+        moment=moment,
+        aliases=standing(moves).aliases,
+        champion=next((one for one in served_times(moves) if one.until is None), None),
+        trials={trial.name: {arm.name: arm.version for arm in trial.arms} for trial in then.running()},
+    )
+
+
+def _until(moves: Sequence[M], moment: datetime) -> list[M]:
+    """Return the moves that were made by a moment: none of them comes after a later move."""
+    return list(takewhile(lambda move: move.moved_at <= moment, moves))
+
+
+def served_times(moves: Sequence[Move]) -> list[Served]:
+    """Return the times for which each version was champion, oldest first."""
+    times: list[Served] = []
+    present = Standing()
+    for move in moves:
+        before, present = present.champion, present.after(move)
+        if present.champion == before:
+            continue
+        if before is not None:
+            times[-1] = dataclasses.replace(times[-1], until=move.moved_at, ended=move)
+        if present.champion is not None:
+            times.append(Served(present.champion, move.moved_at, None, move, None))
+    return times
+
+
+def tell(version: str, lake: Lake, registry: Registry) -> Story:
+    """Tell what the ledger knows of a version.
+
+    Raises:
+        RegistryError: the ledger does not know the version.
+    """
+    moves = Ledger(lake, registry.model_name).moves()
+    own = tuple(move for move in moves if _is_about(move, version))
+    if not own:
+        known = sorted({move.to_version for move in moves if move.action == REGISTER}, key=_number)
+        raise RegistryError(
+            f"the ledger of {registry.model_name} in {lake.url} has no version {version!r}; it has "
+            f"{', '.join(known) or 'none'}"
+        )
+    decided = [move for move in own if move.action in DECISIONS and move.to_version == version]
+    decision = _decision(decided[-1], registry) if decided else None
+    registered = [move for move in own if move.action == REGISTER]
+    served = tuple(time for time in served_times(moves) if time.version == version)
+    return Story(
+        version=version,
+        registered=registered[-1] if registered else None,
+        line=tuple(Lineage(lake, moves).line(version))[1:],
+        checks=decision.checks if decision else (),
+        verdict=decided[-1].action if decided else None,
+        moves=own,
+        served=served,
+        outcome=_outcome(version, own, served, decided[-1] if decided else None),
+        aliases=tuple(alias for alias, holder in standing(moves).aliases.items() if holder == version),
+    )
+
+
+def _decision(made: Move, registry: Registry) -> Decision | None:
+    """Return the gate's decision, also if MLflow does not answer: newer ledgers hold the decision."""
+    if made.decision is None and not registry.has_run(made.run_id):
+        return None
+    return stored_decision(made, registry)
+
+
+def _outcome(version: str, own: Sequence[Move], served: Sequence[Served], decided: Move | None) -> str:
+    """Say where a version is now, and which move brought it there."""
+    lost = [move for move in own if move.action == LOST and move.to_version == version]
+    if lost and own[-1] == lost[-1]:
+        return lost[-1].reason
+    if served and served[-1].ended is None:
+        return f"Version {version} is champion since {_when(served[-1].began)}."
+    if served:
+        ended = served[-1].ended
+        assert ended is not None, "the case before"
+        how = "was rolled back" if returns(ended) else "was replaced"
+        return f"Version {version} {how} on {_when(ended)}: {ended.reason}"
+    if decided is not None:
+        return (
+            f"Version {version} never was champion. The gate's decision on {_when(decided)}: {decided.reason}"
+        )
+    return f"Version {version} never was champion, and the gate has not decided on it."
+
+
+def _when(move: Move) -> str:
+    moved = f"{move.action} of version {move.to_version or '-'}"
+    return f"{move.moved_at:%Y-%m-%d %H:%M} UTC by {move.actor} ({moved})"
+
+
+def _is_about(move: Move, version: str) -> bool:
+    """Tell whether a move is to a version, or takes an alias from it."""
+    takes = move.from_version == version and move.action not in (REFUSE, REGISTER)
+    return move.to_version == version or takes
+
+
+def _number(version: str) -> tuple[int, str]:
+    return (int(version) if version.isdigit() else 0, version)
