@@ -233,12 +233,19 @@ class TrafficLog:
         moves: all readable moves, the oldest first.
         unread: how many rows cannot be read.
         problems: a sentence for each trial whose newest row cannot be read.
+        damaged: the names of these trials.
     """
 
     version: int
     moves: tuple[TrafficMove, ...]
     unread: int = 0
     problems: tuple[str, ...] = ()
+    damaged: frozenset[str] = frozenset()
+
+    @property
+    def next_entry(self) -> int:
+        """The number of the next row."""
+        return len(self.moves) + self.unread
 
     def newest(self) -> dict[str, TrafficMove]:
         """Return the newest move of each trial, by its name."""
@@ -276,7 +283,9 @@ def read_traffic(lake: LakeReader) -> TrafficLog:
             if row["state"] == RUNNING or subject not in trials:
                 continue
         moves.append(_move_of(row, trials[subject]))
-    return TrafficLog(version, tuple(moves), len(rows) - len(moves), tuple(problems.values()))
+    return TrafficLog(
+        version, tuple(moves), len(rows) - len(moves), tuple(problems.values()), frozenset(problems)
+    )
 
 
 def write_move(lake: Lake, move: TrafficMove, log: TrafficLog) -> bool:
@@ -293,7 +302,7 @@ def write_move(lake: Lake, move: TrafficMove, log: TrafficLog) -> bool:
     if any(other.move_id == move.move_id for other in log.moves):
         return False
     row = {
-        "entry": len(log.moves) + log.unread,
+        "entry": log.next_entry,
         "move_id": move.move_id,
         "moved_at": move.moved_at.astimezone(UTC),
         "subject": move.trial.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from lastaisle.experiments.definition.changes import changed
 from lastaisle.experiments.definition.definition import PLANNED_UNITS, Definition, DefinitionError
 from lastaisle.experiments.definition.folder import Definitions, Refused, read_definitions
-from lastaisle.experiments.definition.moves import DEFINED, Applied, next_move, stop_trial, told_over
+from lastaisle.experiments.definition.moves import DEFINED, Applied, Outcome, next_move, stop_trial, told_over
 from lastaisle.experiments.definition.overlaps import overlap
 from lastaisle.experiments.definition.sizes import planned_units
 from lastaisle.experiments.definition.versions import Versions
@@ -73,6 +74,7 @@ def apply_definitions(
     registry: Registry,
     now: datetime,
     actor: str,
+    *,
     place: Path | None = None,
 ) -> ApplyReport:
     """Write a move for each trial that begins, changes or stops; without news it writes nothing.
@@ -97,10 +99,11 @@ def apply_definitions(
     begin = min(now, data_clock(lake) or now)
     decided = _Decisions(Candidates(lake, Versions(lake, registry), now, begin), actor)
     living = [one for one in definitions.found if one.name not in definitions.killed]
-    retry_conflicts(ATTEMPTS)(decided.write, living)
+    retry_conflicts(ATTEMPTS)(lambda: decided.write(living))
     applied |= decided.applied
     if place is None:
-        named = {*applied, *(one.name for one in (*definitions.found, *definitions.refused))}
+        named = {*applied, *(one.name for one in definitions.found)}
+        named |= {one.name for one in definitions.refused if one.name is not None}
         applied |= {one.name: one for one in _without_file(read_traffic(lake), named)}
     in_order = tuple(applied[name] for name in sorted(applied))
     refused = (*definitions.refused, *decided.refused)
@@ -137,7 +140,9 @@ class Candidates:
         if newest.trial.kind not in DEFINED:
             reason = f"{definition.name!r} is the name of a {newest.trial.kind}"
             raise DefinitionError(definition.path, [definition.problem(("name",), reason)])
-        wanted = changed(definition, newest.trial, self.now, lambda *part: self.versions.of(definition, *part))
+        wanted = changed(
+            definition, newest.trial, self.now, lambda *part: self.versions.of(definition, *part)
+        )
         if wanted.arms != newest.trial.arms:
             self._check_versions(definition)
         return wanted
@@ -148,9 +153,9 @@ class Candidates:
             reason = f"{given.stop.isoformat()} has passed: it would never run"
             raise DefinitionError(definition.path, [definition.problem(("stop",), reason)])
         self._check_versions(definition)
-        trial = definition.trial(self.begin, lambda *part: self.versions.of(definition, *part))
-        units = planned_units(self.lake, trial) or PLANNED_UNITS
-        return definition.trial(self.begin, lambda *part: self.versions.of(definition, *part), units)
+        version_of = partial(self.versions.of, definition)
+        trial = definition.trial(self.begin, version_of)
+        return definition.trial(self.begin, version_of, planned_units(self.lake, trial) or PLANNED_UNITS)
 
     def _check_versions(self, definition: Definition) -> None:
         problems = list(self.versions.problems_of(definition))
@@ -218,14 +223,17 @@ class _Decisions:
             before = log.newest().get(name)
             if before is not None and before.state != RUNNING:
                 self.applied.setdefault(name, Applied(name, "over", told_over(before)))
-            elif before is not None and before.trial == trial:
+            elif before is not None and before.trial == trial and name not in log.damaged:
                 unchanged = Applied(name, "as before", before.reason, self._notes(trial))
                 self.applied.setdefault(name, unchanged)
             else:
                 reason = f"{'changed' if before else 'started'} by {definition.path.name}: {told(trial)}"
                 now = self._candidates.now
-                write_move(lake, next_move(log, trial, RUNNING, now, reason, self._actor), log)
-                self.applied[name] = Applied(name, "changed" if before else "started", reason)
+                move = next_move(log, trial, RUNNING, now, reason=reason, actor=self._actor)
+                outcome: Outcome = "changed" if before else "started"
+                if not write_move(lake, move, log):
+                    outcome = "as before"  # another process wrote the same move
+                self.applied[name] = Applied(name, outcome, reason)
                 log = read_traffic(lake)
 
     def _notes(self, trial: Trial) -> tuple[str, ...]:
@@ -261,5 +269,6 @@ def _without_file(log: TrafficLog, named: set[str]) -> Iterator[Applied]:
     """Yield the trials that run without a file."""
     for trial in log.running():
         if trial.kind in DEFINED and trial.name not in named:
-            reason = f"no file that can be read defines it, and it runs on; to stop it: lastaisle experiments stop {trial.name}"
+            stop = f"lastaisle experiments stop {trial.name}"
+            reason = f"no file that can be read defines it, and it runs on. To stop it: {stop}"
             yield Applied(trial.name, "without a file", reason)

@@ -123,7 +123,10 @@ def _of_metrics(given: DefinitionDocument) -> Problems:
     named += [(("analysis", "guardrails", at), name) for at, name in enumerate(given.analysis.guardrails)]
     for steps, name in named:
         if name not in METRICS:
-            yield steps, f"there is no metric {name[:40]!r}; {closest(name, list(METRICS), 'the metrics are')}"
+            yield (
+                steps,
+                f"there is no metric {name[:40]!r}; {closest(name, list(METRICS), 'the metrics are')}",
+            )
     if given.analysis.primary in given.analysis.guardrails:
         at = given.analysis.guardrails.index(given.analysis.primary)
         yield ("analysis", "guardrails", at), "is the primary metric, which is watched anyway"

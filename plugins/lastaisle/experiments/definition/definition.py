@@ -185,11 +185,10 @@ def overlapping_buckets(one: tuple[int, int], other: tuple[int, int]) -> bool:
 
 
 def _arm(steps: Steps, part: ArmPart, version_of: VersionOf) -> Arm:
-    mix = part.mix and Mix(
-        positions=tuple(part.mix.positions),
-        policy=part.mix.policy,
-        version=_version((*steps, "mix"), part.mix, version_of),
-    )
+    mix = None
+    if part.mix is not None:
+        version = _version((*steps, "mix"), part.mix, version_of)
+        mix = Mix(positions=tuple(part.mix.positions), policy=part.mix.policy, version=version)
     return Arm(
         name=part.name,
         version=_version(steps, part, version_of),
@@ -207,5 +206,5 @@ def _version(steps: Steps, part: ListPart, version_of: VersionOf) -> str | None:
 
 
 def _targeting(given: DefinitionDocument) -> dict[str, tuple[str, ...]]:
-    named = given.targeting.model_dump(exclude_none=True)
+    named = given.targeting.model_dump(exclude_none=True) if given.targeting else {}
     return {column: tuple(values) for column, values in named.items()}

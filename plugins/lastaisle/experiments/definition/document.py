@@ -121,7 +121,7 @@ class AnalysisPart(Part):
         0.8, ge=0.5, lt=1, description="The share of experiments with the least change that should find it."
     )
     horizon_hours: float = Field(
-        24, gt=0, le=720, description="How long after the first exposure the events of a shopper count."
+        24.0, gt=0, le=720, description="How long after the first exposure the events of a shopper count."
     )
     cuped_days: int = Field(
         14, ge=0, le=90, description="How many days before the first exposure tell what a shopper did before."
@@ -183,7 +183,7 @@ class DefinitionDocument(Part):
     placements: Annotated[list[Placement], AfterValidator(all_different)] | None = Field(
         None, min_length=1, max_length=100, description="Where its lists are shown. Default: everywhere."
     )
-    targeting: TargetingPart = Field(TargetingPart(), description="Which shoppers take part. Default: all.")
+    targeting: TargetingPart | None = Field(None, description="Which shoppers take part. Default: all.")
     analysis: AnalysisPart | None = Field(
         None, description="How an experiment is judged; a bandit has a reward instead."
     )

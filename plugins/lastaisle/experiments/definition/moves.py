@@ -67,16 +67,12 @@ def newest_of(log: TrafficLog, name: str) -> TrafficMove:
 
 
 def next_move(
-    log: TrafficLog, trial: Trial, state: State, now: datetime, reason: str, actor: str
+    log: TrafficLog, trial: Trial, state: State, now: datetime, *, reason: str, actor: str
 ) -> TrafficMove:
-    """Return the move that follows the newest move of a trial.
-
-    Its id follows from the move before and from the trial, so that the same decision is written once.
-    """
-    before = log.newest().get(trial.name)
-    content = msgspec.json.encode([before.move_id if before else None, state, trial])
-    digest = hashlib.sha256(content).hexdigest()[:24]
-    return TrafficMove(f"define/{trial.name}/{digest}", now, state, trial, reason, actor)
+    """Return the next move of the table; two that say the same of a trial have one id."""
+    digest = hashlib.sha256(msgspec.json.encode([state, trial])).hexdigest()[:16]
+    move_id = f"define/{trial.name}/{log.next_entry}-{digest}"
+    return TrafficMove(move_id, now, state, trial, reason, actor)
 
 
 def told_over(move: TrafficMove) -> str:
@@ -99,7 +95,7 @@ def stop_trial(lake: Lake, name: str, reason: str, now: datetime, actor: str) ->
         newest = newest_of(log, name)
         if newest.state != RUNNING:
             return Applied(name, "over", told_over(newest))
-        write_move(lake, next_move(log, newest.trial, "stopped", now, reason, actor), log)
+        write_move(lake, next_move(log, newest.trial, "stopped", now, reason=reason, actor=actor), log)
         return Applied(name, "stopped", reason)
 
     return retry_conflicts(ATTEMPTS)(attempt)
