@@ -125,10 +125,10 @@ def count_units(
     shape = (hours, len(strata.shares), len(arms))
     with open_workspace() as connection:
         _open_sources(connection, lake, clock, strata)
-        values: dict[str, Any] = _parameters(settings, trial, rules, clock.now, arms)
-        values["currency"] = _currency(connection, trial.starts_at)
+        values: dict[str, Any] = query_parameters(settings, trial, rules, clock.now, arms)
+        values["currency"] = currency_of(connection, trial.starts_at)
         for query in unit_queries(trial.name):
-            connection.execute(query, _named(query, values))
+            connection.execute(query, named_in(query, values))
         placed = _Placed(connection, values, first_hour, shape)
         return Counted(
             first_hour=first_hour,
@@ -181,7 +181,7 @@ class _Placed:
             f"WHERE hour_number BETWEEN 0 AND {self.shape[0] - 1} GROUP BY ALL"
         )
         values = {**self.values, "first_hour": self.first_hour}
-        rows = self.connection.sql(query, params=_named(query, values)).to_arrow_table()
+        rows = self.connection.sql(query, params=named_in(query, values)).to_arrow_table()
         at = tuple(rows[name].to_numpy() for name in ("hour_number", "stratum", "place"))
         made = []
         for number in range(len(sums)):
@@ -208,7 +208,7 @@ def _open_sources(connection: DuckDBPyConnection, lake: Lake, clock: Clock, stra
     connection.register("buckets", strata.buckets)
 
 
-def _parameters(
+def query_parameters(
     settings: Settings, trial: Trial, rules: AnalysisRules, now: datetime, arms: list[str]
 ) -> dict[str, Any]:
     """Return the parameters of the queries."""
@@ -229,12 +229,12 @@ def _parameters(
     }
 
 
-def _named(query: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def named_in(query: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters that a query names."""
     return {name: value for name, value in values.items() if re.search(rf"\${name}\b", query)}
 
 
-def _currency(connection: DuckDBPyConnection, starts_at: datetime) -> str:
+def currency_of(connection: DuckDBPyConnection, starts_at: datetime) -> str:
     """Return the currency of most order lines before the start; of the first order after it, if none was."""
     lines = "FROM events WHERE event_type = 'order_completed' AND price IS NOT NULL AND currency IS NOT NULL"
     found = connection.execute(
@@ -259,12 +259,12 @@ def _left_out(connection: DuckDBPyConnection, values: Mapping[str, Any]) -> dict
         "FROM labelled WHERE unit IS NULL OR NOT coalesce(list_contains($arms, arm), false) GROUP BY reason "
         "ORDER BY count(*) DESC, reason LIMIT 20"
     )
-    found = connection.execute(query, _named(query, values)).fetchall()
+    found = connection.execute(query, named_in(query, values)).fetchall()
     query = (
         "SELECT line.currency, count(*) FROM acts WHERE after AND line.price IS NOT NULL "
         "AND line.currency <> $currency GROUP BY ALL ORDER BY ALL"
     )
-    other = connection.execute(query, _named(query, values)).fetchall()
+    other = connection.execute(query, named_in(query, values)).fetchall()
     named = {f"exposures {reason}": int(count) for reason, count in found}
     return named | {f"order lines in {currency}": int(count) for currency, count in other}
 

@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlflow.exceptions import MlflowException
-
-from lastaisle.experiments.definition.changes import changed
-from lastaisle.experiments.definition.definition import PLANNED_UNITS, Definition, DefinitionError
+from lastaisle.experiments.definition.candidates import Candidates
+from lastaisle.experiments.definition.definition import Definition
 from lastaisle.experiments.definition.folder import Definitions, Refused, read_definitions
 from lastaisle.experiments.definition.moves import DEFINED, Applied, Outcome, next_move, stop_trial, told_over
-from lastaisle.experiments.definition.overlaps import overlap
-from lastaisle.experiments.definition.sizes import planned_units
 from lastaisle.experiments.definition.versions import Versions
 from lastaisle.experiments.traffic import RUNNING, TrafficLog, Trial, read_traffic, write_move
 from lastaisle.feedback.clock import data_clock
 from lastaisle.lake.retries import ATTEMPTS, retry_conflicts
-from lastaisle.telemetry.shown import one_line
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
@@ -38,12 +32,22 @@ class ApplyReport:
         applied: the experiments and bandits, by name.
         refused: the files that were not applied. Trials that run go on as they are.
         skipped: entries of the folder that are no definitions.
+        problems: rows of the table `traffic` that cannot be read.
     """
 
     place: Path
     applied: tuple[Applied, ...]
     refused: tuple[Refused, ...]
     skipped: tuple[Path, ...]
+    problems: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """Return the report in sentences, one a line."""
+        told = [f"{one.name}: {one.outcome}: {one.reason}" for one in self.applied]
+        told += [f"warning: {one.name}: {note}" for one in self.applied for note in one.notes]
+        told += [f"refused: {line}" for one in self.refused for line in one.lines()]
+        told += [f"skipped: {path} is no .yaml file" for path in self.skipped]
+        return [*told, *(f"warning: {problem}" for problem in self.problems)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return as a JSON-serialisable dict."""
@@ -54,6 +58,7 @@ class ApplyReport:
                 {"file": str(one.path), "name": one.name, "problems": one.lines()} for one in self.refused
             ],
             "skipped": [str(path) for path in self.skipped],
+            "problems": list(self.problems),
         }
 
 
@@ -95,110 +100,28 @@ def apply_definitions(
     """
     definitions = definitions_of(settings, place)
     applied = {name: _killed(lake, name, path, now, actor) for name, path in definitions.killed.items()}
-    # A trial begins with the newest data, which a simulated shop or old logs may have long ago.
-    begin = min(now, data_clock(lake) or now)
-    decided = _Decisions(Candidates(lake, Versions(lake, registry), now, begin), actor)
+    decided = _Decisions(candidates_of(lake, settings, registry, now), actor)
     living = [one for one in definitions.found if one.name not in definitions.killed]
     retry_conflicts(ATTEMPTS)(lambda: decided.write(living))
     applied |= decided.applied
+    log = read_traffic(lake)
     if place is None:
         named = {*applied, *(one.name for one in definitions.found)}
         named |= {one.name for one in definitions.refused if one.name is not None}
-        applied |= {one.name: one for one in _without_file(read_traffic(lake), named)}
+        applied |= {one.name: one for one in _without_file(log, named)}
     in_order = tuple(applied[name] for name in sorted(applied))
     refused = (*definitions.refused, *decided.refused)
-    return ApplyReport(definitions.place, in_order, refused, definitions.skipped)
+    return ApplyReport(definitions.place, in_order, refused, definitions.skipped, log.problems)
 
 
-class Candidates:
-    """The trials as their files want them, checked one by one and against each other.
+def candidates_of(lake: Lake, settings: Settings, registry: Registry, now: datetime) -> Candidates:
+    """Return the maker of trials of a moment (UTC).
 
-    Args:
-        lake: holds the figures by which the number of shoppers is planned.
-        versions: the versions that arms name.
-        now: the present moment (UTC).
-        begin: when a trial begins whose file gives no start (UTC).
+    A trial whose file gives no start begins with the newest data: that of a simulated shop, or of old logs,
+    lies in the past.
     """
-
-    def __init__(self, lake: Lake, versions: Versions, now: datetime, begin: datetime) -> None:
-        self.lake = lake
-        self.versions = versions
-        self.now = now
-        self.begin = begin
-
-    def of(self, definition: Definition, log: TrafficLog) -> Trial:
-        """Return the trial that a file wants.
-
-        Raises:
-            DefinitionError: the file asks for what cannot be.
-        """
-        newest = log.newest().get(definition.name)
-        if newest is None:
-            return self._beginning(definition)
-        if newest.state != RUNNING:
-            return newest.trial
-        if newest.trial.kind not in DEFINED:
-            reason = f"{definition.name!r} is the name of a {newest.trial.kind}"
-            raise DefinitionError(definition.path, [definition.problem(("name",), reason)])
-        wanted = changed(
-            definition, newest.trial, self.now, lambda *part: self.versions.of(definition, *part)
-        )
-        if wanted.arms != newest.trial.arms:
-            self._check_versions(definition)
-        return wanted
-
-    def _beginning(self, definition: Definition) -> Trial:
-        given = definition.given
-        if given.stop is not None and given.stop <= self.now:
-            reason = f"{given.stop.isoformat()} has passed: it would never run"
-            raise DefinitionError(definition.path, [definition.problem(("stop",), reason)])
-        self._check_versions(definition)
-        version_of = partial(self.versions.of, definition)
-        trial = definition.trial(self.begin, version_of)
-        return definition.trial(self.begin, version_of, planned_units(self.lake, trial) or PLANNED_UNITS)
-
-    def _check_versions(self, definition: Definition) -> None:
-        problems = list(self.versions.problems_of(definition))
-        if problems:
-            raise DefinitionError(definition.path, problems)
-
-    def checked(
-        self, definitions: list[Definition], log: TrafficLog
-    ) -> tuple[dict[str, tuple[Definition, Trial]], list[Refused]]:
-        """Return the trials of files without problems, by name, and the files that are refused."""
-        wanted: dict[str, tuple[Definition, Trial]] = {}
-        refused: list[Refused] = []
-        for definition in definitions:
-            try:
-                wanted[definition.name] = (definition, self.of(definition, log))
-            except DefinitionError as error:
-                refused.append(Refused(definition.path, definition.name, error.problems))
-            except MlflowException as error:
-                reason = f"MLflow cannot say whether its versions exist: {one_line(str(error))[:300]}"
-                refused.append(Refused(definition.path, definition.name, (definition.problem((), reason),)))
-        disturbing = dict(self._overlaps(wanted, log))
-        refused += disturbing.values()
-        return {name: one for name, one in wanted.items() if name not in disturbing}, refused
-
-    def _overlaps(
-        self, wanted: dict[str, tuple[Definition, Trial]], log: TrafficLog
-    ) -> Iterator[tuple[str, Refused]]:
-        """Yield the trials that begin or change, and would meet another trial."""
-        running = {trial.name: trial for trial in log.running() if trial.kind in DEFINED}
-        present = running | {name: trial for name, (_, trial) in wanted.items() if _is_open(log, name)}
-        for name, (definition, trial) in wanted.items():
-            if trial == running.get(name) or not _is_open(log, name):
-                continue
-            met = (overlap(trial, other) for other in present.values() if other.name != name)
-            problems = tuple(definition.problem(*one) for one in met if one is not None)
-            if problems:
-                yield name, Refused(definition.path, name, problems)
-
-
-def _is_open(log: TrafficLog, name: str) -> bool:
-    """Tell whether a trial runs, or never ran."""
-    newest = log.newest().get(name)
-    return newest is None or newest.state == RUNNING
+    begin = min(now, data_clock(lake) or now)
+    return Candidates(lake, settings, Versions(lake, registry), now=now, begin=begin)
 
 
 class _Decisions:

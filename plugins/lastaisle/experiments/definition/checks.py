@@ -103,8 +103,12 @@ def _of_allocations(given: DefinitionDocument) -> Problems:
         total = sum(shares.values())
         if total > 1 + _ROUNDING:
             yield steps, f"the shares are {total:.6g} together; they should be at most 1"
-        if not any(shares.values()):
-            yield steps, "no arm has a share"
+    if steps_of and not any(
+        shares.get(names[0], 0) > 0 and any(shares.get(other, 0) > 0 for other in names[1:])
+        for shares in steps_of.values()
+    ):
+        reason = f"no phase shows {names[0]!r} beside another arm, so nothing could be compared"
+        yield next(iter(steps_of))[:1], reason
     for at, arm in enumerate(names):
         if steps_of and not any(shares.get(arm, 0) > 0 for shares in steps_of.values()):
             yield ("arms", at), f"the arm {arm!r} has no share"
