@@ -55,6 +55,12 @@ def test_services_hear_of_a_champion_only_at_the_end(dagbag, name):
     }
 
 
+def test_bandits_learn_after_the_figures_and_train_nothing(dagbag):
+    dag = dagbag.dags["update_bandit"]
+    assert dag.timetable.asset_condition.name == "shop_metrics"
+    assert [task.task_id for task in dag.tasks] == ["update_bandits"]
+
+
 def test_an_emergency_waits_for_no_training(dagbag):
     assert {task.pool for task in dagbag.dags["rollback_model"].tasks} == {"default_pool"}
 

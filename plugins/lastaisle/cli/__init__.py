@@ -10,6 +10,7 @@ import typer
 from rich.logging import RichHandler
 
 from lastaisle.cli import (
+    bandits,
     catalogue,
     contracts,
     exposures,
@@ -47,6 +48,12 @@ for _command in (
     *(metrics.metrics, learning.replay, simulate.simulate),
 ):
     app.command()(_command)
+
+_bandits = typer.Typer(help="Look after bandits, which draw the arms of lists.", no_args_is_help=True)
+_bandits.command(name="show")(bandits.show_bandits)
+_bandits.command()(bandits.update)
+_bandits.command()(bandits.replay)
+app.add_typer(_bandits, name="bandits")
 
 _benchmark = typer.Typer(help="Measure Lastaisle on data of your own.", no_args_is_help=True)
 _benchmark.command()(learning.accuracy)

@@ -15,7 +15,7 @@ from airflow.sdk import (
 
 from lastaisle.kafka.address import is_kafka
 from lastaisle.settings import Settings, SettingsError
-from lastaisle_airflow.runtime.assets import ARRIVALS, BACKLOG, EVENTS, EXPOSURES
+from lastaisle_airflow.runtime.assets import ARRIVALS, BACKLOG, EVENTS, EXPOSURES, SHOP_METRICS
 from lastaisle_airflow.runtime.partitions import cadence
 
 
@@ -82,3 +82,16 @@ def attribution_schedule(settings: Settings) -> Any:
     if is_kafka(settings.sources.address):
         return ARRIVALS | EXPOSURES
     return PartitionedAssetTimetable(assets=EVENTS | EXPOSURES)
+
+
+def figures_schedule(settings: Settings) -> Any:
+    """Return the schedule of what looks at the shop's figures: after each run that changed them.
+
+    With files each announcement has the partition of its run, and with a Kafka topic none has (see
+    `abandonment_schedule`).
+    """
+    return (
+        [SHOP_METRICS]
+        if is_kafka(settings.sources.address)
+        else PartitionedAssetTimetable(assets=SHOP_METRICS)
+    )
