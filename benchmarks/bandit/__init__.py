@@ -1,0 +1,1 @@
+"""The worlds and the policies of the benchmark of bandits."""

@@ -87,7 +87,8 @@ class VowpalWabbit:
         self._chance = np.random.default_rng([seed, 2])
         self._model = Workspace(f"--cb_explore_adf {exploration} -q SA --random_seed {seed} --quiet")
         self._shared = [
-            "shared |S " + " ".join(f"{name}={value}" for name, value in zip(COLUMNS, cell.split("."), strict=True))
+            "shared |S "
+            + " ".join(f"{name}={value}" for name, value in zip(COLUMNS, cell.split("."), strict=True))
             for cell in world.cells
         ]
         self._actions = [f"|A arm={arm}" for arm in world.arms]
@@ -124,7 +125,10 @@ class MabWiser:
         values = [cell.split(".") for cell in world.cells]
         levels = [sorted({row[column] for row in values}) for column in range(len(COLUMNS))]
         self._features = np.array(
-            [[1.0] + [float(row[at] == level) for at in range(len(COLUMNS)) for level in levels[at]] for row in values]
+            [
+                [1.0] + [float(row[at] == level) for at in range(len(COLUMNS)) for level in levels[at]]
+                for row in values
+            ]
         )
         self._has_learned = False
 

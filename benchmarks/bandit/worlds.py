@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,20 @@ _COUNTRY_SHARES: Final = (0.4, 0.25, 0.15, 0.1, 0.1)
 _BASE_ODDS: Final = -2.4  # a rate of about 8 %
 
 Floats = NDArray[np.float64]
+
+
+class Size(NamedTuple):
+    """How much is simulated.
+
+    Attributes:
+        hours: the hours.
+        lists: the lists of an hour.
+        arms: the arms.
+    """
+
+    hours: int
+    lists: int
+    arms: int
 
 
 @dataclass(frozen=True)
@@ -47,11 +61,12 @@ class World:
         return (self.chances[hour] < rates).astype(np.int64)
 
 
-def make_world(kind: str, seed: int, *, hours: int, lists: int, arms: int) -> World:
-    """Return a world: `stationary`, or `drifting`, where the arms' effects move and change places twice.
+def make_world(kind: str, seed: int, size: Size) -> World:
+    """Return a world: `stationary`, or `drifting`, where the arms' effects move, and change places twice.
 
-    The log odds of a reward are those of the shop, of the context, of the arm, and of arm and context together.
+    The log odds of a reward have parts of the shop, of the context, of the arm, and of arm and context together.
     """
+    hours, lists, arms = size
     chance = np.random.default_rng([seed, {"stationary": 0, "drifting": 1}[kind]])
     cells = tuple(f"{device}.{country}" for device in DEVICES for country in COUNTRIES)
     shares = np.outer(_DEVICE_SHARES, _COUNTRY_SHARES).ravel()

@@ -62,7 +62,7 @@ def test_a_bandit_that_cannot_run_is_shown_and_ends_the_update_with_its_code(sho
     shop.list(1, "new", name="good")
     shop.list(4, "new", name="good")
     shop.write()
-    done, report = run(tmp_path, "update", code=ExitCode.WRONG_REQUEST)
+    _, report = run(tmp_path, "update", code=ExitCode.WRONG_REQUEST)
     assert "algorithm 'magic' is none of" in report["bandits"][0]["problem"]
     assert report["bandits"][1]["changed"]
     _, report = run(tmp_path, "show")
