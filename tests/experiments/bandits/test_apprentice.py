@@ -11,6 +11,7 @@ import pytest
 
 from lastaisle.experiments.bandits import apprentice
 from lastaisle.experiments.bandits.apprentice import next_share
+from lastaisle.experiments.bandits.drawing import draw
 from lastaisle.experiments.bandits.judging import judged_lists
 from lastaisle.experiments.bandits.learning import learn
 from lastaisle.experiments.bandits.lists import LISTS_SCHEMA
@@ -209,3 +210,38 @@ def test_the_interval_reaches_as_far_as_the_sequence_of_experiments():
     for shoppers in (100, 2_000, 50_000):
         ours = estimators.critical_value("adaptive", 0.05, shoppers, 2_000)
         assert ours == pytest.approx(float(critical_value(shoppers, tuned_rho(2_000, 0.05), 0.05)), rel=0.02)
+
+
+def test_an_apprentice_in_a_shop_with_a_better_arm_gets_all_lists_step_by_step():
+    generator = np.random.default_rng(11)
+    rates, tables = {"control": 0.1, "new": 0.3, "bad": 0.05}, []
+    made = bandit(*rates, share=0.0, options=OPTIONS)
+    since, shares, hour = START, [0.0], 0
+    while shares[-1] < 1 and hour < 200:
+        hour += 10
+        now = START + timedelta(hours=hour)
+        drawn = [draw(trial(made), "", f"{number:024x}") for number in range(1000 * hour, 1000 * hour + 1000)]
+        tables.append(
+            pa.Table.from_pydict(
+                {
+                    "recommendation_id": [f"{hour}-{number}" for number in range(1000)],
+                    "shown_at": [
+                        START + timedelta(hours=hour - number / 100) for number in range(1000, 0, -1)
+                    ],
+                    "unit": [f"{hour}-{number}" for number in range(1000)],
+                    "arm": [one.arm for one in drawn],
+                    "propensity": [one.propensity for one in drawn],
+                    "context": [""] * 1000,
+                    "choice": [one.choice for one in drawn],
+                    "reward": [int(generator.random() < rates[one.arm]) for one in drawn],
+                },
+                schema=LISTS_SCHEMA,
+            )
+        )
+        rows = pa.concat_tables(tables)
+        decision = next_share(trial(made), rows, since=since, now=now)
+        since = now if decision.share != shares[-1] else since
+        shares.append(decision.share)
+        made = msgspec.structs.replace(made, posterior=learn(made, rows, now), share=decision.share)
+    assert list(dict.fromkeys(shares)) == [0.0, 0.1, 0.5, 1.0]
+    assert policy_of(made).probabilities("")[1] > 0.85

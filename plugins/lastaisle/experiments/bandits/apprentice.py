@@ -148,7 +148,7 @@ def _value_rules(
     risk = "cannot be told" if loss is None else f"is up to {loss:.1%} of the rewards of {control}"
     return [
         GateRule(NOT_WORSE, gain.high, ">= 0", gain.high >= 0, told),
-        GateRule(NO_LESS, gain.value, ">= 0", gain.value >= 0, told),
+        GateRule(NO_LESS, gain.value, ">= 0", gain.value >= 0, told if gain.value >= 0 else f"{told}: less"),
         GateRule(
             LOSS,
             loss,

@@ -54,8 +54,10 @@ def replay(lake: Lake, name: str) -> Replay:
     Raises:
         BanditError: no bandit has this name, it has learned nothing yet, or its state cannot be read.
     """
-    move = _newest(lake, name)
+    move = newest_move(lake, name)
     bandit = bandit_of(move.trial)
+    if not bandit.posterior:
+        raise BanditError(f"the bandit {name} has learned nothing yet: run lastaisle bandits update")
     try:
         stored = posterior_of(bandit)
     except ValueError as error:
@@ -74,14 +76,16 @@ def replay(lake: Lake, name: str) -> Replay:
     return Replay(name, move.move_id, lists.outcomes_version, is_same, not found, found)
 
 
-def _newest(lake: Lake, name: str) -> TrafficMove:
+def newest_move(lake: Lake, name: str) -> TrafficMove:
+    """Return the newest move of a bandit, which may be stopped.
+
+    Raises:
+        BanditError: no bandit has this name.
+    """
     moves = {key: move for key, move in read_traffic(lake).newest().items() if move.trial.kind == "bandit"}
     if name not in moves:
         raise BanditError(f"no bandit is named {name!r}; there is {', '.join(sorted(moves)) or 'none'}")
-    move = moves[name]
-    if not bandit_of(move.trial).posterior:
-        raise BanditError(f"the bandit {name} has learned nothing yet: run lastaisle bandits update")
-    return move
+    return moves[name]
 
 
 def _differences(stored: Posterior, made: Posterior) -> list[str]:
