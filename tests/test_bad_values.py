@@ -112,6 +112,7 @@ COMMANDS = {
     "bandits show": ["lists"],
     "bandits update": ["lists"],
     "bandits replay": ["lists"],
+    "bandits evaluate": ["lists"],
     "benchmark accuracy": ["--train", "none.txt", "--test", "none.txt"],
     "catalogue ingest": ["items.jsonl"],
     "catalogue show": [],

@@ -10,6 +10,7 @@ import typer
 from rich.logging import RichHandler
 
 from lastaisle.cli import (
+    bandit_evaluation,
     bandits,
     catalogue,
     contracts,
@@ -53,6 +54,7 @@ _bandits = typer.Typer(help="Look after bandits, which draw the arms of lists.",
 _bandits.command(name="show")(bandits.show_bandits)
 _bandits.command()(bandits.update)
 _bandits.command()(bandits.replay)
+_bandits.command()(bandit_evaluation.evaluate)
 app.add_typer(_bandits, name="bandits")
 
 _benchmark = typer.Typer(help="Measure Lastaisle on data of your own.", no_args_is_help=True)
