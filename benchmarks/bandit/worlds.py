@@ -64,7 +64,7 @@ class World:
 def make_world(kind: str, seed: int, size: Size) -> World:
     """Return a world: `stationary`, or `drifting`, where the arms' effects move, and change places twice.
 
-    The log odds of a reward have parts of the shop, of the context, of the arm, and of arm and context together.
+    The log odds of a reward have parts of the shop, of the context, of the arm, and of both together.
     """
     hours, lists, arms = size
     chance = np.random.default_rng([seed, {"stationary": 0, "drifting": 1}[kind]])
