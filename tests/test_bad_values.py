@@ -116,6 +116,8 @@ COMMANDS = {
     "benchmark accuracy": ["--train", "none.txt", "--test", "none.txt"],
     "catalogue ingest": ["items.jsonl"],
     "catalogue show": [],
+    "experiments analyze": [],
+    "experiments show": ["demo"],
     "exposures ingest": ["shown.jsonl"],
     "exposures show": [],
     "releases": [],

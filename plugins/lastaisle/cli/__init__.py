@@ -14,6 +14,7 @@ from lastaisle.cli import (
     bandits,
     catalogue,
     contracts,
+    experiment_results,
     exposures,
     ingest,
     keys,
@@ -70,6 +71,13 @@ _contracts = typer.Typer(help="Look after the data contracts.", no_args_is_help=
 _contracts.command()(contracts.check)
 _contracts.command()(contracts.diff)
 app.add_typer(_contracts, name="contracts")
+
+_experiments = typer.Typer(
+    help="Look after experiments: who sees what, and what is better.", no_args_is_help=True
+)
+_experiments.command()(experiment_results.analyze)
+_experiments.command()(experiment_results.show)
+app.add_typer(_experiments, name="experiments")
 
 _exposures = typer.Typer(help="Look after exposures: what shoppers saw and clicked.", no_args_is_help=True)
 _exposures.command()(exposures.ingest)

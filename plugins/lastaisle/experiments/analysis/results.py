@@ -123,6 +123,8 @@ def append_results(lake: Lake, trial: Trial, rows: pa.Table, version: int | None
 
 
 def _stored(lake: LakeReader, name: str, version: int | None = None) -> pa.Table:
+    if not name.isascii():  # no experiment has such a name, and Arrow cannot hold each text
+        return pa.table({})
     return lake.scan(EXPERIMENT_RESULTS, where=pc.field("experiment") == name, version=version)
 
 

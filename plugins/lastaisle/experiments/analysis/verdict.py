@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lastaisle.experiments.analysis.looks import Looks, MetricSequence
+from lastaisle.experiments.analysis.words import level, number, relative, span
 from lastaisle.experiments.statistics.sample_ratio import ALPHA
 
 if TYPE_CHECKING:
@@ -142,30 +143,15 @@ def _estimate(one: MetricSequence, hour: int) -> str:
         verb = "is better than the control"
     else:
         verb = "is worse than the control" if one.worse[hour] else "is not surely different from the control"
-    values = f"{_number(arm)} beside {_number(control)}"
-    if control == 0:
-        return (
-            f"{one.metric.name} of {one.arm} {verb}: {values}, a difference of {_number(arm - control)} "
-            f"({level(one.alpha)} interval for any number of looks: {_number(low)} to {_number(high)})."
-        )
-    ends = sorted((low / control, high / control))
     return (
-        f"{one.metric.name} of {one.arm} {verb}: {values}, {(arm - control) / control:+.1%} "
-        f"({level(one.alpha)} interval for any number of looks: {ends[0]:+.1%} to {ends[1]:+.1%})."
+        f"{one.metric.name} of {one.arm} {verb}: {number(arm)} beside {number(control)}, "
+        f"{relative(arm - control, control)} ({level(one.alpha)} interval for any number of looks: "
+        f"{span(low, high, control)})."
     )
 
 
 def _size(looks: Looks, hour: int) -> str:
     return f"So {looks.entered[hour].sum():,.0f} shoppers say after {hour + 1:,} hours."
-
-
-def level(alpha: float) -> str:
-    """Return the level of an interval in words, such as 95 %."""
-    return f"{100 * (1 - alpha):.4g} %"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def _any(conditions: list[NDArray[np.bool_]], hours: int) -> NDArray[np.bool_]:
