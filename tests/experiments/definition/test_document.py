@@ -186,7 +186,7 @@ def with_(*lines: str, drop: str = "") -> str:
         ),
         (with_("allocation: {a: 0.5, c: 0.5}"), ["line 4: allocation.c: there is no arm of this name"]),
         (with_("allocation: {a: 1}"), ["line 2: arms.1: the arm 'b' has no share"]),
-        (with_("allocation: {a: 0, b: 0}"), ["line 4: allocation: no arm has a share"]),
+        (with_("allocation: {a: 0, b: 0}"), ["line 4: allocation: no phase shows 'a' beside another arm"]),
         (with_("allocation: {a: -1, b: 1}"), ["line 4: allocation.a", "received '-1'"]),
         (
             with_("allocation: {a: 1, b: 0}", "phases: [{allocation: {a: 1}}]"),
