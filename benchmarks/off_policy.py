@@ -5,7 +5,8 @@
 Simulates logs of three arms, two contexts and shoppers who return, with known truth. In the log `fixed` the
 arms are drawn by fixed probabilities. In the log `adaptive` Thompson sampling draws them, with the code of
 the product, and learns after each of 40 batches. Two policies are judged: the best arm of each context, and
-one arm always. Each log is looked at ten times: after a tenth of its lists, after two tenths, and so on.
+one arm always; and their difference, since such a difference decides about the share of a bandit's policy.
+Each log is looked at ten times: after a tenth of its lists, after two tenths, and so on.
 
 The interval `fixed` is the usual one, and `adaptive` is wider. Each line of JSON is one estimator:
 
@@ -16,8 +17,7 @@ The interval `fixed` is the usual one, and `adaptive` is wider. Each line of JSO
 - effective_sample_size: the mean after all lists, in shoppers.
 - refused: the share of looks at which the overlap is too thin. They count neither as covered nor as missed.
 
-`arm_mean` is the plain mean of the lists that show the arm, with its usual interval. Takes about a
-minute.
+`arm_mean` is the plain mean of the lists that show the arm, with its usual interval. Takes about a minute.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lastaisle.experiments.bandits.best import best_of_betas
-from models.evaluation.off_policy.estimators import ESTIMATORS, OffPolicyEstimate, estimate
+from models.evaluation.off_policy.estimators import ESTIMATORS, OffPolicyEstimate, difference, estimate
 from models.evaluation.off_policy.log import Log
 from models.evaluation.off_policy.overlap import OverlapError, overlap_of
 
@@ -42,9 +42,13 @@ Ints = NDArray[np.int64]
 
 #: The mean reward of each context and arm.
 TRUTH: Final = np.array([[0.30, 0.25, 0.35], [0.30, 0.40, 0.20]])
+BEST: Final = "best_policy"
+ONE_ARM: Final = "one_arm"
+DIFFERENCE: Final = "difference"
+ARM_MEAN: Final = "arm_mean"
 TARGETS: Final = {
-    "best_policy": np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]),
-    "one_arm": np.array([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]),
+    BEST: np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]),
+    ONE_ARM: np.array([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]),
 }
 FIXED: Final = np.array([0.6, 0.3, 0.1])
 FLOOR: Final = 0.02
@@ -113,31 +117,41 @@ def measure(runs: int, lists: int, seed: int) -> Iterator[dict[str, Any]]:
         draw = np.random.default_rng(seed)
         logs = [simulate(kind, lists, draw) for _ in range(runs)]
         looks = [[run.until(look) for look in LOOKS] for run in logs]
-        for target in TARGETS:
-            for interval in ("fixed", "adaptive")[: 1 + (kind == "adaptive")]:
-                for estimator in (*ESTIMATORS, *(["arm_mean"] if interval == "fixed" else [])):
-                    if estimator == "arm_mean" and target != "one_arm":
-                        continue
-                    found = [[_judge(log, target, estimator, interval) for log in run] for run in looks]
-                    told = {"estimator": estimator, "log": kind, "interval": interval, "target": target}
-                    yield told | {"runs": runs} | _summary(found, target)
+        for interval in ("fixed", "adaptive")[: 1 + (kind == "adaptive")]:
+            for target, estimator in _cases(interval):
+                found = [[_judge(log, target, estimator, interval) for log in run] for run in looks]
+                told = {"estimator": estimator, "log": kind, "interval": interval, "target": target}
+                yield told | {"runs": runs} | _summary(found, _truth(target))
+
+
+def _cases(interval: str) -> list[tuple[str, str]]:
+    """Return what is estimated, and by which estimator."""
+    cases = [(target, estimator) for target in TARGETS for estimator in ESTIMATORS]
+    cases.append((DIFFERENCE, "dr"))
+    return cases + [(ONE_ARM, ARM_MEAN)] * (interval == "fixed")
+
+
+def _truth(target: str) -> float:
+    values = {name: float((policy * TRUTH).sum(axis=1).mean()) for name, policy in TARGETS.items()}
+    return values[BEST] - values[ONE_ARM] if target == DIFFERENCE else values[target]
 
 
 def _judge(log: Log, target: str, estimator: Any, interval: Any) -> OffPolicyEstimate | None:
-    policy = TARGETS[target][log.cells]
-    if estimator == "arm_mean":
+    policies = {name: policy[log.cells] for name, policy in TARGETS.items()}
+    if estimator == ARM_MEAN:
         rewards = log.rewards[log.actions == int(TARGETS[target][0].argmax())]
         value, error = float(rewards.mean()), float(rewards.std() / np.sqrt(len(rewards)))
-        size = overlap_of(log, policy).effective_sample_size
+        size = overlap_of(log, policies[target]).effective_sample_size
         return OffPolicyEstimate(value, value - Z * error, value + Z * error, error, size)
     try:
-        return estimate(log, policy, estimator, interval=interval)
+        if target == DIFFERENCE:
+            return difference(log, policies[BEST], policies[ONE_ARM], interval=interval)
+        return estimate(log, policies[target], estimator, interval=interval)
     except OverlapError:
         return None
 
 
-def _summary(found: list[list[OffPolicyEstimate | None]], target: str) -> dict[str, float]:
-    truth = float((TARGETS[target] * TRUTH).sum(axis=1).mean())
+def _summary(found: list[list[OffPolicyEstimate | None]], truth: float) -> dict[str, float]:
     last = [run[-1] for run in found if run[-1] is not None]
     if not last:
         return {"refused": 1.0}
