@@ -25,7 +25,7 @@ class Log:
         actions: int64 [n], the arm of each row, from 0.
         propensities: float64 [n], the probability with which that arm was drawn.
         rewards: float64 [n].
-        arms: how many arms there are.
+        names: the name of each arm.
         units: int64 [n], the shopper of each row, from 0 without gaps; rows of one shopper depend on each
             other.
         cells: int64 [n], the context of each row, as a number from 0.
@@ -35,7 +35,7 @@ class Log:
     actions: Ints
     propensities: Floats
     rewards: Floats
-    arms: int
+    names: tuple[str, ...]
     units: Ints
     cells: Ints
     batches: Ints
@@ -47,7 +47,7 @@ class Log:
         propensities: Sequence[float] | Floats,
         rewards: Sequence[float] | Floats,
         *,
-        arms: int,
+        arms: int | Sequence[str],
         units: Sequence[Hashable] | NDArray[Any] | None = None,
         cells: Sequence[Hashable] | NDArray[Any] | None = None,
         batches: Sequence[int] | Ints | None = None,
@@ -58,7 +58,7 @@ class Log:
             actions: the arms, from 0.
             propensities: their probabilities.
             rewards: what followed.
-            arms: how many arms there are.
+            arms: the names of the arms, or how many arms there are.
             units: the shoppers, by any names; absent: each row is of another shopper.
             cells: the contexts, by any names; absent: there is one context.
             batches: the batches; absent: there is one batch.
@@ -71,7 +71,7 @@ class Log:
             np.asarray(actions, dtype=np.int64),
             np.asarray(propensities, dtype=np.float64),
             np.asarray(rewards, dtype=np.float64),
-            arms,
+            tuple(map(str, range(arms))) if isinstance(arms, int) else tuple(arms),
             np.arange(n, dtype=np.int64) if units is None else _codes(units),
             np.zeros(n, dtype=np.int64) if cells is None else _codes(cells),
             np.zeros(n, dtype=np.int64) if batches is None else np.asarray(batches, dtype=np.int64),
@@ -82,6 +82,11 @@ class Log:
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.actions)
+
+    @property
+    def arms(self) -> int:
+        """The number of arms."""
+        return len(self.names)
 
     def sum_by_unit(self, values: Floats) -> Floats:
         """Return the sum of values of each shopper; float64 [shoppers]."""

@@ -45,7 +45,7 @@ class Overlap:
     largest_share: float
     mean_weight: float
     mean_weight_error: float
-    unseen_arms: tuple[int, ...]
+    unseen_arms: tuple[str, ...]
 
 
 def overlap_of(log: Log, target: Floats) -> Overlap:
@@ -73,7 +73,7 @@ def overlap_of(log: Log, target: Floats) -> Overlap:
         float(by_shopper.max()) / total if total else 1.0,
         total / n,
         math.sqrt(float(np.square(apart).sum())) / n,
-        tuple(np.flatnonzero(~shown & (target > 0).any(axis=0)).tolist()),
+        tuple(np.array(log.names)[~shown & (target > 0).any(axis=0)].tolist()),
     )
 
 
@@ -102,7 +102,7 @@ def problems(overlap: Overlap, least_effective_size: float, largest_share: float
     """Return in words which numbers of an overlap are out of bounds."""
     found = []
     if overlap.unseen_arms:
-        found.append(f"it takes the arms {list(overlap.unseen_arms)}, which the log never shows")
+        found.append(f"it takes {', '.join(overlap.unseen_arms)}, which the log never shows")
     if overlap.effective_sample_size < least_effective_size:
         found.append(
             f"the effective sample size is {overlap.effective_sample_size:,.1f} shoppers, "

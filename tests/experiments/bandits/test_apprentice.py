@@ -119,7 +119,7 @@ def test_an_arm_that_the_lists_never_show_lets_no_policy_rise():
     rows = shown(BETTER, chances=[1.0, 0.0])
     decision = decided(rows)
     assert decision.share == 0.0
-    assert "the lists say too little about the policy: it takes the arms [1]" in decision.reason
+    assert "the lists say too little about the policy: it takes new, which" in decision.reason
 
 
 def test_lists_without_a_known_arm_or_propensity_are_counted_and_left_out():
@@ -148,6 +148,14 @@ def test_the_policy_of_an_hour_has_learned_lists_whose_rewards_were_known_before
     until = judged.log.batches <= 11
     assert (judged.policy[until] == other.policy[until]).all()
     assert (judged.policy[~until] != other.policy[~until]).any()
+
+
+def test_the_order_of_the_rows_changes_no_decision():
+    rows = shown(BETTER)
+    order = np.random.default_rng(3).permutation(rows.num_rows)
+    mixed = decided(rows.take(order))
+    assert mixed.share == 0.1
+    assert mixed.table[-1].value == pytest.approx(decided(rows).table[-1].value)
 
 
 def test_lists_whose_horizon_is_not_over_are_not_judged():

@@ -201,8 +201,8 @@ def test_the_difference_of_two_policies_leaves_out_what_they_do_alike():
 
 
 def test_a_log_that_never_shows_an_arm_is_refused_by_name():
-    log = Log.of([0] * 500, [1.0] * 500, [1.0] * 500, arms=2)
-    with pytest.raises(OverlapError, match=r"500 lists of 500 shoppers.*arms \[1\].*weights average 0\.000"):
+    log = Log.of([0] * 500, [1.0] * 500, [1.0] * 500, arms=["control", "new"])
+    with pytest.raises(OverlapError, match=r"500 lists of 500 shoppers.*takes new,.*weights average 0\.000"):
         estimate(log, always(1, 500))
 
 

@@ -115,7 +115,7 @@ def evaluate_lists(
             f"A list waits {option(bandit, 'horizon_hours'):g} hours for its reward, and the data end "
             f"{now:%Y-%m-%d %H:%M} (UTC)"
         )
-    targets = {arm: lists.always(arm) for arm in lists.arms} | {POLICY: lists.policy}
+    targets = {arm: lists.always(arm) for arm in lists.log.names} | {POLICY: lists.policy}
     estimates = [
         _estimated(lists, policy, target, estimator)
         for policy, target in targets.items()

@@ -29,20 +29,18 @@ class JudgedLists:
     """The lists of a bandit whose rewards are known, and what the policy would have done with each.
 
     Attributes:
-        log: the lists; the arms are numbered as in `arms`.
-        arms: the names of the arms.
+        log: the lists.
         policy: float64 [lists, arms], the policy's probability of each arm of the list.
         left_out: lists without a propensity, and lists of unknown arms.
     """
 
     log: Log
-    arms: tuple[str, ...]
     policy: NDArray[np.float64]
     left_out: int
 
     def always(self, arm: str) -> NDArray[np.float64]:
         """Return the policy that always takes one arm; float64 [lists, arms]."""
-        return np.tile(np.eye(len(self.arms))[self.arms.index(arm)], (len(self.log), 1))
+        return np.tile(np.eye(self.log.arms)[self.log.names.index(arm)], (len(self.log), 1))
 
 
 def judged_lists(bandit: Bandit, rows: pa.Table, *, since: datetime, now: datetime) -> JudgedLists:
@@ -53,8 +51,8 @@ def judged_lists(bandit: Bandit, rows: pa.Table, *, since: datetime, now: dateti
 
     Args:
         bandit: its posterior is not read.
-        rows: all lists of the bandit, with the columns of LISTS_SCHEMA, the earliest first. Lists before
-            `since` are learned, and not judged.
+        rows: all lists of the bandit, with the columns of LISTS_SCHEMA. Lists before `since` are learned,
+            and not judged.
         since: the first moment whose lists are judged.
         now: the newest moment of the data. Lists whose horizon is not over are not judged.
     """
@@ -65,14 +63,14 @@ def judged_lists(bandit: Bandit, rows: pa.Table, *, since: datetime, now: dateti
     due = rows.filter(pc.and_(pc.greater_equal(rows["shown_at"], first), pc.less(rows["shown_at"], end)))
     propensity = pc.fill_null(due["propensity"], 0.0)
     drawn = pc.and_(pc.greater(propensity, 0.0), pc.less_equal(propensity, 1.0))
-    known = due.filter(pc.and_(drawn, pc.is_in(due["arm"], pa.array(arms))))
+    known = due.filter(pc.and_(drawn, pc.is_in(due["arm"], pa.array(arms)))).sort_by("shown_at")
     contexts = pc.fill_null(known["context"], "").to_pylist()
     blocks = _blocks(known["shown_at"].to_pylist(), since)
     log = Log.of(
         pc.index_in(known["arm"], pa.array(arms)).to_numpy(),
         known["propensity"].to_numpy(),
         known["reward"].to_numpy(),
-        arms=len(arms),
+        arms=arms,
         units=pc.coalesce(known["unit"], known["recommendation_id"]).to_pylist(),
         cells=contexts,
         batches=np.array(blocks, dtype=np.int64),
@@ -83,7 +81,7 @@ def judged_lists(bandit: Bandit, rows: pa.Table, *, since: datetime, now: dateti
         probabilities = policy_of(learned).probabilities
         for row in np.flatnonzero(log.batches == block):
             policy[row] = probabilities(contexts[row])
-    return JudgedLists(log, arms, policy, due.num_rows - known.num_rows)
+    return JudgedLists(log, policy, due.num_rows - known.num_rows)
 
 
 def _blocks(moments: list[datetime], since: datetime) -> list[int]:
