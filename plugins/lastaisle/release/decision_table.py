@@ -11,15 +11,11 @@ if TYPE_CHECKING:
 TABLE: Final = "release/decision_table.json"
 """The artifact of a run that MLflow shows as a table."""
 COLUMNS: Final = ("rule", "value", "threshold", "verdict", "reason")
-PASSED, BROKEN = "passed", "broken"
 
 
 def rows_of(checks: Sequence[Check]) -> list[tuple[str, float | None, str | None, str, str]]:
     """Return one row a rule, in the order of `COLUMNS`."""
-    return [
-        (check.name, check.value, check.threshold, PASSED if check.passed else BROKEN, check.reason)
-        for check in checks
-    ]
+    return [(check.name, check.value, check.threshold, check.says, check.reason) for check in checks]
 
 
 def as_text(checks: Sequence[Check]) -> str:

@@ -15,8 +15,11 @@ from lastaisle.evaluation.report import CHURN, PAIRED_LEVEL, Estimate, Evaluatio
 from models.evaluation.objectives import NEXT_ITEM, OBJECTIVES
 
 if TYPE_CHECKING:
+    from lastaisle.evaluation.report import EvaluationReport
+    from lastaisle.registry.plan import TrainingPlan
     from lastaisle.settings import Settings
 
+PASSED, BROKEN, OPEN, REPORTED = "passed", "broken", "open", "reported"
 HURDLES = ("popularity", "repeat")  # the baselines that every champion has to beat
 
 
@@ -96,6 +99,11 @@ class GateRules:
             max_quarantined=settings.gate.max_quarantined,
         )
 
+    def on(self, report: EvaluationReport, plan: TrainingPlan) -> GateRules:
+        """Return the rules for one candidate: on its lists, and without churn for a start from scratch."""
+        max_churn = None if plan.warm_start_version is None else self.max_churn
+        return dataclasses.replace(self, objective=report.served, max_churn=max_churn)
+
 
 # The checks that ask whether the evaluation can judge at all; the others ask how good the candidate is.
 CHECKS_OF_THE_DATA = frozenset({"enough_targets", "sound_feed"})
@@ -111,6 +119,8 @@ class Check:
         reason: a sentence with the numbers.
         value: the number that the rule looks at; None if the rule looks at none, and in older decisions.
         threshold: the limit of this number, such as "> -0.0200"; None if there is none.
+        verdict: a verdict other than passed and broken: open (the evidence does not suffice yet), or reported
+            (broken, but a move would not help); None for the two.
     """
 
     name: str
@@ -118,6 +128,12 @@ class Check:
     reason: str
     value: float | None = None
     threshold: str | None = None
+    verdict: str | None = None
+
+    @property
+    def says(self) -> str:
+        """The verdict in a word."""
+        return self.verdict or (PASSED if self.passed else BROKEN)
 
 
 @dataclass(frozen=True)
