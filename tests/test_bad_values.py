@@ -125,6 +125,7 @@ COMMANDS = {
     "releases why": ["3"],
     "releases sync": [],
     "releases verify": [],
+    "releases watch": [],
     "keys show": [],
     "keys rotate": [],
     "contracts diff": ["events", "events"],

@@ -41,6 +41,7 @@ class ExitCode(IntEnum):
     OLDER_TRAINING = 23
     BEING_TRAINED = 24
     LEDGER_CHANGED = 25
+    GUARDRAIL = 26
 
 
 MEANINGS: Final = {
@@ -70,6 +71,7 @@ MEANINGS: Final = {
     ExitCode.OLDER_TRAINING: "the champion has learned newer hours than the candidate",
     ExitCode.BEING_TRAINED: "another process trains the same candidate",
     ExitCode.LEDGER_CHANGED: "rows of the ledger are not those that were written",
+    ExitCode.GUARDRAIL: "done, and the guardrails rolled the champion back",
 }
 
 

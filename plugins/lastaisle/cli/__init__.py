@@ -27,6 +27,7 @@ from lastaisle.cli import (
     serving,
     simulate,
     tables,
+    watching,
 )
 from lastaisle.cli.failures import describe
 from lastaisle.cli.terminal import errors, read_settings, where_searched
@@ -94,6 +95,7 @@ _releases.command()(releases.at)
 _releases.command()(releases.why)
 _releases.command()(releases.sync)
 _releases.command()(releases.verify)
+_releases.command()(watching.watch)
 app.add_typer(_releases, name="releases")
 
 _rules = typer.Typer(help="Look after the rules that pin and promote items.", no_args_is_help=True)

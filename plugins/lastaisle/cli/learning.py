@@ -227,12 +227,19 @@ def release(
     """Register an evaluated candidate, and make it champion if the gate accepts it."""
     from lastaisle.release.gate import GateRules
     from lastaisle.release.release import release_candidate
+    from lastaisle.release.steps.rules import release_rules
     from lastaisle.training.refresh import finish_refresh
 
     settings, tables, registry = open_stores(lake)
     rules = GateRules.of(settings)
     decision = release_candidate(
-        run_id, tables, registry, actor=actor or None, rules=rules, allow_older=allow_older
+        run_id,
+        tables,
+        registry,
+        actor=actor or None,
+        rules=rules,
+        steps=release_rules(settings),
+        allow_older=allow_older,
     )
     finish_refresh(tables, registry.plan_of(run_id))
     show({**json.loads(decision.to_json()), "aliases": registry.aliases()}, report)

@@ -32,6 +32,9 @@ from lastaisle.release.decision_table import COLUMNS, TABLE, rows_of
 from lastaisle.release.gate import Check, Decision, GateRules, decide
 from lastaisle.release.online import online_alias
 from lastaisle.release.opens import opens
+from lastaisle.release.steps.enter import first_move
+from lastaisle.release.steps.follow import sync_traffic
+from lastaisle.release.steps.rules import ReleaseRules
 
 if TYPE_CHECKING:
     from lastaisle.evaluation.report import EvaluationReport
@@ -69,7 +72,7 @@ def current_champion(lake: Lake, registry: Registry) -> Champion | None:
 
 
 def sync_aliases(lake: Lake, registry: Registry, *, artifacts_gone: bool = False) -> dict[str, str | None]:
-    """Set the registry's aliases to what the ledger says, and return them.
+    """Set the registry's aliases and the table `traffic` to what the ledger says, and return the aliases.
 
     This finishes a release that was killed after it wrote its row and before it set its aliases. An alias
     that somebody moved in MLflow is put back or adopted, and the ledger gets a row that says so. If a version
@@ -106,6 +109,7 @@ def _sync_once(ledger: Ledger, registry: Registry, artifacts_gone: bool) -> dict
     wanted |= online_alias(registry, wanted["champion"])
     for alias, version in registry.set_aliases(wanted).items():
         logger.info("%s@%s is now version %s", registry.model_name, alias, version)
+    sync_traffic(ledger.lake, moves)
     registry.mark_aliases(moves[-1].move_id)
     if ledger.moves()[-1] != moves[-1]:
         raise LakeConflictError(f"another process moved a version of {registry.model_name} meanwhile")
@@ -119,9 +123,10 @@ def release_candidate(
     *,
     actor: str | None = None,
     rules: GateRules | None = None,
+    steps: ReleaseRules | None = None,
     allow_older: bool = False,
 ) -> Decision:
-    """Register the candidate of a run as challenger, and make it champion if the gate promotes it.
+    """Register the candidate of a run as challenger, and let it take its first step if it passes the gate.
 
     The ledger holds every move before the registry makes it. A second call for the same run moves nothing,
     and returns the same decision. If the run's version was lost since, the call registers the run again.
@@ -132,6 +137,7 @@ def release_candidate(
         registry: where the models are.
         actor: the person or DAG run that releases; default the user of this process.
         rules: the rules of the gate; default `GateRules()`.
+        steps: the steps of the release; by default a candidate that passes becomes champion at once.
         allow_older: also release a candidate whose window ends before the champion's.
 
     Raises:
@@ -143,7 +149,8 @@ def release_candidate(
     ledger = Ledger(lake, registry.model_name)
     champion = current_champion(lake, registry)
     plan = registry.plan_of(run_id)
-    actor, rules = actor or getpass.getuser(), rules or GateRules()
+    steps = steps or ReleaseRules()
+    actor, rules = actor or getpass.getuser(), steps.gate(rules or GateRules())
     made = decision_on(ledger.moves(), run_id)
     if made is not None:
         _refuse_rolled_back(made.to_version, f"version {made.to_version}, which is of run {run_id},", ledger)
@@ -155,7 +162,7 @@ def release_candidate(
     if champion is not None and not allow_older:
         _refuse_older(run_id, plan, champion)
     try:
-        return _decide(run_id, plan, ledger, registry, actor=actor, rules=rules)
+        return _decide(run_id, plan, ledger, registry, actor=actor, rules=rules, steps=steps)
     except (NotEvaluatedError, LedgerConflictError, LakeConflictError):
         made = decision_on(ledger.moves(), run_id)
         if made is None:
@@ -196,7 +203,7 @@ def stored_decision(made: Move, registry: Registry) -> Decision | None:
 
 def _stored_decision(made: Move, registry: Registry) -> Decision:
     """Return the decision that the gate made once; without its file, the reasons in the ledger."""
-    promoted = made.action == PROMOTE
+    promoted = made.action != REFUSE
     return stored_decision(made, registry) or Decision(promoted, (Check("ledger", promoted, made.reason),))
 
 
@@ -208,15 +215,12 @@ def _decide(
     *,
     actor: str,
     rules: GateRules,
+    steps: ReleaseRules,
 ) -> Decision:
     """Register the candidate, ask the gate, and write its decision into the ledger."""
     report = _report(run_id, ledger, registry)
     version = _register(run_id, report, actor, ledger, registry)
-    rules = dataclasses.replace(
-        rules,
-        objective=report.served,
-        max_churn=None if plan.warm_start_version is None else rules.max_churn,
-    )
+    rules = rules.on(report, plan)
     opened = opens(version, plan, report, ledger, registry)
     later = later_differences(report, ledger.moves(), registry, rules)
     decision = decide(
@@ -237,20 +241,21 @@ def _decide(
     registry.log_table(run_id, COLUMNS, rows_of(decision.checks), TABLE)
     registry.set_version_tags(version, {"lastaisle.decision": PROMOTE if decision.promote else REFUSE})
     log_card(version, plan, report, decision, registry)
+    entry = first_move(decision, steps, ledger.standing())
     ledger.write(
         Move(
             move_id=f"{plan.run_key}/{run_id}/{version}/decide",
             moved_at=datetime.now(UTC),
             actor=actor,
-            action=PROMOTE if decision.promote else REFUSE,
+            action=entry.action,
             model_name=registry.model_name,
-            alias="champion",
-            from_version=ledger.standing().champion,
+            alias=entry.alias,
+            from_version=entry.from_version,
             to_version=version,
-            reason=" ".join(decision.reasons),
+            reason=" ".join([entry.reason, *decision.reasons]).strip(),
             run_id=run_id,
             run_key=plan.run_key,
-            decision=decision.to_json(),
+            decision=entry.decision.to_json(),
         )
     )
     _finish(run_id, ledger, registry, rules, actor)

@@ -231,6 +231,13 @@ class GateSettings(Section):
         ge=0,
         le=1,
     )
+    rules: str = setting(
+        "RELEASE_RULES",
+        "",
+        "A YAML file of release rules: the steps from the gate to the champion, and the guardrails. Without "
+        "it, a candidate that passes the gate becomes champion at once.",
+        shown_default="none",
+    )
 
 
 class ServingSettings(Section):

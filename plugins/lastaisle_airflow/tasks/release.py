@@ -38,6 +38,7 @@ def release_candidate(trained: str, *, params: Any = None, dag_run: Any = None) 
     from lastaisle.release.gate import GateRules
     from lastaisle.release.release import OlderTrainingError, RolledBackError
     from lastaisle.release.release import release_candidate as release
+    from lastaisle.release.steps.rules import release_rules
 
     settings = Settings.from_env()
     lake, registry = open_lake(settings), Registry(settings)
@@ -50,12 +51,14 @@ def release_candidate(trained: str, *, params: Any = None, dag_run: Any = None) 
             registry,
             actor=actor_of(dag_run),
             rules=GateRules.of(settings),
+            steps=release_rules(settings),
             allow_older=may_be_older(params or {}),
         )
     except (LearnedHoursError, OlderTrainingError, RolledBackError) as overtaken:
         raise AirflowFailException(str(overtaken)) from overtaken
     version = registry.version_for_run(trained)
-    log.info("Version %s %s: %s", version, "promoted" if decision.promote else "refused", decision.reasons)
+    outcome = "passed the gate" if decision.promote else "refused"
+    log.info("Version %s %s: %s", version, outcome, decision.reasons)
     log.info("The gate's decision on version %s:\n%s", version, as_text(decision.checks))
     serves = registry.aliases().get("champion") == version
     return {

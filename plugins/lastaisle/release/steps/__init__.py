@@ -1,0 +1,1 @@
+"""The steps of a release: a candidate is a shadow, then a canary, then the champion, each by rules."""
