@@ -27,6 +27,7 @@ from lastaisle.serve.pseudonyms import Pseudonyms
 from lastaisle.serve.shadow.sender import Shadow, start_process
 from lastaisle.serve.shown.shelf import Shelf, rules_of
 from lastaisle.serve.trials.trials import Trials
+from lastaisle.serve.trials.versions import ArmVersions, NoVersions
 from lastaisle.serve.workers import Workers
 from lastaisle.settings import Settings, SettingsError
 from lastaisle.web.keys import Keys
@@ -100,13 +101,8 @@ def run_worker(
     keys = keys_of(settings)
     shelf = Shelf(settings, on_event=_tell)
     versions = _versions(settings, folder, shelf)
-    trials = Trials(
-        settings,
-        versions,
-        partial(_prepare, shelf),
-        follows_registry=folder is None,
-        on_event=_tell,
-    )
+    arms = NoVersions() if folder else ArmVersions(settings, partial(_prepare, shelf), _tell)
+    trials = Trials(settings, versions, arms, on_event=_tell)
     sink = _sink_of(settings)
     sink.open()
     opened()

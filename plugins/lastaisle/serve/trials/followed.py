@@ -56,7 +56,8 @@ class TrafficFile:
         digest, _, content = self.path.read_bytes().partition(b"\n")
         if digest.decode("ascii", "replace") != _digest(content):
             raise ValueError("its content does not fit its digest")
-        return msgspec.json.decode(content, type=KnownTraffic)
+        known = msgspec.json.decode(content, type=KnownTraffic)
+        return KnownTraffic(known.table_id, _usable(known.log))
 
     def save(self, known: KnownTraffic) -> None:
         """Write the trials; readers see the old file or the new file.
@@ -94,19 +95,21 @@ def read_known(lake: Lake, known: KnownTraffic | None) -> KnownTraffic | None:
 
 
 def _usable(log: TrafficLog) -> TrafficLog:
-    """Return the newest move of each trial that a service can run."""
-    usable: dict[str, TrafficMove] = {}
-    problems = dict[str, str]()
+    """Return the newest move of each trial; where a service cannot run it, the newest that it can run."""
+    by_trial: dict[str, list[TrafficMove]] = {}
     for move in log.moves:
-        name = move.trial.name
-        problems.pop(name, None)
-        if move.state == RUNNING and (problem := problem_of(move.trial)):
-            problems[name] = (
-                f"the newest row of the trial {name} cannot run, and the row before counts: {problem}"
-            )
-        else:
-            usable[name] = move
-    return TrafficLog(log.version, tuple(usable.values()), problems=(*log.problems, *problems.values()))
+        by_trial.setdefault(move.trial.name, []).append(move)
+    usable: list[TrafficMove] = []
+    problems: list[str] = []
+    for name, moves in by_trial.items():
+        for move in reversed(moves):
+            problem = problem_of(move.trial) if move.state == RUNNING else ""
+            if not problem:
+                usable.append(move)
+                break
+            if move is moves[-1]:
+                problems.append(f"the newest row of the trial {name} does not count: {problem}")
+    return TrafficLog(log.version, tuple(usable), problems=(*log.problems, *problems))
 
 
 def _digest(content: bytes) -> str:

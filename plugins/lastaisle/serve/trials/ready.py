@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
+from lastaisle.experiments.bandits.drawing import draw
 from lastaisle.experiments.bandits.live import LiveBandit
 from lastaisle.experiments.bandits.options import problems_of
 from lastaisle.experiments.traffic import Arm, Trial
@@ -144,6 +145,10 @@ def _bandit(trial: Trial, arms: Sequence[str]) -> Iterator[str]:
         yield "it is a bandit, and nothing says how it draws"
     else:
         yield from problems_of(trial.bandit, tuple(arms))
+        try:
+            draw(trial, "." * (len(trial.bandit.context) - 1), "")
+        except (ValueError, TypeError, KeyError, ArithmeticError) as error:
+            yield f"it cannot draw by what it has learned: {error}"
 
 
 def _phases(trial: Trial, arms: Sequence[str]) -> Iterator[str]:

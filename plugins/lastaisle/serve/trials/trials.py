@@ -56,10 +56,9 @@ class Trials:
     disk.
 
     Args:
-        settings: names the lake, the folder of the file, how often to look, and how many versions to load.
+        settings: names the lake, the folder of the file, and how often to look.
         versions: the version that answers beside all trials.
-        prepare: sees each further version before it answers.
-        follows_registry: whether the service can load further versions.
+        arms: the further versions that arms need.
         on_event: gets a line of text about each change.
     """
 
@@ -67,18 +66,16 @@ class Trials:
         self,
         settings: Settings,
         versions: Versions,
-        prepare: Callable[[ServedVersion], None] = lambda _: None,
+        arms: ArmVersions | NoVersions,
         *,
-        follows_registry: bool = True,
         on_event: Callable[[str], None] = log.info,
     ) -> None:
         self._lake = open_lake(settings)
         self._file = TrafficFile(Path(settings.serve.cache).expanduser(), self._lake.url)
         self._poll_seconds = settings.serve.traffic_poll_seconds
         self._champion = versions
-        self._versions: ArmVersions | NoVersions = NoVersions()
-        if follows_registry:
-            self._versions = ArmVersions(settings, prepare, self._refresh, on_event)
+        self._versions = arms
+        arms.add_listener(self._refresh)
         self._on_event = on_event
         self._known: KnownTraffic | None = None
         self._running: tuple[_Taken, ...] = ()
@@ -116,11 +113,10 @@ class Trials:
 
     def shadow(self) -> Trial | None:
         """Return the shadow that runs now; None without one. A process of its own loads its version."""
-        shadow = self._shadow
-        if shadow is None:
+        shadow, now = self._shadow, datetime.now(UTC)
+        if shadow is None or now < shadow.starts_at or (shadow.stops_at and now >= shadow.stops_at):
             return None
-        now, stops_at = datetime.now(UTC), shadow.stops_at
-        return shadow if shadow.starts_at <= now and (stops_at is None or now < stops_at) else None
+        return shadow
 
     def assign(self, question: Asked, skip: Callable[[str], None]) -> Assigned | None:
         """Return the arm of a request; None if it belongs to no trial. Only the event loop may call this.
@@ -209,34 +205,28 @@ class Trials:
             return
         now, champion = datetime.now(UTC), self._champion.current
         newest, problems = self._known.log.newest(), list(self._known.log.problems)
-        trials = [
-            trial for trial in self._known.log.running() if trial.stops_at is None or now < trial.stops_at
-        ]
-        moves = [newest[trial.name] for trial in trials if trial.kind != SHADOW]
-        numbers = [number for move in moves for number in versions_of(move.trial)]
-        missing = set(self._versions.want(numbers, champion))
+        trials = [one for one in self._known.log.running() if one.stops_at is None or now < one.stops_at]
+        self._shadow = self._shadow_of(trials, problems)
+        trials = [trial for trial in trials if trial.kind != SHADOW]
+        missing = set(self._versions.want([n for trial in trials for n in versions_of(trial)], champion))
         before = {taken.move_id: taken.ready for taken in self._running}
         running: list[_Taken] = []
-        for move in moves:
-            trial = move.trial
+        for trial in trials:
+            move_id = newest[trial.name].move_id
             if lacking := missing.intersection(versions_of(trial)):
                 problems.append(self._lacking(trial, lacking))
-            versions = self._loaded(trial, champion)
-            ready = before.get(move.move_id)
+            versions, ready = self._loaded(trial, champion), before.get(move_id)
             if ready is not None and versions is not None:
                 ready.versions = versions
             elif versions is not None:
                 ready = ReadyTrial(trial, versions, LiveBandit(trial) if trial.bandit else None)
-            running.append(_Taken(trial, move.move_id, ready))
+            running.append(_Taken(trial, move_id, ready))
         self._tell_changes(running)
-        self._shadow = self._shadow_of(trials, problems)
         self._running, self._trial_problems = tuple(running), tuple(problems)
 
     def _shadow_of(self, trials: Sequence[Trial], problems: list[str]) -> Trial | None:
         """Return the shadow that began last, where its version can be had; else name the problem."""
-        shadows = sorted(
-            (trial for trial in trials if trial.kind == SHADOW), key=lambda trial: trial.starts_at
-        )
+        shadows = sorted((one for one in trials if one.kind == SHADOW), key=lambda one: one.starts_at)
         if shadows and isinstance(self._versions, NoVersions):
             problems.append(self._lacking(shadows[-1], [*versions_of(shadows[-1])]))
             return None
@@ -255,12 +245,8 @@ class Trials:
         return versions
 
     def _lacking(self, trial: Trial, numbers: Collection[str]) -> str:
-        named = (
-            f"the trial {trial.name} does not run here, since it needs version {', '.join(sorted(numbers))}"
-        )
-        if isinstance(self._versions, NoVersions):
-            return f"{named}, and the service serves the model of a folder"
-        return f"{named}, and other trials need as many versions as LASTAISLE_SERVE_TRIAL_VERSIONS allows"
+        named = ", ".join(sorted(numbers))
+        return f"the trial {trial.name} does not run here: it needs version {named}, and {self._versions.why}"
 
     def _tell_changes(self, running: Sequence[_Taken]) -> None:
         """Tell of each trial that begins, waits or ends here; a bandit that has learned is not new."""

@@ -27,15 +27,18 @@ class ArmVersions:
     Args:
         settings: where MLflow and the cache are, the name of the model, and how many versions may be loaded.
         prepare: sees each version before it answers; if it raises, the version does not answer.
-        on_loaded: is called when a version is loaded.
         tell: is told in words what happened.
+
+    Attributes:
+        why: why not all versions can be loaded that are wanted.
     """
+
+    why = "other trials need as many versions as LASTAISLE_SERVE_TRIAL_VERSIONS allows"
 
     def __init__(
         self,
         settings: Settings,
         prepare: Callable[[ServedVersion], None],
-        on_loaded: Callable[[], None],
         tell: Callable[[str], None] = log.info,
     ) -> None:
         self._most = settings.serve.trial_versions
@@ -44,7 +47,7 @@ class ArmVersions:
         self._noted = f"{address} {settings.registry.model_name} version "
         self._loader = Loader(settings, tell)
         self._prepare = prepare
-        self._on_loaded = on_loaded
+        self._listeners: list[Callable[[], None]] = []
         self._tell = tell
         self._lock = threading.Lock()
         self._wanted: tuple[str, ...] = ()
@@ -62,6 +65,10 @@ class ArmVersions:
         if self._thread.ident and not self._thread.is_alive() and not self._stopped.is_set():
             found.append("the thread that loads the versions of arms has ended: restart the service")
         return found
+
+    def add_listener(self, call: Callable[[], None]) -> None:
+        """Call a function when a version is loaded."""
+        self._listeners.append(call)
 
     def start(self) -> None:
         """Begin to load."""
@@ -134,7 +141,8 @@ class ArmVersions:
                 if number in self._wanted:
                     self._loaded.setdefault(number, served)
             self._tell(f"version {number} is ready for the arms that need it, from {source}")
-            self._on_loaded()
+            for call in self._listeners:
+                call()
         with self._lock:
             waits = [failure.until - time.monotonic() for failure in self._failures.values()]
         return max(0.05, min([_LONGEST_WAIT, *waits]))
@@ -171,6 +179,10 @@ class NoVersions:
     """Stands for the versions where a service serves the model of a folder, and follows no registry."""
 
     problems: tuple[str, ...] = ()
+    why = "the service serves the model of a folder"
+
+    def add_listener(self, call: Callable[[], None]) -> None:
+        """Do nothing: no version is ever loaded."""
 
     def start(self) -> None:
         """Do nothing."""
