@@ -133,10 +133,16 @@ class ToyService:
     def __post_init__(self) -> None:
         self.versions = ToyVersions(version_of(self.model))
         self.keys = Keys([KEY, "another"])
-        parts = Parts(
-            self.versions, self.keys, self.sink, ToyPseudonyms(self.key), self.shelf, self.listeners
+        self.parts = Parts(
+            versions=self.versions,
+            keys=self.keys,
+            sink=self.sink,
+            pseudonyms=ToyPseudonyms(self.key),
+            shelf=self.shelf,
+            listeners=self.listeners,
+            trials=self.trials,
         )
-        self.app = create_app(parts, origins=self.origins, limits=self.limits)
+        self.app = create_app(self.parts, origins=self.origins, limits=self.limits)
 
 
 class Gate:
