@@ -2,7 +2,9 @@
 
 ## What it does
 
-`verify_ledger` compares the rows of the table `releases` with their chain, and changes nothing.
+`verify_ledger` compares the rows of the table `releases` with their chain, and changes nothing. After it
+`prune_versions` deletes model versions that no alias, no experiment and no row of the ledger of the last
+`LASTAISLE_KEEP_RELEASES_DAYS` (90; 0 keeps all) days names.
 
 One task for each table:
 
@@ -50,7 +52,7 @@ from datetime import timedelta
 from airflow.sdk import CronTriggerTimetable, Param, dag
 
 from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS, MAINTENANCE_POOL
-from lastaisle_airflow.tasks.maintenance import list_tables, maintain_table, verify_ledger
+from lastaisle_airflow.tasks.maintenance import list_tables, maintain_table, prune_versions, verify_ledger
 
 PARAMS = {"dry_run": Param(False, type="boolean", description="Only log what would change.")}
 
@@ -68,7 +70,7 @@ PARAMS = {"dry_run": Param(False, type="boolean", description="Only log what wou
 def maintain_tables() -> None:
     """Keep the tables quick to read, and delete rows that are older than allowed."""
     maintain_table.expand(table=list_tables())
-    verify_ledger()
+    verify_ledger() >> prune_versions()
 
 
 maintain_tables()

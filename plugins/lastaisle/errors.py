@@ -42,6 +42,7 @@ class ExitCode(IntEnum):
     BEING_TRAINED = 24
     LEDGER_CHANGED = 25
     GUARDRAIL = 26
+    NOT_REPRODUCED = 27
 
 
 MEANINGS: Final = {
@@ -72,6 +73,7 @@ MEANINGS: Final = {
     ExitCode.BEING_TRAINED: "another process trains the same candidate",
     ExitCode.LEDGER_CHANGED: "rows of the ledger are not those that were written",
     ExitCode.GUARDRAIL: "done, and the guardrails rolled the champion back",
+    ExitCode.NOT_REPRODUCED: "done, but the repeated training gave other metrics",
 }
 
 

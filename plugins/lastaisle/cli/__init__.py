@@ -23,6 +23,7 @@ from lastaisle.cli import (
     metrics,
     outcomes,
     releases,
+    reproduce,
     rules,
     serving,
     simulate,
@@ -47,6 +48,7 @@ app = typer.Typer(
 for _command in (
     *(ingest.ingest, logs.lag, logs.collect, serving.serve),
     *(learning.train, learning.tune, learning.evaluate, learning.release, learning.rollback),
+    reproduce.reproduce,
     *(learning.online, tables.maintain, tables.drift, tables.abandonment, outcomes.attribute),
     *(metrics.metrics, learning.replay, simulate.simulate),
 ):
@@ -93,6 +95,7 @@ app.add_typer(_keys, name="keys")
 _releases = typer.Typer(invoke_without_command=True, callback=releases.show_moves)
 _releases.command()(releases.at)
 _releases.command()(releases.why)
+_releases.command()(releases.prune)
 _releases.command()(releases.sync)
 _releases.command()(releases.verify)
 _releases.command()(watching.watch)

@@ -130,6 +130,24 @@ def sync(
     show(found, report)
 
 
+def prune(
+    dry_run: Annotated[bool, typer.Option(help="Only show what would be deleted.")] = True,
+    lake: LakeUrl = "",
+    report: Report = None,
+) -> None:
+    """Delete the versions that no alias, no experiment and no newer row of the ledger names."""
+    from lastaisle.release.prune import prune as run
+
+    settings, tables, registry = open_stores(lake)
+    days = settings.registry.keep_versions_days
+    found = run(tables, registry, days=days, dry_run=dry_run)
+    write(found.to_dict(), report)
+    for version, reason in found.kept.items():
+        _say(f"version {version} is kept: {reason}")
+    done = "would be deleted" if dry_run else "deleted"
+    _say(f"{done}: {', '.join(f'version {version}' for version in found.pruned) or 'no version'}")
+
+
 def verify(
     version: Annotated[
         str, typer.Option(help="Only this version; default: all versions with an alias, and the ledger.")

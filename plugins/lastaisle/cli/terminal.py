@@ -80,6 +80,11 @@ def open_replay_runs(settings: Settings) -> Registry:
     return _open_experiment(settings, "replay")
 
 
+def open_reproductions(settings: Settings) -> Registry:
+    """Open MLflow for the runs of repeated trainings: an experiment of their own."""
+    return _open_experiment(settings, "reproductions")
+
+
 def _open_experiment(settings: Settings, name: str) -> Registry:
     from lastaisle.registry.registry import Registry
 

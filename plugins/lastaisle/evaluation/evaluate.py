@@ -147,6 +147,39 @@ def _evaluate(
     )
 
 
+def measure_again(
+    report: EvaluationReport, model: ServedModel, lake: Lake, registry: Registry
+) -> dict[str, float]:
+    """Measure another model on the sessions that judged a candidate; see `values_of`.
+
+    Args:
+        report: the evaluation of the candidate.
+        model: the model, as a service gets it.
+        lake: where the sessions are, at the version of the candidate's plan.
+        registry: where the models are with which the candidate was compared.
+    """
+    versions = {role: each.version for role, each in report.models.items() if each.version}
+    examples = judging_of(registry.plan_of(report.run_id), versions, lake, registry).examples
+    measured = _measure_all(
+        {"candidate": model}, {}, examples, {}, report.served, level=PAIRED_LEVEL, progress=None
+    )
+    return values_of(measured["candidate"])
+
+
+def values_of(evaluation: Evaluation) -> dict[str, float]:
+    """Return each metric of each objective, such as `next_item recall@20`.
+
+    Coverage is left out, because it depends on the other models that are measured.
+    """
+    return {
+        f"{objective} {name}": estimate.value
+        for objective, scores in evaluation.objectives.items()
+        if objective in (NEXT_ITEM, NEW_ITEM)
+        for name, estimate in scores.metrics.items()
+        if not name.startswith("coverage")
+    }
+
+
 def _load_versions(
     champion: str | None, anchor: str | None, ledger: Ledger, registry: Registry
 ) -> dict[str, ServedModel]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 from deltalake.fs import DeltaStorageHandler
+from pyarrow.fs import FileType
 
 _CHUNK_BYTES = 4 << 20
 
@@ -45,6 +46,13 @@ class TableFolder:
                 (Path(self.url) / name).unlink(missing_ok=True)
             else:
                 self._store().delete_file(name)
+
+    def lacking(self, names: Sequence[str]) -> list[str]:
+        """Return the files of these names that are not there."""
+        if self.is_local:
+            return [name for name in names if not (Path(self.url) / name).is_file()]
+        found = self._store().get_file_info(list(names))
+        return [name for name, file in zip(names, found, strict=True) if file.type != FileType.File]
 
     def _store(self) -> DeltaStorageHandler:
         return DeltaStorageHandler(self.url, dict(self.storage_options))

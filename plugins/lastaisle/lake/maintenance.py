@@ -28,6 +28,7 @@ from lastaisle.errors import LastaisleError
 from lastaisle.lake.errors import LakeConflictError, VersionGoneError
 from lastaisle.lake.lake import Lake
 from lastaisle.lake.query import Query
+from lastaisle.lake.reader import LakeReader
 from lastaisle.lake.retries import ATTEMPTS, retry_overtaken
 from lastaisle.lake.tables import ALL_TABLES, QUARANTINE, RAW_EVENTS, TRAINING_RUNS
 from lastaisle.lake.workspace import open_workspace
@@ -312,6 +313,23 @@ def _readable(lake: Lake, name: str, versions: Iterable[int]) -> list[int]:
             lake.table(name, version)
             readable.append(version)
     return readable
+
+
+def require_readable(lake: LakeReader, name: str, version: int) -> None:
+    """Refuse a version of a table that is not whole any more.
+
+    Raises:
+        VersionGoneError: the log no longer knows the version, or maintenance deleted files of it.
+    """
+    table = lake.table(name, version)
+    files = [] if table is None else pa.table(table.get_add_actions(flatten=True))["path"].to_pylist()
+    gone = lake.folder(name).lacking(files)
+    if table is None or gone:
+        raise VersionGoneError(
+            f"version {version} of the table {name} of {lake.url} is not whole any more: {len(gone)} of its "
+            f"{len(files)} files are deleted. LASTAISLE_KEEP_VERSIONS_DAYS says how long maintenance keeps "
+            "versions that a training read"
+        )
 
 
 def _writer_properties() -> WriterProperties:

@@ -29,6 +29,8 @@ LOST, ANCHOR = "lost", "anchor"
 SHADOW, CANARY, RETIRE = "shadow", "canary", "retire"
 #: An alias that somebody moved in MLflow: either put back, or adopted.
 MOVED_BY_HAND, ADOPT = "moved_by_hand", "adopt"
+#: A version that nothing needs was deleted.
+PRUNE = "prune"
 #: The actor of such a move: MLflow does not say who moves an alias.
 UNKNOWN = "unknown"
 #: What the gate decides. A candidate that passes becomes champion; where there are steps, shadow or canary.
@@ -53,7 +55,8 @@ class Move:
         actor: the person or DAG run that decided it.
         action: register, promote, refuse, rollback, anchor, shadow, canary, retire (a shadow or a canary ends
             and does not become champion), lost (the version is gone from the registry), moved_by_hand
-            (somebody moved the alias in MLflow, and it was put back), or adopt (it was not put back).
+            (somebody moved the alias in MLflow, and it was put back), adopt (it was not put back), or prune
+            (nothing needed the version, and it was deleted).
         model_name: name of the registered model.
         alias: the alias that moves (challenger, champion, anchor, shadow or canary); for a refusal the alias
             that stays.
@@ -137,7 +140,7 @@ class Standing:
     def after(self, move: Move) -> Standing:
         """Return the standing after one more move."""
         version, present = move.to_version, self
-        if move.action in (PROMOTE, CANARY, RETIRE, LOST) or returns(move):
+        if move.action in (PROMOTE, CANARY, RETIRE, LOST, PRUNE) or returns(move):
             present = self._without_steps(version)
         changes: dict[str, Any] = {}
         if move.action == REGISTER:
@@ -150,7 +153,7 @@ class Standing:
             changes = self._rolled_back(version)
         elif move.action == ADOPT:
             changes[move.alias] = version
-        elif move.action == LOST:
+        elif move.action in (LOST, PRUNE):
             changes = {
                 "challenger": None if self.challenger == version else self.challenger,
                 "champions": tuple(champion for champion in self.champions if champion != version),

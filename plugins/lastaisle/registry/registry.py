@@ -14,7 +14,7 @@ from lastaisle.errors import RegistryError
 from lastaisle.registry.packed import PackedModels
 from lastaisle.registry.plan import Champion, TrainingPlan
 from lastaisle.registry.runs import is_missing
-from lastaisle.registry.tags import ALIASES_SET, PLAN, RUN_KEY
+from lastaisle.registry.tags import ALIASES_SET, BASE, PLAN, RUN_KEY
 from models import by_name
 from models.options import TrainingOptions
 
@@ -116,6 +116,11 @@ class Registry(PackedModels):
         return sorted(
             (str(version.version) for version in versions if tag in version.tags), key=int, reverse=True
         )
+
+    def all_versions(self) -> list[str]:
+        """Return the versions of the model, the oldest first, without versions of online updates."""
+        found = self.client.search_model_versions(f"name = '{self.model_name}'")
+        return sorted((str(one.version) for one in found if BASE not in one.tags), key=int)
 
     def delete_version(self, version: str) -> None:
         """Delete a version, if it is still there; its run stays."""

@@ -135,6 +135,10 @@ class Runs:
         """End a run."""
         self.client.set_terminated(run_id, status)
 
+    def delete_run(self, run_id: str) -> None:
+        """Delete a run; MLflow keeps it among the deleted runs until `mlflow gc`."""
+        self.client.delete_run(run_id)
+
     def _discard_unfinished(self, run_key: str) -> None:
         """Delete runs of this training that died midway, with the models they logged.
 

@@ -6,3 +6,4 @@ PLAN = "lastaisle.plan"
 DIGEST = "lastaisle.digest"  # SHA-256 over the files of the packed model; see models.stored.digest_of
 GIT_REVISION = "lastaisle.git_revision"
 ALIASES_SET = "lastaisle.aliases_set"  # of the registered model: the last move whose aliases were all set
+BASE = "lastaisle.online_base"  # of a version with online updates: the version that they change

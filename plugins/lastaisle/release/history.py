@@ -115,9 +115,9 @@ def moves_since(ledger: Ledger, since: datetime | None = None, version: str | No
 
 def what_served(lake: Lake, model_name: str, moment: datetime) -> Then:
     """Return the versions that had the aliases at a moment, and the trials that ran."""
-    moves = _until(Ledger(lake, model_name).moves(), moment)
+    moves = until(Ledger(lake, model_name).moves(), moment)
     traffic = read_traffic(lake)
-    then = dataclasses.replace(traffic, moves=tuple(_until(traffic.moves, moment)))
+    then = dataclasses.replace(traffic, moves=tuple(until(traffic.moves, moment)))
     return Then(
         moment=moment,
         aliases=standing(moves).aliases,
@@ -126,7 +126,7 @@ def what_served(lake: Lake, model_name: str, moment: datetime) -> Then:
     )
 
 
-def _until(moves: Sequence[M], moment: datetime) -> list[M]:
+def until(moves: Sequence[M], moment: datetime) -> list[M]:
     """Return the moves that were made by a moment: none of them comes after a later move."""
     return list(takewhile(lambda move: move.moved_at <= moment, moves))
 

@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from lastaisle.registry.plan import Champion
-from lastaisle.registry.tags import DIGEST
-from lastaisle.training.online import BASE, UNTIL, StoredDelta, learn_online
+from lastaisle.registry.tags import BASE, DIGEST
+from lastaisle.training.online import UNTIL, StoredDelta, learn_online
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from lastaisle.errors import RegistryError
 from lastaisle.registry.losses import missing_part
-from lastaisle.registry.tags import RUN_KEY
-from lastaisle.training.online import BASE
+from lastaisle.registry.tags import BASE, RUN_KEY
 
 if TYPE_CHECKING:
     from lastaisle.registry.registry import Registry

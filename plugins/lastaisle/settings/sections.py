@@ -105,6 +105,14 @@ class RegistrySettings(Section):
         "What happens to an alias that somebody moved in MLflow. The ledger tells of it either way. `adopt` "
         "keeps champion, challenger or anchor on a version that is whole; all else is put back.",
     )
+    keep_versions_days: int = setting(
+        "KEEP_RELEASES_DAYS",
+        90,
+        "Model versions that the ledger names in this time are kept, as are versions with an alias and those "
+        "of experiments. maintain_tables deletes all others; 0 keeps all.",
+        unit="days",
+        ge=0,
+    )
 
     @field_validator("mlflow_artifacts")
     @classmethod

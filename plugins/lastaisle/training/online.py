@@ -21,7 +21,7 @@ from lastaisle.privacy.sessions import SESSION_GAP
 from lastaisle.registry.errors import MissingArtifactError
 from lastaisle.registry.plan import Champion
 from lastaisle.registry.revision import git_revision
-from lastaisle.registry.tags import GIT_REVISION, KIND
+from lastaisle.registry.tags import BASE, GIT_REVISION, KIND
 from lastaisle.sessions.windows import Window, newest_data_end, refusing_shoppers, training_sessions
 from models.online.delta import OnlineDelta
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 # models.online.model imports TensorFlow, so functions import it inside: this module also serves tasks that
 # learn nothing.
 
-BASE = "lastaisle.online_base"
 UNTIL = "lastaisle.online_until"
 SHOPPERS = "lastaisle.online_shoppers"  # tag of a training: the run whose shoppers its updates begin with
 ARTIFACT = "online/delta.npz"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake.tables import TRAINING_RUNS
 from lastaisle.registry.plan import TrainingPlan
 from lastaisle.registry.registry import STATE
-from lastaisle.registry.revision import git_revision
+from lastaisle.registry.revision import git_revision, installed_packages
 from lastaisle.registry.tags import GIT_REVISION, KIND, PLAN, RUN_KEY
 from lastaisle.sessions.windows import oldest_event
 from lastaisle.training.kinds import kind_for
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from lastaisle.training.kinds.kind import Trained
     from models.options import Progress
 
+PACKAGES = "packages.txt"  # artifact of a run: the packages with which it was made
 MIN_SESSIONS = 100  # with two items or more; fewer teach a model little but noise
 
 logger = logging.getLogger(__name__)
@@ -80,13 +82,46 @@ def _train(plan: TrainingPlan, lake: Lake, registry: Registry, progress: Progres
     _require_sessions(plan, read, lake)
     if (finished := _finished(plan.run_key, registry)) is not None:
         return finished  # of another process, which ended while this process read the sessions
-    with registry.training_run(plan.run_key, _tags(plan)) as run_id, tempfile.TemporaryDirectory() as folder:
-        registry.log_params(run_id, plan.options)
-        trained = kind.learn(plan, read, lake, registry, progress)
-        _log(registry, run_id, trained)
-        kind.log(registry, run_id, read)
-        registry.log_model(run_id, trained.recommender, Path(folder))
+    with registry.training_run(plan.run_key, _tags(plan)) as run_id:
+        _learn(plan, read, lake, registry, run_id=run_id, progress=progress)
     return run_id
+
+
+def train_again(
+    plan: TrainingPlan,
+    lake: Lake,
+    registry: Registry,
+    *,
+    tags: Mapping[str, str],
+    progress: Progress | None = None,
+) -> str:
+    """Repeat a training in a new MLflow run that is no candidate, and return the run.
+
+    Args:
+        plan: the plan of the training.
+        lake: where the tables are, at the versions of the plan.
+        registry: an experiment that holds no candidates.
+        tags: further tags of the run.
+        progress: called from time to time with the share that is done.
+    """
+    read = kind_for(plan).read(plan, lake)
+    with registry.run(f"again: {plan.run_key}", {**_tags(plan), **tags}) as run_id:
+        _learn(plan, read, lake, registry, run_id=run_id, progress=progress)
+    return run_id
+
+
+def _learn(
+    plan: TrainingPlan, read: Any, lake: Lake, registry: Registry, *, run_id: str, progress: Progress | None
+) -> None:
+    """Learn, and log the outcome to the active run."""
+    kind = kind_for(plan)
+    registry.log_params(run_id, plan.options)
+    registry.log_text(run_id, installed_packages(), PACKAGES)
+    trained = kind.learn(plan, read, lake, registry, progress)
+    _log(registry, run_id, trained)
+    kind.log(registry, run_id, read)
+    with tempfile.TemporaryDirectory() as folder:
+        registry.log_model(run_id, trained.recommender, Path(folder))
 
 
 def _require_sessions(plan: TrainingPlan, read: SessionsRead, lake: Lake) -> None:

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.stores import open_lake
+from lastaisle_airflow.tasks.release import actor_of
 
 # Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
 
@@ -48,6 +49,24 @@ def maintain(table: str, *, dry_run: bool) -> dict[str, Any]:
     settings = Settings.from_env()
     policy = MaintenancePolicy.from_settings(settings)
     report = maintain_in_lake(open_lake(settings), table, policy, dry_run=dry_run)
+    log.info("%s", report)
+    return report.to_dict()
+
+
+@task
+def prune_versions(*, params: Any = None, dag_run: Any = None) -> dict[str, Any]:
+    """Delete the model versions that nothing needs any more, or only log them; return the report."""
+    from lastaisle.registry.registry import Registry
+    from lastaisle.release.prune import prune
+
+    settings = Settings.from_env()
+    report = prune(
+        open_lake(settings),
+        Registry(settings),
+        days=settings.registry.keep_versions_days,
+        dry_run=params["dry_run"],
+        actor=actor_of(dag_run),
+    )
     log.info("%s", report)
     return report.to_dict()
 

@@ -1,0 +1,63 @@
+"""A version trained again: the same metrics, or the names of what differs."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lastaisle import cli
+from lastaisle.errors import ExitCode, RegistryError
+from lastaisle.lake.errors import VersionGoneError
+from lastaisle.registry.registry import Registry
+from lastaisle.release import reproduce as reproducing
+from lastaisle.release.gate import GateRules
+from lastaisle.release.reproduce import reproduce
+from lastaisle.training.train import PACKAGES
+
+pytestmark = pytest.mark.training
+
+LAX = GateRules(margin=1.0, anchor_margin=1.0)
+
+
+def again(home, version):
+    scratch = Registry(home.settings.replace(experiment="reproductions"))
+    return reproduce(version, home.lake, home.registry, scratch)
+
+
+def test_a_version_is_trained_again_and_what_differs_is_named(home, shop, monkeypatch, tmp_path):
+    home.day(1, LAX)
+    home.day(2, LAX)
+    before = home.state()
+    home.lake.append("events", shop.events(days=2, sessions=40, seed=2), key="later corrections")
+    repeated = again(home, "2")
+    assert repeated.matches
+    assert {"next_item recall@20", "training items", "training train_sessions"} <= {
+        metric.metric for metric in repeated.metrics
+    }
+    assert repeated.differs == ()
+    assert home.state() == before, "nothing was registered or moved"
+
+    monkeypatch.setattr(reproducing, "git_revision", lambda: "another")
+    packages = home.registry.read_text(repeated.run_id, PACKAGES)
+    assert "numpy==" in packages
+    monkeypatch.setattr(reproducing, "installed_packages", lambda: packages.replace("numpy==", "numpy==9"))
+    measured = reproducing.measure_again
+    monkeypatch.setattr(
+        reproducing, "measure_again", lambda *words: {**measured(*words), "next_item recall@20": 0.0}
+    )
+    monkeypatch.setenv("LASTAISLE_HOME", str(home.settings.home))
+    report = tmp_path / "report.json"
+    told = CliRunner().invoke(cli.app, ["reproduce", "2", "--report", str(report)], env={"COLUMNS": "200"})
+    assert told.exit_code == ExitCode.NOT_REPRODUCED, told.output
+    assert "1 of " in told.output
+    assert "here another." in told.output
+    assert "Other packages (- recorded, + here): - numpy==" in told.output
+    assert json.loads(report.read_text())["matches"] is False
+
+    with pytest.raises(RegistryError, match="no version '9'"):
+        again(home, "9")
+    shutil.rmtree(min(Path(home.lake.table_url("events")).glob("event_date=*")))
+    with pytest.raises(VersionGoneError, match=r"version \d+ of the table events .* not whole any more"):
+        again(home, "2")
