@@ -99,7 +99,8 @@ def test_heavy_tasks_wait_for_a_slot(dagbag):
     for task in dagbag.dags["ingest_sessions"].tasks:
         assert task.pool == "ingest", task.task_id
     assert {task.pool for task in dagbag.dags["attribute_outcomes"].tasks} == {"ingest"}
-    assert {task.pool for task in dagbag.dags["update_bandit"].tasks} == {"ingest"}
+    for name in ("analyze_experiments", "update_bandit"):
+        assert {task.pool for task in dagbag.dags[name].tasks} == {"ingest"}
     assert {task.pool for task in dagbag.dags["maintain_tables"].tasks} == {"maintenance"}
     for name in ("retrain_incremental", "retrain_full", "refresh_on_abandonment"):
         assert dagbag.dags[name].get_task("train_and_evaluate").pool == "training"

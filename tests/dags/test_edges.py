@@ -167,6 +167,14 @@ def test_outcomes_are_attributed_after_events_and_after_exposures(dagbag):
     assert list(woken_by.objects) == announced
 
 
+def test_experiments_are_analysed_after_the_figures_even_if_a_definition_was_refused(dagbag):
+    dag = dagbag.dags["analyze_experiments"]
+    assert dag.timetable.asset_condition.name == "shop_metrics"
+    analyze = dag.get_task("analyze")
+    assert analyze.upstream_task_ids == {"apply_definitions"}
+    assert analyze.trigger_rule == "all_done"
+
+
 def test_outcomes_are_counted_even_if_none_changed(dagbag):
     dag = dagbag.dags["attribute_outcomes"]
     count = dag.get_task("count_metrics")

@@ -87,8 +87,8 @@ def _draw_metric(axes: Axes, rows: pa.Table, metric: str, role: str, effect: flo
         if len(hours) > 1 and not known.size:
             axes.set_xlim(hours[0], hours[-1])
     axes.axhline(0.0, color="#333333", linewidth=1)
-    for sign in (-1, 1) if effect else ():
-        axes.axhline(sign * effect, color="#333333", linewidth=0.8, linestyle=":")
+    for line in (-effect, effect) if effect else ():
+        axes.axhline(line, color="#333333", linewidth=0.8, linestyle=":")
     axes.set_ylim(-MARGIN * (max(limits) or 1.0), MARGIN * (max(limits) or 1.0))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     better = "" if METRICS.get(metric) is None or METRICS[metric].better == "up" else ", less is better"
