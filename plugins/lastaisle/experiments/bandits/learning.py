@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lastaisle.experiments.bandits.context import cell_of, levels_of
+from lastaisle.experiments.bandits.fading import Hour, best_half_life
 from lastaisle.experiments.bandits.options import option
 from lastaisle.experiments.bandits.policies import Posterior
 from lastaisle.experiments.traffic import Bandit
@@ -22,7 +24,8 @@ def learn(bandit: Bandit, rows: pa.Table, now: datetime, *, outcomes_version: in
     """Return the posterior of a bandit after some lists, as plain values.
 
     A list counts once its horizon is over, and until it is older than the window. Lists fade by whole hours,
-    so the counts do not depend on the order of the rows.
+    so the counts do not depend on the order of the rows. Without the option half_life_hours, the lists
+    themselves say how fast they fade, see `best_half_life`.
 
     Args:
         bandit: its algorithm, options, arms and context; its posterior is not read.
@@ -30,17 +33,14 @@ def learn(bandit: Bandit, rows: pa.Table, now: datetime, *, outcomes_version: in
         now: the newest moment of the data.
         outcomes_version: the version of `outcomes` that the rows come from.
     """
-    half_life = option(bandit, "half_life_hours")
     until = now.astimezone(UTC) - timedelta(hours=option(bandit, "horizon_hours"))
     counted = _counted(bandit, rows, until)
-    hours = _hours(bandit, counted)
-    contexts: dict[str, int] = {}
-    for _, _, context, lists, _ in hours:
-        contexts[context] = contexts.get(context, 0) + lists
-    levels = levels_of(contexts, len(bandit.context))
+    hours, levels = _hours(bandit, counted)
+    half_life = option(bandit, "half_life_hours")
+    if math.isnan(half_life):
+        half_life = best_half_life(hours)
     counts: dict[str, dict[str, tuple[float, float]]] = {}
-    for hour, arm, context, lists, rewards in hours:
-        cell = cell_of(context, levels)
+    for hour, arm, cell, lists, rewards in hours:
         age = (until - hour) // _HOUR
         weight = 0.5 ** (age / half_life) if half_life else 1.0
         before = counts.setdefault(arm, {}).get(cell, (0.0, 0.0))
@@ -48,6 +48,7 @@ def learn(bandit: Bandit, rows: pa.Table, now: datetime, *, outcomes_version: in
     posterior = Posterior(
         outcomes_version=outcomes_version,
         now=now.astimezone(UTC).isoformat(),
+        half_life_hours=half_life,
         levels=levels,
         counts={arm: {cell: _rounded(sums) for cell, sums in cells.items()} for arm, cells in counts.items()},
         totals=_totals(counted),
@@ -63,8 +64,8 @@ def _counted(bandit: Bandit, rows: pa.Table, until: datetime) -> pa.Table:
     return rows.filter(pc.and_(pc.is_in(rows["arm"], pa.array(list(bandit.base))), in_window))
 
 
-def _hours(bandit: Bandit, counted: pa.Table) -> list[tuple[datetime, str, str, int, int]]:
-    """Return hour, arm, context, lists and rewards of the lists, in a fixed order."""
+def _hours(bandit: Bandit, counted: pa.Table) -> tuple[list[Hour], tuple[tuple[str, ...], ...]]:
+    """Return the lists by hour, arm and cell in a fixed order, and the levels of the columns of context."""
     context = counted["context"] if bandit.context else pa.array([""] * counted.num_rows, pa.string())
     table = pa.table(
         {
@@ -75,8 +76,17 @@ def _hours(bandit: Bandit, counted: pa.Table) -> list[tuple[datetime, str, str, 
         }
     )
     sums = table.group_by(["hour", "arm", "context"]).aggregate([("reward", "count"), ("reward", "sum")])
-    keys = ("hour", "arm", "context", "reward_count", "reward_sum")
-    return sorted(tuple(row[key] for key in keys) for row in sums.to_pylist())
+    found = sums.to_pylist()
+    contexts: dict[str, int] = {}
+    for row in found:
+        contexts[row["context"]] = contexts.get(row["context"], 0) + row["reward_count"]
+    levels = levels_of(contexts, len(bandit.context))
+    cells = {context: cell_of(context, levels) for context in contexts}
+    hours = [
+        Hour(row["hour"], row["arm"], cells[row["context"]], row["reward_count"], row["reward_sum"])
+        for row in found
+    ]
+    return sorted(hours), levels
 
 
 def _totals(counted: pa.Table) -> dict[str, tuple[int, int, float]]:

@@ -27,12 +27,22 @@ MOST_COLUMNS: Final = 3
 #: The hours after a list was shown in which its reward counts; the option horizon_hours may say otherwise.
 HORIZON_HOURS: Final[Mapping[str, float]] = {"clicked": 1.0, "added": 4.0, "ordered": 24.0}
 
+#: By how much each policy widens its doubt, unless the option exploration says otherwise.
+EXPLORATION: Final[Mapping[str, float]] = {
+    THOMPSON: 1.0,
+    UCB: 1.0,
+    LINEAR_THOMPSON: 0.5,
+    LINEAR_UCB: 1.0,
+    LOGISTIC_THOMPSON: 0.5,
+}
+
 
 class Option(NamedTuple):
     """A number that a bandit's definition may give.
 
     Attributes:
-        default: the number if the definition gives none.
+        default: the number if the definition gives none; NaN if it follows from the algorithm, the reward or
+            the outcomes.
         least: the least number.
         most: the greatest number.
         help: what the number means.
@@ -45,13 +55,15 @@ class Option(NamedTuple):
 
 
 OPTIONS: Final[Mapping[str, Option]] = {
-    "half_life_hours": Option(0, 0, 100_000, "the age at which a list counts half; 0 counts all lists alike"),
+    "half_life_hours": Option(
+        math.nan, 0, 100_000, "the age at which a list counts half; 0 counts all lists alike"
+    ),
     "horizon_hours": Option(math.nan, 0.01, 720, "the hours after a list in which its reward counts"),
     "window_hours": Option(672, 1, 100_000, "the age after which a list does not count any more"),
     "prior_rewards": Option(1, 1, 10_000, "rewards that thompson and ucb assume before the first list"),
     "prior_misses": Option(1, 1, 100_000, "the lists without a reward that thompson and ucb assume"),
-    "ridge": Option(1, 0.001, 10_000, "how strongly a policy doubts the effect of a value of context"),
-    "exploration": Option(1, 0.01, 10, "by how much a policy widens its doubt about each arm"),
+    "ridge": Option(10, 0.001, 10_000, "how strongly a policy doubts the effect of a value of context"),
+    "exploration": Option(math.nan, 0.01, 10, "by how much a policy widens its doubt about each arm"),
     "gate_effective_size": Option(
         500, 100, 10_000_000, "the shoppers that lists must tell as much as, before the share rises"
     ),
@@ -61,9 +73,11 @@ OPTIONS: Final[Mapping[str, Option]] = {
 
 
 def option(bandit: Bandit, name: str) -> float:
-    """Return an option of a bandit, or its default."""
+    """Return an option of a bandit, or its default; NaN if the outcomes decide."""
     if name == "horizon_hours" and name not in bandit.options:
         return HORIZON_HOURS[bandit.reward]
+    if name == "exploration" and name not in bandit.options:
+        return EXPLORATION[bandit.algorithm]
     return bandit.options.get(name, OPTIONS[name].default)
 
 

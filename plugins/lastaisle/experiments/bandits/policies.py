@@ -27,6 +27,7 @@ class Posterior(Struct, frozen=True, kw_only=True):
     Attributes:
         outcomes_version: the version of `outcomes` that was read; -1 before the first.
         now: the newest moment of the data then (ISO 8601); empty before the first list.
+        half_life_hours: the age at which a list counts half; 0 if all count alike.
         levels: the values of each column of context that the policy tells apart.
         counts: for each arm and cell of context the lists and rewards, older ones count less.
         totals: for each arm the lists and rewards as they are, and the mean of the propensities.
@@ -34,6 +35,7 @@ class Posterior(Struct, frozen=True, kw_only=True):
 
     outcomes_version: int = -1
     now: str = ""
+    half_life_hours: float = 0.0
     levels: tuple[tuple[str, ...], ...] = ()
     counts: dict[str, dict[str, tuple[float, float]]] = {}
     totals: dict[str, tuple[int, int, float]] = {}
