@@ -16,7 +16,7 @@ def hours(rates, seed: int = 1) -> list[Hour]:
     """Return an hour of 200 lists of each arm for each row of rates."""
     chance = np.random.default_rng(seed)
     return [
-        Hour(START + timedelta(hours=hour), f"arm-{arm}", "", 200, int(chance.binomial(200, rate)))
+        Hour(hour, f"arm-{arm}", "", 200, int(chance.binomial(200, rate)))
         for hour, row in enumerate(rates)
         for arm, rate in enumerate(row)
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -11,7 +10,6 @@ from numpy.typing import NDArray
 
 #: The half-lives that are tried, in hours. 0 forgets nothing; it wins unless another one is clearly better.
 HALF_LIVES: Final = (0.0, 96.0, 48.0, 24.0, 12.0)
-_HOUR: Final = timedelta(hours=1)
 #: An hour counts half after 34 hours in the comparison, so that the half-life may change.
 _JUDGED: Final = 0.98
 _MARGIN: Final = 2.0  # in units of the log-likelihood
@@ -23,9 +21,9 @@ Floats = NDArray[np.float64]
 
 
 class Hour(NamedTuple):
-    """The lists of one hour, arm and cell of context."""
+    """The lists of one hour, arm and cell of context; the hour is counted from 1970."""
 
-    hour: datetime
+    hour: int
     arm: str
     cell: str
     lists: int
@@ -57,7 +55,7 @@ def best_half_life(hours: Sequence[Hour]) -> float:
     scores = np.zeros(len(HALF_LIVES))
     before = moments[0]
     for moment, (lists, rewards) in zip(moments, seen, strict=True):
-        passed = (moment - before) // _HOUR
+        passed = moment - before
         known *= (keeps**passed)[:, None, None, None]
         rates = _rates(known)
         likely = rewards * np.log(rates) + (lists - rewards) * np.log1p(-rates)

@@ -16,7 +16,8 @@ from lastaisle.experiments.bandits.options import option
 from lastaisle.experiments.bandits.policies import Posterior
 from lastaisle.experiments.traffic import Bandit
 
-_HOUR: Final = timedelta(hours=1)
+_SECONDS: Final = 3600
+_MICROSECONDS: Final = 3_600_000_000
 _DECIMALS: Final = 4  # of counts that fade: the posterior stays short
 
 
@@ -39,9 +40,10 @@ def learn(bandit: Bandit, rows: pa.Table, now: datetime, *, outcomes_version: in
     half_life = option(bandit, "half_life_hours")
     if math.isnan(half_life):
         half_life = best_half_life(hours)
+    newest = int(until.timestamp() // _SECONDS)
     counts: dict[str, dict[str, tuple[float, float]]] = {}
     for hour, arm, cell, lists, rewards in hours:
-        age = (until - hour) // _HOUR
+        age = newest - hour
         weight = 0.5 ** (age / half_life) if half_life else 1.0
         before = counts.setdefault(arm, {}).get(cell, (0.0, 0.0))
         counts[arm][cell] = (before[0] + weight * lists, before[1] + weight * rewards)
@@ -69,23 +71,21 @@ def _hours(bandit: Bandit, counted: pa.Table) -> tuple[list[Hour], tuple[tuple[s
     context = counted["context"] if bandit.context else pa.array([""] * counted.num_rows, pa.string())
     table = pa.table(
         {
-            "hour": pc.floor_temporal(counted["shown_at"], unit="hour"),
+            "hour": pc.divide(counted["shown_at"].cast(pa.int64()), _MICROSECONDS),
             "arm": counted["arm"],
             "context": pc.fill_null(context, ""),
             "reward": counted["reward"].cast(pa.int64()),
         }
     )
     sums = table.group_by(["hour", "arm", "context"]).aggregate([("reward", "count"), ("reward", "sum")])
-    found = sums.to_pylist()
+    names = ("hour", "arm", "context", "reward_count", "reward_sum")
+    found = list(zip(*(sums[name].to_pylist() for name in names), strict=True))
     contexts: dict[str, int] = {}
-    for row in found:
-        contexts[row["context"]] = contexts.get(row["context"], 0) + row["reward_count"]
+    for _, _, context, lists, _ in found:
+        contexts[context] = contexts.get(context, 0) + lists
     levels = levels_of(contexts, len(bandit.context))
     cells = {context: cell_of(context, levels) for context in contexts}
-    hours = [
-        Hour(row["hour"], row["arm"], cells[row["context"]], row["reward_count"], row["reward_sum"])
-        for row in found
-    ]
+    hours = [Hour(hour, arm, cells[context], lists, rewards) for hour, arm, context, lists, rewards in found]
     return sorted(hours), levels
 
 
