@@ -128,6 +128,7 @@ COMMANDS = {
     "releases sync": [],
     "releases verify": [],
     "releases watch": [],
+    "releases retire": ["3", "--reason", "errors"],
     "keys show": [],
     "keys rotate": [],
     "contracts diff": ["events", "events"],

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from lastaisle.errors import RegistryError
 from lastaisle.experiments.traffic import read_traffic, write_move
 from lastaisle.registry.ledger import Ledger
 from lastaisle.release.guardrails.hours import hour_of
 from lastaisle.release.rollback import rollback
+from lastaisle.release.steps.retire import retire
 from tests.release.guardrails.shop import CHAMPION, OPENED, dropped, steady
 from tests.release.steps_home import (
     LATER,
@@ -61,6 +63,9 @@ def test_a_candidate_that_passes_is_shadow_then_canary_then_champion(shop):
         "2",
     )
 
+    card = shop.registry.client.get_model_version(shop.registry.model_name, "2").description
+    assert "Passed the gate: " in card
+    assert "The version gets 50.0% of the requests." in card
     assert shop.watch().steps[0].outcome == "wait"  # no service has counted yet
     shop.served("2")
     (step,) = shop.watch().steps
@@ -152,6 +157,19 @@ def test_a_second_call_for_the_same_run_moves_nothing(shop):
     before = actions(shop)
     assert shop.release_candidate().promote
     assert actions(shop) == before
+
+
+@in_state(as_canary)
+def test_people_retire_a_canary(shop):
+    with pytest.raises(
+        RegistryError, match=r"version 1 .* is neither shadow nor canary; canary is version 2"
+    ):
+        retire(shop.lake, shop.registry, "1", reason="odd lists")
+    with pytest.raises(RegistryError, match="needs a reason"):
+        retire(shop.lake, shop.registry, "2", reason=" ")
+    retire(shop.lake, shop.registry, "2", reason="odd lists", actor="tester")
+    assert shop.standing() == {"champion": "1", "canary": None, "shadow": None}
+    assert trials(shop)["canary-2"] == "stopped"
 
 
 @in_state(as_canary)

@@ -99,6 +99,7 @@ _releases.command()(releases.prune)
 _releases.command()(releases.sync)
 _releases.command()(releases.verify)
 _releases.command()(watching.watch)
+_releases.command()(watching.retire)
 app.add_typer(_releases, name="releases")
 
 _rules = typer.Typer(help="Look after the rules that pin and promote items.", no_args_is_help=True)

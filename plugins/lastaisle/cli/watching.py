@@ -1,4 +1,4 @@
-"""The command that watches releases: `lastaisle releases watch`."""
+"""The commands of guardrails and steps: `lastaisle releases watch` and `lastaisle releases retire`."""
 
 from __future__ import annotations
 
@@ -27,24 +27,39 @@ def watch(
     found = watch_releases(tables, registry, settings, actor=actor or None, dry_run=dry_run)
     write(found.to_dict(), report)
     judged = found.champion
-    if judged is None:
-        say("The shop has no figures yet: run `lastaisle attribute`.")
-    elif not judged.checks:
-        say(f"The guardrails do not judge version {judged.version}: {judged.why_unjudged}")
-    else:
+    if judged.why_unjudged:
+        say(f"The guardrails do not judge version {judged.version} by its shoppers: {judged.why_unjudged}")
+    if judged.checks:
         say(f"Guardrails of version {judged.version}:\n{as_text(judged.checks)}")
-        for check in judged.checks:
-            if not check.passed:
-                say(check.reason)
+    for check in judged.checks:
+        if not check.passed:
+            say(check.reason)
     for step in found.steps:
         say(f"{step.step}, version {step.version}: {step.outcome}. {step.reason}\n{as_text(step.checks)}")
-    if judged is not None and judged.reason and judged.held_back:
+    if judged.reason and judged.held_back:
         say(f"No rollback follows. {judged.held_back}")
-    if judged is not None and judged.asks_rollback and dry_run:
+    if judged.asks_rollback and dry_run:
         say("This was a dry run: --no-dry-run rolls the version back.")
     if found.rolled_back is not None:
         say(f"Version {found.rolled_back} was rolled back; version {found.version} serves.")
         raise typer.Exit(ExitCode.GUARDRAIL)
+
+
+def retire(
+    version: Annotated[str, typer.Argument(help="The version that is shadow or canary.")],
+    reason: Annotated[str, typer.Option(help="Reason, for the ledger.")],
+    lake: LakeUrl = "",
+    report: Report = None,
+) -> None:
+    """End the step of a shadow or a canary; the version does not become champion."""
+    from lastaisle.release.steps.retire import retire as run
+
+    _, tables, registry = open_stores(lake)
+    move = run(tables, registry, version, reason=reason)
+    write(
+        {"version": move.to_version, "step": move.alias, "reason": move.reason, "actor": move.actor}, report
+    )
+    say(f"Version {move.to_version} is no longer {move.alias}.")
 
 
 def say(text: str) -> None:

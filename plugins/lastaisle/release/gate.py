@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lastaisle.settings import Settings
 
 PASSED, BROKEN, OPEN, REPORTED = "passed", "broken", "open", "reported"
+SHARE = "share"  # the rule of a decision table that holds the share of a step
 HURDLES = ("popularity", "repeat")  # the baselines that every champion has to beat
 
 
@@ -152,6 +153,11 @@ class Decision:
     def judged(self) -> bool:
         """Whether the evidence sufficed; False = too few targets or a broken feed, whatever the candidate."""
         return all(check.passed or check.name not in CHECKS_OF_THE_DATA for check in self.checks)
+
+    @property
+    def takes_step(self) -> bool:
+        """Whether the candidate becomes shadow or canary before it is champion."""
+        return any(check.name == SHARE for check in self.checks)
 
     @property
     def reasons(self) -> tuple[str, ...]:

@@ -237,11 +237,12 @@ def _decide(
         decision = dataclasses.replace(decision, checks=(*decision.checks, opened))
     else:
         decision = Decision(False, (opened, *decision.checks))
+    entry = first_move(decision, steps, ledger.standing())
+    decision = entry.decision
     registry.log_text(run_id, decision.to_json(), DECISION)
     registry.log_table(run_id, COLUMNS, rows_of(decision.checks), TABLE)
     registry.set_version_tags(version, {"lastaisle.decision": PROMOTE if decision.promote else REFUSE})
     log_card(version, plan, report, decision, registry)
-    entry = first_move(decision, steps, ledger.standing())
     ledger.write(
         Move(
             move_id=f"{plan.run_key}/{run_id}/{version}/decide",
@@ -255,7 +256,7 @@ def _decide(
             reason=" ".join([entry.reason, *decision.reasons]).strip(),
             run_id=run_id,
             run_key=plan.run_key,
-            decision=entry.decision.to_json(),
+            decision=decision.to_json(),
         )
     )
     _finish(run_id, ledger, registry, rules, actor)

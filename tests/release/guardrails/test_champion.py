@@ -118,7 +118,7 @@ def test_without_two_weeks_of_history_nothing_is_judged(tmp_path):
     rows = [row for row in shop(dropped(START, 0.3)) if row["hour"] > datetime(2025, 2, 8, tzinfo=UTC)]
     judgement = judged(tmp_path, rows)
     assert set(outcomes(judgement).values()) == {"open"}
-    assert "needs 14 days before version 2" in judgement.checks[0].reason
+    assert "needs 14 days with counts before version 2" in judgement.checks[0].reason
 
 
 @pytest.mark.parametrize(

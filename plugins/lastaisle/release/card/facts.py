@@ -46,7 +46,9 @@ class Facts:
     @property
     def verdict(self) -> str:
         """The gate's decision in one word."""
-        return "promoted" if self.decision.promote else "refused"
+        if not self.decision.promote:
+            return "refused"
+        return "passed the gate" if self.decision.takes_step else "promoted"
 
     @property
     def rival(self) -> str:

@@ -165,8 +165,12 @@ def _with_variation(series: Series, fitted: Baseline) -> Baseline:
     inside = np.isin(series.days, days) & (expected > 0)
     level = 1 + effects[np.minimum(place, len(days) - 1)]
     pearson = (totals - expected * level)[inside] ** 2 / expected[inside]
-    freedom = inside.sum() - len(days) - DAY - _SHAPE_PARAMETERS
-    dispersion = max(float(pearson.sum() / max(freedom, 1)), 1e-9)
+    cells = np.bincount(series.hours % WEEK, expected, WEEK)
+    fitted_parameters = DAY + _SHAPE_PARAMETERS + float((cells / (cells + _SHRINKAGE)).sum())
+    freedom = inside.sum() - len(days) - fitted_parameters
+    # The shape of the week was estimated from these hours too, so new hours lie further from it.
+    surprise = 1 + fitted_parameters / max(inside.sum(), 1)
+    dispersion = max(surprise * float(pearson.sum() / max(freedom, 1)), 1e-9)
     chance = dispersion / day_expected
     freedom = max(len(days) - _SHAPE_PARAMETERS, 1)
     whole = float((effects**2).sum() / freedom)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from lastaisle.registry.ledger import PROMOTE, Move, Standing, returns, rolled_back_versions, standing
+from lastaisle.registry.ledger import PROMOTE, Move, returns, rolled_back_versions, standing
 from lastaisle.release.gate import BROKEN, OPEN, REPORTED, Check
 from lastaisle.release.guardrails.baseline import DAY, LEAST_DAYS, WEEK, fit_baseline
 from lastaisle.release.guardrails.change import Change, change_since
@@ -71,8 +71,7 @@ def judge_champion(shop: ShopHours, moves: Sequence[Move], limits: GuardrailLimi
         moves: the moves of the ledger, oldest first.
         limits: how strict the guardrails are.
     """
-    present, until = standing(moves), shop.complete_until
-    version = present.champion
+    version, until = standing(moves).champion, shop.complete_until
     since = None if version is None else shop.begins(version)
     if version is None or since is None or until <= since:
         why = "no version serves." if version is None else "its lists have no complete hour yet."
@@ -91,7 +90,7 @@ def judge_champion(shop: ShopHours, moves: Sequence[Move], limits: GuardrailLimi
         alpha=limits.alpha(promotions),
     )
     judged = tuple(judge.check_of(MEASURES[name]) for name in limits.measures)
-    return ChampionJudgement(version, since, until, judged, _held_back(shop, moves, present, limits))
+    return ChampionJudgement(version, since, until, judged, held_back(shop, moves, limits))
 
 
 def _without_rolled_back(shop: ShopHours, moves: Iterable[Move], version: str, since: int) -> Mask:
@@ -103,9 +102,17 @@ def _without_rolled_back(shop: ShopHours, moves: Iterable[Move], version: str, s
     return chosen
 
 
-def _held_back(shop: ShopHours, moves: Sequence[Move], present: Standing, limits: GuardrailLimits) -> str:
-    """Return why a rollback may not follow; empty if it may."""
-    last = next(move for move in reversed(moves) if move.action == PROMOTE or returns(move))
+def held_back(shop: ShopHours | None, moves: Sequence[Move], limits: GuardrailLimits) -> str:
+    """Return why a rollback may not follow; empty if it may.
+
+    Args:
+        shop: the figures by hour; None = there are none yet.
+        moves: the moves of the ledger, oldest first.
+        limits: how strict the guardrails are.
+    """
+    last = next((move for move in reversed(moves) if move.action == PROMOTE or returns(move)), None)
+    if last is None:
+        return "No version serves."
     if not limits.roll_back:
         return "The rules say that guardrails only report (roll_back: false)."
     if returns(last):
@@ -113,8 +120,13 @@ def _held_back(shop: ShopHours, moves: Sequence[Move], present: Standing, limits
             f"Version {last.to_version} serves because {last.actor} returned to it: guardrails never roll "
             "back to and fro."
         )
-    if present.previous is None:
+    if standing(moves).previous is None:
         return "No version served before: there is no version to return to."
+    return "" if shop is None else _cooling_down(shop, moves, limits)
+
+
+def _cooling_down(shop: ShopHours, moves: Sequence[Move], limits: GuardrailLimits) -> str:
+    """Say that a rollback was a short time ago; empty if none was."""
     for bad, back in rolled_back_versions(moves).items():
         served = shop.hours[shop.of_champions() & (shop.versions() == bad)]
         if len(served) and shop.complete_until - int(served.max()) <= limits.cooldown_hours:
@@ -154,7 +166,8 @@ class _Judge:
         baseline = fit_baseline(series.between(self.since - HISTORY, self.since))
         if baseline is None:
             reason = (
-                f"{measure.name} is not judged: it needs {LEAST_DAYS} days before version {self.version}."
+                f"{measure.name} is not judged: it needs {LEAST_DAYS} days with counts before version "
+                f"{self.version}."
             )
             return Check(measure.name, passed=False, reason=reason, threshold=asked, verdict=OPEN)
         drop = drop_of(measure, baseline, series, (self.since, self.until), self.alpha)

@@ -94,19 +94,20 @@ def health_of(
     return Health(requests, values)
 
 
-def judge_service(lake: Lake, moves: Sequence[Move], limits: GuardrailLimits) -> list[Check]:
+def judge_service(lake: Lake, moves: Sequence[Move], limits: GuardrailLimits, now: datetime) -> list[Check]:
     """Judge how the champion answers, against the champion before it.
 
     Args:
         lake: where `service_metrics` is.
         moves: the moves of the ledger, oldest first.
         limits: how strict the guardrails are.
+        now: the present, by the clock of the services.
     """
     last = next((move for move in reversed(moves) if move.action == PROMOTE or returns(move)), None)
-    if last is None:
+    if last is None or now - last.moved_at > timedelta(hours=limits.watch_hours):
         return []
-    now = health_of(lake, last.to_version, _SERVING, last.moved_at)
-    if not now.requests:
+    present = health_of(lake, last.to_version, _SERVING, last.moved_at)
+    if not present.requests:
         return []
     before = Health(0, {})
     if last.from_version is not None:
@@ -118,7 +119,7 @@ def judge_service(lake: Lake, moves: Sequence[Move], limits: GuardrailLimits) ->
         "empty_lists": max(limits.empty_share, 2 * before.values.get("empty_lists", 0.0)),
         "latency_p99": slow,
     }
-    return [_check(name, limit, last.to_version, now, limits) for name, limit in allowed.items()]
+    return [_check(name, limit, last.to_version, present, limits) for name, limit in allowed.items()]
 
 
 def _check(name: str, limit: float, version: str, now: Health, limits: GuardrailLimits) -> Check:

@@ -18,10 +18,11 @@ from lastaisle.registry.ledger import (
     Move,
     returns,
     rolled_back_versions,
+    standing,
 )
 from lastaisle.release.decision_table import COLUMNS, as_text, rows_of
 from lastaisle.release.gate import REPORTED, GateRules
-from lastaisle.release.guardrails.champion import ChampionJudgement, judge_champion
+from lastaisle.release.guardrails.champion import ChampionJudgement, held_back, judge_champion
 from lastaisle.release.guardrails.hours import ShopHours, read_hours
 from lastaisle.release.guardrails.service import judge_service
 from lastaisle.release.release import sync_aliases
@@ -32,6 +33,7 @@ from lastaisle.release.steps.rules import release_rules
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
     from lastaisle.registry.registry import Registry
+    from lastaisle.release.guardrails.limits import GuardrailLimits
     from lastaisle.release.steps.judge import StepJudgement
     from lastaisle.release.steps.rules import ReleaseRules
     from lastaisle.settings import Settings
@@ -52,14 +54,14 @@ class WatchReport:
     """What one look at the releases found, and what it moved.
 
     Attributes:
-        champion: what the guardrails say of the champion; None = there are no figures.
+        champion: what the guardrails say of the champion.
         steps: what the rules say of the canary and the shadow.
         rolled_back: the version that was rolled back; None = none.
         version: the version that serves afterwards.
         champion_moved: whether another version serves than before.
     """
 
-    champion: ChampionJudgement | None
+    champion: ChampionJudgement
     steps: tuple[StepJudgement, ...]
     rolled_back: str | None
     version: str | None
@@ -72,9 +74,10 @@ class WatchReport:
             "version": self.version,
             "champion_moved": self.champion_moved,
             "rolled_back": self.rolled_back,
-            "guardrails": [] if judged is None else _rows(judged.checks),
-            "held_back": "" if judged is None else judged.held_back,
-            "reported": [] if judged is None else [c.reason for c in judged.checks if c.says == REPORTED],
+            "guardrails": _rows(judged.checks),
+            "unjudged": judged.why_unjudged,
+            "held_back": judged.held_back,
+            "reported": [check.reason for check in judged.checks if check.says == REPORTED],
             "steps": [
                 {"version": one.version, "step": one.step, "outcome": one.outcome, "reason": one.reason}
                 | {"rules": _rows(one.checks)}
@@ -111,16 +114,16 @@ def watch_releases(
     Raises:
         ReleaseRulesError: the file of release rules cannot be used. Nothing was moved.
     """
-    rules, actor = release_rules(settings), actor or getpass.getuser()
+    rules, actor, now = release_rules(settings), actor or getpass.getuser(), now or datetime.now(UTC)
     ledger = Ledger(lake, registry.model_name)
     if not dry_run:
         sync_aliases(lake, registry)
         _tag(ledger.moves(), registry)
     before = ledger.standing().champion
     shop = _shop(lake, rules)
-    judged = _judge(lake, ledger, shop, rules)
+    judged = _judge(lake, ledger, shop, rules.guardrails, now)
     rolled_back = None
-    if judged is not None and judged.asks_rollback and not dry_run:
+    if judged.asks_rollback and not dry_run:
         rolled_back = _roll_back(judged, ledger, registry, actor)
     steps: list[StepJudgement] = []
     if not dry_run:
@@ -132,7 +135,7 @@ def watch_releases(
             gate=GateRules.of(settings),
             shop=shop,
             actor=actor,
-            now=now or datetime.now(UTC),
+            now=now,
         ).run()
         _tag(ledger.moves(), registry)
     version = ledger.standing().champion
@@ -149,14 +152,20 @@ def _shop(lake: Lake, rules: ReleaseRules) -> ShopHours | None:
 
 
 def _judge(
-    lake: Lake, ledger: Ledger, shop: ShopHours | None, rules: ReleaseRules
-) -> ChampionJudgement | None:
+    lake: Lake, ledger: Ledger, shop: ShopHours | None, limits: GuardrailLimits, now: datetime
+) -> ChampionJudgement:
     """Judge the champion by its shoppers and by its services."""
     moves = ledger.moves()
     if shop is None:
-        return None
-    judged = judge_champion(shop, moves, rules.guardrails)
-    judged = replace(judged, checks=(*judged.checks, *judge_service(lake, moves, rules.guardrails)))
+        why = "the shop has no figures yet: run `lastaisle attribute`."
+        judged = ChampionJudgement(standing(moves).champion, None, 0, (), why_unjudged=why)
+    else:
+        judged = judge_champion(shop, moves, limits)
+    judged = replace(
+        judged,
+        checks=(*judged.checks, *judge_service(lake, moves, limits, now)),
+        held_back=held_back(shop, moves, limits),
+    )
     if judged.checks:
         logger.info("Guardrails of version %s:\n%s", judged.version, as_text(judged.checks))
     for check in judged.checks:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lastaisle.experiments.assignment import ranges_of_phases
 from lastaisle.experiments.traffic import (
@@ -28,14 +28,11 @@ from lastaisle.feedback.clock import data_clock
 from lastaisle.lake.errors import LakeConflictError
 from lastaisle.lake.retries import ATTEMPTS, retry_overtaken
 from lastaisle.registry.ledger import PROMOTE, Move, Standing
-from lastaisle.release.gate import Check, Decision
+from lastaisle.release.gate import SHARE, Check, Decision
 from lastaisle.release.guardrails.hours import CANARY_ARM, CONTROL, trial_of
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
-
-SHARE: Final = "share"
-"""The rule of a decision table that holds the share of a step."""
 
 logger = logging.getLogger(__name__)
 
