@@ -38,8 +38,9 @@ class InThisProcess:
     def __init__(self, scorer: ShadowScorer) -> None:
         self.scorer, self.stdin, self.stdout = scorer, self, io.BytesIO()
 
-    def write(self, line: bytes) -> None:
-        self.scorer.score(from_line(line))
+    def write(self, lines: bytes) -> None:
+        for line in lines.split(b"\n")[:-1]:
+            self.scorer.score(from_line(line))
 
     def flush(self) -> None: ...
 
@@ -215,9 +216,10 @@ def test_an_explanation_is_not_made_for_nobody(make_shadowed):
 def test_at_the_end_what_waits_is_dropped_and_counted(make_shadowed):
     shadowed, gate = make_shadowed(), Gate()
     shadowed.model.wait = gate
-    for _ in range(5):
-        shadowed.client.ask("i1")
+    shadowed.client.ask("i1")
     assert gate.reached.wait(10)
+    for _ in range(4):
+        shadowed.client.ask("i1")
     shadowed.shadow._stopped.set()
     gate.opened.set()
     shadowed.shadow.stop()

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -33,6 +33,8 @@ WAITING: Final = 64
 """The most questions that wait for the process."""
 LOOK_SECONDS: Final = 1.0
 """How often the thread looks whether the shadow has ended, while no question comes."""
+GATHER_SECONDS: Final = 0.01
+"""How long the thread lets questions gather. It writes them at once, when their answers are sent."""
 STOP_SECONDS: Final = 5.0
 """How long the process may take to end. Its last counts reach the lake in this time."""
 LONGEST_PAUSE_SECONDS: Final = 60.0
@@ -112,35 +114,46 @@ class Shadow:
         try:
             self._queue.put_nowait(message)
         except queue.Full:
-            self._drop(message)
+            self._drop([message])
 
     def failed(self, status: int, seconds: float, maker: Maker) -> None:
         """Pass over a request that the service could not answer."""
 
     def _run(self) -> None:
         while True:
-            message = None
-            with suppress(queue.Empty):
-                message = self._queue.get(timeout=LOOK_SECONDS)
-            if message is not None:
-                self._hand_over(message)
+            messages = self._gather()
+            if messages:
+                self._hand_over(messages)
             elif self._trial() is None:
                 self._end_process()
                 self._problem = ""
             if self._stopped.is_set() and self._queue.empty():
                 return
 
-    def _hand_over(self, message: Unseen) -> None:
-        """Write a question to the process, which is started if none runs."""
+    def _gather(self) -> list[Unseen]:
+        """Return the questions that wait; some milliseconds after the first, when its answer is sent."""
+        messages: list[Unseen] = []
+        try:
+            given = self._queue.get(timeout=LOOK_SECONDS)
+            self._stopped.wait(GATHER_SECONDS)
+            while True:
+                if given is not None:
+                    messages.append(given)
+                given = self._queue.get_nowait()
+        except queue.Empty:
+            return messages
+
+    def _hand_over(self, messages: Sequence[Unseen]) -> None:
+        """Write questions to the process, which is started if none runs."""
         if self._stopped.is_set() or (self._process is None and not self._begin_process()):
-            self._drop(message)
+            self._drop(messages)
             return
         assert self._process, "it was started"
         try:
-            _pipe(self._process.stdin).write(to_line(message))
+            _pipe(self._process.stdin).write(b"".join(map(to_line, messages)))
             _pipe(self._process.stdin).flush()
         except OSError:  # the process has ended
-            self._drop(message)
+            self._drop(messages)
             self._end_process()
             if not self._stopped.is_set():
                 self._fail()
@@ -187,8 +200,9 @@ class Shadow:
         self._pause = min(max(1.0, 2 * self._pause), LONGEST_PAUSE_SECONDS)
         self._not_before = time.monotonic() + self._pause
 
-    def _drop(self, message: Unseen) -> None:
-        self._counts.dropped(Source(self._model, message.version, SHADOW, message.trial))
+    def _drop(self, messages: Iterable[Unseen]) -> None:
+        for message in messages:
+            self._counts.dropped(Source(self._model, message.version, SHADOW, message.trial))
 
 
 def _pipe(stream: IO[bytes] | None) -> Any:
