@@ -16,8 +16,12 @@ missing, Go builds it.
 With `--feedback` the load is feedback instead: each request says that a list of ten items was shown, and is
 answered when the ten rows are durable in the folder of feedback. The alias stays where it is then.
 
+With `--shadow SHARE` the fixed rates are measured once more at the end, while version 2 scores this share of
+the questions unseen.
+
     python benchmarks/serving.py [--quick] [--model cooccurrence] [--seconds 20] [--workers 2] [3000]
     python benchmarks/serving.py --feedback [--seconds 20] [--workers 2] [3000]
+    python benchmarks/serving.py --shadow 0.1 [--seconds 20] [--workers 2] [3000]
     python benchmarks/serving.py --url http://127.0.0.1:8091 --key KEY 3000
 
 `--url` puts the load on a service that runs already; sessions then have ids that its model may not know, such
@@ -41,6 +45,8 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +65,9 @@ VEGETA = "github.com/tsenart/vegeta/v12@v12.12.0"
 INSTALL = f"go install {VEGETA}, and put Go's folder bin on the PATH"
 LISTS, FEEDBACK = "/v1/recommendations", "/v1/feedback"
 SHOWN = 10  # items of a list that was shown
-COLUMNS = ("path", "items", "rate", "achieved", "p50_ms", "p90_ms", "p99_ms", "failed", "swaps")
+COLUMNS = ("path", "items", "rate", "achieved", "p50_ms", "p90_ms", "p99_ms", "failed", "swaps", "shadow")
 WARM_UP_SECONDS = 3
+SHADOW_SECONDS = 10  # in which the process of the shadow starts and loads its version
 
 
 def main() -> None:
@@ -104,6 +111,11 @@ def measured(load: Load, service: Running, asked: argparse.Namespace) -> Iterato
     if service.swap is not None and not asked.feedback:
         held = max((result["rate"] for result in found if is_held(result)), default=rates[0])
         yield load.run(min(SWAP_RATE, held), seconds, swaps)
+    if asked.shadow and service.shadow is not None:
+        service.shadow(asked.shadow)
+        load.run(rates[0], WARM_UP_SECONDS if asked.quick else SHADOW_SECONDS)
+        for rate in rates:
+            yield load.run(rate, seconds) | {"shadow": asked.shadow}
 
 
 def _arguments() -> argparse.Namespace:
@@ -114,6 +126,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--feedback", action="store_true")
+    parser.add_argument("--shadow", type=float, default=0.0, metavar="SHARE")
     parser.add_argument("--url", default="")
     parser.add_argument("--key", default=KEY)
     parser.add_argument("--register", type=Path, help=argparse.SUPPRESS)
@@ -162,12 +175,14 @@ class Running:
         key: the API key.
         ready_seconds: the time from its start to its readiness.
         swap: moves the alias to the other version; None for a service that runs elsewhere.
+        shadow: lets version 2 score a share of the questions unseen; None for a service that runs elsewhere.
     """
 
     def __init__(self, url: str, key: str) -> None:
         self.url, self.key = url, key
         self.ready_seconds = 0.0
         self.swap: Callable[[], str] | None = None
+        self.shadow: Callable[[float], None] | None = None
 
     def version(self) -> str:
         """Return the version that answers now."""
@@ -229,10 +244,24 @@ def started(home: Path, workers: int) -> Iterator[Running]:
             return version
 
         service.swap = swap
+        service.shadow = partial(begin_shadow, home)
         yield service
     finally:
         process.terminate()
         process.wait()
+
+
+def begin_shadow(home: Path, share: float) -> None:
+    """Let version 2 score a share of the questions unseen."""
+    from lastaisle.experiments.traffic import Arm, TrafficMove, Trial, read_traffic, write_move
+    from lastaisle.lake.opening import open_lake
+    from lastaisle.settings import Settings
+
+    lake, now = open_lake(Settings.of(home=home)), datetime.now(UTC)
+    arms = (Arm(name="shadow", version="2"),)
+    trial = Trial(name="shadow-2", kind="shadow", arms=arms, starts_at=now, share=share)
+    move = TrafficMove("shadow", now, "running", trial, "a benchmark", "a benchmark")
+    write_move(lake, move, read_traffic(lake))
 
 
 def register(model_name: str, n_items: int, home: Path) -> None:
@@ -308,6 +337,7 @@ class Load:
             **times,
             "failed": failed,
             "swaps": swaps,
+            "shadow": 0.0,
         }
 
     def _swap(self) -> None:

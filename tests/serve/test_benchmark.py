@@ -19,7 +19,7 @@ SCRIPT = ROOT / "benchmarks" / "serving.py"
 
 @pytest.mark.parametrize(
     ("options", "path", "swaps"),
-    [([], "/v1/recommendations", [0, 2]), (["--feedback"], "/v1/feedback", [0])],
+    [(["--shadow", "1"], "/v1/recommendations", [0, 2, 0]), (["--feedback"], "/v1/feedback", [0])],
     ids=["lists", "feedback"],
 )
 def test_the_benchmark_prints_one_line_a_setting(monkeypatch, options, path, swaps):
