@@ -15,6 +15,7 @@ from lastaisle.cli import (
     catalogue,
     contracts,
     experiment_results,
+    experiments,
     exposures,
     ingest,
     keys,
@@ -78,6 +79,10 @@ app.add_typer(_contracts, name="contracts")
 _experiments = typer.Typer(
     help="Look after experiments: who sees what, and what is better.", no_args_is_help=True
 )
+_experiments.command()(experiments.plan)
+_experiments.command()(experiments.apply)
+_experiments.command(name="list")(experiments.list_experiments)
+_experiments.command()(experiments.stop)
 _experiments.command()(experiment_results.analyze)
 _experiments.command()(experiment_results.show)
 app.add_typer(_experiments, name="experiments")

@@ -61,9 +61,7 @@ def apply(place: Place = None, lake: LakeUrl = "", report: Report = None) -> Non
     from lastaisle.experiments.definition.apply import apply_definitions
 
     settings, tables, registry = open_stores(lake)
-    applied = apply_definitions(
-        tables, settings, registry, datetime.now(UTC), getpass.getuser(), place=place
-    )
+    applied = apply_definitions(tables, settings, registry, datetime.now(UTC), getpass.getuser(), place=place)
     write(applied.to_dict(), report)
     for line in applied.lines():
         first = line.partition(":")[0]

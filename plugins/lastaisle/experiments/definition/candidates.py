@@ -116,7 +116,9 @@ class Candidates:
         for name, (definition, trial) in wanted.items():
             if trial == running.get(name) or not _is_open(log, name):
                 continue
-            met = (overlap(trial, other) for other in present.values() if other.name != name)
+            # A trial that runs may change although a new one would meet it: the new one is refused.
+            others = (other for other in present.values() if name not in running or other.name in running)
+            met = (overlap(trial, other) for other in others if other.name != name)
             problems = tuple(definition.problem(*one) for one in met if one is not None)
             if problems:
                 yield name, Refused(definition.path, name, problems)

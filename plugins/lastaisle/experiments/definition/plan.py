@@ -115,27 +115,26 @@ def plan_definitions(
     wanted, refused = candidates_of(lake, settings, registry, now).checked(list(definitions.found), traffic)
     seen = _placements(lake)
     planned = tuple(
-        _plan(lake, settings, definition, trial, traffic, seen) for definition, trial in wanted.values()
+        _plan(definition, trial, _state(definition, trial, traffic), _past_of(lake, settings, trial), seen)
+        for definition, trial in wanted.values()
     )
     return PlanReport(definitions.place, planned, (*definitions.refused, *refused), definitions.skipped)
 
 
+def _past_of(lake: Lake, settings: Settings, trial: Trial) -> Past | None:
+    return None if trial.analysis is None else read_past(lake, settings, trial, trial.analysis)
+
+
 def _plan(
-    lake: Lake,
-    settings: Settings,
-    definition: Definition,
-    trial: Trial,
-    traffic: TrafficLog,
-    seen: dict[str, int],
+    definition: Definition, trial: Trial, state: State, past: Past | None, seen: dict[str, int]
 ) -> Planned:
     rules = trial.analysis
-    past = read_past(lake, settings, trial, rules) if rules else None
     size = size_of(trial, rules, past) if rules and past else None
     days = size.days if size else None
     return Planned(
         name=definition.name,
         file=definition.path,
-        state=_state(definition, trial, traffic),
+        state=state,
         summary=told(trial),
         past=past,
         size=size,
@@ -185,7 +184,9 @@ def _of_size(trial: Trial, past: Past | None, size: Size | None) -> Iterator[str
         yield "no new shopper came in the second half of the past: it never ends"
     rules = trial.analysis
     if rules is not None and size.least_effect is not None and size.least_effect > rules.minimum_effect:
-        found = "nothing" if math.isinf(size.least_effect) else f"an effect of {size.least_effect:.1%} or more"
+        found = (
+            "nothing" if math.isinf(size.least_effect) else f"an effect of {size.least_effect:.1%} or more"
+        )
         yield (
             f"it stops too early to find an effect of {rules.minimum_effect:.1%}: until "
             f"{trial.stops_at:%Y-%m-%d %H:%M} UTC it finds {found}"
