@@ -158,13 +158,13 @@ class MlflowVersions:
         """Return MLflow's client.
 
         Raises:
-            VersionUnavailableError: MLflow's database is a file that does not exist. MLflow would make an
-                empty database.
+            MlflowAwayError: MLflow's database is a file that does not exist. MLflow would make an empty
+                database.
         """
         if self._address.startswith(SQLITE):
             file = Path(self._address.removeprefix(SQLITE))
             if not file.is_file():
-                raise VersionUnavailableError(
+                raise MlflowAwayError(
                     f"MLflow's database {file} does not exist: train a first version, or correct "
                     "LASTAISLE_MLFLOW_URI"
                 )
