@@ -83,7 +83,8 @@ function show(answer, milliseconds) {
   const note = element("answer");
   const policy = answer.policy === "model" ? "the model’s list" : "the popular items";
   note.className = "hint";
-  note.textContent = `${answer.items.length} items in ${milliseconds.toFixed(1)} ms: ${policy} of version ${answer.version}.`;
+  const arm = answer.arm === undefined ? "" : `, arm ${answer.arm} of ${answer.experiment}`;
+  note.textContent = `${answer.items.length} items in ${milliseconds.toFixed(1)} ms: ${policy} of version ${answer.version}${arm}.`;
   const rows = element("list").tBodies[0];
   rows.replaceChildren();
   const scores = answer.items.map((item) => item.score).filter((score) => score !== null);
