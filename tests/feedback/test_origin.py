@@ -6,7 +6,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastaisle.feedback.origin import (
@@ -55,6 +55,7 @@ def read_by_sql(listed: str) -> dict[str, Any]:
     return dict(zip(READERS, found, strict=True))
 
 
+@settings(deadline=None)
 @given(
     st.text("7v.-m~", min_size=1, max_size=20),
     st.sampled_from(["model", "popular"]),

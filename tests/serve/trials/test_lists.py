@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastaisle.experiments.assignment import arm_sql, bucket_sql
@@ -80,6 +80,7 @@ def test_each_shopper_stays_in_one_arm_and_the_list_and_its_id_say_which(make_sh
         assert client.metric(metric) == 2 * count
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.integers(0, 2**128 - 1), min_size=1, max_size=20, unique=True), st.integers(1, 9))
 def test_the_label_is_the_arm_that_sql_finds_for_the_pseudonym(numbers, tenths):
     trial = experiment(shares=(tenths / 10, 1 - tenths / 10))
