@@ -54,6 +54,7 @@ BOUNDARIES = {
         "champion",
         1,
     ),
+    "all aliases are set, the mark is not": (Registry, "mark_aliases", "before", "/decide", 1),
     "rollback stands in the ledger only": (Lake, "append", "after", "rollback/", 1),
     "champion is rolled back, previous has not moved": (
         MlflowClient,

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-BOUNDARIES = 12
+BOUNDARIES = 13
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.service
-@pytest.mark.timeout(900)  # 26 releases
+@pytest.mark.timeout(900)  # 28 releases
 def test_a_killed_and_repeated_run_ends_in_the_same_state_as_an_undisturbed_run(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "tests.release.killed", str(tmp_path)],

@@ -10,7 +10,7 @@ import pytest
 
 from lastaisle.errors import ExitCode, NotEnoughDataError, RegistryError
 from lastaisle.evaluation.evaluate import evaluate_candidate
-from lastaisle.registry.ledger import Ledger
+from lastaisle.registry.ledger import Ledger, LedgerConflictError
 from lastaisle.registry.plan import TrainingPlan
 from lastaisle.registry.registry import Registry
 from lastaisle.release.card.page import MARKDOWN
@@ -18,8 +18,10 @@ from lastaisle.release.correction import plan_correction
 from lastaisle.release.gate import GateRules
 from lastaisle.release.release import NotEvaluatedError, current_champion, release_candidate
 from lastaisle.release.rollback import NeverPromotedError, rollback
+from lastaisle.release.start import champion_to_refresh, training_start
 from lastaisle.settings import SettingsError
 from lastaisle.training.planning import StalePlanError, plan_window
+from lastaisle.training.refresh import NothingToRefreshError
 from lastaisle.training.train import train_candidate
 from models.options import TrainingOptions
 from models.stored import ModelError
@@ -363,7 +365,15 @@ def test_a_version_that_the_gate_refused_becomes_champion_only_by_force(home):
     assert "**Refused by the gate.**" in card
     assert "**Champion by force.** tester made this version champion by force" in card
 
-    undone = back(home, reason="it was no better", dry_run=False)
+    assert training_start(home.lake, home.registry).version == "2", (
+        "no training starts from a refused version"
+    )
+    with pytest.raises(NothingToRefreshError, match="champion, version 3: version 3 was refused on"):
+        champion_to_refresh(home.lake, home.registry)
+    with pytest.raises(LedgerConflictError, match=r"version 2 .* but version 3 serves"):
+        back(home, reason="guardrail", dry_run=False, leaving="2")
+
+    undone = back(home, reason="it was no better", dry_run=False, leaving="3")
     assert (undone.to_version, undone.previous, undone.forced) == ("2", "1", False)
 
 

@@ -47,7 +47,7 @@ class HandMove:
 
     Attributes:
         alias: the alias.
-        expected: the version of the ledger; None = no version should have the alias.
+        expected: the version that had the alias after that last move; None = no version had it.
         found: the version in MLflow; None = the alias was removed.
         since: the last move of the ledger whose aliases were all set.
     """
@@ -87,11 +87,10 @@ def _differing(ledger: Ledger, registry: Registry) -> list[HandMove]:
     marked = next((number for number, move in enumerate(moves) if move.move_id == mark), None)
     if marked is None:  # a registry of an older release, or another ledger
         return []
-    wanted = standing(moves).aliases
     since = [standing(moves[:end]).aliases for end in range(marked + 1, len(moves) + 1)]
     return [
-        HandMove(alias, wanted[alias], aliases.get(alias), moves[marked])
-        for alias in (*ADOPTABLE, *(alias for alias in wanted if alias not in ADOPTABLE))
+        HandMove(alias, since[0][alias], aliases.get(alias), moves[marked])
+        for alias in (*ADOPTABLE, *(alias for alias in since[0] if alias not in ADOPTABLE))
         if not _explained(aliases.get(alias), {given.get(alias) for given in since}, registry)
     ]
 

@@ -91,6 +91,19 @@ def make_service(tmp_path):
         service.follower.stop()
 
 
+def test_a_service_sees_a_rollback_within_5_seconds(store, make_service, record_property):
+    """The service asks MLflow as often as it does by default."""
+    store.promote("2")
+    usual = Settings.of(home=store.home).serve.poll_seconds
+    service = make_service(store, serve_poll_seconds=usual).start("2")
+    moved = time.monotonic()
+    store.promote("1")
+    service.serves("1")
+    seconds = time.monotonic() - moved
+    record_property("seconds_to_see_a_rollback", round(seconds, 2))
+    assert seconds < 5
+
+
 def test_it_follows_a_promotion_and_a_rollback(store, make_service):
     store.promote("1")
     service = make_service(store).start("1")
