@@ -16,7 +16,7 @@ from lastaisle.serve.trials.ready import problem_of
 from lastaisle.serve.whole_file import whole_file
 
 if TYPE_CHECKING:
-    from lastaisle.lake import Lake
+    from lastaisle.lake.reader import LakeReader
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class TrafficFile:
             unfinished.write_bytes(_digest(content).encode() + b"\n" + content)
 
 
-def read_known(lake: Lake, known: KnownTraffic | None) -> KnownTraffic | None:
+def read_known(lake: LakeReader, known: KnownTraffic | None) -> KnownTraffic | None:
     """Return the trials as the lake has them now; `known` itself if the table has not changed.
 
     Args:
