@@ -57,7 +57,7 @@ class Shop:
         self.lake = Lake(folder / "lake")
         self.settings = Settings.of(home=str(folder), lake=self.lake.url)
         self.folder = folder / "experiments"
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.registry = MadeUpRegistry()
 
     def write(self, text: str, file: str = "demo.yaml") -> Path:

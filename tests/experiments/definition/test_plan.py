@@ -130,7 +130,7 @@ def test_each_arm_of_several_has_enough_beside_the_control():
     shares = {"control": 0.5, "a": 0.25, "b": 0.05}
     found = trial(shares=[shares])
     size = size_of(found, found.analysis, made_up([0.0]))
-    pair = required_units(0.03, 0.03 * 0.97, 0.1, shares=(0.5 / 0.55, 0.05 / 0.55))
+    pair = required_units(0.03, 0.03 * 0.97, 0.1, alpha=0.025, shares=(0.5 / 0.55, 0.05 / 0.55))
     assert size.units_of_one_look == math.ceil(pair * 0.8 / 0.55)
 
 

@@ -72,7 +72,10 @@ def planned_units(trial: Trial, rules: AnalysisRules, past: Past | None) -> int 
 
 
 def _of_all_arms(shares: Sequence[float], rules: AnalysisRules, past: Past, count: Callable[..., int]) -> int:
-    """Return the shoppers of all arms, of which each arm beside the control has enough for itself."""
+    """Return the shoppers of all arms, of which each arm beside the control has enough for itself.
+
+    The arms beside the control share alpha, as in the analysis.
+    """
     control, *others = shares
     needed = []
     for other in (share for share in others if share > 0):
@@ -81,7 +84,7 @@ def _of_all_arms(shares: Sequence[float], rules: AnalysisRules, past: Past, coun
             past.baseline,
             past.variance,
             rules.minimum_effect,
-            alpha=rules.alpha,
+            alpha=rules.alpha / len(others),
             power=rules.power,
             shares=(control / pair, other / pair),
         )
