@@ -7,6 +7,7 @@ parser: the subcommand and each option exist, required options are there, values
 from __future__ import annotations
 
 import ast
+import contextlib
 import hmac
 import importlib
 import json
@@ -16,6 +17,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -27,6 +29,10 @@ from typer.testing import CliRunner
 
 from data_contracts import domain_key
 from lastaisle import cli
+from lastaisle.experiments.definition.definition import read_definition
+from lastaisle.experiments.definition.moves import next_move
+from lastaisle.experiments.traffic import read_traffic, write_move
+from lastaisle.lake import Lake
 from lastaisle.settings import Settings
 from lastaisle.settings.others import OTHER_VARIABLES
 from lastaisle.settings.settings import known_variables
@@ -309,8 +315,32 @@ def test_python_blocks_run_or_compile(page, reader, capsys, tmp_path):
             assert names["digest_of"](tmp_path / "packed") == digest_of(tmp_path / "packed")
         elif "from checkout_model import" in block:
             continue  # tests/models/serving/test_light.py runs it
+        elif "two-models" in block:
+            names = run_of_experiments(block.replace("s3://shop/lake", "lake"), page, tmp_path)
+            arms = names["arms"] if "arms" in names else [names["found"].variant]
+            assert arms == ["control"]
         else:
             assert 'load_model("models:/checkout-recommender@champion")' in block, "no rule for this block"
+
+
+def run_of_experiments(block: str, page: Path, folder: Path) -> dict[str, object]:
+    """Run a block beside a lake in which the experiment of the page runs; return its names."""
+    lake, pseudonym, now = Lake(folder / "lake"), "0" * 32, datetime.now(UTC)
+    (folder / "two-models.yaml").write_text(
+        "name: two-models\narms: [{name: control}, {name: attention, version: '7'}]\n"
+        "allocation: {control: 0.99, attention: 0.01}\nanalysis: {primary: ctr, minimum_effect: 0.1}\n"
+    )
+    definition = read_definition(folder / "two-models.yaml")
+    log = read_traffic(lake)
+    if not log.moves:
+        trial = definition.trial(now, lambda *_: "")
+        write_move(lake, next_move(log, trial, "running", now, reason="", actor=""), log)
+    names: dict[str, object] = {"pseudonyms": [pseudonym], "pseudonym": pseudonym, "moment": now}
+    with contextlib.chdir(folder):
+        exec(compile(block, page.name, "exec"), names)
+    if "api" in names:
+        names["api"].shutdown()
+    return names
 
 
 def test_services_ask_for_parameters_that_the_model_has():

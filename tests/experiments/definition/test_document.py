@@ -276,6 +276,13 @@ def test_targeting_takes_the_values_that_the_contract_of_events_takes():
         assert kind.__metadata__[0].pattern == fields[name]["logicalTypeOptions"]["pattern"]
 
 
+def test_the_example_on_the_page_is_a_definition(write):
+    page = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
+    example = page.partition("```yaml\n")[2].partition("```")[0]
+    trial = read_definition(write(example)).trial(NOW, lambda *_: "")
+    assert (trial.name, len(trial.phases)) == ("two-models", 2)
+
+
 def test_the_json_schema_on_the_page_is_that_of_the_code():
     page = ROOT / "docs" / "experiments.schema.json"
     assert page.read_text(encoding="utf-8") == json_schema(DefinitionDocument)
