@@ -146,7 +146,11 @@ def labels(service: Running) -> set[str | None]:
     for unit in UNITS:
         body = json.dumps({"items": ["a"], "pseudonym": unit}).encode()
         headers = {"Authorization": f"Bearer {KEY}"}
-        reply = httpx.post(f"{service.url}/v1/recommendations", content=body, headers=headers).json()
+        answer = httpx.post(f"{service.url}/v1/recommendations", content=body, headers=headers)
+        if answer.status_code == 503:  # the other worker is not ready yet, or busy
+            found.add("unready")
+            continue
+        reply = answer.json()
         found.add(reply.get("experiment"))
         versions[reply["version"], reply.get("arm")] += 1
     assert set(versions) <= {("1", None), ("1", "control"), ("2", "new")}
