@@ -17,7 +17,7 @@ from rich.table import Table
 from lastaisle.cli.options import Report, in_reach, writable
 from lastaisle.cli.terminal import bar, console, show, write
 
-LIVE_ONLY = ("key_file", "popular_share", "speed", "journal")
+LIVE_ONLY = ("key_file", "popular_share", "service_arms", "speed", "journal")
 Live = Annotated[
     str,
     typer.Option(
@@ -31,6 +31,13 @@ KeyFile = Annotated[
 PopularShare = Annotated[
     float,
     typer.Option(help="With --live: share of the shoppers who see popular items.", min=0, max=1),
+]
+ServiceArms = Annotated[
+    bool,
+    typer.Option(
+        "--service-arms",
+        help="With --live: the service assigns shoppers to its arms; the shop runs no experiment.",
+    ),
 ]
 Speed = Annotated[
     float,
@@ -62,6 +69,7 @@ def simulate(
     live: Live = "",
     key_file: KeyFile = None,
     popular_share: PopularShare = 0.5,
+    service_arms: ServiceArms = False,
     speed: Speed = 0.0,
     journal: Journal = None,
     report: Report = None,
@@ -92,7 +100,8 @@ def simulate(
 
         if live:
             service = LiveService(live, read_key(os.environ, key_file))
-            shop = LiveShop(options, service, popular_share=popular_share, speed=speed, journal=journal)
+            share = None if service_arms else popular_share
+            shop = LiveShop(options, service, popular_share=share, speed=speed, journal=journal)
             written = write_live_logs(out, shop, days, show_share, catalogue=catalogue)
         else:
 
@@ -134,6 +143,6 @@ def _show_lists(live: Mapping[str, Any]) -> None:
             f"{row[name]:,}" for name in ("shown", "clicked", "added", "ordered")
         )
         ctr, revenue = f"{row['clicked'] / max(row['shown'], 1):.1%}", f"{row['revenue']:,.0f}"
-        table.add_row(row["arm"], row["placement"], shown, clicked, ctr, added, ordered, revenue)
+        table.add_row(row["arm"] or "-", row["placement"], shown, clicked, ctr, added, ordered, revenue)
     console.print(table)
     show({**live["requests"], "problem": live["problem"] or "none"}, None)

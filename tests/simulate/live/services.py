@@ -18,13 +18,19 @@ class FakeService:
 
     Args:
         list_of: returns the ids that answer a question.
+        arm_of: returns the arm of the service's experiment `of-service`; by default there is none.
 
     Attributes:
         replies: functions that may answer a request instead; each is asked first.
     """
 
-    def __init__(self, list_of: Callable[[dict[str, Any]], Sequence[str]]) -> None:
+    def __init__(
+        self,
+        list_of: Callable[[dict[str, Any]], Sequence[str]],
+        arm_of: Callable[[dict[str, Any]], str] = lambda _: "",
+    ) -> None:
         self.list_of = list_of
+        self.arm_of = arm_of
         self.questions: list[dict[str, Any]] = []
         self.feedback: list[dict[str, Any]] = []
         self.replies: list[Callable[[httpx.Request], httpx.Response | None]] = []
@@ -62,11 +68,13 @@ class FakeService:
         self.questions.append(question)
         items = list(self.list_of(question))[: question["k"]]
         letter = "m" if question["consent"] else "n"
+        arm = self.arm_of(question)
         return {
             "recommendation_id": f"7-{letter}-{len(self.questions):024x}",
             "version": "7",
-            "policy": question["policy"],
+            "policy": question.get("policy", "model"),
             "items": [{"id": item, "score": 1.0, "reason": "model"} for item in items],
+            **({"experiment": "of-service", "arm": arm} if arm else {}),
         }
 
     @staticmethod

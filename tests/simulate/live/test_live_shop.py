@@ -31,8 +31,8 @@ def spread(question):
     return [f"sim-{item:05d}" for item in drawn.tolist()]
 
 
-def live_day(reactions=None, options=SMALL, number=0, list_of=spread, **given):
-    service = FakeService(list_of)
+def live_day(reactions=None, options=SMALL, number=0, list_of=spread, arm_of=lambda _: "", **given):
+    service = FakeService(list_of, arm_of)
     shop = LiveShop(options, service.client(**given.pop("client", {})), reactions, **given)
     return shop.day(number), service
 
@@ -166,6 +166,38 @@ def test_a_shopper_keeps_the_arm(eager):
     for share, arms in ((0.0, {"model"}), (1.0, {"popular"})):
         _, asked = live_day(popular_share=share, options=replace(SMALL, sessions_per_day=300))
         assert {question["policy"] for question in asked.questions} == arms
+
+
+def test_the_service_may_assign_the_arms():
+    def arm_of(question):
+        return "new" if question.get("user_id", question.get("session_id", "")).endswith("1") else "old"
+
+    day, service = live_day(EAGER, popular_share=None, arm_of=arm_of)
+    assert not any("policy" in question for question in service.questions)
+    assert not any("arm" in told or "experiment" in told for told in service.feedback)
+    assert {arm for arm, _ in day.truth.lists} == set(day.truth.sessions) == {"new", "old"}
+    shown = Counter(arm for arm, _, _ in day.truth.positions)
+    assert shown["new"] == shown["old"] == 20
+    named = [question for question in service.questions if question["consent"]]
+    assert all("session_id" in question or "user_id" in question for question in named[:200])
+    assert not any(
+        {"session_id", "user_id"} & {*asked} for asked in service.questions if not asked["consent"]
+    )
+
+
+def test_a_list_of_an_arm_of_the_service_gets_no_arm_of_the_shop():
+    day, service = live_day(EAGER, arm_of=lambda asked: "new" if asked["policy"] == "model" else "")
+    assert {told.get("arm") for told in service.feedback} == {None, "popular"}
+    assert {arm for arm, _ in day.truth.lists} == {"new", "popular"}
+
+
+def test_a_page_that_shows_the_lists_of_a_version_badly_gets_fewer_clicks():
+    whole, _ = live_day(EAGER)
+    spoiled, _ = live_day(EAGER, spoiled={"7": 0.4, "8": 0.0})
+    assert spoiled.truth.total(position=1).expected_ctr == pytest.approx(
+        0.4 * whole.truth.total(position=1).expected_ctr, rel=0.1
+    )
+    assert spoiled.truth.total().ctr < 0.6 * whole.truth.total().ctr
 
 
 def test_the_share_of_the_popular_arm_is_kept(eager):

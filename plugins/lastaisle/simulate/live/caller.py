@@ -17,6 +17,8 @@ EXPERIMENT: Final = "demo"
 """The name of the experiment that the shop runs."""
 MODEL_ARM: Final = "model"
 POPULAR_ARM: Final = "popular"
+NO_ARM: Final = ""
+"""The shop runs no experiment of its own: the service may assign shoppers to arms."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Caller:
         context: values of context columns of the session.
         is_remembered: whether the shopper agrees to analytics.
         is_personal: whether the shopper agrees to personal recommendations.
-        arm: MODEL_ARM or POPULAR_ARM.
+        arm: MODEL_ARM or POPULAR_ARM of the shop's own experiment; NO_ARM if the shop runs none.
         tells: whether the page sends feedback on additions and orders too.
     """
 
@@ -71,10 +73,10 @@ class Caller:
             "context": {**self.context, **of_events},
             "k": count,
             "placement": placement,
-            "policy": self.arm,
             "consent": self.is_personal,
         }
-        return asked | ({"user_id": self.user_id} if self.is_personal and self.user_id else {})
+        asked |= {"policy": self.arm} if self.arm else {}
+        return asked | (self._ids() if self.is_personal else {})
 
     def feedback(
         self, kind: str, listed: ListOfItems, placement: str, positions: Sequence[int], moment: int
@@ -94,24 +96,32 @@ class Caller:
             "items": [listed.items[position - 1] for position in positions],
             "positions": list(positions),
             "placement": placement,
-            "experiment": EXPERIMENT,
-            "arm": self.arm,
             "at": time_text(moment),
             "consent": self.is_remembered,
         }
-        ids = {"session_id": self.session_id, "user_id": self.user_id} if self.is_remembered else {}
-        return told | {name: value for name, value in ids.items() if value is not None}
+        if self.arm and not listed.experiment:  # the id of a list says which arm of the service made it
+            told |= {"experiment": EXPERIMENT, "arm": self.arm}
+        return told | (self._ids() if self.is_remembered else {})
+
+    def _ids(self) -> dict[str, str]:
+        """Return the shop's own ids of session and shopper, as far as the page knows them."""
+        ids = {"session_id": self.session_id, "user_id": self.user_id}
+        return {name: value for name, value in ids.items() if value is not None}
 
 
-def caller_of(drawn: DrawnDay, session: int, popular_share: float, telling: float) -> Caller:
+def caller_of(drawn: DrawnDay, session: int, popular_share: float | None, telling: float) -> Caller:
     """Return the shopper of a session.
 
-    A shopper who is signed in has one arm in all sessions; another session has an arm of its own.
+    A shopper who is signed in has one arm in all sessions; another session has an arm of its own. Without a
+    `popular_share`, nobody has an arm of the shop.
     """
     sessions, shoppers = drawn.sessions, drawn.shoppers
     shopper = int(sessions.shopper[session])
     user = None if sessions.anonymous[session] else shopper_name(shopper)
     name = session_name(stamp_of(drawn.day), session)
+    arm = NO_ARM
+    if popular_share is not None:
+        arm = POPULAR_ARM if share_of(f"{EXPERIMENT}/{user or name}") < popular_share else MODEL_ARM
     country, region = PLACES[shoppers.place[shopper]]
     context = {
         "device_type": DEVICES[sessions.device[session]],
@@ -125,7 +135,7 @@ def caller_of(drawn: DrawnDay, session: int, popular_share: float, telling: floa
         context=context,
         is_remembered=bool(shoppers.analytics[shopper]),
         is_personal=bool(shoppers.personalization[shopper]),
-        arm=POPULAR_ARM if share_of(f"{EXPERIMENT}/{user or name}") < popular_share else MODEL_ARM,
+        arm=arm,
         tells=share_of(f"tells/{user or name}") < telling,
     )
 

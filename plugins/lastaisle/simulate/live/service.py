@@ -94,12 +94,16 @@ class ListOfItems:
         version: the version that made it.
         policy: the policy that made it.
         items: the ids, best first.
+        experiment: the experiment, bandit or canary that the service made the list for; empty for none.
+        arm: the arm of it.
     """
 
     recommendation_id: str
     version: str
     policy: str
     items: tuple[str, ...]
+    experiment: str = ""
+    arm: str = ""
 
 
 @dataclass(frozen=True)
@@ -293,7 +297,8 @@ def _list_of(body: bytes) -> ListOfItems | _Failure:
     try:
         told = json.loads(body)
         items = tuple(str(item["id"]) for item in told["items"])
-        return ListOfItems(str(told["recommendation_id"]), str(told["version"]), str(told["policy"]), items)
+        made = (str(told[name]) for name in ("recommendation_id", "version", "policy"))
+        return ListOfItems(*made, items, *(str(told.get(name) or "") for name in ("experiment", "arm")))
     except (ValueError, TypeError, KeyError):
         return _Failure(f"POST {_ASK}: the answer is no list: {_message(body)}")
 

@@ -53,11 +53,14 @@ class LiveShop:
         service: the service.
         reactions: how shoppers react.
         popular_share: share of the shoppers in the arm of popular items; the others are in the arm of the
-            model.
+            model. None = the shop runs no experiment, so that the service may assign shoppers to arms.
         speed: simulated seconds a real second; 0 is as fast as the service answers.
         count: how many items a page asks for.
         journal: a folder that keeps the answers of each day. A day that was cut and begins again shows the
             same lists, and so its feedback repeats rows and adds none. None keeps nothing.
+        spoiled: for versions whose lists the page shows badly, for example without pictures, the share of
+            the chance of a click that is left. No evaluation offline can know this. The mapping may get
+            more versions from day to day.
 
     Raises:
         ShopOptionsError: an option cannot be used.
@@ -69,12 +72,13 @@ class LiveShop:
         service: LiveService,
         reactions: Reactions | None = None,
         *,
-        popular_share: float = 0.5,
+        popular_share: float | None = 0.5,
         speed: float = 0.0,
         count: int = 10,
         journal: Path | None = None,
+        spoiled: Mapping[str, float] | None = None,
     ) -> None:
-        if not 0.0 <= popular_share <= 1.0:
+        if popular_share is not None and not 0.0 <= popular_share <= 1.0:
             raise ShopOptionsError(
                 f"popular_share should be a share between 0 and 1, received {popular_share}"
             )
@@ -90,6 +94,7 @@ class LiveShop:
         self._speed = speed
         self._count = count
         self._journal = journal
+        self._spoiled = {} if spoiled is None else spoiled
         self._description = _describe(options, self._reactions, popular_share, count)
 
     def plain_day(self, number: int) -> DayOfLogs:
@@ -165,7 +170,8 @@ class LiveShop:
 
     async def _walk(self, drawn: DrawnDay, answers: Answers, clock: Clock, progress: Progress) -> _Seen:
         taste = taste_of(drawn.catalogue, self._reactions)
-        front = Shopfront(taste, self._fatigue, self._count, answers.ask, answers.tell, clock.wait_until)
+        ask, tell = answers.ask, answers.tell
+        front = Shopfront(taste, self._fatigue, self._count, self._spoiled, ask, tell, clock.wait_until)
         visits = await walk_all(drawn, front, self._popular_share, progress)
         return visits, count_visits(taste, visits.values())
 
@@ -177,7 +183,9 @@ _Seen = tuple[Mapping[int, Visit], LiveTruth]
 """The sessions that saw lists, by their numbers, and the truth about them."""
 
 
-def _describe(options: ShopOptions, reactions: Reactions, popular_share: float, count: int) -> dict[str, Any]:
+def _describe(
+    options: ShopOptions, reactions: Reactions, popular_share: float | None, count: int
+) -> dict[str, Any]:
     """Return all that the questions of a day depend on, as plain values."""
     described = {**asdict(options), **asdict(reactions), "popular_share": popular_share, "count": count}
     described["start"] = options.start.isoformat()

@@ -48,10 +48,15 @@ def count_visits(taste: Taste, visits: Iterable[Visit]) -> LiveTruth:
     """
     truth = LiveTruth(taste=taste)
     for visit in visits:
-        _count_session(truth.sessions.setdefault(visit.caller.arm, SessionCounts()), visit, taste)
+        _count_session(truth.sessions.setdefault(_arm_of(visit), SessionCounts()), visit, taste)
         for page in visit.pages:
             _count_page(truth, page)
     return truth
+
+
+def _arm_of(visit: Visit) -> str:
+    """Return the arm of the first list of a session, in which the session counts."""
+    return next((page.arm for page in visit.pages if page.listed), visit.caller.arm)
 
 
 def _count_session(counts: SessionCounts, visit: Visit, taste: Taste) -> None:
@@ -66,7 +71,7 @@ def _count_session(counts: SessionCounts, visit: Visit, taste: Taste) -> None:
 
 
 def _count_page(truth: LiveTruth, page: Page) -> None:
-    arm, placement = page.moment.arm, page.moment.placement
+    arm, placement = page.arm, page.moment.placement
     lists = truth.lists.setdefault((arm, placement), ListCounts())
     lists.asked += 1
     lists.unanswered += page.listed is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -53,6 +53,11 @@ class Page:
     stored: Counter[tuple[str, int]] = field(default_factory=Counter)
 
     @property
+    def arm(self) -> str:
+        """The arm of the service that made the list, else the shop's own arm."""
+        return self.listed.arm if self.listed and self.listed.arm else self.moment.arm
+
+    @property
     def shown(self) -> tuple[str, ...]:
         """The ids on the screen."""
         return self.listed.items[: len(self.chances)] if self.listed else ()
@@ -66,6 +71,7 @@ class Shopfront:
         taste: what attracts the shoppers.
         fatigue: what was shown to each shopper before.
         count: how many items a page asks for.
+        spoiled: for versions whose lists the page shows badly, what is left of the chance of a click.
         ask: returns the list that answers the question of a name; None without a list.
         tell: sends feedback; returns the number of stored rows, or None.
         wait_until: waits until a moment in milliseconds since the epoch.
@@ -74,6 +80,7 @@ class Shopfront:
     taste: Taste
     fatigue: Fatigue
     count: int
+    spoiled: Mapping[str, float]
     ask: Callable[[str, dict[str, Any]], Awaitable[ListOfItems | None]]
     tell: Callable[[Sequence[dict[str, Any]]], Awaitable[int | None]]
     wait_until: Callable[[int], Awaitable[None]]
@@ -158,6 +165,7 @@ class Visit:
         question = self.caller.question(placement, self._views, list(self.cart), front.count)
         listed = await front.ask(f"{self._session}/{len(self.pages)}", question)
         chances = front.taste.chances(moment, listed.items if listed else ())
+        chances *= front.spoiled.get(listed.version, 1.0) if listed else 1.0
         page = Page(moment, listed, chances)
         self.pages.append(page)
         clicks = np.flatnonzero(rng.random(len(chances)) < chances) + 1

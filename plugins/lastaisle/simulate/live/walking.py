@@ -41,14 +41,14 @@ class Clock:
 
 
 async def walk_all(
-    drawn: DrawnDay, front: Shopfront, popular_share: float, progress: Progress
+    drawn: DrawnDay, front: Shopfront, popular_share: float | None, progress: Progress
 ) -> dict[int, Visit]:
     """Let each session that puts something into the cart see lists; return them in order of their numbers.
 
     Args:
         drawn: the day.
         front: what the sessions share.
-        popular_share: share of the shoppers in the arm of popular items.
+        popular_share: share of the shoppers in the arm of popular items; None if the shop has no arms.
         progress: function to call after each shopper.
 
     Raises:
@@ -86,7 +86,7 @@ def with_visits(events: Events, visits: Mapping[int, Visit]) -> Events:
     return in_order(np.c_[others, np.array(rows, dtype=np.int64).reshape(-1, 6).T])
 
 
-def _visit(drawn: DrawnDay, front: Shopfront, session: int, popular_share: float) -> Visit:
+def _visit(drawn: DrawnDay, front: Shopfront, session: int, popular_share: float | None) -> Visit:
     return Visit(
         front,
         caller_of(drawn, session, popular_share, front.taste.reactions.telling),
