@@ -18,9 +18,10 @@ from rich.console import Console
 from lastaisle.settings import Settings
 from lastaisle_airflow.local import serving
 from lastaisle_airflow.local.environment import ROOT
-from lastaisle_airflow.local.loop.report import draw_chart, print_day, print_results
+from lastaisle_airflow.local.loop.report import print_day, print_results
 from lastaisle_airflow.local.loop.shop import LoopShop
 from lastaisle_airflow.local.loop.steps import DAGS, LoopSteps
+from lastaisle_airflow.local.loop.story import BANDIT, EXPERIMENT, RULES, draw_story
 from lastaisle_airflow.local.on_services import wide_console, work_on_services
 from lastaisle_airflow.local.services import Services
 
@@ -28,7 +29,7 @@ from lastaisle_airflow.local.services import Services
 def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m lastaisle_airflow.local.loop", description=__doc__)
-    parser.add_argument("--days", type=int, default=7, help="number of days with lists")
+    parser.add_argument("--days", type=int, default=10, help="number of days with lists")
     parser.add_argument("--sessions", type=int, default=3000, help="sessions on a day")
     parser.add_argument("--no-serve", action="store_true", help="stop everything at the end")
     logs = "not for the loop: the shoppers of real logs cannot react to lists"
@@ -60,6 +61,8 @@ def loop_settings(home: Path) -> Settings:
         catalogue_content="changes",
         exposures_format="feedback",
         serve_feedback_seconds=2,
+        experiments=str(home / "experiments"),
+        release_rules=str(RULES),
     )
 
 
@@ -81,11 +84,11 @@ def turn_days(services: Services, shop: LoopShop, console: Console) -> bool:
             return False
     all_add_up = print_results(console, lake, shop)
     home = services.settings.home
-    chart = home / "loop" / "figures.png"
-    draw_chart(lake, chart)
-    console.print(f"\nThe chart of the lists at the cart: {chart}", highlight=False, soft_wrap=True)
-    command = "bin/lastaisle metrics --by version,arm --every day --placement cart"
-    console.print(f"[dim]$ LASTAISLE_HOME={home} {command}[/]", highlight=False, soft_wrap=True)
+    chart = home / "loop" / "story.png"
+    draw_story(lake, chart)
+    console.print(f"\nThe chart of the story: {chart}", highlight=False, soft_wrap=True)
+    for command in (f"experiments show {EXPERIMENT}", f"bandits show {BANDIT}", "releases"):
+        console.print(f"[dim]$ LASTAISLE_HOME={home} bin/lastaisle {command}[/]", highlight=False)
     return all_add_up
 
 

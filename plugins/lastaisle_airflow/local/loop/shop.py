@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 # Functions import the simulation inside: the loop starts Airflow before it loads NumPy.
 
-POPULAR_SHARE = 0.5
+SPOILED = 0.3
+"""What is left of the clicks on the lists of a version that the shop's page shows badly."""
 PUBLISHED_TIMEOUT = 60.0
+_SPOILED = "spoiled.json"
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,14 @@ class FinishedDay:
         truth: the true counts of lists and reactions; None for a day without lists.
         followed: seconds from the promotion of the day's model to the service's first answer by it; None if
             no model was promoted, or its promotion was not observed.
+        events: what was decided after the day, in sentences.
     """
 
     day: date
     sessions: int
     truth: Mapping[str, Any] | None
     followed: float | None = None
+    events: Sequence[str] = ()
 
 
 class LoopShop:
@@ -90,11 +94,23 @@ class LoopShop:
         self._keep(number, over)
         return over
 
-    def note_followed(self, number: int, over: FinishedDay, seconds: float) -> FinishedDay:
-        """Keep how long the service took to follow the day's new champion."""
-        noted = replace(over, followed=seconds)
-        self._keep(number, noted)
-        return noted
+    def note(self, number: int, over: FinishedDay, **noted: Any) -> FinishedDay:
+        """Keep with a finished day how long the service took to follow, or what was decided."""
+        changed = replace(over, **noted)
+        self._keep(number, changed)
+        return changed
+
+    @property
+    def spoiled(self) -> Mapping[str, float]:
+        """The versions whose lists the page shows badly, with the share of the clicks that is left."""
+        path = self._folder / _SPOILED
+        kept: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return kept
+
+    def spoil(self, version: str) -> None:
+        """Let the shop's page show the lists of a version badly from now on: only the shop knows."""
+        self._write(_SPOILED, {**self.spoiled, version: SPOILED})
+        self._live = None  # the next day opens the shop anew
 
     def _shop(self) -> LiveShop:
         """Return the shop of this process, which goes on where the journal of an earlier process ends."""
@@ -104,7 +120,9 @@ class LoopShop:
             key = serving.headers_of(self.settings)["Authorization"].removeprefix("Bearer ")
             service = LiveService(serving.url_of(self.settings), key)
             journal = self._folder / "journal"
-            self._live = LiveShop(self.options, service, popular_share=POPULAR_SHARE, journal=journal)
+            self._live = LiveShop(
+                self.options, service, popular_share=None, journal=journal, spoiled=self.spoiled
+            )
         return self._live
 
     def _land(self, logs: DayOfLogs) -> None:
