@@ -297,8 +297,14 @@ def _list_of(body: bytes) -> ListOfItems | _Failure:
     try:
         told = json.loads(body)
         items = tuple(str(item["id"]) for item in told["items"])
-        made = (str(told[name]) for name in ("recommendation_id", "version", "policy"))
-        return ListOfItems(*made, items, *(str(told.get(name) or "") for name in ("experiment", "arm")))
+        return ListOfItems(
+            recommendation_id=str(told["recommendation_id"]),
+            version=str(told["version"]),
+            policy=str(told["policy"]),
+            items=items,
+            experiment=str(told.get("experiment") or ""),
+            arm=str(told.get("arm") or ""),
+        )
     except (ValueError, TypeError, KeyError):
         return _Failure(f"POST {_ASK}: the answer is no list: {_message(body)}")
 

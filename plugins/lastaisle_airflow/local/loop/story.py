@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.markup import escape
@@ -111,7 +111,7 @@ def _of_bandit(lake: Lake) -> list[str]:
     return [f"bandit {BANDIT}: {shares} ({share})"]
 
 
-def _bandit_rows(lake: Lake) -> list[dict[str, object]]:
+def _bandit_rows(lake: Lake) -> list[dict[str, Any]]:
     from lastaisle.lake.tables import BANDIT_ARMS
 
     rows = lake.scan(BANDIT_ARMS).to_pylist()
@@ -176,7 +176,7 @@ def _draw_bandit(axes: Axes, lake: Lake) -> None:
     for arm in dict.fromkeys(row["arm"] for row in rows):
         of_arm = [row for row in rows if row["arm"] == arm]
         moments, shares = ([row[name] for row in of_arm] for name in ("learned_until", "probability"))
-        axes.plot(moments, shares, marker="o", label=str(arm))  # type: ignore[arg-type]
+        axes.plot(moments, shares, marker="o", label=str(arm))
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     if rows:
