@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
 
 from lastaisle.errors import SourceError
+from lastaisle.experiments.definition.apply import definitions_of
+from lastaisle.experiments.traffic import Arm, TrafficMove, Trial, read_traffic, write_move
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import EXPOSURE_BATCHES, EXPOSURES, OUTCOMES, UNATTRIBUTED
+from lastaisle.registry.ledger import CANARY, PROMOTE, RETIRE, Ledger, Move
+from lastaisle.release.steps.rules import release_rules
 from lastaisle.settings import Settings
 from lastaisle.simulate import ShopOptions, simulate
 from lastaisle_airflow.local.loop import __main__ as command
 from lastaisle_airflow.local.loop.counts import reconcile
-from lastaisle_airflow.local.loop.report import compare
-from lastaisle_airflow.local.loop.shop import LoopShop
+from lastaisle_airflow.local.loop.shop import SPOILED, LoopShop
+from lastaisle_airflow.local.loop.story import BANDIT, EXPERIMENT, Story, write_definitions
 
 SHOP = ShopOptions(days=3, sessions_per_day=20, items=50)
 TRUTH = {
@@ -81,7 +85,7 @@ def test_a_finished_day_is_kept_for_the_next_start_and_a_cut_day_is_not(open_sho
 
 def test_the_seconds_of_the_service_are_kept_with_the_day(open_shop):
     shop = open_shop()
-    noted = shop.note_followed(0, shop.open(0, nothing), 1.5)
+    noted = shop.note(0, shop.open(0, nothing), followed=1.5)
     assert open_shop().finished(0) == noted
     assert noted.followed == 1.5
 
@@ -166,27 +170,55 @@ def test_each_count_that_does_not_add_up_is_named(tmp_path, changed, told):
     assert told in difference
 
 
-def figures(ctr: float, low: float, high: float) -> dict[str, object]:
-    """The figures of an arm: a rate with its interval, and no sessions."""
-    rates = {"ctr": ctr, "add_to_cart_rate": None, "conversion": None, "per_session": None}
-    return {**rates, "ctr_low": low, "ctr_high": high}
+def test_the_definitions_of_the_loop_can_be_used(tmp_path):
+    settings = command.loop_settings(tmp_path)
+    write_definitions(settings)
+    found = definitions_of(settings)
+    assert (found.refused, {one.name for one in found.found}) == ((), {EXPERIMENT, BANDIT})
+    assert release_rules(settings).first == "shadow"
 
 
-@pytest.mark.parametrize(
-    ("model", "told"),
-    [  # against 3.0 [2.7, 3.4]; the interval of a difference adds the squares of the distances
-        ((0.05, 0.046, 0.056), "the model beats the popular items[/]: +2.0 \\[+1.4, +2.7]"),
-        ((0.01, 0.006, 0.013), "the model is worse than the popular items[/]: -2.0 \\[-2.6, -1.6]"),
-        ((0.034, 0.031, 0.037), "the model does not surely beat the popular items[/]: +0.4 \\[-0.1, +0.8]"),
-        ((0.036, 0.033, 0.040), "the model beats the popular items[/]: +0.6 \\[+0.1, +1.1]"),
-    ],
-)
-def test_the_arms_are_compared_by_the_interval_of_their_difference(model, told):
-    sentences = compare({("model",): figures(*model), ("popular",): figures(0.03, 0.027, 0.034)})
-    assert told in sentences[0]
-    assert sentences[2] == "  conversion %: nothing was counted."
+def test_the_page_shows_a_version_badly_from_the_next_day_on_and_after_a_new_start(open_shop):
+    shop = open_shop()
+    assert shop.spoiled == {}
+    shop.spoil("5")
+    assert open_shop().spoiled == {"5": SPOILED}
 
 
-def test_an_arm_without_lists_is_not_compared():
-    (sentence,) = compare({("popular",): figures(0.03, 0.027, 0.034)})
-    assert "One of the arms saw no lists" in sentence
+def move(action: str, to_version: str, from_version: str | None = None) -> Move:
+    return Move(
+        move_id=f"{action}/{to_version}",
+        moved_at=datetime.now(UTC),
+        actor="tests",
+        action=action,
+        model_name="m",
+        alias={CANARY: "canary", RETIRE: "canary"}.get(action, "champion"),
+        from_version=from_version,
+        to_version=to_version,
+        reason="CTR fell by 60 %. The interval is [-70 %, -50 %].",
+        run_id="r",
+        run_key="k",
+    )
+
+
+def test_the_story_tells_each_decision_once(tmp_path):
+    lake = Lake(tmp_path / "lake")
+    ledger = Ledger(lake, "m")
+    ledger.write(move(PROMOTE, "1"))
+    story = Story(lake, "m", datetime.now(UTC))
+    assert story.told() == [], "what was decided before the loop began is told already"
+    ledger.write(move(CANARY, "3"))
+    assert story.told() == ["v3 answers a share of the shoppers"]
+    ledger.write(move(RETIRE, "3", "3"))
+    arms = (Arm(name="champion"), Arm(name="refused", version="2"))
+    trial = Trial(name=EXPERIMENT, kind="experiment", arms=arms, starts_at=datetime.now(UTC))
+    write_move(
+        lake,
+        TrafficMove("end", datetime.now(UTC), "decided", trial, "The champion wins.", "tests"),
+        read_traffic(lake),
+    )
+    assert story.told() == [
+        "v3 is taken back: CTR fell by 60 %",
+        "experiment versions is over: The champion wins.",
+    ]
+    assert story.told() == []

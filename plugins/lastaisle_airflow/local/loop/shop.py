@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -44,7 +44,7 @@ class FinishedDay:
     sessions: int
     truth: Mapping[str, Any] | None
     followed: float | None = None
-    events: Sequence[str] = ()
+    events: tuple[str, ...] = ()
 
 
 class LoopShop:
@@ -72,7 +72,8 @@ class LoopShop:
         if not path.exists():
             return None
         kept = json.loads(path.read_text(encoding="utf-8"))
-        return FinishedDay(**{**kept, "day": date.fromisoformat(kept["day"])})
+        kept |= {"day": date.fromisoformat(kept["day"]), "events": tuple(kept.get("events", ()))}
+        return FinishedDay(**kept)
 
     def open(self, number: int, progress: Callable[[int, int], None]) -> FinishedDay:
         """Let a day's shoppers visit the shop and its service; return when the logs have landed.

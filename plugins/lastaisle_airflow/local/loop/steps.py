@@ -86,7 +86,7 @@ class LoopSteps(AirflowSteps):
                 self._spoil_second_canary()
             status.update(f"{day}: the service follows ...")
             turned = self._follow(number, over, run)
-            return replace(turned, over=self.shop.note(number, turned.over, events=self._story.told()))
+            return replace(turned, over=self.shop.note(number, turned.over, events=tuple(self._story.told())))
 
     def _stock(self, day: str) -> Run:
         """Ingest the items that changed on a day."""
