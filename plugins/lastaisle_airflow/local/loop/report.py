@@ -40,7 +40,7 @@ def print_day(console: Console, lake: Lake, turned: TurnedDay, *, first: bool) -
     over = turned.over
     figures = _figures(lake, over.day) if over.truth and not turned.failed else []
     exposures, clicks = (sum(row[name] for row in figures) for name in ("exposures", "clicks"))
-    colour = "red" if turned.failed else "green" if turned.decision.startswith("promoted") else "yellow"
+    colour = "red" if turned.failed else "green" if turned.decision.startswith("passed") else "yellow"
     table.add_row(
         over.day.isoformat(),
         f"{over.sessions:,}",

@@ -35,8 +35,8 @@ class FinishedDay:
         day: the day.
         sessions: sessions that started on the day.
         truth: the true counts of lists and reactions; None for a day without lists.
-        followed: seconds from the promotion of the day's model to the service's first answer by it; None if
-            no model was promoted, or its promotion was not observed.
+        followed: seconds from the day's last promotion to the service's first answer by that version; None
+            if no version was promoted, or its promotion was not observed.
         events: what was decided after the day, in sentences.
     """
 

@@ -208,8 +208,8 @@ class LoopSteps(AirflowSteps):
         version = released["version"]
         if not released["promoted"]:
             return TurnedDay(over, f"refused v{version}")
-        move = next(move for move in self.moves() if (move.action, move.to_version) == (PROMOTE, version))
-        if answering.version == version and self.began < move.moved_at < answering.since:
-            seconds = (answering.since - move.moved_at).total_seconds()
+        promoted = [move for move in self.moves() if move.action == PROMOTE]
+        if self.began < promoted[-1].moved_at < answering.since:
+            seconds = (answering.since - promoted[-1].moved_at).total_seconds()
             over = self.shop.note(number, over, followed=seconds)
-        return TurnedDay(over, f"promoted v{version}")
+        return TurnedDay(over, f"passed v{version}")
