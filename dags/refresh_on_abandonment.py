@@ -25,6 +25,9 @@ task of the run waits: the pool `training` has one slot, and `retrain_full` may 
 
 ## When it fails
 
+- **The run waits at `ask_people`** (only with `LASTAISLE_APPROVAL`): the release is risky. Open the run's
+  required actions, read the decision table, and approve or reject. Without an answer it is rejected after
+  `LASTAISLE_APPROVAL_HOURS`. A rejection is a refusal of the candidate, and the ledger has the name.
 - **No run starts.** Check that the triggerer runs; `make up` starts it. Its log names problems of the topic.
   The Airflow connection of a control topic needs `group.id` and `"enable.auto.commit": false`. Messages that
   are not control messages are passed over.
@@ -47,8 +50,9 @@ from lastaisle_airflow.runtime.assets import abandoned_checkouts
 from lastaisle_airflow.runtime.deadlines import refresh_deadline
 from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS
 from lastaisle_airflow.runtime.links import link_to_mlflow
+from lastaisle_airflow.tasks.approval import release_with_approval, time_to_answer
 from lastaisle_airflow.tasks.refresh import finish_refresh, plan_refresh
-from lastaisle_airflow.tasks.release import announce_champion, release_candidate
+from lastaisle_airflow.tasks.release import announce_champion
 from lastaisle_airflow.tasks.training import train_and_evaluate
 
 SETTINGS = Settings.from_env()
@@ -59,7 +63,7 @@ SETTINGS = Settings.from_env()
     catchup=False,
     max_active_runs=1,
     default_args={**DEFAULT_ARGS, "owner": "machine-learning"},
-    dagrun_timeout=timedelta(hours=3),
+    dagrun_timeout=timedelta(hours=3) + time_to_answer(),
     deadline=refresh_deadline(SETTINGS),
     doc_md=__doc__,
     tags=["lastaisle", "models"],
@@ -68,7 +72,7 @@ def refresh_on_abandonment() -> None:
     """Learn from checkouts that were just abandoned."""
     planned = plan_refresh()
     trained = train_and_evaluate(planned)
-    released = release_candidate(trained)
+    released = release_with_approval(trained)
     link_to_mlflow(trained, released)
     # Abandonments count as done after the release, even if the gate refuses the candidate. A run that is
     # killed before the release starts again, and loses no abandonment.

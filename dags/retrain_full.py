@@ -37,6 +37,9 @@ has become champion, `retrain_incremental` continues with it.
 
 ## When it fails
 
+- **The run waits at `ask_people`** (only with `LASTAISLE_APPROVAL`): the release is risky. Open the run's
+  required actions, read the decision table, and approve or reject. Without an answer it is rejected after
+  `LASTAISLE_APPROVAL_HOURS`. A rejection is a refusal of the candidate, and the ledger has the name.
 - **A model or a hyperparameter that does not exist** fails `plan_window` without a retry. Correct the
   parameters, and trigger the DAG again.
 - **The champion has moved on** while the training waited, and has learned the hours that were to judge it:
@@ -59,7 +62,8 @@ from airflow.sdk import CronTriggerTimetable, Param, chain, dag
 from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS
 from lastaisle_airflow.runtime.links import link_to_mlflow
 from lastaisle_airflow.runtime.params import optional_param
-from lastaisle_airflow.tasks.release import announce_champion, release_candidate
+from lastaisle_airflow.tasks.approval import release_with_approval, time_to_answer
+from lastaisle_airflow.tasks.release import announce_champion
 from lastaisle_airflow.tasks.training import plan_full_window, train_and_evaluate
 
 PARAMS = {
@@ -89,7 +93,7 @@ PARAMS = {
     max_active_runs=1,
     params=PARAMS,
     default_args={**DEFAULT_ARGS, "owner": "machine-learning", "execution_timeout": timedelta(hours=4)},
-    dagrun_timeout=timedelta(hours=8),
+    dagrun_timeout=timedelta(hours=8) + time_to_answer(),
     doc_md=__doc__,
     tags=["lastaisle", "models"],
 )
@@ -97,7 +101,7 @@ def retrain_full() -> None:
     """Learn from scratch on a long window."""
     planned = plan_full_window()
     trained = train_and_evaluate(planned)
-    released = release_candidate(trained)
+    released = release_with_approval(trained)
     link_to_mlflow(trained, released)
     # The evaluation comes before the release. The announcement comes only when the champion moved, since
     # services wait for it.

@@ -34,6 +34,9 @@ not changed since. Nothing needs to be done.
 
 ## When it fails
 
+- **The run waits at `ask_people`** (only with `LASTAISLE_APPROVAL`): the release is risky. Open the run's
+  required actions, read the decision table, and approve or reject. Without an answer it is rejected after
+  `LASTAISLE_APPROVAL_HOURS`. A rejection is a refusal of the candidate, and the ledger has the name.
 - **A refused candidate** is not a failure. It is registered, and keeps its alias `challenger`. No service
   gets it. Read the reasons in the log of `release_candidate`, in the table `releases`, or in the MLflow run
   (button on the task). The second refusal in a row starts `retrain_full` up to the same moment, once.
@@ -62,7 +65,8 @@ from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS
 from lastaisle_airflow.runtime.links import link_to_mlflow
 from lastaisle_airflow.runtime.operators import TriggerWithNote
 from lastaisle_airflow.runtime.schedules import training_schedule
-from lastaisle_airflow.tasks.release import announce_champion, fall_back, release_candidate
+from lastaisle_airflow.tasks.approval import release_with_approval, time_to_answer
+from lastaisle_airflow.tasks.release import announce_champion, fall_back
 from lastaisle_airflow.tasks.training import plan_partition_window, train_and_evaluate
 
 
@@ -71,7 +75,7 @@ from lastaisle_airflow.tasks.training import plan_partition_window, train_and_ev
     catchup=False,
     max_active_runs=1,
     default_args={**DEFAULT_ARGS, "owner": "machine-learning"},
-    dagrun_timeout=timedelta(hours=3),
+    dagrun_timeout=timedelta(hours=3) + time_to_answer(),
     doc_md=__doc__,
     tags=["lastaisle", "models"],
 )
@@ -79,7 +83,7 @@ def retrain_incremental() -> None:
     """Learn from the newest partition."""
     planned = plan_partition_window()
     trained = train_and_evaluate(planned)
-    released = release_candidate(trained)
+    released = release_with_approval(trained)
     link_to_mlflow(trained, released)
     # The full training learns up to the same moment: in a backfill, it must not learn from the future.
     fall_back(planned, released) >> TriggerWithNote(

@@ -1,5 +1,9 @@
 """The few edges whose loss would do harm."""
 
+import runpy
+from datetime import timedelta
+from pathlib import Path
+
 import pytest
 
 
@@ -191,3 +195,18 @@ def test_releases_are_watched_after_each_change_of_the_figures(dagbag):
     alarm = dag.get_task("raise_alarm")
     assert alarm.upstream_task_ids == {"watch", "announce_champion"}
     assert alarm.trigger_rule == "none_failed", "the alarm also comes without an announcement"
+
+
+@pytest.mark.parametrize("name", ["retrain_incremental", "retrain_full", "refresh_on_abandonment"])
+def test_with_approval_people_are_asked_between_evaluation_and_release(name, monkeypatch):
+    monkeypatch.setenv("LASTAISLE_APPROVAL", "risky")
+    monkeypatch.setenv("LASTAISLE_APPROVAL_HOURS", "5")
+    path = Path(__file__).resolve().parents[2] / "dags" / f"{name}.py"
+    dag = runpy.run_path(str(path), run_name=f"{name}_with_approval")[name]()
+    ask = dag.get_task("ask_people")
+    assert dag.get_task("assess_risks").upstream_task_ids == {"train_and_evaluate"}
+    assert ask.upstream_task_ids == {"assess_risks"}
+    assert {"ask_people", "assess_risks"} <= dag.get_task("release_candidate").upstream_task_ids
+    assert ask.execution_timeout is None, "it would end the task before people answer"
+    assert ask.response_timeout == timedelta(hours=5) < dag.dagrun_timeout
+    assert (ask.options, ask.defaults) == (["Approve", "Reject"], ["Reject"])

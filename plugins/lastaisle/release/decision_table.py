@@ -18,6 +18,16 @@ def rows_of(checks: Sequence[Check]) -> list[tuple[str, float | None, str | None
     return [(check.name, check.value, check.threshold, check.says, check.reason) for check in checks]
 
 
+def as_markdown(checks: Sequence[Check]) -> str:
+    """Lay out the table in Markdown, with the reasons."""
+    lines = [COLUMNS, ("---",) * len(COLUMNS)]
+    lines += [
+        (rule, "" if value is None else f"{value:.4f}", threshold or "", verdict, reason)
+        for rule, value, threshold, verdict, reason in rows_of(checks)
+    ]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
 def as_text(checks: Sequence[Check]) -> str:
     """Lay out the table in lines of text, without the reasons."""
     shown = [COLUMNS[:-1]]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lastaisle.registry.ledger import DECISIONS, REFUSE, Move, returns
 from lastaisle.registry.plan import kind_of
+from lastaisle.release.approval import APPROVAL
 from lastaisle.release.release import stored_decision
 from lastaisle.training.kinds import KINDS
 
@@ -43,9 +44,15 @@ def _falls_back(run_key: str) -> bool:
 
 
 def tells_of_the_model(move: Move, registry: Registry) -> bool:
-    """Tell whether a refusal is about the model, by the stored decision; without a decision, it is."""
+    """Tell whether a refusal is about the model, by the stored decision; without a decision, it is.
+
+    A candidate that people rejected, or that nobody approved in time, says nothing of the model either.
+    """
     decision = stored_decision(move, registry)
-    return decision is None or decision.judged
+    if decision is None:
+        return True
+    rejected = any(check.name == APPROVAL and not check.passed for check in decision.checks)
+    return decision.judged and not rejected
 
 
 def full_training_due(moves: Iterable[Move], version: str, tells: Callable[[Move], bool]) -> str | None:

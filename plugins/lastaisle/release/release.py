@@ -24,7 +24,7 @@ from lastaisle.registry.ledger import (
 )
 from lastaisle.registry.lineage import Lineage
 from lastaisle.registry.losses import present_standing
-from lastaisle.registry.tags import DIGEST
+from lastaisle.registry.tags import CONTRACT_VERSION, DIGEST
 from lastaisle.release.anchor import later_differences, move_anchor
 from lastaisle.release.by_hand import tell_hand_moves
 from lastaisle.release.card.page import log_card
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
     from lastaisle.registry.plan import Champion, TrainingPlan
     from lastaisle.registry.registry import Registry
+    from lastaisle.release.approval import Approval
 
 DECISION = "release/decision.json"
 
@@ -125,6 +126,7 @@ def release_candidate(
     rules: GateRules | None = None,
     steps: ReleaseRules | None = None,
     allow_older: bool = False,
+    approval: Approval | None = None,
 ) -> Decision:
     """Register the candidate of a run as challenger, and let it take its first step if it passes the gate.
 
@@ -139,12 +141,14 @@ def release_candidate(
         rules: the rules of the gate; default `GateRules()`.
         steps: the steps of the release; by default a candidate that passes becomes champion at once.
         allow_older: also release a candidate whose window ends before the champion's.
+        approval: what people answered who were asked about the release; None = nobody was asked.
 
     Raises:
         RolledBackError: the candidate's version, or the version that it started from, was rolled back.
         OlderTrainingError: the champion has learned newer hours, and `allow_older` is not set.
         NotEvaluatedError: the candidate has no evaluation, was compared with a former champion, or was
             judged by other lists than services now get (LASTAISLE_EXCLUDE_SEEN).
+        ApprovalOutdatedError: people were asked about the comparison with a former champion.
     """
     ledger = Ledger(lake, registry.model_name)
     champion = current_champion(lake, registry)
@@ -162,7 +166,9 @@ def release_candidate(
     if champion is not None and not allow_older:
         _refuse_older(run_id, plan, champion)
     try:
-        return _decide(run_id, plan, ledger, registry, actor=actor, rules=rules, steps=steps)
+        return _decide(
+            run_id, plan, ledger, registry, actor=actor, rules=rules, steps=steps, approval=approval
+        )
     except (NotEvaluatedError, LedgerConflictError, LakeConflictError):
         made = decision_on(ledger.moves(), run_id)
         if made is None:
@@ -216,27 +222,21 @@ def _decide(
     actor: str,
     rules: GateRules,
     steps: ReleaseRules,
+    approval: Approval | None,
 ) -> Decision:
     """Register the candidate, ask the gate, and write its decision into the ledger."""
-    report = _report(run_id, ledger, registry)
+    report = report_of(run_id, ledger, registry)
+    if approval is not None:
+        approval.refuse_outdated(report.champion_version)
     version = _register(run_id, report, actor, ledger, registry)
     rules = rules.on(report, plan)
     opened = opens(version, plan, report, ledger, registry)
-    later = later_differences(report, ledger.moves(), registry, rules)
-    decision = decide(
-        report.candidate,
-        report.champion,
-        rules,
-        report.quarantined,
-        refused_files=report.refused_files,
-        anchor=report.anchor,
-        later=later,
-        hours=(report.evaluated_to - report.evaluated_from).total_seconds() / 3600,
-    )
-    if opened.passed:
-        decision = dataclasses.replace(decision, checks=(*decision.checks, opened))
-    else:
-        decision = Decision(False, (opened, *decision.checks))
+    decision = offline_decision(report, rules, ledger, registry)
+    for check in (opened, *(() if approval is None else (approval.check(),))):
+        if check.passed:
+            decision = dataclasses.replace(decision, checks=(*decision.checks, check))
+        else:
+            decision = Decision(False, (check, *decision.checks))
     entry = first_move(decision, steps, ledger.standing())
     decision = entry.decision
     registry.log_text(run_id, decision.to_json(), DECISION)
@@ -263,6 +263,22 @@ def _decide(
     return decision
 
 
+def offline_decision(
+    report: EvaluationReport, rules: GateRules, ledger: Ledger, registry: Registry
+) -> Decision:
+    """Return what the gate says of an evaluation, before the version is registered and opened."""
+    return decide(
+        report.candidate,
+        report.champion,
+        rules,
+        report.quarantined,
+        refused_files=report.refused_files,
+        anchor=report.anchor,
+        later=later_differences(report, ledger.moves(), registry, rules),
+        hours=(report.evaluated_to - report.evaluated_from).total_seconds() / 3600,
+    )
+
+
 def _finish(run_id: str, ledger: Ledger, registry: Registry, rules: GateRules, actor: str) -> None:
     """Move the anchor, if it has to move after the decision on this run, and set the aliases."""
     report = stored_report(run_id, registry)
@@ -271,8 +287,12 @@ def _finish(run_id: str, ledger: Ledger, registry: Registry, rules: GateRules, a
     sync_aliases(ledger.lake, registry)
 
 
-def _report(run_id: str, ledger: Ledger, registry: Registry) -> EvaluationReport:
-    """Return the stored report, if it is about the present champion and the lists that services get."""
+def report_of(run_id: str, ledger: Ledger, registry: Registry) -> EvaluationReport:
+    """Return the stored report, if it is about the present champion and the lists that services get.
+
+    Raises:
+        NotEvaluatedError: there is no such report.
+    """
     report = stored_report(run_id, registry)
     champion = ledger.standing().champion
     if report is None:
@@ -301,7 +321,7 @@ def _register(run_id: str, report: EvaluationReport, actor: str, ledger: Ledger,
             "run_key": run_key,
             "lastaisle.kind": tags["lastaisle.kind"],
             "lastaisle.window_end": tags["lastaisle.window_end"],
-            "lastaisle.contract_version": tags["lastaisle.contract_version"],
+            CONTRACT_VERSION: tags[CONTRACT_VERSION],
             **({DIGEST: digest} if digest else {}),
         },
     )

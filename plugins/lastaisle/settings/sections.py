@@ -239,6 +239,28 @@ class GateSettings(Section):
         ge=0,
         le=1,
     )
+    approval: Literal["off", "risky", "always"] = setting(
+        "APPROVAL",
+        "off",
+        "Which releases wait for people in Airflow: none, those with a risk, or all that the gate passes. "
+        "Airflow reads a changed value after its restart.",
+    )
+    approval_hours: float = setting(
+        "APPROVAL_HOURS",
+        12.0,
+        "A release that waits for people is rejected after this time.",
+        unit="hours",
+        gt=0,
+        le=168,
+    )
+    risky_churn: float = setting(
+        "RISKY_CHURN",
+        0.5,
+        "A release is risky if a greater share than this of the champion's lists of 20 items changes.",
+        unit="share",
+        ge=0,
+        le=1,
+    )
     rules: str = setting(
         "RELEASE_RULES",
         "",

@@ -24,16 +24,32 @@ def actor_of(dag_run: Any) -> str:
 
 
 @task
-def release_candidate(trained: str, *, params: Any = None, dag_run: Any = None) -> dict[str, Any]:
+def release_candidate(
+    trained: str,
+    assessed: dict[str, Any] | None = None,
+    answer: dict[str, Any] | None = None,
+    *,
+    params: Any = None,
+    dag_run: Any = None,
+) -> dict[str, Any]:
     """Register the candidate, and promote it if the gate accepts it; return the gate's decision.
 
+    Args:
+        trained: the MLflow run of the candidate.
+        assessed: the risks, where people were asked.
+        answer: what people answered, where they were asked.
+        params: the parameters of the DAG run.
+        dag_run: the DAG run.
+
     Raises:
-        AirflowFailException: the candidate or its start was rolled back, or the champion has learned newer
-            hours or the hours that would judge; a retry would not help.
+        AirflowFailException: the candidate or its start was rolled back, the champion has learned newer
+            hours or the hours that would judge, or people were asked about the comparison with a former
+            champion; a retry would not help.
     """
     from lastaisle.evaluation.evaluate import evaluate_candidate
     from lastaisle.evaluation.judging import LearnedHoursError
     from lastaisle.registry.registry import Registry
+    from lastaisle.release.approval import Approval, ApprovalOutdatedError
     from lastaisle.release.decision_table import as_text
     from lastaisle.release.gate import GateRules
     from lastaisle.release.release import OlderTrainingError, RolledBackError
@@ -42,6 +58,10 @@ def release_candidate(trained: str, *, params: Any = None, dag_run: Any = None) 
 
     settings = Settings.from_env()
     lake, registry = open_lake(settings), Registry(settings)
+    approval = None
+    if assessed and answer:
+        risks, champion = tuple(assessed["risks"]), assessed["champion"]
+        approval = Approval(answer["approved"], answer["by"], risks, champion)
     try:
         # This reads the stored report. If the champion has moved since, it compares with the new champion.
         evaluate_candidate(trained, lake, registry)
@@ -53,8 +73,9 @@ def release_candidate(trained: str, *, params: Any = None, dag_run: Any = None) 
             rules=GateRules.of(settings),
             steps=release_rules(settings),
             allow_older=may_be_older(params or {}),
+            approval=approval,
         )
-    except (LearnedHoursError, OlderTrainingError, RolledBackError) as overtaken:
+    except (ApprovalOutdatedError, LearnedHoursError, OlderTrainingError, RolledBackError) as overtaken:
         raise AirflowFailException(str(overtaken)) from overtaken
     version = registry.version_for_run(trained)
     outcome = "passed the gate" if decision.promote else "refused"

@@ -92,6 +92,11 @@ class AirflowApi:
         """Create a resource below /api/v2."""
         return self._call("POST", f"/api/v2{path}", body)
 
+    def answer(self, run: Run, task_id: str, option: str) -> None:
+        """Answer a task that waits for people."""
+        path = f"/dags/{run.dag_id}/dagRuns/{quote(run.run_id)}/taskInstances/{task_id}/-1/hitlDetails"
+        self._call("PATCH", f"/api/v2{path}", {"chosen_options": [option], "params_input": {}})
+
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Return the JSON of an answer.
 
