@@ -8,9 +8,12 @@ import pytest
 from lastaisle.errors import RegistryError
 from lastaisle.experiments.traffic import read_traffic, write_move
 from lastaisle.registry.ledger import Ledger
+from lastaisle.release.gate import GateRules
 from lastaisle.release.guardrails.hours import hour_of
 from lastaisle.release.rollback import rollback
+from lastaisle.release.steps.advance import make_room
 from lastaisle.release.steps.retire import retire
+from lastaisle.release.steps.rules import ReleaseRules, release_rules
 from tests.release.guardrails.shop import CHAMPION, OPENED, dropped, steady
 from tests.release.steps_home import (
     LATER,
@@ -104,6 +107,19 @@ def test_a_canary_that_is_surely_worse_is_retired_and_told_everywhere(shop):
     assert version.tags["lastaisle.step"] == "retired"
     logged = json.loads(shop.registry.read_text(last.run_id, "release/steps/canary-2.json"))
     assert "guardrail_conversion" in [row[0] for row in logged["data"]]
+
+
+@in_state(as_shadow)
+def test_a_shadow_makes_room_for_a_newer_candidate_as_canary_if_it_has_kept_its_rules(shop):
+    rules = release_rules(shop.settings)
+    (step,) = make_room(shop.lake, shop.registry, rules, GateRules(), actor="tests")
+    assert (step.outcome, shop.standing()["shadow"]) == ("wait", "2")
+    shop.served("2")
+    (step,) = make_room(shop.lake, shop.registry, rules, GateRules(), actor="tests")
+    assert step.outcome == "go_on"
+    assert shop.standing() == {"champion": "1", "canary": "2", "shadow": None}
+    assert make_room(shop.lake, shop.registry, rules, GateRules(), actor="tests") == []
+    assert make_room(shop.lake, shop.registry, ReleaseRules(), GateRules(), actor="tests") == []
 
 
 @in_state(as_shadow)

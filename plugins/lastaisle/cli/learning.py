@@ -5,6 +5,7 @@ Imports stand inside the commands, so that `--help` and other commands load noth
 
 from __future__ import annotations
 
+import getpass
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -227,18 +228,21 @@ def release(
     """Register an evaluated candidate, and make it champion if the gate accepts it."""
     from lastaisle.release.gate import GateRules
     from lastaisle.release.release import release_candidate
+    from lastaisle.release.steps.advance import make_room
     from lastaisle.release.steps.rules import release_rules
     from lastaisle.training.refresh import finish_refresh
 
     settings, tables, registry = open_stores(lake)
-    rules = GateRules.of(settings)
+    rules, steps = GateRules.of(settings), release_rules(settings)
+    actor = actor or getpass.getuser()
+    make_room(tables, registry, steps, rules, actor=actor)
     decision = release_candidate(
         run_id,
         tables,
         registry,
-        actor=actor or None,
+        actor=actor,
         rules=rules,
-        steps=release_rules(settings),
+        steps=steps,
         allow_older=allow_older,
     )
     finish_refresh(tables, registry.plan_of(run_id))

@@ -54,10 +54,12 @@ def release_candidate(
     from lastaisle.release.gate import GateRules
     from lastaisle.release.release import OlderTrainingError, RolledBackError
     from lastaisle.release.release import release_candidate as release
+    from lastaisle.release.steps.advance import make_room
     from lastaisle.release.steps.rules import release_rules
 
     settings = Settings.from_env()
     lake, registry = open_lake(settings), Registry(settings)
+    rules, steps, actor = GateRules.of(settings), release_rules(settings), actor_of(dag_run)
     approval = None
     if assessed and answer:
         risks, champion = tuple(assessed["risks"]), assessed["champion"]
@@ -65,13 +67,14 @@ def release_candidate(
     try:
         # This reads the stored report. If the champion has moved since, it compares with the new champion.
         evaluate_candidate(trained, lake, registry)
+        make_room(lake, registry, steps, rules, actor=actor)
         decision = release(
             trained,
             lake,
             registry,
-            actor=actor_of(dag_run),
-            rules=GateRules.of(settings),
-            steps=release_rules(settings),
+            actor=actor,
+            rules=rules,
+            steps=steps,
             allow_older=may_be_older(params or {}),
             approval=approval,
         )

@@ -7,6 +7,7 @@ was killed is finished by the next one.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -63,14 +64,17 @@ class Advance:
     def _ledger(self) -> Ledger:
         return Ledger(self.lake, self.registry.model_name)
 
-    def run(self) -> list[StepJudgement]:
+    def run(self, steps: Sequence[str] = (CANARY, SHADOW)) -> list[StepJudgement]:
         """Judge the canary and then the shadow, and move each to its next step, or retire it.
+
+        Args:
+            steps: the steps that are judged.
 
         Returns:
             The judgements; none where there is neither a shadow nor a canary.
         """
         judged = []
-        for step in (CANARY, SHADOW):
+        for step in steps:
             moves = self._ledger.moves()
             version = standing(moves).aliases[step]
             if version is None:
@@ -165,6 +169,24 @@ class Advance:
             run_key=began.run_key,
             decision=Decision(action != RETIRE, checks).to_json(),
         )
+
+
+def make_room(
+    lake: Lake, registry: Registry, rules: ReleaseRules, gate: GateRules, *, actor: str
+) -> list[StepJudgement]:
+    """Let a shadow that has kept its rules become canary, before a newer candidate takes its place.
+
+    Otherwise trainings that end before each look of `watch_releases` would replace one shadow after another.
+    The champion does not move: without a canary among the steps, nothing is done.
+
+    Returns:
+        The judgement of the shadow; none where there is none.
+    """
+    if rules.steps.shadow is None or rules.steps.canary is None:
+        return []
+    now = datetime.now(UTC)
+    advance = Advance(lake=lake, registry=registry, rules=rules, gate=gate, shop=None, actor=actor, now=now)
+    return advance.run((SHADOW,))
 
 
 def _tell(judgement: StepJudgement, began: Move, registry: Registry) -> None:

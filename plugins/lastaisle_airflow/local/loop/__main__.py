@@ -61,6 +61,7 @@ def loop_settings(home: Path) -> Settings:
         catalogue_content="changes",
         exposures_format="feedback",
         serve_feedback_seconds=2,
+        serve_health_seconds=2,
         experiments=str(home / "experiments"),
         release_rules=str(RULES),
     )
