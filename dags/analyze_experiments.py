@@ -45,6 +45,8 @@ bin/lastaisle experiments show two-models --chart two-models.png
 - **`AnalysisError`:** the message names the experiment and the reason. The other experiments were analysed.
 - **`LakeConflictError`:** other writers were faster in each attempt. Clear the task.
 - Other errors: read the log of the failed task, and clear the task.
+- **`NotAnnouncedError` in `send_announcements`:** a service did not get its webhook. The log names the service
+  and the answer. The verdict stands; later runs of this and other DAGs try again.
 
 ## Run it again
 
@@ -60,6 +62,7 @@ from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS, INGEST_POOL
 from lastaisle_airflow.runtime.params import optional_param
 from lastaisle_airflow.runtime.schedules import figures_schedule
 from lastaisle_airflow.tasks.experiments import analyze, apply_definitions
+from lastaisle_airflow.tasks.webhooks import send_announcements
 
 NAME = {"type": "string", "minLength": 1}
 PARAMS = {"experiments": optional_param("array", "Experiments to analyse; empty for all.", items=NAME)}
@@ -78,7 +81,7 @@ PARAMS = {"experiments": optional_param("array", "Experiments to analyse; empty 
 def analyze_experiments() -> None:
     """Start the experiments that are defined, compare their arms, and end those that have a verdict."""
     # An experiment whose file stops it is stopped before it is analysed.
-    chain(apply_definitions(), analyze())
+    chain(apply_definitions(), analyze(), send_announcements())
 
 
 analyze_experiments()

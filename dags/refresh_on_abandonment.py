@@ -34,6 +34,8 @@ task of the run waits: the pool `training` has one slot, and `retrain_full` may 
 - **Too few sessions to learn from** fails `train_and_evaluate` without a retry. These abandonments count as
   done: a later run could not learn from them either.
 - **A refused candidate** is not a failure. Read the reasons in the log of `release_candidate`.
+- **`NotAnnouncedError` in `send_announcements`:** a service did not get its webhook. The log names the service
+  and the answer. The release stands; later runs of this and other DAGs try again.
 
 ## Run it again
 
@@ -54,6 +56,7 @@ from lastaisle_airflow.tasks.approval import release_with_approval, time_to_answ
 from lastaisle_airflow.tasks.refresh import finish_refresh, plan_refresh
 from lastaisle_airflow.tasks.release import announce_champion
 from lastaisle_airflow.tasks.training import train_and_evaluate
+from lastaisle_airflow.tasks.webhooks import send_announcements
 
 SETTINGS = Settings.from_env()
 
@@ -77,7 +80,7 @@ def refresh_on_abandonment() -> None:
     # Abandonments count as done after the release, even if the gate refuses the candidate. A run that is
     # killed before the release starts again, and loses no abandonment.
     chain(planned, trained, released, finish_refresh(planned))
-    released >> announce_champion(released)
+    released >> [announce_champion(released), send_announcements()]
 
 
 refresh_on_abandonment()

@@ -48,6 +48,8 @@ has become champion, `retrain_incremental` continues with it.
   after that process has ended.
 - **A refused candidate** is not a failure. The registry keeps it, and no service gets it. Read the reasons
   in the log of `release_candidate`, or in the MLflow run (button on the task).
+- **`NotAnnouncedError` in `send_announcements`:** a service did not get its webhook. The log names the service
+  and the answer. The release stands; later runs of this and other DAGs try again.
 
 ## Run it again
 
@@ -65,6 +67,7 @@ from lastaisle_airflow.runtime.params import optional_param
 from lastaisle_airflow.tasks.approval import release_with_approval, time_to_answer
 from lastaisle_airflow.tasks.release import announce_champion
 from lastaisle_airflow.tasks.training import plan_full_window, train_and_evaluate
+from lastaisle_airflow.tasks.webhooks import send_announcements
 
 PARAMS = {
     "window_hours": optional_param("number", "Length of the window in hours.", exclusiveMinimum=0),
@@ -105,7 +108,7 @@ def retrain_full() -> None:
     link_to_mlflow(trained, released)
     # The evaluation comes before the release. The announcement comes only when the champion moved, since
     # services wait for it.
-    chain(planned, trained, released, announce_champion(released))
+    chain(planned, trained, released, [announce_champion(released), send_announcements()])
 
 
 retrain_full()

@@ -46,6 +46,8 @@ not changed since. Nothing needs to be done.
 - **Somebody deleted versions in MLflow:** nothing stops. The log and the table `releases` name the lost
   version, and the version that serves now. If no version is left, the training starts from scratch.
 - **A new champion does harm:** use `rollback_model`.
+- **`NotAnnouncedError` in `send_announcements`:** a service did not get its webhook. The log names the service
+  and the answer. The release stands; later runs of this and other DAGs try again.
 
 ## Run it again
 
@@ -68,6 +70,7 @@ from lastaisle_airflow.runtime.schedules import training_schedule
 from lastaisle_airflow.tasks.approval import release_with_approval, time_to_answer
 from lastaisle_airflow.tasks.release import announce_champion, fall_back
 from lastaisle_airflow.tasks.training import plan_partition_window, train_and_evaluate
+from lastaisle_airflow.tasks.webhooks import send_announcements
 
 
 @dag(
@@ -96,7 +99,7 @@ def retrain_incremental() -> None:
     )
     # The evaluation comes before the release. The announcement comes only when the champion moved, since
     # services wait for it.
-    chain(planned, trained, released, announce_champion(released))
+    chain(planned, trained, released, [announce_champion(released), send_announcements()])
 
 
 retrain_incremental()

@@ -37,6 +37,9 @@ The log of `move_champion` says why, for example that the version does not exist
 refused the version and `force` is off. The champion has not moved. Trigger the DAG again with corrected
 parameters.
 
+- **`NotAnnouncedError` in `send_announcements`:** a service did not get its webhook. The log names the service
+  and the answer. The rollback stands; later runs of this and other DAGs try again.
+
 ## Run it again
 
 Safe at any time. A retry of the same run moves the champion once.
@@ -50,6 +53,7 @@ from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS
 from lastaisle_airflow.runtime.params import optional_param
 from lastaisle_airflow.tasks.release import announce_champion
 from lastaisle_airflow.tasks.rollback import DEFAULT_REASON, move_champion
+from lastaisle_airflow.tasks.webhooks import send_announcements
 
 PARAMS = {
     "to_version": optional_param("integer", "Registered version; empty: the previous champion.", minimum=1),
@@ -71,7 +75,8 @@ PARAMS = {
 )
 def rollback_model() -> None:
     """Move the champion back to an older version."""
-    announce_champion(move_champion())
+    moved = move_champion()
+    moved >> [announce_champion(moved), send_announcements()]
 
 
 rollback_model()

@@ -10,6 +10,7 @@
 - The log of `watch` has the decision tables: rule, value, threshold and verdict. The ledger and MLflow have
   them too. docs/releases.md explains the rules.
 - `announce_champion` announces the asset `checkout_recommender` if the champion moved.
+- `send_announcements` sends the webhooks that are due (`LASTAISLE_WEBHOOKS`), also those that failed before.
 - `raise_alarm` fails if the champion was rolled back, so that people see it. There is nothing to repair.
 
 ## When it runs
@@ -26,6 +27,8 @@ After each run of `attribute_outcomes` that changed the shop's figures, which fo
   moves until the file is right.
 - **`ArtifactsUnreachableError`:** MLflow's folder of artifacts is not mounted.
 - Other errors: read the log, and clear the task.
+- **`NotAnnouncedError` in `send_announcements`:** a service did not get its webhook. The log names the service
+  and the answer. The release stands; later runs of this and other DAGs try again.
 
 ## Run it again
 
@@ -41,6 +44,7 @@ from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS
 from lastaisle_airflow.runtime.schedules import figures_schedule
 from lastaisle_airflow.tasks.release import announce_champion
 from lastaisle_airflow.tasks.watching import raise_alarm, watch
+from lastaisle_airflow.tasks.webhooks import send_announcements
 
 
 @dag(
@@ -57,6 +61,7 @@ def watch_releases() -> None:
     report = watch()
     # The new champion is announced before the run fails.
     chain(announce_champion(report), raise_alarm(report))
+    report >> send_announcements()
 
 
 watch_releases()

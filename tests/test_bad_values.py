@@ -133,6 +133,7 @@ COMMANDS = {
     "releases verify": [],
     "releases watch": [],
     "releases retire": ["3", "--reason", "errors"],
+    "releases announce": [],
     "keys show": [],
     "keys rotate": [],
     "contracts diff": ["events", "events"],

@@ -43,6 +43,7 @@ class ExitCode(IntEnum):
     LEDGER_CHANGED = 25
     GUARDRAIL = 26
     NOT_REPRODUCED = 27
+    NOT_ANNOUNCED = 28
 
 
 MEANINGS: Final = {
@@ -74,6 +75,7 @@ MEANINGS: Final = {
     ExitCode.LEDGER_CHANGED: "rows of the ledger are not those that were written",
     ExitCode.GUARDRAIL: "done, and the guardrails rolled the champion back",
     ExitCode.NOT_REPRODUCED: "done, but the repeated training gave other metrics",
+    ExitCode.NOT_ANNOUNCED: "done, but an announcement did not reach its service",
 }
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+RELEASING = ("retrain_incremental", "retrain_full", "refresh_on_abandonment")
+
 
 def test_raw_rows_are_validated_before_they_are_anonymized(dagbag):
     dag = dagbag.dags["ingest_sessions"]
@@ -55,8 +57,25 @@ def test_services_hear_of_a_champion_only_at_the_end(dagbag, name):
     assert [task.task_id for task in dag.tasks if task.outlets] == ["announce_champion"]
     assert not dag.get_task("announce_champion").downstream_task_ids
     assert {task.task_id for task in dag.leaves} - {"start_retrain_full", "finish_refresh"} == {
-        "announce_champion"
+        *("announce_champion", "send_announcements")
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "moves"),
+    [
+        *((name, "release_candidate") for name in RELEASING),
+        ("rollback_model", "move_champion"),
+        ("watch_releases", "watch"),
+        ("analyze_experiments", "analyze"),
+    ],
+)
+def test_webhooks_follow_each_task_that_moves_versions_and_hold_back_none(dagbag, name, moves):
+    send = dagbag.dags[name].get_task("send_announcements")
+    assert send.upstream_task_ids == {moves}
+    assert not send.downstream_task_ids
+    assert send.trigger_rule == "none_failed", "a failed move stays a failed run"
+    assert (send.pool, send.retries) == ("ingest" if name == "analyze_experiments" else "default_pool", 2)
 
 
 def test_bandits_learn_after_the_figures_and_train_nothing(dagbag):

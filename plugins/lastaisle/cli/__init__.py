@@ -10,6 +10,7 @@ import typer
 from rich.logging import RichHandler
 
 from lastaisle.cli import (
+    announcing,
     bandit_evaluation,
     bandits,
     catalogue,
@@ -105,6 +106,7 @@ _releases.command()(releases.sync)
 _releases.command()(releases.verify)
 _releases.command()(watching.watch)
 _releases.command()(watching.retire)
+_releases.command()(announcing.announce)
 app.add_typer(_releases, name="releases")
 
 _rules = typer.Typer(help="Look after the rules that pin and promote items.", no_args_is_help=True)

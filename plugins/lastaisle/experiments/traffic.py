@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -214,6 +214,7 @@ class TrafficMove:
         trial: the trial after the move.
         reason: why, in sentences.
         actor: the person or the DAG run.
+        entry: the number of the row; -1 for a move that is not written.
     """
 
     move_id: str
@@ -222,6 +223,7 @@ class TrafficMove:
     trial: Trial
     reason: str
     actor: str
+    entry: int = field(default=-1, compare=False)
 
 
 @dataclass(frozen=True)
@@ -330,5 +332,5 @@ def _trial_of(row: Mapping[str, Any]) -> Trial:
 
 
 def _move_of(row: Mapping[str, Any], trial: Trial) -> TrafficMove:
-    known = {field.name for field in dataclasses.fields(TrafficMove)} - {"trial"}
+    known = {column.name for column in dataclasses.fields(TrafficMove)} - {"trial"}
     return TrafficMove(**{name: row[name] for name in known}, trial=trial)

@@ -402,6 +402,22 @@ TRAFFIC_SCHEMA: Final = pa.schema(
     ]
 )
 
+#: What became of the announcements to services, one row a try; an announcement without a row waits. `receiver`
+#: names an address without its path. Moves up to the two entries of a row `started` are not announced.
+ANNOUNCEMENTS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("announcement", pa.string()),
+        pa.field("event", pa.string()),
+        pa.field("receiver", pa.string()),
+        pa.field("state", pa.string()),
+        pa.field("attempt", pa.int32()),
+        pa.field("problem", pa.string()),
+        pa.field("at", TIMESTAMP),
+        pa.field("release_entry", pa.int64()),
+        pa.field("traffic_entry", pa.int64()),
+    ]
+)
+
 #: How each experiment stood at the end of each hour: one row for each metric and arm beside the control.
 #: Counts are of all shoppers until `hour`. A row never changes.
 EXPERIMENT_RESULTS_SCHEMA: Final = pa.schema(

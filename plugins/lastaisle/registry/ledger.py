@@ -268,6 +268,11 @@ class Ledger:
         """Return all moves, oldest first."""
         return self._moves_in(self.rows())
 
+    def numbered_moves(self) -> list[tuple[int, Move]]:
+        """Return all moves with the numbers of their rows, oldest first."""
+        rows = [row for row in self.rows() if row["model_name"] == self._model_name]
+        return [(int(row[ENTRY]), move) for row, move in zip(rows, self._moves_in(rows), strict=True)]
+
     def _moves_in(self, rows: Iterable[Mapping[str, Any]]) -> tuple[Move, ...]:
         """Return the moves of this model. Columns of newer releases are left out."""
         return tuple(

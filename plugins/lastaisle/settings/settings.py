@@ -14,6 +14,7 @@ from typing import Any, Self, cast
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
+from lastaisle.settings.announcements import AnnouncementSettings
 from lastaisle.settings.catalogue import CatalogueSettings
 from lastaisle.settings.errors import SettingsError
 from lastaisle.settings.experiments import ExperimentSettings
@@ -71,6 +72,7 @@ class Settings(BaseModel):
     registry: RegistrySettings
     learning: LearningSettings
     gate: GateSettings
+    announcements: AnnouncementSettings
     serving: ServingSettings
     drift: DriftSettings
     abandonment: AbandonmentSettings

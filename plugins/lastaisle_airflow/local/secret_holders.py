@@ -34,6 +34,8 @@ HOLDERS: Final[Mapping[str, frozenset[str]]] = {
     "LASTAISLE_LAKE_OPTIONS": _TASKS | {SERVE},
     "LASTAISLE_KAFKA": _TASKS | {SERVE, TRIGGERER},
     "LASTAISLE_SCHEMA_REGISTRY": _TASKS,
+    "LASTAISLE_WEBHOOKS": _TASKS,  # an address may hold a token
+    "LASTAISLE_WEBHOOK_SECRET": _TASKS,
     "LASTAISLE_MLFLOW_ADMIN_PASSWORD": frozenset(),  # only `mlflow.accounts` reads these three
     "LASTAISLE_MLFLOW_PIPELINE_PASSWORD": frozenset(),
     "LASTAISLE_MLFLOW_READER_PASSWORD": frozenset(),

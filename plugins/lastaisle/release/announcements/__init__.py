@@ -1,0 +1,1 @@
+"""Announcements: signed webhooks that tell services of releases and of experiments that end."""

@@ -1,0 +1,105 @@
+"""The table `announcements`: what became of each message at each receiver."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+
+from lastaisle.lake.tables import ANNOUNCEMENTS, ANNOUNCEMENTS_SCHEMA
+
+if TYPE_CHECKING:
+    from lastaisle.lake.lake import Lake
+    from lastaisle.release.announcements.message import Message
+
+STARTED, SENT, FAILED, GIVEN_UP = "started", "sent", "failed", "given_up"
+_FIRST_WAIT: Final = timedelta(seconds=15)  # less than the pause before Airflow tries a task again
+_LONGEST_WAIT: Final = timedelta(hours=6)
+
+
+def receiver_of(address: str) -> str:
+    """Return a name of an address for tables and messages: the host, and a part of the address's digest.
+
+    The path of an address may hold a token. The eight digits tell two paths of one host apart.
+    """
+    return f"{urlsplit(address).hostname}#{hashlib.sha256(address.encode()).hexdigest()[:8]}"
+
+
+@dataclass
+class History:
+    """What a receiver got so far.
+
+    Attributes:
+        started: the entries of `releases` and of `traffic` after which moves are announced; None before the
+            first use of the receiver.
+        done: the ids of the messages that were sent or given up.
+        tries: for a message that failed, the moments of its tries.
+    """
+
+    started: tuple[int, int] | None = None
+    done: set[str] = field(default_factory=set)
+    tries: dict[str, list[datetime]] = field(default_factory=dict)
+
+    def waits_until(self, message_id: str) -> datetime | None:
+        """Return the moment before which a message is not tried again; None for a first try."""
+        tries = self.tries.get(message_id)
+        if not tries:
+            return None
+        return max(tries) + min(_FIRST_WAIT * 2 ** min(len(tries) - 1, 20), _LONGEST_WAIT)
+
+
+class Outbox:
+    """The rows of one receiver.
+
+    Args:
+        lake: where the table is.
+        receiver: the name of the receiver.
+    """
+
+    def __init__(self, lake: Lake, receiver: str) -> None:
+        self._lake = lake
+        self._receiver = receiver
+
+    def read(self) -> History:
+        """Return what the receiver got so far."""
+        history = History()
+        rows = [
+            row for row in self._lake.scan(ANNOUNCEMENTS).to_pylist() if row["receiver"] == self._receiver
+        ]
+        for row in rows:
+            if row["state"] == STARTED:
+                history.started = (row["release_entry"], row["traffic_entry"])
+            elif row["state"] in (SENT, GIVEN_UP):
+                history.done.add(row["announcement"])
+            elif row["state"] == FAILED:
+                history.tries.setdefault(row["announcement"], []).append(row["at"])
+        return history
+
+    def start(self, entries: tuple[int, int], now: datetime) -> None:
+        """Note the first use of the receiver: moves up to these entries are not announced to it."""
+        row: dict[str, Any] = {
+            "state": STARTED,
+            "at": now,
+            "release_entry": entries[0],
+            "traffic_entry": entries[1],
+        }
+        self._append(row, key=STARTED)
+
+    def note(self, message: Message, state: str, attempt: int, now: datetime, problem: str = "") -> None:
+        """Note one try: once by message, state and number of the try."""
+        row: dict[str, Any] = {
+            "announcement": message.id,
+            "event": message.type,
+            "state": state,
+            "attempt": attempt,
+        }
+        row |= {"at": now, "problem": problem or None}
+        self._append(row, key=f"{message.id}/{state}/{attempt}")
+
+    def _append(self, row: dict[str, Any], *, key: str) -> None:
+        table = pa.Table.from_pylist([{"receiver": self._receiver, **row}], schema=ANNOUNCEMENTS_SCHEMA)
+        self._lake.append(ANNOUNCEMENTS, table, key=f"{self._receiver}/{key}")

@@ -1,0 +1,118 @@
+"""The settings of announcements: which services hear of a release, and how they know the sender."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr, ValidationInfo, field_validator
+
+from lastaisle.settings.fields import Section, setting
+
+#: Machines to which an announcement may go without encryption: this machine alone.
+_THIS_MACHINE: Final = ("127.0.0.1", "::1", "localhost")
+_SECRET_PREFIX: Final = "whsec_"  # of the Standard Webhooks format; it is no secret itself
+
+
+class AnnouncementSettings(Section):
+    """Announcements: which services hear of a release, and how they know the sender."""
+
+    webhooks: SecretStr = setting(
+        "WEBHOOKS",
+        SecretStr(""),
+        "The addresses that get a signed webhook when another version serves, or an experiment ends, "
+        "separated by commas. Write %2C for a comma inside an address.",
+        shown_default="none",
+        expected="https addresses without a user name, separated by commas (http only to 127.0.0.1, ::1 or "
+        "localhost)",
+    )
+    webhook_secret: SecretStr = setting(
+        "WEBHOOK_SECRET",
+        SecretStr(""),
+        "The secret that signs the webhooks. Several secrets, separated by commas, each give a signature, so "
+        "that receivers can change to a new secret one by one.",
+        expected=f"{_SECRET_PREFIX} and 24 to 64 bytes in Base64, or several such secrets with commas between, "
+        "if LASTAISLE_WEBHOOKS is set",
+    )
+    webhook_hours: float = setting(
+        "WEBHOOK_HOURS",
+        72.0,
+        "How long after its first try an announcement that fails is tried again.",
+        unit="hours",
+        gt=0,
+        le=24 * 365,
+    )
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses, each once."""
+        return tuple(dict.fromkeys(_parts(self.webhooks)))
+
+    @property
+    def signing_keys(self) -> tuple[bytes, ...]:
+        """The keys that the secrets stand for."""
+        return tuple(_key_of(text) for text in _parts(self.webhook_secret))
+
+    @field_validator("webhooks")
+    @classmethod
+    def _addresses_are_safe(cls, webhooks: SecretStr) -> SecretStr:
+        for number, address in enumerate(_parts(webhooks), start=1):
+            if problem := _problem_of(address):
+                raise ValueError(f"address {number} {problem}")
+        return webhooks
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _secrets_can_sign(cls, secret: SecretStr, info: ValidationInfo) -> SecretStr:
+        secrets = _parts(secret)
+        for number, text in enumerate(secrets, start=1):
+            try:
+                length = len(_key_of(text))
+            except (ValueError, binascii.Error):
+                raise ValueError(f"secret {number} is not {_SECRET_PREFIX} and Base64") from None
+            if not 24 <= length <= 64:
+                raise ValueError(f"secret {number} holds {length} bytes")
+        if not secrets and "webhooks" in info.data and _parts(info.data["webhooks"]):
+            raise ValueError("LASTAISLE_WEBHOOKS is set, and no secret would sign")
+        return secret
+
+
+def _parts(secret: SecretStr) -> list[str]:
+    return [part for text in secret.get_secret_value().split(",") if (part := text.strip())]
+
+
+def _key_of(secret: str) -> bytes:
+    """Return the key that a secret stands for.
+
+    Raises:
+        ValueError: the text does not begin with whsec_.
+        binascii.Error: the rest is not Base64.
+    """
+    if not secret.startswith(_SECRET_PREFIX):
+        raise ValueError
+    return base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
+
+
+def _problem_of(address: str) -> str:
+    """Say why no webhook may go to an address; empty if it may. The text never holds the address."""
+    if not re.fullmatch(r"[!-~]+", address):
+        return "has a space or a letter outside ASCII"
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return "is no address"
+    if parts.scheme not in ("http", "https") or not host or port == 0:
+        return "is no https address"
+    if not (":" in host or re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?\.?", host)):
+        return "has a host that is no name of a machine"
+    if "@" in parts.netloc:
+        return "has a user name"
+    if "#" in address or "\\" in address:
+        return "has a character that no address may have"
+    if parts.scheme == "http" and host not in _THIS_MACHINE:
+        return "is http to another machine"
+    return ""
