@@ -45,8 +45,8 @@ bin/lastaisle experiments show two-models --chart two-models.png
 - **`AnalysisError`:** the message names the experiment and the reason. The other experiments were analysed.
 - **`LakeConflictError`:** other writers were faster in each attempt. Clear the task.
 - Other errors: read the log of the failed task, and clear the task.
-- **`NotAnnouncedError` in `send_announcements`:** a service did not get its webhook. The log names the service
-  and the answer. The verdict stands; later runs of this and other DAGs try again.
+- **`NotAnnouncedError` in `send_announcements`:** a service did not get its webhook. The log names the
+  service and the answer. The verdict stands. Later runs of this and other DAGs try again.
 
 ## Run it again
 

@@ -34,8 +34,8 @@ task of the run waits: the pool `training` has one slot, and `retrain_full` may 
 - **Too few sessions to learn from** fails `train_and_evaluate` without a retry. These abandonments count as
   done: a later run could not learn from them either.
 - **A refused candidate** is not a failure. Read the reasons in the log of `release_candidate`.
-- **`NotAnnouncedError` in `send_announcements`:** a service did not get its webhook. The log names the service
-  and the answer. The release stands; later runs of this and other DAGs try again.
+- **`NotAnnouncedError` in `send_announcements`:** a service did not get its webhook. The log names the
+  service and the answer. The release stands. Later runs of this and other DAGs try again.
 
 ## Run it again
 

@@ -48,8 +48,8 @@ has become champion, `retrain_incremental` continues with it.
   after that process has ended.
 - **A refused candidate** is not a failure. The registry keeps it, and no service gets it. Read the reasons
   in the log of `release_candidate`, or in the MLflow run (button on the task).
-- **`NotAnnouncedError` in `send_announcements`:** a service did not get its webhook. The log names the service
-  and the answer. The release stands; later runs of this and other DAGs try again.
+- **`NotAnnouncedError` in `send_announcements`:** a service did not get its webhook. The log names the
+  service and the answer. The release stands. Later runs of this and other DAGs try again.
 
 ## Run it again
 

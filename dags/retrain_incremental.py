@@ -46,8 +46,8 @@ not changed since. Nothing needs to be done.
 - **Somebody deleted versions in MLflow:** nothing stops. The log and the table `releases` name the lost
   version, and the version that serves now. If no version is left, the training starts from scratch.
 - **A new champion does harm:** use `rollback_model`.
-- **`NotAnnouncedError` in `send_announcements`:** a service did not get its webhook. The log names the service
-  and the answer. The release stands; later runs of this and other DAGs try again.
+- **`NotAnnouncedError` in `send_announcements`:** a service did not get its webhook. The log names the
+  service and the answer. The release stands. Later runs of this and other DAGs try again.
 
 ## Run it again
 

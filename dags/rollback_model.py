@@ -37,8 +37,8 @@ The log of `move_champion` says why, for example that the version does not exist
 refused the version and `force` is off. The champion has not moved. Trigger the DAG again with corrected
 parameters.
 
-- **`NotAnnouncedError` in `send_announcements`:** a service did not get its webhook. The log names the service
-  and the answer. The rollback stands; later runs of this and other DAGs try again.
+**`NotAnnouncedError` in `send_announcements`:** a service did not get its webhook. The log names the
+service and the answer. The rollback stands. Later runs of this and other DAGs try again.
 
 ## Run it again
 

@@ -27,8 +27,8 @@ After each run of `attribute_outcomes` that changed the shop's figures, which fo
   moves until the file is right.
 - **`ArtifactsUnreachableError`:** MLflow's folder of artifacts is not mounted.
 - Other errors: read the log, and clear the task.
-- **`NotAnnouncedError` in `send_announcements`:** a service did not get its webhook. The log names the service
-  and the answer. The release stands; later runs of this and other DAGs try again.
+- **`NotAnnouncedError` in `send_announcements`:** a service did not get its webhook. The log names the
+  service and the answer. The release stands. Later runs of this and other DAGs try again.
 
 ## Run it again
 

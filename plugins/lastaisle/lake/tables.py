@@ -402,8 +402,8 @@ TRAFFIC_SCHEMA: Final = pa.schema(
     ]
 )
 
-#: What became of the announcements to services, one row a try; an announcement without a row waits. `receiver`
-#: names an address without its path. Moves up to the two entries of a row `started` are not announced.
+#: What became of the announcements to services, one row a try; an announcement without a row waits.
+#: `receiver` names an address without its path. Moves up to the two entries of a row `started` are not sent.
 ANNOUNCEMENTS_SCHEMA: Final = pa.schema(
     [
         pa.field("announcement", pa.string()),

@@ -34,8 +34,8 @@ class AnnouncementSettings(Section):
         SecretStr(""),
         "The secret that signs the webhooks. Several secrets, separated by commas, each give a signature, so "
         "that receivers can change to a new secret one by one.",
-        expected=f"{_SECRET_PREFIX} and 24 to 64 bytes in Base64, or several such secrets with commas between, "
-        "if LASTAISLE_WEBHOOKS is set",
+        expected=f"{_SECRET_PREFIX} and 24 to 64 bytes in Base64 (several with commas between) if "
+        "LASTAISLE_WEBHOOKS is set",
     )
     webhook_hours: float = setting(
         "WEBHOOK_HOURS",
@@ -102,17 +102,15 @@ def _problem_of(address: str) -> str:
         return "has a space or a letter outside ASCII"
     try:
         parts = urlsplit(address)
-        host, port = parts.hostname, parts.port
+        host, port = parts.hostname or "", parts.port
     except ValueError:
         return "is no address"
-    if parts.scheme not in ("http", "https") or not host or port == 0:
-        return "is no https address"
-    if not (":" in host or re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?\.?", host)):
-        return "has a host that is no name of a machine"
-    if "@" in parts.netloc:
-        return "has a user name"
-    if "#" in address or "\\" in address:
-        return "has a character that no address may have"
-    if parts.scheme == "http" and host not in _THIS_MACHINE:
-        return "is http to another machine"
-    return ""
+    is_name = ":" in host or re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?\.?", host)
+    wrong = {
+        "is no https address": parts.scheme not in ("http", "https"),
+        "has no name of a machine": not is_name or port == 0,
+        "has a user name": "@" in parts.netloc,
+        "has a character that no address may have": bool(re.search(r"[#\\]", address)),
+        "is http to another machine": parts.scheme == "http" and host not in _THIS_MACHINE,
+    }
+    return next((problem for problem, is_so in wrong.items() if is_so), "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -100,6 +101,6 @@ class Outbox:
         row |= {"at": now, "problem": problem or None}
         self._append(row, key=f"{message.id}/{state}/{attempt}")
 
-    def _append(self, row: dict[str, Any], *, key: str) -> None:
+    def _append(self, row: Mapping[str, Any], *, key: str) -> None:
         table = pa.Table.from_pylist([{"receiver": self._receiver, **row}], schema=ANNOUNCEMENTS_SCHEMA)
         self._lake.append(ANNOUNCEMENTS, table, key=f"{self._receiver}/{key}")

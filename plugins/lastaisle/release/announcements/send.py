@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lastaisle.release.announcements.message import Message
 
 TIMEOUT_SECONDS: Final = 10.0
+"""The longest time from the first connection to the answer."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,7 @@ class Answer:
     answered: bool = True
 
 
-def send(
-    message: Message, address: str, keys: Sequence[bytes], *, timeout: float = TIMEOUT_SECONDS
-) -> Answer:
+def send(message: Message, address: str, keys: Sequence[bytes]) -> Answer:
     """Send a signed message to an address.
 
     Only this address is called: no redirect is followed, and no proxy of the environment is used. The body of
@@ -46,7 +45,6 @@ def send(
         message: the message.
         address: the address.
         keys: the keys that sign.
-        timeout: the most seconds from the first connection to the answer.
     """
     body = message.body()
     headers = {
@@ -55,9 +53,9 @@ def send(
         **headers_of(message.id, body, keys, int(time.time())),
     }
     try:
-        status = asyncio.run(_status_of(address, headers, body, timeout))
+        status = asyncio.run(_status_of(address, headers, body))
     except (TimeoutError, httpx.TimeoutException):
-        return Answer(f"it gave no answer within {timeout:g} seconds", answered=False)
+        return Answer(f"it gave no answer within {TIMEOUT_SECONDS:g} seconds", answered=False)
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         # The text of such an error may hold a part of the answer.
         return Answer(f"it cannot be reached ({_cause_of(error)})", answered=False)
@@ -67,9 +65,9 @@ def send(
     return Answer(f"it answered {status}{followed}")
 
 
-async def _status_of(address: str, headers: dict[str, str], body: bytes, timeout: float) -> int:
+async def _status_of(address: str, headers: dict[str, str], body: bytes) -> int:
     # The transport, unlike a client, logs no address, keeps no cookies and follows no redirect.
-    async with asyncio.timeout(timeout), httpx.AsyncHTTPTransport(trust_env=False) as transport:
+    async with asyncio.timeout(TIMEOUT_SECONDS), httpx.AsyncHTTPTransport(trust_env=False) as transport:
         request = httpx.Request("POST", address, headers=headers, content=body)
         response = await transport.handle_async_request(request)
         await response.aclose()
