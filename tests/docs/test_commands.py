@@ -24,6 +24,8 @@ from urllib.parse import parse_qs, urlsplit
 import click
 import pytest
 import typer
+import yaml
+from airflow.api_fastapi import core_api
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
@@ -198,10 +200,32 @@ def address_of(command):
 
 
 def asks_service(command):
-    return address_of(command).path.startswith("/v1/")
+    return not asks_airflow(command) and address_of(command).path.startswith("/v1/")
 
 
-@pytest.mark.parametrize("command", [one for one in of("curl") if not asks_service(one)], ids=str)
+def asks_airflow(command):
+    return any(word.startswith("$AIRFLOW/") for word in command.words)
+
+
+@pytest.mark.parametrize("command", [one for one in of("curl") if asks_airflow(one)], ids=str)
+def test_airflow_answers_the_address(command):
+    page = Path(core_api.__file__).parent / "openapi" / "v2-rest-api-generated.yaml"
+    described = yaml.load(page.read_text(encoding="utf-8"), yaml.CSafeLoader)
+    path = next(word for word in command.words if word.startswith("$AIRFLOW/")).removeprefix("$AIRFLOW")
+    method = command.words[command.words.index("-X") + 1].lower()
+    (operation,) = (
+        methods[method]
+        for template, methods in described["paths"].items()
+        if method in methods and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path)
+    )
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    sent = json.loads(command.words[command.words.index("-d") + 1])
+    assert set(sent) == set(described["components"]["schemas"][schema]["properties"])
+
+
+@pytest.mark.parametrize(
+    "command", [one for one in of("curl") if not asks_airflow(one) and not asks_service(one)], ids=str
+)
 def test_mlflow_answers_the_address(command):
     address = address_of(command)
     if address.path == "/invocations":
