@@ -70,6 +70,12 @@ def test_a_secret_is_in_no_other_container(secret):
     assert found == HOLDERS[secret]
 
 
+@pytest.mark.parametrize("secret", ["LASTAISLE_WEBHOOKS", "LASTAISLE_WEBHOOK_SECRET"])
+def test_only_containers_that_run_tasks_hold_the_optional_secrets_of_webhooks(secret):
+    found = {service for service in SERVICES if re.search(rf"\$\{{{secret}\W", text_of(service))}
+    assert found == {"scheduler", "worker"}
+
+
 def test_no_secret_has_a_default_and_each_must_be_set():
     text = (DOCKER / "compose.yaml").read_text()
     for secret in HOLDERS:
@@ -86,7 +92,8 @@ def test_containers_and_local_services_hold_the_same_secrets(container, local):
 
 def test_a_worker_has_no_key_of_airflow_and_no_database():
     environment = SERVICES["worker"]["environment"]
-    assert not [name for name in environment if re.search("FERNET|JWT|SQL_ALCHEMY|SECRET", name)]
+    keys = {name for name in environment if re.search("FERNET|JWT|SQL_ALCHEMY|SECRET", name)}
+    assert keys == {"LASTAISLE_WEBHOOK_SECRET"}, "tasks sign webhooks"
     assert "postgres" not in text_of("worker")
 
 

@@ -7,6 +7,7 @@ parser: the subcommand and each option exist, required options are there, values
 from __future__ import annotations
 
 import ast
+import base64
 import contextlib
 import hmac
 import importlib
@@ -16,6 +17,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +37,7 @@ from lastaisle.experiments.definition.definition import read_definition
 from lastaisle.experiments.definition.moves import next_move
 from lastaisle.experiments.traffic import read_traffic, write_move
 from lastaisle.lake import Lake
+from lastaisle.release.announcements.signature import headers_of
 from lastaisle.settings import Settings
 from lastaisle.settings.others import OTHER_VARIABLES
 from lastaisle.settings.settings import known_variables
@@ -337,6 +340,13 @@ def test_python_blocks_run_or_compile(page, reader, capsys, tmp_path):
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(place)
             assert names["digest_of"](tmp_path / "packed") == digest_of(tmp_path / "packed")
+        elif "def is_genuine(" in block:
+            exec(compile(block, page.name, "exec"), names := {})
+            secret, body = f"whsec_{base64.b64encode(b'k' * 32).decode()}", b'{"type": "webhook.test"}'
+            for moment, is_genuine in ((time.time(), True), (time.time() - 301, False)):
+                headers = headers_of("msg_1", body, [b"o" * 32, b"k" * 32], int(moment))
+                assert names["is_genuine"](secret, headers, body) is is_genuine
+                assert not names["is_genuine"](secret, headers, body + b" ")
         elif "from checkout_model import" in block:
             continue  # tests/models/serving/test_light.py runs it
         elif "two-models" in block:
