@@ -81,8 +81,8 @@ def receiver():
     """Start services that end with the test."""
     started = []
 
-    def start(*statuses: int, location: str = "") -> Receiver:
-        started.append(Receiver(*statuses, location=location))
+    def start(*statuses: int, **options: object) -> Receiver:
+        started.append(Receiver(*statuses, **options))
         return started[-1]
 
     yield start

@@ -6,9 +6,11 @@ import base64
 import hashlib
 import hmac
 import json
+import ssl
 import threading
 from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 KEY = bytes(range(32))
 SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
@@ -23,9 +25,11 @@ class Receiver:
 
     Args:
         statuses: the statuses; HANG holds the request without an answer.
+        location: the address of a redirect.
+        keystore: the file of a private key and a certificate; the service then speaks https.
     """
 
-    def __init__(self, *statuses: int, location: str = "") -> None:
+    def __init__(self, *statuses: int, location: str = "", keystore: Path | None = None) -> None:
         self.got: list[dict] = []
         self._statuses = list(statuses) or [200]
         self._released = threading.Event()
@@ -55,11 +59,16 @@ class Receiver:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        self._scheme = "http" if keystore is None else "https"
+        if keystore is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(keystore)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/hooks?token={TOKEN}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}/hooks?token={TOKEN}"
 
     def types(self) -> list[str]:
         return [json.loads(one["body"])["type"] for one in self.got]

@@ -9,6 +9,7 @@ import re
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -24,6 +25,7 @@ from lastaisle.release.announcements.announce import NotAnnouncedError
 from lastaisle.release.announcements.message import messages_of_releases
 from tests.release.announcements.conftest import NOON
 from tests.release.announcements.receivers import ANSWERED, HANG, KEY, SECRET, TOKEN, is_signed
+from tests.services.certificates import make_certificates
 
 HOUR = timedelta(hours=1)
 
@@ -193,6 +195,19 @@ def test_a_service_that_is_down_and_one_that_speaks_no_http_are_named(shop):
     assert report.receiver.startswith("127.0.0.1#")
 
 
+def test_the_certificate_of_a_service_is_verified(shop, receiver, monkeypatch, tmp_path):
+    certificates = make_certificates(tmp_path)
+    service = receiver(keystore=certificates.keystore)
+    shop.hears(service)
+    shop.move("promote", "1")
+    (report,) = shop.announce().receivers
+    assert "certificate verify failed" in report.failed[0].problem
+    assert service.got == []
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
+    shop.announce(HOUR).require_delivered()
+    assert service.types() == ["release.promoted"]
+
+
 def test_no_proxy_of_the_environment_sees_an_announcement(shop, receiver, monkeypatch):
     proxy, service = receiver(), receiver()
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
@@ -249,6 +264,18 @@ def test_only_moves_of_the_own_model_are_announced(shop, receiver):
     shop.announce()
     assert [json.loads(one["body"])["data"]["version"] for one in service.got] == ["1"]
     assert messages_of_releases(Ledger(shop.lake, "other").numbered_moves(), -1)[0].id not in service.ids()
+
+
+def test_runs_at_the_same_moment_note_each_message_once(shop, receiver):
+    service = receiver()
+    shop.hears(service)
+    for version in ("1", "2"):
+        shop.move("promote", version)
+    with ThreadPoolExecutor(4) as pool:
+        for report in pool.map(lambda _: shop.announce(), range(4)):
+            report.require_delivered()
+    assert len(shop.rows("sent")) == 2
+    assert len(set(service.ids())) == 2, "a message that came twice has the same id"
 
 
 class KilledError(BaseException):

@@ -50,7 +50,7 @@ class History:
         tries = self.tries.get(message_id)
         if not tries:
             return None
-        return max(tries) + min(_FIRST_WAIT * 2 ** min(len(tries) - 1, 20), _LONGEST_WAIT)
+        return max(tries) + min(_FIRST_WAIT * (1 << min(len(tries) - 1, 20)), _LONGEST_WAIT)
 
 
 class Outbox:

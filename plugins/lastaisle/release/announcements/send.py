@@ -66,8 +66,9 @@ def send(message: Message, address: str, keys: Sequence[bytes]) -> Answer:
 
 
 async def _status_of(address: str, headers: dict[str, str], body: bytes) -> int:
-    # The transport, unlike a client, logs no address, keeps no cookies and follows no redirect.
-    async with asyncio.timeout(TIMEOUT_SECONDS), httpx.AsyncHTTPTransport(trust_env=False) as transport:
+    # The transport, unlike a client, logs no address, follows no redirect and uses no proxy by itself.
+    # It trusts the certificates of SSL_CERT_FILE, where that is set.
+    async with asyncio.timeout(TIMEOUT_SECONDS), httpx.AsyncHTTPTransport() as transport:
         request = httpx.Request("POST", address, headers=headers, content=body)
         response = await transport.handle_async_request(request)
         await response.aclose()
