@@ -58,6 +58,7 @@ def test_a_service_hears_of_each_move_once_in_its_order_and_signed(shop, receive
         "type": "release.promoted",
         "timestamp": "2025-10-09T12:05:00Z",
         "data": {
+            "entry": promoted["data"]["entry"],
             "model": "checkout-recommender",
             "version": "2",
             "from_version": "1",
@@ -65,6 +66,8 @@ def test_a_service_hears_of_each_move_once_in_its_order_and_signed(shop, receive
             "reason": "It is better.",
         },
     }
+    numbers = [json.loads(one["body"])["data"]["entry"] for one in service.got]
+    assert numbers == sorted(set(numbers)), "in the order of the ledger"
     assert lost["data"]["champion"] == "1", "the version that serves after the loss"
     shop.announce(HOUR)
     assert len(service.got) == 9 == len(shop.rows("sent")), "nothing is sent twice"

@@ -148,9 +148,8 @@ def announce(lake: Lake, settings: Settings, now: datetime | None = None) -> Ann
         else:
             after_release, after_traffic = history.started
             messages = messages_of_releases(moves, after_release) + messages_of_trials(traffic, after_traffic)
-            _Delivery(address, keys, outbox, history, settings.announcements.webhook_hours).run(
-                sorted(messages, key=lambda message: message.at), now, report
-            )
+            hours = settings.announcements.webhook_hours
+            _Delivery(address, keys, outbox, history, hours).run(messages, now, report)
         reports.append(report)
     return AnnouncementReport(tuple(reports))
 

@@ -74,6 +74,7 @@ def messages_of_releases(moves: Sequence[tuple[int, Move]], after: int) -> list[
         stands = stands.after(move)
         if entry > after and move.action in TYPES:
             data = {
+                "entry": entry,
                 "model": move.model_name,
                 "version": move.to_version or None,
                 "from_version": move.from_version,
