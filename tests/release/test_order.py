@@ -208,7 +208,9 @@ def test_two_processes_that_release_one_run_at_once_make_one_version(home):
         for _ in range(2)
     ]
     ended = [(*process.communicate(), process.returncode) for process in processes]
-    assert [(out, code) for out, _, code in ended] == [("1", 0), ("1", 0)], ended
+    assert [(out, code) for out, _, code in ended] == [("1", 0), ("1", 0)], "\n".join(
+        told for _, told, _ in ended
+    )
     versions = home.registry.client.search_model_versions(f"name = '{home.registry.model_name}'")
     assert [str(version.version) for version in versions] == ["1"]
     assert [move.action for move in moves_of(home)] == ["register", "promote", "anchor"]

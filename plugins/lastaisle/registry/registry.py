@@ -104,7 +104,12 @@ class Registry(PackedModels):
     def set_version_tags(self, version: str, tags: Mapping[str, str]) -> None:
         """Set tags of a version; a tag that it has already gets the new value."""
         for name, value in tags.items():
-            self.client.set_model_version_tag(self.model_name, version, name, value)
+            try:
+                self.client.set_model_version_tag(self.model_name, version, name, value)
+            except MlflowException:  # another process set it at the same moment; see set_tag
+                if name not in self.client.get_model_version(self.model_name, version).tags:
+                    raise
+                self.client.set_model_version_tag(self.model_name, version, name, value)
 
     def describe_version(self, version: str, text: str) -> None:
         """Write the description that people see beside a version."""

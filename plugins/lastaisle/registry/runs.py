@@ -282,8 +282,15 @@ class Runs:
     # Logging
 
     def set_tag(self, run_id: str, name: str, value: str) -> None:
-        """Set a tag of a run."""
-        self.client.set_tag(run_id, name, value)
+        """Set a tag of a run, also if another process sets it at the same moment."""
+        try:
+            self.client.set_tag(run_id, name, value)
+        except MlflowException:
+            # MLflow's SQL store inserts a tag that it has not found. If two processes do so at once, the
+            # second insertion is an error, and the tag is there: now it can be set.
+            if name not in self.tags(run_id):
+                raise
+            self.client.set_tag(run_id, name, value)
 
     def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
         """Log hyperparameters."""
@@ -319,7 +326,7 @@ class Runs:
         tables = json.loads(self.tags(run_id).get(MLFLOW_LOGGED_ARTIFACTS, "[]"))
         table = {"path": path, "type": "table"}
         if table not in tables:
-            self.client.set_tag(run_id, MLFLOW_LOGGED_ARTIFACTS, json.dumps([*tables, table]))
+            self.set_tag(run_id, MLFLOW_LOGGED_ARTIFACTS, json.dumps([*tables, table]))
 
     def log_figure(self, run_id: str, figure: Figure, path: str) -> None:
         """Log a figure as the picture `path`."""
