@@ -205,7 +205,7 @@ def test_the_story_tells_each_decision_once(tmp_path):
     lake = Lake(tmp_path / "lake")
     ledger = Ledger(lake, "m")
     ledger.write(move(PROMOTE, "1"))
-    story = Story(lake, "m", datetime.now(UTC))
+    story = Story(lake, "m")
     assert story.told() == [], "what was decided before the loop began is told already"
     ledger.write(move(CANARY, "3"))
     assert story.told() == ["v3 answers a share of the shoppers"]
@@ -214,11 +214,13 @@ def test_the_story_tells_each_decision_once(tmp_path):
     trial = Trial(name=EXPERIMENT, kind="experiment", arms=arms, starts_at=datetime.now(UTC))
     write_move(
         lake,
-        TrafficMove("end", datetime.now(UTC), "decided", trial, "The champion wins.", "tests"),
+        TrafficMove(
+            "end", datetime(2025, 10, 3, tzinfo=UTC), "decided", trial, "The champion wins.", "tests"
+        ),
         read_traffic(lake),
     )
     assert story.told() == [
-        "v3 is taken back: CTR fell by 60 %",
         "experiment versions is over: The champion wins.",
+        "v3 is taken back: CTR fell by 60 %",
     ]
     assert story.told() == []

@@ -57,7 +57,7 @@ class LoopSteps(AirflowSteps):
 
         super().__init__(services, console)
         self.shop = shop
-        self._story = Story(open_lake(self.settings), self.settings.registry.model_name, self.began)
+        self._story = Story(open_lake(self.settings), self.settings.registry.model_name)
 
     def turn(self, number: int) -> TurnedDay:
         """Let a day happen, and learn from it; return when the service answers by the new champion."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,36 +42,33 @@ def write_definitions(settings: Settings) -> None:
 class Story:
     """Tells what was decided since it was asked last.
 
+    Some moves are dated by the shop's data and others by the clock, so that each is known by its id.
+
     Args:
-        lake: holds the moves.
+        lake: holds the moves. Those that it holds already are not told.
         model_name: name of the registered model.
-        since: what was decided before this moment is not told (UTC).
     """
 
-    def __init__(self, lake: Lake, model_name: str, since: datetime) -> None:
+    def __init__(self, lake: Lake, model_name: str) -> None:
         self._lake = lake
         self._model_name = model_name
-        self._since = since
+        self._told = set(self._moves())
 
     def told(self) -> list[str]:
-        """Return in sentences what was decided since the last call, the oldest first."""
+        """Return in sentences what was decided since the last call, and the bandit's probabilities."""
+        moves = self._moves()
+        news = [sentence for move_id, told in moves.items() if move_id not in self._told for sentence in told]
+        self._told |= set(moves)
+        return news + _of_bandit(self._lake)
+
+    def _moves(self) -> dict[str, list[str]]:
+        """Return the sentences of each move by its id: experiments and bandits, and then versions."""
         from lastaisle.experiments.traffic import read_traffic
         from lastaisle.registry.ledger import Ledger
 
-        until = datetime.now(UTC)
-        moves = [
-            (move.moved_at, sentence)
-            for move in Ledger(self._lake, self._model_name).moves()
-            for sentence in _of_ledger(move)
-        ]
-        moves += [
-            (move.moved_at, sentence)
-            for move in read_traffic(self._lake).moves
-            for sentence in _of_traffic(move)
-        ]
-        told = [sentence for at, sentence in sorted(moves) if self._since <= at < until]
-        self._since = until
-        return told + _of_bandit(self._lake)
+        traffic = {move.move_id: list(_of_traffic(move)) for move in read_traffic(self._lake).moves}
+        ledger = Ledger(self._lake, self._model_name)
+        return traffic | {move.move_id: list(_of_ledger(move)) for move in ledger.moves()}
 
 
 def _of_ledger(move: Move) -> Iterator[str]:
@@ -150,6 +147,8 @@ def draw_story(lake: Lake, file: Path) -> None:
 
 
 def _draw_sequence(axes: Axes, lake: Lake) -> None:
+    from matplotlib.dates import ConciseDateFormatter
+
     from lastaisle.lake.tables import EXPERIMENT_RESULTS
 
     rows = [
@@ -159,14 +158,21 @@ def _draw_sequence(axes: Axes, lake: Lake) -> None:
     ]
     rows.sort(key=lambda row: row["hour"])
     hours = [row["hour"] for row in rows]
-    axes.set_title(f"Experiment {EXPERIMENT}: difference in CTR, refused against champion", loc="left")
+    axes.set_title(
+        f"Experiment {EXPERIMENT}: difference in CTR, refused against champion, with 95 % intervals",
+        loc="left",
+    )
     axes.axhline(0, color="#5b5b5b", linewidth=1)
     if hours:
-        axes.plot(hours, [row["difference"] for row in rows], color="#1b6ca8")
-        low, high = [row["low"] for row in rows], [row["high"] for row in rows]
-        axes.fill_between(hours, low, high, color="#1b6ca8", alpha=0.2, linewidth=0)
-        widest = 3 * max(abs(row["difference"]) for row in rows[len(rows) // 2 :])
-        axes.set_ylim(-widest, widest)
+        values = [row["difference"] for row in rows]
+        ends = [
+            [row["difference"] - row["low"] for row in rows],
+            [row["high"] - row["difference"] for row in rows],
+        ]
+        axes.errorbar(hours, values, yerr=ends, fmt="o", color="#1b6ca8", capsize=4)
+        axes.set_xlim(rows[0]["started_at"], hours[-1] + timedelta(hours=1))
+        axes.tick_params(axis="x", labelrotation=0)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:+.0f} points")
 
 
