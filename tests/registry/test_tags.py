@@ -1,4 +1,6 @@
-"""A tag that two processes set at the same moment is set, and no error."""
+"""A tag or an alias that two processes set at the same moment is set, and no error."""
+
+import threading
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -37,3 +39,30 @@ def test_a_tag_that_another_process_sets_at_once_is_set(tmp_path, monkeypatch, i
     else:
         with pytest.raises(MlflowException):
             registry.set_tag("run", "decision", "promote")
+
+
+def test_processes_may_set_the_same_new_tags_and_aliases_at_once(tmp_path):
+    registries = [Registry(Settings.of(home=tmp_path)) for _ in range(3)]
+    registries[0].client.create_registered_model(registries[0].model_name)
+    registries[0].client.create_model_version(registries[0].model_name, str(tmp_path))
+    start, failures = threading.Barrier(3), []
+
+    def move(registry):
+        try:
+            for number in range(10):
+                start.wait()
+                registry.set_version_tags("1", {f"tag{number}": "value"})
+                registry.set_aliases({f"alias{number}": "1"})
+            registry.mark_aliases("move")
+        except MlflowException as error:
+            failures.append(error)
+            start.abort()
+
+    threads = [threading.Thread(target=move, args=(registry,)) for registry in registries]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    aliases, mark = registries[0].aliases_with_mark()
+    assert (len(aliases), mark) == (10, "move")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from lastaisle.errors import RegistryError
 from lastaisle.registry.packed import PackedModels
 from lastaisle.registry.plan import Champion, TrainingPlan
-from lastaisle.registry.runs import is_missing
+from lastaisle.registry.runs import is_missing, set_at_once
 from lastaisle.registry.tags import ALIASES_SET, BASE, PLAN, RUN_KEY
 from models import by_name
 from models.options import TrainingOptions
@@ -104,12 +105,13 @@ class Registry(PackedModels):
     def set_version_tags(self, version: str, tags: Mapping[str, str]) -> None:
         """Set tags of a version; a tag that it has already gets the new value."""
         for name, value in tags.items():
-            try:
-                self.client.set_model_version_tag(self.model_name, version, name, value)
-            except MlflowException:  # another process set it at the same moment; see set_tag
-                if name not in self.client.get_model_version(self.model_name, version).tags:
-                    raise
-                self.client.set_model_version_tag(self.model_name, version, name, value)
+            set_at_once(
+                partial(self.client.set_model_version_tag, self.model_name, version, name, value),
+                is_there=partial(self._has_version_tag, version, name),
+            )
+
+    def _has_version_tag(self, version: str, name: str) -> bool:
+        return name in self.client.get_model_version(self.model_name, version).tags
 
     def describe_version(self, version: str, text: str) -> None:
         """Write the description that people see beside a version."""
@@ -182,12 +184,18 @@ class Registry(PackedModels):
         aliases = {alias: str(version) for alias, version in model.aliases.items()}
         return aliases, model.tags.get(ALIASES_SET)
 
+    def _has_alias(self, alias: str) -> bool:
+        return alias in self.aliases()
+
     def mark_aliases(self, move_id: str) -> None:
         """Note the move of the ledger whose aliases are all set; without a model there is nothing to note."""
         if self.aliases_with_mark()[1] == move_id:
             return
         try:
-            self.client.set_registered_model_tag(self.model_name, ALIASES_SET, move_id)
+            set_at_once(
+                lambda: self.client.set_registered_model_tag(self.model_name, ALIASES_SET, move_id),
+                is_there=lambda: self.aliases_with_mark()[1] is not None,
+            )
         except MlflowException as error:
             if not is_missing(error):
                 raise
@@ -200,7 +208,10 @@ class Registry(PackedModels):
             if version is None:
                 self.client.delete_registered_model_alias(self.model_name, alias)
             else:
-                self.client.set_registered_model_alias(self.model_name, alias, version)
+                set_at_once(
+                    partial(self.client.set_registered_model_alias, self.model_name, alias, version),
+                    is_there=partial(self._has_alias, alias),
+                )
         return moved
 
     def plan_of(self, run_id: str) -> TrainingPlan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -283,14 +283,9 @@ class Runs:
 
     def set_tag(self, run_id: str, name: str, value: str) -> None:
         """Set a tag of a run, also if another process sets it at the same moment."""
-        try:
-            self.client.set_tag(run_id, name, value)
-        except MlflowException:
-            # MLflow's SQL store inserts a tag that it has not found. If two processes do so at once, the
-            # second insertion is an error, and the tag is there: now it can be set.
-            if name not in self.tags(run_id):
-                raise
-            self.client.set_tag(run_id, name, value)
+        set_at_once(
+            lambda: self.client.set_tag(run_id, name, value), is_there=lambda: name in self.tags(run_id)
+        )
 
     def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
         """Log hyperparameters."""
@@ -343,6 +338,27 @@ def _being_trained(run_key: str, run: Run) -> BeingTrainedError:
         f"{run_key} is being trained since {began} by {holder(run.tags)} (MLflow run {run.run_id}): wait for "
         f"its end. If that process died, try again {LEASE.total_seconds():g} seconds after this sign"
     )
+
+
+def set_at_once(set_value: Callable[[], object], *, is_there: Callable[[], bool]) -> None:
+    """Set a tag or an alias in MLflow, also if another process sets it at the same moment.
+
+    MLflow's SQL store inserts what it has not found. If two processes do so at once, the second insertion is
+    an error, and the tag or alias is there: now it can be set.
+
+    Args:
+        set_value: sets it.
+        is_there: tells whether it is there, with whichever value.
+
+    Raises:
+        MlflowException: it cannot be set for another reason.
+    """
+    try:
+        set_value()
+    except MlflowException:
+        if not is_there():
+            raise
+        set_value()
 
 
 def is_missing(error: MlflowException) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
@@ -12,6 +12,9 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.assets import CHECKOUT_RECOMMENDER
 from lastaisle_airflow.runtime.stores import open_lake
+
+if TYPE_CHECKING:
+    from lastaisle.release.approval import Approval
 
 # Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
 
@@ -49,7 +52,7 @@ def release_candidate(
     from lastaisle.evaluation.evaluate import evaluate_candidate
     from lastaisle.evaluation.judging import LearnedHoursError
     from lastaisle.registry.registry import Registry
-    from lastaisle.release.approval import Approval, ApprovalOutdatedError
+    from lastaisle.release.approval import ApprovalOutdatedError
     from lastaisle.release.decision_table import as_text
     from lastaisle.release.gate import GateRules
     from lastaisle.release.release import OlderTrainingError, RolledBackError
@@ -60,10 +63,6 @@ def release_candidate(
     settings = Settings.from_env()
     lake, registry = open_lake(settings), Registry(settings)
     rules, steps, actor = GateRules.of(settings), release_rules(settings), actor_of(dag_run)
-    approval = None
-    if assessed and answer:
-        risks, champion = tuple(assessed["risks"]), assessed["champion"]
-        approval = Approval(answer["approved"], answer["by"], risks, champion)
     try:
         # This reads the stored report. If the champion has moved since, it compares with the new champion.
         evaluate_candidate(trained, lake, registry)
@@ -76,7 +75,7 @@ def release_candidate(
             rules=rules,
             steps=steps,
             allow_older=may_be_older(params or {}),
-            approval=approval,
+            approval=_approval_of(assessed, answer),
         )
     except (ApprovalOutdatedError, LearnedHoursError, OlderTrainingError, RolledBackError) as overtaken:
         raise AirflowFailException(str(overtaken)) from overtaken
@@ -91,6 +90,15 @@ def release_candidate(
         "champion_moved": decision.promote and serves,
         "reasons": list(decision.reasons),
     }
+
+
+def _approval_of(assessed: dict[str, Any] | None, answer: dict[str, Any] | None) -> Approval | None:
+    """Return what people answered; None if they were not asked."""
+    from lastaisle.release.approval import Approval
+
+    if not assessed or not answer:
+        return None
+    return Approval(answer["approved"], answer["by"], tuple(assessed["risks"]), assessed["champion"])
 
 
 def may_be_older(params: Mapping[str, Any]) -> bool:
