@@ -27,6 +27,7 @@ import models.counting.popularity
 from lastaisle.lake import Lake
 from lastaisle.registry.registry import Registry
 from lastaisle.release.rollback import rollback
+from tests.release.scripts import forked
 from tests.shops import made_up_shop
 from tests.shops.made_up_shop import Installation
 
@@ -84,22 +85,6 @@ def arm(boundary):
         return result
 
     setattr(holder, name, wrapped)
-
-
-def forked(work):
-    """Run a function in a forked process, and return the exit status of the process."""
-    sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
-    return os.waitpid(child, 0)[1]
 
 
 def second_day(home):

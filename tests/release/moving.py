@@ -24,6 +24,7 @@ from lastaisle.registry.tags import RUN_KEY
 from lastaisle.release import rollback as rolling
 from lastaisle.release.release import sync_aliases
 from lastaisle.settings import Settings
+from tests.release.scripts import fork, forked
 
 VERSIONS, PROCESSES = 8, 10
 
@@ -93,22 +94,6 @@ def move(home, number, moment):
         (home / "moved" / actor).touch()
 
 
-def forked(work):
-    """Run a function in a forked process, and return the id of the process."""
-    sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
-    return child
-
-
 def tell(home):
     lake, registry = stores(home)
     ledger = Ledger(lake, registry.model_name)
@@ -125,12 +110,12 @@ def tell(home):
 
 def main(home):
     allow_empty_versions()
-    assert os.waitpid(forked(lambda: begin(home)), 0)[1] == 0
+    assert forked(lambda: begin(home)) == 0
     (home / "moved").mkdir()
     moment = time.time() + 2.0
-    children = [forked(lambda number=number: move(home, number, moment)) for number in range(PROCESSES)]
+    children = [fork(lambda number=number: move(home, number, moment)) for number in range(PROCESSES)]
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * PROCESSES
-    assert os.waitpid(forked(lambda: tell(home)), 0)[1] == 0
+    assert forked(lambda: tell(home)) == 0
 
 
 if __name__ == "__main__":

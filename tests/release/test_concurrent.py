@@ -1,29 +1,14 @@
 """Promotions and rollbacks from two schedulers at once: one order, and no lost row."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.release.scripts import told_by
 
 
 @pytest.mark.service
 @pytest.mark.timeout(300)
 def test_ten_moves_at_once_get_one_order_and_lose_no_row(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.release.moving", str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "LASTAISLE_GIT_REVISION": "test"},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout.splitlines()[-1])
+    told = told_by("tests.release.moving", tmp_path)[-1]
     assert told["broken"] == []
     assert told["aliases"] == told["wanted"]
     assert told["marked"]

@@ -1,14 +1,9 @@
 """kill -9 after each write of each step of a release; the next run ends as an undisturbed run."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.release.scripts import told_by
+
 #: The writes of each step at least: rows of the ledger and of the table traffic, and aliases.
 LEAST_WRITES = {"shadow": 5, "canary": 4, "champion": 4, "retired": 2, "rolled back": 2}
 
@@ -16,16 +11,7 @@ LEAST_WRITES = {"shadow": 5, "canary": 4, "champion": 4, "retired": 2, "rolled b
 @pytest.mark.service
 @pytest.mark.timeout(600)
 def test_a_step_that_is_killed_after_any_write_ends_as_an_undisturbed_step(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.release.killed_steps", str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "LASTAISLE_GIT_REVISION": "test"},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    lines = told_by("tests.release.killed_steps", tmp_path)
     whole = {line["step"]: line["state"] for line in lines if line["write"] == 0}
     assert {step: whole[step]["aliases"].get("champion") for step in whole} == {
         "shadow": "1",
