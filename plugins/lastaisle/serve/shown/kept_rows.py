@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,22 +17,10 @@ from lastaisle.lake import Lake
 from lastaisle.lake.errors import clear_errors
 from lastaisle.lake.tables import ITEMS
 from lastaisle.serve.shown.view import HIDDEN, Snapshot
+from lastaisle.serve.table_state import TableState, file_of
 from lastaisle.serve.whole_file import whole_file
 
 _NOTE: Final = b"lastaisle.catalogue"
-
-
-@dataclass(frozen=True)
-class TableState:
-    """Which state of the table `items` was read; another state has other rows.
-
-    Attributes:
-        table_id: the id that Delta Lake gave to the table when it was made.
-        version: the version of the table.
-    """
-
-    table_id: str
-    version: int
 
 
 @dataclass(frozen=True)
@@ -57,19 +44,6 @@ class KeptRows:
         items = items.select([name for name in items.column_names if name not in HIDDEN]).combine_chunks()
         later = pc.min(self.rows["valid_from"].filter(pc.greater(self.rows["valid_from"], now))).as_py()
         return Snapshot(items, now, later)
-
-
-def find_state(lake: Lake) -> TableState | None:
-    """Return the newest state of the table `items`; None if it was never written.
-
-    Raises:
-        LakeUnusableError: the table is there, but it cannot be read.
-    """
-    table = lake.table(ITEMS)
-    if table is None:
-        return None
-    with clear_errors(f"read table {ITEMS}", lake.url):
-        return TableState(str(table.metadata().id), int(table.version()))
 
 
 def read_rows(lake: Lake, state: TableState, now: datetime) -> KeptRows | None:
@@ -99,8 +73,7 @@ class RowsFile:
     """
 
     def __init__(self, folder: Path, lake_url: str) -> None:
-        name = hashlib.sha256(lake_url.encode()).hexdigest()[:16]
-        self.path = folder / "catalogue" / f"{name}.parquet"
+        self.path = file_of(folder, "catalogue", lake_url, ".parquet")
 
     def save(self, kept: KeptRows) -> None:
         """Write the rows; readers see the old file or the new file.

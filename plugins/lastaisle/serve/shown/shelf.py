@@ -17,9 +17,10 @@ import pyarrow as pa
 from lastaisle.errors import LastaisleError
 from lastaisle.lake.opening import open_lake
 from lastaisle.lake.tables import ITEMS
-from lastaisle.serve.shown.kept_rows import KeptRows, RowsFile, find_state, read_rows
+from lastaisle.serve.shown.kept_rows import KeptRows, RowsFile, read_rows
 from lastaisle.serve.shown.rules import Rules
 from lastaisle.serve.shown.view import ShelfView, Snapshot
+from lastaisle.serve.table_state import find_state
 from lastaisle.settings import Settings
 from models.checkout_model import CheckoutModel
 
@@ -168,7 +169,7 @@ class Shelf:
 
     def _read(self, now: datetime) -> KeptRows | None:
         """Return the rows of the lake; those that are kept if the table has not changed."""
-        state = find_state(self._lake)
+        state = find_state(self._lake, ITEMS)
         if state is None:
             return None
         if self._kept is not None and state == self._kept.state:

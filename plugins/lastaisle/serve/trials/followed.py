@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from lastaisle.experiments.traffic import RUNNING, TrafficLog, TrafficMove, read_traffic
-from lastaisle.lake.errors import clear_errors
 from lastaisle.lake.tables import TRAFFIC
+from lastaisle.serve.table_state import file_of, find_state
 from lastaisle.serve.trials.ready import problem_of
 from lastaisle.serve.whole_file import whole_file
 
@@ -41,8 +41,7 @@ class TrafficFile:
     """
 
     def __init__(self, folder: Path, lake_url: str) -> None:
-        name = hashlib.sha256(lake_url.encode()).hexdigest()[:16]
-        self.path = folder / "traffic" / f"{name}.json"
+        self.path = file_of(folder, "traffic", lake_url, ".json")
 
     def load(self) -> KnownTraffic | None:
         """Return what was kept; None without a file.
@@ -84,14 +83,12 @@ def read_known(lake: LakeReader, known: KnownTraffic | None) -> KnownTraffic | N
     Raises:
         LakeUnusableError: the table is there, but it cannot be read.
     """
-    table = lake.table(TRAFFIC)
-    if table is None:
+    state = find_state(lake, TRAFFIC)
+    if state is None:
         return None
-    with clear_errors(f"read table {TRAFFIC}", lake.url):
-        table_id, version = str(table.metadata().id), int(table.version())
-    if known is not None and known.table_id == table_id and known.log.version >= version:
+    if known is not None and known.table_id == state.table_id and known.log.version >= state.version:
         return known
-    return KnownTraffic(table_id, _usable(read_traffic(lake)))
+    return KnownTraffic(state.table_id, _usable(read_traffic(lake)))
 
 
 def _usable(log: TrafficLog) -> TrafficLog:
