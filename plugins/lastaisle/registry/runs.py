@@ -119,6 +119,9 @@ class Runs:
     @contextmanager
     def _ended(self, run_id: str) -> Iterator[str]:
         """Make a run the active run of a block, and end it after the block."""
+        mlflow.set_experiment(
+            experiment_id=self.experiment_id
+        )  # MLflow refuses a run outside the active experiment
         with mlflow.start_run(run_id=run_id, log_system_metrics=False):
             yield run_id
 
