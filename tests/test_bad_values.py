@@ -95,6 +95,7 @@ COMMANDS = {
     "ingest": ["--source", "logs.jsonl"],
     "lag": ["--source", "kafka://shop/clicks"],
     "collect": ["--to", "landing"],
+    "dashboard": [],
     "serve": [],
     "train": [],
     "tune": [],

@@ -15,6 +15,7 @@ from lastaisle.cli import (
     bandits,
     catalogue,
     contracts,
+    dashboard,
     experiment_results,
     experiments,
     exposures,
@@ -48,7 +49,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for _command in (
-    *(ingest.ingest, logs.lag, logs.collect, serving.serve),
+    *(ingest.ingest, logs.lag, logs.collect, serving.serve, dashboard.dashboard),
     *(learning.train, learning.tune, learning.evaluate, learning.release, learning.rollback),
     reproduce.reproduce,
     *(learning.online, tables.maintain, tables.drift, tables.abandonment, outcomes.attribute),

@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from lastaisle.settings.announcements import AnnouncementSettings
 from lastaisle.settings.catalogue import CatalogueSettings
+from lastaisle.settings.dashboard import DashboardSettings
 from lastaisle.settings.errors import SettingsError
 from lastaisle.settings.experiments import ExperimentSettings
 from lastaisle.settings.feedback import FeedbackSettings
@@ -73,6 +74,7 @@ class Settings(BaseModel):
     learning: LearningSettings
     gate: GateSettings
     announcements: AnnouncementSettings
+    dashboard: DashboardSettings
     serving: ServingSettings
     drift: DriftSettings
     abandonment: AbandonmentSettings

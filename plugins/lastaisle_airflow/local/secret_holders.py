@@ -29,9 +29,10 @@ HOLDERS: Final[Mapping[str, frozenset[str]]] = {
     "LASTAISLE_SEGMENT_WRITE_KEYS": frozenset(),  # only `lastaisle collect` reads these two
     "LASTAISLE_SEGMENT_SECRET": frozenset(),
     "LASTAISLE_SERVE_KEYS": frozenset({SERVE}),
+    "LASTAISLE_DASHBOARD_TOKEN": frozenset(),  # only `lastaisle dashboard` reads it
     "LASTAISLE_SERVE_KEY": frozenset(),  # only `lastaisle simulate --live` reads it
     "LASTAISLE_PSEUDONYM_KEY": _TASKS | {SERVE},
-    "LASTAISLE_LAKE_OPTIONS": _TASKS | {SERVE},
+    "LASTAISLE_LAKE_OPTIONS": _TASKS | {API_SERVER, SERVE},  # the API server shows the dashboard
     "LASTAISLE_KAFKA": _TASKS | {SERVE, TRIGGERER},
     "LASTAISLE_SCHEMA_REGISTRY": _TASKS,
     "LASTAISLE_WEBHOOKS": _TASKS,  # an address may hold a token
@@ -40,11 +41,11 @@ HOLDERS: Final[Mapping[str, frozenset[str]]] = {
     "LASTAISLE_MLFLOW_PIPELINE_PASSWORD": frozenset(),
     "LASTAISLE_MLFLOW_READER_PASSWORD": frozenset(),
     # The addresses of MLflow's database, which may hold a password.
-    "LASTAISLE_MLFLOW_URI": _TASKS | {MLFLOW_CLIENT, SERVE},
+    "LASTAISLE_MLFLOW_URI": _TASKS | {API_SERVER, MLFLOW_CLIENT, SERVE},
     "MLFLOW_BACKEND_STORE_URI": frozenset({MLFLOW, MLFLOW_CLIENT}),
     "MLFLOW_FLASK_SERVER_SECRET_KEY": frozenset({MLFLOW}),
-    "MLFLOW_TRACKING_PASSWORD": _TASKS | {MLFLOW_CLIENT, SERVE},
-    "MLFLOW_TRACKING_TOKEN": _TASKS | {MLFLOW_CLIENT, SERVE},
+    "MLFLOW_TRACKING_PASSWORD": _TASKS | {API_SERVER, MLFLOW_CLIENT, SERVE},
+    "MLFLOW_TRACKING_TOKEN": _TASKS | {API_SERVER, MLFLOW_CLIENT, SERVE},
     # The API server reads the logs of tasks in an object store by such a connection.
     "AIRFLOW_CONN_*": _TASKS | {API_SERVER, TRIGGERER},
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN*": _DATABASE_READERS,

@@ -1,0 +1,103 @@
+"""The dashboard's application: its pages, its static files, and what happens when a page cannot be shown."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+from typing import Final
+
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.responses import RedirectResponse
+
+from lastaisle.dashboard.access import COOKIE, Access
+from lastaisle.dashboard.pages import today
+from lastaisle.dashboard.render import Pages, RollBack, pages_of
+from lastaisle.dashboard.source import Source
+from lastaisle.errors import LastaisleError
+
+HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+STATIC: Final = {
+    "dashboard.css": "text/css",
+    "dashboard.js": "text/javascript",
+    "uPlot.min.css": "text/css",
+    "uPlot.iife.min.js": "text/javascript",
+}
+_Next = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(source: Source, access: Access, *, roll_back: RollBack, is_embedded: bool = False) -> FastAPI:
+    """Return the application. It has no pages of its own documentation, since those would need no access.
+
+    Args:
+        source: what the pages read.
+        access: who may see and change what. The dependency `may_read` guards every path.
+        roll_back: moves the champion.
+        is_embedded: whether the pages are shown in a frame of Airflow.
+    """
+    app = FastAPI(
+        title="Lastaisle",
+        dependencies=[Depends(access.may_read)],
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        exception_handlers={LastaisleError: _show_error, AnyHTTPException: _show_refusal},
+    )
+    app.state.pages = Pages(source, access, roll_back, is_embedded)
+    app.add_api_route("/static/{name}", static_file, methods=["GET"])
+    for router in (today.router,):
+        app.include_router(router)
+    if access.token is not None:
+        app.middleware("http")(_signing_in(access.token))
+    app.middleware("http")(_with_headers)
+    return app
+
+
+def static_file(name: str) -> Response:
+    """Return a file of the pages. Its address carries the release, so browsers may keep it for a day."""
+    if name not in STATIC:
+        raise HTTPException(404, "there is no such file")
+    content = files("lastaisle.dashboard").joinpath("static", name).read_bytes()
+    return Response(content, media_type=STATIC[name], headers={"Cache-Control": "private, max-age=86400"})
+
+
+def _signing_in(token: str) -> Callable[[Request, _Next], Awaitable[Response]]:
+    """Return the step that takes the token out of the printed address, and puts it into a cookie."""
+
+    async def sign_in(request: Request, call_next: _Next) -> Response:
+        given = request.query_params.get("token", "")
+        if not hmac.compare_digest(given.encode("utf-8", "replace"), token.encode()):
+            return await call_next(request)
+        response = RedirectResponse(request.url.path, 303)
+        response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
+        return response
+
+    return sign_in
+
+
+async def _with_headers(request: Request, call_next: _Next) -> Response:
+    """Add the headers that bound what a page may load and do."""
+    response = await call_next(request)
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+async def _show_error(request: Request, error: Exception) -> Response:
+    return pages_of(request).render(
+        request, "problem", title="This page cannot be shown", status=503, problem=str(error)
+    )
+
+
+async def _show_refusal(request: Request, error: Exception) -> Response:
+    """Show a refusal without the menu: its reader may not be known."""
+    assert isinstance(error, AnyHTTPException)
+    text = f"{error.status_code}: {error.detail}\n"
+    return Response(text, error.status_code, error.headers, "text/plain; charset=utf-8")

@@ -1,0 +1,33 @@
+"""What each metric means: its formula, and where its values come from."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Help(NamedTuple):
+    """The help on a metric.
+
+    Attributes:
+        name: as readers know it.
+        formula: how it is computed.
+        source: the table or the run that it comes from.
+    """
+
+    name: str
+    formula: str
+    source: str
+
+
+HELP: Final[dict[str, Help]] = {
+    "ctr": Help(
+        "Click-through rate (CTR)",
+        "clicked items / shown items. An item counts once, however often it was clicked.",
+        "the table shop_metrics, which attribute_outcomes fills",
+    ),
+    "conversion": Help(
+        "Conversion",
+        "sessions with an order / sessions that saw recommendations",
+        "the table shop_metrics, which attribute_outcomes fills",
+    ),
+}

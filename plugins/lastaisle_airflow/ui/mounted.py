@@ -1,0 +1,54 @@
+"""The dashboard as an application that Airflow's API server mounts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+URL_PREFIX = "/lastaisle"
+"""Where Airflow mounts the dashboard."""
+
+_Message = MutableMapping[str, Any]
+_Application = Callable[
+    [_Message, Callable[[], Awaitable[_Message]], Callable[[_Message], Awaitable[None]]], Awaitable[None]
+]
+
+
+class MountedDashboard:
+    """Makes the dashboard with the first request.
+
+    Every process of Airflow loads the plugins. Only the API server answers requests, so only the API server
+    loads the libraries of the dashboard.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._application: _Application | None = None
+
+    async def __call__(
+        self,
+        scope: _Message,
+        receive: Callable[[], Awaitable[_Message]],
+        send: Callable[[_Message], Awaitable[None]],
+    ) -> None:
+        """Answer a request."""
+        await self._made()(scope, receive, send)
+
+    def _made(self) -> _Application:
+        with self._lock:
+            if self._application is None:
+                self._application = _make()
+            return self._application
+
+
+def _make() -> _Application:
+    # Inside the function: these modules load FastAPI and Airflow's API server.
+    from lastaisle.dashboard.app import create_app
+    from lastaisle.dashboard.source import Source
+    from lastaisle.settings import Settings
+    from lastaisle_airflow.ui.access import AIRFLOW_ACCESS
+    from lastaisle_airflow.ui.roll_back import start_rollback
+
+    source = Source(Settings.from_env())
+    return create_app(source, AIRFLOW_ACCESS, roll_back=start_rollback, is_embedded=True)
