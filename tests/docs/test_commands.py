@@ -33,11 +33,11 @@ from typer.testing import CliRunner
 
 from data_contracts import domain_key
 from lastaisle import cli
+from lastaisle.delivery.signature import headers_of
 from lastaisle.experiments.definition.definition import read_definition
 from lastaisle.experiments.definition.moves import next_move
 from lastaisle.experiments.traffic import read_traffic, write_move
 from lastaisle.lake import Lake
-from lastaisle.release.announcements.signature import headers_of
 from lastaisle.settings import Settings
 from lastaisle.settings.others import OTHER_VARIABLES
 from lastaisle.settings.settings import known_variables

@@ -7,8 +7,8 @@ from lastaisle.lake import Lake
 from lastaisle.release.announcements.announce import NotAnnouncedError
 from lastaisle.settings import Settings
 from lastaisle_airflow.tasks import webhooks
+from tests.delivery.receivers import SECRET, Receiver
 from tests.release.announcements.conftest import Shop
-from tests.release.announcements.receivers import SECRET, Receiver
 
 
 def test_without_an_address_the_task_is_skipped(monkeypatch, tmp_path):

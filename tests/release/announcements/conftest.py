@@ -13,7 +13,7 @@ from lastaisle.lake.tables import ANNOUNCEMENTS
 from lastaisle.registry.ledger import Ledger, Move
 from lastaisle.release.announcements.announce import announce
 from lastaisle.settings import Settings
-from tests.release.announcements.receivers import SECRET, Receiver
+from tests.delivery.receivers import SECRET, Receiver
 
 NOON = datetime(2025, 10, 9, 12, tzinfo=UTC)
 

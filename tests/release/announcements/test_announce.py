@@ -16,15 +16,15 @@ import pytest
 from typer.testing import CliRunner
 
 from lastaisle import cli
+from lastaisle.delivery import post as posting
 from lastaisle.errors import ExitCode
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import ANNOUNCEMENTS
 from lastaisle.registry.ledger import Ledger, Move
-from lastaisle.release.announcements import send as sending
 from lastaisle.release.announcements.announce import NotAnnouncedError
 from lastaisle.release.announcements.message import messages_of_releases
+from tests.delivery.receivers import ANSWERED, HANG, KEY, SECRET, TOKEN, is_signed
 from tests.release.announcements.conftest import NOON
-from tests.release.announcements.receivers import ANSWERED, HANG, KEY, SECRET, TOKEN, is_signed
 from tests.services.certificates import make_certificates
 
 HOUR = timedelta(hours=1)
@@ -147,7 +147,7 @@ def test_an_announcement_is_not_given_up_before_its_first_try(shop, receiver):
 
 
 def test_a_service_that_hangs_is_left_in_time_and_holds_back_no_other(shop, receiver, monkeypatch):
-    monkeypatch.setattr(sending, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(posting, "TIMEOUT_SECONDS", 0.3)
     hanging, working = receiver(HANG), receiver()
     shop.hears(hanging, working)
     for version in ("1", "2", "3"):
@@ -159,7 +159,7 @@ def test_a_service_that_hangs_is_left_in_time_and_holds_back_no_other(shop, rece
 
 
 def test_a_service_that_sends_its_answer_in_drops_is_left_in_time(shop, monkeypatch):
-    monkeypatch.setattr(sending, "TIMEOUT_SECONDS", 0.4)
+    monkeypatch.setattr(posting, "TIMEOUT_SECONDS", 0.4)
 
     def drip(server):
         connection, _ = server.accept()

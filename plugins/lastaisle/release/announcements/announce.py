@@ -1,7 +1,6 @@
 """Announce releases and experiments that end: each message at least once to each address.
 
-A message is sent, and then noted in the table `announcements`. A run that is killed between the two sends the
-message again, with the same id. Receivers know a repeated message by its id.
+See `lastaisle.delivery.tries` for how a message is sent, noted and tried again.
 """
 
 from __future__ import annotations
@@ -9,11 +8,15 @@ from __future__ import annotations
 import dataclasses
 import logging
 import uuid
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from lastaisle.delivery.outbox import Outbox, receiver_of
+from lastaisle.delivery.sent import Sent
+from lastaisle.delivery.tries import ReceiverReport, Tries, Undelivered
+from lastaisle.delivery.webhook import post_signed
 from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.experiments.traffic import read_traffic
 from lastaisle.registry.ledger import Ledger
@@ -23,8 +26,6 @@ from lastaisle.release.announcements.message import (
     messages_of_releases,
     messages_of_trials,
 )
-from lastaisle.release.announcements.outbox import FAILED, GIVEN_UP, SENT, History, Outbox, receiver_of
-from lastaisle.release.announcements.send import send
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
@@ -40,55 +41,6 @@ class NotAnnouncedError(LastaisleError):
 
 
 @dataclass(frozen=True)
-class Undelivered:
-    """A message that did not arrive.
-
-    Attributes:
-        id: the id of the message.
-        type: its type.
-        problem: why it did not arrive.
-    """
-
-    id: str
-    type: str
-    problem: str
-
-
-@dataclass
-class ReceiverReport:
-    """What a run did for one receiver.
-
-    Attributes:
-        receiver: the name of the receiver; see `receiver_of`.
-        is_new: whether the receiver was used for the first time. Earlier moves are not announced to it.
-        sent: the types of the messages that arrived.
-        failed: the messages that did not arrive, and are tried again.
-        given_up: the messages that did not arrive, and are not tried again.
-        waiting: how many messages wait for a later run.
-    """
-
-    receiver: str
-    is_new: bool = False
-    sent: list[str] = field(default_factory=list)
-    failed: list[Undelivered] = field(default_factory=list)
-    given_up: list[Undelivered] = field(default_factory=list)
-    waiting: int = 0
-
-    def lines(self) -> list[str]:
-        """Return the report in sentences."""
-        told = []
-        if self.is_new:
-            told.append(f"{self.receiver} is new: it hears of all moves from now on")
-        if self.sent:
-            told.append(f"{self.receiver} got {', '.join(self.sent)}")
-        told += [f"{_named(one, self.receiver)}. It is tried again later" for one in self.failed]
-        told += [f"{_named(one, self.receiver)}. It is given up" for one in self.given_up]
-        if self.waiting:
-            told.append(f"{self.waiting:,} announcements to {self.receiver} wait for a later run")
-        return told
-
-
-@dataclass(frozen=True)
 class AnnouncementReport:
     """What a run did.
 
@@ -100,7 +52,12 @@ class AnnouncementReport:
 
     def lines(self) -> list[str]:
         """Return the report in sentences."""
-        return [line for one in self.receivers for line in one.lines()]
+        new = [
+            f"{one.receiver} is new: it hears of all moves from now on"
+            for one in self.receivers
+            if one.is_new
+        ]
+        return new + [line for one in self.receivers for line in one.lines()]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values."""
@@ -112,12 +69,7 @@ class AnnouncementReport:
         Raises:
             NotAnnouncedError: a message failed or was given up; the error names each.
         """
-        lost = [
-            _named(one, each.receiver)
-            + (": given up, it is not sent again" if one in each.given_up else ": a later run tries again")
-            for each in self.receivers
-            for one in (*each.failed, *each.given_up)
-        ]
+        lost = [text for one in self.receivers for text in one.lost()]
         if lost:
             raise NotAnnouncedError("; ".join(lost) + ". The releases stand. See docs/releases.md")
 
@@ -131,25 +83,26 @@ def announce(lake: Lake, settings: Settings, now: datetime | None = None) -> Ann
         now: the present moment (UTC); None for that of the clock.
     """
     now = now or datetime.now(UTC)
-    addresses, keys = settings.announcements.addresses, settings.announcements.signing_keys
     moves = Ledger(lake, settings.registry.model_name).numbered_moves()
     traffic = read_traffic(lake)
     for problem in traffic.problems:
         log.warning("%s", problem)
     newest = (max((entry for entry, _ in moves), default=-1), traffic.next_entry - 1)
     reports = []
-    for address in addresses:
+    for address in settings.announcements.addresses:
         report = ReceiverReport(receiver_of(address))
         outbox = Outbox(lake, report.receiver)
         history = outbox.read()
         if history.started is None:
-            outbox.start(newest, now)
+            outbox.start(now, release_entry=newest[0], traffic_entry=newest[1])
             report.is_new = True
         else:
-            after_release, after_traffic = history.started
-            messages = messages_of_releases(moves, after_release) + messages_of_trials(traffic, after_traffic)
-            hours = settings.announcements.webhook_hours
-            _Delivery(address, keys, outbox, history, hours).run(messages, now, report)
+            messages = [
+                *messages_of_releases(moves, history.started["release_entry"]),
+                *messages_of_trials(traffic, history.started["traffic_entry"]),
+            ]
+            send = partial(_send, address=address, settings=settings)
+            Tries(send, outbox, history, settings.announcements.webhook_hours).run(messages, now, report)
         reports.append(report)
     return AnnouncementReport(tuple(reports))
 
@@ -165,52 +118,14 @@ def send_test(settings: Settings) -> AnnouncementReport:
     reports = []
     for address in settings.announcements.addresses:
         report = ReceiverReport(receiver_of(address))
-        answer = send(message, address, settings.announcements.signing_keys)
-        if answer.problem:
-            report.given_up.append(Undelivered(message.id, message.type, answer.problem))
+        sent = _send(message, address, settings)
+        if sent.problem:
+            report.given_up.append(Undelivered(message.id, message.type, sent.problem))
         else:
             report.sent.append(message.type)
         reports.append(report)
     return AnnouncementReport(tuple(reports))
 
 
-@dataclass(frozen=True)
-class _Delivery:
-    """How messages go to one receiver."""
-
-    address: str
-    keys: Sequence[bytes]
-    outbox: Outbox
-    history: History
-    hours: float
-
-    def run(self, messages: Iterable[Message], now: datetime, report: ReceiverReport) -> None:
-        """Try each message that is due, oldest first; after a try without an answer, the rest waits."""
-        answers = True
-        for message in messages:
-            if message.id in self.history.done:
-                continue
-            until = self.history.waits_until(message.id)
-            if not answers or (until is not None and now < until):
-                report.waiting += 1
-                continue
-            answers = self._try(message, now, report)
-
-    def _try(self, message: Message, now: datetime, report: ReceiverReport) -> bool:
-        """Try one message, and note what came of it; tell whether the receiver answered."""
-        tries = self.history.tries.get(message.id, [])
-        answer = send(message, self.address, self.keys)
-        attempt = len(tries) + 1
-        if not answer.problem:
-            self.outbox.note(message, SENT, attempt, now)
-            report.sent.append(message.type)
-            return True
-        is_last = now - min(tries, default=now) >= timedelta(hours=self.hours)
-        self.outbox.note(message, GIVEN_UP if is_last else FAILED, attempt, now, answer.problem)
-        undelivered = Undelivered(message.id, message.type, answer.problem)
-        (report.given_up if is_last else report.failed).append(undelivered)
-        return answer.answered
-
-
-def _named(one: Undelivered, receiver: str) -> str:
-    return f"announcement {one.id} ({one.type}) did not reach {receiver}: {one.problem}"
+def _send(message: Message, address: str, settings: Settings) -> Sent:
+    return post_signed(message.id, message.body(), address, settings.announcements.signing_keys)

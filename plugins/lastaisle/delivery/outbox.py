@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -15,11 +15,22 @@ from lastaisle.lake.tables import ANNOUNCEMENTS, ANNOUNCEMENTS_SCHEMA
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
-    from lastaisle.release.announcements.message import Message
 
 STARTED, SENT, FAILED, GIVEN_UP = "started", "sent", "failed", "given_up"
 _FIRST_WAIT: Final = timedelta(seconds=15)  # less than the pause before Airflow tries a task again
 _LONGEST_WAIT: Final = timedelta(hours=6)
+
+
+class Sendable(Protocol):
+    """A message that can be sent and noted."""
+
+    @property
+    def id(self) -> str:
+        """The name of the message, the same at each try."""
+
+    @property
+    def type(self) -> str:
+        """The type, such as release.promoted."""
 
 
 def receiver_of(address: str) -> str:
@@ -27,7 +38,12 @@ def receiver_of(address: str) -> str:
 
     The path of an address may hold a token. The eight digits tell two paths of one host apart.
     """
-    return f"{urlsplit(address).hostname}#{hashlib.sha256(address.encode()).hexdigest()[:8]}"
+    return f"{urlsplit(address).hostname}#{digest_of(address)}"
+
+
+def digest_of(address: str) -> str:
+    """Return eight digits that tell an address from others."""
+    return hashlib.sha256(address.encode()).hexdigest()[:8]
 
 
 @dataclass
@@ -35,13 +51,12 @@ class History:
     """What a receiver got so far.
 
     Attributes:
-        started: the entries of `releases` and of `traffic` after which moves are announced; None before the
-            first use of the receiver.
+        started: the row of the first use of the receiver; None before it.
         done: the ids of the messages that were sent or given up.
         tries: for a message that failed, the moments of its tries.
     """
 
-    started: tuple[int, int] | None = None
+    started: Mapping[str, Any] | None = None
     done: set[str] = field(default_factory=set)
     tries: dict[str, list[datetime]] = field(default_factory=dict)
 
@@ -73,24 +88,18 @@ class Outbox:
         ]
         for row in rows:
             if row["state"] == STARTED:
-                history.started = (row["release_entry"], row["traffic_entry"])
+                history.started = row
             elif row["state"] in (SENT, GIVEN_UP):
                 history.done.add(row["announcement"])
             elif row["state"] == FAILED:
                 history.tries.setdefault(row["announcement"], []).append(row["at"])
         return history
 
-    def start(self, entries: tuple[int, int], now: datetime) -> None:
-        """Note the first use of the receiver: moves up to these entries are not announced to it."""
-        row: dict[str, Any] = {
-            "state": STARTED,
-            "at": now,
-            "release_entry": entries[0],
-            "traffic_entry": entries[1],
-        }
-        self._append(row, key=STARTED)
+    def start(self, now: datetime, **noted: int) -> None:
+        """Note the first use of the receiver, with columns that only the sender of the messages reads."""
+        self._append({"state": STARTED, "at": now, **noted}, key=STARTED)
 
-    def note(self, message: Message, state: str, attempt: int, now: datetime, problem: str = "") -> None:
+    def note(self, message: Sendable, state: str, attempt: int, now: datetime, problem: str = "") -> None:
         """Note one try: once by message, state and number of the try."""
         row: dict[str, Any] = {
             "announcement": message.id,

@@ -1,0 +1,1 @@
+"""Delivery: messages reach the addresses of people and services, each at least once."""

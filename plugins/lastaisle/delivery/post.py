@@ -1,0 +1,54 @@
+"""Send one body to one address over HTTP, in a bounded time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+import httpx
+
+import lastaisle
+from lastaisle.delivery.sent import Sent, cause_of
+
+TIMEOUT_SECONDS: Final = 10.0
+"""The longest time from the first connection to the answer."""
+
+
+def post(address: str, headers: Mapping[str, str], body: bytes) -> Sent:
+    """Send a body of JSON to an address.
+
+    Only this address is called: no redirect is followed, and no proxy of the environment is used. The body of
+    the answer is not read.
+
+    Args:
+        address: the address.
+        headers: headers beside those of every request.
+        body: the body.
+    """
+    headers = {
+        "content-type": "application/json",
+        "user-agent": f"lastaisle/{lastaisle.__version__}",
+        **headers,
+    }
+    try:
+        status = asyncio.run(_status_of(address, headers, body))
+    except (TimeoutError, httpx.TimeoutException):
+        return Sent(f"it gave no answer within {TIMEOUT_SECONDS:g} seconds", answered=False)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        # The text of such an error may hold a part of the answer.
+        return Sent(f"it cannot be reached ({cause_of(error)})", answered=False)
+    if 200 <= status < 300:
+        return Sent()
+    followed = "; redirects are not followed" if 300 <= status < 400 else ""
+    return Sent(f"it answered {status}{followed}")
+
+
+async def _status_of(address: str, headers: dict[str, str], body: bytes) -> int:
+    # The transport, unlike a client, logs no address, follows no redirect and uses no proxy by itself.
+    # It trusts the certificates of SSL_CERT_FILE, where that is set.
+    async with asyncio.timeout(TIMEOUT_SECONDS), httpx.AsyncHTTPTransport() as transport:
+        request = httpx.Request("POST", address, headers=headers, content=body)
+        response = await transport.handle_async_request(request)
+        await response.aclose()
+        return response.status_code
