@@ -29,11 +29,12 @@ EXPERIMENT_RESULTS: Final = "experiment_results"
 BANDIT_ARMS: Final = "bandit_arms"
 SERVICE_METRICS: Final = "service_metrics"
 ANNOUNCEMENTS: Final = "announcements"
+ALERTS: Final = "alerts"
 ALL_TABLES: Final = (
     *(RAW_EVENTS, QUARANTINE, BATCHES, EVENTS, EXPOSURES, TRAINING_RUNS, RELEASES),
     *(GAPS, FILES, REFUSED_FILES, DRIFT, ABANDONMENTS, ITEMS, CATALOGUE_BATCHES),
     *(EXPOSURE_BATCHES, OUTCOMES, UNATTRIBUTED, SHOP_METRICS),
-    *(TRAFFIC, EXPERIMENT_RESULTS, BANDIT_ARMS, SERVICE_METRICS, ANNOUNCEMENTS),
+    *(TRAFFIC, EXPERIMENT_RESULTS, BANDIT_ARMS, SERVICE_METRICS, ANNOUNCEMENTS, ALERTS),
 )
 
 #: The partition columns of the partitioned tables: the UTC day of the event; in quarantine, of ingestion.
@@ -415,6 +416,26 @@ ANNOUNCEMENTS_SCHEMA: Final = pa.schema(
         pa.field("at", TIMESTAMP),
         pa.field("release_entry", pa.int64()),
         pa.field("traffic_entry", pa.int64()),
+    ]
+)
+
+#: Every change of an alert, oldest first by `entry`; see lastaisle.monitor.alerts.log. `scope` and `evidence`
+#: are JSON. A silence without a scope covers its whole rule.
+ALERTS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("entry", pa.int64()),
+        pa.field("at", TIMESTAMP),
+        pa.field("change", pa.string()),
+        pa.field("alert_id", pa.string()),
+        pa.field("rule", pa.string()),
+        pa.field("scope", pa.string()),
+        pa.field("severity", pa.string()),
+        pa.field("summary", pa.string()),
+        pa.field("since", TIMESTAMP),
+        pa.field("evidence", pa.string()),
+        pa.field("until", TIMESTAMP),
+        pa.field("actor", pa.string()),
+        pa.field("reason", pa.string()),
     ]
 )
 

@@ -1,0 +1,55 @@
+"""What every rule gets, and the options that every rule has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from pydantic import Field
+
+from lastaisle.monitor.alerts.model import Alert, Severity
+from lastaisle.yaml_model import Part
+
+if TYPE_CHECKING:
+    from lastaisle.lake.reader import LakeReader
+    from lastaisle.registry.registry import Registry
+    from lastaisle.settings import Settings
+
+
+class RuleOptions(Part):
+    """What a rule's part of the configuration may say; a rule adds its limits by a subclass."""
+
+    off: bool = Field(False, description="Whether the rule looks at nothing.")
+    severity: Severity | None = Field(None, description="The severity of its alerts, instead of its own.")
+    quiet_minutes: float = Field(
+        20.0,
+        ge=0,
+        le=7 * 24 * 60,
+        description="How long the rule has to find an alert no more before the alert is resolved.",
+    )
+
+
+Options_co = TypeVar("Options_co", bound=RuleOptions, covariant=True)
+
+
+@dataclass(frozen=True)
+class Context(Generic[Options_co]):
+    """What a rule may look at.
+
+    Attributes:
+        lake: the tables.
+        registry: the models and runs of MLflow.
+        settings: the settings.
+        options: the rule's part of the configuration.
+        now: the moment of the check (UTC).
+        open: the rule's open alerts, for limits that differ once an alert is open.
+    """
+
+    lake: LakeReader
+    registry: Registry
+    settings: Settings
+    options: Options_co
+    now: datetime
+    open: Sequence[Alert] = ()
