@@ -275,7 +275,7 @@ def _log_in(airflow: Airflow) -> AirflowApi | None:
     generated = airflow.home / "airflow" / "simple_auth_manager_passwords.json.generated"
     if not generated.exists():
         return None
-    ((user, password),) = json.loads(generated.read_text() or "{}").items() or [("", "")]
+    user, password = next(iter(json.loads(generated.read_text() or "{}").items()), ("", ""))
     try:
         return AirflowApi(f"http://127.0.0.1:{airflow.settings.services.airflow_port}", user, password)
     except (AirflowApiError, OSError):

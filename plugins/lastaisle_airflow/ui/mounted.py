@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -32,8 +33,9 @@ class MountedDashboard:
         receive: Callable[[], Awaitable[_Message]],
         send: Callable[[_Message], Awaitable[None]],
     ) -> None:
-        """Answer a request."""
-        await self._made()(scope, receive, send)
+        """Answer a request; the first one waits in a thread, since other requests of Airflow go on."""
+        application = self._application or await asyncio.to_thread(self._made)
+        await application(scope, receive, send)
 
     def _made(self) -> _Application:
         with self._lock:

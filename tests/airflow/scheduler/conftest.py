@@ -26,6 +26,7 @@ def hourly_airflow(tmp_path_factory) -> Iterator[Airflow]:
         "LASTAISLE_GX_SAMPLE_ROWS": "0",
         "LASTAISLE_SOURCE": str(home / "landing" / "{hour}"),
         "LASTAISLE_REFRESH_DEADLINE_MINUTES": "0.05",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
     }
     retry_soon(home / "airflow")
     with running_airflow(home, (), **given) as started:
