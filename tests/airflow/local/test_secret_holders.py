@@ -12,7 +12,15 @@ from lastaisle.settings.settings import known_variables
 from lastaisle.telemetry.shown import without_password
 from lastaisle_airflow.local import command, services
 from lastaisle_airflow.local.environment import environment
-from lastaisle_airflow.local.secret_holders import HOLDERS, MLFLOW, SCHEDULER, SERVE, TRIGGERER, for_process
+from lastaisle_airflow.local.secret_holders import (
+    API_SERVER,
+    HOLDERS,
+    MLFLOW,
+    SCHEDULER,
+    SERVE,
+    TRIGGERER,
+    for_process,
+)
 from lastaisle_airflow.local.services import Services, services_of
 
 #: One value for each secret; a name that ends in * is tried with an end.
@@ -105,7 +113,7 @@ def test_no_command_line_and_no_message_holds_the_password_of_mlflows_database(t
         for service in services_of(settings)
         if "the-password" in str(for_process(service.name, environment(settings)))
     }
-    assert holders == {MLFLOW, SCHEDULER, SERVE}
+    assert holders == {API_SERVER, MLFLOW, SCHEDULER, SERVE}
 
 
 @pytest.mark.parametrize(
