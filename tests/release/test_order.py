@@ -16,8 +16,9 @@ from lastaisle.errors import ExitCode
 from lastaisle.evaluation.judging import LearnedHoursError, judging_sessions
 from lastaisle.registry.ledger import Ledger
 from lastaisle.registry.tags import PLAN
+from lastaisle.release.decisions import DECISION
 from lastaisle.release.gate import GateRules
-from lastaisle.release.release import DECISION, OlderTrainingError, RolledBackError, release_candidate
+from lastaisle.release.release import OlderTrainingError, RolledBackError, release_candidate
 from lastaisle.release.rollback import rollback
 from lastaisle.training.kinds.refresh import in_judging_half
 from lastaisle.training.planning import plan_window

@@ -80,7 +80,7 @@ def why(version: OneVersion, lake: LakeUrl = "", report: Report = None) -> None:
     from lastaisle.release.history import tell
 
     _, tables, registry = open_stores(lake)
-    story = tell(version, tables, registry)
+    story = tell(version, tables, registry.model_name, lambda: registry)
     write(story.to_dict(), report)
     _say(story.outcome)
     if story.registered is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lastaisle.registry.ledger import DECISIONS, REFUSE, Move, returns
 from lastaisle.registry.plan import kind_of
 from lastaisle.release.approval import APPROVAL
-from lastaisle.release.release import stored_decision
+from lastaisle.release.decisions import stored_decision
 from lastaisle.training.kinds import KINDS
 
 if TYPE_CHECKING:

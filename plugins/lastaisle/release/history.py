@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import takewhile
@@ -23,8 +23,8 @@ from lastaisle.registry.ledger import (
     standing,
 )
 from lastaisle.registry.lineage import Lineage
+from lastaisle.release.decisions import stored_decision
 from lastaisle.release.gate import Check, Decision
-from lastaisle.release.release import stored_decision
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
@@ -146,18 +146,25 @@ def served_times(moves: Sequence[Move]) -> list[Served]:
     return times
 
 
-def tell(version: str, lake: Lake, registry: Registry) -> Story:
+def tell(version: str, lake: Lake, model_name: str, registry: Callable[[], Registry]) -> Story:
     """Tell what the ledger knows of a version.
+
+    Args:
+        version: its number.
+        lake: the lake that holds the ledger.
+        model_name: name of the registered model.
+        registry: opens the registry. It is asked only for a decision that the ledger does not hold, as in
+            ledgers of older releases.
 
     Raises:
         RegistryError: the ledger does not know the version.
     """
-    moves = Ledger(lake, registry.model_name).moves()
+    moves = Ledger(lake, model_name).moves()
     own = tuple(move for move in moves if _is_about(move, version))
     if not own:
         known = sorted({move.to_version for move in moves if move.action == REGISTER}, key=_number)
         raise RegistryError(
-            f"the ledger of {registry.model_name} in {lake.url} has no version {version!r}; it has "
+            f"the ledger of {model_name} in {lake.url} has no version {version!r}; it has "
             f"{', '.join(known) or 'none'}"
         )
     decided = [move for move in own if move.action in DECISIONS and move.to_version == version]
@@ -177,11 +184,12 @@ def tell(version: str, lake: Lake, registry: Registry) -> Story:
     )
 
 
-def _decision(made: Move, registry: Registry) -> Decision | None:
+def _decision(made: Move, registry: Callable[[], Registry]) -> Decision | None:
     """Return the gate's decision, also if MLflow does not answer: newer ledgers hold the decision."""
-    if made.decision is None and not registry.has_run(made.run_id):
-        return None
-    return stored_decision(made, registry)
+    if made.decision is not None:
+        return Decision.from_json(made.decision)
+    runs = registry()
+    return stored_decision(made, runs) if runs.has_run(made.run_id) else None
 
 
 def _outcome(version: str, own: Sequence[Move], served: Sequence[Served], decided: Move | None) -> str:

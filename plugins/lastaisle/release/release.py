@@ -29,6 +29,7 @@ from lastaisle.release.anchor import later_differences, move_anchor
 from lastaisle.release.by_hand import tell_hand_moves
 from lastaisle.release.card.page import log_card
 from lastaisle.release.decision_table import COLUMNS, TABLE, rows_of
+from lastaisle.release.decisions import DECISION, stored_decision
 from lastaisle.release.gate import Check, Decision, GateRules, decide
 from lastaisle.release.online import online_alias
 from lastaisle.release.opens import opens
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from lastaisle.registry.plan import Champion, TrainingPlan
     from lastaisle.registry.registry import Registry
     from lastaisle.release.approval import Approval
-
-DECISION = "release/decision.json"
 
 logger = logging.getLogger(__name__)
 
@@ -199,12 +198,6 @@ def _refuse_older(run_id: str, plan: TrainingPlan, champion: Champion) -> None:
             "to a newer moment, or allow the older training: --allow-older (parameter allow_older of the DAG "
             "retrain_full)"
         )
-
-
-def stored_decision(made: Move, registry: Registry) -> Decision | None:
-    """Return a decision that the gate made; None if an older release made it, and its file is gone."""
-    text = made.decision or registry.read_text(made.run_id, DECISION)
-    return None if text is None else Decision.from_json(text)
 
 
 def _stored_decision(made: Move, registry: Registry) -> Decision:

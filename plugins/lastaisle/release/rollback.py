@@ -25,8 +25,9 @@ from lastaisle.registry.ledger import (
 )
 from lastaisle.registry.losses import expected_standing
 from lastaisle.release.card.page import log_card
+from lastaisle.release.decisions import DECISION
 from lastaisle.release.gate import Decision
-from lastaisle.release.release import DECISION, sync_aliases
+from lastaisle.release.release import sync_aliases
 from lastaisle.release.servable import require_servable
 
 if TYPE_CHECKING:
