@@ -27,10 +27,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from lastaisle.release.guardrails.baseline import DAY, WEEK, Baseline, Series, fit_baseline
+from lastaisle.baseline.fit import DAY, WEEK, Baseline, Series, fit_baseline
+from lastaisle.baseline.measures import MEASURES
 from lastaisle.release.guardrails.drop import drop_of
 from lastaisle.release.guardrails.limits import LEAST_PROMOTIONS_A_YEAR, GuardrailLimits
-from lastaisle.release.guardrails.measures import MEASURES
 
 HISTORY = 8 * WEEK
 YEAR = 365 * DAY

@@ -24,7 +24,7 @@ from mlflow import MlflowClient
 from lastaisle.experiments.traffic import read_traffic
 from lastaisle.lake import Lake
 from lastaisle.registry.ledger import Ledger
-from tests.release.guardrails.shop import CHAMPION, dropped, steady
+from tests.baseline.shop import CHAMPION, dropped, steady
 from tests.release.scripts import forked
 from tests.release.steps_home import (
     Homes,

@@ -16,7 +16,7 @@ from lastaisle.release.guardrails.watch import watch_releases
 from lastaisle.release.release import release_candidate
 from lastaisle.release.steps.rules import release_rules
 from lastaisle.settings import Settings
-from tests.release.guardrails.shop import CHAMPION, OPENED, hours_of, steady, write_figures
+from tests.baseline.shop import CHAMPION, OPENED, hours_of, steady, write_figures
 from tests.shops.made_up_shop import Installation, end_of
 
 RULES = """

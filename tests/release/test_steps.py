@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import pytest
 
+from lastaisle.baseline.hours import hour_of
 from lastaisle.errors import RegistryError
 from lastaisle.experiments.traffic import read_traffic, write_move
 from lastaisle.registry.ledger import Ledger
 from lastaisle.release.gate import GateRules
-from lastaisle.release.guardrails.hours import hour_of
 from lastaisle.release.rollback import rollback
 from lastaisle.release.steps.advance import make_room
 from lastaisle.release.steps.retire import retire
 from lastaisle.release.steps.rules import ReleaseRules, release_rules
-from tests.release.guardrails.shop import CHAMPION, OPENED, dropped, steady
+from tests.baseline.shop import CHAMPION, OPENED, dropped, steady
 from tests.release.steps_home import (
     LATER,
     NEWEST,

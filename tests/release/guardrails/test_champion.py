@@ -7,7 +7,7 @@ import pytest
 from lastaisle.registry.ledger import Move
 from lastaisle.release.guardrails.champion import judge_champion
 from lastaisle.release.guardrails.limits import GuardrailLimits
-from tests.release.guardrails.shop import CHAMPION, POPULAR, WEEKS, dropped, figures, hours_of, steady
+from tests.baseline.shop import CHAMPION, POPULAR, WEEKS, dropped, figures, hours_of, steady
 
 START = WEEKS * 168 + 13
 END = START + 60

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lastaisle.release.guardrails.baseline import DAY, Baseline, Series, fit_baseline
+from lastaisle.baseline.fit import DAY, Baseline, Series, fit_baseline
 from lastaisle.release.guardrails.canary import relative_difference
 from lastaisle.release.guardrails.change import change_since, half_widths
 from lastaisle.release.guardrails.limits import GuardrailLimits

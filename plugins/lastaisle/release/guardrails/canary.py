@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.stats import chi2
 
+from lastaisle.baseline.hours import CANARY_ARM, CONTROL, trial_of
 from lastaisle.release.guardrails.change import Change
-from lastaisle.release.guardrails.hours import CANARY_ARM, CONTROL, trial_of
 
 if TYPE_CHECKING:
-    from lastaisle.release.guardrails.baseline import Floats, Series
-    from lastaisle.release.guardrails.hours import Mask, ShopHours
-    from lastaisle.release.guardrails.measures import Measure
+    from lastaisle.baseline.fit import Floats, Series
+    from lastaisle.baseline.hours import Mask, ShopHours
+    from lastaisle.baseline.measures import Measure
 
 #: The variance of the hours comes from few hours: this upper end of its interval counts.
 _UPPER_END: Final = 0.8

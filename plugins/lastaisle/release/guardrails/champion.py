@@ -11,17 +11,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from lastaisle.baseline.fit import DAY, LEAST_DAYS, WEEK, fit_baseline
+from lastaisle.baseline.hours import HISTORY, ShopHours, moment_of
+from lastaisle.baseline.measures import MEASURES, Measure
 from lastaisle.registry.ledger import PROMOTE, Move, returns, rolled_back_versions, standing
 from lastaisle.release.gate import BROKEN, OPEN, REPORTED, Check
-from lastaisle.release.guardrails.baseline import DAY, LEAST_DAYS, WEEK, fit_baseline
 from lastaisle.release.guardrails.change import Change, change_since
 from lastaisle.release.guardrails.drop import Drop, drop_of
-from lastaisle.release.guardrails.hours import HISTORY, ShopHours, moment_of
-from lastaisle.release.guardrails.measures import MEASURES, Measure
 
 if TYPE_CHECKING:
-    from lastaisle.release.guardrails.baseline import Series
-    from lastaisle.release.guardrails.hours import Mask
+    from lastaisle.baseline.fit import Series
+    from lastaisle.baseline.hours import Mask
     from lastaisle.release.guardrails.limits import GuardrailLimits
 
 #: A drop began before the version if one of these hours before it would show a drop as well.

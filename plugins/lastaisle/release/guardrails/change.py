@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from lastaisle.baseline.fit import DAY, Baseline, Series
 from lastaisle.experiments.statistics.sequences import critical_value, tuned_rho
-from lastaisle.release.guardrails.baseline import DAY, Baseline, Series
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from lastaisle.release.guardrails.change import Change, change_since
 
 if TYPE_CHECKING:
-    from lastaisle.release.guardrails.baseline import Baseline, Series
-    from lastaisle.release.guardrails.measures import Measure
+    from lastaisle.baseline.fit import Baseline, Series
+    from lastaisle.baseline.measures import Measure
 
 
 @dataclass(frozen=True)

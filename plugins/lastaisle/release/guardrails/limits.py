@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
-from lastaisle.release.guardrails.measures import MEASURES
+from lastaisle.baseline.measures import MEASURES
 from lastaisle.yaml_model import Part, all_different, closest
 
 #: More promotions than so many a year make each of them stricter, so that the false rollbacks stay as few.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from lastaisle.baseline.hours import ShopHours, read_hours
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.registry.ledger import (
     PROMOTE,
@@ -23,7 +24,6 @@ from lastaisle.registry.ledger import (
 from lastaisle.release.decision_table import COLUMNS, as_text, rows_of
 from lastaisle.release.gate import REPORTED, GateRules
 from lastaisle.release.guardrails.champion import ChampionJudgement, held_back, judge_champion
-from lastaisle.release.guardrails.hours import ShopHours, read_hours
 from lastaisle.release.guardrails.service import judge_service
 from lastaisle.release.release import sync_aliases
 from lastaisle.release.rollback import rollback

@@ -13,23 +13,23 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from lastaisle.baseline.hours import hour_of, trial_of
 from lastaisle.evaluation.evaluate import stored_report
 from lastaisle.experiments.traffic import read_traffic
 from lastaisle.registry.ledger import CANARY, PROMOTE, RETIRE, SHADOW, Ledger, Move, standing
 from lastaisle.release.decision_table import COLUMNS, as_text, rows_of
 from lastaisle.release.gate import BROKEN, Check, Decision, decide
 from lastaisle.release.guardrails.canary import arms_of
-from lastaisle.release.guardrails.hours import hour_of, trial_of
 from lastaisle.release.release import sync_aliases
 from lastaisle.release.steps.follow import share_check
 from lastaisle.release.steps.judge import StepJudgement, judge_canary, judge_shadow
 from models.stored import DamagedModelError
 
 if TYPE_CHECKING:
+    from lastaisle.baseline.hours import ShopHours
     from lastaisle.lake.lake import Lake
     from lastaisle.registry.registry import Registry
     from lastaisle.release.gate import GateRules
-    from lastaisle.release.guardrails.hours import ShopHours
     from lastaisle.release.steps.rules import ReleaseRules
 
 TABLES: Final = "release/steps"

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from lastaisle.baseline.hours import CANARY_ARM, CONTROL, trial_of
 from lastaisle.experiments.assignment import ranges_of_phases
 from lastaisle.experiments.traffic import (
     CANARY,
@@ -29,7 +30,6 @@ from lastaisle.lake.errors import LakeConflictError
 from lastaisle.lake.retries import ATTEMPTS, retry_overtaken
 from lastaisle.registry.ledger import PROMOTE, Move, Standing
 from lastaisle.release.gate import SHARE, Check, Decision
-from lastaisle.release.guardrails.hours import CANARY_ARM, CONTROL, trial_of
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, Literal
 
+from lastaisle.baseline.hours import CANARY_ARM, moment_of
+from lastaisle.baseline.measures import MEASURES
 from lastaisle.feedback.health import CANARY, SHADOW
 from lastaisle.release.gate import BROKEN, OPEN, Check
 from lastaisle.release.guardrails.drop import drop_from
-from lastaisle.release.guardrails.hours import CANARY_ARM, moment_of
 from lastaisle.release.guardrails.limits import LEAST_PROMOTIONS_A_YEAR
-from lastaisle.release.guardrails.measures import MEASURES
 from lastaisle.release.guardrails.service import health_of
 from lastaisle.release.steps.rules import OF_SERVICES
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from lastaisle.baseline.measures import MEASURES
 from lastaisle.release.gate import GateRules
 from lastaisle.release.guardrails.limits import GuardrailLimits
-from lastaisle.release.guardrails.measures import MEASURES
 from lastaisle.yaml_model import Part, YamlModelError, closest, read_model
 
 if TYPE_CHECKING:

@@ -12,18 +12,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lastaisle.baseline.fit import WEEK, Series
+from lastaisle.baseline.measures import MEASURES
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake.tables import SHOP_METRICS, TIMESTAMP
 from lastaisle.lake.workspace import open_tables
-from lastaisle.release.guardrails.baseline import WEEK, Series
-from lastaisle.release.guardrails.measures import MEASURES
 from lastaisle.sessions.windows import newest_data_end
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from lastaisle.baseline.measures import Measure
     from lastaisle.lake.lake import Lake
-    from lastaisle.release.guardrails.measures import Measure
 
     Mask = NDArray[np.bool_]
 

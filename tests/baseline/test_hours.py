@@ -5,12 +5,12 @@ from datetime import timedelta
 import pyarrow as pa
 import pytest
 
+from lastaisle.baseline.hours import read_hours
+from lastaisle.baseline.measures import MEASURES
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import EVENTS, TIMESTAMP
-from lastaisle.release.guardrails.hours import read_hours
-from lastaisle.release.guardrails.measures import MEASURES
-from tests.release.guardrails.shop import CHAMPION, OPENED, hours_of, steady, write_figures
+from tests.baseline.shop import CHAMPION, OPENED, hours_of, steady, write_figures
 
 ONE = {**CHAMPION, "model_version": "1"}
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lastaisle.baseline.hours import ShopHours, hour_of, read_hours
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import EVENTS, SHOP_METRICS, SHOP_METRICS_SCHEMA, TIMESTAMP
-from lastaisle.release.guardrails.hours import ShopHours, hour_of, read_hours
 
 #: The shop opens at this hour, on a Monday.
 OPENED = hour_of(datetime(2025, 1, 6, tzinfo=UTC))
