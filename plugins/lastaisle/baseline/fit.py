@@ -105,7 +105,7 @@ def fit_baseline(past: Series) -> Baseline | None:
             return None
         rates, shape = _shape_of(usual)
         fitted = Baseline(rates, shape, 1.0, 0.0, 0.0, unusual)
-        days, effects, expected = _effects(past, fitted)
+        days, effects, expected = day_effects(past, fitted)
         found = days[_is_unusual(effects, expected)]
         if not len(found) or {*found.tolist()} == {*unusual}:
             break
@@ -141,8 +141,8 @@ def _ratio(groups: Ints, totals: Floats, expected: Floats, count: int) -> Floats
     return np.divide(have, want, out=np.ones(count), where=(want > 0) & (have > 0))
 
 
-def _effects(series: Series, baseline: Baseline) -> tuple[Ints, Floats, Floats]:
-    """Return each day, its count relative to the expectation, less 1, and the expectation."""
+def day_effects(series: Series, baseline: Baseline) -> tuple[Ints, Floats, Floats]:
+    """Return each day with an expectation, its count relative to the expectation, less 1, and the expectation."""
     totals, expected = baseline.expected(series)
     days, place = np.unique(series.days, return_inverse=True)
     have, want = np.bincount(place, totals), np.bincount(place, expected)
@@ -160,7 +160,7 @@ def _is_unusual(effects: Floats, expected: Floats) -> NDArray[np.bool_]:
 def _with_variation(series: Series, fitted: Baseline) -> Baseline:
     """Return the baseline with the variation that its own hours show."""
     totals, expected = fitted.expected(series)
-    days, effects, day_expected = _effects(series, fitted)
+    days, effects, day_expected = day_effects(series, fitted)
     place = np.searchsorted(days, series.days)
     inside = np.isin(series.days, days) & (expected > 0)
     level = 1 + effects[np.minimum(place, len(days) - 1)]

@@ -1,10 +1,13 @@
-"""The measures that guardrails watch: sums of the table `shop_metrics`."""
+"""The measures that guardrails and alerts watch: sums of the table `shop_metrics`."""
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
+
+from pydantic import AfterValidator
 
 from lastaisle.feedback.metrics.figures import SHARES
+from lastaisle.yaml_model import closest
 
 
 class Measure(NamedTuple):
@@ -38,3 +41,13 @@ MEASURES: Final[dict[str, Measure]] = {
         Measure("abandonment", *SHARES["abandonment"], "down"),
     )
 }
+
+
+def known_measure(name: str) -> str:
+    """Refuse a name that no measure has."""
+    if name not in MEASURES:
+        raise ValueError(f"there is no measure {name!r}; {closest(name, list(MEASURES), 'the measures are')}")
+    return name
+
+
+MeasureName = Annotated[str, AfterValidator(known_measure)]

@@ -6,21 +6,11 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
-from lastaisle.baseline.measures import MEASURES
-from lastaisle.yaml_model import Part, all_different, closest
+from lastaisle.baseline.measures import MEASURES, MeasureName
+from lastaisle.yaml_model import Part, all_different
 
 #: More promotions than so many a year make each of them stricter, so that the false rollbacks stay as few.
 LEAST_PROMOTIONS_A_YEAR: Final = 52.0
-
-
-def known_measure(name: str) -> str:
-    """Refuse a measure that guardrails do not know."""
-    if name not in MEASURES:
-        raise ValueError(f"there is no measure {name!r}; {closest(name, list(MEASURES), 'the measures are')}")
-    return name
-
-
-MeasureName = Annotated[str, AfterValidator(known_measure)]
 
 
 class GuardrailLimits(Part):
