@@ -53,7 +53,7 @@ for _command in (
     *(learning.train, learning.tune, learning.evaluate, learning.release, learning.rollback),
     reproduce.reproduce,
     *(learning.online, tables.maintain, tables.drift, tables.abandonment, outcomes.attribute),
-    *(metrics.metrics, learning.replay, simulate.simulate),
+    *(metrics.metrics, serving.export_metrics, learning.replay, simulate.simulate),
 ):
     app.command()(_command)
 

@@ -1,6 +1,6 @@
-"""The command that answers requests for recommendations.
+"""The commands that serve: recommendations, and metrics.
 
-Imports stand inside the command, so that `--help` and other commands load nothing heavy.
+Imports stand inside the commands, so that `--help` and other commands load nothing heavy.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lastaisle.cli.options import LakeUrl
 from lastaisle.cli.terminal import announce, read_settings
 
 
@@ -44,3 +45,29 @@ def serve(
     changes: dict[str, Any] = {"serve_workers": workers} if workers is not None else {}
     settings = settings.replace(**changes)
     run(settings, host, settings.serve.port if port is None else port, announce, folder=model)
+
+
+def export_metrics(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port to listen on; 0 is any free port; default: LASTAISLE_METRICS_PORT.", min=0, max=65535
+        ),
+    ] = None,
+    otlp: Annotated[
+        str,
+        typer.Option(help="OpenTelemetry collector that gets the metrics as well; default: LASTAISLE_OTLP."),
+    ] = "",
+    lake: LakeUrl = "",
+) -> None:
+    """Serve the metrics of the pipeline to Prometheus at /metrics, until SIGTERM.
+
+    LASTAISLE_METRICS_KEYS names the keys that may read them; LASTAISLE_METRICS_KEY_FILE is a file of such
+    keys. docs/metrics.md lists the metrics.
+    """
+    from lastaisle.monitor.metrics.serve import export_metrics as run
+
+    settings = read_settings(lake)
+    settings = settings.replace(otlp=otlp) if otlp else settings
+    run(settings, host, settings.metrics.port if port is None else port, announce)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from lastaisle.settings import Settings
 
+_SQLITE = "sqlite:///"
 FINISHED, FAILED, KILLED, RUNNING = "FINISHED", "FAILED", "KILLED", "RUNNING"
 
 
@@ -70,8 +71,8 @@ class Runs:
         artifacts = settings.registry.mlflow_artifacts
         # The server gives each experiment a folder of its own. MLflow's accounts know the experiment by it.
         self._artifacts = None if artifacts == AT_SERVER else artifacts
-        if address.startswith("sqlite:///"):
-            Path(address.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        if address.startswith(_SQLITE):
+            Path(address.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(address)
         mlflow.set_registry_uri(address)
         self.client = mlflow.MlflowClient(address, address)
@@ -177,11 +178,16 @@ class Runs:
     def find_runs(self, tags: Mapping[str, str]) -> list[Run]:
         """Return the runs that have all these tags, the newest first."""
         wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
-        runs = self.client.search_runs([self.experiment_id], wanted)
-        return [
-            Run(str(run.info.run_id), str(run.info.status), dict(run.data.tags), int(run.info.start_time))
-            for run in runs
-        ]
+        return [_described(run) for run in self.client.search_runs([self.experiment_id], wanted)]
+
+    def unfinished_runs(self) -> list[Run]:
+        """Return the trainings that are not FINISHED, the newest first; the experiment is not created."""
+        experiment = self.client.get_experiment_by_name(self._experiment)
+        if experiment is None:
+            return []
+        wanted = f"attributes.status != '{FINISHED}'"
+        found = map(_described, self.client.search_runs([experiment.experiment_id], wanted))
+        return [run for run in found if RUN_KEY in run.tags]
 
     def finished_run(self, run_key: str) -> str | None:
         """Return the finished run of this training, if there is one."""
@@ -333,6 +339,17 @@ class Runs:
     def log_file(self, run_id: str, file: Path, folder: str | None = None) -> None:
         """Log a file under its own name, in a folder of the run's artifacts."""
         self.client.log_artifact(run_id, str(file), folder)
+
+
+def has_store(settings: Settings) -> bool:
+    """Tell whether MLflow's store is there: a client would create a missing database of SQLite."""
+    path = settings.registry.mlflow_uri.removeprefix(_SQLITE)
+    return path == settings.registry.mlflow_uri or Path(path).exists()
+
+
+def _described(run: Any) -> Run:
+    info = run.info
+    return Run(str(info.run_id), str(info.status), dict(run.data.tags), int(info.start_time))
 
 
 def _being_trained(run_key: str, run: Run) -> BeingTrainedError:

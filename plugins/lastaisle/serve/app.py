@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -41,6 +41,7 @@ from lastaisle.serve.questions import (
 from lastaisle.serve.scoring import BATCH, Scorer
 from lastaisle.serve.trials.assigned import Assigned
 from lastaisle.web.body import read_body
+from lastaisle.web.keys import given_key
 from lastaisle.web.places import Places
 from lastaisle.web.refusal import RETRY_AFTER_SECONDS, RefusedError
 
@@ -332,7 +333,7 @@ class Service:
         return BATCH if served is None else max(1, min(BATCH, BATCH_SCORES // len(served.model.items)))
 
     def _check_key(self, request: Request) -> None:
-        if not self.parts.keys.knows(_key_of(request.scope["headers"])):
+        if not self.parts.keys.knows(given_key(request.scope["headers"])):
             raise RefusedError(
                 401, "unauthorized", "give a known key as `Authorization: Bearer KEY`, or as X-API-Key"
             )
@@ -366,19 +367,6 @@ class Service:
         while True:
             self._set_state()
             await asyncio.sleep(STATE_SECONDS)
-
-
-def _key_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """Return the key that a request gives; empty if it gives none."""
-    alone = ""
-    for name, value in headers:
-        if name == b"authorization":
-            scheme, _, key = value.partition(b" ")
-            if scheme.lower() == b"bearer":
-                return key.strip().decode("utf-8", "replace")
-        elif name == b"x-api-key":
-            alone = value.decode("utf-8", "replace")
-    return alone
 
 
 async def _show_page(file: str, kind: str, request: Request) -> Response:

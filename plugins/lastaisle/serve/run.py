@@ -129,9 +129,7 @@ def keys_of(settings: Settings) -> Keys:
     Raises:
         SettingsError: there are none, or their file cannot be read.
     """
-    listed = [key.strip() for key in settings.serve.keys.get_secret_value().split(",") if key.strip()]
-    file = Path(settings.serve.key_file).expanduser() if settings.serve.key_file else None
-    keys = Keys(listed, file)
+    keys = Keys.of(settings.serve.keys, settings.serve.key_file)
     if not keys.has_any():
         raise SettingsError(
             "the service has to know who is calling: set LASTAISLE_SERVE_KEYS (API keys, separated by "

@@ -22,6 +22,7 @@ from lastaisle.settings.experiments import ExperimentSettings
 from lastaisle.settings.feedback import FeedbackSettings
 from lastaisle.settings.fields import PREFIX, Section, expected_value, is_secret, setting, variable_of
 from lastaisle.settings.incoming import CollectorSettings, IngestSettings, SourceSettings
+from lastaisle.settings.metrics import MetricsSettings
 from lastaisle.settings.others import OTHER_VARIABLES, of_kubernetes
 from lastaisle.settings.sections import (
     AT_SERVER,
@@ -82,6 +83,7 @@ class Settings(BaseModel):
     services: ServiceSettings
     collector: CollectorSettings
     serve: ServeSettings
+    metrics: MetricsSettings
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hmac
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
+
+from pydantic import SecretStr
 
 from lastaisle.settings import SettingsError
 
@@ -47,6 +49,16 @@ class Keys:
                 self._known = self._read(file)
             except (OSError, ValueError) as error:
                 raise SettingsError(f"cannot read the file of {self.name} {file}: {error}") from error
+
+    @classmethod
+    def of(cls, listed: SecretStr, file: str) -> Self:
+        """Return the keys that two settings name: keys with commas between, and the path of a file.
+
+        Raises:
+            SettingsError: the file cannot be read.
+        """
+        keys = [key.strip() for key in listed.get_secret_value().split(",") if key.strip()]
+        return cls(keys, Path(file).expanduser() if file else None)
 
     def has_any(self) -> bool:
         """Return whether there are or may be keys."""
@@ -117,3 +129,16 @@ class Keys:
         except OSError as error:
             return error.errno
         return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
+
+
+def given_key(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """Return the key that a request gives; empty if it gives none."""
+    alone = ""
+    for name, value in headers:
+        if name == b"authorization":
+            scheme, _, key = value.partition(b" ")
+            if scheme.lower() == b"bearer":
+                return key.strip().decode("utf-8", "replace")
+        elif name == b"x-api-key":
+            alone = value.decode("utf-8", "replace")
+    return alone

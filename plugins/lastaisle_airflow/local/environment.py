@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lastaisle.settings import Settings
+from lastaisle.settings.metrics import MetricsSettings
 
 HOST = "127.0.0.1"
 ROOT = Path(__file__).resolve().parents[3]
@@ -53,6 +54,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "0o700",
         "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "0o600",
         **_mlflow_names(settings.services.mlflow_ui),
+        **_telemetry(settings.metrics),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 250 MiB for jobs that nothing here submits
     }
@@ -63,6 +65,17 @@ def environment(settings: Settings) -> dict[str, str]:
         forced["MLFLOW_BACKEND_STORE_URI"] = settings.registry.mlflow_uri
     forced["PYTHONPATH"] = os.pathsep.join(paths)
     return {**defaults, **inherited, **forced}
+
+
+def _telemetry(options: MetricsSettings) -> dict[str, str]:
+    """Return the variables by which Airflow sends its own metrics to the collector of LASTAISLE_OTLP."""
+    if not options.otlp:
+        return {}
+    return {
+        "AIRFLOW__METRICS__OTEL_ON": "True",
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": options.metrics_url,
+        "OTEL_METRIC_EXPORT_INTERVAL": str(round(options.seconds * 1000)),
+    }
 
 
 def _mlflow_names(pages: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Final
 
 API_SERVER: Final = "airflow-api-server"
 DAG_PROCESSOR: Final = "airflow-dag-processor"
+EXPORT: Final = "export-metrics"
 MLFLOW: Final = "mlflow"
 MLFLOW_CLIENT: Final = "bin/mlflow"
 SCHEDULER: Final = "airflow-scheduler"
@@ -24,6 +25,8 @@ WORKER: Final = "airflow-worker"
 _TASKS: Final = frozenset({SCHEDULER, WORKER})
 #: The parts that read Airflow's database, whose connections and triggers the Fernet key encrypts.
 _DATABASE_READERS: Final = frozenset({API_SERVER, DAG_PROCESSOR, SCHEDULER, SETUP, TRIGGERER})
+#: The parts that send metrics: those of Airflow, the tasks, and the export of ours.
+_SENDERS: Final = _DATABASE_READERS | _TASKS | {EXPORT}
 
 HOLDERS: Final[Mapping[str, frozenset[str]]] = {
     "LASTAISLE_SEGMENT_WRITE_KEYS": frozenset(),  # only `lastaisle collect` reads these two
@@ -31,8 +34,9 @@ HOLDERS: Final[Mapping[str, frozenset[str]]] = {
     "LASTAISLE_SERVE_KEYS": frozenset({SERVE}),
     "LASTAISLE_DASHBOARD_TOKEN": frozenset(),  # only `lastaisle dashboard` reads it
     "LASTAISLE_SERVE_KEY": frozenset(),  # only `lastaisle simulate --live` reads it
+    "LASTAISLE_METRICS_KEYS": frozenset({EXPORT}),
     "LASTAISLE_PSEUDONYM_KEY": _TASKS | {SERVE},
-    "LASTAISLE_LAKE_OPTIONS": _TASKS | {API_SERVER, SERVE},  # the API server shows the dashboard
+    "LASTAISLE_LAKE_OPTIONS": _TASKS | {API_SERVER, EXPORT, SERVE},
     "LASTAISLE_KAFKA": _TASKS | {SERVE, TRIGGERER},
     "LASTAISLE_SCHEMA_REGISTRY": _TASKS,
     "LASTAISLE_WEBHOOKS": _TASKS,  # an address may hold a token
@@ -41,11 +45,14 @@ HOLDERS: Final[Mapping[str, frozenset[str]]] = {
     "LASTAISLE_MLFLOW_PIPELINE_PASSWORD": frozenset(),
     "LASTAISLE_MLFLOW_READER_PASSWORD": frozenset(),
     # The addresses of MLflow's database, which may hold a password.
-    "LASTAISLE_MLFLOW_URI": _TASKS | {API_SERVER, MLFLOW_CLIENT, SERVE},
+    "LASTAISLE_MLFLOW_URI": _TASKS | {API_SERVER, EXPORT, MLFLOW_CLIENT, SERVE},
     "MLFLOW_BACKEND_STORE_URI": frozenset({MLFLOW, MLFLOW_CLIENT}),
     "MLFLOW_FLASK_SERVER_SECRET_KEY": frozenset({MLFLOW}),
-    "MLFLOW_TRACKING_PASSWORD": _TASKS | {API_SERVER, MLFLOW_CLIENT, SERVE},
-    "MLFLOW_TRACKING_TOKEN": _TASKS | {API_SERVER, MLFLOW_CLIENT, SERVE},
+    "MLFLOW_TRACKING_PASSWORD": _TASKS | {API_SERVER, EXPORT, MLFLOW_CLIENT, SERVE},
+    "MLFLOW_TRACKING_TOKEN": _TASKS | {API_SERVER, EXPORT, MLFLOW_CLIENT, SERVE},
+    # Who sends metrics to an OpenTelemetry collector: a header may hold a key.
+    "OTEL_EXPORTER_OTLP_HEADERS": _SENDERS,
+    "OTEL_EXPORTER_OTLP_METRICS_HEADERS": _SENDERS,
     # The API server reads the logs of tasks in an object store by such a connection.
     "AIRFLOW_CONN_*": _TASKS | {API_SERVER, TRIGGERER},
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN*": _DATABASE_READERS,

@@ -29,6 +29,7 @@ from lastaisle_airflow.local.ports import check_port
 from lastaisle_airflow.local.secret_holders import (
     API_SERVER,
     DAG_PROCESSOR,
+    EXPORT,
     MLFLOW,
     SCHEDULER,
     SERVE,
@@ -67,7 +68,7 @@ def services_of(settings: Settings) -> tuple[Service, ...]:
     """List the services: Airflow's parts, MLflow and the service that answers requests for recommendations.
 
     MLflow is left out if LASTAISLE_MLFLOW_URI names a server. Airflow's triggerer is left out if there is no
-    topic to watch.
+    topic to watch, and the export of metrics if nobody gets them.
     """
     airflow = (sys.executable, "-m", "airflow")
     api = ("api-server", "--host", HOST, "--port", str(settings.services.airflow_port), "--workers", "1")
@@ -81,6 +82,7 @@ def services_of(settings: Settings) -> tuple[Service, ...]:
         *((triggerer,) if settings.abandonment.control_topic else ()),
         Service(SCHEDULER, (*airflow, "scheduler", "--skip-serve-logs")),
         _serve_of(settings),
+        *((_export_of(settings),) if settings.metrics.is_on else ()),
     )
 
 
@@ -101,6 +103,13 @@ def _serve_of(settings: Settings) -> Service:
         (*command, "--host", HOST, "--port", str(settings.serve.port)),
         f"{serving.url_of(settings)}/healthz",
     )
+
+
+def _export_of(settings: Settings) -> Service:
+    """Return the export of the pipeline's metrics."""
+    port = settings.metrics.port
+    command = (sys.executable, "-m", "lastaisle.cli", "export-metrics", "--host", HOST, "--port", str(port))
+    return Service(EXPORT, command, f"http://{HOST}:{port}/healthz")
 
 
 class Services:
@@ -147,6 +156,8 @@ class Services:
     def _check_ports(self) -> None:
         check_port(self.settings.services.airflow_port, "LASTAISLE_AIRFLOW_PORT")
         check_port(self.settings.serve.port, "LASTAISLE_SERVE_PORT")
+        if self.settings.metrics.is_on and self.settings.metrics.port:
+            check_port(self.settings.metrics.port, "LASTAISLE_METRICS_PORT")
         if has_own_mlflow(self.settings):
             check_port(self.settings.services.mlflow_port, "LASTAISLE_MLFLOW_PORT")
 

@@ -154,3 +154,21 @@ def test_leftovers_of_a_killed_start_are_ended_but_not_a_stranger_with_their_pid
     finally:
         stranger.kill()
         stranger.wait()
+
+
+@pytest.mark.parametrize(
+    ("given", "runs"), [({}, False), ({"metrics_keys": "k"}, True), ({"otlp": "http://collector:4318"}, True)]
+)
+def test_metrics_are_exported_where_somebody_gets_them(settings, given, runs):
+    names = {service.name for service in services.services_of(settings.replace(**given))}
+    assert ("export-metrics" in names) == runs
+
+
+def test_one_setting_sends_airflows_own_metrics_to_the_collector(settings, monkeypatch):
+    for name in ("AIRFLOW__METRICS__OTEL_ON", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    assert "AIRFLOW__METRICS__OTEL_ON" not in environment(settings)
+    variables = environment(settings.replace(otlp="http://127.0.0.1:4318/", metrics_seconds=5))
+    assert variables["AIRFLOW__METRICS__OTEL_ON"] == "True"
+    assert variables["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"] == "http://127.0.0.1:4318/v1/metrics"
+    assert variables["OTEL_METRIC_EXPORT_INTERVAL"] == "5000"

@@ -1,0 +1,1 @@
+"""The state of the pipeline as metrics, for Prometheus and for OpenTelemetry."""

@@ -1,0 +1,51 @@
+"""Metrics of drift, and of the lake's tables: rows, bytes, files and versions by Delta's own statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, time
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lastaisle.lake.errors import clear_errors
+from lastaisle.lake.tables import DRIFT
+from lastaisle.monitor.metrics.families import (
+    DRIFT_ALARMS,
+    DRIFT_DAY,
+    LAKE_BYTES,
+    LAKE_FILES,
+    LAKE_ROWS,
+    LAKE_VERSION,
+    Sample,
+)
+
+if TYPE_CHECKING:
+    from lastaisle.lake.reader import LakeReader
+
+DRIFT_READS: Final = (DRIFT,)
+
+
+def read_drift(lake: LakeReader) -> Iterator[Sample]:
+    """Yield how many features drifted on the newest day that was compared."""
+    rows = lake.scan(DRIFT, ["day", "feature", "alarmed"])
+    if not rows.num_rows:
+        return
+    newest = pc.max(rows["day"])
+    alarmed = rows.filter(pc.and_kleene(pc.equal(rows["day"], newest), rows["alarmed"]))
+    yield Sample(DRIFT_DAY, datetime.combine(newest.as_py(), time(), UTC).timestamp())
+    yield Sample(DRIFT_ALARMS, pc.count_distinct(alarmed["feature"]).as_py())
+
+
+def read_table(lake: LakeReader, name: str) -> Iterator[Sample]:
+    """Yield the size of a table, without reading its rows."""
+    table = lake.table(name)
+    if table is None:
+        return
+    with clear_errors(f"read table {name}", lake.url):
+        files = pa.table(table.get_add_actions(flatten=True))
+    yield Sample(LAKE_ROWS, pc.sum(files["num_records"], min_count=0).as_py() or 0, (name,))
+    yield Sample(LAKE_BYTES, pc.sum(files["size_bytes"], min_count=0).as_py() or 0, (name,))
+    yield Sample(LAKE_FILES, files.num_rows, (name,))
+    yield Sample(LAKE_VERSION, int(table.version()), (name,))
