@@ -32,7 +32,7 @@ HOLDERS = {
     "AIRFLOW_JWT_SECRET": {"api-server", "scheduler"},
     "MLFLOW_ADMIN_PASSWORD": {"mlflow"},
     "MLFLOW_PIPELINE_PASSWORD": {"mlflow", "scheduler", "worker"},
-    "MLFLOW_READER_PASSWORD": {"mlflow", "serve"},
+    "MLFLOW_READER_PASSWORD": {"api-server", "mlflow", "serve"},
     "MLFLOW_FORM_KEY": {"mlflow"},
     "LASTAISLE_PSEUDONYM_KEY": {"scheduler", "serve", "worker"},
     "LASTAISLE_SERVE_KEYS": {"serve"},

@@ -34,7 +34,9 @@ class MountedDashboard:
         send: Callable[[_Message], Awaitable[None]],
     ) -> None:
         """Answer a request; the first one waits in a thread, since other requests of Airflow go on."""
-        application = self._application or await asyncio.to_thread(self._made)
+        application = self._application
+        if application is None:
+            application = await asyncio.to_thread(self._made)
         await application(scope, receive, send)
 
     def _made(self) -> _Application:
