@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -15,6 +16,9 @@ from tests.services.required import require_service, starts_service
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 WIDTH, HEIGHT = 800, 600
+KEYS = {"Tab": 9, "Enter": 13, "Escape": 27}
+AXE = Path(__file__).with_name("axe") / "axe.min.js"
+"""axe-core 4.14.1 of Deque Systems (Mozilla Public License 2.0), which finds what keeps people out of pages."""
 
 
 class Browser:
@@ -31,8 +35,39 @@ class Browser:
         self._session = ""
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        screen = {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
+        self.resize(WIDTH, HEIGHT)
+
+    def resize(self, width: int, height: int) -> None:
+        """Give the window a size in pixels."""
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self._call("Emulation.setDeviceMetricsOverride", **screen)
+
+    def prefer(self, scheme: str, zone: str = "UTC") -> None:
+        """Be a system that prefers the colors `light` or `dark`, in a time zone."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self._call("Emulation.setEmulatedMedia", features=features)
+        self._call("Emulation.setTimezoneOverride", timezoneId=zone)
+
+    def press(self, key: str) -> None:
+        """Press a key that types no letter, such as Tab or Escape, in the focused element."""
+        for kind in ("rawKeyDown", "keyUp"):
+            self._call(
+                "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=KEYS[key]
+            )
+
+    def screenshot(self, file: Path) -> None:
+        """Store what the window shows as a PNG."""
+        file.write_bytes(base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"]))
+
+    def violations(self) -> list[str]:
+        """Return what axe-core finds on the page and calls serious or critical, with the elements."""
+        self.run(AXE.read_text(encoding="utf-8") + "; 0")
+        found = self.run("axe.run(document).then((result) => result.violations)")
+        return [
+            f"{rule['id']}: {', '.join(str(node['target']) for node in rule['nodes'])}"
+            for rule in found
+            if rule["impact"] in ("serious", "critical")
+        ]
 
     def open(self, url: str) -> None:
         """Show a page, and wait until it is loaded."""
