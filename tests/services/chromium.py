@@ -18,7 +18,7 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 WIDTH, HEIGHT = 800, 600
 KEYS = {"Tab": 9, "Enter": 13, "Escape": 27}
 AXE = Path(__file__).with_name("axe") / "axe.min.js"
-"""axe-core 4.14.1 of Deque Systems (Mozilla Public License 2.0), which finds what keeps people out of pages."""
+"""axe-core 4.14.1 of Deque Systems (Mozilla Public License 2.0). It finds what keeps people out of pages."""
 
 
 class Browser:
