@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.responses import RedirectResponse
 
 from lastaisle.dashboard.access import COOKIE, Access
-from lastaisle.dashboard.pages import today
+from lastaisle.dashboard.pages import releases, today
 from lastaisle.dashboard.render import Pages, RollBack, pages_of
 from lastaisle.dashboard.source import Source
 from lastaisle.errors import LastaisleError
@@ -52,7 +52,7 @@ def create_app(source: Source, access: Access, *, roll_back: RollBack, is_embedd
     )
     app.state.pages = Pages(source, access, roll_back, is_embedded)
     app.add_api_route("/static/{name}", static_file, methods=["GET"])
-    for router in (today.router,):
+    for router in (releases.change_router(access), today.router, releases.router):
         app.include_router(router)
     if access.token is not None:
         app.middleware("http")(_signing_in(access.token))

@@ -30,4 +30,16 @@ HELP: Final[dict[str, Help]] = {
         "sessions with an order / sessions that saw recommendations",
         "the table shop_metrics, which attribute_outcomes fills",
     ),
+    "gate": Help(
+        "The gate's decision",
+        "Each rule compares one value with one threshold. A version becomes champion, shadow or canary "
+        "only if no rule is broken. Open: the evidence does not suffice yet.",
+        "the column decision of the table releases",
+    ),
+    "chain": Help(
+        "The ledger's chain",
+        "digest of a row = SHA-256(digest of the row before it, the row). A row that was changed, removed or "
+        "added later breaks the chain at its place.",
+        "the column chain of the table releases",
+    ),
 }

@@ -34,7 +34,10 @@ class MenuEntry(NamedTuple):
     name: str
 
 
-MENU: Final = (MenuEntry("/", "Today"),)
+MENU: Final = (
+    MenuEntry("/", "Today"),
+    MenuEntry("/releases", "Releases"),
+)
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,11 @@ def attempt(compute: Callable[[], T]) -> T | Problem:
         return Problem(str(error))
 
 
+def known(part: T | Problem) -> T | None:
+    """Return a part of a page; None if it could not be read."""
+    return None if isinstance(part, Problem) else part
+
+
 @dataclass(frozen=True)
 class Pages:
     """What all pages share; see `lastaisle.dashboard.app.create_app` for the first four.
@@ -105,14 +113,22 @@ class Pages:
         return environment
 
     def render(
-        self, request: Request, template: str, *, title: str, status: int = 200, **values: Any
+        self,
+        request: Request,
+        template: str,
+        *,
+        title: str,
+        section: str | None = None,
+        status: int = 200,
+        **values: Any,
     ) -> HTMLResponse:
         """Return a page.
 
         Args:
             request: the request; its root path comes before each address of the page.
             template: the name of the file among the templates, without .html.j2.
-            title: of the page; that of its entry in the menu marks the entry.
+            title: of the page.
+            section: the name of the page's entry in the menu; by default the title.
             status: of the answer.
             **values: what the template shows.
         """
@@ -120,6 +136,7 @@ class Pages:
         html = self._environment.get_template(f"{template}.html.j2").render(
             base=base,
             title=title,
+            section=section or title,
             menu=MENU,
             now=self.now(),
             is_embedded=self.is_embedded,

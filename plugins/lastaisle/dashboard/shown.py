@@ -26,6 +26,17 @@ def number(value: float | None, digits: int = 4) -> str:
     return NOTHING if value is None else f"{value:.{digits}f}"
 
 
+def score(value: float | None) -> str:
+    """Show a value of a decision table: a count without digits after the point, a score with four."""
+    return NOTHING if value is None else f"{value:,.4f}".removesuffix(".0000")
+
+
+def first_sentence(text: str) -> str:
+    """Return the first sentence of a text, without the sentences after it."""
+    head, dot, _ = text.partition(". ")
+    return f"{head}." if dot else text
+
+
 def money(value: float | None, currency: str | None = None) -> str:
     """Show an amount with its currency."""
     return NOTHING if value is None else f"{value:,.2f} {currency or ''}".rstrip()
@@ -60,6 +71,8 @@ FILTERS: Final[Mapping[str, Callable[..., str]]] = {
     "share": share,
     "count": count,
     "number": number,
+    "score": score,
+    "first_sentence": first_sentence,
     "money": money,
     "age": age,
     "duration": duration,

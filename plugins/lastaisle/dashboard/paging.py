@@ -1,0 +1,66 @@
+"""Show long lists in pages, and check what a reader asks for in an address."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from fastapi import HTTPException, status
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Paged(Generic[T]):
+    """One page of a list.
+
+    Attributes:
+        items: the items of the page.
+        number: the number of the page, from 1 on.
+        pages: the number of pages, at least 1.
+        total: the number of all items.
+    """
+
+    items: Sequence[T]
+    number: int
+    pages: int
+    total: int
+
+
+def paged(items: Sequence[T], asked: str, size: int, name: str = "page") -> Paged[T]:
+    """Return one page of a list.
+
+    Args:
+        items: all items.
+        asked: the number of the page, as it stands in the address.
+        size: the number of items on a page.
+        name: the parameter's name in the address.
+
+    Raises:
+        HTTPException: 422, the number is none; 404, there are not so many pages.
+    """
+    pages = max(1, -(-len(items) // size))
+    if not (asked.isascii() and asked.isdigit() and 0 < len(asked) < 10 and int(asked)):
+        raise HTTPException(
+            status.HTTP_422_UNPROCESSABLE_CONTENT,
+            f"{name} is a number from 1 to {pages}, received {asked[:40]!r}",
+        )
+    number = int(asked)
+    if number > pages:
+        raise HTTPException(404, f"{name} is a number from 1 to {pages}, received {number}")
+    return Paged(items[(number - 1) * size : number * size], number, pages, len(items))
+
+
+def chosen(asked: str, values: Collection[str], name: str) -> str:
+    """Return a choice of a reader, if it is one of the values.
+
+    Raises:
+        HTTPException: 422, it is none of them.
+    """
+    if asked not in values:
+        raise HTTPException(
+            status.HTTP_422_UNPROCESSABLE_CONTENT,
+            f"{name} is one of {', '.join(values)}; received {asked[:40]!r}",
+        )
+    return asked
