@@ -76,3 +76,55 @@ def test_an_error_is_told_and_tried_again(source):
     with pytest.raises(NotEnoughDataError):
         source.once("rows", TABLES, fail)
     assert source.once("rows", TABLES, lambda: 7) == 7
+
+
+def test_a_computation_asks_for_other_values_and_gets_the_newest(source):
+    """The outer value would otherwise be made of the old inner one, and stay so until the next commit."""
+    add_row(source)
+
+    def rows():
+        return source.lake.scan(ABANDONMENTS).num_rows
+
+    def doubled():
+        return 2 * source.once("rows", TABLES, rows)
+
+    assert source.once("rows", TABLES, rows) == 1
+    assert source.once("doubled", TABLES, doubled) == 2
+    add_row(source)
+    for _ in range(1000):
+        if source.once("doubled", TABLES, doubled) != 2:
+            break
+        threading.Event().wait(0.01)
+    assert source.once("doubled", TABLES, doubled) == 4
+
+
+def test_computations_that_ask_for_the_same_value_do_not_wait_for_each_other(source):
+    """There are fewer workers than computations, and each needs one more."""
+    values = []
+
+    def outer(name):
+        values.append(source.once(name, TABLES, lambda: source.once("inner", TABLES, lambda: 1) + 1))
+
+    readers = [threading.Thread(target=outer, args=(number,), daemon=True) for number in range(8)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join(20)
+    assert values == [2] * 8
+
+
+def test_a_visitor_waits_no_longer_than_the_deadline(source):
+    go = threading.Event()
+
+    def compute():
+        assert go.wait(10)
+        return "value"
+
+    token = sources.DEADLINE.set(0.0)
+    try:
+        with pytest.raises(sources.BeingReadError):
+            source.once("slow", TABLES, compute)
+        go.set()
+    finally:
+        sources.DEADLINE.reset(token)
+    assert source.once("slow", TABLES, compute) == "value"

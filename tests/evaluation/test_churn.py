@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from lastaisle.evaluation.churn import churn_of
-from lastaisle.evaluation.evaluate import stored_report
-from lastaisle.evaluation.report import EvaluationReport
+from lastaisle.evaluation.report import EvaluationReport, stored_report
 from lastaisle.release.gate import GateRules
 from models.data.vocabulary import Vocabulary
 from models.evaluation.ranking import Ranking

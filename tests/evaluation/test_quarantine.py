@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from lastaisle.evaluation.evaluate import stored_report
 from lastaisle.evaluation.quarantine import missing_rows
+from lastaisle.evaluation.report import stored_report
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import BATCHES_SCHEMA, FILES_SCHEMA, REFUSED_FILES_SCHEMA
 from lastaisle.release.gate import GateRules

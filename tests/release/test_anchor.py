@@ -4,9 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lastaisle.evaluation.evaluate import REPORT
 from lastaisle.evaluation.pooling import pooled, standard_error, widened
-from lastaisle.evaluation.report import Estimate, Evaluation, EvaluationReport, Scores
+from lastaisle.evaluation.report import REPORT, Estimate, Evaluation, EvaluationReport, Scores
 from lastaisle.lake import Lake
 from lastaisle.registry.ledger import Ledger, Move
 from lastaisle.release.anchor import later_differences, move_anchor

@@ -15,8 +15,7 @@ import pytest
 from rich.console import Console
 
 from lastaisle.cli.learning import _by_objective
-from lastaisle.evaluation.evaluate import stored_report
-from lastaisle.evaluation.report import EvaluationReport
+from lastaisle.evaluation.report import EvaluationReport, stored_report
 from lastaisle.release.card.card import model_card
 from lastaisle.release.card.facts import Facts
 from lastaisle.release.card.page import MARKDOWN, PAGE, TAG, card_page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import time
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from typing import Final
@@ -13,8 +14,8 @@ from starlette.responses import RedirectResponse
 
 from lastaisle.dashboard.access import COOKIE, Access
 from lastaisle.dashboard.pages import releases, today
-from lastaisle.dashboard.render import Pages, RollBack, pages_of
-from lastaisle.dashboard.source import Source
+from lastaisle.dashboard.render import Pages, RollBack, Waiting, nothing_waits, pages_of
+from lastaisle.dashboard.source import DEADLINE, Source
 from lastaisle.errors import LastaisleError
 
 HEADERS: Final = {
@@ -30,10 +31,20 @@ STATIC: Final = {
     "uPlot.min.css": "text/css",
     "uPlot.iife.min.js": "text/javascript",
 }
+PATIENCE: Final = 0.6
+"""So many seconds a page waits for values that are computed for the first time; see `create_app`."""
 _Next = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(source: Source, access: Access, *, roll_back: RollBack, is_embedded: bool = False) -> FastAPI:
+def create_app(
+    source: Source,
+    access: Access,
+    *,
+    roll_back: RollBack,
+    is_embedded: bool = False,
+    waiting: Callable[[], list[Waiting]] = nothing_waits,
+    patience: float | None = None,
+) -> FastAPI:
     """Return the application. It has no pages of its own documentation, since those would need no access.
 
     Args:
@@ -41,6 +52,9 @@ def create_app(source: Source, access: Access, *, roll_back: RollBack, is_embedd
         access: who may see and change what. The dependency `may_read` guards every path.
         roll_back: moves the champion.
         is_embedded: whether the pages are shown in a frame of Airflow.
+        waiting: returns the questions that wait for a person.
+        patience: so many seconds a page waits for values that are computed for the first time. Then the page
+            is shown without them, and the browser loads it again. None waits for as long as it takes.
     """
     app = FastAPI(
         title="Lastaisle",
@@ -50,12 +64,14 @@ def create_app(source: Source, access: Access, *, roll_back: RollBack, is_embedd
         openapi_url=None,
         exception_handlers={LastaisleError: _show_error, AnyHTTPException: _show_refusal},
     )
-    app.state.pages = Pages(source, access, roll_back, is_embedded)
+    app.state.pages = Pages(source, access, roll_back, is_embedded, waiting)
     app.add_api_route("/static/{name}", static_file, methods=["GET"])
     for router in (releases.change_router(access), today.router, releases.router):
         app.include_router(router)
     if access.token is not None:
         app.middleware("http")(_signing_in(access.token))
+    if patience is not None:
+        app.middleware("http")(_with_deadline(patience))
     app.middleware("http")(_with_headers)
     return app
 
@@ -80,6 +96,16 @@ def _signing_in(token: str) -> Callable[[Request, _Next], Awaitable[Response]]:
         return response
 
     return sign_in
+
+
+def _with_deadline(patience: float) -> Callable[[Request, _Next], Awaitable[Response]]:
+    """Return the step that bounds how long a page waits for values."""
+
+    async def set_deadline(request: Request, call_next: _Next) -> Response:
+        DEADLINE.set(time.monotonic() + patience)
+        return await call_next(request)
+
+    return set_deadline
 
 
 async def _with_headers(request: Request, call_next: _Next) -> Response:

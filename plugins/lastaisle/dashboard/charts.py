@@ -7,8 +7,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
+DAY_SECONDS: Final = 86_400
+"""A chart whose moments are all whole days (UTC) shows days, also to viewers in another time zone."""
 Unit = Literal["share", "count", "money", "seconds", "number"]
 
 
@@ -21,14 +23,14 @@ class Series:
         values: one value a moment; None where there is none.
         low: the lower ends of the intervals; empty if there are none.
         high: the upper ends.
-        style: line, dashed, step or points.
+        style: line, dashed, step, points or bars; bars begin at zero.
     """
 
     name: str
     values: Sequence[float | None]
     low: Sequence[float | None] = ()
     high: Sequence[float | None] = ()
-    style: Literal["line", "dashed", "step", "points"] = "line"
+    style: Literal["line", "dashed", "step", "points", "bars"] = "line"
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Chart:
         by_time = bool(self.x) and isinstance(self.x[0], datetime)
         data = {
             "byTime": by_time,
+            "byDay": by_time and all(_number(x) % DAY_SECONDS == 0 for x in self.x),
             "unit": self.unit,
             "x": [_number(x) for x in self.x],
             "series": [

@@ -20,6 +20,17 @@ class Help(NamedTuple):
 
 
 HELP: Final[dict[str, Help]] = {
+    "recall": Help(
+        "recall@k",
+        "targets that are among the first k items of their list / all targets. A target is the item that a "
+        "shopper looked at next.",
+        "the evaluation of the version before its release, in its run in MLflow",
+    ),
+    "precision": Help(
+        "precision@k",
+        "recall@k / k, since each list has one target",
+        "the evaluation of the version before its release, in its run in MLflow",
+    ),
     "ctr": Help(
         "Click-through rate (CTR)",
         "clicked items / shown items. An item counts once, however often it was clicked.",

@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from lastaisle.dashboard import shown
 from lastaisle.dashboard.access import HEADER, Access
 from lastaisle.dashboard.help import HELP
-from lastaisle.dashboard.source import Source
+from lastaisle.dashboard.source import BeingReadError, Source
 from lastaisle.errors import LastaisleError
 
 T = TypeVar("T")
@@ -38,6 +38,8 @@ MENU: Final = (
     MenuEntry("/", "Today"),
     MenuEntry("/releases", "Releases"),
 )
+AGAIN_SECONDS: Final = 2
+"""After this time the browser loads a page again that has parts which are still being read."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,28 @@ RollBack = Callable[[RollBackRequest], str]
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """A question that waits for the answer of a person.
+
+    Attributes:
+        subject: what is asked, in a sentence.
+        since: when it was asked (UTC).
+        until: when it is answered without a person (UTC); None if it waits for ever.
+        url: the page on which it is answered.
+    """
+
+    subject: str
+    since: datetime
+    until: datetime | None
+    url: str
+
+
+def nothing_waits() -> list[Waiting]:
+    """Return the questions of a dashboard by itself: only Airflow asks people."""
+    return []
+
+
+@dataclass(frozen=True)
 class Problem:
     """A part of a page that could not be read. The other parts are shown.
 
@@ -72,10 +96,17 @@ class Problem:
     text: str
 
 
+@dataclass(frozen=True)
+class Pending(Problem):
+    """A part of a page that is still being read. The browser loads the page again after a while."""
+
+
 def attempt(compute: Callable[[], T]) -> T | Problem:
     """Return a part of a page, or why it cannot be read."""
     try:
         return compute()
+    except BeingReadError as error:
+        return Pending(str(error))
     except LastaisleError as error:
         return Problem(str(error))
 
@@ -87,7 +118,7 @@ def known(part: T | Problem) -> T | None:
 
 @dataclass(frozen=True)
 class Pages:
-    """What all pages share; see `lastaisle.dashboard.app.create_app` for the first four.
+    """What all pages share; see `lastaisle.dashboard.app.create_app` for the first five.
 
     Attributes:
         now: returns the present moment (UTC).
@@ -97,6 +128,7 @@ class Pages:
     access: Access
     roll_back: RollBack
     is_embedded: bool
+    waiting: Callable[[], list[Waiting]] = nothing_waits
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
     @cached_property
@@ -110,6 +142,7 @@ class Pages:
         )
         environment.filters |= shown.FILTERS
         environment.tests["problem"] = lambda value: isinstance(value, Problem)
+        environment.tests["pending"] = lambda value: isinstance(value, Pending)
         return environment
 
     def render(
@@ -146,7 +179,8 @@ class Pages:
             mlflow=self.source.settings.services.mlflow_ui,
             **{"origins": (), **values},
         )
-        return HTMLResponse(html, status)
+        is_pending = any(isinstance(value, Pending) for value in values.values())
+        return HTMLResponse(html, status, {"Refresh": f"{AGAIN_SECONDS}"} if is_pending else None)
 
 
 def pages_of(request: Request) -> Pages:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import uvicorn
 
 from lastaisle.dashboard.access import token_access
-from lastaisle.dashboard.app import create_app
+from lastaisle.dashboard.app import PATIENCE, create_app
 from lastaisle.dashboard.render import RollBackRequest
 from lastaisle.dashboard.source import Source
 from lastaisle.web.listening import listen, server_config, url_of
@@ -33,7 +33,12 @@ def run_dashboard(settings: Settings, host: str, port: int, announce: Callable[[
     """
     token = settings.dashboard.token.get_secret_value() or secrets.token_urlsafe(24)
     source = Source(settings)
-    app = create_app(source, token_access(token), roll_back=lambda request: roll_back(source, request))
+    app = create_app(
+        source,
+        token_access(token),
+        roll_back=lambda request: roll_back(source, request),
+        patience=PATIENCE,
+    )
     with listen(host, port, "the dashboard") as listening:
         announce(f"Open {url_of(host, listening)}/?token={quote(token)}")
         announce("The address is for you alone: its token lets a reader see all pages and roll back.")

@@ -16,7 +16,14 @@ from lastaisle.evaluation.judging import judging_of
 from lastaisle.evaluation.measure import Lists, measure, slices_of
 from lastaisle.evaluation.plots import comparison, slice_bars
 from lastaisle.evaluation.quarantine import missing_rows
-from lastaisle.evaluation.report import CHURN, PAIRED_LEVEL, Evaluation, EvaluationReport
+from lastaisle.evaluation.report import (
+    CHURN,
+    PAIRED_LEVEL,
+    REPORT,
+    Evaluation,
+    EvaluationReport,
+    stored_report,
+)
 from lastaisle.lake.tables import EVENTS
 from lastaisle.registry.ledger import Ledger, decision_on
 from lastaisle.registry.losses import present_standing
@@ -39,7 +46,6 @@ if TYPE_CHECKING:
     from models.options import Progress
     from models.recommender import Recommender
 
-REPORT = "evaluation/report.json"
 logger = logging.getLogger(__name__)
 
 BASELINES = ("popularity", "repeat", "cooccurrence")
@@ -93,12 +99,6 @@ def evaluate_candidate(
     )
     _log(report, registry)
     return report
-
-
-def stored_report(run_id: str, registry: Registry) -> EvaluationReport | None:
-    """Return the report that an evaluation logged to the run."""
-    text = registry.read_text(run_id, REPORT)
-    return None if text is None else EvaluationReport.from_json(text)
 
 
 def _evaluate(

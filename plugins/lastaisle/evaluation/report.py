@@ -8,11 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
+from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
 from models.evaluation.objectives import NEW_ITEM, NEXT_ITEM, OBJECTIVES
 
+if TYPE_CHECKING:
+    from lastaisle.registry.registry import Registry
+
+REPORT = "evaluation/report.json"
 CHURN = "churn@20"
 PAIRED_LEVEL = 0.8  # of the intervals of differences between two models, on which the gate decides
 
@@ -155,3 +160,9 @@ class EvaluationReport:
 @cache
 def _adapter() -> TypeAdapter[EvaluationReport]:
     return TypeAdapter(EvaluationReport)
+
+
+def stored_report(run_id: str, registry: Registry) -> EvaluationReport | None:
+    """Return the report that an evaluation logged to the run."""
+    text = registry.read_text(run_id, REPORT)
+    return None if text is None else EvaluationReport.from_json(text)

@@ -147,6 +147,26 @@ class LakeReader:
         days = {date.fromisoformat(str(day)) for day in written["partition.event_date"].to_pylist()}
         return sorted(days)
 
+    def rows_by_day(self, name: str) -> dict[date, int]:
+        """Return the number of rows of each day (`event_date`) of a table, in order; no file is read.
+
+        The table's log counts the rows of each file. Files without a count, which other programs may write,
+        are read.
+        """
+        table = self.table(name)
+        if table is None:
+            return {}
+        files = pa.table(table.get_add_actions(flatten=True))
+        days = [date.fromisoformat(str(day)) for day in files["partition.event_date"].to_pylist()]
+        counts = files["num_records"].to_pylist()
+        uncounted = {day for day, count in zip(days, counts, strict=True) if count is None}
+        rows: dict[date, int] = {}
+        for day, count in zip(days, counts, strict=True):
+            rows[day] = rows.get(day, 0) + (count or 0)
+        for day in uncounted:
+            rows[day] = self.scan(name, ["event_date"], pc.field("event_date") == day).num_rows
+        return {day: rows[day] for day in sorted(rows) if rows[day]}
+
     def days_changed(self, name: str, since: int | None, until: int | None = None) -> list[date]:
         """Return the days (`event_date`) of a table whose files differ between two versions, in order.
 

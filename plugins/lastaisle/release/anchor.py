@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from lastaisle.evaluation.evaluate import stored_report
 from lastaisle.evaluation.pooling import pooled, widened
+from lastaisle.evaluation.report import stored_report
 from lastaisle.registry.ledger import ANCHOR, DECISIONS, PROMOTE, REFUSE, Ledger, Move, origin_of, returns
 from lastaisle.release.gate import GateRules
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lastaisle.errors import ExitCode, LastaisleError
-from lastaisle.evaluation.evaluate import stored_report
+from lastaisle.evaluation.report import stored_report
 from lastaisle.lake.errors import LakeConflictError
 from lastaisle.lake.retries import ATTEMPTS, retry_overtaken
 from lastaisle.registry.ledger import (

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from lastaisle.errors import RegistryError
-from lastaisle.evaluation.evaluate import measure_again, stored_report, values_of
+from lastaisle.evaluation.evaluate import measure_again, values_of
+from lastaisle.evaluation.report import stored_report
 from lastaisle.lake.maintenance import require_readable
 from lastaisle.registry.losses import missing_part
 from lastaisle.registry.revision import git_revision, installed_packages

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lastaisle.errors import ExitCode, RegistryError
-from lastaisle.evaluation.evaluate import stored_report
+from lastaisle.evaluation.report import stored_report
 from lastaisle.lake.retries import ATTEMPTS, retry_overtaken
 from lastaisle.registry.ledger import (
     ROLLBACK,

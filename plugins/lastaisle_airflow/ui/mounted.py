@@ -48,11 +48,19 @@ class MountedDashboard:
 
 def _make() -> _Application:
     # Inside the function: these modules load FastAPI and Airflow's API server.
-    from lastaisle.dashboard.app import create_app
+    from lastaisle.dashboard.app import PATIENCE, create_app
     from lastaisle.dashboard.source import Source
     from lastaisle.settings import Settings
     from lastaisle_airflow.ui.access import AIRFLOW_ACCESS
     from lastaisle_airflow.ui.roll_back import start_rollback
+    from lastaisle_airflow.ui.waiting import questions
 
     source = Source(Settings.from_env())
-    return create_app(source, AIRFLOW_ACCESS, roll_back=start_rollback, is_embedded=True)
+    return create_app(
+        source,
+        AIRFLOW_ACCESS,
+        roll_back=start_rollback,
+        is_embedded=True,
+        waiting=questions,
+        patience=PATIENCE,
+    )

@@ -1,12 +1,15 @@
 """Runs on a real scheduler wait for people: one is approved, and one gets no answer."""
 
 from datetime import timedelta
+from urllib.parse import quote
 
+import httpx
 import pytest
 
 from lastaisle.ingest.run import ingest
 from lastaisle.privacy.keys import PseudonymKeys
 from lastaisle.registry.ledger import PROMOTE, REFUSE, Ledger
+from lastaisle_airflow.ui.mounted import URL_PREFIX
 from tests.airflow.scheduler.abandoning import NOW, session
 from tests.services.airflow import running_airflow
 
@@ -39,6 +42,14 @@ def airflow(tmp_path_factory):
         yield started
 
 
+def today(airflow):
+    """Return the page Today of the dashboard inside Airflow."""
+    key = airflow.api.token
+    return httpx.get(
+        f"{airflow.api.base}{URL_PREFIX}/", headers={"Authorization": f"Bearer {key}"}, timeout=60
+    )
+
+
 def run_of(airflow, hours, answer=None):
     """Run a training, and answer its question; return the ended run, and its last move in the ledger."""
     body = {"conf": {"window_hours": hours}, "logical_date": None}
@@ -54,7 +65,10 @@ def run_of(airflow, hours, answer=None):
     airflow.wait_for(f"{run_id} waits for people", waits)
     assert airflow.states(run)["release_candidate"] == ["None"], "nothing is released before the answer"
     if answer:
+        page = today(airflow).text
+        assert f'href="/dags/{DAG}/runs/{quote(run_id, safe="")}/tasks/ask_people/required_actions"' in page
         airflow.api.answer(run, "ask_people", answer)
+        assert "required_actions" not in today(airflow).text
     airflow.wait_for(f"the end of {run_id}", lambda: found().finished)
     return found(), Ledger(airflow.lake, airflow.settings.registry.model_name).moves()[-1]
 

@@ -2,51 +2,113 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, time
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from lastaisle.dashboard.charts import Chart, Series
+from lastaisle.dashboard.figures.moves import sentence, tone
+from lastaisle.dashboard.figures.reports import Measured, measured_in
+from lastaisle.dashboard.figures.today import (
+    Champion,
+    Volume,
+    find_arrivals,
+    find_champion,
+    find_volume,
+    newest_moves,
+)
 from lastaisle.dashboard.origin import Origin
-from lastaisle.dashboard.render import PagesOf, attempt
+from lastaisle.dashboard.render import PagesOf, Problem, attempt
 from lastaisle.dashboard.source import Source
-from lastaisle.lake.tables import RELEASES
-from lastaisle.registry.ledger import Ledger
-from lastaisle.release.history import served_times
+from lastaisle.experiments.traffic import read_traffic
+from lastaisle.lake.tables import (
+    ALERTS,
+    BATCHES,
+    CATALOGUE_BATCHES,
+    EVENTS,
+    EXPOSURE_BATCHES,
+    RELEASES,
+    TRAFFIC,
+)
+from lastaisle.monitor.alerts.log import read_alerts
 
 router = APIRouter()
 
-
-@dataclass(frozen=True)
-class Champion:
-    """The version that serves.
-
-    Attributes:
-        version: its number.
-        since: since when it serves.
-        reason: why it became champion.
-    """
-
-    version: str
-    since: datetime
-    reason: str
+METRIC = "recall@20"
+_ARRIVALS = (BATCHES, EXPOSURE_BATCHES, CATALOGUE_BATCHES, EVENTS)
 
 
 @router.get("/")
 def today(request: Request, pages: PagesOf) -> HTMLResponse:
     """Show the page."""
     source = pages.source
+    champion = attempt(lambda: source.once("champion", [RELEASES], lambda: find_champion(source)))
+    alerts = attempt(lambda: source.once("alerts", [ALERTS], lambda: read_alerts(source.lake)))
+    volume = attempt(lambda: source.once("volume", [EVENTS], lambda: find_volume(source)))
     return pages.render(
         request,
         "today",
         title="Today",
-        champion=attempt(lambda: source.once("champion", [RELEASES], lambda: _champion(source))),
-        origins=[Origin("champion", "The ledger: each move of a version.", RELEASES)],
+        champion=champion,
+        measured=attempt(lambda: _measured(source, champion)),
+        metric=METRIC,
+        alerts=alerts if isinstance(alerts, Problem) else alerts.open(pages.now()),
+        unread=() if isinstance(alerts, Problem) else alerts.problems,
+        waiting=attempt(pages.waiting),
+        arrivals=attempt(lambda: source.once("arrivals", _ARRIVALS, lambda: find_arrivals(source))),
+        volume=volume,
+        chart=volume_chart(volume) if isinstance(volume, Volume) else None,
+        moves=attempt(lambda: source.once("newest moves", [RELEASES], lambda: newest_moves(source))),
+        sentence=sentence,
+        tone=tone,
+        traffic=attempt(lambda: source.once("traffic", [TRAFFIC], lambda: read_traffic(source.lake))),
+        origins=_origins(source, champion),
     )
 
 
-def _champion(source: Source) -> Champion | None:
-    moves = Ledger(source.lake, source.settings.registry.model_name).moves()
-    serving = next((time for time in served_times(moves) if time.until is None), None)
-    return None if serving is None else Champion(serving.version, serving.since, serving.began.reason or "")
+def _measured(source: Source, champion: Champion | Problem | None) -> Measured | None:
+    return measured_in(source, champion.run_id) if isinstance(champion, Champion) else None
+
+
+def volume_chart(volume: Volume) -> Chart:
+    """Return the events of each day as a chart."""
+    days = sorted(volume.rows)
+    usual = (
+        f"The median of the {volume.days_before} days before is {volume.usual:,.0f}." if volume.usual else ""
+    )
+    return Chart(
+        name="volume",
+        title="Events a day",
+        x=[datetime.combine(day, time(), UTC) for day in days],
+        series=[Series("events", [volume.rows[day] for day in days], style="bars")],
+        unit="count",
+        summary=f"{volume.rows[volume.day]:,} events on {volume.day}. {usual}",
+        origin="volume",
+    )
+
+
+def _origins(source: Source, champion: Champion | Problem | None) -> list[Origin]:
+    known = champion if isinstance(champion, Champion) else None
+    return [
+        Origin("champion", "The ledger: each move of a version.", RELEASES, query="lastaisle releases"),
+        *(
+            [Origin("score", "The evaluation of the champion, in its run.", run_id=known.run_id)]
+            if known
+            else []
+        ),
+        Origin("alerts", "Each change of an alert.", ALERTS, query="lastaisle alerts"),
+        Origin(
+            "arrivals",
+            "The batches that were taken in.",
+            BATCHES,
+            query=f"SELECT max(newest), max(finished_at) FROM {BATCHES}",
+        ),
+        Origin(
+            "volume",
+            "The events of each day (UTC) on which they happened.",
+            EVENTS,
+            query=f"SELECT event_date, count(*) FROM {EVENTS} GROUP BY event_date ORDER BY event_date",
+        ),
+        Origin("trials", "Each move of an experiment, a bandit, a canary or a shadow.", TRAFFIC),
+    ]

@@ -25,6 +25,9 @@ const showLocalTimes = () => {
 
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+// The distances of the marks on an axis of days.
+const DAYS = [1, 2, 7, 14, 28, 91, 182, 364];
+
 const FORMATS = {
   share: (value) => `${(100 * value).toFixed(2)} %`,
   count: (value) => value.toLocaleString("en", { maximumFractionDigits: 0 }),
@@ -41,7 +44,7 @@ const drawLines = (chart) => (plot) => {
   ctx.save();
   ctx.setLineDash([6 * dot, 4 * dot]);
   ctx.lineWidth = dot;
-  ctx.font = `${11 * dot}px system-ui`;
+  ctx.font = `${11 * dot}px system-ui, sans-serif`;
   const draw = (from, to, text, paint, place) => {
     ctx.strokeStyle = ctx.fillStyle = paint;
     ctx.beginPath();
@@ -69,13 +72,15 @@ const drawLines = (chart) => (plot) => {
 const optionsOf = (chart, width) => {
   const format = FORMATS[chart.unit] ?? FORMATS.number;
   const shown = (_, value) => (value == null ? "-" : format(value));
-  const series = [chart.byTime ? {} : { label: "at" }];
+  const days = { label: "Day (UTC)", value: (_, at) => (at == null ? "-" : new Date(at * 1000).toISOString().slice(0, 10)) };
+  const series = [chart.byDay ? days : chart.byTime ? {} : { label: "at" }];
   const bands = [];
   chart.series.forEach((line, number) => {
     const stroke = color(`--line-${(number % 6) + 1}`);
     const own = { label: line.name, stroke, width: 2, value: shown, spanGaps: false, points: { size: 5 } };
     if (line.style === "dashed") own.dash = [6, 4];
     if (line.style === "step") own.paths = uPlot.paths.stepped({ align: 1 });
+    if (line.style === "bars") Object.assign(own, { paths: uPlot.paths.bars({ size: [0.7, 64] }), fill: `${stroke}66`, width: 1, points: { show: false } });
     if (line.style === "points") Object.assign(own, { paths: () => null, points: { show: true, size: 7 } });
     series.push(own);
     if (line.high.length) {
@@ -84,14 +89,23 @@ const optionsOf = (chart, width) => {
       bands.push({ series: [series.length - 2, series.length - 1], fill: `${stroke}2e` });
     }
   });
-  const axis = { stroke: color("--soft"), grid: { stroke: color("--line"), width: 1 }, ticks: { show: false } };
+  const letters = Math.round(0.78 * parseFloat(getComputedStyle(document.documentElement).fontSize));
+  const font = `${letters}px system-ui, sans-serif`;
+  const axis = { stroke: color("--soft"), grid: { stroke: color("--line"), width: 1 }, ticks: { show: false }, font };
+  const xAxis = { ...axis, ...(chart.byDay ? { incrs: DAYS.map((days) => 86400 * days) } : {}) };
+  const scales = { x: { time: chart.byTime } };
+  if (chart.series.some((line) => line.style === "bars")) {
+    scales.x.range = (_, low, high) => [low - (high - low || 86400) / chart.x.length, high + (high - low || 86400) / chart.x.length];
+    scales.y = { range: (_, low, high) => [0, 1.05 * high || 1] };
+  }
   return {
+    ...(chart.byDay ? { tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC") } : {}),
     width,
     height: Math.max(220, Math.min(420, Math.round(width * 0.32))),
     series,
     bands,
-    scales: { x: { time: chart.byTime } },
-    axes: [axis, { ...axis, size: 72, values: (_, ticks) => ticks.map(format) }],
+    scales,
+    axes: [xAxis, { ...axis, size: 6 * letters, values: (_, ticks) => ticks.map(format) }],
     hooks: { draw: [drawLines(chart)] },
     legend: { live: true },
   };

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from lastaisle.baseline.hours import hour_of, trial_of
-from lastaisle.evaluation.evaluate import stored_report
+from lastaisle.evaluation.report import stored_report
 from lastaisle.experiments.traffic import read_traffic
 from lastaisle.registry.ledger import CANARY, PROMOTE, RETIRE, SHADOW, Ledger, Move, standing
 from lastaisle.release.decision_table import COLUMNS, as_text, rows_of

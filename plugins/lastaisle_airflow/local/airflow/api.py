@@ -71,6 +71,10 @@ class AirflowApi:
         user: name of the user who logs in.
         password: the user's password.
 
+    Attributes:
+        base: the address.
+        token: what the API server gave for the password.
+
     Raises:
         AirflowApiError: Airflow refuses the login.
         OSError: Airflow does not answer.
@@ -82,7 +86,8 @@ class AirflowApi:
             base_url=base, timeout=_TIMEOUT_SECONDS, limits=_LIMITS, follow_redirects=True, trust_env=False
         )
         answer = self._call("POST", "/auth/token", {"username": user, "password": password})
-        self._client.headers["Authorization"] = f"Bearer {answer['access_token']}"
+        self.token: str = answer["access_token"]
+        self._client.headers["Authorization"] = f"Bearer {self.token}"
 
     def get(self, path: str, **query: Any) -> Any:
         """Read a resource below /api/v2."""

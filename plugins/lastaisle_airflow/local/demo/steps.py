@@ -223,7 +223,7 @@ class DemoSteps(AirflowSteps):
         print_prediction(self.console, items, shown)
 
     def _row(self, day: str, ingested: Run, retrained: Run | None) -> DayRow:
-        from lastaisle.evaluation.evaluate import stored_report
+        from lastaisle.evaluation.report import stored_report
         from lastaisle.lake.opening import open_lake
         from lastaisle.registry.registry import Registry
 
