@@ -1,5 +1,6 @@
 """A training plan as JSON: the JSON of earlier releases can still be read."""
 
+import dataclasses
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -31,6 +32,22 @@ def test_a_plan_comes_back_from_its_json():
     assert again == PLAN
     assert again.to_json() == PLAN.to_json()
     assert isinstance(again.options["seed"], int)
+
+
+@pytest.mark.parametrize(
+    ("kind", "end", "name"),
+    [
+        ("incremental", "2025-10-10T00:00:00+00:00", "2025-10-09"),
+        ("incremental", "2025-10-10T02:00:00+02:00", "2025-10-09"),
+        ("incremental", "2025-10-09T15:00:00+00:00", "2025-10-09T14"),
+        ("full", "2025-11-01T00:00:00+00:00", "full to 2025-10-31"),
+        ("full", "2025-10-09T23:59:59.5+00:00", "full to 2025-10-09T23:59"),
+        ("refresh", "2025-10-09T14:23:07+00:00", "refresh 2025-10-09T14:23"),
+    ],
+)
+def test_a_training_is_named_by_the_newest_partition_of_its_data(kind, end, name):
+    plan = dataclasses.replace(PLAN, kind=kind, holdout_end=datetime.fromisoformat(end))
+    assert plan.run_name == name
 
 
 def test_a_plan_without_bursts_and_replay_can_be_read():

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from lastaisle.cli.learning import _by_objective
 from lastaisle.evaluation.report import EvaluationReport, stored_report
+from lastaisle.registry.links import artifact_page
 from lastaisle.release.card.card import model_card
 from lastaisle.release.card.facts import Facts
 from lastaisle.release.card.page import MARKDOWN, PAGE, TAG, card_page
@@ -94,8 +95,18 @@ def test_every_version_has_its_card(released, version, verdict):
     assert entry.tags[TAG] == f"runs:/{entry.run_id}/{PAGE}"
     recall = facts.report.candidate.overall.metrics["recall@20"]
     assert f"recall@20 {recall.value:.4f} [{recall.low:.4f}, {recall.high:.4f}]" in entry.description
-    assert entry.description.startswith(f"{verdict}: {facts.decision.reasons[0]}")
-    assert f"/runs/{entry.run_id}/artifacts/{PAGE})" in entry.description
+    first, second, table, *_ = entry.description.split("\n\n")
+    state = "is champion since" if version == "1" else "never was champion. The gate's decision on"
+    assert first.startswith(f"**Now:** Version {version} {state} ")
+    assert second.startswith(f"**{verdict}.**")
+    assert (escape(facts.decision.reasons[0]) in second) == (verdict == "Refused")
+    for check in facts.decision.checks:
+        assert f"| {check.name} | {check.value:.4f} | {escape(check.threshold)} | {check.says} |" in table
+    page = artifact_page("", released.registry.experiment_id, entry.run_id, PAGE)
+    assert f"[Model card]({page})" in entry.description
+    tags = released.registry.tags(entry.run_id)
+    assert (tags["version"], tags["decision"]) == (version, verdict.lower())
+    assert tags["state"] == ("champion" if version == "1" else "refused")
 
 
 def test_the_card_counts_the_items_without_an_event(released):

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -83,6 +83,15 @@ class TrainingPlan:
     half_learned_until: datetime | None = None
     unseen_items: int = 0
 
+    @property
+    def run_name(self) -> str:
+        """The name that people see: the newest partition of its data, and the kind unless it is incremental.
+
+        For example "2025-10-09", "2025-10-09T14" (an hour), "full to 2025-10-09", "refresh 2025-10-09T14:23".
+        """
+        data = last_partition(self.holdout_end)
+        return {"incremental": data, "full": f"full to {data}", "refresh": f"refresh {data}"}[self.kind]
+
     def to_json(self) -> str:
         """Write as JSON, times in ISO 8601."""
         return json.dumps(dataclasses.asdict(self), default=datetime.isoformat, sort_keys=True)
@@ -97,6 +106,17 @@ class TrainingPlan:
 
 
 _PLANS = TypeAdapter(TrainingPlan)
+
+
+def last_partition(end: datetime) -> str:
+    """Return the day or the hour that ends at a moment; the moment itself if neither ends then."""
+    end = end.astimezone(UTC)
+    before = end - timedelta(microseconds=1)
+    if end == end.replace(hour=0, minute=0, second=0, microsecond=0):
+        return f"{before:%Y-%m-%d}"
+    if end == end.replace(minute=0, second=0, microsecond=0):
+        return f"{before:%Y-%m-%dT%H}"
+    return f"{end:%Y-%m-%dT%H:%M}"
 
 
 def kind_of(run_key: str) -> str:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlflow.artifacts import list_artifacts
 from mlflow.exceptions import MlflowException
@@ -15,7 +15,7 @@ from lastaisle.errors import RegistryError
 from lastaisle.registry.packed import PackedModels
 from lastaisle.registry.plan import Champion, TrainingPlan
 from lastaisle.registry.runs import is_missing, set_at_once
-from lastaisle.registry.tags import ALIASES_SET, BASE, PLAN, RUN_KEY
+from lastaisle.registry.tags import ALIASES_SET, BASE, PLAN, RUN_KEY, STATES_TOLD
 from models import by_name
 from models.options import TrainingOptions
 
@@ -117,6 +117,15 @@ class Registry(PackedModels):
         """Write the description that people see beside a version."""
         self.client.update_model_version(self.model_name, version, text)
 
+    def description_of(self, version: str) -> str:
+        """Return the description of a version; empty if it has none."""
+        return self.client.get_model_version(self.model_name, version).description or ""
+
+    def descriptions(self) -> dict[str, str]:
+        """Return the description of each version of the model, by version."""
+        found = self.client.search_model_versions(f"name = '{self.model_name}'")
+        return {str(one.version): one.description or "" for one in found}
+
     def versions_with(self, tag: str) -> list[str]:
         """Return the versions that have a tag, the newest first."""
         versions = self.client.search_model_versions(f"name = '{self.model_name}'")
@@ -175,30 +184,46 @@ class Registry(PackedModels):
 
         MLflow answers both at once. No move is known before the first, and in registries of older releases.
         """
-        try:
-            model = self.client.get_registered_model(self.model_name)
-        except MlflowException as error:
-            if not is_missing(error):
-                raise
+        model = self._model()
+        if model is None:
             return {}, None
         aliases = {alias: str(version) for alias, version in model.aliases.items()}
         return aliases, model.tags.get(ALIASES_SET)
+
+    def _model(self) -> Any:
+        """Return the registered model; None before the first version."""
+        try:
+            return self.client.get_registered_model(self.model_name)
+        except MlflowException as error:
+            if not is_missing(error):
+                raise
+            return None
 
     def _has_alias(self, alias: str) -> bool:
         return alias in self.aliases()
 
     def mark_aliases(self, move_id: str) -> None:
         """Note the move of the ledger whose aliases are all set; without a model there is nothing to note."""
-        if self.aliases_with_mark()[1] == move_id:
+        self._mark(ALIASES_SET, move_id)
+
+    def are_states_told(self, move_id: str) -> bool:
+        """Tell whether the descriptions of all versions tell this move of the ledger."""
+        model = self._model()
+        return model is None or model.tags.get(STATES_TOLD) == move_id
+
+    def mark_states_told(self, move_id: str) -> None:
+        """Note the move of the ledger that the descriptions of all versions tell."""
+        self._mark(STATES_TOLD, move_id)
+
+    def _mark(self, name: str, move_id: str) -> None:
+        """Set a tag of the registered model to a move of the ledger."""
+        model = self._model()
+        if model is None or model.tags.get(name) == move_id:
             return
-        try:
-            set_at_once(
-                lambda: self.client.set_registered_model_tag(self.model_name, ALIASES_SET, move_id),
-                is_there=lambda: self.aliases_with_mark()[1] is not None,
-            )
-        except MlflowException as error:
-            if not is_missing(error):
-                raise
+        set_at_once(
+            lambda: self.client.set_registered_model_tag(self.model_name, name, move_id),
+            is_there=lambda: name in self._model().tags,
+        )
 
     def set_aliases(self, versions_by_alias: Mapping[str, str | None]) -> dict[str, str | None]:
         """Move aliases to these versions (None = remove the alias); return the aliases that moved."""

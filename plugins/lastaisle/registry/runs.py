@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
-from mlflow.entities import Metric, Param
+from mlflow.entities import LifecycleStage, Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
@@ -93,6 +93,17 @@ class Runs:
             self._experiment_id = str(experiment.experiment_id)
         return self._experiment_id
 
+    def experiment_tags(self) -> dict[str, str]:
+        """Return the tags of the experiment."""
+        return dict(self.client.get_experiment(self.experiment_id).tags)
+
+    def set_experiment_tag(self, name: str, value: str) -> None:
+        """Set a tag of the experiment, also if another process sets it at the same moment."""
+        set_at_once(
+            lambda: self.client.set_experiment_tag(self.experiment_id, name, value),
+            is_there=lambda: name in self.experiment_tags(),
+        )
+
     # Opening and ending
 
     @contextmanager
@@ -102,17 +113,22 @@ class Runs:
             yield run_id
 
     @contextmanager
-    def training_run(self, run_key: str, tags: Mapping[str, str]) -> Iterator[str]:
+    def training_run(self, run_key: str, tags: Mapping[str, str], name: str = "") -> Iterator[str]:
         """Open the run of a training, as `run` does; one process at a time may hold it.
 
         Runs of this training that died midway are deleted first. During the block the run's lease is renewed
         (see lastaisle.registry.lease).
 
+        Args:
+            run_key: names the training.
+            tags: of the run.
+            name: the name that people see; default the run_key.
+
         Raises:
             BeingTrainedError: another process that lives holds a run of this training.
         """
         self._discard_unfinished(run_key)
-        run_id = self.begin_run(run_key, {**tags, RUN_KEY: run_key, **lease_tags()})
+        run_id = self.begin_run(name or run_key, {**tags, RUN_KEY: run_key, **lease_tags()})
         self._require_first(run_key, run_id)
         with self._ended(run_id), renewed(self.client, run_id):
             yield run_id
@@ -225,6 +241,15 @@ class Runs:
                 raise
             return False
         return True
+
+    def is_active(self, run_id: str) -> bool:
+        """Tell whether MLflow has a run, and people did not delete it."""
+        try:
+            return bool(self.client.get_run(run_id).info.lifecycle_stage == LifecycleStage.ACTIVE)
+        except MlflowException as error:
+            if not is_missing(error):
+                raise
+            return False
 
     def _run(self, run_id: str) -> Any:
         try:

@@ -8,4 +8,9 @@ CONTRACT_VERSION = "lastaisle.contract_version"
 EPSILON = "lastaisle.epsilon"  # of a training with noise: the privacy budget that the model has spent
 GIT_REVISION = "lastaisle.git_revision"
 ALIASES_SET = "lastaisle.aliases_set"  # of the registered model: the last move whose aliases were all set
+STATES_TOLD = "lastaisle.states_told"  # of the registered model: the last move that all descriptions tell
 BASE = "lastaisle.online_base"  # of a version with online updates: the version that they change
+# The tags of runs that the run list shows as columns, so their names are short.
+DECISION = "decision"  # of the gate: promoted, refused, shadow or canary
+VERSION = "version"
+STATE_NOW = "state"  # where the version is now: champion, replaced by 9, rolled back, and so on

@@ -18,11 +18,16 @@ def rows_of(checks: Sequence[Check]) -> list[tuple[str, float | None, str | None
     return [(check.name, check.value, check.threshold, check.says, check.reason) for check in checks]
 
 
+def number(value: float | None) -> str:
+    """Return a value of the table; empty if the rule has none."""
+    return "" if value is None else f"{value:.4f}"
+
+
 def as_markdown(checks: Sequence[Check]) -> str:
     """Lay out the table in Markdown, with the reasons."""
     lines = [COLUMNS, ("---",) * len(COLUMNS)]
     lines += [
-        (rule, "" if value is None else f"{value:.4f}", threshold or "", verdict, reason)
+        (rule, number(value), threshold or "", verdict, reason)
         for rule, value, threshold, verdict, reason in rows_of(checks)
     ]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
@@ -32,7 +37,7 @@ def as_text(checks: Sequence[Check]) -> str:
     """Lay out the table in lines of text, without the reasons."""
     shown = [COLUMNS[:-1]]
     shown += [
-        (rule, "" if value is None else f"{value:.4f}".removesuffix(".0000"), threshold or "", verdict)
+        (rule, number(value).removesuffix(".0000"), threshold or "", verdict)
         for rule, value, threshold, verdict, _ in rows_of(checks)
     ]
     widths = [max(len(row[column]) for row in shown) for column in range(len(shown[0]))]

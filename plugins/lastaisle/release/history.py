@@ -11,19 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lastaisle.errors import RegistryError
 from lastaisle.experiments.traffic import TrafficMove, read_traffic
-from lastaisle.registry.ledger import (
-    DECISIONS,
-    LOST,
-    REFUSE,
-    REGISTER,
-    Ledger,
-    Move,
-    Standing,
-    returns,
-    standing,
-)
+from lastaisle.registry.ledger import DECISIONS, REGISTER, Ledger, Move, standing
 from lastaisle.registry.lineage import Lineage
 from lastaisle.release.decisions import stored_decision
+from lastaisle.release.fate import Served, fate_of, is_about, served_times
 from lastaisle.release.gate import Check, Decision
 
 if TYPE_CHECKING:
@@ -31,25 +22,6 @@ if TYPE_CHECKING:
     from lastaisle.registry.registry import Registry
 
 M = TypeVar("M", Move, TrafficMove)
-
-
-@dataclass(frozen=True)
-class Served:
-    """A time for which a version was champion.
-
-    Attributes:
-        version: the version.
-        since: when it became champion (UTC).
-        until: when its time ended; None = it serves still.
-        began: the move that made it champion.
-        ended: the move that ended its time; None = it serves still.
-    """
-
-    version: str
-    since: datetime
-    until: datetime | None
-    began: Move
-    ended: Move | None
 
 
 @dataclass(frozen=True)
@@ -109,7 +81,7 @@ def moves_since(ledger: Ledger, since: datetime | None = None, version: str | No
     return [
         move
         for move in ledger.moves()
-        if (since is None or move.moved_at >= since) and (version is None or _is_about(move, version))
+        if (since is None or move.moved_at >= since) and (version is None or is_about(move, version))
     ]
 
 
@@ -131,21 +103,6 @@ def until(moves: Sequence[M], moment: datetime) -> list[M]:
     return list(takewhile(lambda move: move.moved_at <= moment, moves))
 
 
-def served_times(moves: Sequence[Move]) -> list[Served]:
-    """Return the times for which each version was champion, oldest first."""
-    times: list[Served] = []
-    present = Standing()
-    for move in moves:
-        before, present = present.champion, present.after(move)
-        if present.champion == before:
-            continue
-        if before is not None:
-            times[-1] = dataclasses.replace(times[-1], until=move.moved_at, ended=move)
-        if present.champion is not None:
-            times.append(Served(present.champion, move.moved_at, None, move, None))
-    return times
-
-
 def tell(version: str, lake: Lake, model_name: str, registry: Callable[[], Registry]) -> Story:
     """Tell what the ledger knows of a version.
 
@@ -160,7 +117,7 @@ def tell(version: str, lake: Lake, model_name: str, registry: Callable[[], Regis
         RegistryError: the ledger does not know the version.
     """
     moves = Ledger(lake, model_name).moves()
-    own = tuple(move for move in moves if _is_about(move, version))
+    own = tuple(move for move in moves if is_about(move, version))
     if not own:
         known = sorted({move.to_version for move in moves if move.action == REGISTER}, key=_number)
         raise RegistryError(
@@ -179,7 +136,7 @@ def tell(version: str, lake: Lake, model_name: str, registry: Callable[[], Regis
         verdict=decided[-1].action if decided else None,
         moves=own,
         served=served,
-        outcome=_outcome(version, own, served, decided[-1] if decided else None),
+        outcome=fate_of(version, own, served, standing(moves)).sentence,
         aliases=tuple(alias for alias, holder in standing(moves).aliases.items() if holder == version),
     )
 
@@ -190,36 +147,6 @@ def _decision(made: Move, registry: Callable[[], Registry]) -> Decision | None:
         return Decision.from_json(made.decision)
     runs = registry()
     return stored_decision(made, runs) if runs.has_run(made.run_id) else None
-
-
-def _outcome(version: str, own: Sequence[Move], served: Sequence[Served], decided: Move | None) -> str:
-    """Say where a version is now, and which move brought it there."""
-    lost = [move for move in own if move.action == LOST and move.to_version == version]
-    if lost and own[-1] == lost[-1]:
-        return lost[-1].reason
-    if served and served[-1].ended is None:
-        return f"Version {version} is champion since {_when(served[-1].began)}."
-    if served:
-        ended = served[-1].ended
-        assert ended is not None, "the case before"
-        how = "was rolled back" if returns(ended) else "was replaced"
-        return f"Version {version} {how} on {_when(ended)}: {ended.reason}"
-    if decided is not None:
-        return (
-            f"Version {version} never was champion. The gate's decision on {_when(decided)}: {decided.reason}"
-        )
-    return f"Version {version} never was champion, and the gate has not decided on it."
-
-
-def _when(move: Move) -> str:
-    moved = f"{move.action} of version {move.to_version or '-'}"
-    return f"{move.moved_at:%Y-%m-%d %H:%M} UTC by {move.actor} ({moved})"
-
-
-def _is_about(move: Move, version: str) -> bool:
-    """Tell whether a move is to a version, or takes an alias from it."""
-    takes = move.from_version == version and move.action not in (REFUSE, REGISTER)
-    return move.to_version == version or takes
 
 
 def _number(version: str) -> tuple[int, str]:

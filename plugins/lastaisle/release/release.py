@@ -30,6 +30,7 @@ from lastaisle.release.by_hand import tell_hand_moves
 from lastaisle.release.card.page import log_card
 from lastaisle.release.decision_table import COLUMNS, TABLE, rows_of
 from lastaisle.release.decisions import DECISION, stored_decision
+from lastaisle.release.description import tell_states
 from lastaisle.release.gate import Check, Decision, GateRules, decide
 from lastaisle.release.online import online_alias
 from lastaisle.release.opens import opens
@@ -111,6 +112,8 @@ def _sync_once(ledger: Ledger, registry: Registry, artifacts_gone: bool) -> dict
         logger.info("%s@%s is now version %s", registry.model_name, alias, version)
     sync_traffic(ledger.lake, moves)
     registry.mark_aliases(moves[-1].move_id)
+    if not registry.are_states_told(moves[-1].move_id) and tell_states(moves, registry):
+        registry.mark_states_told(moves[-1].move_id)
     if ledger.moves()[-1] != moves[-1]:
         raise LakeConflictError(f"another process moved a version of {registry.model_name} meanwhile")
     return wanted

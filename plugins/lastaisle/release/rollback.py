@@ -26,6 +26,7 @@ from lastaisle.registry.ledger import (
 from lastaisle.registry.losses import expected_standing
 from lastaisle.release.card.page import log_card
 from lastaisle.release.decisions import DECISION
+from lastaisle.release.description import shortened, with_decision
 from lastaisle.release.gate import Decision
 from lastaisle.release.release import sync_aliases
 from lastaisle.release.servable import require_servable
@@ -221,7 +222,8 @@ def _say_forced(move: Move, ledger: Ledger, registry: Registry) -> None:
     report = stored_report(move.run_id, registry)
     decision = registry.read_text(move.run_id, DECISION)
     if report is None or decision is None:
-        registry.describe_version(move.to_version, forced_sentence(move))
+        described = registry.description_of(move.to_version)
+        registry.describe_version(move.to_version, with_decision(described, shortened(forced_sentence(move))))
         return
     plan = registry.plan_of(move.run_id)
     log_card(

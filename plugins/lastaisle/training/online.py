@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from lastaisle.privacy.sessions import SESSION_GAP
 from lastaisle.registry.errors import MissingArtifactError
-from lastaisle.registry.plan import Champion
+from lastaisle.registry.plan import Champion, last_partition
 from lastaisle.registry.revision import git_revision
 from lastaisle.registry.tags import BASE, GIT_REVISION, KIND
 from lastaisle.sessions.windows import Window, newest_data_end, refusing_shoppers, training_sessions
@@ -182,8 +182,9 @@ def _store(
         UNTIL: until.isoformat(),
         GIT_REVISION: git_revision(),
     }
+    name = f"online updates of version {champion.version} to {last_partition(until)}"
     with (
-        registry.training_run(_run_key(champion.version), tags) as run_id,
+        registry.training_run(_run_key(champion.version), tags, name) as run_id,
         tempfile.TemporaryDirectory() as folder,
     ):
         registry.log_metrics(run_id, metrics)

@@ -20,6 +20,7 @@ from lastaisle.lake.tables import TRAINING_RUNS
 from lastaisle.registry.plan import TrainingPlan
 from lastaisle.registry.registry import STATE
 from lastaisle.registry.revision import git_revision, installed_packages
+from lastaisle.registry.run_list import show_decisions
 from lastaisle.registry.tags import GIT_REVISION, KIND, PLAN, RUN_KEY
 from lastaisle.sessions.windows import oldest_event
 from lastaisle.training.kinds import kind_for
@@ -82,7 +83,8 @@ def _train(plan: TrainingPlan, lake: Lake, registry: Registry, progress: Progres
     _require_sessions(plan, read, lake)
     if (finished := _finished(plan.run_key, registry)) is not None:
         return finished  # of another process, which ended while this process read the sessions
-    with registry.training_run(plan.run_key, _tags(plan)) as run_id:
+    show_decisions(registry)
+    with registry.training_run(plan.run_key, _tags(plan), plan.run_name) as run_id:
         _learn(plan, read, lake, registry, run_id=run_id, progress=progress)
     return run_id
 
@@ -105,7 +107,7 @@ def train_again(
         progress: called from time to time with the share that is done.
     """
     read = kind_for(plan).read(plan, lake)
-    with registry.run(f"again: {plan.run_key}", {**_tags(plan), **tags}) as run_id:
+    with registry.run(f"again: {plan.run_name}", {**_tags(plan), **tags}) as run_id:
         _learn(plan, read, lake, registry, run_id=run_id, progress=progress)
     return run_id
 

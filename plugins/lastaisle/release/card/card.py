@@ -66,18 +66,6 @@ def model_card(facts: Facts) -> str:
     return _environment().get_template("model_card.md.j2").render(_content(facts))
 
 
-def short_description(facts: Facts) -> str:
-    """Write the text that stands beside the version in the registry: the decision and three metrics."""
-    overall = facts.report.served_scores("candidate")
-    named = ("recall@20", "mrr@20", "coverage@20")
-    figures = ", ".join(f"{name} {metric_with_interval(overall, name)}" for name in named)
-    forced = f"{facts.forced}\n\n" if facts.forced else ""
-    return (
-        f"{forced}{facts.verdict.capitalize()}: {' '.join(facts.decision.reasons)}\n\n"
-        f"{figures}, on {overall.targets:,} targets."
-    )
-
-
 def _environment() -> Environment:
     """Return an environment that escapes, as Markdown, every value that a template puts out."""
     environment = Environment(

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from lastaisle.evaluation.plots import comparison, png, slice_bars
-from lastaisle.release.card.card import model_card, short_description
+from lastaisle.registry.links import artifact_page, run_list_page
+from lastaisle.release.card.card import model_card
 from lastaisle.release.card.facts import Facts
+from lastaisle.release.description import describe_decision, with_decision
 
 if TYPE_CHECKING:
     from lastaisle.evaluation.report import EvaluationReport
@@ -60,7 +63,7 @@ def log_card(
     *,
     forced: str | None = None,
 ) -> None:
-    """Log the card of a version to its run, and put a link to it into the version's description.
+    """Log the card of a version to its run, and describe version and run by the decision.
 
     `forced` says who made the version champion against the gate, when and why.
     """
@@ -83,5 +86,10 @@ def log_card(
     registry.log_text(run_id, card, MARKDOWN)
     registry.log_text(run_id, card_page(facts.title, card, images), PAGE)
     registry.set_version_tags(version, {TAG: f"runs:/{run_id}/{PAGE}"})
-    page = f"#/experiments/{registry.experiment_id}/runs/{run_id}/artifacts/{PAGE}"
-    registry.describe_version(version, f"{short_description(facts)}\n\n[Model card]({page})")
+    pages = {
+        "Model card": artifact_page("", registry.experiment_id, run_id, PAGE),
+        "All runs": run_list_page("", registry.experiment_id),
+    }
+    told = describe_decision(facts, pages)
+    registry.describe_version(version, with_decision(registry.description_of(version), told))
+    registry.set_tag(run_id, MLFLOW_RUN_NOTE, told)
