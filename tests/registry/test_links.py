@@ -10,7 +10,7 @@ BASE = "http://127.0.0.1:5000"
 EXAMPLES = {
     links.first_page: ([], "experiments"),
     links.run_list_page: (["7"], "experiments/7/runs"),
-    links.run_page: (["7", "abc"], "experiments/7/runs/abc"),
+    links.run_page: (["abc"], "experiments/0/runs/abc"),
     links.artifact_page: (["7", "abc", "card/model card.html"], None),
     links.model_page: (["checkout"], "models/checkout"),
     links.version_page: (["ours/and more", "3"], "models/ours%2Fand%20more/versions/3"),
@@ -23,6 +23,10 @@ def test_an_address_opens_the_view_for_model_training(page, arguments, path):
     address = page(BASE, *arguments)
     assert address.startswith(f"{BASE}/#/{path}?workflowType=machine_learning")
     assert page("", *arguments) == address.removeprefix(f"{BASE}/"), "relative to MLflow's own pages"
+
+
+def test_a_run_is_shown_in_its_experiment_where_the_experiment_is_known():
+    assert links.run_page(BASE, "abc", "7").startswith(f"{BASE}/#/experiments/7/runs/abc?")
 
 
 def test_every_function_has_an_example():

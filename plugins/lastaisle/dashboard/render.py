@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version as version_of
 from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
@@ -18,6 +18,7 @@ from lastaisle.dashboard.access import HEADER, Access
 from lastaisle.dashboard.help import HELP
 from lastaisle.dashboard.source import BeingReadError, Source
 from lastaisle.errors import LastaisleError
+from lastaisle.registry.links import run_page
 
 T = TypeVar("T")
 
@@ -176,7 +177,7 @@ class Pages:
             release=version_of("lastaisle"),
             change_header=HEADER,
             help=HELP,
-            mlflow=self.source.settings.services.mlflow_ui,
+            run_page=partial(run_page, self.source.settings.services.mlflow_ui),
             **{"origins": (), **values},
         )
         is_pending = any(isinstance(value, Pending) for value in values.values())

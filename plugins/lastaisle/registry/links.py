@@ -1,7 +1,7 @@
 """The addresses of MLflow's pages, in the view for model training.
 
 Without the parameter `workflowType` MLflow opens its view for generative AI, which shows no metrics of a run.
-MLflow's short address of a run, `#/runs/ID`, loses the parameter, so the address of a run names its
+MLflow's short address of a run, `#/runs/ID`, loses the parameter. So the address of a run names an
 experiment.
 
 Each function takes the base address of MLflow (LASTAISLE_MLFLOW_UI). With an empty base the address is
@@ -16,6 +16,8 @@ from urllib.parse import quote
 _VIEW: Final = "workflowType=machine_learning"
 #: The name under which the columns of the run list are stored; see lastaisle.registry.run_list.
 RUN_LIST: Final = "lastaisle"
+#: The experiment that every MLflow has.
+ANY_EXPERIMENT: Final = "0"
 
 
 def first_page(base: str) -> str:
@@ -28,8 +30,11 @@ def run_list_page(base: str, experiment_id: str) -> str:
     return _address(base, "experiments", experiment_id, "runs", more=f"&viewStateShareKey={RUN_LIST}")
 
 
-def run_page(base: str, experiment_id: str, run_id: str) -> str:
-    """Return the address of a run."""
+def run_page(base: str, run_id: str, experiment_id: str = ANY_EXPERIMENT) -> str:
+    """Return the address of a run.
+
+    MLflow shows the run under any experiment; its own experiment also leads on to the runs beside it.
+    """
     return _address(base, "experiments", experiment_id, "runs", run_id)
 
 

@@ -20,6 +20,7 @@ import psutil
 from rich.console import Console
 
 from lastaisle.errors import ExitCode, LastaisleError
+from lastaisle.registry.links import first_page
 from lastaisle.settings import Settings
 from lastaisle.settings.private import create_private_files, make_private
 from lastaisle_airflow.local import serving
@@ -293,7 +294,7 @@ def addresses(services: Services) -> Mapping[str, str]:
     key = serving.headers_of(services.settings)["Authorization"].removeprefix("Bearer ")
     return {
         "Airflow": f"http://{HOST}:{port}  (user {user}, password {password})",
-        "MLflow": services.settings.services.mlflow_ui,
+        "MLflow": first_page(services.settings.services.mlflow_ui),
         "service": f"{serving.url_of(services.settings)}  (API key {key})",
         "logs": str(services.settings.home / "logs"),
     }
