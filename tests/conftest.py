@@ -7,4 +7,5 @@ pytest_plugins = [
     "tests.services.kafka",
     "tests.services.s3",
     "tests.shops.fixtures",
+    "tests.delivery.fixtures",
 ]

@@ -17,19 +17,22 @@ SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
 #: A part of an answer's body that no log, table or error may hold.
 ANSWERED = "the-receiver-says-this"
 TOKEN = "a-token-of-the-address"
-HANG = 0
+HANG, CLOSE = 0, -1
 
 
 class Receiver:
     """A service that answers each request with the next status, and at the end always with the last.
 
     Args:
-        statuses: the statuses; HANG holds the request without an answer.
+        statuses: the statuses; HANG holds the request without an answer, CLOSE ends the connection.
+        retry_after: the header Retry-After of each answer.
         location: the address of a redirect.
         keystore: the file of a private key and a certificate; the service then speaks https.
     """
 
-    def __init__(self, *statuses: int, location: str = "", keystore: Path | None = None) -> None:
+    def __init__(
+        self, *statuses: int, location: str = "", keystore: Path | None = None, retry_after: str = ""
+    ) -> None:
         self.got: list[dict] = []
         self._statuses = list(statuses) or [200]
         self._released = threading.Event()
@@ -44,7 +47,12 @@ class Receiver:
                 if status == HANG:
                     receiver._released.wait(30)
                     return
+                if status == CLOSE:
+                    self.close_connection = True
+                    return
                 self.send_response(status)
+                if retry_after:
+                    self.send_header("Retry-After", retry_after)
                 if location:
                     self.send_header("Location", location)
                 self.send_header("Content-Length", str(len(ANSWERED)))
@@ -69,6 +77,13 @@ class Receiver:
     @property
     def address(self) -> str:
         return f"{self._scheme}://127.0.0.1:{self._server.server_port}/hooks?token={TOKEN}"
+
+    @property
+    def base_url(self) -> str:
+        return self.address.partition("/hooks")[0]
+
+    def bodies(self) -> list[dict]:
+        return [json.loads(one["body"]) for one in self.got]
 
     def types(self) -> list[str]:
         return [json.loads(one["body"])["type"] for one in self.got]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import pyarrow as pa
 
+from lastaisle.delivery.sent import Sent
 from lastaisle.lake.tables import ANNOUNCEMENTS, ANNOUNCEMENTS_SCHEMA
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 STARTED, SENT, FAILED, GIVEN_UP = "started", "sent", "failed", "given_up"
 _FIRST_WAIT: Final = timedelta(seconds=15)  # less than the pause before Airflow tries a task again
 _LONGEST_WAIT: Final = timedelta(hours=6)
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Sendable(Protocol):
@@ -54,11 +56,13 @@ class History:
         started: the row of the first use of the receiver; None before it.
         done: the ids of the messages that were sent or given up.
         tries: for a message that failed, the moments of its tries.
+        not_before: until when the receiver asked to be left alone.
     """
 
     started: Mapping[str, Any] | None = None
     done: set[str] = field(default_factory=set)
     tries: dict[str, list[datetime]] = field(default_factory=dict)
+    not_before: datetime = _LONG_AGO
 
     def waits_until(self, message_id: str) -> datetime | None:
         """Return the moment before which a message is not tried again; None for a first try."""
@@ -87,6 +91,7 @@ class Outbox:
             row for row in self._lake.scan(ANNOUNCEMENTS).to_pylist() if row["receiver"] == self._receiver
         ]
         for row in rows:
+            history.not_before = max(history.not_before, row.get("not_before") or history.not_before)
             if row["state"] == STARTED:
                 history.started = row
             elif row["state"] in (SENT, GIVEN_UP):
@@ -99,15 +104,17 @@ class Outbox:
         """Note the first use of the receiver, with columns that only the sender of the messages reads."""
         self._append({"state": STARTED, "at": now, **noted}, key=STARTED)
 
-    def note(self, message: Sendable, state: str, attempt: int, now: datetime, problem: str = "") -> None:
+    def note(self, message: Sendable, state: str, attempt: int, now: datetime, sent: Sent) -> None:
         """Note one try: once by message, state and number of the try."""
         row: dict[str, Any] = {
             "announcement": message.id,
             "event": message.type,
             "state": state,
             "attempt": attempt,
+            "at": now,
+            "problem": sent.problem or sent.remark or None,
+            "not_before": now + sent.wait if sent.wait else None,
         }
-        row |= {"at": now, "problem": problem or None}
         self._append(row, key=f"{message.id}/{state}/{attempt}")
 
     def _append(self, row: Mapping[str, Any], *, key: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 import httpx
@@ -15,7 +17,12 @@ TIMEOUT_SECONDS: Final = 10.0
 """The longest time from the first connection to the answer."""
 
 
-def post(address: str, headers: Mapping[str, str], body: bytes) -> Sent:
+_LONGEST_WAIT: Final = timedelta(hours=6)
+
+
+def post(
+    address: str, headers: Mapping[str, str], body: bytes, meanings: Mapping[int, str] | None = None
+) -> Sent:
     """Send a body of JSON to an address.
 
     Only this address is called: no redirect is followed, and no proxy of the environment is used. The body of
@@ -25,6 +32,7 @@ def post(address: str, headers: Mapping[str, str], body: bytes) -> Sent:
         address: the address.
         headers: headers beside those of every request.
         body: the body.
+        meanings: what a status means to this receiver, in words.
     """
     headers = {
         "content-type": "application/json",
@@ -32,7 +40,7 @@ def post(address: str, headers: Mapping[str, str], body: bytes) -> Sent:
         **headers,
     }
     try:
-        status = asyncio.run(_status_of(address, headers, body))
+        status, retry_after = asyncio.run(_answer_of(address, headers, body))
     except (TimeoutError, httpx.TimeoutException):
         return Sent(f"it gave no answer within {TIMEOUT_SECONDS:g} seconds", answered=False)
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
@@ -40,15 +48,29 @@ def post(address: str, headers: Mapping[str, str], body: bytes) -> Sent:
         return Sent(f"it cannot be reached ({cause_of(error)})", answered=False)
     if 200 <= status < 300:
         return Sent()
-    followed = "; redirects are not followed" if 300 <= status < 400 else ""
-    return Sent(f"it answered {status}{followed}")
+    meaning = "redirects are not followed" if 300 <= status < 400 else (meanings or {}).get(status, "")
+    return Sent(f"it answered {status}" + (f"; {meaning}" if meaning else ""), wait=_wait_of(retry_after))
 
 
-async def _status_of(address: str, headers: dict[str, str], body: bytes) -> int:
+async def _answer_of(address: str, headers: dict[str, str], body: bytes) -> tuple[int, str]:
+    """Return the status and the header Retry-After of the answer."""
     # The transport, unlike a client, logs no address, follows no redirect and uses no proxy by itself.
     # It trusts the certificates of SSL_CERT_FILE, where that is set.
     async with asyncio.timeout(TIMEOUT_SECONDS), httpx.AsyncHTTPTransport() as transport:
         request = httpx.Request("POST", address, headers=headers, content=body)
         response = await transport.handle_async_request(request)
         await response.aclose()
-        return response.status_code
+        return response.status_code, response.headers.get("retry-after", "")
+
+
+def _wait_of(retry_after: str) -> timedelta:
+    """Return how long a receiver asks to be left alone: it says seconds, or a date."""
+    try:
+        if retry_after.isascii() and retry_after.isdigit():
+            wait = timedelta(seconds=min(int(retry_after[:9]), 10**8))
+        else:
+            until = parsedate_to_datetime(retry_after)
+            wait = (until if until.tzinfo else until.replace(tzinfo=UTC)) - datetime.now(UTC)
+    except (ValueError, OverflowError):
+        return timedelta(0)
+    return min(max(wait, timedelta(0)), _LONGEST_WAIT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 
 @dataclass(frozen=True)
@@ -13,10 +14,15 @@ class Sent:
         problem: why the message did not arrive; empty if it arrived. It holds neither the address nor the
             body of the answer.
         answered: whether the receiver answered at all.
+        remark: what a person should know of a message that arrived, such as that one of three recipients was
+            refused.
+        wait: how long the receiver asks to be left alone.
     """
 
     problem: str = ""
     answered: bool = True
+    remark: str = ""
+    wait: timedelta = timedelta(0)
 
 
 def cause_of(error: BaseException) -> str:

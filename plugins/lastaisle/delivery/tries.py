@@ -6,13 +6,17 @@ message again, with the same id. Receivers know a repeated message by its id.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from lastaisle.delivery.outbox import FAILED, GIVEN_UP, SENT, History, Outbox, Sendable
 from lastaisle.delivery.sent import Sent
+
+LONGEST_RUN_SECONDS: Final = 60.0
+"""How long a run sends to one receiver before the rest waits for a later run."""
 
 _Message = TypeVar("_Message", bound=Sendable)
 
@@ -40,6 +44,7 @@ class ReceiverReport:
         receiver: the name of the receiver.
         is_new: whether the receiver was used for the first time.
         sent: the types of the messages that arrived.
+        remarks: what a person should know of messages that arrived.
         failed: the messages that did not arrive, and are tried again.
         given_up: the messages that did not arrive, and are not tried again.
         waiting: how many messages wait for a later run.
@@ -48,6 +53,7 @@ class ReceiverReport:
     receiver: str
     is_new: bool = False
     sent: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     failed: list[Undelivered] = field(default_factory=list)
     given_up: list[Undelivered] = field(default_factory=list)
     waiting: int = 0
@@ -57,6 +63,7 @@ class ReceiverReport:
         told = []
         if self.sent:
             told.append(f"{self.receiver} got {', '.join(self.sent)}")
+        told += [f"{self.receiver}: {remark}" for remark in self.remarks]
         told += [f"{self._named(one)}. It is tried again later" for one in self.failed]
         told += [f"{self._named(one)}. It is given up" for one in self.given_up]
         if self.waiting:
@@ -91,28 +98,34 @@ class Tries(Generic[_Message]):
     hours: float
 
     def run(self, messages: Iterable[_Message], now: datetime, report: ReceiverReport) -> None:
-        """Try each message that is due, oldest first; after a try without an answer, the rest waits."""
-        answers = True
+        """Try each message that is due, oldest first.
+
+        The rest waits for a later run after a try without an answer, after an answer that asks for a pause,
+        and after a minute: a slow receiver holds back no other.
+        """
+        goes_on, began = now >= self.history.not_before, time.monotonic()
         for message in messages:
             if message.id in self.history.done:
                 continue
             until = self.history.waits_until(message.id)
-            if not answers or (until is not None and now < until):
+            is_slow = time.monotonic() - began > LONGEST_RUN_SECONDS
+            if not goes_on or is_slow or (until is not None and now < until):
                 report.waiting += 1
                 continue
-            answers = self._try(message, now, report)
+            goes_on = self._try(message, now, report)
 
     def _try(self, message: _Message, now: datetime, report: ReceiverReport) -> bool:
-        """Try one message, and note what came of it; tell whether the receiver answered."""
+        """Try one message, and note what came of it; tell whether the next can follow at once."""
         tries = self.history.tries.get(message.id, [])
         sent = self.send(message)
         attempt = len(tries) + 1
         if not sent.problem:
-            self.outbox.note(message, SENT, attempt, now)
+            self.outbox.note(message, SENT, attempt, now, sent)
             report.sent.append(message.type)
+            report.remarks += [sent.remark] if sent.remark else []
             return True
         is_last = now - min(tries, default=now) >= timedelta(hours=self.hours)
-        self.outbox.note(message, GIVEN_UP if is_last else FAILED, attempt, now, sent.problem)
+        self.outbox.note(message, GIVEN_UP if is_last else FAILED, attempt, now, sent)
         undelivered = Undelivered(message.id, message.type, sent.problem)
         (report.given_up if is_last else report.failed).append(undelivered)
-        return sent.answered
+        return sent.answered and not sent.wait

@@ -403,8 +403,9 @@ TRAFFIC_SCHEMA: Final = pa.schema(
     ]
 )
 
-#: What became of the announcements to services, one row a try; an announcement without a row waits.
+#: What became of the messages to people and services, one row a try; a message without a row waits.
 #: `receiver` names an address without its path. Moves up to the two entries of a row `started` are not sent.
+#: Until `not_before`, which older rows lack, the receiver asked to be left alone.
 ANNOUNCEMENTS_SCHEMA: Final = pa.schema(
     [
         pa.field("announcement", pa.string()),
@@ -416,6 +417,7 @@ ANNOUNCEMENTS_SCHEMA: Final = pa.schema(
         pa.field("at", TIMESTAMP),
         pa.field("release_entry", pa.int64()),
         pa.field("traffic_entry", pa.int64()),
+        pa.field("not_before", TIMESTAMP),
     ]
 )
 

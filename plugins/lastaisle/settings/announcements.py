@@ -49,39 +49,49 @@ class AnnouncementSettings(Section):
     @property
     def addresses(self) -> tuple[str, ...]:
         """The addresses, each once."""
-        return tuple(dict.fromkeys(_parts(self.webhooks)))
+        return tuple(dict.fromkeys(_parts(self.webhooks.get_secret_value())))
 
     @property
     def signing_keys(self) -> tuple[bytes, ...]:
         """The keys that the secrets stand for."""
-        return tuple(_key_of(text) for text in _parts(self.webhook_secret))
+        return signing_keys_of(self.webhook_secret.get_secret_value())
 
     @field_validator("webhooks")
     @classmethod
     def _addresses_are_safe(cls, webhooks: SecretStr) -> SecretStr:
-        for number, address in enumerate(_parts(webhooks), start=1):
-            if problem := _problem_of(address):
+        for number, address in enumerate(_parts(webhooks.get_secret_value()), start=1):
+            if problem := problem_of_address(address):
                 raise ValueError(f"address {number} {problem}")
         return webhooks
 
     @field_validator("webhook_secret")
     @classmethod
     def _secrets_can_sign(cls, secret: SecretStr, info: ValidationInfo) -> SecretStr:
-        secrets = _parts(secret)
-        for number, text in enumerate(secrets, start=1):
-            try:
-                length = len(_key_of(text))
-            except (ValueError, binascii.Error):
-                raise ValueError(f"secret {number} is not {_SECRET_PREFIX} and Base64") from None
-            if not 24 <= length <= 64:
-                raise ValueError(f"secret {number} holds {length} bytes")
-        if not secrets and "webhooks" in info.data and _parts(info.data["webhooks"]):
+        secrets = signing_keys_of(secret.get_secret_value())
+        if not secrets and "webhooks" in info.data and _parts(info.data["webhooks"].get_secret_value()):
             raise ValueError("LASTAISLE_WEBHOOKS is set, and no secret would sign")
         return secret
 
 
-def _parts(secret: SecretStr) -> list[str]:
-    return [part for text in secret.get_secret_value().split(",") if (part := text.strip())]
+def signing_keys_of(secrets: str) -> tuple[bytes, ...]:
+    """Return the keys that some secrets, separated by commas, stand for.
+
+    Raises:
+        ValueError: a secret cannot sign. The message names its place, and does not show it.
+    """
+    keys = []
+    for number, text in enumerate(_parts(secrets), start=1):
+        try:
+            keys.append(_key_of(text))
+        except (ValueError, binascii.Error):
+            raise ValueError(f"secret {number} is not {_SECRET_PREFIX} and Base64") from None
+        if not 24 <= len(keys[-1]) <= 64:
+            raise ValueError(f"secret {number} holds {len(keys[-1])} bytes")
+    return tuple(keys)
+
+
+def _parts(texts: str) -> list[str]:
+    return [part for text in texts.split(",") if (part := text.strip())]
 
 
 def _key_of(secret: str) -> bytes:
@@ -96,7 +106,7 @@ def _key_of(secret: str) -> bytes:
     return base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
 
 
-def _problem_of(address: str) -> str:
+def problem_of_address(address: str) -> str:
     """Say why no webhook may go to an address; empty if it may. The text never holds the address."""
     if not re.fullmatch(r"[!-~]+", address):
         return "has a space or a letter outside ASCII"

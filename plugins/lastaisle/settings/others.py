@@ -21,6 +21,9 @@ class OtherVariable(NamedTuple):
     description: str
 
 
+ALERT_SECRETS: Final = "LASTAISLE_ALERT_*"
+"""The variables that hold addresses and keys of channels; the * stands for any end."""
+
 OTHER_VARIABLES: Final = (
     OtherVariable(
         "LASTAISLE_PSEUDONYM_KEY",
@@ -44,6 +47,13 @@ OTHER_VARIABLES: Final = (
         True,
         "The schema registry whose ids Kafka messages carry: its URL, or a JSON object of the settings of "
         'Confluent\'s client: {"url": "https://registry:8081", "basic.auth.user.info": "user:password"}.',
+    ),
+    OtherVariable(
+        ALERT_SECRETS,
+        True,
+        "The addresses and keys of the channels of alerts, such as LASTAISLE_ALERT_SLACK_URL. The "
+        "configuration of alerts names the variable of each channel ([ways out](alert-channels.md)). The * "
+        "stands for any end.",
     ),
     OtherVariable(
         "LASTAISLE_SERVE_KEY",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,7 +24,7 @@ from lastaisle.settings.feedback import FeedbackSettings
 from lastaisle.settings.fields import PREFIX, Section, expected_value, is_secret, setting, variable_of
 from lastaisle.settings.incoming import CollectorSettings, IngestSettings, SourceSettings
 from lastaisle.settings.metrics import MetricsSettings
-from lastaisle.settings.others import OTHER_VARIABLES, of_kubernetes
+from lastaisle.settings.others import ALERT_SECRETS, OTHER_VARIABLES, of_kubernetes
 from lastaisle.settings.sections import (
     AT_SERVER,
     AbandonmentSettings,
@@ -187,6 +188,7 @@ def refuse_unknown(variables: Iterable[str]) -> None:
     variables = list(variables)
     others = {other.name for other in OTHER_VARIABLES}
     unknown = set(variables) - known_variables().keys() - others - of_kubernetes(variables)
+    unknown -= set(fnmatch.filter(unknown, ALERT_SECRETS))
     if not unknown:
         return
     names = []

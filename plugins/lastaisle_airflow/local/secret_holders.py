@@ -41,6 +41,7 @@ HOLDERS: Final[Mapping[str, frozenset[str]]] = {
     "LASTAISLE_SCHEMA_REGISTRY": _TASKS,
     "LASTAISLE_WEBHOOKS": _TASKS,  # an address may hold a token
     "LASTAISLE_WEBHOOK_SECRET": _TASKS,
+    "LASTAISLE_ALERT_*": _TASKS,  # the addresses and keys of the channels of alerts
     "LASTAISLE_MLFLOW_ADMIN_PASSWORD": frozenset(),  # only `mlflow.accounts` reads these three
     "LASTAISLE_MLFLOW_PIPELINE_PASSWORD": frozenset(),
     "LASTAISLE_MLFLOW_READER_PASSWORD": frozenset(),

@@ -74,17 +74,3 @@ class Shop:
 def shop(tmp_path):
     settings = Settings.of(home=tmp_path)
     return Shop(settings, Lake(settings.lake.url))
-
-
-@pytest.fixture
-def receiver():
-    """Start services that end with the test."""
-    started = []
-
-    def start(*statuses: int, **options: object) -> Receiver:
-        started.append(Receiver(*statuses, **options))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.stop()
