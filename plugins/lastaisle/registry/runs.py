@@ -44,12 +44,14 @@ class Run:
         status: RUNNING, FINISHED, FAILED or KILLED.
         tags: its tags.
         started: when it was opened, in milliseconds since the epoch.
+        ended: when it ended, in milliseconds since the epoch; None while it runs.
     """
 
     run_id: str
     status: str
     tags: Mapping[str, str]
     started: int = 0
+    ended: int | None = None
 
 
 class Runs:
@@ -204,6 +206,21 @@ class Runs:
         wanted = f"attributes.status != '{FINISHED}'"
         found = map(_described, self.client.search_runs([experiment.experiment_id], wanted))
         return [run for run in found if RUN_KEY in run.tags]
+
+    def trainings(self, since: datetime) -> list[Run]:
+        """Return the trainings that began since a moment, the newest first; no experiment is created."""
+        experiment = self.client.get_experiment_by_name(self._experiment)
+        if experiment is None:
+            return []
+        wanted = f"tags.`{RUN_KEY}` != '' and attributes.start_time >= {int(since.timestamp() * 1000)}"
+        found: list[Run] = []
+        token: str | None = None
+        while True:
+            page = self.client.search_runs([experiment.experiment_id], wanted, page_token=token)
+            found += map(_described, page)
+            token = page.token
+            if not token:
+                return found
 
     def finished_run(self, run_key: str) -> str | None:
         """Return the finished run of this training, if there is one."""
@@ -374,7 +391,8 @@ def has_store(settings: Settings) -> bool:
 
 def _described(run: Any) -> Run:
     info = run.info
-    return Run(str(info.run_id), str(info.status), dict(run.data.tags), int(info.start_time))
+    ended = None if info.end_time is None else int(info.end_time)
+    return Run(str(info.run_id), str(info.status), dict(run.data.tags), int(info.start_time), ended)
 
 
 def _being_trained(run_key: str, run: Run) -> BeingTrainedError:

@@ -13,7 +13,7 @@ from lastaisle.monitor.alerts.model import Alert, Severity
 from lastaisle.yaml_model import Part
 
 if TYPE_CHECKING:
-    from lastaisle.lake.reader import LakeReader
+    from lastaisle.lake.lake import Lake
     from lastaisle.registry.registry import Registry
     from lastaisle.settings import Settings
 
@@ -39,7 +39,7 @@ class Context(Generic[Options_co]):
     """What a rule may look at.
 
     Attributes:
-        lake: the tables.
+        lake: the tables; a rule only reads.
         registry: the models and runs of MLflow.
         settings: the settings.
         options: the rule's part of the configuration.
@@ -47,7 +47,7 @@ class Context(Generic[Options_co]):
         open: the rule's open alerts, for limits that differ once an alert is open.
     """
 
-    lake: LakeReader
+    lake: Lake
     registry: Registry
     settings: Settings
     options: Options_co

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 TABLE: Final = "release/guardrails.json"
 """The artifact of the champion's run with the last decision table of its guardrails."""
 STEP_TAG: Final = "lastaisle.step"
+ROLLED_BACK: Final = "The guardrails rolled version"
+"""How the reason of a rollback by the guardrails begins."""
 REASON_TAG: Final = "lastaisle.step_reason"
 _LONGEST_TAG: Final = 5000
 #: The newest moves whose tags a run looks after.
@@ -184,7 +186,7 @@ def _roll_back(judged: ChampionJudgement, ledger: Ledger, registry: Registry, ac
         report = rollback(
             ledger.lake,
             registry,
-            reason=f"The guardrails rolled version {judged.version} back. {judged.reason}",
+            reason=f"{ROLLED_BACK} {judged.version} back. {judged.reason}",
             actor=actor,
             dry_run=False,
             leaving=judged.version,
