@@ -52,7 +52,13 @@ from datetime import timedelta
 from airflow.sdk import CronTriggerTimetable, Param, dag
 
 from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS, MAINTENANCE_POOL
-from lastaisle_airflow.tasks.maintenance import list_tables, maintain_table, prune_versions, verify_ledger
+from lastaisle_airflow.tasks.maintenance import (
+    list_tables,
+    maintain_table,
+    prune_versions,
+    sum_up,
+    verify_ledger,
+)
 
 PARAMS = {"dry_run": Param(False, type="boolean", description="Only log what would change.")}
 
@@ -69,7 +75,7 @@ PARAMS = {"dry_run": Param(False, type="boolean", description="Only log what wou
 )
 def maintain_tables() -> None:
     """Keep the tables quick to read, and delete rows that are older than allowed."""
-    maintain_table.expand(table=list_tables())
+    sum_up(maintain_table.expand(table=list_tables()))
     verify_ledger() >> prune_versions()
 
 

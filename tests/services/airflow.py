@@ -169,6 +169,11 @@ class Airflow:
             found.setdefault(task["task_id"], []).append(task["state"])
         return {task: sorted(map(str, states)) for task, states in found.items()}
 
+    def events(self, asset: str) -> list[dict[str, Any]]:
+        """Return the announcements of an asset, the oldest first."""
+        events = self.api.get("/assets/events", order_by="timestamp", limit=1000)["asset_events"]
+        return [event for event in events if event["name"] == asset]
+
     def log_of(self, run: Run, task_id: str) -> str:
         """Return the logs of all tasks with this id in a run."""
         folder = self.home / "airflow" / "logs" / f"dag_id={run.dag_id}" / f"run_id={run.run_id}"

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from lastaisle_airflow.runtime.links import run_page, trained_run
+from lastaisle_airflow.runtime.links import first_page, trained_page
+from lastaisle_airflow.runtime.notes import note_failure
 
 log = logging.getLogger("lastaisle.alerts")
 
@@ -35,7 +36,7 @@ def failure_report(context: Mapping[str, Any]) -> dict[str, Any]:
         "tries": task_instance.max_tries + 1,
         "error": f"{type(context.get('exception')).__name__}: {context.get('exception')}",
         "log": task_instance.log_url,
-        "mlflow_run": run_page(trained_run(task_instance)),
+        "mlflow_run": trained_page(task_instance) or first_page(),
     }
 
 
@@ -52,7 +53,7 @@ DEFAULT_ARGS: dict[str, Any] = {
     "retry_exponential_backoff": 3.0,
     "max_retry_delay": timedelta(minutes=10),
     "execution_timeout": timedelta(minutes=30),
-    "on_failure_callback": report_failure,
+    "on_failure_callback": [report_failure, note_failure],
     "on_retry_callback": report_failure,
 }
 """A task is tried again after 20 s and after 1 min, so that a restart of a database costs no run."""

@@ -1,38 +1,53 @@
-"""Links from a task in Airflow to the MLflow run that the task made or judged."""
+"""Links from Airflow to MLflow: from a task and from the note of a run to the MLflow run that they made."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, BaseOperatorLink, XComArg
 from airflow.sdk.execution_time.xcom import XCom
 
 from lastaisle.settings import Settings
 
+if TYPE_CHECKING:
+    from lastaisle.registry.registry import Registry
+
 TRAIN_TASK = "train_and_evaluate"
-TRAINED_RUN = "mlflow_run"
+TRAINED_PAGE = "mlflow_page"
 
 
-def note_trained_run(task_instance: Any, run_id: str) -> None:
-    """Store the MLflow run that the links of a DAG run open, even if the evaluation fails later."""
-    task_instance.xcom_push(key=TRAINED_RUN, value=run_id)
+def note_trained_page(task_instance: Any, page: str) -> None:
+    """Store the page that the links of a DAG run open, even if the evaluation fails later."""
+    task_instance.xcom_push(key=TRAINED_PAGE, value=page)
 
 
-def trained_run(task_instance: Any) -> str | None:
-    """Return the id of the MLflow run that this DAG run trained; None if nothing is trained yet."""
-    run_id: str | None = XCom.get_one(
-        key=TRAINED_RUN,
+def trained_page(task_instance: Any) -> str:
+    """Return the page of the MLflow run that this DAG run trained; empty if nothing is trained yet."""
+    page = XCom.get_one(
+        key=TRAINED_PAGE,
         dag_id=task_instance.dag_id,
         task_id=TRAIN_TASK,
         run_id=task_instance.run_id,
     )
-    return run_id
+    return str(page or "")
 
 
-def run_page(run_id: str | None) -> str:
-    """Return the address of a run's page, or of MLflow's first page if no run is known."""
-    base = Settings.from_env().services.mlflow_ui
-    return f"{base}/#/runs/{run_id}" if run_id else base
+def first_page() -> str:
+    """Return the address of MLflow's list of experiments."""
+    return _page("experiments")
+
+
+def run_page(registry: Registry, run_id: str) -> str:
+    """Return the address of the page of an MLflow run."""
+    return _page(f"experiments/{registry.experiment_id}/runs/{run_id}")
+
+
+def _page(route: str) -> str:
+    """Return an address in MLflow's view for model training.
+
+    Without the parameter, MLflow shows its view for language models, in which trainings are hidden.
+    """
+    return f"{Settings.from_env().services.mlflow_ui}/#/{route}?workflowType=machine_learning"
 
 
 class MlflowRunLink(BaseOperatorLink):
@@ -45,7 +60,7 @@ class MlflowRunLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
         """Return the address; a task calls this when it ends, and Airflow stores the answer."""
-        return run_page(trained_run(ti_key))
+        return trained_page(ti_key) or first_page()
 
 
 def link_to_mlflow(*steps: XComArg) -> None:

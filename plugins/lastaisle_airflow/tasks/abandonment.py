@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import task
-from airflow.sdk.exceptions import AirflowSkipException
 
 from lastaisle.kafka.control import control_topic, send_control
 from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.defaults import OLDEST_DATA_THAT_STARTS_A_TRAINING
 from lastaisle_airflow.runtime.kafka import kafka_connection
+from lastaisle_airflow.runtime.notes import note, skipped
 from lastaisle_airflow.runtime.stores import open_lake
+from lastaisle_airflow.tasks import sentences
 
 if TYPE_CHECKING:
     from lastaisle.sessions.abandonments import Burst
 
 # Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
-
-log = logging.getLogger(__name__)
 
 
 @task
@@ -47,13 +45,14 @@ def detect_abandoned() -> dict[str, Any]:
     else:
         burst = detect_unnotified(lake, settings)
     if burst is None:
-        raise AirflowSkipException("no checkout was abandoned since the last run")
-    log.info("%d abandoned checkouts: %s", burst.sessions, dict(burst.reasons))
+        raise skipped("no checkout was abandoned since the last run")
     if is_long_past(burst):
         mark_done(lake, burst.names, NOTIFIED)
         days = OLDEST_DATA_THAT_STARTS_A_TRAINING.days
-        raise AirflowSkipException(f"the checkouts are more than {days} days past: they start no refresh")
-    return burst.to_dict()
+        raise skipped(f"the checkouts are more than {days} days past: they start no refresh")
+    report = burst.to_dict()
+    note(sentences.of_abandonment(report))
+    return report
 
 
 # It also runs if a killed run had started the refresh already, so that the task before it was skipped.
@@ -67,7 +66,7 @@ def mark_notified(detected: dict[str, Any] | None) -> None:
     from lastaisle.sessions.abandonments import NOTIFIED, mark_done
 
     if detected is None:
-        raise AirflowSkipException("no checkout was abandoned since the last run")
+        raise skipped("no checkout was abandoned since the last run")
     mark_done(open_lake(Settings.from_env()), detected["bursts"], NOTIFIED)
 
 

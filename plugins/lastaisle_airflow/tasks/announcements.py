@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowSkipException
-
 from lastaisle.kafka.address import is_kafka, parse_source
 from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.notes import skipped
 from lastaisle_airflow.runtime.partitions import completed, keys_of_hours, partition_of
 from lastaisle_airflow.runtime.stores import open_lake
+from lastaisle_airflow.tasks import sentences
 
 # Functions import the pipeline inside: nothing heavy may be loaded before a worker forks.
 
@@ -61,8 +61,18 @@ def announcement(summaries: Any, dag_run: Any) -> dict[str, Any]:
     else:
         partitions = [partition_of(dag_run)]
     if not partitions:
-        raise AirflowSkipException("no partition is complete yet: the watermark has not passed its end")
-    return {"partitions": partitions, **{name: summary[name] for name in ("rows", "hours", "chains")}}
+        raise skipped("no partition is complete yet: the watermark has not passed its end")
+    return {"partitions": partitions, **announced_rows(summary)}
+
+
+def announced_rows(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers of a run that its asset announces, and the sentence that tells them."""
+    extra = {name: summary[name] for name in ("rows", "hours", "chains")}
+    counts = summary.get("counts")
+    if counts is None:  # a task that ran before an upgrade left a report without counts
+        return extra
+    rows = {name: count for name, count in counts.items() if name.startswith("rows_")}
+    return extra | rows | {"words": sentences.of_rows(counts)}
 
 
 def late_announcement(summaries: Any, dag_run: Any) -> dict[str, Any]:
@@ -79,7 +89,7 @@ def late_announcement(summaries: Any, dag_run: Any) -> dict[str, Any]:
     else:
         late = [key for key in keys if key < partition_of(dag_run)]
     if not late:
-        raise AirflowSkipException("this run got no rows of partitions that were announced before")
+        raise skipped("this run got no rows of partitions that were announced before")
     hours = [hour for hour in summary["hours"] if hour.startswith(tuple(late))]
     return {"partitions": late, "hours": hours}
 

@@ -6,11 +6,12 @@ import logging
 from typing import Any
 
 from airflow.sdk import task
-from airflow.sdk.exceptions import AirflowSkipException
 
 from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.notes import note, skipped
 from lastaisle_airflow.runtime.progress import log_progress
 from lastaisle_airflow.runtime.stores import open_lake
+from lastaisle_airflow.tasks import sentences
 
 # Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
 
@@ -31,10 +32,12 @@ def update_bandits(*, params: Any = None, dag_run: Any = None) -> list[dict[str,
     lake = open_lake(Settings.from_env())
     reports = update(lake, params["bandits"], actor=dag_run.run_id, progress=log_progress(log))
     for report in reports:
-        log.info("%s", report.to_dict())
+        log.info("%s: %s", report.name, report.problem or report.reason or "nothing new")
     if not reports:
-        raise AirflowSkipException("no bandit runs")
+        raise skipped("no bandit runs")
+    dicts = [report.to_dict() for report in reports]
+    note(sentences.of_bandits(dicts), warn=any(report.problem for report in reports))
     problems = [report.problem for report in reports if report.problem]
     if problems:
         raise BanditError("; ".join(problems))
-    return [report.to_dict() for report in reports]
+    return dicts

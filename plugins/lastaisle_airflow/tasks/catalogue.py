@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import task
-from airflow.sdk.exceptions import AirflowSkipException
 
 from lastaisle.errors import SourceError
 from lastaisle.kafka.address import is_kafka, parse_source
@@ -16,7 +15,9 @@ from lastaisle.settings import Settings
 from lastaisle.settings.settings import address_at
 from lastaisle_airflow.runtime.assets import ITEMS
 from lastaisle_airflow.runtime.kafka import kafka_connection
+from lastaisle_airflow.runtime.notes import note, skipped
 from lastaisle_airflow.runtime.stores import open_lake, source_options
+from lastaisle_airflow.tasks import sentences
 
 if TYPE_CHECKING:
     from lastaisle.catalogue.report import CatalogueReport
@@ -39,7 +40,7 @@ def ingest_items() -> dict[str, Any]:
 
     settings = Settings.from_env()
     if not settings.catalogue.address:
-        raise AirflowSkipException("LASTAISLE_CATALOGUE names no catalogue: everything is for sale")
+        raise skipped("LASTAISLE_CATALOGUE names no catalogue: everything is for sale")
     report = ingest_from(settings.catalogue.address, settings)
     counts = row_counts(report)
     removed, doubtful = report.items_removed, report.items_doubtful
@@ -47,7 +48,7 @@ def ingest_items() -> dict[str, Any]:
         "%d files of the catalogue were read, %d of them before:\n  %s\n  %d items removed, %d kept in doubt",
         *(report.files, report.files_skipped, "\n  ".join(describe_rows(counts)), removed, doubtful),
     )
-    return {
+    told = {
         **counts,
         "items_removed": removed,
         "items_doubtful": doubtful,
@@ -55,6 +56,8 @@ def ingest_items() -> dict[str, Any]:
         "failed": dict(list(report.files_failed.items())[:_SHOWN]),
         "waiting": report.files_waiting[:_SHOWN],
     }
+    note(sentences.of_catalogue(told), warn=bool(told["failed"]))
+    return told
 
 
 def ingest_from(address: str, settings: Settings) -> CatalogueReport:
@@ -86,8 +89,9 @@ def require_change(report: Mapping[str, Any]) -> dict[str, Any]:
     """
     changes = {"changed": report["rows_clean"], "removed": report["items_removed"]}
     if not any(changes.values()):
-        raise AirflowSkipException("no item of the catalogue changed")
-    return changes
+        raise skipped("no item of the catalogue changed")
+    quarantined = {"quarantined": report["rows_quarantined"], "doubtful": report["items_doubtful"]}
+    return changes | quarantined | {"words": sentences.of_catalogue(report)}
 
 
 @task(retries=0)

@@ -8,14 +8,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import task
-from airflow.sdk.exceptions import AirflowSkipException
 
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.assets import DRIFT
 from lastaisle_airflow.runtime.defaults import OLDEST_DATA_THAT_STARTS_A_TRAINING, TRAINING_POOL
+from lastaisle_airflow.runtime.notes import note, skipped
 from lastaisle_airflow.runtime.partitions import interval, partition_of, unfinished
 from lastaisle_airflow.runtime.stores import open_lake
+from lastaisle_airflow.tasks import sentences
 
 # Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
 
@@ -41,16 +42,18 @@ def measure_drift(*, dag_run: Any = None) -> dict[str, Any]:
     try:
         reason_to_wait = unfinished(key, newest_data_end(lake), settings)
         if reason_to_wait:
-            raise AirflowSkipException(reason_to_wait)
+            raise skipped(reason_to_wait)
         day = interval(key)[0].date()
         drift_report = detect(lake, settings, day, serving_versions(lake, Registry(settings)))
     except NotEnoughDataError as too_few:
-        raise AirflowSkipException(str(too_few)) from too_few
+        raise skipped(str(too_few)) from too_few
     if not drift_report.is_judged:
-        raise AirflowSkipException(drift_report.summary)
+        raise skipped(drift_report.summary)
     log.info("%s", drift_report.summary)
     report = drift_report.to_dict()
     del report["findings"]
+    report["first"] = drift_report.alarms[0].sentence if drift_report.alarms else ""
+    note(sentences.of_drift(report), warn=bool(report["alarmed"]))
     return report
 
 
@@ -73,8 +76,10 @@ def require_alarm(report: Mapping[str, Any]) -> dict[str, Any]:
         AirflowSkipException: nothing drifted.
     """
     if not report["alarmed"]:
-        raise AirflowSkipException(report["words"])
-    return {name: report[name] for name in ("day", "words", "retrain", "alarmed")}
+        raise skipped(report["words"])
+    return {
+        name: report[name] for name in ("day", "words", "retrain", "alarmed", "compared") if name in report
+    }
 
 
 def require_training(report: Mapping[str, Any], now: datetime | None = None) -> str:
@@ -84,11 +89,9 @@ def require_training(report: Mapping[str, Any], now: datetime | None = None) -> 
         AirflowSkipException: drift started another training shortly before, or the day is long past.
     """
     if not report["retrain"]:
-        raise AirflowSkipException(report["reason"])
+        raise skipped(report["reason"])
     day_end = datetime.fromisoformat(report["day"]).replace(tzinfo=UTC) + timedelta(days=1)
     oldest = OLDEST_DATA_THAT_STARTS_A_TRAINING
     if (now or datetime.now(UTC)) - day_end > oldest:
-        raise AirflowSkipException(
-            f"{report['day']} is more than {oldest.days} days past: it starts no training"
-        )
+        raise skipped(f"{report['day']} is more than {oldest.days} days past: it starts no training")
     return str(report["words"])

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import TriggerRule, task
-from airflow.sdk.exceptions import AirflowSkipException
 
 from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.notes import note, skipped
 from lastaisle_airflow.runtime.progress import log_progress
 from lastaisle_airflow.runtime.stores import open_lake
+from lastaisle_airflow.tasks import sentences
 
 # Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
 
@@ -34,11 +35,13 @@ def apply_definitions(*, dag_run: Any = None) -> dict[str, Any]:
     report = apply(open_lake(settings), settings, Registry(settings), datetime.now(UTC), actor=dag_run.run_id)
     for line in report.lines():
         log.info("%s", line)
+    if told := sentences.of_definitions(report.to_dict()):
+        note(told, warn=bool(report.refused))
     if report.refused:
         first = report.refused[0]
         raise DefinitionError(first.path, list(first.problems))
     if not report.applied:
-        raise AirflowSkipException(f"no experiment is defined in {report.place}")
+        raise skipped(f"no experiment is defined in {report.place}")
     return report.to_dict()
 
 
@@ -60,8 +63,10 @@ def analyze(*, params: Any = None, dag_run: Any = None) -> list[dict[str, Any]]:
     for one in found:
         log.info("%s: %s. %s", one.name, one.state, one.problem or one.reason)
     if not found:
-        raise AirflowSkipException("no experiment runs")
+        raise skipped("no experiment runs")
+    dicts = [one.to_dict() for one in found]
+    note(sentences.of_experiments(dicts), warn=any(one.problem for one in found))
     problems = [f"{one.name}: {one.problem}" for one in found if one.problem]
     if problems:
         raise AnalysisError("; ".join(problems))
-    return [one.to_dict() for one in found]
+    return dicts

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import TriggerRule, get_current_context, task
-from airflow.sdk.exceptions import AirflowSkipException
 
 from lastaisle.errors import SourceError
 from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.assets import EXPOSURES
+from lastaisle_airflow.runtime.notes import note, skipped
 from lastaisle_airflow.runtime.pods import with_pseudonym_key
+from lastaisle_airflow.tasks import sentences
 from lastaisle_airflow.tasks.exposure_chains import chain_name, ingest_chain, plan_all
 
 # Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
@@ -41,7 +42,7 @@ def plan_exposures(*, ti: Any = None) -> list[dict[str, Any]]:
     if plan.failed or plan.gaps:
         raise SourceError(describe_trouble(plan.failed, plan.gaps))
     growing = f"; {plan.waiting} files were changed just now, and are left for the next run"
-    raise AirflowSkipException(f"no exposures wait{growing if plan.waiting else ''}")
+    raise skipped(f"no exposures wait{growing if plan.waiting else ''}")
 
 
 @task(map_index_template="{{ source_name }}", executor_config=with_pseudonym_key())
@@ -66,6 +67,7 @@ def check_exposures(chains: Any, reports: Any, *, ti: Any = None) -> None:
     keys = ("left_out", "gaps", "passed_over")
     left_out, gaps, passed_over = (ti.xcom_pull(task_ids="plan_exposures", key=key) for key in keys)
     log.info("%s", "\n  ".join(describe_exposures(chains, listed(reports), passed_over or {})))
+    note(sentences.of_exposures(chains, listed(reports), left_out or {}, gaps or []))
     refuse_missing(chains, listed(reports), left_out or {}, gaps or [])
 
 
@@ -88,9 +90,10 @@ def require_rows(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     counts = add_up(report["counts"] for report in reports)
     if not counts["rows_in"]:
-        raise AirflowSkipException("no exposures came in")
+        raise skipped("no exposures came in")
     summed = {name: sum(report[name] for report in reports) for name in ("shown", "files")}
-    return {name: counts[name] for name in ROW_COUNTS} | summed
+    words = {"words": sentences.of_rows(counts, "row of exposures")}
+    return {name: counts[name] for name in ROW_COUNTS} | summed | words
 
 
 def describe_exposures(

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from airflow.sdk.exceptions import AirflowSkipException
-
 from lastaisle.errors import SourceError
 from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.notes import note, skipped
 from lastaisle_airflow.runtime.partitions import interval, source_of
 from lastaisle_airflow.runtime.stores import open_lake, source_options
+from lastaisle_airflow.tasks import sentences
 
 if TYPE_CHECKING:
     from lastaisle.ingest.reading.files import FoundFiles
@@ -25,6 +25,32 @@ HOUR = timedelta(hours=1)
 SETTLE_ATTEMPTS = 6
 
 
+class MissingLogsError(SourceError):
+    """A partition has no logs, and LASTAISLE_MISSING_LOGS is fail.
+
+    Args:
+        key: the partition's key.
+        nothing: where nothing was found.
+    """
+
+    def __init__(self, key: str, nothing: str) -> None:
+        super().__init__(
+            f"{nothing}. Upload the logs of {key}; if this shop has days or hours without logs, set "
+            "LASTAISLE_MISSING_LOGS=skip"
+        )
+
+
+def report_missing(key: str, nothing: str) -> None:
+    """Tell people that a partition has no logs, whatever the state of its run will be.
+
+    Args:
+        key: the partition's key.
+        nothing: where nothing was found.
+    """
+    note(sentences.of_missing_logs(key), warn=True)
+    log.warning("There are no logs for %s: %s", key, nothing)
+
+
 @dataclass(frozen=True)
 class RunFiles:
     """The files that one run takes in, and what it does not read.
@@ -33,11 +59,13 @@ class RunFiles:
         urls: the addresses of the files.
         failed: the error of each folder that cannot be listed and of each name that cannot be used.
         passed_over: why each other file or folder at the run's own place is passed over.
+        missing: why the run's own partition has no logs; empty if it has some.
     """
 
     urls: list[str]
     failed: dict[str, str] = field(default_factory=dict)
     passed_over: dict[str, str] = field(default_factory=dict)
+    missing: str = ""
 
 
 def files_of(key: str, settings: Settings, *, look_back: bool = False) -> RunFiles:
@@ -61,16 +89,16 @@ def files_of(key: str, settings: Settings, *, look_back: bool = False) -> RunFil
     try:
         own = _settled(source_of(key, settings), settings.sources.settle_seconds)
     except NothingFoundError as nothing:
-        if late:
-            return RunFiles(late, passed_over=nothing.passed_over)
         if not nothing.is_missing:
-            raise
+            if not late:
+                raise
+            return RunFiles(late, {source_of(key, settings): str(nothing)}, nothing.passed_over)
+        report_missing(key, str(nothing))
+        if late:
+            return RunFiles(late, passed_over=nothing.passed_over, missing=str(nothing))
         if settings.sources.missing_logs == "skip":
-            raise AirflowSkipException(str(nothing)) from nothing
-        raise SourceError(
-            f"{nothing}. Upload the logs of {key}; if this shop has days or hours without logs, set "
-            "LASTAISLE_MISSING_LOGS=skip"
-        ) from nothing
+            raise skipped(str(nothing)) from nothing
+        raise MissingLogsError(key, str(nothing)) from nothing
     urls = [*late, *(file.url for file in own.files)]
     if not urls:
         raise SourceError("; ".join(f"{address}: {error}" for address, error in own.failed.items()))

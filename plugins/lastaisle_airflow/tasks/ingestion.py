@@ -10,18 +10,19 @@ from itertools import islice
 from typing import Any
 
 from airflow.sdk import TriggerRule, get_current_context, task
-from airflow.sdk.exceptions import AirflowSkipException
 
 from lastaisle.errors import SourceError
 from lastaisle.kafka.address import is_kafka
 from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.assets import ARRIVALS, BACKLOG, EVENTS, LATE_EVENTS
+from lastaisle_airflow.runtime.notes import note, skipped
 from lastaisle_airflow.runtime.partitions import partition_of
 from lastaisle_airflow.runtime.pods import with_pseudonym_key
 from lastaisle_airflow.runtime.stores import open_lake
+from lastaisle_airflow.tasks import sentences
 from lastaisle_airflow.tasks.announcements import announcement, late_announcement, run_summary, summarize
 from lastaisle_airflow.tasks.batches import chain_name, ingest_chain, plan_topic_ranges
-from lastaisle_airflow.tasks.files import files_of
+from lastaisle_airflow.tasks.files import MissingLogsError, files_of
 
 # Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
 
@@ -36,8 +37,9 @@ def plan_batches(*, dag_run: Any = None, ti: Any = None) -> list[list[dict[str, 
     """Return the chains of files, or of ranges of offsets, that this run takes in, one task for each chain.
 
     For files, the XCom `passed_over` holds why files were passed over (the first of them),
-    `passed_over_by_reason` their numbers, and `failed` the errors of folders that cannot be listed. For
-    Kafka, the XCom `left` holds how many messages this run leaves, and `gaps` the gaps that it met.
+    `passed_over_by_reason` their numbers, `failed` the errors of folders that cannot be listed, and `missing`
+    why the run's own partition has no logs. For Kafka, the XCom `left` holds how many messages this run
+    leaves, and `gaps` the gaps that it met.
 
     Raises:
         AirflowSkipException: no messages wait, or there are no files and LASTAISLE_MISSING_LOGS is skip.
@@ -50,12 +52,13 @@ def plan_batches(*, dag_run: Any = None, ti: Any = None) -> list[list[dict[str, 
         ti.xcom_push(key="passed_over", value=dict(islice(files.passed_over.items(), SHOWN_FILES)))
         ti.xcom_push(key="passed_over_by_reason", value=dict(Counter(files.passed_over.values())))
         ti.xcom_push(key="failed", value=files.failed)
+        ti.xcom_push(key="missing", value=files.missing)
         return [[{"url": url}] for url in files.urls]
     plan = plan_topic_ranges(settings)
     ti.xcom_push(key="left", value=plan.left)
     ti.xcom_push(key="gaps", value=plan.gaps)
     if not plan.chains:
-        raise AirflowSkipException(f"no messages wait in {settings.sources.address}")
+        raise skipped(f"no messages wait in {settings.sources.address}")
     return plan.chains
 
 
@@ -110,18 +113,26 @@ def go_on(*, ti: Any = None) -> None:
     """Start the next run at once if this run left messages in Kafka; skip if it left none."""
     n_left = ti.xcom_pull(task_ids="plan_batches", key="left")
     if not n_left:
-        raise AirflowSkipException("this run left no messages")
+        raise skipped("this run left no messages")
     log.info("%d messages are left for the next run, which follows at once", n_left)
 
 
 @task(trigger_rule=TriggerRule.NONE_SKIPPED, retries=0)
-def check_sources(chains: Any, summary: Any, *, ti: Any = None) -> None:
-    """Log the run's rows and files; fail if a source was not taken in, or if messages were lost in Kafka."""
-    keys = ("gaps", "failed", "passed_over_by_reason")
-    gaps, failed, passed_over = (ti.xcom_pull(task_ids="plan_batches", key=key) for key in keys)
+def check_sources(chains: Any, summary: Any, *, dag_run: Any = None, ti: Any = None) -> None:
+    """Log the run's rows and files; fail if a source was not taken in, or if messages were lost in Kafka.
+
+    A partition without logs fails, too, unless LASTAISLE_MISSING_LOGS is skip: the run took in late files.
+    """
+    keys = ("gaps", "failed", "passed_over_by_reason", "missing")
+    gaps, failed, passed_over, missing = (ti.xcom_pull(task_ids="plan_batches", key=key) for key in keys)
     if chains is not None:
         log.info("%s", "\n  ".join(describe_run(chains, summary, failed or {}, passed_over or {})))
+        taken_in = run_summary(summary)
+        left_out = len(chains) - taken_in["chains"]
+        note(sentences.of_ingestion(taken_in, left_out, failed or {}, gaps or []), warn=bool(left_out))
     check_all_taken_in(chains, summary, gaps or [], failed or {})
+    if missing and Settings.from_env().sources.missing_logs == "fail":
+        raise MissingLogsError(partition_of(dag_run), missing)
 
 
 def describe_run(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
-from airflow.sdk import get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk import TriggerRule, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
 
 from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.notes import note, skipped
 from lastaisle_airflow.runtime.stores import open_lake
+from lastaisle_airflow.tasks import sentences
 from lastaisle_airflow.tasks.release import actor_of
 
 # Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
@@ -29,7 +32,7 @@ def list_tables() -> list[str]:
     lake = open_lake(Settings.from_env())
     tables = tables_of(lake)
     if not tables:
-        raise AirflowSkipException(f"the lake {lake.url} has no tables yet")
+        raise skipped(f"the lake {lake.url} has no tables yet")
     return tables
 
 
@@ -49,8 +52,16 @@ def maintain(table: str, *, dry_run: bool) -> dict[str, Any]:
     settings = Settings.from_env()
     policy = MaintenancePolicy.from_settings(settings)
     report = maintain_in_lake(open_lake(settings), table, policy, dry_run=dry_run)
-    log.info("%s", report)
+    told = sentences.of_maintenance([report.to_dict()])
+    log.info("%s: %s; its version before was %d", table, told, report.version_before)
     return report.to_dict()
+
+
+@task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
+def sum_up(reports: Any) -> None:
+    """Tell what the run changed in all tables; a table that failed holds back no other."""
+    listed = [reports] if isinstance(reports, Mapping) else reports or []
+    note(sentences.of_maintenance([report for report in listed if report]))
 
 
 @task
@@ -67,7 +78,9 @@ def prune_versions(*, params: Any = None, dag_run: Any = None) -> dict[str, Any]
         dry_run=params["dry_run"],
         actor=actor_of(dag_run),
     )
-    log.info("%s", report)
+    for version, reason in report.kept.items():
+        log.info("Version %s is kept: %s", version, reason)
+    note(sentences.of_pruning(report.to_dict()))
     return report.to_dict()
 
 
@@ -90,6 +103,6 @@ def verify_ledger() -> dict[str, Any]:
     except LedgerChangedError as changed:
         raise AirflowFailException(str(changed)) from changed
     if not chain.entries:
-        raise AirflowSkipException("the ledger has no rows yet")
+        raise skipped("the ledger has no rows yet")
     log.info("The ledger is whole: %d rows, end of the chain %s", chain.entries, chain.end)
     return {"entries": chain.entries, "end": chain.end}

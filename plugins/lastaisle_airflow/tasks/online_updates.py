@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from airflow.sdk import task
-from airflow.sdk.exceptions import AirflowSkipException
 
 from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.defaults import TRAINING_POOL
+from lastaisle_airflow.runtime.links import run_page
+from lastaisle_airflow.runtime.notes import note, skipped
 from lastaisle_airflow.runtime.partitions import interval, partition_of
 from lastaisle_airflow.runtime.stores import open_lake
+from lastaisle_airflow.tasks import sentences
 
 # The task imports the pipeline inside its function: nothing heavy may be loaded before a worker forks.
-
-log = logging.getLogger(__name__)
 
 
 # In the training pool, which has one slot: the learning takes one core, but packing the model loads
@@ -38,11 +37,12 @@ def learn_sessions(*, dag_run: Any = None) -> dict[str, Any]:
     lake, registry = open_lake(settings), Registry(settings)
     champion = current_champion(lake, registry)
     if champion is None:
-        raise AirflowSkipException(f"{settings.registry.model_name} has no champion to update yet")
+        raise skipped(f"{settings.registry.model_name} has no champion to update yet")
     try:
         report = update_online(champion, lake, registry, finished_until(lake, end))
     except ModelError as cannot_learn:
-        raise AirflowSkipException(str(cannot_learn)) from cannot_learn
+        raise skipped(str(cannot_learn)) from cannot_learn
     sync_aliases(lake, registry)  # another run may have moved the champion meanwhile
-    log.info("%s", report)
+    link = run_page(registry, report.run_id) if report.run_id else ""
+    note(sentences.of_online(report.to_dict()), link=link)
     return report.to_dict()

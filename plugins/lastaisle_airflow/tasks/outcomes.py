@@ -8,16 +8,18 @@ from datetime import date
 from typing import Any
 
 from airflow.sdk import TriggerRule, task
-from airflow.sdk.exceptions import AirflowSkipException
 
 from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.assets import OUTCOMES, SHOP_METRICS
+from lastaisle_airflow.runtime.notes import note, skipped
 from lastaisle_airflow.runtime.progress import log_progress
 from lastaisle_airflow.runtime.stores import open_lake
+from lastaisle_airflow.tasks import sentences
 
 # Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
 
 log = logging.getLogger(__name__)
+OUTCOME_COUNTS = ("exposures", "clicks", "views", "adds", "orders", "unattributed_by_reason")
 
 
 @task(outlets=[OUTCOMES])
@@ -32,8 +34,12 @@ def attribute_outcomes(*, params: Any = None, ti: Any = None, outlet_events: Any
     settings = Settings.from_env()
     days = days_of(params)
     report = attribute(open_lake(settings), settings, days=days, progress=log_progress(log)).to_dict()
-    log.info("%s", report)
-    outlet_events[OUTCOMES].extra = announced_days(report, "outcome", ti.try_number)
+    for reason, rows in report["unattributed_by_reason"].items():
+        log.info("%d rows are in no outcome: %s", rows, reason)
+    announced = announced_days(report, "outcome", ti.try_number)
+    note(sentences.of_outcomes(report))
+    counts = {name: report[name] for name in OUTCOME_COUNTS}
+    outlet_events[OUTCOMES].extra = announced | counts | {"words": sentences.of_outcomes(report)}
     return report
 
 
@@ -49,8 +55,10 @@ def count_metrics(*, params: Any = None, ti: Any = None, outlet_events: Any = No
 
     lake = open_lake(Settings.from_env())
     report = count(lake, days=days_of(params), progress=log_progress(log)).to_dict()
-    log.info("%s", report)
-    outlet_events[SHOP_METRICS].extra = announced_days(report, "figure", ti.try_number)
+    announced = announced_days(report, "figure", ti.try_number)
+    note(sentences.of_metrics(report))
+    counts = {name: report[name] for name in ("exposures", "sessions", "rows")}
+    outlet_events[SHOP_METRICS].extra = announced | counts | {"words": sentences.of_metrics(report)}
     return report
 
 
@@ -68,5 +76,5 @@ def announced_days(report: Mapping[str, Any], noun: str, try_number: int) -> dic
         AirflowSkipException: nothing changed.
     """
     if not report["changed_days"] and try_number == 1:
-        raise AirflowSkipException(f"no {noun} changed")
+        raise skipped(f"no {noun} changed")
     return {"days": report["changed_days"]}

@@ -7,10 +7,10 @@ import logging
 from typing import Any
 
 from airflow.sdk import task
-from airflow.sdk.exceptions import AirflowSkipException
 
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.notes import skipped
 from lastaisle_airflow.runtime.stores import open_lake
 
 # Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
@@ -35,7 +35,7 @@ def plan_refresh() -> dict[str, Any]:
     try:
         training_plan = plan(lake, settings, champion_to_refresh(lake, Registry(settings)))
     except (NothingToRefreshError, NotEnoughDataError) as no_refresh:
-        raise AirflowSkipException(str(no_refresh)) from no_refresh
+        raise skipped(str(no_refresh)) from no_refresh
     log.info("Planned %s: %s", training_plan.run_key, training_plan)
     return dict(json.loads(training_plan.to_json()))
 

@@ -7,18 +7,24 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException
 
 from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.assets import CHECKOUT_RECOMMENDER
+from lastaisle_airflow.runtime.links import run_page
+from lastaisle_airflow.runtime.notes import note, skipped
 from lastaisle_airflow.runtime.stores import open_lake
+from lastaisle_airflow.tasks import sentences
 
 if TYPE_CHECKING:
+    from lastaisle.evaluation.report import EvaluationReport
     from lastaisle.release.approval import Approval
 
 # Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
 
 log = logging.getLogger(__name__)
+STEPS = ("champion", "canary", "shadow")
+ANNOUNCED = ("version", "words", "metric", "value", "champion_value", "from_version", "reason")
 
 
 def actor_of(dag_run: Any) -> str:
@@ -65,7 +71,7 @@ def release_candidate(
     rules, steps, actor = GateRules.of(settings), release_rules(settings), actor_of(dag_run)
     try:
         # This reads the stored report. If the champion has moved since, it compares with the new champion.
-        evaluate_candidate(trained, lake, registry)
+        report = evaluate_candidate(trained, lake, registry)
         make_room(lake, registry, steps, rules, actor=actor)
         decision = release(
             trained,
@@ -79,17 +85,27 @@ def release_candidate(
         )
     except (ApprovalOutdatedError, LearnedHoursError, OlderTrainingError, RolledBackError) as overtaken:
         raise AirflowFailException(str(overtaken)) from overtaken
-    version = registry.version_for_run(trained)
-    outcome = "passed the gate" if decision.promote else "refused"
-    log.info("Version %s %s: %s", version, outcome, decision.reasons)
+    version, aliases = registry.version_for_run(trained), registry.aliases()
     log.info("The gate's decision on version %s:\n%s", version, as_text(decision.checks))
-    serves = registry.aliases().get("champion") == version
-    return {
+    move = {
         "version": version,
         "promoted": decision.promote,
-        "champion_moved": decision.promote and serves,
+        "champion_moved": decision.promote and aliases.get("champion") == version,
+        "step": next((step for step in STEPS if aliases.get(step) == version), ""),
+        "rule": next((check.name for check in decision.checks if not check.passed), ""),
         "reasons": list(decision.reasons),
+        **scores_of(report, rules.metric),
     }
+    move["words"] = sentences.of_release(move)
+    note(move["words"], link=run_page(registry, trained), warn=not decision.promote)
+    return move
+
+
+def scores_of(report: EvaluationReport, metric: str) -> dict[str, Any]:
+    """Return the gate's metric of the candidate and of the champion, on the lists that services get."""
+    champion = None if report.champion is None else report.served_scores("champion").metrics[metric].value
+    value = report.served_scores("candidate").metrics[metric].value
+    return {"metric": metric, "value": value, "champion_value": champion}
 
 
 def _approval_of(assessed: dict[str, Any] | None, answer: dict[str, Any] | None) -> Approval | None:
@@ -117,8 +133,8 @@ def may_be_older(params: Mapping[str, Any]) -> bool:
 def announce_champion(move: dict[str, Any], *, outlet_events: Any = None) -> None:
     """Announce the new champion on the asset `checkout_recommender`; skip if the champion did not move."""
     if not move["champion_moved"]:
-        raise AirflowSkipException("the champion did not move: nothing to announce")
-    outlet_events[CHECKOUT_RECOMMENDER].extra = {"version": move["version"]}
+        raise skipped("the champion did not move: nothing to announce")
+    outlet_events[CHECKOUT_RECOMMENDER].extra = {name: move[name] for name in ANNOUNCED if name in move}
 
 
 @task
@@ -139,5 +155,6 @@ def fall_back(planned: dict[str, Any], move: dict[str, Any]) -> dict[str, str]:
         moves, str(move["version"]), lambda refusal: tells_of_the_model(refusal, registry)
     )
     if reason is None:
-        raise AirflowSkipException("no second refusal in a row: no full training starts")
+        raise skipped("no second refusal in a row: no full training starts")
+    note(f"v{move['version']} is the second refusal in a row: retrain_full starts")
     return {"note": reason, "data_end": str(planned["holdout_end"])}

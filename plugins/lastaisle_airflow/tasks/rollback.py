@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import timedelta
 from typing import Any
 
@@ -10,12 +9,12 @@ from airflow.sdk import task
 from airflow.sdk.exceptions import AirflowFailException
 
 from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.notes import note
 from lastaisle_airflow.runtime.stores import open_lake
+from lastaisle_airflow.tasks import sentences
 from lastaisle_airflow.tasks.release import actor_of
 
 # The task imports the pipeline inside its function: nothing heavy may be loaded before a worker forks.
-
-log = logging.getLogger(__name__)
 
 DEFAULT_REASON = "Rolled back by hand in Airflow"
 
@@ -48,5 +47,7 @@ def move_champion(*, params: Any = None, dag_run: Any = None) -> dict[str, Any]:
         )
     except RegistryError as wrong:
         raise AirflowFailException(str(wrong)) from wrong
-    log.info("%s", report)
-    return {"version": report.to_version, "champion_moved": report.moved, **report.to_dict()}
+    told = report.to_dict()
+    words = sentences.of_rollback(told)
+    note(words, warn=report.moved)
+    return {"version": report.to_version, "champion_moved": report.moved, "words": words, **told}

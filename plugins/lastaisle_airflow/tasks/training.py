@@ -13,12 +13,13 @@ from time import perf_counter
 from typing import Any
 
 from airflow.sdk import task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException
 
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.settings import Settings, SettingsError
 from lastaisle_airflow.runtime.defaults import TRAINING_POOL
-from lastaisle_airflow.runtime.links import note_trained_run
+from lastaisle_airflow.runtime.links import note_trained_page, run_page
+from lastaisle_airflow.runtime.notes import skipped
 from lastaisle_airflow.runtime.partitions import interval, partition_of, unfinished
 from lastaisle_airflow.runtime.stores import open_lake
 
@@ -69,7 +70,7 @@ def train_and_evaluate(planned: dict[str, Any], *, ti: Any = None) -> str:
         finish_refresh(lake, training_plan)  # a later run could not learn from these abandonments either
         raise AirflowFailException(str(too_few)) from too_few
     log.info("Trained MLflow run %s in %.1f s; evaluating it", run_id, perf_counter() - began)
-    note_trained_run(ti, run_id)
+    note_trained_page(ti, run_page(registry, run_id))
     began = perf_counter()
     try:
         report = evaluate_candidate(run_id, lake, registry)
@@ -100,9 +101,9 @@ def plan_partition(key: str) -> dict[str, Any]:
     try:
         reason_to_wait = unfinished(key, newest_data_end(open_lake(settings)), settings)
     except NotEnoughDataError as nothing_to_learn:
-        raise AirflowSkipException(str(nothing_to_learn)) from nothing_to_learn
+        raise skipped(str(nothing_to_learn)) from nothing_to_learn
     if reason_to_wait:
-        raise AirflowSkipException(reason_to_wait)
+        raise skipped(reason_to_wait)
     return plan("incremental", data_end=interval(key)[1])
 
 
@@ -159,7 +160,7 @@ def plan(
     except (ModelError, OptionsError, SettingsError) as wrong:
         raise AirflowFailException(str(wrong)) from wrong
     except (StalePlanError, NotEnoughDataError) as nothing_to_learn:
-        raise AirflowSkipException(str(nothing_to_learn)) from nothing_to_learn
+        raise skipped(str(nothing_to_learn)) from nothing_to_learn
     log.info("Planned %s: %s", training_plan.run_key, training_plan)
     return dict(json.loads(training_plan.to_json()))
 

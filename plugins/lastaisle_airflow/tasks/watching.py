@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import TriggerRule, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException
 
 from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.notes import note, skipped
 from lastaisle_airflow.runtime.stores import open_lake
+from lastaisle_airflow.tasks import sentences
 from lastaisle_airflow.tasks.release import actor_of
 
 # Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
-
-log = logging.getLogger(__name__)
 
 
 # In Airflow's default pool: a rollback does not wait for a training.
@@ -42,7 +41,8 @@ def watch(*, dag_run: Any = None) -> dict[str, Any]:
     moves = [move for move in Ledger(lake, registry.model_name).moves() if move.actor == actor]
     report["rolled_back"] = next((move.reason for move in moves if move.action == ROLLBACK), None)
     report["champion_moved"] = any(move.action in (PROMOTE, ROLLBACK) for move in moves)
-    log.info("%s", report)
+    report["words"] = sentences.of_watch(report)
+    note(report["words"], warn=report["rolled_back"] is not None)
     return report
 
 
@@ -55,5 +55,6 @@ def raise_alarm(report: dict[str, Any]) -> None:
         AirflowSkipException: nothing was rolled back.
     """
     if report["rolled_back"] is None:
-        raise AirflowSkipException("nothing was rolled back")
+        raise skipped("nothing was rolled back")
+    note(sentences.of_watch(report), warn=True)
     raise AirflowFailException(f"{report['rolled_back']} Version {report['version']} serves.")

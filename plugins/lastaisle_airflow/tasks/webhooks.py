@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import TriggerRule, task
-from airflow.sdk.exceptions import AirflowSkipException
 
 from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.notes import skipped
 from lastaisle_airflow.runtime.stores import open_lake
 
 # The task imports the pipeline inside its function: nothing heavy may be loaded before a worker forks.
@@ -28,7 +28,7 @@ def send_announcements() -> dict[str, Any]:
     """
     settings = Settings.from_env()
     if not settings.announcements.addresses:
-        raise AirflowSkipException("LASTAISLE_WEBHOOKS names no address")
+        raise skipped("LASTAISLE_WEBHOOKS names no address")
     from lastaisle.release.announcements.announce import announce
 
     report = announce(open_lake(settings), settings)

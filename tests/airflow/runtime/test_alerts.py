@@ -2,14 +2,14 @@
 
 import json
 import logging
+from types import SimpleNamespace
 
 from lastaisle_airflow.runtime import defaults, links
 from tests.airflow.runs import DagRun, TaskInstance
 
 
 def test_a_failure_report_names_the_run_and_its_log(monkeypatch, caplog):
-    monkeypatch.setattr(defaults, "trained_run", lambda task_instance: "abc123")
-    monkeypatch.setenv("LASTAISLE_MLFLOW_UI", "http://mlflow:5000/")
+    monkeypatch.setattr(defaults, "trained_page", lambda task_instance: "http://mlflow:5000/#/runs/abc123")
     context = {"ti": TaskInstance(), "dag_run": DagRun(), "exception": ValueError("broken")}
     with caplog.at_level(logging.ERROR, "lastaisle.alerts"):
         defaults.report_failure(context)
@@ -31,7 +31,17 @@ def test_a_failure_report_names_the_run_and_its_log(monkeypatch, caplog):
 
 def test_the_link_leads_to_mlflow_even_before_there_is_a_run(monkeypatch):
     monkeypatch.setenv("LASTAISLE_MLFLOW_PORT", "5055")
-    assert links.run_page(None) == "http://127.0.0.1:5055"
+    monkeypatch.setattr(links, "trained_page", lambda task_instance: "")
+    page = links.MlflowRunLink().get_link(None, ti_key=None)
+    assert page == "http://127.0.0.1:5055/#/experiments?workflowType=machine_learning"
+
+
+def test_the_page_of_a_run_is_in_the_view_for_training(monkeypatch):
+    """MLflow's short address of a run, without its experiment, would lose the view."""
+    monkeypatch.setenv("LASTAISLE_MLFLOW_UI", "http://mlflow:5000/")
+    registry = SimpleNamespace(experiment_id="7")
+    page = links.run_page(registry, "abc123")
+    assert page == "http://mlflow:5000/#/experiments/7/runs/abc123?workflowType=machine_learning"
 
 
 def test_airflow_shows_the_link_on_the_tasks_that_have_a_run(dagbag):

@@ -160,7 +160,7 @@ def test_the_catalogue_is_ingested_once(home, lake, output):
 def test_tasks_link_to_their_mlflow_run(home, lake):
     links = query(home, "SELECT task_id, value FROM xcom WHERE key = '_link_MlflowRunLink'")
     linked = {
-        task: {link.strip('"').rpartition("/")[2] for name, link in links if name == task}
+        task: {link.strip('"').rpartition("/")[2].partition("?")[0] for name, link in links if name == task}
         for task, _ in links
     }
     trained = set(lake.scan("training_runs", ["run_id"])["run_id"].to_pylist())

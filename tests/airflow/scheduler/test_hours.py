@@ -71,6 +71,7 @@ def test_a_day_is_learned_with_its_last_hour_and_again_with_an_hour_that_comes_a
     land(folder, "12", 300)
     ingest(airflow, "12")
     (early,) = trainings(airflow, 1)
+    assert early.note.startswith(f"{DAY} is not over yet")
     assert (early.partition, early.state) == (DAY, "success")
     assert airflow.states(early)["plan_window"] == ["skipped"], "the day was not over"
 
@@ -79,6 +80,15 @@ def test_a_day_is_learned_with_its_last_hour_and_again_with_an_hour_that_comes_a
     trainings(airflow, 2)
     registry = Registry(airflow.settings)
     assert registry.aliases() == {"challenger": "1", "champion": "1", "anchor": "1"}
+    newest = trainings(airflow, 2)[-1]
+    page = (
+        f"/#/experiments/{registry.experiment_id}/runs/{registry.run_of('1')}?workflowType=machine_learning"
+    )
+    assert newest.note.startswith("v1 promoted as the first champion, recall@20 ")
+    assert newest.note.endswith(f"{page}))")
+    (event,) = airflow.events("checkout_recommender")
+    assert event["extra"]["version"] == "1"
+    assert newest.note.startswith(event["extra"]["words"])
 
     land(folder, "12", 40, name="late")
     ingest(airflow, "12")
@@ -137,6 +147,15 @@ def test_hours_without_logs_and_places_that_cannot_be_read_are_not_green(airflow
     assert "LASTAISLE_MISSING_LOGS=skip" in airflow.log_of(nothing, "plan_batches")
     assert "nothing to read" in airflow.log_of(locked, "plan_batches")
     assert "LASTAISLE_MISSING_LOGS=skip" not in airflow.log_of(locked, "plan_batches")
+
+
+def test_each_run_carries_its_outcome_as_a_note(airflow, bad_hours):
+    notes = {key: run.note for key, run in bad_hours.items()}
+    assert notes[f"{BAD}T00"] == "0 rows clean, 1 quarantined"
+    assert notes[f"{BAD}T01"] == f"no logs for {BAD}T01"
+    assert notes[f"{BAD}T02"].startswith("plan_batches failed: nothing to read at ")
+    assert notes[f"{BAD}T03"] == "1 row clean, 0 quarantined; 1 source not taken in"
+    assert notes[f"{BAD}T04"] == "1 row clean, 0 quarantined"
 
 
 def test_an_hour_of_broken_rows_is_in_quarantine(airflow, bad_hours):

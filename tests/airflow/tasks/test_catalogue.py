@@ -43,7 +43,13 @@ def test_the_files_are_taken_in_once_and_changes_are_announced(shop):
     report = catalogue.ingest_items.function()
     json.dumps(report)
     assert report["quarantined_by_rule"] == {"price_in_range": 1}
-    assert catalogue.require_change(report) == {"changed": 2, "removed": 0}
+    assert catalogue.require_change(report) == {
+        "changed": 2,
+        "removed": 0,
+        "quarantined": 1,
+        "doubtful": 0,
+        "words": "2 items changed, 0 removed, 1 quarantined",
+    }
     catalogue.refuse_left_out(report)
     with pytest.raises(AirflowSkipException, match="no item"):
         catalogue.require_change(catalogue.ingest_items.function())

@@ -14,7 +14,8 @@ class Report:
     to_version, moved = "1", False
 
     def to_dict(self):
-        return {}
+        moved = {"from_version": "2", "to_version": "1", "moved": False, "dry_run": True}
+        return moved | {"reason": "CTR fell"}
 
 
 @pytest.fixture
@@ -30,7 +31,8 @@ def asked(tmp_path, monkeypatch):
 
 def test_the_form_as_it_opens_is_a_dry_run(asked):
     answer = tasks.move_champion.function(params=OPENED, dag_run=DagRun())
-    assert answer == {"version": "1", "champion_moved": False}
+    assert (answer["version"], answer["champion_moved"]) == ("1", False)
+    assert answer["words"] == "dry run: v2 to v1 would be the move, nothing moved"
     (options,) = asked
     assert (options["reason"], options["dry_run"], options["force"]) == (tasks.DEFAULT_REASON, True, False)
 

@@ -37,6 +37,7 @@ class Run:
         start: the moment when the scheduler began the run.
         end: the moment when the run ended.
         conf: the parameters with which the run was triggered.
+        note: the outcome of the run in one sentence, once it is over.
     """
 
     dag_id: str
@@ -46,6 +47,7 @@ class Run:
     start: datetime | None
     end: datetime | None
     conf: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
 
     @property
     def finished(self) -> bool:
@@ -60,7 +62,8 @@ def _moment(text: str | None) -> datetime | None:
 def _run_of(dag_id: str, row: Mapping[str, Any]) -> Run:
     """Return a run from the row that Airflow's API answers."""
     began, ended = _moment(row["start_date"]), _moment(row["end_date"])
-    return Run(dag_id, row["dag_run_id"], row["partition_key"], row["state"], began, ended, row["conf"] or {})
+    told = {"conf": row["conf"] or {}, "note": row["note"] or ""}
+    return Run(dag_id, row["dag_run_id"], row["partition_key"], row["state"], began, ended, **told)
 
 
 class AirflowApi:
