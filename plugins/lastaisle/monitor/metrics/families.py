@@ -76,9 +76,7 @@ INGEST_REFUSED: Final = Family(
     "lastaisle_ingest_refused_files_total", "Files of logs that were refused as a whole, each state once."
 )
 INGEST_LOST: Final = Family(
-    "lastaisle_ingest_lost_messages_total",
-    "Messages that Kafka deleted before ingestion read them.",
-    ("topic",),
+    "lastaisle_ingest_lost_messages_total", "Messages that Kafka deleted before ingestion read them."
 )
 
 TRAINING_RUNS: Final = Family("lastaisle_training_runs_total", "Trainings that ended well.", ("kind",))
@@ -95,6 +93,10 @@ TRAINING_UNFINISHED: Final = Family(
     "lastaisle_training_unfinished_runs",
     "Runs in MLflow that are no finished training, by state: running, dead (its process is gone) or failed.",
     ("state",),
+)
+TRAINING_FAILURE: Final = Family(
+    "lastaisle_training_last_failure_timestamp_seconds",
+    "When the newest training that failed or died began; a repeated training takes its failures away.",
 )
 TRAINING_OLDEST: Final = Family(
     "lastaisle_training_oldest_running_timestamp_seconds",
@@ -191,7 +193,7 @@ OF_INGESTION: Final = (
 )
 OF_TRAINING: Final = (
     *(TRAINING_RUNS, TRAINING_SUCCESS, TRAINING_SECONDS, TRAINING_SESSIONS),
-    *(TRAINING_UNFINISHED, TRAINING_OLDEST),
+    *(TRAINING_UNFINISHED, TRAINING_FAILURE, TRAINING_OLDEST),
 )
 OF_GATE: Final = (
     *(GATE_DECISIONS, GATE_REFUSALS, RELEASE_MOVES),

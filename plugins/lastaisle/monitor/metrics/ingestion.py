@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -71,12 +70,8 @@ def read_ingestion(lake: LakeReader) -> Iterator[Sample]:
         for source, counted in sources.items():
             yield from _of_source((feed, source), counted)
     refused = lake.dataset(REFUSED_FILES)
-    if refused is not None:
-        yield Sample(INGEST_REFUSED, refused.count_rows())
-    lost, more = _lost(lake)
-    left_out += more
-    for topic, messages in lost.items():
-        yield Sample(INGEST_LOST, messages, (topic,))
+    yield Sample(INGEST_REFUSED, refused.count_rows() if refused is not None else 0)
+    yield Sample(INGEST_LOST, _lost(lake))
     yield Sample(LEFT_OUT, left_out, (PART,))
 
 
@@ -143,22 +138,7 @@ def _bounded(sources: Mapping[str, _Source]) -> tuple[dict[str, _Source], int]:
     return bounded, len(others)
 
 
-def _lost(lake: LakeReader) -> tuple[dict[str, int], int]:
-    """Return the lost messages by topic, and how many topics the name `other` stands for."""
-    rows = lake.scan(GAPS, ["topic", "start_offset", "end_offset", "noticed_at"])
-    if not rows.num_columns:
-        return {}, 0
-    counts: defaultdict[str, int] = defaultdict(int)
-    began: dict[str, datetime] = {}
-    lengths = pc.subtract(rows["end_offset"], rows["start_offset"])
-    for topic, length, at in zip(
-        *(column.to_pylist() for column in (rows["topic"], lengths, rows["noticed_at"])), strict=True
-    ):
-        name = one_line(topic)
-        counts[name] += length
-        began[name] = min(began.get(name, at), at)
-    shown, others = first_named(began, MOST)
-    bounded = {name: counts[name] for name in shown}
-    if others:
-        bounded[OTHER] = sum(counts[name] for name in others)
-    return bounded, len(others)
+def _lost(lake: LakeReader) -> int:
+    """Return how many messages Kafka deleted before they were read."""
+    gaps = lake.scan(GAPS, ["start_offset", "end_offset"])
+    return pc.sum(pc.subtract(gaps["end_offset"], gaps["start_offset"])).as_py() if gaps.num_rows else 0

@@ -20,6 +20,7 @@ from lastaisle.monitor.metrics.families import (
     GATE_DECISIONS,
     GATE_REFUSALS,
     RELEASE_MOVES,
+    TRAINING_FAILURE,
     TRAINING_OLDEST,
     TRAINING_RUNS,
     TRAINING_SECONDS,
@@ -29,16 +30,29 @@ from lastaisle.monitor.metrics.families import (
     Sample,
 )
 from lastaisle.registry.lease import is_alive
-from lastaisle.registry.ledger import DECISIONS, REFUSE, Ledger, Move, Standing, origin_of, standing
+from lastaisle.registry.ledger import (
+    DECISIONS,
+    LOST,
+    REFUSE,
+    REGISTER,
+    ROLLBACK,
+    Ledger,
+    Move,
+    Standing,
+    origin_of,
+    standing,
+)
 from lastaisle.registry.runs import RUNNING, metric_name
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
     from lastaisle.lake.reader import LakeReader
     from lastaisle.registry.registry import Registry
+    from lastaisle.registry.runs import Run
 
 TRAINING_READS: Final = (RUNS_TABLE,)
 GATE_READS: Final = (RELEASES, RUNS_TABLE)
+_STATES: Final = ("running", "dead", "failed")
 RECALL: Final = metric_name("recall@20")
 
 
@@ -60,8 +74,8 @@ def read_gate(lake: Lake, model_name: str) -> Iterator[Sample]:
     actions = Counter(move.action for move in moves)
     for verdict in DECISIONS:  # also those that never were: an alert waits for the first one
         yield Sample(GATE_DECISIONS, actions[verdict], (verdict,))
-    for action, count in actions.items():
-        yield Sample(RELEASE_MOVES, count, (action,))
+    for action in dict.fromkeys((REGISTER, ROLLBACK, LOST, *actions)):
+        yield Sample(RELEASE_MOVES, actions[action], (action,))
     decisions = [move.action for move in moves if move.action in DECISIONS]
     refusals = takewhile(lambda action: action == REFUSE, reversed(decisions))
     yield Sample(GATE_REFUSALS, len(list(refusals)))
@@ -97,16 +111,22 @@ def _learned_until(lake: LakeReader, origin: Move | None) -> datetime | None:
 def read_runs(lake: Lake, registry: Registry, model_name: str) -> Iterator[Sample]:
     """Yield what MLflow alone knows: the runs that did not end well, and the champion's recall@20."""
     unfinished = registry.unfinished_runs()
-    running = [run for run in unfinished if run.status == RUNNING and is_alive(run.tags)]
-    dead = sum(run.status == RUNNING for run in unfinished) - len(running)
-    states = {"running": len(running), "dead": dead, "failed": len(unfinished) - len(running) - dead}
-    for state, count in states.items():
-        yield Sample(TRAINING_UNFINISHED, count, (state,))
-    if running:
-        yield Sample(TRAINING_OLDEST, min(run.started for run in running) / 1000)
+    states = {state: [run for run in unfinished if _state_of(run) == state] for state in _STATES}
+    for state, runs in states.items():
+        yield Sample(TRAINING_UNFINISHED, len(runs), (state,))
+    if states["running"]:
+        yield Sample(TRAINING_OLDEST, min(run.started for run in states["running"]) / 1000)
+    if broken := [*states["dead"], *states["failed"]]:
+        yield Sample(TRAINING_FAILURE, max(run.started for run in broken) / 1000)
     moves = Ledger(lake, model_name).moves()
     origin = origin_of(moves, standing(moves).champion or "")
     if origin is not None:
         recall = registry.metrics(origin.run_id).get(RECALL)
         if recall is not None:
             yield Sample(CHAMPION_RECALL, recall)
+
+
+def _state_of(run: Run) -> str:
+    if run.status != RUNNING:
+        return "failed"
+    return "running" if is_alive(run.tags) else "dead"
