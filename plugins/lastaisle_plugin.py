@@ -1,4 +1,4 @@
-"""Lastaisle's additions to Airflow: the dashboard, MLflow in the menu, links and notes of runs, a deadline."""
+"""Lastaisle's additions to Airflow: dashboard, MLflow in the menu, links and notes of runs, a deadline."""
 
 from airflow.plugins_manager import AirflowPlugin
 
@@ -9,7 +9,7 @@ from lastaisle_airflow.ui.mounted import URL_PREFIX, MountedDashboard
 
 
 class LastaislePlugin(AirflowPlugin):
-    """Register the dashboard, the menu entries, the link, the listener that writes notes, and the deadline."""
+    """Register the dashboard, the menu entries, the link, the listener of notes, and the deadline."""
 
     name = "lastaisle"
     operator_extra_links = (MlflowRunLink(),)

@@ -29,7 +29,7 @@ from lastaisle.registry.ledger import (
     rolled_back_versions,
     standing,
 )
-from lastaisle.release.history import Served, served_times
+from lastaisle.release.fate import Served, served_times
 
 if TYPE_CHECKING:
     from lastaisle.dashboard.source import Source

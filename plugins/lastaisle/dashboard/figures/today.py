@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from lastaisle.lake.tables import BATCHES, CATALOGUE_BATCHES, EVENTS, EXPOSURE_BATCHES, EXPOSURES, ITEMS
 from lastaisle.registry.ledger import REGISTER, Ledger, Move
-from lastaisle.release.history import Served, served_times
+from lastaisle.release.fate import Served, served_times
 from lastaisle.sessions.windows import newest_data_end
 
 if TYPE_CHECKING:

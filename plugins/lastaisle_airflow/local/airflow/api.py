@@ -62,8 +62,16 @@ def _moment(text: str | None) -> datetime | None:
 def _run_of(dag_id: str, row: Mapping[str, Any]) -> Run:
     """Return a run from the row that Airflow's API answers."""
     began, ended = _moment(row["start_date"]), _moment(row["end_date"])
-    told = {"conf": row["conf"] or {}, "note": row["note"] or ""}
-    return Run(dag_id, row["dag_run_id"], row["partition_key"], row["state"], began, ended, **told)
+    return Run(
+        dag_id,
+        row["dag_run_id"],
+        row["partition_key"],
+        row["state"],
+        began,
+        ended,
+        conf=row["conf"] or {},
+        note=row["note"] or "",
+    )
 
 
 class AirflowApi:
