@@ -16,7 +16,8 @@ like any other: it must not be worse than the champion on the same sessions.
 
 ## Parameters
 
-An empty parameter takes its value from the settings. Use the form behind the Trigger button, or:
+An empty parameter takes its value from the settings. The form behind the Trigger button names these values.
+Use the form, or:
 
 ```
 bin/airflow dags trigger retrain_full --conf '{"window_hours": 336, "epochs": 6}'
@@ -59,42 +60,23 @@ when `train_and_evaluate` died after its training.
 
 from datetime import timedelta
 
-from airflow.sdk import CronTriggerTimetable, Param, chain, dag
+from airflow.sdk import CronTriggerTimetable, chain, dag
 
+from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.defaults import DEFAULT_ARGS
 from lastaisle_airflow.runtime.links import link_to_mlflow
-from lastaisle_airflow.runtime.params import optional_param
+from lastaisle_airflow.runtime.params import full_training_params
 from lastaisle_airflow.tasks.approval import release_with_approval, time_to_answer
 from lastaisle_airflow.tasks.release import announce_champion
 from lastaisle_airflow.tasks.training import plan_full_window, train_and_evaluate
 from lastaisle_airflow.tasks.webhooks import send_announcements
-
-PARAMS = {
-    "window_hours": optional_param("number", "Length of the window in hours.", exclusiveMinimum=0),
-    "half_life_hours": optional_param(
-        "number", "Age in hours at which a session weighs one half.", exclusiveMinimum=0
-    ),
-    "epochs": optional_param("integer", "Passes over the window.", minimum=1, maximum=100),
-    "embedding_size": optional_param("integer", "Length of an item's vector.", minimum=8, maximum=1024),
-    "learning_rate": optional_param("number", "Step size of Adam.", exclusiveMinimum=0, maximum=1),
-    "architecture": optional_param(
-        "string", "attention, gru, transformer, hybrid, neighbours, factorization, ncf or ensemble."
-    ),
-    "hyperparameters": optional_param(
-        "object", 'Other hyperparameters by their names: {"layers": 2, "loss": "bpr_max"}.'
-    ),
-    "data_end": optional_param("string", "Read no events from this moment on (UTC).", format="date-time"),
-    "allow_older": Param(
-        False, type="boolean", description="Let a training with data_end replace a champion of newer hours."
-    ),
-}
 
 
 @dag(
     schedule=CronTriggerTimetable("0 3 * * 1", timezone="UTC"),
     catchup=False,
     max_active_runs=1,
-    params=PARAMS,
+    params=full_training_params(Settings.from_env()),
     default_args={**DEFAULT_ARGS, "owner": "machine-learning", "execution_timeout": timedelta(hours=4)},
     dagrun_timeout=timedelta(hours=8) + time_to_answer(),
     doc_md=__doc__,

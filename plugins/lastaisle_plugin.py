@@ -9,7 +9,7 @@ from lastaisle_airflow.ui.mounted import URL_PREFIX, MountedDashboard
 
 
 class LastaislePlugin(AirflowPlugin):
-    """Register the dashboard, the menu entries, the link, the listener of notes, and the deadline."""
+    """Register the dashboard, the menu entries, the link, the writer of notes, and the deadline."""
 
     name = "lastaisle"
     operator_extra_links = (MlflowRunLink(),)

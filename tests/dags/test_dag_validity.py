@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from airflow.sdk.exceptions import ParamValidationError
 
+from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.operators import TriggerWithNote
+from lastaisle_airflow.runtime.params import HYPERPARAMETERS, training_defaults
 
 ROOT = Path(__file__).resolve().parents[2]
 BASELINES = {"popularity", "repeat", "cooccurrence"}
@@ -131,8 +133,24 @@ def test_maintenance_runs_by_itself_and_can_be_asked_first(dagbag):
 def test_every_model_that_can_be_served_is_offered(dagbag):
     from models.by_name import MODEL_NAMES
 
-    described = dagbag.dags["retrain_full"].params.get_param("architecture").description
-    assert [name for name in MODEL_NAMES if name not in BASELINES and name not in described] == []
+    param = dagbag.dags["retrain_full"].params.get_param("architecture")
+    assert param.schema["enum"] == [None, *(name for name in MODEL_NAMES if name not in BASELINES)]
+    with pytest.raises(ParamValidationError):
+        param.resolve("no-such-model")
+
+
+def test_the_form_of_a_full_training_names_the_values_of_empty_fields(dagbag, monkeypatch):
+    from models.options import TrainingOptions
+
+    options = TrainingOptions()
+    assert {name: getattr(options, name) for name in HYPERPARAMETERS} == HYPERPARAMETERS
+    monkeypatch.setenv("LASTAISLE_HYPERPARAMETERS", '{"epochs": 3}')
+    assert training_defaults(Settings.from_env()) == HYPERPARAMETERS | {"epochs": 3}
+    params = dagbag.dags["retrain_full"].params
+    assert params.get_param("window_hours").description.endswith("Empty: 720, as in the settings.")
+    assert params.get_param("epochs").description.endswith("Empty: 6, as in the settings.")
+    shown = params.get_param("architecture").schema["values_display"]
+    assert shown == {"None": "as in the settings: attention"}
 
 
 def test_params_are_typed(dagbag):

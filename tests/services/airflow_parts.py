@@ -1,7 +1,8 @@
 """The parts of Airflow that a test needs: `python -m tests.services.airflow_parts`.
 
-MLflow's pages and the service are left out. The database and the pools exist already, since `prepare_home`
-copied them. All DAGs are paused until the API server answers, so the parts may start at the same time.
+MLflow's pages and the service are left out, and the triggerer if no topic is watched. The database and the
+pools exist already, since `prepare_home` copied them. All DAGs are paused until the API server answers, so
+the parts may start at the same time.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sys
 import time
 
 from lastaisle_airflow.local import services, serving
+from lastaisle_airflow.local.secret_holders import MLFLOW, SERVE, TRIGGERER
 
 
 class Parts(services.Services):
@@ -20,7 +22,8 @@ class Parts(services.Services):
         self._logs.mkdir(parents=True, exist_ok=True)
         serving.make_key(self.settings)
         every = services.services_of(self.settings)
-        parts = {part.name: part for part in every if part.name not in ("mlflow", "serve")}
+        left_out = {MLFLOW, SERVE} | (set() if self.settings.abandonment.control_topic else {TRIGGERER})
+        parts = {part.name: part for part in every if part.name not in left_out}
         for part in parts.values():
             self._spawn(part)
         self._wait_for(parts["airflow-api-server"], time.monotonic() + timeout)

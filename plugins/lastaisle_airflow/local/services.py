@@ -68,8 +68,8 @@ class Service:
 def services_of(settings: Settings) -> tuple[Service, ...]:
     """List the services: Airflow's parts, MLflow and the service that answers requests for recommendations.
 
-    MLflow is left out if LASTAISLE_MLFLOW_URI names a server. Airflow's triggerer is left out if there is no
-    topic to watch, and the export of metrics if nobody gets them.
+    MLflow is left out if LASTAISLE_MLFLOW_URI names a server, and the export of metrics if nobody gets them.
+    Airflow's triggerer always runs: without it, Airflow's home page shows a part in red that no DAG needs.
     """
     airflow = (sys.executable, "-m", "airflow")
     api = ("api-server", "--host", HOST, "--port", str(settings.services.airflow_port), "--workers", "1")
@@ -80,7 +80,7 @@ def services_of(settings: Settings) -> tuple[Service, ...]:
         *((_mlflow_of(settings),) if has_own_mlflow(settings) else ()),
         Service(API_SERVER, (*airflow, *api), f"{base}/api/v2/monitor/health"),
         Service(DAG_PROCESSOR, (*airflow, "dag-processor")),
-        *((triggerer,) if settings.abandonment.control_topic else ()),
+        triggerer,
         Service(SCHEDULER, (*airflow, "scheduler", "--skip-serve-logs")),
         _serve_of(settings),
         *((_export_of(settings),) if settings.metrics.is_on else ()),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lastaisle.errors import SourceError
 from lastaisle.settings import Settings
-from lastaisle_airflow.runtime.notes import note, skipped
+from lastaisle_airflow.runtime.notes import note, shortened, skipped
 from lastaisle_airflow.runtime.partitions import interval, source_of
 from lastaisle_airflow.runtime.stores import open_lake, source_options
 from lastaisle_airflow.tasks import sentences
@@ -40,15 +40,25 @@ class MissingLogsError(SourceError):
         )
 
 
-def report_missing(key: str, nothing: str) -> None:
-    """Tell people that a partition has no logs, whatever the state of its run will be.
+def report_missing(key: str, nothing: str, settings: Settings) -> None:
+    """Open the alert that a partition has no logs, whatever the state of its run will be.
+
+    The rules of alerts resolve it when the logs have come.
 
     Args:
         key: the partition's key.
         nothing: where nothing was found.
+        settings: the place of the lake.
     """
-    note(sentences.of_missing_logs(key), warn=True)
-    log.warning("There are no logs for %s: %s", key, nothing)
+    from lastaisle.monitor.alerts.log import report
+    from lastaisle.monitor.alerts.model import MISSING_DATA, Evidence, Finding
+
+    told = sentences.of_missing_logs(key)
+    note(told, warn=True)
+    log.info("Where the logs should be: %s", nothing)
+    scope, end = {"partition": key}, interval(key)[1]
+    seen = Evidence("Where the run of ingest_sessions looked for logs: " + shortened(nothing))
+    report(open_lake(settings), Finding(MISSING_DATA, "warning", scope, f"There are {told}.", end, (seen,)))
 
 
 @dataclass(frozen=True)
@@ -93,7 +103,7 @@ def files_of(key: str, settings: Settings, *, look_back: bool = False) -> RunFil
             if not late:
                 raise
             return RunFiles(late, {source_of(key, settings): str(nothing)}, nothing.passed_over)
-        report_missing(key, str(nothing))
+        report_missing(key, str(nothing), settings)
         if late:
             return RunFiles(late, passed_over=nothing.passed_over, missing=str(nothing))
         if settings.sources.missing_logs == "skip":

@@ -12,6 +12,8 @@ from lastaisle.errors import SourceError
 from lastaisle.ingest.checks.gx_check import DisagreementError, SampleCheck
 from lastaisle.ingest.reading.files import SourceFile
 from lastaisle.lake import Lake
+from lastaisle.lake.opening import open_lake
+from lastaisle.monitor.alerts.log import read_alerts
 from lastaisle.settings import Settings
 from lastaisle_airflow.tasks import batches, files
 
@@ -104,9 +106,35 @@ def test_files_that_came_late_to_earlier_days_are_taken_in_once(settings, monkey
     assert files.files_of("2025-10-09", settings, look_back=True).urls == [own]
 
 
-def test_late_files_alone_are_a_reason_to_run(settings):
+def test_late_files_alone_are_a_reason_to_run_and_hide_no_day_without_logs(settings):
     late = write(settings, "2025-10-08", "late.jsonl")
-    assert files.files_of("2025-10-09", settings, look_back=True).urls == [late]
+    found = files.files_of("2025-10-09", settings, look_back=True)
+    assert found.urls == [late]
+    assert "no such file or folder" in found.missing
+    assert open_alerts(settings) == ["There are no logs for 2025-10-09."]
+
+
+def test_late_files_hide_no_place_that_cannot_be_read(settings):
+    late = write(settings, "2025-10-08", "late.jsonl")
+    write(settings, "2025-10-09", "_hidden.jsonl")
+    found = files.files_of("2025-10-09", settings.replace(missing_logs="skip"), look_back=True)
+    assert (found.urls, found.missing) == ([late], "")
+    ((place, error),) = found.failed.items()
+    assert place.endswith("/2025-10-09")
+    assert "_hidden.jsonl" in error
+    assert open_alerts(settings) == []
+
+
+@pytest.mark.parametrize("state", ["skip", "fail"])
+def test_a_day_without_logs_is_an_alert_whatever_the_state_of_its_run(settings, state):
+    for _ in range(2):  # the task is tried again
+        with pytest.raises((SourceError, AirflowSkipException)):
+            files.files_of("2025-10-09", settings.replace(missing_logs=state))
+    assert open_alerts(settings) == ["There are no logs for 2025-10-09."]
+
+
+def open_alerts(settings):
+    return [alert.summary for alert in read_alerts(open_lake(settings)).open()]
 
 
 def test_an_ingested_file_gives_the_same_report_again_without_being_opened(settings, monkeypatch):

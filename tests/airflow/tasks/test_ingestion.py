@@ -40,6 +40,39 @@ def test_failed_sources_and_lost_messages_fail_the_run():
         ingestion.check_all_taken_in(["a"], {"chains": 1}, [], {"/logs/x/": "cannot list this folder"})
 
 
+class Planned:
+    """The task instance of `check_sources`, with what `plan_batches` left."""
+
+    def __init__(self, **left):
+        self.left = left
+
+    def xcom_pull(self, task_ids, key):
+        return self.left.get(key)
+
+
+def test_a_day_without_logs_is_red_although_late_files_came(monkeypatch):
+    summary = announcements.summarize([])
+    planned = Planned(missing="nothing to read at /logs/2025-10-09")
+    given = {"dag_run": DagRun(), "ti": planned}
+    with pytest.raises(SourceError, match=r"2025-10-09.*LASTAISLE_MISSING_LOGS=skip"):
+        ingestion.check_sources.function([], summary, **given)
+    monkeypatch.setenv("LASTAISLE_MISSING_LOGS", "skip")
+    ingestion.check_sources.function([], summary, **given)
+
+
+def test_the_announcement_has_the_numbers_of_the_note(caplog, monkeypatch):
+    monkeypatch.setenv("LASTAISLE_PARTITION", "day")
+    counts = row_counts(BatchReport("b", "a.jsonl", "canonical", rows_in=7, rows_clean=5, rows_quarantined=2))
+    summary = announcements.summarize([{"batches": ["b"], "rows": 5, "counts": counts, "hours": []}])
+    extra = announcements.announcement(summary, DagRun())
+    assert (extra["rows_clean"], extra["rows_quarantined"], extra["rows"]) == (5, 2, 5)
+    with caplog.at_level("INFO"):
+        ingestion.check_sources.function(["a"], summary, dag_run=DagRun(), ti=Planned())
+    assert caplog.messages[-1] == extra["words"] == "5 rows clean, 2 quarantined"
+    older = {name: value for name, value in summary.items() if name != "counts"}
+    assert "words" not in announcements.announcement(older, DagRun())
+
+
 def test_the_log_says_what_became_of_all_rows_and_files():
     first = BatchReport(
         *("a", "a.jsonl", "segment"),
