@@ -109,13 +109,13 @@ def test_the_report_of_an_older_release_has_only_next_items(report):
     old = EvaluationReport.from_json(json.dumps(data))
     assert list(old.candidate.objectives) == ["next_item"]
     assert dataclasses.replace(old, served="new_item").served_scores("candidate").targets == 120
-    assert len(comparison(old).axes[0].get_xticklabels()) == 3
+    assert len(comparison(old).axes[0].get_yticklabels()) == 3
 
 
 def test_the_plot_shows_both_objectives(report):
-    labels = [label.get_text() for label in comparison(report).axes[0].get_xticklabels()]
-    assert "recall@20\nnext_item (120)" in labels
-    assert "recall@20\nnew_item (60)" in labels
+    labels = [label.get_text() for label in comparison(report).axes[0].get_yticklabels()]
+    assert "recall@20\nnext_item\n(120)" in labels
+    assert "recall@20\nnew_item\n(60)" in labels
 
 
 @pytest.mark.training

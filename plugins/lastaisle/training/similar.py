@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lastaisle.registry.plots import TEXT, new_axes
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from models.data.sequences import SessionLog
@@ -17,6 +20,7 @@ TOPICS = 64  # length of the vector that stands for a session's items
 MOST_CLUSTERS = 12
 SIMILAR_PER_ABANDONED = 5  # at most, on the mean
 NAMED_ITEMS = 5  # of a cluster, in its description
+LONGEST_NAME = 40  # characters of an item in a plot
 
 
 @dataclass(frozen=True)
@@ -113,15 +117,15 @@ def describe_clusters(
 
 def draw_clusters(clusters: list[dict[str, Any]]) -> Figure:
     """Draw the numbers of each cluster's sessions as bars; the item seen most names the cluster."""
-    figure = Figure(figsize=(7, 1.2 + 0.35 * len(clusters)), dpi=80, layout="tight")
-    axes = figure.subplots()
+    title = "Clusters, by the item most seen"
+    figure, axes = new_axes(1.6 + 0.45 * len(clusters), title, x_label="sessions")
     left = [0] * len(clusters)
     for name, colour in (("abandoned", "#b2182b"), ("similar", "#1b6ca8")):
         values = [cluster[name] for cluster in clusters]
         axes.barh(range(len(clusters)), values, left=left, color=colour, label=name)
         left = [start + value for start, value in zip(left, values, strict=True)]
-    axes.set_yticks(range(len(clusters)), [cluster["items"][0] for cluster in clusters])
+    axes.set_yticks(range(len(clusters)), [cluster["items"][0][:LONGEST_NAME] for cluster in clusters])
     axes.invert_yaxis()
-    axes.set(xlabel="sessions", title="Clusters, by the item most seen")
-    axes.legend()
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(loc="outside lower center", ncols=2, fontsize=TEXT, frameon=False)
     return figure

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from data_contracts.contract import load_contract
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake.tables import TRAINING_RUNS
 from lastaisle.registry.plan import TrainingPlan
+from lastaisle.registry.plots import TEXT, new_axes
 from lastaisle.registry.registry import STATE
 from lastaisle.registry.revision import git_revision, installed_packages
 from lastaisle.registry.run_list import show_decisions
@@ -27,6 +28,8 @@ from lastaisle.training.kinds import kind_for
 from lastaisle.training.online import SHOPPERS
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from lastaisle.lake.lake import Lake
     from lastaisle.registry.registry import Registry
     from lastaisle.sessions.windows import SessionsRead
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from models.options import Progress
 
 PACKAGES = "packages.txt"  # artifact of a run: the packages with which it was made
+FEW_EPOCHS = 12
 MIN_SESSIONS = 100  # with two items or more; fewer teach a model little but noise
 
 logger = logging.getLogger(__name__)
@@ -190,12 +194,21 @@ def _log(registry: Registry, run_id: str, trained: Trained) -> None:
 
 
 def loss_curve(losses: tuple[float, ...]) -> Figure:
-    """Draw the mean loss of each epoch."""
-    figure = Figure(figsize=(6, 3.5), dpi=80, layout="tight")
-    axes = figure.subplots()
-    axes.plot(range(1, len(losses) + 1), losses, marker="o")
-    axes.set(title="Training loss", xlabel="epoch", ylabel="mean loss of a target")
-    axes.set_xticks(range(1, len(losses) + 1))
+    """Draw the mean loss of each epoch; where the epochs are few, as in a warm start, with its value."""
+    counted = "1 epoch" if len(losses) == 1 else f"{len(losses)} epochs"
+    title = f"Training loss: {losses[-1]:.4g} after {counted}"
+    figure, axes = new_axes(4.0, title, x_label="epoch", y_label="mean loss of a target")
+    epochs = range(1, len(losses) + 1)
+    axes.plot(epochs, losses, marker="o", markersize=7)
+    if len(losses) <= FEW_EPOCHS:
+        axes.set_xticks(epochs)
+        axes.set_xlim(0.5, len(losses) + 0.5)
+        for epoch, loss in zip(epochs, losses, strict=True):
+            above = {"textcoords": "offset points", "xytext": (0, 10), "ha": "center"}
+            axes.annotate(f"{loss:.4g}", (epoch, loss), fontsize=TEXT, **above)
+        axes.margins(y=0.25)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     return figure
 
