@@ -134,4 +134,5 @@ def _number(x: Any) -> float:
 
 
 def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+    """Return a value with six digits, which are more than a chart shows; None if there is none."""
+    return float(f"{value:.6g}") if value is not None and math.isfinite(value) else None

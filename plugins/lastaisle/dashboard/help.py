@@ -19,6 +19,8 @@ class Help(NamedTuple):
     source: str
 
 
+FIGURES: Final = "the table shop_metrics, which attribute_outcomes fills"
+
 HELP: Final[dict[str, Help]] = {
     "recall": Help(
         "recall@k",
@@ -34,12 +36,43 @@ HELP: Final[dict[str, Help]] = {
     "ctr": Help(
         "Click-through rate (CTR)",
         "clicked items / shown items. An item counts once, however often it was clicked.",
-        "the table shop_metrics, which attribute_outcomes fills",
+        FIGURES,
     ),
     "conversion": Help(
         "Conversion",
         "sessions with an order / sessions that saw recommendations",
-        "the table shop_metrics, which attribute_outcomes fills",
+        FIGURES,
+    ),
+    "add_to_cart_rate": Help(
+        "Added to the cart",
+        "shown items that were added to the cart afterwards / shown items",
+        FIGURES,
+    ),
+    "revenue": Help(
+        "Revenue a session",
+        "price times quantity of all orders after the first list / sessions that saw recommendations",
+        FIGURES,
+    ),
+    "abandonment": Help(
+        "Checkout abandonment",
+        "sessions that left their checkout without an order / sessions that came to the checkout",
+        FIGURES,
+    ),
+    "seconds": Help(
+        "Time in a session",
+        "time from the first list to the last event of the session, its mean over sessions",
+        FIGURES,
+    ),
+    "depth": Help(
+        "Items viewed in a session",
+        "different items viewed after the first list, their mean over sessions",
+        FIGURES,
+    ),
+    "dwell": Help(
+        "Dwell on a viewed item",
+        "time on the pages of shown items that were viewed / these items. There is no interval, since the "
+        "table holds no squares of it.",
+        FIGURES,
     ),
     "gate": Help(
         "The gate's decision",

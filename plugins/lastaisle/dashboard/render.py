@@ -37,6 +37,7 @@ class MenuEntry(NamedTuple):
 
 MENU: Final = (
     MenuEntry("/", "Today"),
+    MenuEntry("/shop", "Shop"),
     MenuEntry("/releases", "Releases"),
 )
 AGAIN_SECONDS: Final = 2

@@ -129,12 +129,19 @@ class Source:
         Raises:
             BeingReadError: the value is not there at the deadline; it is computed all the same.
         """
+        return self.follow(name, tables, lambda _: compute())
+
+    def follow(self, name: Hashable, tables: Sequence[str], compute: Callable[[T | None], T]) -> T:
+        """Return a value as `once` does. It is computed from its former value, which is None at first.
+
+        A computation must not change the former value, since visitors still see it.
+        """
         kept = self._kept_for(name)
         with kept.lock:
             if kept.work is not None and kept.work.found.done():
                 kept.settle(kept.work)
             if kept.work is None and self._versions(tables) != kept.versions:
-                kept.work = _Work(lambda: (self._versions(tables, anew=True), compute()))
+                kept.work = _Work(lambda: (self._versions(tables, anew=True), compute(kept.value)))
                 self._workers.submit(self._run, kept.work)
             work = kept.work
             # A computation gets the newest value, so that its own value is not older than it seems.

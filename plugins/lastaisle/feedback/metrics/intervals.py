@@ -59,3 +59,22 @@ def mean(total: float | None, squares: float | None, count: int | None) -> Estim
     variance = max(0.0, squares - count * value**2) / (count - 1)
     half = Z * math.sqrt(variance / count)
     return Estimate(value, max(0.0, value - half), value + half)
+
+
+def difference(one: Estimate, other: Estimate) -> Estimate:
+    """Return one - other of two independent rates, with the interval that their intervals give.
+
+    For two shares with Wilson's intervals this is Newcombe's interval, and for two means the normal one.
+    A rate without an interval gives a difference without an interval.
+
+    Sources: R. G. Newcombe, Interval estimation for the difference between independent proportions, 1998,
+    method 10; G. Y. Zou and A. Donner, Construction of confidence limits about effect measures, 2008.
+    """
+    if one.value is None or other.value is None:
+        return NOTHING
+    value = one.value - other.value
+    if one.low is None or one.high is None or other.low is None or other.high is None:
+        return Estimate(value, None, None)
+    down = math.hypot(one.value - one.low, other.high - other.value)
+    up = math.hypot(one.high - one.value, other.value - other.low)
+    return Estimate(value, value - down, value + up)

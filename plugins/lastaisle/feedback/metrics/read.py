@@ -102,7 +102,24 @@ def read_metrics(
     columns = key_columns(tuple(by))
     figures_reach(lake)
     by_position = "position" in columns
-    chosen = _chosen(lake, since, until, placement, by_position=by_position)
+    return figures_of(
+        _chosen(lake, since, until, placement, by_position=by_position), by=by, every=every
+    )
+
+
+def figures_of(chosen: pa.Table, *, by: Sequence[str] = (), every: str | None = "day") -> pa.Table:
+    """Return the figures of some rows of the table `shop_metrics`, as `read_metrics` does.
+
+    Args:
+        chosen: the rows, or sums of rows that have the same columns.
+        by: names of `figures.BY`. By position, the figures of sessions are NULL.
+        every: hour, day (UTC) or week (from Monday, UTC); None = one period.
+
+    Raises:
+        FiguresError: a name of `by` is unknown.
+    """
+    columns = key_columns(tuple(by))
+    by_position = "position" in columns
     if not chosen.num_rows:
         return figures_schema(columns, every).empty_table()
     keys = {"period": f"date_trunc('{every}', hour)"} if every else {}

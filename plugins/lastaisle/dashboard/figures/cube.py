@@ -1,0 +1,172 @@
+"""The shop's figures without positions: small sums that follow the table `shop_metrics` day by day.
+
+The table holds a row for each hour, position and kind of list: millions of rows a year. The pages need sums
+by day, and sums by hour of the last weeks. Both keep the columns of the table, so the functions that read the
+table read these sums too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lastaisle.baseline.hours import CONTROL
+from lastaisle.lake.remade import blocks_of
+from lastaisle.lake.tables import SHOP_METRICS, SHOP_METRICS_SCHEMA
+from lastaisle.lake.workspace import open_tables
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from lastaisle.dashboard.source import Source
+    from lastaisle.lake.lake import Lake
+
+HOURS_KEPT: Final = 35
+"""Sums by hour are kept for so many days before the newest."""
+_BLOCK: Final = 14  # days that are read at once
+_KEYS: Final = ("placement", "model_version", "policy", "experiment", "arm", "segment", "currency")
+_OTHERS: Final = frozenset({"hour", "event_date", "position", *_KEYS})
+_SUMS: Final = ", ".join(
+    f"sum({field.name})::{'DOUBLE' if pa.types.is_floating(field.type) else 'BIGINT'} AS {field.name}"
+    for field in SHOP_METRICS_SCHEMA
+    if field.name not in _OTHERS
+)
+# Rows with a position count items, rows without one count sessions: one position stands for all.
+_SQL: Final = f"""
+SELECT {{moment}} AS hour, {", ".join(_KEYS)}, CASE WHEN position IS NULL THEN NULL ELSE 1 END AS position,
+    event_date, {_SUMS}
+FROM {{table}} GROUP BY ALL
+"""
+# The lists that nobody chose for an experiment: those of the champion; see lastaisle.baseline.hours.
+_SERVING: Final = f"""
+SELECT hour, arg_max(model_version, lists) AS version, any_value(event_date) AS event_date
+FROM (
+    SELECT hour, model_version, event_date, sum(lists) AS lists
+    FROM stored
+    WHERE position IS NULL AND currency IS NULL AND policy = 'model' AND model_version IS NOT NULL
+        AND (experiment IS NULL OR (experiment LIKE 'canary-%' AND arm = '{CONTROL}'))
+    GROUP BY ALL HAVING sum(lists) > 0
+)
+GROUP BY hour ORDER BY hour
+"""
+
+
+@dataclass(frozen=True)
+class Cube:
+    """The sums, at one version of the table.
+
+    Attributes:
+        version: the version of the table.
+        table_id: names the table; a table that was made anew has another one.
+        days: a row a day and kind of list, with the columns of `shop_metrics`; `hour` is midnight.
+        hours: a row an hour and kind of list, of the last HOURS_KEPT days.
+        serving: for each hour the version that made most of the lists outside of experiments.
+    """
+
+    version: int
+    table_id: str
+    days: pa.Table
+    hours: pa.Table
+    serving: pa.Table
+
+    def begins(self) -> list[tuple[datetime, str]]:
+        """Return the hours in which another version began to serve than the hour before, in order."""
+        found: list[tuple[datetime, str]] = []
+        for hour, version in zip(
+            *(self.serving[name].to_pylist() for name in ("hour", "version")), strict=True
+        ):
+            if not found or found[-1][1] != version:
+                found.append((hour.astimezone(UTC), version))
+        return found
+
+    def values(self, column: str) -> list[str]:
+        """Return the values of a column, in order."""
+        return sorted(value for value in pc.unique(self.days[column]).to_pylist() if value is not None)
+
+    @property
+    def newest_day(self) -> date:
+        """The last day with figures."""
+        day: date = pc.max(self.days["event_date"]).as_py()
+        return day
+
+    @property
+    def end(self) -> datetime:
+        """The moment after the last hour with figures."""
+        newest: datetime = pc.max(self.hours["hour"]).as_py()
+        return newest.astimezone(UTC) + timedelta(hours=1)
+
+    @property
+    def first(self) -> datetime:
+        """The first day with figures."""
+        oldest: datetime = pc.min(self.days["hour"]).as_py()
+        return oldest.astimezone(UTC)
+
+
+def shop_cube(source: Source) -> Cube | None:
+    """Return the sums; only days that changed are read again. None without figures."""
+    return source.follow("cube", [SHOP_METRICS], lambda former: read_cube(source.lake, former))
+
+
+def read_cube(lake: Lake, former: Cube | None = None) -> Cube | None:
+    """Read the days of the table that changed since a former cube.
+
+    Raises:
+        LakeUnusableError: the table cannot be read.
+    """
+    table = lake.table(SHOP_METRICS)
+    all_days = [] if table is None else lake.days_changed(SHOP_METRICS, None, int(table.version()))
+    if table is None or not all_days:
+        return None
+    version, table_id = int(table.version()), str(table.metadata().id)
+    first_hourly = all_days[-1] - timedelta(days=HOURS_KEPT - 1)
+    if former is not None and (former.table_id != table_id or former.newest_day > all_days[-1]):
+        former = None
+    changed = all_days
+    if former is not None:
+        changed = lake.days_changed(SHOP_METRICS, former.version, version)
+    read = [_read_block(lake, version, block, first_hourly) for block in blocks_of(changed, _BLOCK)]
+    if former is not None:
+        kept = pc.is_in(pc.field("event_date"), pa.array(changed, pa.date32()))
+        read.append(
+            _Sums(former.days.filter(~kept), former.hours.filter(~kept), former.serving.filter(~kept))
+        )
+    days, hours, serving = (pa.concat_tables(tables) for tables in zip(*read, strict=True))
+    if not days.num_rows:
+        return None
+    return Cube(
+        version,
+        table_id,
+        days.combine_chunks(),
+        hours.filter(pc.field("event_date") >= first_hourly).combine_chunks(),
+        serving.sort_by("hour"),
+    )
+
+
+class _Sums(NamedTuple):
+    """The sums of some days; see Cube."""
+
+    days: pa.Table
+    hours: pa.Table
+    serving: pa.Table
+
+
+def _read_block(lake: Lake, version: int, block: tuple[date, date], first_hourly: date) -> _Sums:
+    """Sum up successive days; by hour only the days from `first_hourly` on."""
+    first, last = block
+    where = (pc.field("event_date") >= first) & (pc.field("event_date") <= last)
+    rows = lake.scan(SHOP_METRICS, where=where, version=version)
+    with open_tables(stored=rows, recent=rows.filter(pc.field("event_date") >= first_hourly)) as connection:
+        return _Sums(
+            _sum(connection, "stored", "date_trunc('day', hour)"),
+            _sum(connection, "recent", "hour"),
+            connection.sql(_SERVING).to_arrow_table(),
+        )
+
+
+def _sum(connection: DuckDBPyConnection, table: str, moment: str) -> pa.Table:
+    sums = connection.sql(_SQL.format(moment=moment, table=table)).to_arrow_table()
+    return sums.select(SHOP_METRICS_SCHEMA.names).cast(SHOP_METRICS_SCHEMA)
