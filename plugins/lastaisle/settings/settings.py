@@ -15,6 +15,7 @@ from typing import Any, Self, cast
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
+from lastaisle.settings.alerts import AlertSettings
 from lastaisle.settings.announcements import AnnouncementSettings
 from lastaisle.settings.catalogue import CatalogueSettings
 from lastaisle.settings.dashboard import DashboardSettings
@@ -76,6 +77,7 @@ class Settings(BaseModel):
     learning: LearningSettings
     gate: GateSettings
     announcements: AnnouncementSettings
+    alerts: AlertSettings
     dashboard: DashboardSettings
     serving: ServingSettings
     drift: DriftSettings

@@ -18,6 +18,7 @@ RESOLVED: Final = "resolved"
 SILENCED: Final = "silenced"
 UNSILENCED: Final = "unsilenced"
 
+NO_LONGER_FOUND: Final = "the rule no longer finds it"
 _RETOLD_EVERY: Final = timedelta(hours=1)
 """How often a new summary of the same severity is written: a growing figure does not fill the table."""
 
@@ -86,7 +87,9 @@ def found(alert: Alert | None, finding: Finding, at: datetime, actor: str) -> Ch
     return None
 
 
-def not_found(alert: Alert, at: datetime, actor: str, quiet: timedelta) -> Change | None:
+def not_found(
+    alert: Alert, at: datetime, actor: str, quiet: timedelta, reason: str = NO_LONGER_FOUND
+) -> Change | None:
     """Return the change of an open alert that its rule no longer finds; None while its quiet time runs.
 
     Args:
@@ -94,9 +97,10 @@ def not_found(alert: Alert, at: datetime, actor: str, quiet: timedelta) -> Chang
         at: now (UTC).
         actor: who looked.
         quiet: how long the rule may not find the alert before the alert is resolved.
+        reason: why it is resolved.
     """
     if quiet <= timedelta(0) or (alert.quiet_since is not None and at - alert.quiet_since >= quiet):
-        return resolved(alert, at, actor, "the rule no longer finds it")
+        return resolved(alert, at, actor, reason)
     if alert.quiet_since is None:
         return Change(QUIET, at, alert.rule, alert.scope, actor=actor)
     return None

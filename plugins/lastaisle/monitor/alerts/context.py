@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from pydantic import Field
 
@@ -21,13 +21,23 @@ if TYPE_CHECKING:
 class RuleOptions(Part):
     """What a rule's part of the configuration may say; a rule adds its limits by a subclass."""
 
-    off: bool = Field(False, description="Whether the rule looks at nothing.")
-    severity: Severity | None = Field(None, description="The severity of its alerts, instead of its own.")
+    off: bool = Field(
+        default=False,
+        description="Whether the rule looks at nothing.",
+    )
+    severity: Severity | None = Field(
+        default=None,
+        description="The severity of its alerts, instead of its own.",
+    )
     quiet_minutes: float = Field(
-        20.0,
+        default=20.0,
         ge=0,
         le=7 * 24 * 60,
         description="How long the rule has to find an alert no more before the alert is resolved.",
+    )
+    action: Literal["rollback", "retrain"] | None = Field(
+        default=None,
+        description="What an alert of this rule starts by itself; nothing by default.",
     )
 
 
@@ -40,7 +50,7 @@ class Context(Generic[Options_co]):
 
     Attributes:
         lake: the tables; a rule only reads.
-        registry: the models and runs of MLflow.
+        open_registry: opens the models and runs of MLflow; `registry` calls it.
         settings: the settings.
         options: the rule's part of the configuration.
         now: the moment of the check (UTC).
@@ -48,8 +58,13 @@ class Context(Generic[Options_co]):
     """
 
     lake: Lake
-    registry: Registry
+    open_registry: Callable[[], Registry]
     settings: Settings
     options: Options_co
     now: datetime
     open: Sequence[Alert] = ()
+
+    @property
+    def registry(self) -> Registry:
+        """The models and runs of MLflow; a rule that needs only the ledger needs no MLflow."""
+        return self.open_registry()

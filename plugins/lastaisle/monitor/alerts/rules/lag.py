@@ -21,12 +21,23 @@ class LagOptions(RuleOptions):
     """The limits of lag."""
 
     minutes: float = Field(
-        60.0, ge=1, le=40_320, description="The newest event of a batch may be older than this when stored."
+        default=60.0,
+        ge=1,
+        le=40_320,
+        description="The newest event of a batch may be older than this when stored.",
     )
     factor: float = Field(
-        4.0, ge=1, le=100, description="The usual lag of the source times this is allowed as well."
+        default=4.0,
+        ge=1,
+        le=100,
+        description="The usual lag of the source times this is allowed as well.",
     )
-    days: int = Field(7, ge=1, le=365, description="Messages that were lost longer ago are not told of.")
+    days: int = Field(
+        default=7,
+        ge=1,
+        le=365,
+        description="Messages that were lost longer ago are not told of.",
+    )
 
 
 def check(context: Context[LagOptions]) -> list[Finding]:

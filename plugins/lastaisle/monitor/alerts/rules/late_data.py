@@ -18,11 +18,22 @@ class LateDataOptions(RuleOptions):
     """The limits of late_data."""
 
     factor: float = Field(
-        1.5, ge=1, le=100, description="A source is late after its usual longest pause times this factor."
+        default=1.5,
+        ge=1,
+        le=100,
+        description="A source is late after its usual longest pause times this factor.",
     )
-    minimum_minutes: float = Field(60, ge=0, le=40_320, description="No source is late before this time.")
+    minimum_minutes: float = Field(
+        default=60,
+        ge=0,
+        le=40_320,
+        description="No source is late before this time.",
+    )
     least_days: int = Field(
-        3, ge=2, le=28, description="On how many days of the last 28 a source has to bring rows to be judged."
+        default=3,
+        ge=2,
+        le=28,
+        description="On how many days of the last 28 a source has to bring rows to be judged.",
     )
 
 

@@ -31,15 +31,23 @@ class MissingDataOptions(RuleOptions):
     """The limits of missing_data."""
 
     grace_hours: float = Field(
-        3.0, ge=0, le=720, description="How long after its end a day or an hour may have no logs."
+        default=3.0,
+        ge=0,
+        le=720,
+        description="How long after its end a day or an hour may have no logs.",
     )
     live_hours: float = Field(
-        48.0,
+        default=48.0,
         gt=0,
         le=720,
         description="Logs that came later than this after their end are a backfill: they promise no others.",
     )
-    look_back_days: int = Field(7, ge=1, le=28, description="Older days and hours are no longer missed.")
+    look_back_days: int = Field(
+        default=7,
+        ge=1,
+        le=28,
+        description="Older days and hours are no longer missed.",
+    )
 
 
 def check(context: Context[MissingDataOptions]) -> list[Finding]:
@@ -48,6 +56,7 @@ def check(context: Context[MissingDataOptions]) -> list[Finding]:
     A partition is expected if at least three partitions before it came live, that is shortly after their end
     by the clock of ingestion. So a backfill of the past, or a simulated shop, expects nothing. An hour is not
     expected if the same hour brought nothing on the days before, and a day not if the same weekday did not.
+    In its first week each weekday is expected, and on its first day no hour.
     An alert that Airflow reported stays until its partition has logs.
     """
     arrived = _arrived(context)
@@ -101,7 +110,7 @@ def _is_usual(start: datetime, length: timedelta, known: set[datetime | None], f
     step, number = (timedelta(days=7), 4) if length.days else (timedelta(days=1), 7)
     past = [start - step * count for count in range(1, number + 1)]
     past = [one for one in past if one >= first_live]
-    return len(past) < 2 or any(one in known for one in past)
+    return any(one in known for one in past) or (not past and length.days > 0)
 
 
 def _still_missing(

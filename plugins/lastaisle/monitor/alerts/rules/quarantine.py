@@ -20,12 +20,29 @@ _SURE = 3.3  # standard deviations: one false alarm in two thousand looks
 class QuarantineOptions(RuleOptions):
     """The limits of quarantine."""
 
-    share: float = Field(0.05, ge=0, le=1, description="The share of broken rows that is always allowed.")
-    factor: float = Field(
-        2.0, ge=1, le=100, description="The share of the past four weeks times this is allowed as well."
+    share: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="The share of broken rows that is always allowed.",
     )
-    hours: float = Field(24.0, gt=0, le=336, description="The arrivals that are judged together.")
-    least_rows: int = Field(100, ge=1, description="Fewer rows than this are not judged.")
+    factor: float = Field(
+        default=2.0,
+        ge=1,
+        le=100,
+        description="The share of the past four weeks times this is allowed as well.",
+    )
+    hours: float = Field(
+        default=24.0,
+        gt=0,
+        le=336,
+        description="The arrivals that are judged together.",
+    )
+    least_rows: int = Field(
+        default=100,
+        ge=1,
+        description="Fewer rows than this are not judged.",
+    )
 
 
 def check(context: Context[QuarantineOptions]) -> list[Finding]:

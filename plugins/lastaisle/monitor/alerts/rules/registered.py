@@ -38,6 +38,7 @@ class Rule:
         check: finds what is wrong; None for a rule whose alerts others report and resolve.
         tables: if only these tables decide, the rule is skipped while they have the same versions. Without
             tables the clock, MLflow or other tables decide too, and the rule is always checked.
+        why_ended: says why open alerts that are no longer found ended, by their ids.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Rule:
     options: type[RuleOptions] = RuleOptions
     check: Check | None = None
     tables: tuple[str, ...] = ()
+    why_ended: Callable[[Context[Any]], dict[str, str]] | None = None
 
 
 RULES: Final = (

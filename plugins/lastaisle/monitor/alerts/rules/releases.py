@@ -18,9 +18,17 @@ from lastaisle.release.guardrails.watch import ROLLED_BACK
 class OldChampionOptions(RuleOptions):
     """The limits of old_champion."""
 
-    days: float = Field(14.0, gt=0, le=3650, description="The age of a champion, since its registration.")
+    days: float = Field(
+        default=14.0,
+        gt=0,
+        le=3650,
+        description="The age of a champion, since its registration.",
+    )
     arrival_days: float = Field(
-        3.0, gt=0, le=365, description="Without any logs for so long, no champion counts as too old."
+        default=3.0,
+        gt=0,
+        le=365,
+        description="Without any logs for so long, no champion counts as too old.",
     )
 
 
@@ -28,7 +36,10 @@ class GuardrailOptions(RuleOptions):
     """The limits of guardrail."""
 
     hours: float = Field(
-        72.0, gt=0, le=8760, description="How long a rollback is told of, if no version is promoted before."
+        default=72.0,
+        gt=0,
+        le=8760,
+        description="How long a rollback is told of, if no version is promoted before.",
     )
 
 
@@ -37,7 +48,7 @@ def check_old_champion(context: Context[OldChampionOptions]) -> list[Finding]:
 
     Ages are by the clock of the release. So a champion that learned from logs of the past is not old.
     """
-    moves = Ledger(context.lake, context.registry.model_name).moves()
+    moves = Ledger(context.lake, context.settings.registry.model_name).moves()
     champion = standing(moves).champion
     if champion is None:
         return []
@@ -53,7 +64,7 @@ def check_old_champion(context: Context[OldChampionOptions]) -> list[Finding]:
         Finding(
             OLD_CHAMPION,
             "warning",
-            {"model": context.registry.model_name},
+            {"model": context.settings.registry.model_name},
             f"The champion, version {champion}, was registered at {moment(began.moved_at)}. The limit is "
             f"{context.options.days:g} days; {counted} refused since then.",
             began.moved_at + limit,
@@ -67,7 +78,7 @@ def check_old_champion(context: Context[OldChampionOptions]) -> list[Finding]:
 
 def check_guardrail(context: Context[GuardrailOptions]) -> list[Finding]:
     """Find a rollback by the guardrails after which no version became champion."""
-    moves = Ledger(context.lake, context.registry.model_name).moves()
+    moves = Ledger(context.lake, context.settings.registry.model_name).moves()
     champion = standing(moves).champion
     rollbacks = [
         move
@@ -81,7 +92,7 @@ def check_guardrail(context: Context[GuardrailOptions]) -> list[Finding]:
         Finding(
             GUARDRAIL,
             "critical",
-            {"model": context.registry.model_name, "version": str(move.from_version)},
+            {"model": context.settings.registry.model_name, "version": str(move.from_version)},
             move.reason,
             move.moved_at,
             (

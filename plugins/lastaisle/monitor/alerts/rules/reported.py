@@ -14,11 +14,18 @@ class ReportedOptions(RuleOptions):
     """The limits of deadline and failed_task."""
 
     days: float = Field(
-        7.0, gt=0, le=365, description="An alert of a task or a run that never ran again ends after this."
+        default=7.0,
+        gt=0,
+        le=365,
+        description="An alert of a task or a run that never ran again ends after this.",
     )
 
 
 def check(context: Context[ReportedOptions]) -> list[Finding]:
     """Find the open alerts again, until they are given up."""
     limit = timedelta(days=context.options.days)
-    return [alert for alert in context.open if context.now - alert.changed_at <= limit]
+    return [
+        alert
+        for alert in context.open
+        if alert.quiet_since is None and context.now - alert.changed_at <= limit
+    ]

@@ -20,20 +20,41 @@ from lastaisle.registry.tags import KIND, RUN_KEY
 class FailedTrainingOptions(RuleOptions):
     """The limits of failed_training."""
 
-    days: int = Field(3, ge=1, le=365, description="A training that failed longer ago is given up.")
+    days: int = Field(
+        default=3,
+        ge=1,
+        le=365,
+        description="A training that failed longer ago is given up.",
+    )
 
 
 class StuckTrainingOptions(RuleOptions):
     """The limits of stuck_training."""
 
     dead_minutes: float = Field(
-        15, ge=2, le=10_080, description="A run whose process gave no sign of life for so long is dead."
+        default=15,
+        ge=2,
+        le=10_080,
+        description="A run whose process gave no sign of life for so long is dead.",
     )
     factor: float = Field(
-        4.0, ge=1, le=100, description="A run may take the usual time of its kind, times this factor."
+        default=4.0,
+        ge=1,
+        le=100,
+        description="A run may take the usual time of its kind, times this factor.",
     )
-    minimum_minutes: float = Field(60, ge=0, le=40_320, description="No living run is stuck before this.")
-    days: int = Field(28, ge=1, le=365, description="The days whose trainings tell the usual time.")
+    minimum_minutes: float = Field(
+        default=60,
+        ge=0,
+        le=40_320,
+        description="No living run is stuck before this.",
+    )
+    days: int = Field(
+        default=28,
+        ge=1,
+        le=365,
+        description="The days whose trainings tell the usual time.",
+    )
 
 
 def check_failed(context: Context[FailedTrainingOptions]) -> list[Finding]:

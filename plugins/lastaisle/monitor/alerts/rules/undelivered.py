@@ -21,9 +21,17 @@ class UndeliveredOptions(RuleOptions):
     """The limits of undelivered."""
 
     minutes: float = Field(
-        60.0, ge=0, le=40_320, description="How long a receiver may fail before there is an alert."
+        default=60.0,
+        ge=0,
+        le=40_320,
+        description="How long a receiver may fail before there is an alert.",
     )
-    days: int = Field(7, ge=1, le=365, description="Tries that are older than this do not count.")
+    days: int = Field(
+        default=7,
+        ge=1,
+        le=365,
+        description="Tries that are older than this do not count.",
+    )
 
 
 def check(context: Context[UndeliveredOptions]) -> list[Finding]:
@@ -47,8 +55,8 @@ def check(context: Context[UndeliveredOptions]) -> list[Finding]:
         ):
             continue
         query = (
-            f"SELECT at, announcement, event, state, problem FROM {ANNOUNCEMENTS} "
-            f"WHERE receiver = '{receiver}' ORDER BY at DESC"
+            f'SELECT "at", announcement, event, state, problem FROM {ANNOUNCEMENTS} '
+            f"WHERE receiver = '{receiver}' ORDER BY \"at\" DESC"
         )
         messages = len({row["announcement"] for row in failing})
         findings.append(

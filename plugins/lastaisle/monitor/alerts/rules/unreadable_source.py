@@ -31,7 +31,12 @@ _QUERY: Final = (
 class UnreadableSourceOptions(RuleOptions):
     """The limits of unreadable_source."""
 
-    days: int = Field(7, ge=1, le=365, description="A file that was refused longer ago is given up.")
+    days: int = Field(
+        default=7,
+        ge=1,
+        le=365,
+        description="A file that was refused longer ago is given up.",
+    )
 
 
 def check(context: Context[UnreadableSourceOptions]) -> list[Finding]:
