@@ -14,10 +14,12 @@ from lastaisle.lake.tables import (
     REFUSED_FILES_SCHEMA,
     SHOP_METRICS_SCHEMA,
 )
+from lastaisle.monitor.alerts.log import report, silence
+from lastaisle.monitor.alerts.model import Finding
 from lastaisle.monitor.metrics.ingestion import read_ingestion
 from lastaisle.monitor.metrics.learning import read_gate, read_runs, read_trainings
 from lastaisle.monitor.metrics.shop import read_shop
-from lastaisle.monitor.metrics.tables import read_drift, read_table
+from lastaisle.monitor.metrics.tables import read_drift, read_open_alerts, read_table
 from lastaisle.registry.ledger import Ledger, Move
 
 NOON = datetime(2025, 10, 9, 12, tzinfo=UTC)
@@ -212,6 +214,17 @@ def test_what_drifted_on_the_newest_day_is_counted_once_a_feature(lake):
     found = values(read_drift(lake))
     assert found["drift_alarms",] == 1
     assert found["drift_day_timestamp_seconds",] == NOON.replace(hour=0).timestamp()
+
+
+def test_open_alerts_are_counted_by_severity_without_those_that_somebody_silenced(lake):
+    now = datetime.now(UTC)
+    for rule, severity in {"lag": "critical", "drift": "info", "quarantine": "critical"}.items():
+        report(lake, Finding(rule, severity, {}, f"{rule} is too large", now))
+    silence(lake, "quarantine", None, until=now + HOUR, reason="known", actor="tester")
+    found = values(read_open_alerts(lake))
+    opened = {"info": 1, "warning": 0, "critical": 1}
+    assert {severity: found["alerts_open", severity] for severity in opened} == opened
+    assert found["alerts_silenced",] == 1
 
 
 def test_a_tables_size_comes_from_its_log(lake):

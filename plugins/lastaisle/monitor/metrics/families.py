@@ -167,6 +167,11 @@ DRIFT_ALARMS: Final = Family(
     "lastaisle_drift_alarms", "Features of that day that differ from the days before, over all segments."
 )
 
+ALERTS_OPEN: Final = Family(
+    "lastaisle_alerts_open", "Open alerts that nobody silenced, by severity.", ("severity",)
+)
+ALERTS_SILENCED: Final = Family("lastaisle_alerts_silenced", "Open alerts that somebody silenced.")
+
 LAKE_ROWS: Final = Family("lastaisle_lake_rows", "Rows of a table.", ("table",))
 LAKE_BYTES: Final = Family("lastaisle_lake_bytes", "Bytes of a table's present files.", ("table",))
 LAKE_FILES: Final = Family("lastaisle_lake_files", "Present files of a table.", ("table",))
@@ -179,7 +184,7 @@ UP: Final = Family(
 )
 LEFT_OUT: Final = Family(
     "lastaisle_export_left_out",
-    "Sources, placements and other labels of a part that are not shown.",
+    "Sources, placements and unreadable rows of a part that have no series of their own.",
     ("part",),
 )
 REFRESHED: Final = Family(
@@ -204,7 +209,10 @@ OF_SHOP: Final = (
     *(SHOP_CONVERSION, SHOP_ABANDONMENT, SHOP_REVENUE),
 )
 OF_DRIFT: Final = (DRIFT_DAY, DRIFT_ALARMS)
+OF_ALERTS: Final = (ALERTS_OPEN, ALERTS_SILENCED)
 OF_LAKE: Final = (LAKE_ROWS, LAKE_BYTES, LAKE_FILES, LAKE_VERSION)
 OF_EXPORT: Final = (UP, LEFT_OUT, REFRESHED)
-FAMILIES: Final = (*(*OF_INGESTION, *OF_TRAINING, *OF_GATE, *OF_SHOP, *OF_DRIFT, *OF_LAKE, *OF_EXPORT),)
+FAMILIES: Final = (
+    *(*OF_INGESTION, *OF_TRAINING, *OF_GATE, *OF_SHOP, *OF_DRIFT, *OF_ALERTS, *OF_LAKE, *OF_EXPORT),
+)
 """All metrics."""

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lastaisle.settings import Settings
 
 STOP_SECONDS: Final = 5.0
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
 log = logging.getLogger(__name__)
 
@@ -120,8 +121,10 @@ def groups_of(lake: Lake, settings: Settings) -> tuple[tuple[Part, ...], ...]:
     """Return the parts of an installation: those of the lake, and those of MLflow."""
     model, make_registry = settings.registry.model_name, cache(partial(Registry, settings))
 
-    def hour_and_version() -> object:
-        return datetime.now(UTC).replace(minute=0, second=0, microsecond=0), lake.versions(shop.READS)
+    def by_clock(
+        name: str, unit: timedelta, reads: Sequence[str], read: Callable[[], Iterable[Sample]]
+    ) -> Part:
+        return Part(name, lambda: (time.time() // unit.total_seconds(), lake.versions(reads)), read)
 
     def of_tables(name: str, reads: Sequence[str], read: Callable[[], Iterable[Sample]]) -> Part:
         return Part(name, lambda: lake.versions(reads), read)
@@ -130,8 +133,10 @@ def groups_of(lake: Lake, settings: Settings) -> tuple[tuple[Part, ...], ...]:
         of_tables(ingestion.PART, ingestion.READS, lambda: ingestion.read_ingestion(lake)),
         of_tables("training", learning.TRAINING_READS, lambda: learning.read_trainings(lake, model)),
         of_tables("gate", learning.GATE_READS, lambda: learning.read_gate(lake, model)),
-        Part(shop.PART, hour_and_version, lambda: shop.read_shop(lake, datetime.now(UTC))),
+        by_clock(shop.PART, HOUR, shop.READS, lambda: shop.read_shop(lake, datetime.now(UTC))),
         of_tables("drift", tables.DRIFT_READS, lambda: tables.read_drift(lake)),
+        # A silence ends by the clock.
+        by_clock(tables.ALERTS_PART, MINUTE, tables.ALERT_READS, lambda: tables.read_open_alerts(lake)),
         *(of_tables(f"table {name}", (name,), partial(tables.read_table, lake, name)) for name in ALL_TABLES),
     )
 
