@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,6 +11,12 @@ from lastaisle.settings import Settings
 from lastaisle.settings.metrics import MetricsSettings
 
 HOST = "127.0.0.1"
+TRANSPORT = "lastaisle_airflow.runtime.lineage_files.DayFiles"
+#: The variables by which people send the lineage elsewhere.
+_OWN_TRANSPORTS = (
+    *("OPENLINEAGE_URL", "OPENLINEAGE_CONFIG", "OPENLINEAGE__TRANSPORT"),
+    *("AIRFLOW__OPENLINEAGE__CONFIG_PATH", "AIRFLOW__OPENLINEAGE__CONFIG_CONN_ID"),
+)
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -55,6 +62,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "0o600",
         **_mlflow_names(settings.services.mlflow_ui),
         **_telemetry(settings.metrics),
+        **_lineage(settings),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 250 MiB for jobs that nothing here submits
     }
@@ -76,6 +84,25 @@ def _telemetry(options: MetricsSettings) -> dict[str, str]:
         "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": options.metrics_url,
         "OTEL_METRIC_EXPORT_INTERVAL": str(round(options.seconds * 1000)),
     }
+
+
+def _lineage(settings: Settings) -> dict[str, str]:
+    """Return the variables by which tasks keep the lineage of their data in files of LASTAISLE_HOME.
+
+    A thread of the task sends the events: the provider's other way forks the task, and a fork of a process
+    with TensorFlow hangs. Runs of DAGs send no events: the scheduler would need more processes for them.
+    """
+    variables = {
+        "AIRFLOW__OPENLINEAGE__NAMESPACE": "lastaisle",
+        "AIRFLOW__OPENLINEAGE__EXECUTE_IN_THREAD": "True",
+        "AIRFLOW__OPENLINEAGE__EMISSION_POLICY": json.dumps(
+            [{"scope": {}, "controls": {"emit_dag_events": False}}]
+        ),
+    }
+    if not any(name.startswith(_OWN_TRANSPORTS) for name in os.environ):
+        transport = {"type": TRANSPORT, "folder": str(settings.home / "lineage")}
+        variables["AIRFLOW__OPENLINEAGE__TRANSPORT"] = json.dumps(transport)
+    return variables
 
 
 def _mlflow_names(pages: str) -> dict[str, str]:

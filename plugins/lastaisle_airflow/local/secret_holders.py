@@ -51,6 +51,10 @@ HOLDERS: Final[Mapping[str, frozenset[str]]] = {
     "MLFLOW_FLASK_SERVER_SECRET_KEY": frozenset({MLFLOW}),
     "MLFLOW_TRACKING_PASSWORD": _TASKS | {API_SERVER, EXPORT, MLFLOW_CLIENT, SERVE},
     "MLFLOW_TRACKING_TOKEN": _TASKS | {API_SERVER, EXPORT, MLFLOW_CLIENT, SERVE},
+    # Who tells the lineage of tasks: an address or a transport may hold a key.
+    "OPENLINEAGE_API_KEY": _TASKS | {API_SERVER},
+    "OPENLINEAGE__TRANSPORT*": _TASKS | {API_SERVER},
+    "AIRFLOW__OPENLINEAGE__TRANSPORT": _TASKS | {API_SERVER},
     # Who sends metrics to an OpenTelemetry collector: a header may hold a key.
     "OTEL_EXPORTER_OTLP_HEADERS": _SENDERS,
     "OTEL_EXPORTER_OTLP_METRICS_HEADERS": _SENDERS,

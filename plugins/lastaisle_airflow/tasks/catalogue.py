@@ -18,6 +18,7 @@ from lastaisle_airflow.runtime.kafka import kafka_connection
 from lastaisle_airflow.runtime.notes import note, skipped
 from lastaisle_airflow.runtime.stores import open_lake, source_options
 from lastaisle_airflow.tasks import sentences
+from lastaisle_airflow.tasks.flows import tell_catalogue
 
 if TYPE_CHECKING:
     from lastaisle.catalogue.report import CatalogueReport
@@ -42,6 +43,7 @@ def ingest_items() -> dict[str, Any]:
     if not settings.catalogue.address:
         raise skipped("LASTAISLE_CATALOGUE names no catalogue: everything is for sale")
     report = ingest_from(settings.catalogue.address, settings)
+    tell_catalogue()
     counts = row_counts(report)
     removed, doubtful = report.items_removed, report.items_doubtful
     log.info(

@@ -15,6 +15,7 @@ from lastaisle_airflow.runtime.notes import note, skipped
 from lastaisle_airflow.runtime.pods import with_pseudonym_key
 from lastaisle_airflow.tasks import sentences
 from lastaisle_airflow.tasks.exposure_chains import chain_name, ingest_chain, plan_all
+from lastaisle_airflow.tasks.flows import tell_exposures
 
 # Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
 
@@ -50,6 +51,7 @@ def ingest_exposures(chain: dict[str, Any]) -> dict[str, Any]:
     """Bring the exposures of one chain into the lake; return the counts, and the files that were left out."""
     get_current_context()["source_name"] = chain_name(chain)  # type: ignore[typeddict-unknown-key]
     report = ingest_chain(chain)
+    tell_exposures(chain)
     return {**report, "failed": dict(list(report["failed"].items())[:_SHOWN])}
 
 

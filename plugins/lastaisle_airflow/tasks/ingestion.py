@@ -23,6 +23,7 @@ from lastaisle_airflow.tasks import sentences
 from lastaisle_airflow.tasks.announcements import announcement, late_announcement, run_summary, summarize
 from lastaisle_airflow.tasks.batches import chain_name, ingest_chain, plan_topic_ranges
 from lastaisle_airflow.tasks.files import MissingLogsError, files_of
+from lastaisle_airflow.tasks.flows import tell_anonymized, tell_ingested
 
 # Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
 
@@ -66,7 +67,9 @@ def plan_batches(*, dag_run: Any = None, ti: Any = None) -> list[list[dict[str, 
 def ingest_batches(chain: list[dict[str, Any]]) -> dict[str, Any]:
     """Write the batches of one chain to `raw_events` and `quarantine`; return their ids, counts and hours."""
     get_current_context()["source_name"] = chain_name(chain)  # type: ignore[typeddict-unknown-key]
-    return ingest_chain(chain)
+    report = ingest_chain(chain)
+    tell_ingested(chain)
+    return report
 
 
 @task(
@@ -89,6 +92,7 @@ def anonymize_shard(shard: int, reports: Any) -> dict[str, Any]:
     anonymized = anonymize(shard, open_lake(settings), keys, batch_ids=summary["batches"], and_before=before)
     batches = ", ".join(anonymized) or "none: all were anonymized before"
     log.info("Anonymized shard %d of batches %s", shard, batches)
+    tell_anonymized()
     return summary
 
 

@@ -15,6 +15,7 @@ from lastaisle_airflow.runtime.notes import note, skipped
 from lastaisle_airflow.runtime.progress import log_progress
 from lastaisle_airflow.runtime.stores import open_lake
 from lastaisle_airflow.tasks import sentences
+from lastaisle_airflow.tasks.flows import tell_attributed, tell_counted
 
 # Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
 
@@ -36,6 +37,7 @@ def attribute_outcomes(*, params: Any = None, ti: Any = None, outlet_events: Any
     report = attribute(open_lake(settings), settings, days=days, progress=log_progress(log)).to_dict()
     for reason, rows in report["unattributed_by_reason"].items():
         log.info("%d rows are in no outcome: %s", rows, reason)
+    tell_attributed()
     announced = announced_days(report, "outcome", ti.try_number)
     note(sentences.of_outcomes(report))
     counts = {name: report[name] for name in OUTCOME_COUNTS}
@@ -55,6 +57,7 @@ def count_metrics(*, params: Any = None, ti: Any = None, outlet_events: Any = No
 
     lake = open_lake(Settings.from_env())
     report = count(lake, days=days_of(params), progress=log_progress(log)).to_dict()
+    tell_counted()
     announced = announced_days(report, "figure", ti.try_number)
     note(sentences.of_metrics(report))
     counts = {name: report[name] for name in ("exposures", "sessions", "rows")}

@@ -15,6 +15,7 @@ from lastaisle_airflow.runtime.links import run_page
 from lastaisle_airflow.runtime.notes import note, skipped
 from lastaisle_airflow.runtime.stores import open_lake
 from lastaisle_airflow.tasks import sentences
+from lastaisle_airflow.tasks.flows import tell_registered, tell_served
 
 if TYPE_CHECKING:
     from lastaisle.evaluation.report import EvaluationReport
@@ -96,6 +97,7 @@ def release_candidate(
         "reasons": list(decision.reasons),
         **scores_of(report, rules.metric),
     }
+    tell_registered(trained, str(version))
     move["words"] = sentences.of_release(move)
     note(move["words"], link=run_page(registry, trained), warn=not decision.promote)
     return move
@@ -134,6 +136,7 @@ def announce_champion(move: dict[str, Any], *, outlet_events: Any = None) -> Non
     """Announce the new champion on the asset `checkout_recommender`; skip if the champion did not move."""
     if not move["champion_moved"]:
         raise skipped("the champion did not move: nothing to announce")
+    tell_served(str(move["version"]))
     outlet_events[CHECKOUT_RECOMMENDER].extra = {name: move[name] for name in ANNOUNCED if name in move}
 
 

@@ -22,6 +22,7 @@ from lastaisle_airflow.runtime.links import note_trained_page, run_page
 from lastaisle_airflow.runtime.notes import skipped
 from lastaisle_airflow.runtime.partitions import interval, partition_of, unfinished
 from lastaisle_airflow.runtime.stores import open_lake
+from lastaisle_airflow.tasks.flows import tell_trained
 
 # Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
 
@@ -76,6 +77,7 @@ def train_and_evaluate(planned: dict[str, Any], *, ti: Any = None) -> str:
         report = evaluate_candidate(run_id, lake, registry)
     except LearnedHoursError as overtaken:
         raise AirflowFailException(str(overtaken)) from overtaken
+    tell_trained(planned, run_id)
     log.info("Evaluated it on %d sessions in %.1f s", report.sessions, perf_counter() - began)
     return run_id
 
