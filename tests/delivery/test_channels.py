@@ -7,6 +7,7 @@ from lastaisle.delivery.channels import channels_of
 from lastaisle.delivery.config import ChannelConfig
 from lastaisle.delivery.resolver import EnvironmentResolver
 from lastaisle.settings import Settings, SettingsError
+from lastaisle.settings.fields import PREFIX
 
 SLACK = {"kind": "slack", "address_from": "LASTAISLE_ALERT_SLACK_URL"}
 EMAIL = {"kind": "email", "to": ["anna@shop.example"]}
@@ -136,5 +137,5 @@ def test_an_email_channel_needs_no_secret_where_this_machine_has_a_mail_server()
 
 def test_the_settings_take_any_variable_of_a_channel_and_no_other():
     assert Settings.from_env({"LASTAISLE_ALERT_SLACK_URL": URL, "LASTAISLE_ALERT_ANY": "x"})
-    with pytest.raises(SettingsError, match="LASTAISLE_ALARM_URL"):
-        Settings.from_env({"LASTAISLE_ALARM_URL": "x"})
+    with pytest.raises(SettingsError, match="ALARM_URL"):
+        Settings.from_env({f"{PREFIX}ALARM_URL": "x"})

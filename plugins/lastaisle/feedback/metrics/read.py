@@ -102,9 +102,7 @@ def read_metrics(
     columns = key_columns(tuple(by))
     figures_reach(lake)
     by_position = "position" in columns
-    return figures_of(
-        _chosen(lake, since, until, placement, by_position=by_position), by=by, every=every
-    )
+    return figures_of(_chosen(lake, since, until, placement, by_position=by_position), by=by, every=every)
 
 
 def figures_of(chosen: pa.Table, *, by: Sequence[str] = (), every: str | None = "day") -> pa.Table:
