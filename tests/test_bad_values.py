@@ -92,6 +92,14 @@ _TEXTS += ["🛒", "\u202e", "\ufeff", "a\x07b", "\udcff", "--help-me", "-", "--
 BAD_VALUES = [*_MARKS, *_NUMBERS, *_TIMES, *_PATHS, *_URLS, *_TEXTS]
 #: For each command, arguments with which it gets as far as the value that is tried.
 COMMANDS = {
+    "alerts": [],
+    "alerts list": [],
+    "alerts check": ["--dry-run"],
+    "alerts show": ["4f2a"],
+    "alerts silence": ["late_data", "--reason", "a move"],
+    "alerts unsilence": ["late_data"],
+    "alerts history": [],
+    "alerts test": [],
     "ingest": ["--source", "logs.jsonl"],
     "lag": ["--source", "kafka://shop/clicks"],
     "collect": ["--to", "landing"],

@@ -44,6 +44,7 @@ class ExitCode(IntEnum):
     GUARDRAIL = 26
     NOT_REPRODUCED = 27
     NOT_ANNOUNCED = 28
+    ALERTS_OPEN = 29
 
 
 MEANINGS: Final = {
@@ -76,6 +77,7 @@ MEANINGS: Final = {
     ExitCode.GUARDRAIL: "done, and the guardrails rolled the champion back",
     ExitCode.NOT_REPRODUCED: "done, but the repeated training gave other metrics",
     ExitCode.NOT_ANNOUNCED: "done, but an announcement did not reach its service",
+    ExitCode.ALERTS_OPEN: "done, and alerts are open",
 }
 
 

@@ -10,6 +10,7 @@ import typer
 from rich.logging import RichHandler
 
 from lastaisle.cli import (
+    alerts,
     announcing,
     bandit_evaluation,
     bandits,
@@ -56,6 +57,16 @@ for _command in (
     *(metrics.metrics, serving.export_metrics, learning.replay, simulate.simulate),
 ):
     app.command()(_command)
+
+_alerts = typer.Typer(invoke_without_command=True, callback=alerts.show_alerts)
+_alerts.command(name="list")(alerts.list_alerts)
+_alerts.command()(alerts.check)
+_alerts.command()(alerts.show)
+_alerts.command()(alerts.silence)
+_alerts.command()(alerts.unsilence)
+_alerts.command()(alerts.history)
+_alerts.command()(alerts.test)
+app.add_typer(_alerts, name="alerts")
 
 _bandits = typer.Typer(help="Look after bandits, which draw the arms of lists.", no_args_is_help=True)
 _bandits.command(name="show")(bandits.show_bandits)

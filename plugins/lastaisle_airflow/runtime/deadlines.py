@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -13,7 +14,7 @@ from airflow.sdk.definitions.callback import AsyncCallback, SyncCallback
 from airflow.sdk.definitions.deadline import BaseDeadlineReference, DeadlineAlert
 
 from lastaisle.kafka.control import moment
-from lastaisle_airflow.runtime.defaults import log
+from lastaisle_airflow.runtime.alerting import log, report_missed_deadline
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -102,11 +103,12 @@ def miss_report(context: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def report_miss(context: Mapping[str, Any]) -> None:
-    """Log one line of JSON that an alerting rule can match, as `report_failure` does."""
+    """Log one line of JSON that an alerting rule can match, as `report_failure` does, and open an alert."""
     report = miss_report(context)
     log.error("Run %s missed its deadline: %s", report["run"], json.dumps(report))
+    report_missed_deadline(report)
 
 
 async def report_miss_async(context: Mapping[str, Any]) -> None:
-    """Do the same as `report_miss` in the triggerer."""
-    report_miss(context)
+    """Do the same as `report_miss` in the triggerer, beside the other triggers."""
+    await asyncio.to_thread(report_miss, context)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from lastaisle_airflow.runtime.alerting import report_failed_task, resolve_failed_task
 from lastaisle_airflow.runtime.links import first_page, trained_page
 from lastaisle_airflow.runtime.notes import note_failure
 
@@ -53,7 +54,8 @@ DEFAULT_ARGS: dict[str, Any] = {
     "retry_exponential_backoff": 3.0,
     "max_retry_delay": timedelta(minutes=10),
     "execution_timeout": timedelta(minutes=30),
-    "on_failure_callback": [report_failure, note_failure],
+    "on_failure_callback": [report_failure, note_failure, report_failed_task],
+    "on_success_callback": resolve_failed_task,
     "on_retry_callback": report_failure,
 }
 """A task is tried again after 20 s and after 1 min, so that a restart of a database costs no run."""

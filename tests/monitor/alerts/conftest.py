@@ -1,5 +1,6 @@
 """A lake at a known moment, and a way to let one rule look at it."""
 
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -95,5 +96,7 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path):
+def world(empty_store, tmp_path):
+    (tmp_path / "mlflow").mkdir()
+    shutil.copy(empty_store, tmp_path / "mlflow")
     return World(tmp_path)

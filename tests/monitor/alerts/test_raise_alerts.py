@@ -143,7 +143,7 @@ def test_a_fault_in_a_rule_is_raised_after_the_other_alerts_are_written(world):
 
 
 def test_mlflow_that_cannot_be_reached_is_an_alert(world, tmp_path):
-    (tmp_path / "mlflow").write_text("no folder")
+    (tmp_path / "mlflow" / "mlflow.db").write_text("no database")
     found = world.run("failed_training", "stuck_training", "cannot_check", "old_champion")
     assert sorted(alert.scope["rule"] for alert in found.open) == ["failed_training", "stuck_training"]
 

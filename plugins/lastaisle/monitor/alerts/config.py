@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self, cast
 
-from pydantic import Field, create_model
+from pydantic import AfterValidator, Field, create_model, model_validator
 
+from lastaisle.delivery.config import ChannelConfig
 from lastaisle.monitor.alerts.context import RuleOptions
-from lastaisle.monitor.alerts.rules.registered import RULES
-from lastaisle.yaml_model import Part, YamlModelError, json_schema, read_model
+from lastaisle.monitor.alerts.rules.registered import BY_NAME, RULES
+from lastaisle.yaml_model import Part, YamlModelError, closest, json_schema, read_model
 
 if TYPE_CHECKING:
     from lastaisle.settings import Settings
@@ -31,13 +32,23 @@ def _part_of_rules() -> type[Part]:
 RulesPart = _part_of_rules()
 
 
+def _names_differ(channels: list[ChannelConfig]) -> list[ChannelConfig]:
+    names = [channel.shown_name for channel in channels]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"two channels are named {twice!r}: give each channel a name of its own")
+    return channels
+
+
 class AlertConfig(Part):
     """The whole file; without a file, each key has its default."""
 
-    whole: ClassVar[str] = "the keys rules, group_minutes and repeat_hours, or some of them"
+    whole: ClassVar[str] = "the keys rules, channels, group_minutes and repeat_hours, or some of them"
 
     rules: RulesPart = Field(  # type: ignore[valid-type]
         default_factory=RulesPart, description="The limits of the rules."
+    )
+    channels: Annotated[list[ChannelConfig], AfterValidator(_names_differ)] = Field(
+        default_factory=list, description="The ways to people; without any, alerts are only shown."
     )
     group_minutes: float = Field(
         default=10.0,
@@ -46,11 +57,19 @@ class AlertConfig(Part):
         description="Alerts of one rule that follow each other within this time share a message.",
     )
     repeat_hours: float = Field(
-        default=24.0,
-        ge=0,
-        le=8760,
-        description="How often an open alert is told again; 0 never.",
+        default=24.0, ge=0, le=8760, description="How often an open alert is told again; 0 never."
     )
+
+    @model_validator(mode="after")
+    def _channels_name_rules(self) -> Self:
+        for channel in self.channels:
+            for name in channel.rules or ():
+                if name not in BY_NAME:
+                    raise ValueError(
+                        f"channel {channel.shown_name} names the rule {name!r}, which does not exist; "
+                        f"{closest(name, list(BY_NAME), 'the rules are')}"
+                    )
+        return self
 
     def options_of(self, rule: str) -> RuleOptions:
         """Return the options of a rule; of a rule that this version does not know, those of every rule."""

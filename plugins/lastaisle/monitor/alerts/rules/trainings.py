@@ -13,7 +13,7 @@ from lastaisle.monitor.alerts.context import Context, RuleOptions
 from lastaisle.monitor.alerts.model import FAILED_TRAINING, STUCK_TRAINING, Evidence, Finding
 from lastaisle.monitor.alerts.rules.words import moment, span
 from lastaisle.registry.lease import ALIVE_AT, is_alive
-from lastaisle.registry.runs import FAILED, FINISHED, RUNNING, Run
+from lastaisle.registry.runs import FAILED, FINISHED, RUNNING, Run, has_store
 from lastaisle.registry.tags import KIND, RUN_KEY
 
 
@@ -59,7 +59,7 @@ class StuckTrainingOptions(RuleOptions):
 
 def check_failed(context: Context[FailedTrainingOptions]) -> list[Finding]:
     """Find the trainings that failed, and after which no training of their kind has finished."""
-    trainings = context.registry.trainings(context.now - timedelta(days=context.options.days))
+    trainings = _trainings(context, context.options.days)
     findings: dict[str, Finding] = {}
     for run in trainings:
         began = _moment(run.started)
@@ -85,7 +85,7 @@ def check_failed(context: Context[FailedTrainingOptions]) -> list[Finding]:
 def check_stuck(context: Context[StuckTrainingOptions]) -> list[Finding]:
     """Find the runs whose process is dead, and the runs that take far longer than others of their kind."""
     options, now = context.options, context.now
-    trainings = context.registry.trainings(now - timedelta(days=options.days))
+    trainings = _trainings(context, options.days)
     usual = _usual_times(trainings)
     findings = []
     for run in trainings:
@@ -115,6 +115,13 @@ def check_stuck(context: Context[StuckTrainingOptions]) -> list[Finding]:
             )
         )
     return findings
+
+
+def _trainings(context: Context[RuleOptions], days: int) -> list[Run]:
+    """Return the trainings of the last days; none where MLflow was never used, so that nothing is made."""
+    if not has_store(context.settings):
+        return []
+    return context.registry.trainings(context.now - timedelta(days=days))
 
 
 def _usual_times(trainings: Iterable[Run]) -> dict[str, timedelta]:
