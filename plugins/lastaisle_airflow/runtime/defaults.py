@@ -55,7 +55,7 @@ DEFAULT_ARGS: dict[str, Any] = {
     "max_retry_delay": timedelta(minutes=10),
     "execution_timeout": timedelta(minutes=30),
     "on_failure_callback": [report_failure, note_failure, report_failed_task],
-    "on_success_callback": resolve_failed_task,
+    "on_success_callback": [resolve_failed_task],
     "on_retry_callback": report_failure,
 }
 """A task is tried again after 20 s and after 1 min, so that a restart of a database costs no run."""

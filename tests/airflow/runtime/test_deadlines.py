@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from lastaisle.lake import Lake
+from lastaisle.monitor.alerts.log import read_alerts
 from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.deadlines import first_noticed, refresh_deadline, report_miss
 
@@ -37,7 +39,8 @@ def test_the_triggerer_runs_the_callback_if_the_executor_cannot(monkeypatch, exe
     assert alert.interval == timedelta(minutes=7)
 
 
-def test_a_missed_deadline_is_one_line_of_json(caplog):
+def test_a_missed_deadline_is_one_line_of_json_and_an_alert(caplog, monkeypatch, tmp_path):
+    monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path))
     run = {"dag_id": "refresh_on_abandonment", "dag_run_id": "r", "state": "running"}
     report_miss({"dag_run": run, "deadline": {"id": "x", "deadline_time": NOON}})
     (record,) = caplog.records
@@ -48,3 +51,6 @@ def test_a_missed_deadline_is_one_line_of_json(caplog):
         "state": "running",
         "due": "2025-10-09 12:00:00+00:00",
     }
+    (alert,) = read_alerts(Lake(tmp_path / "lake")).open()
+    assert (alert.rule, alert.scope) == ("deadline", {"dag": "refresh_on_abandonment"})
+    assert "2025-10-09 12:00" in alert.summary
