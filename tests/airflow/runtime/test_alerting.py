@@ -89,7 +89,7 @@ def test_a_success_writes_nothing_where_no_alert_is(lake):
 
 @pytest.mark.parametrize(
     "setting",
-    [{"LASTAISLE_LAKE": "ftp://x"}, {"LASTAISLE_NO_SUCH": "1"}, {"LASTAISLE_LAKE": "/dev/null/x"}],
+    [{"LASTAISLE_LAKE": "ftp://x"}, {"LASTAISLE_PARTITION": "year"}, {"LASTAISLE_LAKE": "/dev/null/x"}],
     ids=str,
 )
 def test_no_task_fails_when_the_lake_or_the_settings_are_away(monkeypatch, tmp_path, caplog, setting):
