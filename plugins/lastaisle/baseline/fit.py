@@ -142,7 +142,7 @@ def _ratio(groups: Ints, totals: Floats, expected: Floats, count: int) -> Floats
 
 
 def day_effects(series: Series, baseline: Baseline) -> tuple[Ints, Floats, Floats]:
-    """Return each day with an expectation, its count relative to the expectation, less 1, and the expectation."""
+    """Return each day, its count relative to the expectation, less 1, and the expectation."""
     totals, expected = baseline.expected(series)
     days, place = np.unique(series.days, return_inverse=True)
     have, want = np.bincount(place, totals), np.bincount(place, expected)

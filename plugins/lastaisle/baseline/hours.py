@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lastaisle.baseline.measures import Measure
-    from lastaisle.lake.lake import Lake
+    from lastaisle.lake.reader import LakeReader
 
     Mask = NDArray[np.bool_]
 
@@ -65,7 +65,7 @@ class ShopHours:
     """The figures of some hours.
 
     Attributes:
-        rows: a row an hour, placement, segment, version, policy, experiment and arm.
+        rows: a row an hour, placement, segment, version, policy, experiment and arm, or some of these.
         currency: the currency of `revenue`, in which most was earned; None = nothing was sold.
         complete_until: the hour after the last whose sessions are over, in hours since 1970.
     """
@@ -89,7 +89,12 @@ class ShopHours:
         return {
             name: self.rows[name].fill_null("").to_numpy(zero_copy_only=False).astype(object)
             for name in _KEYS
+            if name in self.rows.column_names
         }
+
+    def placements(self) -> NDArray[Any]:
+        """Return the placement of each row; empty where a list names none."""
+        return self._text["placement"]
 
     def versions(self) -> NDArray[Any]:
         """Return the version of each row."""
@@ -126,12 +131,14 @@ class ShopHours:
             by: the columns whose values make a stratum.
         """
         hours, row = np.unique(self.hours[chosen], return_inverse=True)
-        names = list(zip(*(self._text[name][chosen] for name in by), strict=True)) if by else [()] * len(row)
-        strata = {name: place for place, name in enumerate(dict.fromkeys(names))}
-        column = np.array([strata[name] for name in names], dtype=np.int64)
-        totals, units = np.zeros((len(hours), len(strata))), np.zeros((len(hours), len(strata)))
-        np.add.at(totals, (row, column), self.rows[measure.part].to_numpy()[chosen])
-        np.add.at(units, (row, column), self.rows[measure.whole].to_numpy()[chosen])
+        strata = np.zeros(len(row), dtype=np.int64)
+        for name in by:
+            codes = np.unique(self._text[name][chosen].astype(str), return_inverse=True)[1]
+            strata = np.unique(strata * (codes.max(initial=0) + 1) + codes, return_inverse=True)[1]
+        shape = (len(hours), int(strata.max(initial=-1)) + 1)
+        totals, units = np.zeros(shape), np.zeros(shape)
+        np.add.at(totals, (row, strata), self.rows[measure.part].to_numpy()[chosen])
+        np.add.at(units, (row, strata), self.rows[measure.whole].to_numpy()[chosen])
         return Series(hours, totals, units)
 
     def begins(self, champion: str) -> int | None:
@@ -157,11 +164,19 @@ class ShopHours:
         return sorted(set(self.versions()[chosen].astype(str)))
 
 
-def read_hours(lake: Lake, maturity_hours: float, hours: int = 2 * HISTORY) -> ShopHours:
+def read_hours(
+    lake: LakeReader, maturity_hours: float, hours: int = 2 * HISTORY, by: tuple[str, ...] = _KEYS
+) -> ShopHours:
     """Read the newest hours of the table `shop_metrics`.
 
     An hour is complete if both exposures and events reach beyond it by `maturity_hours`: without the events,
     shoppers would seem to order nothing.
+
+    Args:
+        lake: where the table is.
+        maturity_hours: how long the sessions of an hour may go on.
+        hours: how many hours are read.
+        by: the columns that are told apart; the fewer, the faster.
 
     Raises:
         NotEnoughDataError: there are no figures, or no events.
@@ -180,7 +195,7 @@ def read_hours(lake: Lake, maturity_hours: float, hours: int = 2 * HISTORY) -> S
     with open_tables(figures=found) as connection:
         money = "SELECT currency FROM figures GROUP BY 1 ORDER BY sum(revenue) DESC NULLS LAST, 1"
         currency = next((name for (name,) in connection.execute(money).fetchall() if name), None)
-        sql = f"""SELECT (epoch(hour) // 3600)::BIGINT AS hour, {", ".join(_KEYS)}, {counts},
+        sql = f"""SELECT (epoch(hour) // 3600)::BIGINT AS hour, {", ".join(by)}, {counts},
             coalesce(sum(revenue) FILTER (WHERE currency = $currency), 0)::DOUBLE AS revenue
             FROM figures GROUP BY ALL ORDER BY ALL"""
         rows: pa.Table = connection.sql(sql, params={"currency": currency}).to_arrow_table()

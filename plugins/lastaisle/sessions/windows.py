@@ -24,6 +24,7 @@ from lastaisle.sessions.session_query import (
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
+    from lastaisle.lake.reader import LakeReader
     from models.data.sequences import SessionLog
 
 MAX_SESSION_EVENTS = 200  # longer sessions are bots: the longest real sessions of public logs are shorter
@@ -132,7 +133,7 @@ def refusing_shoppers(lake: Lake, written_since: datetime | None = None) -> set[
     return {shopper for (shopper,) in rows}
 
 
-def newest_data_end(lake: Lake, version: int | None = None) -> datetime:
+def newest_data_end(lake: LakeReader, version: int | None = None) -> datetime:
     """Return the moment after the newest event, at which a training ends by default.
 
     Args:
@@ -155,7 +156,7 @@ def oldest_event(lake: Lake) -> datetime:
 
 
 def _moment_of(
-    lake: Lake,
+    lake: LakeReader,
     of_days: Callable[[list[Any]], Any],
     of_times: Callable[[Any], Any],
     version: int | None = None,

@@ -58,20 +58,25 @@ class Episode:
     Attributes:
         since: the hour in which it began, in hours since 1970.
         found: the hour whose figures showed it.
-        change: how much the measure changed, relative to the level before; -0.2 is a fifth less.
-        spread: the standard deviation of the change.
-        expected: the count from `since` on, if nothing had changed.
+        counted: the count since then.
+        usual: the count that was expected, with the level just before.
+        spread: the standard deviation of `usual`.
         ended: the hour whose figures ended it; None while it goes on.
         back: the hour from which on the figures are back; None unless they are.
     """
 
     since: int
     found: int
-    change: float
+    counted: float
+    usual: float
     spread: float
-    expected: float
     ended: int | None = None
     back: int | None = None
+
+    @property
+    def change(self) -> float:
+        """How much the measure changed, relative to the level before; -0.2 is a fifth less."""
+        return self.counted / self.usual - 1
 
     @property
     def ending(self) -> Ending | None:
@@ -132,9 +137,8 @@ def course_of(series: Series, rule: Rule, end: int, first: int | None = None) ->
         if level is None or found is None:
             place = stop
             continue
-        since, at = found
-        last = min(since + rule.new_normal, end)
-        episode = _follow(level, series.between(since - _BEFORE, last), rule, since, at, end)
+        last = min(found[0] + rule.new_normal, end)
+        episode = _follow(level, series.between(found[0] - _BEFORE, last), rule, found, end)
         episodes.append(episode)
         if episode.ended is None:
             break
@@ -188,12 +192,21 @@ def _looks_worse(level: Level, series: Series, rule: Rule, place: int) -> bool:
     return bool(((rule.sign * change <= -rule.smallest_drop) & (chance < rule.alpha)).any())
 
 
-def _follow(level: Level, series: Series, rule: Rule, since: int, found: int, end: int) -> Episode:
-    """Return a drop, as far as the hours show it."""
+def _follow(level: Level, series: Series, rule: Rule, found: tuple[int, int], end: int) -> Episode:
+    """Return a drop, as far as the hours show it.
+
+    Args:
+        level: how the hours vary.
+        series: the hours up to the new normal, or up to the end.
+        rule: when a change is an alarm.
+        found: the hour in which it began, and the hour that showed it.
+        end: the hour after the last that counts.
+    """
+    since, shown = found
     steps = steps_of(level, series, since)
     lead = len(steps.hours) - len(steps.starts)
     last = len(steps.hours) - 1
-    back = _return(steps, rule, found, lead)
+    back = _return(steps, rule, shown, lead)
     if back is not None:
         last = back[1]
     ended = None if back is None else int(steps.hours[back[1]])
@@ -201,12 +214,15 @@ def _follow(level: Level, series: Series, rule: Rule, since: int, found: int, en
         ended = since + rule.new_normal - 1
     until = last if back is None else int(np.searchsorted(steps.hours, back[0])) - 1
     variance = 1 / steps.known[until, 0]
+    expected = float(steps.expected[lead : until + 1].sum())
+    counted = float(steps.counted[lead : until + 1].sum())
+    change = float(steps.moved[until, 0] * variance)
     return Episode(
         since=since,
-        found=found,
-        change=float(steps.moved[until, 0] * variance),
-        spread=float(variance**0.5),
-        expected=float(steps.expected[lead : until + 1].sum()),
+        found=shown,
+        counted=counted,
+        usual=max(counted - change * expected, 1e-9),
+        spread=float(variance**0.5) * expected,
         ended=ended,
         back=None if back is None else back[0],
     )

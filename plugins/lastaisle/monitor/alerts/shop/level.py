@@ -95,14 +95,16 @@ class Steps:
 
     Attributes:
         hours: the n hours with an expectation.
+        counted: their counts.
         expected: their expected counts.
         starts: the k hours of change.
-        moved: n × k, the sum of whitened change times whitened counts, up to each hour.
-        known: n × k, the information about the change, up to each hour.
-        shared: n × k, the information that a change shares with the first of the changes.
+        moved: n by k, the sum of whitened change times whitened counts, up to each hour.
+        known: n by k, the information about the change, up to each hour.
+        shared: n by k, the information that a change shares with the first of the changes.
     """
 
     hours: Ints
+    counted: Floats
     expected: Floats
     starts: Ints
     moved: Floats
@@ -120,15 +122,16 @@ def steps_of(level: Level, series: Series, first: int) -> Steps:
     """
     totals, expected = level.baseline.expected(series)
     some = expected > 0
-    hours, wanted = series.hours[some], expected[some]
+    hours, counted, wanted = series.hours[some], totals[some], expected[some]
     starts = hours[hours >= first]
     later = (hours[:, None] >= starts).astype(float)
     root = np.linalg.cholesky(level.covariance(hours, wanted))
-    columns = np.column_stack([totals[some] / wanted - 1, later])
+    columns = np.column_stack([counted / wanted - 1, later])
     white = solve_triangular(root, columns, lower=True, overwrite_b=True, check_finite=False)
     counts, changes = white[:, :1], white[:, 1:]
     return Steps(
         hours=hours,
+        counted=counted,
         expected=wanted,
         starts=starts,
         moved=np.cumsum(changes * counts, axis=0),
@@ -140,7 +143,8 @@ def steps_of(level: Level, series: Series, first: int) -> Steps:
 def chance_of(change: Floats, variance: Floats, sign: int) -> Floats:
     """Return the probability that chance alone makes a change for the worse so great.
 
-    Counts have a Poisson's shape, with the variance that was measured: rises by chance are greater than drops.
+    Counts have the shape of Poisson's distribution, with the variance that was measured: by chance, great
+    rises come more often than great drops.
 
     Args:
         change: relative to the expectation.

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Final
+from typing import Final
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from lastaisle.baseline.measures import MEASURES, MeasureName
-from lastaisle.yaml_model import Part, all_different
+from lastaisle.monitor.alerts.context import RuleOptions
 
 MONTH: Final = 730
 """The hours of a month."""
@@ -17,40 +16,38 @@ MONTH: Final = 730
 _LOOKS: Final = 2.5
 
 
-class ShopLimits(Part):
-    """How strict the judgement of the shop's figures is."""
+class ShopDropOptions(RuleOptions):
+    """The options of ctr_drop and conversion_drop."""
 
-    measures: Annotated[list[MeasureName], AfterValidator(all_different)] = Field(
-        default=list(MEASURES), description="The measures that are watched."
-    )
     false_alarms_a_month: float = Field(
-        default=1.0,
+        0.5,
         gt=0,
         le=100,
-        description="How many alarms a month chance alone may cause, over all measures and placements.",
+        description="How many alarms a month chance alone may cause, over the measures and placements of the "
+        "rule.",
     )
     smallest_drop: float = Field(
-        default=0.05, ge=0, lt=1, description="A drop of a smaller share of the usual level is no alarm."
+        0.05, ge=0, lt=1, description="A drop of a smaller share of the usual level is no alarm."
     )
     critical_drop: float = Field(
-        default=0.2,
+        0.2,
         gt=0,
         le=1,
         description="A drop of this share or more is critical; a smaller is a warning.",
     )
     new_normal_days: float = Field(
-        default=14.0,
+        14.0,
         ge=1,
         le=21,
         description="A drop that stays for so many days is the new normal: its alert ends.",
     )
     holidays: list[date] = Field(
-        default=[],
-        description="Days (UTC) on which shoppers act unusually: only great drops are alarms, and no baseline "
-        "learns from them.",
+        [],
+        description="Days (UTC) on which shoppers act unusually: only great drops are alarms, and no "
+        "baseline learns from them.",
     )
     maturity_hours: float = Field(
-        default=2.0,
+        2.0,
         ge=0,
         le=168,
         description="The newest hours that do not count: their sessions still go on.",
