@@ -1,5 +1,6 @@
 """Alerts start a rollback or a training only if their rule says so, and once in an episode."""
 
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from lastaisle.monitor.alerts.config import AlertConfig
 from lastaisle.monitor.alerts.log import read_alerts, report, resolve, silence
 from lastaisle.monitor.alerts.model import CONVERSION_DROP, DRIFT, Finding
 from lastaisle.registry import losses
-from lastaisle.registry.ledger import Ledger
+from lastaisle.registry.ledger import PROMOTE, Ledger
 from lastaisle.registry.registry import Registry
 from lastaisle.release import rollback as rolling
 from tests.release.moving import begin, promote, stores
@@ -24,15 +25,30 @@ TRAINS = AlertConfig.model_validate(
 )
 
 
+@pytest.fixture(scope="module")
+def promoted(tmp_path_factory):
+    """Return the folder of a home whose versions 1, 2 and 3 were promoted; the versions have no files."""
+    folder = tmp_path_factory.mktemp("promoted")
+    with pytest.MonkeyPatch.context() as patch:
+        without_files(patch)
+        begin(folder)
+    return folder
+
+
 @pytest.fixture
-def home(tmp_path, monkeypatch):
-    """Return a home whose versions 1, 2 and 3 were promoted; the versions have no files."""
-    monkeypatch.setattr(losses, "missing_part", lambda *_: None)
-    monkeypatch.setattr(rolling, "require_servable", lambda *_: "key")
-    monkeypatch.setattr(rolling, "_say_forced", lambda *_: None)
-    monkeypatch.setattr(Registry, "require_digest", lambda *_: None)
-    begin(tmp_path)
+def home(promoted, tmp_path, monkeypatch):
+    """Return the lake and the registry of a copy of the home."""
+    without_files(monkeypatch)
+    shutil.copytree(promoted, tmp_path, dirs_exist_ok=True)
     return stores(tmp_path)
+
+
+def without_files(patch):
+    """Let versions without files be rolled back."""
+    patch.setattr(losses, "missing_part", lambda *_: None)
+    patch.setattr(rolling, "require_servable", lambda *_: "key")
+    patch.setattr(rolling, "_say_forced", lambda *_: None)
+    patch.setattr(Registry, "require_digest", lambda *_: None)
 
 
 def raised(lake, *, since=None, scope=SCOPE, rule=CONVERSION_DROP):
@@ -124,16 +140,19 @@ def test_a_drop_in_the_hour_of_the_release_may_come_from_it(home):
 
 
 def test_without_a_version_before_there_is_no_rollback(home):
-    lake, registry = home
-    for _ in range(2):
-        rolling.rollback(lake, registry, reason="r", dry_run=False)
-    promote("3", lake, registry, "later")
-    for version in ("3", "1"):
-        assert version in Ledger(lake, registry.model_name).standing().champions
-    rolling.rollback(lake, registry, reason="r", dry_run=False)
-    raised(lake)
+    moves = Ledger(home[0], home[1].model_name).moves()
+    alert = raised(home[0])
+    (first,) = [place for place, move in enumerate(moves) if (move.action, move.to_version) == (PROMOTE, "1")]
+    assert "there is no version to return to" in actions._excuse(alert, moves[: first + 1])
+    assert not actions._excuse(alert, moves)
+
+
+def test_a_champion_to_which_people_returned_stays(home):
+    rolling.rollback(*home, reason="r", actor="people", dry_run=False)
+    raised(home[0])
     (told,) = sentences(act(*home, ROLLS_BACK, dry_run=False))
-    assert told.startswith("No rollback. Version 1 serves because ")
+    assert told.startswith("No rollback. Version 2 serves because people returned to it")
+    assert len(rollbacks(home)) == 1
 
 
 def test_an_empty_registry_has_nothing_to_roll_back(tmp_path):

@@ -18,7 +18,7 @@ from lastaisle.monitor.alerts.rules.shop_drop import (
     check_conversion,
     check_ctr,
     judge_rule,
-    why_ended,
+    why_conversion_ended,
 )
 from tests.baseline.shop import CHAMPION, OPENED, dropped, hours_of, steady, write_figures
 
@@ -136,5 +136,5 @@ def test_an_alert_that_ended_says_why(tmp_path):
     opened = (cast("Any", SimpleNamespace(id=id_of(CONVERSION_DROP, scope))),)
     context = context_of(lake, opened)
     assert check_conversion(context) == []
-    (reason,) = why_ended(context, CONVERSION_DROP).values()
+    (reason,) = why_conversion_ended(context).values()
     assert reason == "Conversion at checkout is back at its usual level since 2025-02-02 16:00 UTC."

@@ -164,8 +164,8 @@ def _excuse(alert: Alert, moves: Sequence[Move]) -> str:
         return f"No version served before version {now.champion}: there is no version to return to."
     if alert.since + _HOUR <= last.moved_at:
         return (
-            f"The alert began at {alert.since:%Y-%m-%d %H:%M} UTC, before version {now.champion} became champion "
-            f"at {last.moved_at:%Y-%m-%d %H:%M} UTC: a rollback would not help."
+            f"The alert began at {alert.since:%Y-%m-%d %H:%M} UTC, before version {now.champion} became "
+            f"champion at {last.moved_at:%Y-%m-%d %H:%M} UTC: a rollback would not help."
         )
     return ""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lastaisle.lake.tables import DRIFT as DRIFT_TABLE
+from lastaisle.lake.tables import EVENTS, SHOP_METRICS
 from lastaisle.monitor.alerts import model
 from lastaisle.monitor.alerts.context import Context, RuleOptions
 from lastaisle.monitor.alerts.model import Finding, Severity
@@ -18,6 +19,7 @@ from lastaisle.monitor.alerts.rules import (
     quarantine,
     releases,
     reported,
+    shop_drop,
     trainings,
     undelivered,
     unreadable_source,
@@ -122,6 +124,24 @@ RULES: Final = (
         "warning",
         undelivered.UndeliveredOptions,
         undelivered.check,
+    ),
+    Rule(
+        model.CTR_DROP,
+        "CTR or add-to-cart rate below the same hours of past weeks",
+        "warning",
+        shop_drop.ShopDropOptions,
+        shop_drop.check_ctr,
+        (SHOP_METRICS, EVENTS),
+        shop_drop.why_ctr_ended,
+    ),
+    Rule(
+        model.CONVERSION_DROP,
+        "conversion, revenue a session or completed checkouts below the same hours of past weeks",
+        "warning",
+        shop_drop.ShopDropOptions,
+        shop_drop.check_conversion,
+        (SHOP_METRICS, EVENTS),
+        shop_drop.why_conversion_ended,
     ),
     Rule(model.BUDGET, "a privacy budget that is used up", "critical"),
     Rule(

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from lastaisle.baseline.hours import ShopHours
     from lastaisle.lake.reader import LakeReader
 
-__all__ = ["MEASURES_OF", "ShopDropOptions", "check_conversion", "check_ctr", "judge_rule", "why_ended"]
+__all__ = [
+    "MEASURES_OF",
+    "ShopDropOptions",
+    "check_conversion",
+    "check_ctr",
+    "judge_rule",
+    "why_conversion_ended",
+    "why_ctr_ended",
+]
 
 MEASURES_OF: Final = {
     CTR_DROP: ("ctr", "add_to_cart_rate"),
@@ -52,8 +60,19 @@ def judge_rule(
     return shop, judge_shop(shop, MEASURES_OF[rule], options)
 
 
-def why_ended(context: Context[ShopDropOptions], rule: str) -> dict[str, str]:
-    """Return why the open alerts of a rule that are no longer found ended, by the id of the alert."""
+def why_ctr_ended(context: Context[ShopDropOptions]) -> dict[str, str]:
+    """Return why open alerts of ctr_drop that are no longer found ended, by the id of the alert."""
+    return _why_ended(context, CTR_DROP)
+
+
+def why_conversion_ended(context: Context[ShopDropOptions]) -> dict[str, str]:
+    """Return why open alerts of conversion_drop that are no longer found ended, by the id of the alert."""
+    return _why_ended(context, CONVERSION_DROP)
+
+
+def _why_ended(context: Context[ShopDropOptions], rule: str) -> dict[str, str]:
+    if not context.open:
+        return {}
     judged = judge_rule(context.lake, rule, context.options)[1]
     reasons = {id_of(rule, one.scope): one.ended[-1][1] for one in judged if one.ended and one.drop is None}
     return {alert.id: reasons[alert.id] for alert in context.open if alert.id in reasons}

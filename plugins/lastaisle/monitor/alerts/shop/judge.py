@@ -14,7 +14,7 @@ from lastaisle.baseline.fit import DAY, LEAST_DAYS, WEEK
 from lastaisle.baseline.hours import HISTORY, moment_of
 from lastaisle.baseline.measures import MEASURES
 from lastaisle.monitor.alerts.shop.episodes import Course, Episode, Rule, course_of
-from lastaisle.monitor.alerts.shop.level import Level, chance_of, steps_of
+from lastaisle.monitor.alerts.shop.level import Level, chance_of
 
 if TYPE_CHECKING:
     from lastaisle.baseline.fit import Series
@@ -157,14 +157,13 @@ class _Judge:
 
     def _usual(self, course: Course, level: Level, end: int) -> tuple[State, str]:
         """Say whether a drop of a fifth would be seen within a day, and with which traffic it would."""
-        day = course.series.between(end - WEEK - DAY, end)
-        hours = len(np.unique(day.hours[day.hours >= end - DAY]))
-        day_of = day.between(end - DAY, end)
-        expected = float(level.baseline.expected(day_of)[1].sum())
-        if not hours or expected <= 0:
+        day = course.series.between(end - DAY, end)
+        expected = level.baseline.expected(day)[1]
+        some = expected > 0
+        if not some.any():
             return "too few sessions", f"{self._name} is not judged: the last day has no counts of it."
-        chance = level.baseline.dispersion / expected
-        whole = 1 / steps_of(level, day, end - DAY).known[-1, 0]
+        chance = level.baseline.dispersion / float(expected.sum())
+        whole = level.variance_together(day.hours[some], expected[some])
         factor = self._traffic_factor(chance, max(whole - chance, 0.0))
         if factor <= 1:
             return "usual", f"{self._name} is as usual."

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.special import gammainc, gammaincc
 
-from lastaisle.baseline.fit import DAY, day_effects
+from lastaisle.baseline.fit import DAY, WEEK, day_effects
 
 if TYPE_CHECKING:
     from lastaisle.baseline.fit import Baseline, Floats, Ints, Series
@@ -68,6 +68,15 @@ class Level:
         whole += _HOLIDAY_SPREAD**2 * ((days_apart == 0) & holiday[:, None])
         whole[np.diag_indices_from(whole)] += self.baseline.dispersion / expected
         return np.asarray(whole)
+
+    def variance_together(self, hours: Ints, expected: Floats) -> float:
+        """Return the variance of the count of some hours together, relative to the level before them.
+
+        The level before is that of a week.
+        """
+        weights = expected / expected.sum()
+        alone = float(weights @ (self.covariance(hours, expected) - _LEVEL_SPREAD**2) @ weights)
+        return alone * (1 + len(np.unique(hours // DAY)) * DAY / WEEK)
 
 
 def level_of(baseline: Baseline, past: Series, holidays: Ints) -> Level:
