@@ -127,7 +127,7 @@ def with_drops(
         found[-1] = None if found[-1] is None else found[-1] - start + 1
     hours = [hour for hour in found if hour is not None]
     within = sum(hour <= ALLOWED[share] for hour in hours) / len(found)
-    spread = [float(np.percentile(hours, part)) for part in (10, 90)] if hours else None
+    spread = [round(float(np.percentile(hours, part)), 1) for part in (10, 90)] if hours else None
     median = float(np.median([np.inf if hour is None else hour for hour in found]))
     return {
         "measure": name,
