@@ -16,7 +16,7 @@
 **Files.** A partition is a day, or an hour with `LASTAISLE_PARTITION=hour`. Its run starts when the
 partition is over. The partition's key (`2025-10-09`, or `2025-10-09T14`) fills `{day}`, `{hour}` or
 `{day_ms}` in `LASTAISLE_SOURCE`. A run that finds no files fails after its retries, so that a missing
-upload is noticed. `LASTAISLE_MISSING_LOGS=skip` skips such a run, and such a day of a backfill.
+upload is noticed. `LASTAISLE_MISSING_LOGS=skip` skips such a run. Either way, the alert `missing_data` opens.
 
 **Kafka.** The source is `LASTAISLE_SOURCE=kafka://<Airflow connection>/<topic>[,<topic>]`.
 

@@ -60,6 +60,8 @@ def environment(settings: Settings) -> dict[str, str]:
         # Airflow changes the mode of each task's log after it made the file, whatever the umask is.
         "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "0o700",
         "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "0o600",
+        # Airflow uses an old name in a library, and would warn of it in the log of each task.
+        "PYTHONWARNINGS": "ignore:GitWildMatchPattern",
         **_mlflow_names(settings.services.mlflow_ui),
         **_telemetry(settings.metrics),
         **_lineage(settings),

@@ -57,5 +57,6 @@ DEFAULT_ARGS: dict[str, Any] = {
     "on_failure_callback": [report_failure, note_failure, report_failed_task],
     "on_success_callback": [resolve_failed_task],
     "on_retry_callback": report_failure,
+    "show_return_value_in_logs": False,  # the log tells the result in a sentence
 }
 """A task is tried again after 20 s and after 1 min, so that a restart of a database costs no run."""

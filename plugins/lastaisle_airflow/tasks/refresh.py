@@ -12,6 +12,7 @@ from lastaisle.errors import NotEnoughDataError
 from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.notes import skipped
 from lastaisle_airflow.runtime.stores import open_lake
+from lastaisle_airflow.tasks import sentences
 
 # Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
 
@@ -36,8 +37,9 @@ def plan_refresh() -> dict[str, Any]:
         training_plan = plan(lake, settings, champion_to_refresh(lake, Registry(settings)))
     except (NothingToRefreshError, NotEnoughDataError) as no_refresh:
         raise skipped(str(no_refresh)) from no_refresh
-    log.info("Planned %s: %s", training_plan.run_key, training_plan)
-    return dict(json.loads(training_plan.to_json()))
+    planned: dict[str, Any] = json.loads(training_plan.to_json())
+    log.info("Planned %s: %s", training_plan.run_key, sentences.of_plan(planned))
+    return planned
 
 
 @task

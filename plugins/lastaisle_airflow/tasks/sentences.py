@@ -81,6 +81,14 @@ def of_catalogue(report: Mapping[str, Any]) -> str:
     return f"{told}; {counted(len(report['failed']), 'file')} left out" if report["failed"] else told
 
 
+def of_plan(planned: Mapping[str, Any]) -> str:
+    """Tell what a training learns, and which hours judge it."""
+    window, version = planned["window"], planned["warm_start_version"]
+    start = "from scratch" if version is None else f"from v{version}"
+    learned = f"learns {window['start'][:16]} to {window['end'][:16]} {start}"
+    return f"{planned['architecture']} {learned}, the hours up to {planned['holdout_end'][:16]} judge"
+
+
 def of_release(move: Mapping[str, Any]) -> str:
     """Tell the gate's decision: `v7 promoted, recall@20 0.669 against 0.636`.
 

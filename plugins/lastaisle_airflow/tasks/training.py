@@ -22,6 +22,7 @@ from lastaisle_airflow.runtime.links import note_trained_page, run_page
 from lastaisle_airflow.runtime.notes import skipped
 from lastaisle_airflow.runtime.partitions import interval, partition_of, unfinished
 from lastaisle_airflow.runtime.stores import open_lake
+from lastaisle_airflow.tasks import sentences
 from lastaisle_airflow.tasks.flows import tell_trained
 
 # Tasks import the pipeline inside their functions: nothing heavy may be loaded before a worker forks.
@@ -163,8 +164,9 @@ def plan(
         raise AirflowFailException(str(wrong)) from wrong
     except (StalePlanError, NotEnoughDataError) as nothing_to_learn:
         raise skipped(str(nothing_to_learn)) from nothing_to_learn
-    log.info("Planned %s: %s", training_plan.run_key, training_plan)
-    return dict(json.loads(training_plan.to_json()))
+    planned: dict[str, Any] = json.loads(training_plan.to_json())
+    log.info("Planned %s: %s", training_plan.run_key, sentences.of_plan(planned))
+    return planned
 
 
 def _with_lengths(

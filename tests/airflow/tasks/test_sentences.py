@@ -113,6 +113,17 @@ def test_guardrails(changed, sentence):
     assert sentences.of_watch(report | {"guardrails": [KEPT, KEPT]} | changed) == sentence
 
 
+def test_plans():
+    window = {"start": "2025-09-29T16:00:00+00:00", "end": "2025-10-01T16:00:00+00:00"}
+    plan = {"architecture": "gru", "window": window, "holdout_end": "2025-10-02T00:00:00+00:00"}
+    hours = "2025-09-29T16:00 to 2025-10-01T16:00"
+    judged = "the hours up to 2025-10-02T00:00 judge"
+    told = sentences.of_plan(plan | {"warm_start_version": "7"})
+    assert told == f"gru learns {hours} from v7, {judged}"
+    told = sentences.of_plan(plan | {"warm_start_version": None})
+    assert told == f"gru learns {hours} from scratch, {judged}"
+
+
 def test_drift():
     report = {"day": "2025-10-09", "alarmed": 0, "compared": 41}
     assert sentences.of_drift(report) == "nothing drifted in 41 comparisons of 2025-10-09"
