@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.sdk import BaseOperator, BaseOperatorLink, XComArg
 from airflow.sdk.execution_time.xcom import XCom
 
+from lastaisle.registry import links
 from lastaisle.settings import Settings
-
-if TYPE_CHECKING:
-    from lastaisle.registry.registry import Registry
 
 TRAIN_TASK = "train_and_evaluate"
 TRAINED_PAGE = "mlflow_page"
@@ -34,20 +32,12 @@ def trained_page(task_instance: Any) -> str:
 
 def first_page() -> str:
     """Return the address of MLflow's list of experiments."""
-    return _page("experiments")
+    return links.first_page(Settings.from_env().services.mlflow_ui)
 
 
-def run_page(registry: Registry, run_id: str) -> str:
+def run_page(run_id: str) -> str:
     """Return the address of the page of an MLflow run."""
-    return _page(f"experiments/{registry.experiment_id}/runs/{run_id}")
-
-
-def _page(route: str) -> str:
-    """Return an address in MLflow's view for model training.
-
-    Without the parameter, MLflow shows its view for language models, in which trainings are hidden.
-    """
-    return f"{Settings.from_env().services.mlflow_ui}/#/{route}?workflowType=machine_learning"
+    return links.run_page(Settings.from_env().services.mlflow_ui, run_id)
 
 
 class MlflowRunLink(BaseOperatorLink):

@@ -43,6 +43,6 @@ def learn_sessions(*, dag_run: Any = None) -> dict[str, Any]:
     except ModelError as cannot_learn:
         raise skipped(str(cannot_learn)) from cannot_learn
     sync_aliases(lake, registry)  # another run may have moved the champion meanwhile
-    link = run_page(registry, report.run_id) if report.run_id else ""
+    link = run_page(report.run_id) if report.run_id else ""
     note(sentences.of_online(report.to_dict()), link=link)
     return report.to_dict()

@@ -99,7 +99,7 @@ def release_candidate(
     }
     tell_registered(trained, str(version))
     move["words"] = sentences.of_release(move)
-    note(move["words"], link=run_page(registry, trained), warn=not decision.promote)
+    note(move["words"], link=run_page(trained), warn=not decision.promote)
     return move
 
 

@@ -72,7 +72,7 @@ def train_and_evaluate(planned: dict[str, Any], *, ti: Any = None) -> str:
         finish_refresh(lake, training_plan)  # a later run could not learn from these abandonments either
         raise AirflowFailException(str(too_few)) from too_few
     log.info("Trained MLflow run %s in %.1f s; evaluating it", run_id, perf_counter() - began)
-    note_trained_page(ti, run_page(registry, run_id))
+    note_trained_page(ti, run_page(run_id))
     began = perf_counter()
     try:
         report = evaluate_candidate(run_id, lake, registry)

@@ -81,9 +81,7 @@ def test_a_day_is_learned_with_its_last_hour_and_again_with_an_hour_that_comes_a
     registry = Registry(airflow.settings)
     assert registry.aliases() == {"challenger": "1", "champion": "1", "anchor": "1"}
     newest = trainings(airflow, 2)[-1]
-    page = (
-        f"/#/experiments/{registry.experiment_id}/runs/{registry.run_of('1')}?workflowType=machine_learning"
-    )
+    page = f"/runs/{registry.run_of('1')}?workflowType=machine_learning"
     assert newest.note.startswith("v1 promoted as the first champion, recall@20 ")
     assert newest.note.endswith(f"{page}))")
     (event,) = airflow.events("checkout_recommender")
