@@ -44,20 +44,21 @@ class TaskNote:
 def outcome_of(notes: Sequence[TaskNote], *, failed: bool, cause: str = "") -> str:
     """Return the outcome of a run in one sentence; empty if no task told anything.
 
-    Results come first. The first failure follows, unless a failed task has told of it in its result. The
-    reasons of skipped tasks stand only if there is nothing else.
+    Results come first. The first failure follows, unless its task has told of it in its result; later
+    failures follow from the first. The reasons of skipped tasks stand only if there is nothing else.
 
     Args:
         notes: the sentences of the tasks, oldest first.
         failed: whether the run failed.
         cause: why the run failed, where no task did.
     """
-    told = [note.sentence for note in notes if note.key == RESULT]
-    failures = [note for note in notes if note.key == FAILED]
-    explained = {note.task for note in notes if note.key == RESULT} & {note.task for note in failures}
-    if failed and not explained:
-        first = [f"{note.task} failed: {note.sentence}" for note in failures[:1]]
-        told += first or [cause or "failed: the log of the failed task says why"]
+    results = [note for note in notes if note.key == RESULT]
+    told = [note.sentence for note in results]
+    first = next((note for note in notes if note.key == FAILED), None)
+    if failed and first is None:
+        told.append(cause or "failed: the log of the failed task says why")
+    elif failed and first is not None and first.task not in {note.task for note in results}:
+        told.append(f"{first.task} failed: {first.sentence}")
     told = told or [note.sentence for note in notes if note.key == SKIPPED]
     sentence = shortened("; ".join(dict.fromkeys(told)), LONGEST // 2)
     links = [note.link for note in notes if note.link]

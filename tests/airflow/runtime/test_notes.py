@@ -78,6 +78,16 @@ CLEAN = TaskNote("check_sources", RESULT, "12 rows clean, 0 quarantined")
             True,
             "12 rows clean, 0 quarantined; send failed: shop did not answer",
         ),
+        (
+            [TaskNote("ingest", FAILED, "no JSON"), CLEAN, TaskNote("check_sources", FAILED, "1 of 2")],
+            True,
+            "12 rows clean, 0 quarantined; ingest failed: no JSON",
+        ),
+        (
+            [TaskNote("plan", RESULT, "no logs"), TaskNote("plan", FAILED, "x"), TaskNote("b", FAILED, "y")],
+            True,
+            "no logs",
+        ),
         ([TaskNote("send", FAILED, "shop did not answer")], False, ""),  # people marked the run as a success
         ([CLEAN, CLEAN], False, CLEAN.sentence),
         ([], False, ""),

@@ -39,7 +39,15 @@ def test_a_partition_of_files_starts_the_refresh_once(airflow):
     assert [airflow.states(run)["mark_notified"] for run in detections] == [["success"], ["skipped"]]
     (run,) = over(airflow, REFRESH, 1)
     assert run.run_id.startswith("burst__")
+    assert [detection.note for detection in detections] == [
+        "25 checkouts abandoned (abandoned 25)",
+        "no checkout was abandoned since the last run",
+    ]
     assert trained(airflow, [run]) == [run]
+    (ended,) = over(airflow, REFRESH, 1)
+    outcome, started = ended.note.split("\n\n")
+    assert outcome.startswith("v2 ")
+    assert started == "25 checkouts were abandoned", "the note of the trigger stays"
     due = datetime.fromisoformat(run.conf["noticed_at"]) + timedelta(seconds=3)
     (missed,) = airflow.wait_for("the call", lambda: misses(airflow))
     assert f"{due:%Y-%m-%d %H:%M:%S}" in missed, "counted from the moment in the run's conf"
