@@ -164,7 +164,7 @@ class Source:
         deadline = DEADLINE.get()
         seconds = None if deadline is None else max(_BRIEFLY, deadline - time.monotonic())
         if not wait([work.found], seconds).done:
-            raise BeingReadError("it is read for the first time, which may take some seconds")
+            raise BeingReadError("This part is read for the first time, which may take some seconds")
 
     def _kept_for(self, name: Hashable) -> _Kept:
         with self._guard:

@@ -247,7 +247,7 @@ def _in_groups(groups: Sequence[Group]) -> pc.Expression:
 
     def holds(column: str, value: Any) -> pc.Expression:
         field = pc.field(column)
-        return field.is_null() if value is None else pc.fill_null(field == value, False)
+        return field.is_null() if value is None else field == value
 
     each = (
         reduce(and_, (holds(column, value) for column, value in group.keys.items()), pc.scalar(True))

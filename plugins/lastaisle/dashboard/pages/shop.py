@@ -79,6 +79,7 @@ def shop(request: Request, pages: PagesOf, asked: Annotated[Choice, Depends()]) 
         charts=[_chart(metric, shown) for metric in shown.metrics] if shown else (),
         marks=len(_marks(shown)) if shown else 0,
         comparison=comparison,
+        is_chosen=bool(request.query_params.get("one")),
         sentence=_sentence(comparison) if isinstance(comparison, Comparison) else None,
         origins=_origins(cube, asked, shown),
     )

@@ -32,7 +32,7 @@ const FORMATS = {
   share: (value) => `${(100 * value).toFixed(2)} %`,
   count: (value) => value.toLocaleString("en", { maximumFractionDigits: 0 }),
   money: (value) => value.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 }),
-  seconds: (value) => (value < 1 ? `${(1000 * value).toFixed(1)} ms` : `${value.toFixed(2)} s`),
+  seconds: (value) => (value !== 0 && Math.abs(value) < 1 ? `${(1000 * value).toFixed(1)} ms` : `${value.toFixed(2)} s`),
   number: (value) => String(Number(value.toPrecision(4))),
 };
 
