@@ -19,7 +19,8 @@ from lastaisle.evaluation.report import EvaluationReport, stored_report
 from lastaisle.registry.links import artifact_page
 from lastaisle.release.card.card import model_card
 from lastaisle.release.card.facts import Facts
-from lastaisle.release.card.page import MARKDOWN, PAGE, TAG, card_page
+from lastaisle.release.card.page import TAG, card_page
+from lastaisle.release.card.place import MARKDOWN, PAGE
 from lastaisle.release.card.text import escape
 from lastaisle.release.gate import Decision, GateRules, decide
 

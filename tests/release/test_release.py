@@ -13,7 +13,7 @@ from lastaisle.evaluation.evaluate import evaluate_candidate
 from lastaisle.registry.ledger import Ledger, LedgerConflictError
 from lastaisle.registry.plan import TrainingPlan
 from lastaisle.registry.registry import Registry
-from lastaisle.release.card.page import MARKDOWN
+from lastaisle.release.card.place import MARKDOWN
 from lastaisle.release.correction import plan_correction
 from lastaisle.release.gate import GateRules
 from lastaisle.release.release import NotEvaluatedError, current_champion, release_candidate

@@ -13,8 +13,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.responses import RedirectResponse
 
 from lastaisle.dashboard.access import COOKIE, Access
-from lastaisle.dashboard.choices import ChoiceError
-from lastaisle.dashboard.pages import releases, shop, today
+from lastaisle.dashboard.pages import quality, releases, shop, today
 from lastaisle.dashboard.render import Pages, RollBack, Waiting, nothing_waits, pages_of
 from lastaisle.dashboard.source import DEADLINE, Source
 from lastaisle.errors import LastaisleError
@@ -67,7 +66,13 @@ def create_app(
     )
     app.state.pages = Pages(source, access, roll_back, is_embedded, waiting)
     app.add_api_route("/static/{name}", static_file, methods=["GET"])
-    for router in (releases.change_router(access), today.router, shop.router, releases.router):
+    for router in (
+        releases.change_router(access),
+        today.router,
+        shop.router,
+        quality.router,
+        releases.router,
+    ):
         app.include_router(router)
     if access.token is not None:
         app.middleware("http")(_signing_in(access.token))
@@ -118,9 +123,8 @@ async def _with_headers(request: Request, call_next: _Next) -> Response:
 
 
 async def _show_error(request: Request, error: Exception) -> Response:
-    status = 422 if isinstance(error, ChoiceError) else 503
     return pages_of(request).render(
-        request, "problem", title="This page cannot be shown", status=status, problem=str(error)
+        request, "problem", title="This page cannot be shown", status=503, problem=str(error)
     )
 
 

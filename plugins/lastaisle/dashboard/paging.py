@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from fastapi import HTTPException, status
 
 T = TypeVar("T")
+MOST_LISTED: Final = 20
+"""A refusal names so many of the values that there are."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,10 @@ def chosen(asked: str, values: Collection[str], name: str) -> str:
         HTTPException: 422, it is none of them.
     """
     if asked not in values:
+        first = [value for value in values if value][:MOST_LISTED]
+        more = f" and {len(values) - MOST_LISTED} more" if len(values) > MOST_LISTED else ""
         raise HTTPException(
             status.HTTP_422_UNPROCESSABLE_CONTENT,
-            f"{name} is one of {', '.join(values)}; received {asked[:40]!r}",
+            f"{name} is one of {', '.join(first)}{more}; received {asked[:40]!r}",
         )
     return asked

@@ -38,6 +38,7 @@ class MenuEntry(NamedTuple):
 MENU: Final = (
     MenuEntry("/", "Today"),
     MenuEntry("/shop", "Shop"),
+    MenuEntry("/quality", "Quality"),
     MenuEntry("/releases", "Releases"),
 )
 AGAIN_SECONDS: Final = 2

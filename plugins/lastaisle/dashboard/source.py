@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,7 +28,6 @@ LOOK_SECONDS: Final = 2.0
 MOST_VALUES: Final = 5000
 """So many values are kept; the value that was read the longest ago goes first."""
 _WORKERS: Final = 2
-_BRIEFLY: Final = 0.02  # seconds that a visitor waits for a value after the deadline of the page
 
 DEADLINE: ContextVar[float | None] = ContextVar("deadline", default=None)
 """Until when a visitor waits for values (`time.monotonic`); None waits for as long as it takes."""
@@ -101,6 +101,7 @@ class Source:
         self._guard = threading.Lock()
         self._thread = threading.local()
         self._workers = ThreadPoolExecutor(_WORKERS, "dashboard", initializer=self._begin_worker)
+        self._slow = ThreadPoolExecutor(1, "dashboard-slow", initializer=self._begin_worker)
 
     @cached_property
     def lake(self) -> Lake:
@@ -114,7 +115,9 @@ class Source:
 
         return Registry(self.settings)
 
-    def once(self, name: Hashable, tables: Sequence[str], compute: Callable[[], T]) -> T:
+    def once(
+        self, name: Hashable, tables: Sequence[str], compute: Callable[[], T], *, is_slow: bool = False
+    ) -> T:
         """Return a value that is computed once for each state of some tables.
 
         The first call waits, until `DEADLINE` at most. When a table has a newer version, the old value is
@@ -125,13 +128,22 @@ class Source:
             name: what the value is, with all parameters that it depends on.
             tables: the names of the tables that it is computed from.
             compute: computes it.
+            is_slow: whether it may take many seconds. Slow values are computed one after another, so that
+                others need not wait for them.
 
         Raises:
             BeingReadError: the value is not there at the deadline; it is computed all the same.
         """
-        return self.follow(name, tables, lambda _: compute())
+        return self.follow(name, tables, lambda _: compute(), is_slow=is_slow)
 
-    def follow(self, name: Hashable, tables: Sequence[str], compute: Callable[[T | None], T]) -> T:
+    def follow(
+        self,
+        name: Hashable,
+        tables: Sequence[str],
+        compute: Callable[[T | None], T],
+        *,
+        is_slow: bool = False,
+    ) -> T:
         """Return a value as `once` does. It is computed from its former value, which is None at first.
 
         A computation must not change the former value, since visitors still see it.
@@ -142,7 +154,7 @@ class Source:
                 kept.settle(kept.work)
             if kept.work is None and self._versions(tables) != kept.versions:
                 kept.work = _Work(lambda: (self._versions(tables, anew=True), compute(kept.value)))
-                self._workers.submit(self._run, kept.work)
+                (self._slow if is_slow else self._workers).submit(self._run, kept.work)
             work = kept.work
             # A computation gets the newest value, so that its own value is not older than it seems.
             if work is None or (kept.versions is not None and not self._in_worker):
@@ -152,9 +164,15 @@ class Source:
             kept.settle(work)
             return cast(T, kept.value)
 
-    def begin(self, compute: Callable[[], object]) -> None:
-        """Compute values before the first visitor asks for them. An error is told to the visitor who asks."""
-        self._workers.submit(self._run, _Work(lambda: ({}, compute())))
+    def begin(self, *parts: Callable[[], object]) -> None:
+        """Begin to compute values, before a visitor asks for them, and wait for none of them."""
+        waits = DEADLINE.set(0.0)
+        try:
+            for part in parts:
+                with suppress(LastaisleError):  # the visitor who asks gets the error
+                    part()
+        finally:
+            DEADLINE.reset(waits)
 
     def _wait_for(self, work: _Work) -> None:
         """Wait for a value. A worker computes it itself, since all workers might wait for each other."""
@@ -162,7 +180,7 @@ class Source:
             self._run(work)
             return
         deadline = DEADLINE.get()
-        seconds = None if deadline is None else max(_BRIEFLY, deadline - time.monotonic())
+        seconds = None if deadline is None else max(0.0, deadline - time.monotonic())
         if not wait([work.found], seconds).done:
             raise BeingReadError("This part is read for the first time, which may take some seconds")
 

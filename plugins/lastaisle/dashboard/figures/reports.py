@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
+from lastaisle.dashboard.source import BeingReadError
 from lastaisle.errors import RegistryError
 from lastaisle.evaluation.report import Estimate, EvaluationReport, Scores, stored_report
 from lastaisle.lake.tables import RELEASES
@@ -14,6 +16,8 @@ from lastaisle.telemetry.shown import one_line, without_password
 
 if TYPE_CHECKING:
     from lastaisle.dashboard.source import Source
+
+_BATCH: Final = 20  # so many reports are read as one value
 
 
 @dataclass(frozen=True)
@@ -37,31 +41,85 @@ class Measured:
         return self.scores.get(objective or self.served, {}).get(metric)
 
 
-def measured_in(source: Source, run_id: str, *, is_decided: bool = True) -> Measured | None:
-    """Return what the evaluation of a run measured; None if the run holds no report.
+@dataclass(frozen=True)
+class Unreadable:
+    """A report that cannot be read.
 
-    Args:
-        source: where MLflow is.
-        run_id: the run.
-        is_decided: whether the gate has decided on its version. Then the report never changes.
+    Attributes:
+        text: which one, and why.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Reports:
+    """What the evaluations of many versions measured.
+
+    Attributes:
+        by_run: run to what it measured; None = the run holds no report.
+        waiting: the number of runs that are still being read.
+    """
+
+    by_run: Mapping[str, Measured | Unreadable | None]
+    waiting: int
+
+
+def measured_in(source: Source, run_id: str) -> Measured | None:
+    """Return what the evaluation of a run measured; None if the run holds no report.
 
     Raises:
         RegistryError: MLflow cannot be read, or the report cannot.
     """
-    tables = [] if is_decided else [RELEASES]
-    return source.once(("measured", run_id, is_decided), tables, lambda: _read(source, run_id))
+    found = source.once(("measured", run_id), [RELEASES], lambda: _read(source, run_id))
+    if isinstance(found, Unreadable):
+        raise RegistryError(found.text)
+    return found
 
 
-def _read(source: Source, run_id: str) -> Measured | None:
+def find_reports(source: Source, runs: Sequence[tuple[str, bool]]) -> Reports:
+    """Return what the evaluations of many runs measured; some may still be being read.
+
+    Args:
+        source: where MLflow is.
+        runs: the runs, the oldest first, and whether the gate has decided on each: then its report never
+            changes, and is read once.
+
+    Raises:
+        RegistryError: MLflow cannot be read.
+    """
+    found: dict[str, Measured | Unreadable | None] = {}
+    waiting = 0
+    for start in reversed(range(0, len(runs), _BATCH)):
+        batch = runs[start : start + _BATCH]
+        ids = tuple(run_id for run_id, _ in batch)
+        tables = [] if all(is_decided for _, is_decided in batch) else [RELEASES]
+        try:
+            found |= source.once(("reports", ids), tables, partial(_read_all, source, ids), is_slow=True)
+        except BeingReadError:
+            waiting += len(batch)
+    return Reports(found, waiting)
+
+
+def _read_all(source: Source, runs: Sequence[str]) -> dict[str, Measured | Unreadable | None]:
+    return {run_id: _read(source, run_id) for run_id in runs}
+
+
+def _read(source: Source, run_id: str) -> Measured | Unreadable | None:
+    """Read the report of a run.
+
+    Raises:
+        RegistryError: MLflow cannot be read.
+    """
     with reading_mlflow(source):
         registry = source.registry
         try:
             report = stored_report(run_id, registry) if registry.has_run(run_id) else None
-        except ValueError as error:  # pydantic's errors are ValueErrors
-            raise RegistryError(
-                f"the evaluation of the run {run_id} in {registry.uri} cannot be read: "
-                f"{str(error).splitlines()[0]}"
-            ) from error
+        except (ValueError, RegistryError) as error:  # pydantic's errors are ValueErrors
+            first, *_ = str(error).splitlines() or [type(error).__name__]
+            return Unreadable(
+                f"the evaluation of the run {run_id} in {registry.uri} cannot be read: {one_line(first)}"
+            )
     return None if report is None else measured_of(report)
 
 

@@ -11,12 +11,12 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 
 from lastaisle.dashboard.charts import Chart, Series
-from lastaisle.dashboard.choices import choose
 from lastaisle.dashboard.figures.cube import Cube, shop_cube
 from lastaisle.dashboard.figures.shop import PERIODS, Metric, Row, ShopFigures, shop_figures
 from lastaisle.dashboard.figures.today import find_champion
 from lastaisle.dashboard.figures.versions import Comparison, compare
 from lastaisle.dashboard.origin import Origin
+from lastaisle.dashboard.paging import chosen
 from lastaisle.dashboard.render import PagesOf, Problem, attempt
 from lastaisle.dashboard.shown import share
 from lastaisle.dashboard.source import Source
@@ -89,17 +89,17 @@ def _checked(source: Source, cube: Cube, asked: Choice) -> Choice:
     """Return the choice with its defaults.
 
     Raises:
-        ChoiceError: it chooses something that there is not.
+        HTTPException: 422, it chooses something that there is not.
     """
     is_short = cube.end - cube.first <= _SHORT
-    period = choose("period", asked.period or ("7-hour" if is_short else "28-day"), PERIODS)
-    choose("by", asked.by, BY)
+    period = chosen(asked.period or ("7-hour" if is_short else "28-day"), PERIODS, "period")
+    chosen(asked.by, BY, "by")
     if asked.placement:
-        choose("placement", asked.placement, cube.values("placement"))
+        chosen(asked.placement, cube.values("placement"), "placement")
     one, other = asked.one, asked.other
     for version in (one, other):
         if version:
-            choose("version", version, _versions(cube))
+            chosen(version, _versions(cube), "version")
     if not one or not other:
         first, second = _usual_versions(source, cube)
         one = one or (first if first != other else second)

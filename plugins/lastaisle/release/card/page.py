@@ -16,6 +16,7 @@ from lastaisle.evaluation.plots import comparison, png, slice_bars
 from lastaisle.registry.links import artifact_page, run_list_page
 from lastaisle.release.card.card import model_card
 from lastaisle.release.card.facts import Facts
+from lastaisle.release.card.place import MARKDOWN, PAGE
 from lastaisle.release.description import describe_decision, with_decision
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from lastaisle.registry.registry import Registry
     from lastaisle.release.gate import Decision
 
-FOLDER = "card"
-MARKDOWN, PAGE = f"{FOLDER}/model_card.md", f"{FOLDER}/model_card.html"
 TAG = "lastaisle.model_card"
 
 
