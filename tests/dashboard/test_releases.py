@@ -1,6 +1,5 @@
 """The page Releases: why a version was refused, where each version is now, and the way back."""
 
-import html
 import re
 import uuid
 
@@ -10,11 +9,7 @@ import pytest
 from lastaisle.errors import RegistryError
 from lastaisle.lake.tables import RELEASES, RELEASES_SCHEMA
 from tests.dashboard.ledgers import MOVES, write_ledger
-
-
-def text_of(answer):
-    """Return a page without its elements."""
-    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", answer.text)))
+from tests.dashboard.reading import text_of
 
 
 def test_the_page_says_why_a_version_was_refused(reader, source):

@@ -86,4 +86,15 @@ HELP: Final[dict[str, Help]] = {
         "added later breaks the chain at its place.",
         "the column chain of the table releases",
     ),
+    "quarantine": Help(
+        "Quarantine",
+        "rows that broke at least one rule of the contract / rows of the batch. A row that breaks two rules "
+        "counts at both. The rows are kept, and can be repaired and taken in again.",
+        "the column quarantined_by_rule of the tables of batches, and the table quarantine",
+    ),
+    "gaps": Help(
+        "Gaps",
+        "end offset - start offset: the messages of a topic that Kafka deleted before Lastaisle read them",
+        "the table gaps",
+    ),
 }

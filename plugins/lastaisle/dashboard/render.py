@@ -39,6 +39,7 @@ MENU: Final = (
     MenuEntry("/", "Today"),
     MenuEntry("/shop", "Shop"),
     MenuEntry("/quality", "Quality"),
+    MenuEntry("/data", "Data"),
     MenuEntry("/releases", "Releases"),
 )
 AGAIN_SECONDS: Final = 2
