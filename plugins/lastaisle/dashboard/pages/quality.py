@@ -182,7 +182,7 @@ def _origins(cube: Cube | Problem | None, placement: str) -> list[Origin]:
         Origin("versions", "The ledger: each move of a version.", RELEASES, query="lastaisle releases"),
         Origin(
             "reports",
-            f"The evaluation of each version before its release: {REPORT} of its run. The figures link to it.",
+            f"The evaluation of each version before its release: {REPORT} of its run. Figures link to it.",
         ),
         Origin(
             "online",
