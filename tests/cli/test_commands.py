@@ -40,7 +40,7 @@ COMMANDS = [
         "keys",
         "metrics",
     ),
-    *("replay", "simulate", "benchmark"),
+    *("replay", "simulate", "benchmark", "status", "tables", "quarantine"),
 ]
 
 
@@ -160,6 +160,11 @@ def test_a_refused_candidate_exits_with_its_own_code(monkeypatch):
             return '{"promote": false, "reasons": ["worse"]}'
 
     class NoRegistry:
+        model_name = "checkout"
+
+        def version_for_run(self, run_id: str) -> str:
+            return "8"
+
         def aliases(self) -> dict[str, str]:
             return {"champion": "1"}
 
@@ -176,6 +181,8 @@ def test_a_refused_candidate_exits_with_its_own_code(monkeypatch):
     assert ended.exit_code == ExitCode.CANDIDATE_REFUSED
     assert finished == ["plan of r1"], "the abandonments count as refreshed, also after a refusal"
     assert "worse" in ended.output
+    assert "/#/models/checkout/versions/8?workflowType=machine_learning" in ended.output
+    assert "next: lastaisle releases why 8" in ended.output
 
 
 def test_maintain_reports_its_changes(tmp_path):

@@ -8,9 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from lastaisle import cli
+from lastaisle.cli.ingested import lines_of
 from lastaisle.errors import ExitCode
 from lastaisle.ingest.checks.changes import SchemaChangeError
 from lastaisle.ingest.checks.gx_check import SampleCheck
+from lastaisle.ingest.report import IngestReport
 from lastaisle.lake import Lake
 
 from .conftest import EVENT, run
@@ -119,3 +121,44 @@ def test_settle_leaves_files_that_changed_just_now(tmp_path):
     for flags, rows in ((["--settle", "60"], 0), ([], 1)):
         assert CliRunner().invoke(cli.app, [*arguments, *flags]).exit_code == 0
         assert json.loads((tmp_path / "r.json").read_text())["rows_in"] == rows
+
+
+def test_a_summary_names_what_matters_and_not_each_hour():
+    hours = [f"2025-10-{day:02}T{hour:02}" for day in range(1, 8) for hour in range(24)]
+    ingested = IngestReport(
+        rows_in=13_225,
+        rows_clean=13_185,
+        rows_quarantined=40,
+        files=9,
+        files_skipped=2,
+        quarantined_by_rule={f"rule_{number}": 40 - number for number in range(30)},
+        hours=hours,
+        batches=[f"batch-{number}" for number in range(300)],
+        files_passed_over={f"logs/empty-{number}.jsonl": "it is empty" for number in range(50)},
+        files_failed={"logs/a\nb.jsonl": "it is no CSV"},
+        seconds=2.0,
+        events_per_second=6612.5,
+        peak_rss_mib=512.0,
+    )
+    lines = list(lines_of(ingested))
+    assert len(lines) < 25
+    assert max(map(len, lines)) < 250
+    text = "\n".join(lines)
+    assert lines[0] == "9 files read, 2 of them ingested before, 300 batches"
+    assert "quarantined      40  rule_0 40, rule_1 39" in text
+    assert "168 hours of event time have rows: 2025-10-01T00 to 2025-10-07T23 (UTC)" in text
+    assert "passed over: 45 more files; --report names all" in text
+    assert r"left out: logs/a\nb.jsonl: it is no CSV" in text
+    assert text.endswith("2.0 seconds, 6,612 rows a second, 512 MiB of memory at most")
+
+
+def test_the_next_command_is_printed(tmp_path, call):
+    (tmp_path / "logs.jsonl").write_text(json.dumps(EVENT) + "\nno json\n")
+    shown = call("ingest", "--source", str(tmp_path / "logs.jsonl"))
+    assert shown.stdout.splitlines()[-2:] == [
+        "next: lastaisle quarantine (which rules the rows broke)",
+        "next: lastaisle train",
+    ]
+    again = call("ingest", "--source", str(tmp_path / "logs.jsonl"))
+    assert "1 file read, 1 of them ingested before" in again.stdout
+    assert "next: lastaisle train" not in again.stdout, "nothing new came"

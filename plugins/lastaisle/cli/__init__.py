@@ -26,11 +26,13 @@ from lastaisle.cli import (
     logs,
     metrics,
     outcomes,
+    quarantine,
     releases,
     reproduce,
     rules,
     serving,
     simulate,
+    status,
     tables,
     watching,
 )
@@ -49,7 +51,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.callback()(status.main_options)
 for _command in (
+    *(status.status, status.tables, quarantine.quarantine),
     *(ingest.ingest, logs.lag, logs.collect, serving.serve, dashboard.dashboard),
     *(learning.train, learning.tune, learning.evaluate, learning.release, learning.rollback),
     reproduce.reproduce,

@@ -13,8 +13,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from lastaisle.cli.ingested import show_ingested
 from lastaisle.cli.options import AcceptSchemaChange, LakeUrl, Report, Settle, in_reach
-from lastaisle.cli.terminal import bar, console, read_settings, show, show_ingested, write
+from lastaisle.cli.terminal import bar, console, read_settings, show, write
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.kafka.address import is_kafka, parse_source
 from lastaisle.kafka.connection import KafkaConnection
@@ -79,7 +80,7 @@ def ingest(
         accept_schema_change=accept_schema_change,
     )
     ingested = _take_in(address, job, timedelta(seconds=settle))
-    show_ingested(ingested, report)
+    show_ingested(ingested, report, "lastaisle catalogue show")
 
 
 def _take_in(address: str, job: CatalogueJob, settle: timedelta) -> CatalogueReport:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lastaisle.cli.ingested import show_ingested
 from lastaisle.cli.options import AcceptSchemaChange, LakeUrl, Report, Settle
-from lastaisle.cli.terminal import bar, errors, read_settings, show, show_ingested
+from lastaisle.cli.terminal import bar, errors, read_settings, show
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.kafka.address import is_kafka, parse_source
 from lastaisle.kafka.connection import KafkaConnection
@@ -79,7 +80,7 @@ def ingest(
             highlight=False,
             soft_wrap=True,
         )
-    show_ingested(ingested, report)
+    show_ingested(ingested, report, "lastaisle attribute")
 
 
 def show_exposures(lake: LakeUrl = "", report: Report = None) -> None:

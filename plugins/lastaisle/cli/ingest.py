@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lastaisle.cli.ingested import show_ingested
 from lastaisle.cli.options import AcceptSchemaChange, LakeUrl, LogFormat, Report, Settle, in_reach
-from lastaisle.cli.terminal import bar, console, read_settings, show_ingested
+from lastaisle.cli.terminal import bar, console, read_settings
 from lastaisle.kafka.address import is_kafka, parse_source
 from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.settings.settings import PLACEHOLDERS
@@ -71,7 +72,8 @@ def ingest(
     settings = _with_form(read_settings(lake), log_format, mapping)
     place = _place(source, at, settings)
     options = IngestOptions.from_settings(settings, accept_schema_change=accept_schema_change)
-    show_ingested(_ingest(place, settings, options, timedelta(seconds=settle)), report)
+    ingested = _ingest(place, settings, options, timedelta(seconds=settle))
+    show_ingested(ingested, report, "lastaisle train")
 
 
 def _ingest(source: str, settings: Settings, options: IngestOptions, settle: timedelta) -> IngestReport:

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from lastaisle.cli.options import Chart, Hyperparameters, LakeUrl, Model, Report, RunId, in_reach
 from lastaisle.cli.terminal import (
+    announce,
     assignments,
     bar,
     console,
@@ -61,6 +62,7 @@ def train(
 
     A refresh learns from the abandoned checkouts that wait, and from sessions like them.
     """
+    from lastaisle.registry.links import run_page
     from lastaisle.release.start import champion_to_refresh, training_start
     from lastaisle.sessions.windows import newest_data_end
     from lastaisle.training.kinds import KINDS
@@ -89,6 +91,8 @@ def train(
     with bar("Training") as progress:
         run_id = train_candidate(plan, tables, registry, progress)
     show({"run_id": run_id, **json.loads(plan.to_json()), "metrics": registry.metrics(run_id)}, report)
+    announce(f"MLflow: {run_page(settings.services.mlflow_ui, run_id, registry.experiment_id)}")
+    announce(f"next: lastaisle evaluate --run-id {run_id}")
 
 
 def tune(
@@ -197,6 +201,7 @@ def evaluate(run_id: RunId, lake: LakeUrl = "", report: Report = None) -> None:
     console.print(table)
     if len(measured.candidate.objectives) > 1:
         console.print(_by_objective(measured))
+    announce(f"next: lastaisle release --run-id {run_id}")
 
 
 def _by_objective(measured: EvaluationReport) -> Table:
@@ -226,6 +231,7 @@ def release(
     report: Report = None,
 ) -> None:
     """Register an evaluated candidate, and make it champion if the gate accepts it."""
+    from lastaisle.registry.links import version_page
     from lastaisle.release.gate import GateRules
     from lastaisle.release.release import release_candidate
     from lastaisle.release.steps.advance import make_room
@@ -247,6 +253,10 @@ def release(
     )
     finish_refresh(tables, registry.plan_of(run_id))
     show({**json.loads(decision.to_json()), "aliases": registry.aliases()}, report)
+    version = registry.version_for_run(run_id)
+    if version is not None:
+        announce(f"MLflow: {version_page(settings.services.mlflow_ui, registry.model_name, version)}")
+        announce(f"next: lastaisle releases why {version}")
     if not decision.promote:
         raise typer.Exit(ExitCode.CANDIDATE_REFUSED)
 
@@ -324,6 +334,7 @@ def replay(
     report: Report = None,
 ) -> None:
     """Replay history period by period, to compare the benefit and the cost of learning every day."""
+    from lastaisle.registry.links import run_page
     from lastaisle.replay.chart import draw, tabulate
     from lastaisle.replay.log import log_replay
     from lastaisle.replay.replay import read_periods
@@ -338,8 +349,10 @@ def replay(
     write(replayed, report)
     console.print(tabulate(replayed))
     params = {"source": source, "format": log_format, "model": model, **options.to_dict()}
-    run_id = log_replay(replayed, params, open_replay_runs(read_settings()))
-    console.print(f"MLflow run: {run_id}")
+    settings = read_settings()
+    runs = open_replay_runs(settings)
+    run_id = log_replay(replayed, params, runs)
+    announce(f"MLflow: {run_page(settings.services.mlflow_ui, run_id, runs.experiment_id)}")
     if chart:
         draw(replayed, chart)
         console.print(f"chart: {chart}")

@@ -22,7 +22,6 @@ from lastaisle.settings.private import tighten
 from lastaisle.settings.settings import HOME
 
 if TYPE_CHECKING:
-    from lastaisle.ingest.report import IngestReport
     from lastaisle.lake import Lake
     from lastaisle.registry.registry import Registry
 
@@ -157,13 +156,6 @@ def show(report: Mapping[str, Any], file: Path | None) -> None:
             shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
         table.add_row(name, Text(shown))
     console.print(table)
-
-
-def show_ingested(ingested: IngestReport, file: Path | None) -> None:
-    """Print the report of an ingestion, and write it to the file; exit by its code if files failed."""
-    show(ingested.to_dict(), file)
-    if ingested.files_failed:
-        raise typer.Exit(ingested.exit_code)
 
 
 def _in_short(values: Mapping[str, Any] | Sequence[Any]) -> str:

@@ -75,8 +75,14 @@ def _intervals(labels: list[str], groups: dict[str, list[Estimate]], title: str)
             color=colour,
         )
         for place, each in zip(places, estimates, strict=True):
-            beside = {"textcoords": "offset points", "xytext": (6, 0), "va": "center"}
-            axes.annotate(f"{each.value:.3f}", (each.high, place), fontsize=SMALL, **beside)
+            axes.annotate(
+                f"{each.value:.3f}",
+                (each.high, place),
+                xytext=(6, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=SMALL,
+            )
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlim(0, axes.get_xlim()[1] + 0.05)

@@ -62,6 +62,17 @@ class PrivacySettings(Section):
         "File of the pseudonym keys. It never lies inside the lake. LASTAISLE_PSEUDONYM_KEY goes before it.",
         shown_default="keys/pseudonym.json in LASTAISLE_HOME",
     )
+    raw_readers: str = setting(
+        "RAW_READERS",
+        "",
+        "Accounts of the operating system that may see quarantined rows as the shop sent them, such as "
+        "`anna,ben`. These rows hold personal data. Nobody by default.",
+    )
+
+    @property
+    def may_read_raw(self) -> frozenset[str]:
+        """The accounts that may see rows as the shop sent them."""
+        return frozenset(filter(None, (name.strip() for name in self.raw_readers.split(","))))
 
 
 class RegistrySettings(Section):

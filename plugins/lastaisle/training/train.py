@@ -204,8 +204,14 @@ def loss_curve(losses: tuple[float, ...]) -> Figure:
         axes.set_xticks(epochs)
         axes.set_xlim(0.5, len(losses) + 0.5)
         for epoch, loss in zip(epochs, losses, strict=True):
-            above = {"textcoords": "offset points", "xytext": (0, 10), "ha": "center"}
-            axes.annotate(f"{loss:.4g}", (epoch, loss), fontsize=TEXT, **above)
+            axes.annotate(
+                f"{loss:.4g}",
+                (epoch, loss),
+                xytext=(0, 10),
+                textcoords="offset points",
+                ha="center",
+                fontsize=TEXT,
+            )
         axes.margins(y=0.25)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Final
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
-from lastaisle.lake.errors import clear_errors
+from lastaisle.lake.inventory import measure
 from lastaisle.lake.tables import ALERTS, DRIFT
 from lastaisle.monitor.alerts.log import read_alerts
 from lastaisle.monitor.alerts.model import SEVERITIES
@@ -59,12 +58,11 @@ def read_open_alerts(lake: LakeReader) -> Iterator[Sample]:
 
 def read_table(lake: LakeReader, name: str) -> Iterator[Sample]:
     """Yield the size of a table, without reading its rows."""
-    table = lake.table(name)
-    if table is None:
+    size = measure(lake, name)
+    if size is None:
         return
-    with clear_errors(f"read table {name}", lake.url):
-        files = pa.table(table.get_add_actions(flatten=True))
-    yield Sample(LAKE_ROWS, pc.sum(files["num_records"], min_count=0).as_py() or 0, (name,))
-    yield Sample(LAKE_BYTES, pc.sum(files["size_bytes"], min_count=0).as_py() or 0, (name,))
-    yield Sample(LAKE_FILES, files.num_rows, (name,))
-    yield Sample(LAKE_VERSION, int(table.version()), (name,))
+    if size.rows is not None:
+        yield Sample(LAKE_ROWS, size.rows, (name,))
+    yield Sample(LAKE_BYTES, size.bytes, (name,))
+    yield Sample(LAKE_FILES, size.files, (name,))
+    yield Sample(LAKE_VERSION, size.version, (name,))
