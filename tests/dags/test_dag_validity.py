@@ -150,7 +150,7 @@ def test_the_form_of_a_full_training_names_the_values_of_empty_fields(dagbag, mo
     assert params.get_param("window_hours").description.endswith("Empty: 720, as in the settings.")
     assert params.get_param("epochs").description.endswith("Empty: 6, as in the settings.")
     shown = params.get_param("architecture").schema["values_display"]
-    assert shown == {"None": "as in the settings: attention"}
+    assert shown == {"null": "as in the settings: attention"}, "a key None would name all entries"
 
 
 def test_params_are_typed(dagbag):

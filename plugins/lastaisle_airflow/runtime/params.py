@@ -49,7 +49,7 @@ def choice_param(names: Sequence[str], description: str, *, empty: str) -> Param
         description: the text beside the list.
         empty: the name that the settings give; the list shows it as its first entry.
     """
-    shown = {"None": f"as in the settings: {empty}"}
+    shown = {"null": f"as in the settings: {empty}"}  # a key "None" would name all entries of the list
     return Param(None, description, type=["null", "string"], enum=[None, *names], values_display=shown)
 
 
