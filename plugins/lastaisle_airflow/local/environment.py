@@ -97,6 +97,8 @@ def _lineage(settings: Settings) -> dict[str, str]:
     variables = {
         "AIRFLOW__OPENLINEAGE__NAMESPACE": "lastaisle",
         "AIRFLOW__OPENLINEAGE__EXECUTE_IN_THREAD": "True",
+        # Else each task's log would tell of each event.
+        "AIRFLOW__LOGGING__NAMESPACE_LEVELS": "airflow.providers.openlineage=WARNING openlineage=WARNING",
         "AIRFLOW__OPENLINEAGE__EMISSION_POLICY": json.dumps(
             [{"scope": {}, "controls": {"emit_dag_events": False}}]
         ),

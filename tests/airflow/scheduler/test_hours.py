@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lastaisle.registry.registry import Registry
+from tests.airflow.scheduler.lineage import events_of, upstream
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(900)]
 
@@ -99,6 +100,27 @@ def test_a_day_is_learned_with_its_last_hour_and_again_with_an_hour_that_comes_a
     assert (again.holdout_end, again.warm_start_version) == (first.holdout_end, first.warm_start_version)
     rows = {row["run_key"]: row["sessions"] for row in airflow.lake.scan("training_runs").to_pylist()}
     assert (rows[first.run_key], rows[again.run_key]) == (300, 340)
+    check_lineage(airflow)
+
+
+def check_lineage(airflow):
+    """The champion comes from the raw files, and nothing of the events names a shopper."""
+    events = events_of(airflow.home)
+    mlflow = f"mlflow://127.0.0.1:{airflow.settings.services.mlflow_port}"
+    model = f"models/{airflow.settings.registry.model_name}"
+    came_from = upstream(events, (mlflow, f"{model}/aliases/champion"))
+    files = {
+        ("file", str(airflow.home / "landing" / f"{DAY}T{hour}" / "first.jsonl")) for hour in ("12", "23")
+    }
+    tables = {("file", str(airflow.home / "lake" / table)) for table in ("raw_events", "events")}
+    run_id = Registry(airflow.settings).run_of("1")
+    assert files | tables | {(mlflow, f"runs/{run_id}"), (mlflow, f"{model}/versions/1")} <= came_from
+    assert {event["job"]["namespace"] for event in events} == {"lastaisle"}
+    (ingestion, *_) = airflow.api.runs("ingest_sessions")
+    log = airflow.log_of(ingestion, "ingest_batches")
+    assert log
+    assert "openlineage" not in log.lower(), "a log tells of the task, and not of its events"
+    assert "first-12-0" not in json.dumps(events), "the id of a shopper"
 
 
 BAD = "2025-11-01"
