@@ -98,7 +98,8 @@ def _lineage(settings: Settings) -> dict[str, str]:
         "AIRFLOW__OPENLINEAGE__NAMESPACE": "lastaisle",
         "AIRFLOW__OPENLINEAGE__EXECUTE_IN_THREAD": "True",
         # Else each task's log would tell of each event.
-        "AIRFLOW__LOGGING__NAMESPACE_LEVELS": "airflow.providers.openlineage=WARNING openlineage=WARNING",
+        "AIRFLOW__LOGGING__NAMESPACE_LEVELS": "airflow.providers.openlineage=WARNING",
+        "OPENLINEAGE_CLIENT_LOGGING": "WARNING",
         "AIRFLOW__OPENLINEAGE__EMISSION_POLICY": json.dumps(
             [{"scope": {}, "controls": {"emit_dag_events": False}}]
         ),

@@ -64,6 +64,9 @@ def tell(flow: Callable[[], Flow]) -> None:
 
     if not is_openlineage_active():
         return
+    logging.getLogger("airflow.providers.openlineage.api").setLevel(
+        logging.WARNING
+    )  # else it tells of events
     try:
         told = flow()
     except (LastaisleError, OSError, LookupError, ValueError) as error:
