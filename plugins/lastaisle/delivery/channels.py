@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +17,7 @@ from lastaisle.delivery.sent import Sent
 from lastaisle.delivery.slack import slack
 from lastaisle.delivery.webhook import webhook
 from lastaisle.settings.announcements import problem_of_address, signing_keys_of
+from lastaisle.yaml_model import closest
 
 _SIGNING_SECRET: Final = "LASTAISLE_WEBHOOK_SECRET"  # signs the announcements too
 
@@ -51,13 +52,33 @@ class Channel:
 def channels_of(configs: Iterable[ChannelConfig], resolver: Resolver | None = None) -> list[Channel]:
     """Return the channels of a configuration, in its order.
 
-    A channel that cannot be used is there too, and says why: it may not silence the others.
+    A channel that cannot be used is there too, and says why: it may not silence the others. Notifiers of Airflow
+    come last: each has time limits of its own.
 
     Args:
         configs: what the configuration says.
         resolver: reads the secrets; None for those of the environment.
     """
-    return [_channel_of(config, resolver or EnvironmentResolver()) for config in configs]
+    ordered = sorted(configs, key=lambda config: config.kind == "airflow")
+    return [_channel_of(config, resolver or EnvironmentResolver()) for config in ordered]
+
+
+def named(channels: Sequence[Channel], names: Sequence[str] | None) -> list[Channel]:
+    """Return the channels of some names; all channels without names.
+
+    Raises:
+        ChannelError: there is no channel at all, or none of a name.
+    """
+    if not channels:
+        raise ChannelError(
+            "no channel is configured: write one into a file, such as docs/alerts.sample.yaml, and set "
+            "LASTAISLE_ALERTS to its path"
+        )
+    known = [channel.name for channel in channels]
+    for name in names or ():
+        if name not in known:
+            raise ChannelError(f"there is no channel {name!r}; {closest(name, known, 'the channels are')}")
+    return [channel for channel in channels if not names or channel.name in names]
 
 
 def _channel_of(config: ChannelConfig, resolver: Resolver) -> Channel:

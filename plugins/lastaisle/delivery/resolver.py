@@ -69,12 +69,12 @@ class EnvironmentResolver:
         del kind
         raise ChannelError(
             f"only tasks of Airflow read the Airflow connection {name}: to try this channel, trigger the DAG "
-            "test_alerts"
+            "send_test_alert"
         )
 
     def notifier(self, config: ChannelConfig) -> Callable[[Notice], Sent]:
         """See `Resolver.notifier`."""
         raise ChannelError(
             f"only tasks of Airflow use the notifier {config.notifier}: to try this channel, trigger the DAG "
-            "test_alerts"
+            "send_test_alert"
         )

@@ -10,6 +10,7 @@ from airflow.sdk import TriggerRule, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.channels import AirflowResolver
 from lastaisle_airflow.runtime.notes import note, skipped
 from lastaisle_airflow.runtime.stores import open_lake
 
@@ -60,7 +61,7 @@ def send_alerts() -> dict[str, Any]:
     config = read_config(settings)
     if not config.channels:
         raise skipped("LASTAISLE_ALERTS names no channel: alerts are shown, and not sent")
-    report = send(open_lake(settings), config)
+    report = send(open_lake(settings), config, resolver=AirflowResolver())
     for line in report.lines():
         log.info("%s", line)
     report.require_delivered()
