@@ -22,9 +22,9 @@ By hand only.
 
 ## When it fails
 
-The error names each channel that did not take the notice, and why: a variable or a connection that is missing,
-an address that answers 404, a mail server that refuses the login. Mend it, and trigger the DAG again; the task
-is not tried again by itself. `docs/alert-channels.md` says what each channel needs.
+The error names each channel that did not take the notice, and why: a variable or a connection that is
+missing, an address that answers 404, a mail server that refuses the login. Mend it, and trigger the DAG
+again; the task is not tried again by itself. `docs/alert-channels.md` says what each channel needs.
 
 ## Run it again
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from lastaisle import cli
 from lastaisle.delivery.deliver import NotDeliveredError
-from lastaisle.delivery.resolver import ChannelError
+from lastaisle.errors import ExitCode
 
 SAMPLE = Path(__file__).resolve().parents[2] / "docs" / "alerts.sample.yaml"
 
@@ -38,11 +38,10 @@ def test_the_sample_without_the_address_says_which_variable_to_set(command):
 def test_every_channel_that_the_sample_shows_works_when_it_is_uncommented(
     command, receiver, mailbox, monkeypatch, tmp_path
 ):
-    lines = SAMPLE.read_text().splitlines()
-    text = "\n".join(line.removeprefix("#") if line.startswith("#  ") else line for line in lines)
+    text = SAMPLE.read_text().partition("channels:\n")[2].replace("\n#", "\n")
     pager, web, mail = receiver(202), receiver(), mailbox()
     file = tmp_path / "alerts.yaml"
-    file.write_text(text.replace("https://events.eu.pagerduty.com", pager.base_url))
+    file.write_text("channels:\n" + text.replace("https://events.eu.pagerduty.com", pager.base_url))
     for name, value in {
         "LASTAISLE_ALERTS": str(file),
         "LASTAISLE_ALERT_SLACK_URL": web.address,
@@ -59,5 +58,13 @@ def test_every_channel_that_the_sample_shows_works_when_it_is_uncommented(
 
 def test_a_channel_that_does_not_exist_is_named(command):
     done = command("data teem")
-    assert isinstance(done.exception, ChannelError)
+    assert done.exception.exit_code == ExitCode.WRONG_REQUEST
     assert "do you mean data team" in str(done.exception)
+
+
+def test_without_a_file_the_command_says_where_a_sample_is(command, monkeypatch):
+    monkeypatch.delenv("LASTAISLE_ALERTS")
+    for words in ((), ("pager",)):
+        done = command(*words)
+        assert done.exception.exit_code == ExitCode.WRONG_REQUEST
+        assert "docs/alerts.sample.yaml" in str(done.exception)

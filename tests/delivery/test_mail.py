@@ -76,6 +76,7 @@ def test_a_very_long_alert_is_shortened():
     assert max(map(len, bytes(message).split(b"\r\n"))) <= 998, "the longest line that SMTP allows"
 
 
+@pytest.mark.filterwarnings("ignore:Requiring AUTH")  # the server's library does not see TLS around it
 @pytest.mark.parametrize(("scheme", "is_encrypted"), [("smtp", False), ("smtps", True)])
 def test_a_login_goes_only_over_an_encrypted_connection_to_a_verified_server(
     mailbox, monkeypatch, tmp_path, scheme, is_encrypted
@@ -90,6 +91,7 @@ def test_a_login_goes_only_over_an_encrypted_connection_to_a_verified_server(
     assert server.logins[-1] == USER and len(server.got) == 1
 
 
+@pytest.mark.filterwarnings("ignore:Requiring AUTH")
 def test_a_wrong_password_is_named_and_not_shown(mailbox):
     server = mailbox(needs_login=True)
     sent = sends(server, server.address(login=LOGIN.replace("1@", "2@")))(RAISED)

@@ -70,8 +70,14 @@ def test_a_secret_is_in_no_other_container(secret):
     assert found == HOLDERS[secret]
 
 
-@pytest.mark.parametrize("secret", ["LASTAISLE_WEBHOOKS", "LASTAISLE_WEBHOOK_SECRET"])
-def test_only_containers_that_run_tasks_hold_the_optional_secrets_of_webhooks(secret):
+@pytest.mark.parametrize(
+    "secret",
+    [
+        *("LASTAISLE_WEBHOOKS", "LASTAISLE_WEBHOOK_SECRET", "LASTAISLE_ALERT_SLACK_URL"),
+        *("LASTAISLE_ALERT_SMTP_URL", "LASTAISLE_ALERT_PAGERDUTY_KEY", "LASTAISLE_ALERT_WEBHOOK_URL"),
+    ],
+)
+def test_only_containers_that_run_tasks_hold_the_optional_secrets_of_messages(secret):
     found = {service for service in SERVICES if re.search(rf"\$\{{{secret}\W", text_of(service))}
     assert found == {"scheduler", "worker"}
 

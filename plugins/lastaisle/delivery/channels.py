@@ -52,8 +52,8 @@ class Channel:
 def channels_of(configs: Iterable[ChannelConfig], resolver: Resolver | None = None) -> list[Channel]:
     """Return the channels of a configuration, in its order.
 
-    A channel that cannot be used is there too, and says why: it may not silence the others. Notifiers of Airflow
-    come last: each has time limits of its own.
+    A channel that cannot be used is there too, and says why: it may not silence the others. Notifiers of
+    Airflow come last: each has time limits of its own.
 
     Args:
         configs: what the configuration says.

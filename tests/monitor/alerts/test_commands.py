@@ -82,7 +82,6 @@ def test_a_rule_or_one_scope_is_silenced_until_a_day(lake):
         ["silence", "late_data"],
         ["silence", "late_data", "--reason", "x", "--for", "-1"],
         ["silence", "late_data", "--reason", "x", "--scope", "source"],
-        ["test", "pager"],
     ],
     ids=" ".join,
 )
