@@ -23,14 +23,14 @@ class Series:
         values: one value a moment; None where there is none.
         low: the lower ends of the intervals; empty if there are none.
         high: the upper ends.
-        style: line, dashed, step, points or bars; bars begin at zero.
+        style: line, dashed, step, points, alarms (points in the colour of alarms) or bars (from zero on).
     """
 
     name: str
     values: Sequence[float | None]
     low: Sequence[float | None] = ()
     high: Sequence[float | None] = ()
-    style: Literal["line", "dashed", "step", "points", "bars"] = "line"
+    style: Literal["line", "dashed", "step", "points", "alarms", "bars"] = "line"
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Chart:
         limits: values at which a line is drawn, with their names.
         marks: moments or numbers at which something happened, with a few words.
         origin: the name of the origin of the values; see lastaisle.dashboard.origin.
+        x_name: what the numbers are, such as version.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Chart:
     limits: Sequence[tuple[float, str]] = ()
     marks: Sequence[tuple[datetime | float, str]] = ()
     origin: str | None = None
+    x_name: str = "at"
 
     @property
     def has_points(self) -> bool:
@@ -69,6 +71,7 @@ class Chart:
         by_time = bool(self.x) and isinstance(self.x[0], datetime)
         data = {
             "byTime": by_time,
+            "xName": self.x_name,
             "byDay": by_time and all(_number(x) % DAY_SECONDS == 0 for x in self.x),
             "unit": self.unit,
             "x": [_number(x) for x in self.x],

@@ -141,11 +141,12 @@ def _offline(name: str, k: str, rows: Sequence[VersionRow]) -> Chart:
         _line(text, [row.score(metric, objective) for row in rows]) for objective, text in OBJECTIVES.items()
     ]
     refused = [row.score(metric, NEXT_ITEM) if row.of.is_refused else None for row in rows]
-    points = Series("refused", [None if one is None else one.value for one in refused], style="points")
+    points = Series("refused", [None if one is None else one.value for one in refused], style="alarms")
     return Chart(
         name=name,
         title=f"{metric} before the release, over versions",
         x=[float(row.of.version) for row in rows],
+        x_name="version",
         series=[*lines, points],
         summary=f"{len(rows)} versions. The table below has the figures.",
         origin="reports",
@@ -158,6 +159,7 @@ def _online_chart(name: str, title: str, rows: Sequence[VersionRow]) -> Chart:
         name=name,
         title=f"{title} of the version's lists, over versions",
         x=[float(row.of.version) for row in rows],
+        x_name="version",
         series=[
             _line("shoppers", [None if row.online is None else _estimate(row.online, name) for row in rows])
         ],
@@ -182,7 +184,7 @@ def _origins(cube: Cube | Problem | None, placement: str) -> list[Origin]:
         Origin("versions", "The ledger: each move of a version.", RELEASES, query="lastaisle releases"),
         Origin(
             "reports",
-            f"The evaluation of each version before its release: {REPORT} of its run. Figures link to it.",
+            f"The evaluation of each version, {REPORT} of its run. The figures link to the run.",
         ),
         Origin(
             "online",

@@ -73,18 +73,26 @@ const optionsOf = (chart, width) => {
   const format = FORMATS[chart.unit] ?? FORMATS.number;
   const shown = (_, value) => (value == null ? "-" : format(value));
   const days = { label: "Day (UTC)", value: (_, at) => (at == null ? "-" : new Date(at * 1000).toISOString().slice(0, 10)) };
-  const series = [chart.byDay ? days : chart.byTime ? {} : { label: "at" }];
+  const series = [chart.byDay ? days : chart.byTime ? {} : { label: chart.xName }];
   const bands = [];
   chart.series.forEach((line, number) => {
     const stroke = color(`--line-${(number % 6) + 1}`);
-    const own = { label: line.name, stroke, width: 2, value: shown, spanGaps: false, points: { size: 5 } };
+    const ends = (plot, value, place, at) => {
+      const [high, low] = [plot.data[place + 1]?.[at], plot.data[place + 2]?.[at]];
+      return shown(plot, value) + (high == null || low == null ? "" : ` (${format(low)} to ${format(high)})`);
+    };
+    const own = { label: line.name, stroke, width: 2, value: line.high.length ? ends : shown, spanGaps: false, points: { size: 5 } };
     if (line.style === "dashed") own.dash = [6, 4];
     if (line.style === "step") own.paths = uPlot.paths.stepped({ align: 1 });
     if (line.style === "bars") Object.assign(own, { paths: uPlot.paths.bars({ size: [0.7, 64] }), fill: `${stroke}66`, width: 1, points: { show: false } });
     if (line.style === "points") Object.assign(own, { paths: () => null, points: { show: true, size: 7 } });
+    if (line.style === "alarms") {
+      const bad = color("--bad");
+      Object.assign(own, { stroke: bad, paths: () => null, points: { show: true, size: 10, fill: bad } });
+    }
     series.push(own);
     if (line.high.length) {
-      const edge = { stroke: "transparent", points: { show: false }, value: shown };
+      const edge = { stroke: "transparent", points: { show: false }, value: shown, class: "edge" };
       series.push({ ...edge, label: `${line.name}, high` }, { ...edge, label: `${line.name}, low` });
       bands.push({ series: [series.length - 2, series.length - 1], fill: `${stroke}2e` });
     }
