@@ -186,8 +186,9 @@ def test_a_day_without_events_counts_as_none_in_the_median():
 def test_a_page_that_is_not_ready_is_loaded_again(source):
     app = create_app(source, token_access(TOKEN), roll_back=lambda _: "", patience=0.0)
     client = TestClient(app, base_url=ORIGIN, headers={"Authorization": f"Bearer {TOKEN}"})
-    source.begin(lambda: time.sleep(0.3))
-    source.begin(lambda: time.sleep(0.3))
+    for name in ("one", "two"):  # both workers are busy
+        source.begin(lambda name=name: source.once(name, [], lambda: time.sleep(0.3)))
+    time.sleep(0.05)
     first = client.get("/")
     assert first.status_code == 200
     assert first.headers["refresh"] == "2"

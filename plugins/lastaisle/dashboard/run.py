@@ -13,6 +13,7 @@ from lastaisle.dashboard.access import token_access
 from lastaisle.dashboard.app import PATIENCE, create_app
 from lastaisle.dashboard.render import RollBackRequest
 from lastaisle.dashboard.source import Source
+from lastaisle.dashboard.warm import warm
 from lastaisle.web.listening import listen, server_config, url_of
 
 if TYPE_CHECKING:
@@ -43,7 +44,11 @@ def run_dashboard(settings: Settings, host: str, port: int, announce: Callable[[
         announce(f"Open {url_of(host, listening)}/?token={quote(token)}")
         announce("The address is for you alone: its token lets a reader see all pages and roll back.")
         config = server_config(app, lambda _: None)
-        uvicorn.Server(config).run([listening])
+        warm(source)
+        try:
+            uvicorn.Server(config).run([listening])
+        finally:
+            source.close()
 
 
 def roll_back(source: Source, request: RollBackRequest) -> str:

@@ -165,14 +165,19 @@ class Source:
             return cast(T, kept.value)
 
     def begin(self, *parts: Callable[[], object]) -> None:
-        """Begin to compute values, before a visitor asks for them, and wait for none of them."""
-        waits = DEADLINE.set(0.0)
-        try:
+        """Read some parts in the background, one after another. A visitor who asks gets a part's error."""
+
+        def read() -> None:
             for part in parts:
-                with suppress(LastaisleError):  # the visitor who asks gets the error
+                with suppress(LastaisleError):
                     part()
-        finally:
-            DEADLINE.reset(waits)
+
+        threading.Thread(target=read, name="dashboard-begin", daemon=True).start()
+
+    def close(self) -> None:
+        """Compute no more values."""
+        for workers in (self._workers, self._slow):
+            workers.shutdown(wait=False, cancel_futures=True)
 
     def _wait_for(self, work: _Work) -> None:
         """Wait for a value. A worker computes it itself, since all workers might wait for each other."""

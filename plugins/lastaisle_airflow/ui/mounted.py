@@ -50,12 +50,14 @@ def _make() -> _Application:
     # Inside the function: these modules load FastAPI and Airflow's API server.
     from lastaisle.dashboard.app import PATIENCE, create_app
     from lastaisle.dashboard.source import Source
+    from lastaisle.dashboard.warm import warm
     from lastaisle.settings import Settings
     from lastaisle_airflow.ui.access import AIRFLOW_ACCESS
     from lastaisle_airflow.ui.roll_back import start_rollback
     from lastaisle_airflow.ui.waiting import questions
 
     source = Source(Settings.from_env())
+    warm(source)
     return create_app(
         source,
         AIRFLOW_ACCESS,

@@ -94,7 +94,8 @@ def quality(request: Request, pages: PagesOf, asked: Annotated[Choice, Depends()
 
 
 def begin(source: Source) -> None:
-    """Begin to read what the page shows."""
+    """Read what the page shows, before somebody asks."""
+    _online(source, None)
     _reports(source, source.once("registered", [RELEASES], lambda: find_registered(source)))
 
 

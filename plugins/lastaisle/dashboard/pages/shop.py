@@ -85,6 +85,15 @@ def shop(request: Request, pages: PagesOf, asked: Annotated[Choice, Depends()]) 
     )
 
 
+def begin(source: Source) -> None:
+    """Read what the page shows, before somebody asks."""
+    cube = shop_cube(source)
+    if cube is not None:
+        asked = _checked(source, cube, Choice())
+        _figures(source, cube, asked)
+        _compared(source, cube, asked)
+
+
 def _checked(source: Source, cube: Cube, asked: Choice) -> Choice:
     """Return the choice with its defaults.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, time
+from typing import TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
@@ -11,6 +13,7 @@ from lastaisle.dashboard.charts import Chart, Series
 from lastaisle.dashboard.figures.moves import sentence, tone
 from lastaisle.dashboard.figures.reports import Measured, measured_in
 from lastaisle.dashboard.figures.today import (
+    Arrivals,
     Champion,
     Volume,
     find_arrivals,
@@ -21,7 +24,7 @@ from lastaisle.dashboard.figures.today import (
 from lastaisle.dashboard.origin import Origin
 from lastaisle.dashboard.render import PagesOf, Problem, attempt
 from lastaisle.dashboard.source import Source
-from lastaisle.experiments.traffic import read_traffic
+from lastaisle.experiments.traffic import TrafficLog, read_traffic
 from lastaisle.lake.tables import (
     ALERTS,
     BATCHES,
@@ -31,8 +34,10 @@ from lastaisle.lake.tables import (
     RELEASES,
     TRAFFIC,
 )
-from lastaisle.monitor.alerts.log import read_alerts
+from lastaisle.monitor.alerts.log import AlertLog, read_alerts
+from lastaisle.registry.ledger import Move
 
+T = TypeVar("T")
 router = APIRouter()
 
 METRIC = "recall@20"
@@ -43,9 +48,8 @@ _ARRIVALS = (BATCHES, EXPOSURE_BATCHES, CATALOGUE_BATCHES, EVENTS)
 def today(request: Request, pages: PagesOf) -> HTMLResponse:
     """Show the page."""
     source = pages.source
-    champion = attempt(lambda: source.once("champion", [RELEASES], lambda: find_champion(source)))
-    alerts = attempt(lambda: source.once("alerts", [ALERTS], lambda: read_alerts(source.lake)))
-    volume = attempt(lambda: source.once("volume", [EVENTS], lambda: find_volume(source)))
+    read = Reader(source)
+    champion, alerts, volume = read.champion(), read.alerts(), read.volume()
     return pages.render(
         request,
         "today",
@@ -56,15 +60,62 @@ def today(request: Request, pages: PagesOf) -> HTMLResponse:
         alerts=alerts if isinstance(alerts, Problem) else alerts.open(pages.now()),
         unread=() if isinstance(alerts, Problem) else alerts.problems,
         waiting=attempt(pages.waiting),
-        arrivals=attempt(lambda: source.once("arrivals", _ARRIVALS, lambda: find_arrivals(source))),
+        arrivals=read.arrivals(),
         volume=volume,
         chart=volume_chart(volume) if isinstance(volume, Volume) else None,
-        moves=attempt(lambda: source.once("newest moves", [RELEASES], lambda: newest_moves(source))),
+        moves=read.moves(),
         sentence=sentence,
         tone=tone,
-        traffic=attempt(lambda: source.once("traffic", [TRAFFIC], lambda: read_traffic(source.lake))),
+        traffic=read.traffic(),
         origins=_origins(source, champion),
     )
+
+
+class Reader:
+    """Reads the parts of the page, each computed once for all visitors.
+
+    Args:
+        source: what the pages read.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def champion(self) -> Champion | Problem | None:
+        """Return the version that serves."""
+        return self._part("champion", [RELEASES], find_champion)
+
+    def moves(self) -> list[Move] | Problem:
+        """Return the newest decisions."""
+        return self._part("newest moves", [RELEASES], newest_moves)
+
+    def alerts(self) -> AlertLog | Problem:
+        """Return all alerts."""
+        return self._part("alerts", [ALERTS], lambda source: read_alerts(source.lake))
+
+    def volume(self) -> Volume | Problem | None:
+        """Return the events of the last days."""
+        return self._part("volume", [EVENTS], find_volume)
+
+    def arrivals(self) -> list[Arrivals] | Problem:
+        """Return how fresh the data is."""
+        return self._part("arrivals", _ARRIVALS, find_arrivals)
+
+    def traffic(self) -> TrafficLog | Problem:
+        """Return the trials."""
+        return self._part("traffic", [TRAFFIC], lambda source: read_traffic(source.lake))
+
+    def _part(self, name: str, tables: Sequence[str], find: Callable[[Source], T]) -> T | Problem:
+        return attempt(lambda: self._source.once(name, tables, lambda: find(self._source)))
+
+
+def begin(source: Source) -> None:
+    """Read what the page shows, before somebody asks."""
+    read = Reader(source)
+    champion = read.champion()
+    for part in (read.moves, read.alerts, read.volume, read.arrivals, read.traffic):
+        part()
+    attempt(lambda: _measured(source, champion))
 
 
 def _measured(source: Source, champion: Champion | Problem | None) -> Measured | None:
