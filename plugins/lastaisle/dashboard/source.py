@@ -98,6 +98,7 @@ class Source:
         self.settings = settings
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
         self._looked: dict[str, tuple[float, int | None]] = {}
+        self._is_closed = False
         self._guard = threading.Lock()
         self._thread = threading.local()
         self._workers = ThreadPoolExecutor(_WORKERS, "dashboard", initializer=self._begin_worker)
@@ -153,6 +154,8 @@ class Source:
             if kept.work is not None and kept.work.found.done():
                 kept.settle(kept.work)
             if kept.work is None and self._versions(tables) != kept.versions:
+                if self._is_closed:
+                    raise BeingReadError("The dashboard ends")
                 kept.work = _Work(lambda: (self._versions(tables, anew=True), compute(kept.value)))
                 (self._slow if is_slow else self._workers).submit(self._run, kept.work)
             work = kept.work
@@ -176,6 +179,7 @@ class Source:
 
     def close(self) -> None:
         """Compute no more values."""
+        self._is_closed = True
         for workers in (self._workers, self._slow):
             workers.shutdown(wait=False, cancel_futures=True)
 
