@@ -124,8 +124,14 @@ async def _with_headers(request: Request, call_next: _Next) -> Response:
 
 
 async def _show_error(request: Request, error: Exception) -> Response:
+    is_choice = isinstance(error, ChoiceError)
     return pages_of(request).render(
-        request, "problem", title="This page cannot be shown", status=503, problem=str(error)
+        request,
+        "problem",
+        title="There is no such page" if is_choice else "This page cannot be shown",
+        status=error.status if isinstance(error, ChoiceError) else 503,
+        problem=str(error),
+        is_choice=is_choice,
     )
 
 

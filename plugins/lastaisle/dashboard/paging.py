@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from fastapi import HTTPException, status
+from lastaisle.dashboard.choices import ChoiceError, NotThereError
 
 T = TypeVar("T")
 MOST_LISTED: Final = 20
@@ -40,17 +40,15 @@ def paged(items: Sequence[T], asked: str, size: int, name: str = "page") -> Page
         name: the parameter's name in the address.
 
     Raises:
-        HTTPException: 422, the number is none; 404, there are not so many pages.
+        ChoiceError: the number is none.
+        NotThereError: there are not so many pages.
     """
     pages = max(1, -(-len(items) // size))
     if not (asked.isascii() and asked.isdigit() and 0 < len(asked) < 10 and int(asked)):
-        raise HTTPException(
-            status.HTTP_422_UNPROCESSABLE_CONTENT,
-            f"{name} is a number from 1 to {pages}, received {asked[:40]!r}",
-        )
+        raise ChoiceError(f"{name} is a number from 1 to {pages}, received {asked[:40]!r}")
     number = int(asked)
     if number > pages:
-        raise HTTPException(404, f"{name} is a number from 1 to {pages}, received {number}")
+        raise NotThereError(f"{name} is a number from 1 to {pages}, received {number}")
     return Paged(items[(number - 1) * size : number * size], number, pages, len(items))
 
 
@@ -58,13 +56,10 @@ def chosen(asked: str, values: Collection[str], name: str) -> str:
     """Return a choice of a reader, if it is one of the values.
 
     Raises:
-        HTTPException: 422, it is none of them.
+        ChoiceError: it is none of them.
     """
     if asked not in values:
         first = [value for value in values if value][:MOST_LISTED]
         more = f" and {len(values) - MOST_LISTED} more" if len(values) > MOST_LISTED else ""
-        raise HTTPException(
-            status.HTTP_422_UNPROCESSABLE_CONTENT,
-            f"{name} is one of {', '.join(first)}{more}; received {asked[:40]!r}",
-        )
+        raise ChoiceError(f"{name} is one of {', '.join(first)}{more}; received {asked[:40]!r}")
     return asked

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 from lastaisle.dashboard.access import Access
+from lastaisle.dashboard.choices import NotThereError
 from lastaisle.dashboard.figures.releases import WORDS, Releases, read_releases
 from lastaisle.dashboard.origin import Origin
 from lastaisle.dashboard.paging import paged
@@ -53,8 +54,10 @@ def release(request: Request, pages: PagesOf, version: str) -> HTMLResponse:
     """Show a version: the gate's decision, its story, and the times for which it served."""
     source = pages.source
     name = source.settings.registry.model_name
-    found = attempt(lambda: _require(read_releases(source), version))
+    found = attempt(lambda: read_releases(source))
     ledger = known(found)
+    if ledger is not None:
+        require_version(ledger, version)
     story = attempt(
         lambda: source.once(
             ("story", version),
@@ -169,17 +172,16 @@ def _answer(pages: Pages, asked: _Asked, actor: str) -> PlainTextResponse:
     return PlainTextResponse(said)
 
 
-def _require(found: Releases, version: str) -> Releases:
-    """Return the ledger, if it knows a version.
+def require_version(found: Releases, version: str) -> None:
+    """Refuse a version that the ledger does not know.
 
     Raises:
-        HTTPException: 404, it does not.
+        NotThereError: there is no such version.
     """
     if found.version(version) is None:
         newest = found.versions[0].number if found.versions else None
         there = "it has none yet" if newest is None else f"the newest is version {newest}"
-        raise HTTPException(404, f"the ledger has no version {version[:40]!r}: {there}")
-    return found
+        raise NotThereError(f"the ledger has no version {version[:40]!r}: {there}")
 
 
 def _origins(table_version: int | None) -> list[Origin]:
