@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.responses import RedirectResponse
 
 from lastaisle.dashboard.access import COOKIE, Access
-from lastaisle.dashboard.pages import data, quality, releases, shop, today
+from lastaisle.dashboard.pages import data, drift, quality, releases, shop, today
 from lastaisle.dashboard.render import Pages, RollBack, Waiting, nothing_waits, pages_of
 from lastaisle.dashboard.source import DEADLINE, Source
 from lastaisle.errors import LastaisleError
@@ -72,6 +72,7 @@ def create_app(
         shop.router,
         quality.router,
         data.router,
+        drift.router,
         releases.router,
     ):
         app.include_router(router)

@@ -97,4 +97,11 @@ HELP: Final[dict[str, Help]] = {
         "end offset - start offset: the messages of a topic that Kafka deleted before Lastaisle read them",
         "the table gaps",
     ),
+    "drift": Help(
+        "Drift",
+        "PSI = sum over the bins of (p - q) · ln(p / q), where p are the shares of the day and q those of "
+        "the seven days before. A score above its limit is an alarm. The limit is learned from the scores "
+        "of up to 56 days before.",
+        "the table drift, which detect_drift fills",
+    ),
 }

@@ -40,6 +40,7 @@ MENU: Final = (
     MenuEntry("/shop", "Shop"),
     MenuEntry("/quality", "Quality"),
     MenuEntry("/data", "Data"),
+    MenuEntry("/drift", "Drift"),
     MenuEntry("/releases", "Releases"),
 )
 AGAIN_SECONDS: Final = 2

@@ -18,6 +18,7 @@ from lastaisle.monitor.drift.thresholds import LimitRule, learn_limit
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
+    from lastaisle.lake.reader import LakeReader
 
 Row = Mapping[str, Any]
 
@@ -102,11 +103,35 @@ def stored_report(lake: Lake, day: date, contents: str) -> DriftReport | None:
     if not lake.has(DRIFT, _transaction_key(day, contents)):
         return None
     rows = lake.scan(DRIFT, where=(pc.field("day") == day) & (pc.field("contents") == contents)).to_pylist()
+    return _report(day, rows) if rows else DriftReport(day, (), False, "")
+
+
+def reports_since(lake: LakeReader, first: date) -> list[DriftReport]:
+    """Return the report of each day from a day on, the newest first; of each score the newest counts.
+
+    Args:
+        lake: the lake with the table `drift`.
+        first: the first day.
+    """
+    stored = lake.dataset(DRIFT)
+    if stored is None:
+        return []
+    columns = [name for name in stored.schema.names if name != "hits"]
+    rows = lake.scan(DRIFT, columns, pc.field("day") >= first).to_pylist()
+    days: dict[date, dict[tuple[str, str], Row]] = {}
+    for row in sorted(rows, key=lambda row: row["measured_at"]):
+        days.setdefault(row["day"], {})[row["feature"], row["segment"]] = row
+    return [_report(day, list(days[day].values())) for day in sorted(days, reverse=True)]
+
+
+def _report(day: date, rows: Sequence[Row]) -> DriftReport:
+    """Return the report that rows of one day make; the newest row says whether a training was started."""
     names = [field.name for field in dataclasses.fields(Finding)]
     findings = [Finding(**{name: row[name] for name in names}) for row in rows]
-    retrain, reason = any(row["retrain"] for row in rows), next((row["reason"] for row in rows), "")
+    newest = max(rows, key=lambda row: row["measured_at"])
+    starts = next((row for row in rows if row["retrain"]), newest)
     version = next((row["model_version"] for row in rows if row["feature"] == "hit_rate"), None)
-    return DriftReport(day, sort_findings(findings), retrain, reason, version)
+    return DriftReport(day, sort_findings(findings), bool(starts["retrain"]), starts["reason"], version)
 
 
 def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
