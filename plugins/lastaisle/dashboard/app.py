@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.responses import RedirectResponse
 
 from lastaisle.dashboard.access import COOKIE, Access
+from lastaisle.dashboard.choices import ChoiceError
 from lastaisle.dashboard.pages import data, drift, quality, releases, shop, today
 from lastaisle.dashboard.render import Pages, RollBack, Waiting, nothing_waits, pages_of
 from lastaisle.dashboard.source import DEADLINE, Source

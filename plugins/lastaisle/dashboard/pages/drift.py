@@ -7,9 +7,10 @@ from typing import Final
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from lastaisle.dashboard.choices import NotThereError, choose
+from lastaisle.dashboard.choices import NotThereError
 from lastaisle.dashboard.figures.drift import DAYS, Drift, course, feature_map, read_drift, segment_map
 from lastaisle.dashboard.origin import Origin
+from lastaisle.dashboard.paging import chosen
 from lastaisle.dashboard.render import PagesOf, attempt, known
 from lastaisle.lake.tables import DRIFT, EVENTS
 from lastaisle.monitor.drift.report import MEASURE_NAMES, DriftReport
@@ -75,8 +76,8 @@ def _choice(drift: Drift, feature: str, segment: str) -> tuple[str, str]:
         most = max(drift.reports[0].findings, key=lambda one: (one.alarmed, one.excess), default=None)
         feature = most.feature if most else next(iter(features))
         segment = segment or (most.segment if most else "")
-    choose("feature", feature, features)
-    return feature, choose("segment", segment or features[feature][0], features[feature])
+    chosen(feature, features, "feature")
+    return feature, chosen(segment or features[feature][0], features[feature], "segment")
 
 
 def _origins(drift: Drift, report: DriftReport, feature: str, segment: str) -> list[Origin]:
