@@ -58,12 +58,13 @@ def check(
     lake: LakeUrl = "",
     report: Report = None,
 ) -> None:
-    """Check all rules now, as the DAG raise_alerts does every ten minutes.
+    """Check all rules now, and act where a rule says so, as the DAG raise_alerts does every ten minutes.
 
     Exits with 0 if no alert is open that is not silenced, with 29 if one is, and with 28 if a message did not
     arrive.
     """
     from lastaisle.lake.opening import open_lake
+    from lastaisle.monitor.alerts.actions import act
     from lastaisle.monitor.alerts.config import read_config
     from lastaisle.monitor.alerts.raise_alerts import raise_alerts
     from lastaisle.monitor.alerts.send import send_alerts
@@ -72,9 +73,10 @@ def check(
     settings = read_settings(lake)
     config, tables = read_config(settings), open_lake(settings)
     found = raise_alerts(tables, lambda: Registry(settings), settings, config, dry_run=dry_run)
+    acted = act(tables, lambda: Registry(settings), config, dry_run=dry_run)
     sent = send_alerts(tables, config) if send and not dry_run else None
-    write({**found.to_dict(), "sent": None if sent is None else sent.to_dict()}, report)
-    for line in [*found.lines(), *(sent.lines() if sent is not None else ())]:
+    write({**found.to_dict(), **acted.to_dict(), "sent": None if sent is None else sent.to_dict()}, report)
+    for line in [*found.lines(), *acted.lines(), *(sent.lines() if sent is not None else ())]:
         _say(line)
     if sent is not None:
         sent.require_delivered()

@@ -47,6 +47,40 @@ def check_rules() -> dict[str, Any]:
 
 # Also after a fault in a rule: the alerts of the other rules are there.
 @task(trigger_rule=TriggerRule.ALL_DONE, execution_timeout=timedelta(minutes=15))
+def act_on_alerts() -> dict[str, Any]:
+    """Roll back, and name the training that is to be started, as rules with an action say; return the report.
+
+    Raises:
+        ExceptionGroup: rollbacks that failed; all other actions were carried out.
+    """
+    from lastaisle.monitor.alerts.actions import act
+    from lastaisle.monitor.alerts.config import read_config
+    from lastaisle.registry.registry import Registry
+
+    settings = Settings.from_env()
+    report = act(open_lake(settings), lambda: Registry(settings), read_config(settings), dry_run=False)
+    for line in report.lines():
+        log.warning("%s", line)
+    moved = [one.sentence for one in report.actions if one.acted and one.action == "rollback"]
+    if moved:
+        note(" ".join(moved), warn=True)
+    return report.to_dict()
+
+
+@task
+def name_training(report: dict[str, Any]) -> dict[str, str]:
+    """Return the id and the note of the training that alerts ask for.
+
+    Raises:
+        AirflowSkipException: no alert asks for a training.
+    """
+    if report["training"] is None:
+        raise skipped("no open alert has a rule with the action retrain")
+    return dict(report["training"])
+
+
+# Also after a rollback that failed: people have to hear of the alert.
+@task(trigger_rule=TriggerRule.ALL_DONE, execution_timeout=timedelta(minutes=15))
 def send_alerts() -> dict[str, Any]:
     """Send the messages that are due; return the report.
 

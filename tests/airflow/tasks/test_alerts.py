@@ -52,3 +52,20 @@ def test_an_alert_is_sent_and_a_channel_that_fails_fails_the_task(lake, monkeypa
             alerts.send_alerts.function()
     finally:
         service.stop()
+
+
+def test_without_an_action_nothing_is_started(lake):
+    report(lake, FINDING)
+    acted = alerts.act_on_alerts.function()
+    assert acted == {"actions": [], "training": None}
+    with pytest.raises(AirflowSkipException, match="action retrain"):
+        alerts.name_training.function(acted)
+
+
+def test_a_rule_with_the_action_retrain_names_one_training(lake, monkeypatch, tmp_path):
+    (tmp_path / "alerts.yaml").write_text(f"rules: {{{FINDING.rule}: {{action: retrain}}}}\n")
+    monkeypatch.setenv("LASTAISLE_ALERTS", str(tmp_path / "alerts.yaml"))
+    alert = report(lake, FINDING)
+    training = alerts.name_training.function(alerts.act_on_alerts.function())
+    assert training["run_id"] == f"alert_{alert.id}_{alert.episode}"
+    assert FINDING.summary in training["note"]

@@ -57,6 +57,12 @@ def raised(lake, *, since=None, scope=SCOPE, rule=CONVERSION_DROP):
     return report(lake, Finding(rule, "critical", scope, SUMMARY, since))
 
 
+def start(home, config, **options):
+    """Let the alerts act."""
+    lake, registry = home
+    return act(lake, lambda: registry, config, **options)
+
+
 def rollbacks(home):
     lake, registry = home
     return [move for move in Ledger(lake, registry.model_name).moves() if move.action == "rollback"]
@@ -68,21 +74,22 @@ def sentences(given):
 
 def test_no_alert_starts_anything_by_default(home):
     raised(home[0])
-    assert act(*home, AlertConfig(), dry_run=False).actions == ()
+    assert act(home[0], lambda: pytest.fail("no registry is needed"), AlertConfig()).actions == ()
+    assert start(home, AlertConfig(), dry_run=False).actions == ()
     assert not rollbacks(home)
 
 
 def test_an_alert_rolls_back_once_and_the_ledger_names_it(home):
     alert = raised(home[0])
-    assert sentences(act(*home, ROLLS_BACK)) == ["Version 3 would be rolled back to version 2."]
+    assert sentences(start(home, ROLLS_BACK)) == ["Version 3 would be rolled back to version 2."]
     assert not rollbacks(home)
-    (done,) = act(*home, ROLLS_BACK, dry_run=False).actions
+    (done,) = start(home, ROLLS_BACK, dry_run=False).actions
     assert (done.acted, done.sentence) == (True, "Version 3 was rolled back to version 2.")
     (move,) = rollbacks(home)
     assert (move.from_version, move.to_version, move.reason) == ("3", "2", SUMMARY)
     assert move.actor == f"alert {alert.id} (conversion_drop)"
     assert home[1].aliases()["champion"] == "2"
-    (again,) = act(*home, ROLLS_BACK, dry_run=False).actions
+    (again,) = start(home, ROLLS_BACK, dry_run=False).actions
     assert not again.acted
     assert again.sentence.startswith("Version 3 was rolled back to version 2 at ")
     assert len(rollbacks(home)) == 1
@@ -90,28 +97,28 @@ def test_an_alert_rolls_back_once_and_the_ledger_names_it(home):
 
 def test_an_episode_rolls_back_no_second_version_that_is_promoted_in_it(home):
     raised(home[0])
-    act(*home, ROLLS_BACK, dry_run=False)
+    start(home, ROLLS_BACK, dry_run=False)
     promote("4", *home, "later")
-    assert not act(*home, ROLLS_BACK, dry_run=False).actions[0].acted
+    assert not start(home, ROLLS_BACK, dry_run=False).actions[0].acted
     assert home[1].aliases()["champion"] == "4"
 
 
 def test_two_alerts_about_one_drop_roll_back_one_version(home):
     raised(home[0])
     raised(home[0], scope={"metric": "conversion"})
-    assert sorted(one.acted for one in act(*home, ROLLS_BACK, dry_run=False).actions) == [False, True]
+    assert sorted(one.acted for one in start(home, ROLLS_BACK, dry_run=False).actions) == [False, True]
     assert len(rollbacks(home)) == 1
-    said = " ".join(sentences(act(*home, ROLLS_BACK, dry_run=False)))
+    said = " ".join(sentences(start(home, ROLLS_BACK, dry_run=False)))
     assert "alerts never roll back to and fro" in said
 
 
 def test_a_new_episode_may_roll_back_again(home):
     raised(home[0])
-    act(*home, ROLLS_BACK, dry_run=False)
+    start(home, ROLLS_BACK, dry_run=False)
     resolve(home[0], CONVERSION_DROP, SCOPE)
     promote("4", *home, "later")
     raised(home[0])
-    act(*home, ROLLS_BACK, dry_run=False)
+    start(home, ROLLS_BACK, dry_run=False)
     assert [(move.from_version, move.to_version) for move in rollbacks(home)] == [("3", "2"), ("4", "2")]
 
 
@@ -119,16 +126,16 @@ def test_a_resolved_alert_and_a_silenced_alert_start_nothing(home):
     lake = home[0]
     raised(lake)
     silence(lake, CONVERSION_DROP, SCOPE, until=datetime.now(UTC) + timedelta(hours=1), reason="r", actor="a")
-    (told,) = sentences(act(*home, ROLLS_BACK, dry_run=False))
+    (told,) = sentences(start(home, ROLLS_BACK, dry_run=False))
     assert told.startswith("Nothing is started: the alert is silenced until ")
     resolve(lake, CONVERSION_DROP, SCOPE)
-    assert act(*home, ROLLS_BACK, dry_run=False).actions == ()
+    assert start(home, ROLLS_BACK, dry_run=False).actions == ()
     assert not rollbacks(home)
 
 
 def test_a_version_that_came_after_the_drop_is_not_to_blame(home):
     raised(home[0], since=datetime.now(UTC) - timedelta(hours=2))
-    (told,) = sentences(act(*home, ROLLS_BACK, dry_run=False))
+    (told,) = sentences(start(home, ROLLS_BACK, dry_run=False))
     assert "before version 3 became champion" in told
     assert not rollbacks(home)
 
@@ -136,7 +143,7 @@ def test_a_version_that_came_after_the_drop_is_not_to_blame(home):
 def test_a_drop_in_the_hour_of_the_release_may_come_from_it(home):
     """Alerts name the hour in which they began, so the moment lies before the release."""
     raised(home[0], since=datetime.now(UTC) - timedelta(minutes=50))
-    assert act(*home, ROLLS_BACK, dry_run=False).actions[0].acted
+    assert start(home, ROLLS_BACK, dry_run=False).actions[0].acted
 
 
 def test_without_a_version_before_there_is_no_rollback(home):
@@ -150,7 +157,7 @@ def test_without_a_version_before_there_is_no_rollback(home):
 def test_a_champion_to_which_people_returned_stays(home):
     rolling.rollback(*home, reason="r", actor="people", dry_run=False)
     raised(home[0])
-    (told,) = sentences(act(*home, ROLLS_BACK, dry_run=False))
+    (told,) = sentences(start(home, ROLLS_BACK, dry_run=False))
     assert told.startswith("No rollback. Version 2 serves because people returned to it")
     assert len(rollbacks(home)) == 1
 
@@ -158,7 +165,9 @@ def test_a_champion_to_which_people_returned_stays(home):
 def test_an_empty_registry_has_nothing_to_roll_back(tmp_path):
     lake, registry = stores(tmp_path)
     raised(lake)
-    assert sentences(act(lake, registry, ROLLS_BACK, dry_run=False)) == ["No rollback. No version serves."]
+    assert sentences(start((lake, registry), ROLLS_BACK, dry_run=False)) == [
+        "No rollback. No version serves."
+    ]
 
 
 def test_a_rollback_that_was_killed_after_the_ledger_is_finished(home, monkeypatch):
@@ -172,9 +181,9 @@ def test_a_rollback_that_was_killed_after_the_ledger_is_finished(home, monkeypat
     with monkeypatch.context() as patch, pytest.raises(KilledError):
         written = Ledger.write
         patch.setattr(Ledger, "write", lambda *given: (written(*given), killed()))
-        act(*home, ROLLS_BACK, dry_run=False)
+        start(home, ROLLS_BACK, dry_run=False)
     assert home[1].aliases()["champion"] == "3"
-    act(*home, ROLLS_BACK, dry_run=False)
+    start(home, ROLLS_BACK, dry_run=False)
     assert home[1].aliases()["champion"] == "2"
     assert len(rollbacks(home)) == 1
 
@@ -192,22 +201,25 @@ def test_a_rollback_that_fails_stops_no_other_action_and_is_told(home, monkeypat
 
     monkeypatch.setattr(actions, "rollback", first_fails)
     with pytest.raises(ExceptionGroup, match="rollbacks that alerts started failed") as failed:
-        act(*home, ROLLS_BACK, dry_run=False)
+        start(home, ROLLS_BACK, dry_run=False)
     assert "damaged" in str(failed.value.exceptions[0])
     assert home[1].aliases()["champion"] == "2"
 
 
 def test_an_alert_names_the_training_that_is_to_be_started(home):
     alert = raised(home[0])
-    found = act(*home, TRAINS, dry_run=False)
+    found = start(home, TRAINS, dry_run=False)
     assert found.training == {
         "run_id": f"alert_{alert.id}_{alert.episode}",
         "note": f"Started by alert {alert.id} (conversion_drop): {SUMMARY}",
     }
-    assert act(*home, TRAINS, dry_run=False).training == found.training
+    assert start(home, TRAINS, dry_run=False).training == found.training
+    assert found.lines() == [
+        f"{found.training['note']} Airflow starts retrain_full; without Airflow run `lastaisle train`."
+    ]
     assert not rollbacks(home)
     second = raised(home[0], rule=DRIFT, scope={})
-    assert act(*home, TRAINS).training["run_id"] == f"alert_{second.id}_{second.episode}"
+    assert start(home, TRAINS).training["run_id"] == f"alert_{second.id}_{second.episode}"
     days = datetime.now(UTC) + timedelta(days=2)
-    assert act(*home, TRAINS, now=days).training is None
+    assert start(home, TRAINS, now=days).training is None
     assert len(read_alerts(home[0]).open()) == 2

@@ -7,7 +7,7 @@ request names the alert and the episode. A silenced alert starts nothing, since 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -67,13 +67,29 @@ class ActionReport:
     actions: tuple[Action, ...]
     training: dict[str, str] | None = None
 
+    def lines(self) -> list[str]:
+        """Return the report in sentences, the training with the command that starts it."""
+        told = [
+            f"alert {one.alert} ({one.rule}): {one.sentence}" for one in self.actions if one.action != RETRAIN
+        ]
+        if self.training is not None:
+            told.append(
+                f"{self.training['note']} Airflow starts retrain_full; without Airflow run `lastaisle train`."
+            )
+        return told
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON takes it."""
         return {"actions": [asdict(one) for one in self.actions], "training": self.training}
 
 
 def act(
-    lake: Lake, registry: Registry, config: AlertConfig, *, dry_run: bool = True, now: datetime | None = None
+    lake: Lake,
+    registry: Callable[[], Registry],
+    config: AlertConfig,
+    *,
+    dry_run: bool = True,
+    now: datetime | None = None,
 ) -> ActionReport:
     """Roll back, and say which training is to be started, as the rules of the open alerts name it.
 
@@ -81,7 +97,7 @@ def act(
 
     Args:
         lake: where the alerts and the ledger are.
-        registry: where the versions are.
+        registry: opens the registry, where the versions are.
         config: which rule has which action.
         dry_run: say what would be done, and do nothing.
         now: the moment; the present by default.
@@ -109,7 +125,7 @@ def act(
             actions.append(_action(alert, action, _note(alert) if due else late, acted=due))
         else:
             try:
-                actions.append(_roll_back(alert, lake, registry, dry_run=dry_run))
+                actions.append(_roll_back(alert, lake, registry(), dry_run=dry_run))
             except LastaisleError as failed:
                 logger.error("Alert %s (%s) cannot roll back: %s", alert.id, alert.rule, failed)
                 failures.append(failed)
