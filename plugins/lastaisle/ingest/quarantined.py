@@ -149,7 +149,7 @@ def group_rows(lake: Lake, choice: Choice) -> list[Group]:
     """Return the quarantined rows by rule and source, the largest group first."""
     with _open(lake) as connection:
         found = connection.execute(_GROUPS, asdict(choice)).fetchall()
-    return [Group(*counted, tuple(shapes_of(payloads)[:SHAPES])) for *counted, payloads in found]
+    return [Group(*row[:-1], shapes=tuple(shapes_of(row[-1])[:SHAPES])) for row in found]
 
 
 def show_payloads(

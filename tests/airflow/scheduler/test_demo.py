@@ -237,32 +237,6 @@ def test_a_refusal_is_a_warning_in_its_log(home, output):
     assert warned.startswith("v3 refused")
 
 
-def test_each_run_carries_its_outcome_as_a_note(home, output):
-    query_notes = (
-        "SELECT dag_id, content FROM dag_run LEFT JOIN dag_run_note ON id = dag_run_id "
-        "WHERE state IN ('success', 'failed') ORDER BY start_date"
-    )
-    notes = {}
-    for dag_id, note in query(home, query_notes):
-        notes.setdefault(dag_id, []).append(note)
-    assert [dag_id for dag_id, told in notes.items() if not all(told)] == []
-    clean = [note for note in notes["ingest_sessions"] if "rows clean, " in note]
-    assert len(clean) == len(DAYS)
-    assert re.match(
-        r"v1 promoted as the first champion, recall@20 0\.\d{3} \(\[MLflow run\]",
-        notes["retrain_incremental"][0],
-    )
-    assert re.match(r"v3 refused\b.*recall@20 0\.\d{3} against 0\.\d{3}", notes["retrain_full"][0])
-    assert re.match(r"\d,\d{3} items changed, 0 removed, 0 quarantined$", notes["ingest_catalogue"][0])
-    assert re.match(r"rolled back: v2 to v1: The demo shows|nothing moved|v1 is", notes["rollback_model"][0])
-
-
-def test_a_refusal_is_a_warning_in_its_log(home, output):
-    records = logs_of_successful_tasks(home)["retrain_full/release_candidate"]
-    (warned,) = [record["event"] for record in records if record["level"] == "warning"]
-    assert warned.startswith("v3 refused")
-
-
 def test_the_log_of_a_run_says_what_became_of_its_rows(home, output, lake):
     texts = [record["event"] for record in logs_of_successful_tasks(home)["ingest_sessions/check_sources"]]
     (text,) = [text for text in texts if text.startswith("1 of 1 sources were taken in:")]
