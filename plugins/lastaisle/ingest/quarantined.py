@@ -149,7 +149,10 @@ def group_rows(lake: Lake, choice: Choice) -> list[Group]:
     """Return the quarantined rows by rule and source, the largest group first."""
     with _open(lake) as connection:
         found = connection.execute(_GROUPS, asdict(choice)).fetchall()
-    return [Group(*row[:-1], shapes=tuple(shapes_of(row[-1])[:SHAPES])) for row in found]
+    return [
+        Group(rule, source, rows, files, first, last, tuple(shapes_of(payloads)[:SHAPES]))
+        for rule, source, rows, files, first, last, payloads in found
+    ]
 
 
 def show_payloads(
