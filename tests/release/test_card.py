@@ -97,12 +97,14 @@ def test_every_version_has_its_card(released, version, verdict):
     recall = facts.report.candidate.overall.metrics["recall@20"]
     assert f"recall@20 {recall.value:.4f} [{recall.low:.4f}, {recall.high:.4f}]" in entry.description
     first, second, table, *_ = entry.description.split("\n\n")
-    state = "is champion since" if version == "1" else "never was champion. The gate's decision on"
-    assert first.startswith(f"**Now:** Version {version} {state} ")
+    state = {"1": "champion. Version 1 is champion", "2": "refused. Version 2 never was champion"}[version]
+    assert first.startswith(f"Now: {state}")
     assert second.startswith(f"**{verdict}.**")
-    assert (escape(facts.decision.reasons[0]) in second) == (verdict == "Refused")
+    assert (facts.decision.reasons[0] in second) == (verdict == "Refused")
     for check in facts.decision.checks:
-        assert f"| {check.name} | {check.value:.4f} | {escape(check.threshold)} | {check.says} |" in table
+        row = re.search(rf"^\| {check.name} \| (.*) \| (.*) \| {check.says} \|$", table, re.MULTILINE)
+        assert float(row[1]) == pytest.approx(check.value, abs=5e-5)
+        assert "<" not in row[2], "MLflow's pages show a backslash before it"
     page = artifact_page("", released.registry.experiment_id, entry.run_id, PAGE)
     assert f"[Model card]({page})" in entry.description
     tags = released.registry.tags(entry.run_id)

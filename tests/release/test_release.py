@@ -360,7 +360,7 @@ def test_a_version_that_the_gate_refused_becomes_champion_only_by_force(home):
     name = home.settings.registry.model_name
     said = f"tester made this version champion by force on {move.moved_at:%Y-%m-%d %H:%M} UTC: we need it"
     first, second, *_ = home.registry.client.get_model_version(name, "3").description.split("\n\n")
-    assert first.startswith("**Now:** Version 3 is champion since ")
+    assert first.startswith("Now: champion. Version 3 is champion since ")
     assert second.startswith(said)
     card = home.registry.read_text(move.run_id, MARKDOWN)
     assert "**Refused by the gate.**" in card

@@ -67,7 +67,7 @@ def test_a_candidate_that_passes_is_shadow_then_canary_then_champion(shop):
     )
 
     card = shop.registry.client.get_model_version(shop.registry.model_name, "2").description
-    assert card.startswith("**Now:** Version 2 is shadow since ")
+    assert card.startswith("Now: shadow. Version 2 is shadow since ")
     assert "**Passed the gate.**" in card
     assert "| share | 0.5000 |" in card
     assert shop.watch().steps[0].outcome == "wait"  # no service has counted yet

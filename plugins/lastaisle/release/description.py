@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from mlflow.exceptions import MlflowException
 
 from lastaisle.registry.tags import DECISION, STATE_NOW, VERSION
-from lastaisle.release.card.text import escape, metric_with_interval, table
+from lastaisle.release.card.text import Markdown, escape, metric_with_interval, table
 from lastaisle.release.decision_table import COLUMNS, number, rows_of
 from lastaisle.release.fate import Fate, fates
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lastaisle.registry.registry import Registry
     from lastaisle.release.card.facts import Facts
 
-NOW: Final = "**Now:** "
+NOW: Final = "Now: "  # plain text: the list of versions shows the first words as they are
 LONGEST_REASON: Final = 600  # characters; MLflow's database holds 5,000 of a description
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,10 @@ def describe_decision(facts: Facts, pages: Mapping[str, str]) -> str:
     named = ("recall@20", "mrr@20", "coverage@20")
     figures = ", ".join(f"{name} {metric_with_interval(overall, name)}" for name in named)
     checks = facts.decision.checks
-    rows = [(rule, number(value), limit or "", says) for rule, value, limit, says, _ in rows_of(checks)]
+    rows = [
+        (rule, number(value).removesuffix(".0000"), _limit(limit or ""), says)
+        for rule, value, limit, says, _ in rows_of(checks)
+    ]
     broken = [check.reason for check in checks if not check.passed]
     parts = [
         *([shortened(facts.forced)] if facts.forced else []),
@@ -70,10 +73,19 @@ def with_state(description: str, sentence: str) -> str:
     return "\n\n".join(parts)
 
 
-def shortened(text: str) -> str:
+def shortened(text: str) -> Markdown:
     """Return a text as one line of Markdown, cut if it is very long."""
     line = " ".join(text.split())
-    return escape(line if len(line) <= LONGEST_REASON else f"{line[: LONGEST_REASON - 1]}…")
+    line = line if len(line) <= LONGEST_REASON else f"{line[: LONGEST_REASON - 1]}…"
+    return Markdown(escape(line).replace(r"\<", "&lt;"))  # MLflow shows the backslash before a <
+
+
+def _limit(text: str) -> Markdown:
+    """Return the limit of a rule with signs that need no escape."""
+    signs = {">=": "\N{GREATER-THAN OR EQUAL TO}", "<=": "\N{LESS-THAN OR EQUAL TO}"}
+    for written, sign in signs.items():
+        text = text.replace(written, sign)
+    return shortened(text)
 
 
 def tell_states(moves: Sequence[Move], registry: Registry) -> bool:
@@ -94,7 +106,7 @@ def tell_states(moves: Sequence[Move], registry: Registry) -> bool:
         return False
     written = True
     for version, fate in fates(moves).items():
-        if version not in held or (told := with_state(held[version], fate.sentence)) == held[version]:
+        if version not in held or (told := with_state(held[version], fate.told)) == held[version]:
             continue
         try:
             _tag_run(fate, registry)

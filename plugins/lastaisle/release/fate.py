@@ -70,6 +70,11 @@ class Fate:
         """The gate's decision in a word; empty if the gate has not decided."""
         return "" if self.decided is None else DECIDED[self.decided.action]
 
+    @property
+    def told(self) -> str:
+        """The state, and then the sentence."""
+        return f"{self.state}. {self.sentence}"
+
 
 def fates(moves: Sequence[Move]) -> dict[str, Fate]:
     """Return what became of each registered version, by version; the oldest first.
