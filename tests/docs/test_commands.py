@@ -328,6 +328,13 @@ def test_python_blocks_run_or_compile(page, reader, capsys, tmp_path):
         if ".lastaisle/lake" in block:
             exec(compile(block, page.name, "exec"), {})
             assert "rows_quarantined" in capsys.readouterr().out
+        elif ".lastaisle/lineage" in block:
+            file = Path(".lastaisle/lineage/2025-10-09.jsonl")  # in the reader's folder
+            file.parent.mkdir(parents=True, exist_ok=True)
+            told = {"job": {"name": "a.b"}, "inputs": [{"name": "raw"}], "outputs": [{"name": "made"}]}
+            file.write_text(f"{json.dumps(told)}\n")
+            exec(compile(block, page.name, "exec"), {})
+            assert capsys.readouterr().out == "a.b ['raw'] -> made\n"
         elif "def pseudonym(" in block:
             exec(compile(block, page.name, "exec"), names := {})
             key = domain_key(b"k" * 32, "user_id")
