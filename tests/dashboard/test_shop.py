@@ -30,8 +30,8 @@ def lake(source):
 
 
 def charts(text):
-    found = re.findall(r'<figure class="chart" id="chart-([^"]+)".*?<script[^>]*>(.*?)</script>', text, re.S)
-    return {name: json.loads(data) for name, data in found}
+    figure = r'<figure class="chart" id="chart-([^"]+)">(?:(?!</figure>).)*?<script[^>]*>(.*?)</script>'
+    return {name: json.loads(data) for name, data in re.findall(figure, text, re.S)}
 
 
 def test_the_page_says_how_the_conversion_of_two_versions_differs(reader, lake):

@@ -12,48 +12,12 @@ from lastaisle.dashboard.app import create_app
 from lastaisle.dashboard.figures.today import Volume
 from lastaisle.dashboard.render import Waiting
 from lastaisle.errors import RegistryError
-from lastaisle.evaluation.report import REPORT, Estimate, Evaluation, EvaluationReport, Scores
 from lastaisle.lake.tables import ALERTS, ALERTS_SCHEMA, EVENTS
 from lastaisle.monitor.alerts.log import report
 from lastaisle.monitor.alerts.model import Evidence, Finding
-from lastaisle.registry.ledger import PROMOTE, REFUSE, REGISTER, Ledger, Move
+from lastaisle.registry.ledger import PROMOTE, REFUSE, REGISTER, Ledger
 from tests.dashboard.conftest import NOW, ORIGIN, TOKEN
-
-
-def move(action, version, *, champion=None, reason="It is better. All rules hold.", number=0):
-    alias = "challenger" if action == REGISTER else "champion"
-    return Move(
-        move_id=f"{action}-{version}-{number}",
-        moved_at=NOW - timedelta(days=2) + timedelta(minutes=number),
-        actor="anna",
-        action=action,
-        model_name="checkout-recommender",
-        alias=alias,
-        from_version=champion,
-        to_version=version,
-        reason=reason,
-        run_id=f"run-{version}",
-        run_key=f"key-{version}",
-    )
-
-
-class Runs:
-    """Stands for the registry: its runs hold one report, or reading them fails."""
-
-    uri = "sqlite:///mlflow.db"
-
-    def __init__(self):
-        self.stored = None
-        self.error = None
-
-    def has_run(self, _):
-        return self.stored is not None or self.error is not None
-
-    def read_text(self, _, path):
-        assert path == REPORT
-        if self.error:
-            raise self.error
-        return self.stored
+from tests.dashboard.released import Runs, evaluation_of, move
 
 
 @pytest.fixture
@@ -95,7 +59,7 @@ def test_a_run_that_mlflow_lacks_is_said_and_hides_nothing(reader, released):
 
 
 def test_a_report_that_cannot_be_read_is_named(reader, released, runs):
-    runs.stored = "{broken"
+    runs.stored["run-1"] = "{broken"
     text = reader.get("/").text
     assert "the evaluation of the run run-1" in text
     assert ">Version 1</a>" in text
@@ -109,12 +73,10 @@ def test_mlflow_that_does_not_answer_hides_nothing_else(reader, released, runs):
 
 
 def test_the_recall_of_the_gate_is_shown_with_its_interval(reader, released, runs):
-    scores = Scores(10, {"recall@20": Estimate(0.61234, 0.6, 0.65)})
-    models = {"candidate": Evaluation("candidate", scores)}
-    runs.stored = EvaluationReport("run-1", "key-1", NOW, NOW, 5, 10, None, 0.8, models).to_json()
+    runs.stored["run-1"] = evaluation_of("run-1", 0.61234)
     text = reader.get("/").text
     assert ">0.6123</a>" in text
-    assert "0.6000 to 0.6500" in text
+    assert "0.6023 to 0.6223" in text
 
 
 def test_open_alerts_stand_on_the_page_with_evidence_and_what_to_do(reader, source):

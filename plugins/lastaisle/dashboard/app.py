@@ -32,7 +32,7 @@ STATIC: Final = {
     "uPlot.min.css": "text/css",
     "uPlot.iife.min.js": "text/javascript",
 }
-PATIENCE: Final = 0.6
+PATIENCE: Final = 0.3
 """So many seconds a page waits for values that are computed for the first time; see `create_app`."""
 _Next = Callable[[Request], Awaitable[Response]]
 
