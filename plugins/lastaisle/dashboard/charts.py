@@ -45,6 +45,7 @@ class Chart:
         unit: of the values.
         summary: the chart in a sentence, for readers who do not see it.
         limits: values at which a line is drawn, with their names.
+        shows: values that the axis always shows, such as 0.
         marks: moments or numbers at which something happened, with a few words.
         origin: the name of the origin of the values; see lastaisle.dashboard.origin.
         x_name: what the numbers are, such as version.
@@ -57,6 +58,7 @@ class Chart:
     unit: Unit = "number"
     summary: str = ""
     limits: Sequence[tuple[float, str]] = ()
+    shows: Sequence[float] = ()
     marks: Sequence[tuple[datetime | float, str]] = ()
     origin: str | None = None
     x_name: str = "at"
@@ -85,6 +87,7 @@ class Chart:
                 }
                 for line in self.series
             ],
+            "shows": list(self.shows),
             "limits": [list(limit) for limit in self.limits],
             "marks": [[_number(x), text] for x, text in self.marks],
         }

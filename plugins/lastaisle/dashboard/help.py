@@ -104,4 +104,27 @@ HELP: Final[dict[str, Help]] = {
         "of up to 56 days before.",
         "the table drift, which detect_drift fills",
     ),
+    "sequence": Help(
+        "Sequence of intervals",
+        "Each hour gives an interval of the difference from the control. All intervals together hold the "
+        "difference with the level of the experiment, however often a reader looks.",
+        "the table experiment_results, which analyze_experiments fills",
+    ),
+    "ratio": Help(
+        "Sample ratio",
+        "p of a test that each arm gets the shoppers that its share expects, for any number of looks. Below "
+        "0.001 the experiment is invalid.",
+        "the column ratio_p of the table experiment_results",
+    ),
+    "regret": Help(
+        "Estimated regret",
+        "mean reward of the best arm · lists of the arm - rewards of the arm",
+        "the table bandit_arms, which update_bandits fills",
+    ),
+    "apprentice": Help(
+        "Apprentice",
+        "The share of lists that follow the policy. It rises when the lists show that the policy would earn "
+        "at least as much as the control, and falls to 0 when the policy is surely worse.",
+        "the table traffic",
+    ),
 }

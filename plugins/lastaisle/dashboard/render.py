@@ -42,6 +42,7 @@ MENU: Final = (
     MenuEntry("/data", "Data"),
     MenuEntry("/drift", "Drift"),
     MenuEntry("/releases", "Releases"),
+    MenuEntry("/experiments", "Experiments"),
 )
 AGAIN_SECONDS: Final = 2
 """After this time the browser loads a page again that has parts which are still being read."""

@@ -43,6 +43,7 @@ const drawLines = (chart) => (plot) => {
   const dot = devicePixelRatio;
   ctx.save();
   ctx.setLineDash([6 * dot, 4 * dot]);
+  ctx.textAlign = "left";
   ctx.lineWidth = dot;
   ctx.font = `${11 * dot}px system-ui, sans-serif`;
   const draw = (from, to, text, paint, place) => {
@@ -102,6 +103,9 @@ const optionsOf = (chart, width) => {
   const axis = { stroke: color("--soft"), grid: { stroke: color("--line"), width: 1 }, ticks: { show: false }, font };
   const xAxis = { ...axis, ...(chart.byDay ? { incrs: DAYS.map((days) => 86400 * days) } : {}) };
   const scales = { x: { time: chart.byTime } };
+  if (chart.shows.length) {
+    scales.y = { range: (_, low, high) => uPlot.rangeNum(Math.min(low, ...chart.shows), Math.max(high, ...chart.shows), 0.1, true) };
+  }
   if (chart.series.some((line) => line.style === "bars")) {
     scales.x.range = (_, low, high) => [low - (high - low || 86400) / chart.x.length, high + (high - low || 86400) / chart.x.length];
     scales.y = { range: (_, low, high) => [0, 1.05 * high || 1] };

@@ -100,6 +100,26 @@ def read_results(lake: LakeReader, name: str, started_at: datetime | None = None
     return in_order(rows)
 
 
+def newest_results(lake: LakeReader) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of the newest hour of each experiment's newest start, the primary metric first."""
+    if lake.version(EXPERIMENT_RESULTS) is None:
+        return {}
+    keys = ["experiment", "started_at", "hour"]
+    hours = lake.scan(EXPERIMENT_RESULTS, keys).group_by(keys[:2]).aggregate([("hour", "max")]).to_pylist()
+    newest: dict[str, tuple[datetime, datetime]] = {}
+    for row in hours:
+        newest[row["experiment"]] = max(
+            newest.get(row["experiment"], (row["started_at"],) * 2), (row["started_at"], row["hour_max"])
+        )
+    last = sorted({hour for _, hour in newest.values()})
+    rows = in_order(lake.scan(EXPERIMENT_RESULTS, where=pc.field("hour").isin(pa.array(last, TIMESTAMP))))
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows.to_pylist():
+        if newest[row["experiment"]] == (row["started_at"], row["hour"]):
+            found.setdefault(row["experiment"], []).append(row)
+    return found
+
+
 def newest_result(lake: LakeReader, trial: Trial, version: int | None) -> dict[str, Any] | None:
     """Return a row of the newest hour of an experiment; None without results."""
     rows = _stored(lake, trial.name, version)

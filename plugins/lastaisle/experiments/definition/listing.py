@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -58,10 +59,20 @@ def list_trials(lake: Lake, now: datetime) -> tuple[list[Listed], TrafficLog]:
         now: the present moment (UTC).
     """
     traffic = read_traffic(lake)
-    shown = _shown(lake) if traffic.moves else {}
-    listed = [_listed(move, now, *shown.get(name, (0, 0))) for name, move in traffic.newest().items()]
+    return listed(traffic, count_shown(lake) if traffic.moves else {}, now), traffic
+
+
+def listed(traffic: TrafficLog, shown: Mapping[str, tuple[int, int]], now: datetime) -> list[Listed]:
+    """Return all trials, the running ones first.
+
+    Args:
+        traffic: the table `traffic`.
+        shown: what `count_shown` returned.
+        now: the present moment (UTC).
+    """
+    found = [_listed(move, now, *shown.get(name, (0, 0))) for name, move in traffic.newest().items()]
     order = {"runs": 0, "begins later": 1}
-    return sorted(listed, key=lambda one: (order.get(one.state, 2), one.name)), traffic
+    return sorted(found, key=lambda one: (order.get(one.state, 2), one.name))
 
 
 def _listed(move: TrafficMove, now: datetime, lists: int, shoppers: int) -> Listed:
@@ -96,7 +107,7 @@ def _shares(trial: Trial, now: datetime) -> dict[str, float]:
     return phase.shares() if phase else {arm.name: trial.share for arm in trial.arms}
 
 
-def _shown(lake: Lake) -> dict[str, tuple[int, int]]:
+def count_shown(lake: Lake) -> dict[str, tuple[int, int]]:
     """Return the lists and the shoppers of each trial."""
     with open_workspace() as connection:
         make_view(connection, EXPOSURES, lake.dataset(EXPOSURES), _COLUMNS)
