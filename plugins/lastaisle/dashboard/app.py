@@ -14,7 +14,16 @@ from starlette.responses import RedirectResponse
 
 from lastaisle.dashboard.access import COOKIE, Access
 from lastaisle.dashboard.choices import ChoiceError
-from lastaisle.dashboard.pages import data, drift, experiments, quality, releases, shop, today
+from lastaisle.dashboard.pages import (
+    data,
+    drift,
+    experiments,
+    privacy,
+    quality,
+    releases,
+    shop,
+    today,
+)
 from lastaisle.dashboard.render import Pages, RollBack, Waiting, nothing_waits, pages_of
 from lastaisle.dashboard.source import DEADLINE, Source
 from lastaisle.errors import LastaisleError
@@ -76,6 +85,7 @@ def create_app(
         drift.router,
         releases.router,
         experiments.router,
+        privacy.router,
     ):
         app.include_router(router)
     if access.token is not None:

@@ -127,4 +127,16 @@ HELP: Final[dict[str, Help]] = {
         "at least as much as the control, and falls to 0 when the policy is surely worse.",
         "the table traffic",
     ),
+    "pseudonyms": Help(
+        "Pseudonyms",
+        "HMAC-SHA256 of an id with a secret key. Rows of two versions of the key cannot be joined. A "
+        "fingerprint tells two keys apart, and says no more of them.",
+        "the column key_version of the tables events and exposures",
+    ),
+    "consent": Help(
+        "Consent",
+        "events whose shopper agreed / events of the day. Training leaves out shoppers who do not agree to "
+        "personalization.",
+        "the columns consent_analytics and consent_personalization of the table events",
+    ),
 }

@@ -43,6 +43,7 @@ MENU: Final = (
     MenuEntry("/drift", "Drift"),
     MenuEntry("/releases", "Releases"),
     MenuEntry("/experiments", "Experiments"),
+    MenuEntry("/privacy", "Privacy"),
 )
 AGAIN_SECONDS: Final = 2
 """After this time the browser loads a page again that has parts which are still being read."""
