@@ -16,6 +16,12 @@ class LastaislePlugin(AirflowPlugin):
     fastapi_apps = ({"app": MountedDashboard(), "url_prefix": URL_PREFIX, "name": "Lastaisle"},)
     external_views = (
         {"name": "Lastaisle", "href": f"{URL_PREFIX}/", "destination": "nav", "url_route": "lastaisle"},
+        {
+            "name": "Lastaisle",
+            "href": f"{URL_PREFIX}/dag/{{DAG_ID}}",
+            "destination": "dag",
+            "url_route": "lastaisle-dag",
+        },
         {"name": "MLflow", "href": first_page(), "destination": "nav"},
     )
     listeners = (note_of_run,)

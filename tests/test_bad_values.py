@@ -107,6 +107,7 @@ COMMANDS = {
     "lag": ["--source", "kafka://shop/clicks"],
     "collect": ["--to", "landing"],
     "dashboard": [],
+    "export-metrics": [],
     "serve": [],
     "train": [],
     "tune": [],

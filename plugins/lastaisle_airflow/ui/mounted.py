@@ -53,12 +53,13 @@ def _make() -> _Application:
     from lastaisle.dashboard.warm import warm
     from lastaisle.settings import Settings
     from lastaisle_airflow.ui.access import AIRFLOW_ACCESS
+    from lastaisle_airflow.ui.dag_pages import PATH, open_page_of_dag
     from lastaisle_airflow.ui.roll_back import start_rollback
     from lastaisle_airflow.ui.waiting import questions
 
     source = Source(Settings.from_env())
     warm(source)
-    return create_app(
+    app = create_app(
         source,
         AIRFLOW_ACCESS,
         roll_back=start_rollback,
@@ -66,3 +67,5 @@ def _make() -> _Application:
         waiting=questions,
         patience=PATIENCE,
     )
+    app.add_api_route(PATH, open_page_of_dag, methods=["GET"])
+    return app

@@ -13,8 +13,10 @@ from lastaisle.dashboard.app import create_app
 from lastaisle.dashboard.render import MENU
 from lastaisle.dashboard.source import Source
 from lastaisle.settings import Settings
+from lastaisle_airflow.ui.dag_pages import PAGE_OF
 from lastaisle_airflow.ui.mounted import URL_PREFIX
 from tests.dashboard.test_access import endpoints
+from tests.docs.pages import ROOT
 from tests.services.chromium import browser
 
 pytestmark = pytest.mark.service
@@ -88,6 +90,18 @@ def test_other_sites_change_nothing_for_an_admin(airflow, address, tmp_path):
             ):
                 answer = admin.request(method, path, headers=headers, json={"reason": "none"})
                 assert answer.status_code == 403, (path, headers)
+
+
+def test_the_tab_of_each_dag_leads_to_a_page(airflow, address):
+    pages = {entry.path for entry in MENU}
+    assert set(PAGE_OF) == {path.stem for path in (ROOT / "dags").glob("*.py")}
+    with signed_in(airflow, address, "viewer") as viewer:
+        for dag_id, page in PAGE_OF.items():
+            assert page in pages
+            answer = viewer.get(f"{URL_PREFIX}/dag/{dag_id}")
+            assert (answer.status_code, answer.headers["location"]) == (303, f"{URL_PREFIX}{page}")
+        assert viewer.get(f"{URL_PREFIX}/dag/of-the-shop").headers["location"] == f"{URL_PREFIX}/"
+    assert httpx.get(f"{address}{URL_PREFIX}/dag/retrain_full").status_code == 401
 
 
 def test_airflows_menu_opens_the_dashboard_in_its_frame(airflow, address, tmp_path):
