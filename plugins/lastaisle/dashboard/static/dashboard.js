@@ -109,6 +109,8 @@ const optionsOf = (chart, width) => {
   if (chart.series.some((line) => line.style === "bars")) {
     scales.x.range = (_, low, high) => [low - (high - low || 86400) / chart.x.length, high + (high - low || 86400) / chart.x.length];
     scales.y = { range: (_, low, high) => [0, 1.05 * high || 1] };
+  } else if (chart.byTime && chart.x.length === 1) {
+    scales.x.range = () => [chart.x[0] - 43200, chart.x[0] + 43200]; // a day, not the years that uPlot would show
   }
   return {
     ...(chart.byDay ? { tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC") } : {}),
