@@ -65,6 +65,7 @@ def roll_back(source: Source, request: RollBackRequest) -> str:
         to_version=request.to_version,
         reason=request.reason,
         actor=request.actor,
+        dry_run=False,
         force=request.force,
     )
     if not report.moved:
