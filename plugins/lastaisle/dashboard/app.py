@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse
 from lastaisle.dashboard.access import COOKIE, Access
 from lastaisle.dashboard.choices import ChoiceError
 from lastaisle.dashboard.pages import (
+    comparison,
     data,
     drift,
     experiments,
@@ -83,6 +84,7 @@ def create_app(
         quality.router,
         data.router,
         drift.router,
+        comparison.router,  # before the page of a version, whose address has the same beginning
         releases.router,
         experiments.router,
         privacy.router,

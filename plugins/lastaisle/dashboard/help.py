@@ -139,4 +139,10 @@ HELP: Final[dict[str, Help]] = {
         "personalization.",
         "the columns consent_analytics and consent_personalization of the table events",
     ),
+    "churn": Help(
+        "Churn",
+        "1 - items that both lists of 20 have / 20, as a mean over the sessions. The order within a list "
+        "does not count.",
+        "the packed models of both versions, asked with the newest sessions of the table events",
+    ),
 }
