@@ -201,6 +201,15 @@ def test_a_table_that_cannot_be_read_hides_no_other(reader, source, table):
     assert ("b1.jsonl" in answer.text) == (table != BATCHES)
 
 
+def test_a_table_without_a_column_is_named_and_hides_no_other_part(reader, source):
+    rows = [{"event_id": "x", "event_date": NOW.date()}]
+    append(source, EVENTS, rows, pa.schema([("event_id", pa.string()), ("event_date", pa.date32())]))
+    told = text_of(reader.get("/data"))
+    assert "cannot read table events" in told
+    assert "occurred_at" in told
+    assert "1 events" in told
+
+
 @pytest.mark.parametrize("by", ["week", "", "hour;", "Day"])
 def test_a_wrong_choice_is_refused(reader, by):
     answer = reader.get("/data", params={"by": by})

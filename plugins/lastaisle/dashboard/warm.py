@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from lastaisle.dashboard.pages import quality, shop, today
+from lastaisle.dashboard.pages import data, drift, experiments, privacy, quality, releases, shop, today
 
 if TYPE_CHECKING:
     from lastaisle.dashboard.source import Source
@@ -13,4 +13,5 @@ if TYPE_CHECKING:
 
 def warm(source: Source) -> None:
     """Begin to read in the background, the small values first; return at once."""
-    source.begin(*(partial(page.begin, source) for page in (today, shop, quality)))
+    pages = (today, releases, drift, shop, experiments, data, quality, privacy)
+    source.begin(*(partial(page.begin, source) for page in pages))

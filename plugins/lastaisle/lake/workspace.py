@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from lastaisle.lake.errors import LakeUnusableError, clear_errors
+
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from pyarrow.dataset import Dataset
@@ -55,6 +57,28 @@ def open_tables(**tables: Any) -> Iterator[DuckDBPyConnection]:
         for name, table in tables.items():
             connection.register(name, table)
         yield connection
+
+
+@contextmanager
+def read_tables(url: str, **tables: Any) -> Iterator[DuckDBPyConnection]:
+    """Open DuckDB over some tables of a lake, as `open_tables` does; an error says what cannot be read.
+
+    Args:
+        url: the lake, for the message.
+        **tables: Arrow tables and datasets, by their names in the lake.
+
+    Raises:
+        LakeUnusableError: the tables lack a column of the query, or hold values of another kind.
+    """
+    import duckdb
+
+    names = ", ".join(tables)
+    try:
+        with clear_errors(f"read table {names}", url), open_tables(**tables) as connection:
+            yield connection
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        raise LakeUnusableError(f"cannot read table {names} of the lake {url}: {reason}") from error
 
 
 def make_view(

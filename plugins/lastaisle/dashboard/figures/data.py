@@ -10,9 +10,8 @@ from datetime import UTC, date, datetime, timedelta
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from lastaisle.lake.errors import clear_errors
 from lastaisle.lake.tables import EVENTS, GAPS, REFUSED_FILES
-from lastaisle.lake.workspace import open_tables
+from lastaisle.lake.workspace import read_tables
 from lastaisle.monitor.metrics.ingestion import FEEDS, named
 from lastaisle.telemetry.shown import one_line
 
@@ -202,7 +201,7 @@ def _read_volume(lake: LakeReader, every: Every, batches: Sequence[Batch]) -> Vo
     moments = tuple(begin + step * number for number in range(int((end - begin) / step)))
     counted: Counter[tuple[str, datetime]] = Counter()
     dataset = lake.require(EVENTS)
-    with clear_errors(f"read table {EVENTS}", lake.url), open_tables(events=dataset) as connection:
+    with read_tables(lake.url, events=dataset) as connection:
         found = connection.execute(
             f"SELECT date_trunc('{every}', occurred_at) AS began, batch_id, count(*) FROM events "
             "WHERE event_date BETWEEN $first AND $last GROUP BY ALL",

@@ -11,10 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lastaisle.dashboard.charts import Chart, Series
-from lastaisle.lake.errors import clear_errors
 from lastaisle.lake.maintenance import EXPIRING
 from lastaisle.lake.tables import EVENTS, EXPOSURES, PARTITIONS, TIMESTAMP
-from lastaisle.lake.workspace import open_tables
+from lastaisle.lake.workspace import read_tables
 from lastaisle.privacy.domains import made_by
 
 if TYPE_CHECKING:
@@ -77,9 +76,9 @@ def _read_keys(lake: Lake) -> list[KeyVersion]:
         dataset = lake.dataset(table)
         if dataset is None or "key_version" not in dataset.schema.names:
             continue
-        with clear_errors(f"read table {table}", lake.url), open_tables(rows=dataset) as connection:
+        with read_tables(lake.url, **{table: dataset}) as connection:
             counted = connection.execute(
-                "SELECT key_version, min(event_date), max(event_date), count(*) FROM rows "
+                f"SELECT key_version, min(event_date), max(event_date), count(*) FROM {table} "
                 "WHERE key_version IS NOT NULL GROUP BY key_version"
             ).fetchall()
         for version, first, last, count in counted:
@@ -143,7 +142,7 @@ def _read_consent(lake: Lake) -> list[tuple[date, dict[str, float | None]]]:
         return []
     since = max(days) - timedelta(days=CONSENT_DAYS - 1)
     shares = ", ".join(f"avg({flag}::DOUBLE)" for flag in flags)
-    with clear_errors(f"read table {EVENTS}", lake.url), open_tables(events=dataset) as connection:
+    with read_tables(lake.url, events=dataset) as connection:
         rows = connection.execute(
             f"SELECT event_date, {shares} FROM events WHERE event_date >= $since GROUP BY event_date "
             "ORDER BY event_date",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from fastapi import APIRouter, Request
@@ -27,6 +27,7 @@ from lastaisle.dashboard.figures.quarantine import SHAPES_SHOWN, broken_rules, r
 from lastaisle.dashboard.origin import Origin
 from lastaisle.dashboard.paging import chosen
 from lastaisle.dashboard.render import PagesOf, attempt, known
+from lastaisle.dashboard.source import Source
 from lastaisle.lake.tables import (
     BATCHES,
     CATALOGUE_BATCHES,
@@ -215,3 +216,11 @@ def _origins(every: Every) -> list[Origin]:
             "refused", "Files that were refused as a whole.", REFUSED_FILES, query=f"FROM {REFUSED_FILES}"
         ),
     ]
+
+
+def begin(source: Source) -> None:
+    """Read what the page shows, before somebody asks."""
+    read_days(source, datetime.now(UTC).date())
+    read_volume(source, "day")
+    read_shapes(source)
+    read_words(source)

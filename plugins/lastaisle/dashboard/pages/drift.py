@@ -12,6 +12,7 @@ from lastaisle.dashboard.figures.drift import DAYS, Drift, course, feature_map, 
 from lastaisle.dashboard.origin import Origin
 from lastaisle.dashboard.paging import chosen
 from lastaisle.dashboard.render import PagesOf, attempt, known
+from lastaisle.dashboard.source import Source
 from lastaisle.lake.tables import DRIFT, EVENTS
 from lastaisle.monitor.drift.report import MEASURE_NAMES, DriftReport
 
@@ -116,3 +117,8 @@ def _origins(drift: Drift, report: DriftReport, feature: str, segment: str) -> l
 
 def _quoted(text: str) -> str:
     return text.replace("'", "''")
+
+
+def begin(source: Source) -> None:
+    """Read what the page shows, before somebody asks."""
+    read_drift(source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 from fastapi import APIRouter, Request
@@ -23,6 +24,7 @@ from lastaisle.dashboard.figures.experiments import (
 from lastaisle.dashboard.origin import Origin
 from lastaisle.dashboard.paging import paged
 from lastaisle.dashboard.render import PagesOf, attempt, known
+from lastaisle.dashboard.source import Source
 from lastaisle.experiments.analysis import words
 from lastaisle.experiments.statistics.sample_ratio import ALPHA
 from lastaisle.experiments.traffic import TrafficLog, TrafficMove, Trial
@@ -150,3 +152,9 @@ def _origins(trial: Trial) -> list[Origin]:
         ),
     }
     return [moves, *([figures[trial.kind]] if trial.kind in figures else [])]
+
+
+def begin(source: Source) -> None:
+    """Read what the page shows, before somebody asks."""
+    trials_of(source, datetime.now(UTC))
+    verdicts_of(source)

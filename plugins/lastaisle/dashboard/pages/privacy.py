@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from lastaisle.dashboard.figures.privacy import consent_chart, read_consent, read_kept, read_keys
 from lastaisle.dashboard.origin import Origin
 from lastaisle.dashboard.render import PagesOf, attempt, known
+from lastaisle.dashboard.source import Source
 from lastaisle.lake.tables import EVENTS, RAW_EVENTS
 
 router = APIRouter()
@@ -52,3 +55,10 @@ def privacy(request: Request, pages: PagesOf) -> HTMLResponse:
             ),
         ],
     )
+
+
+def begin(source: Source) -> None:
+    """Read what the page shows, before somebody asks."""
+    read_keys(source)
+    read_kept(source, datetime.now(UTC).date())
+    read_consent(source)

@@ -16,6 +16,7 @@ from lastaisle.dashboard.figures.releases import WORDS, Releases, read_releases
 from lastaisle.dashboard.origin import Origin
 from lastaisle.dashboard.paging import paged
 from lastaisle.dashboard.render import Pages, PagesOf, RollBackRequest, attempt, known
+from lastaisle.dashboard.source import Source
 from lastaisle.errors import LastaisleError
 from lastaisle.lake.tables import RELEASES, TRAINING_RUNS
 from lastaisle.registry.ledger import Ledger, Standing
@@ -222,3 +223,8 @@ def _version_origins(version: str, table_version: int | None, story: Story | Non
         ),
         Origin("run", f"The training of version {version}, with its evaluation.", run_id=run_id),
     ]
+
+
+def begin(source: Source) -> None:
+    """Read what the page shows, before somebody asks."""
+    read_releases(source)
