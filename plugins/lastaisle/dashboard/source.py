@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
+from lastaisle.dashboard.kept import KeptFiles
 from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.lake.opening import open_lake
 
@@ -96,6 +97,7 @@ class Source:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.files = KeptFiles(settings.home / "dashboard")
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
         self._looked: dict[str, tuple[float, int | None]] = {}
         self._is_closed = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -186,6 +187,21 @@ class LakeReader:
                 old = self.table(name, since)
         changed = _files_by_day(table) ^ (set() if old is None else _files_by_day(old))
         return sorted({day for day, _ in changed})
+
+    def day_states(self, name: str, version: int | None = None) -> dict[date, str]:
+        """Return a digest of the files of each day (`event_date`) of a table, in order of the days.
+
+        It changes with the rows of the day, and when maintenance rewrites the files of the day.
+
+        Args:
+            name: the table.
+            version: the version; the newest by default.
+        """
+        table = self.table(name, version)
+        by_day: dict[date, list[str]] = {}
+        for day, path in sorted(() if table is None else _files_by_day(table)):
+            by_day.setdefault(day, []).append(path)
+        return {day: hashlib.sha256("\n".join(paths).encode()).hexdigest() for day, paths in by_day.items()}
 
     def scan(
         self,

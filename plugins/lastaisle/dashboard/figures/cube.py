@@ -7,6 +7,8 @@ table read these sums too.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -15,7 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lastaisle.baseline.hours import CONTROL
+from lastaisle.dashboard.kept import form_of
 from lastaisle.lake.remade import blocks_of
+from lastaisle.lake.table_state import file_of
 from lastaisle.lake.tables import SHOP_METRICS, SHOP_METRICS_SCHEMA
 from lastaisle.lake.workspace import open_tables
 
@@ -54,6 +58,8 @@ FROM (
 GROUP BY hour ORDER BY hour
 """
 
+_FORM: Final = form_of(SHOP_METRICS_SCHEMA.to_string(), _SQL, _SERVING, f"{HOURS_KEPT}")
+
 
 @dataclass(frozen=True)
 class Cube:
@@ -62,6 +68,7 @@ class Cube:
     Attributes:
         version: the version of the table.
         table_id: names the table; a table that was made anew has another one.
+        states: each day with a digest of its files; see `LakeReader.day_states`.
         days: a row a day and kind of list, with the columns of `shop_metrics`; `hour` is midnight.
         hours: a row an hour and kind of list, of the last HOURS_KEPT days.
         serving: for each hour the version that made most of the lists outside of experiments.
@@ -69,6 +76,7 @@ class Cube:
 
     version: int
     table_id: str
+    states: Mapping[date, str]
     days: pa.Table
     hours: pa.Table
     serving: pa.Table
@@ -107,8 +115,18 @@ class Cube:
 
 
 def shop_cube(source: Source) -> Cube | None:
-    """Return the sums; only days that changed are read again. None without figures."""
-    return source.follow("cube", [SHOP_METRICS], lambda former: read_cube(source.lake, former))
+    """Return the sums; only days that changed are read again, also after a start. None without figures."""
+    return source.follow("cube", [SHOP_METRICS], lambda former: _follow(source, former))
+
+
+def _follow(source: Source, former: Cube | None) -> Cube | None:
+    """Return the newest sums, and keep them in a file."""
+    path = file_of(source.files.folder, "shop", source.lake.url, ".figures")
+    known = former or source.files.load(path, _FORM, _from_bytes)
+    newest = read_cube(source.lake, known)
+    if newest is not None and (known is None or newest.states != known.states):
+        source.files.save(path, _FORM, _to_bytes(newest))
+    return newest
 
 
 def read_cube(lake: Lake, former: Cube | None = None) -> Cube | None:
@@ -118,16 +136,16 @@ def read_cube(lake: Lake, former: Cube | None = None) -> Cube | None:
         LakeUnusableError: the table cannot be read.
     """
     table = lake.table(SHOP_METRICS)
-    all_days = [] if table is None else lake.days_changed(SHOP_METRICS, None, int(table.version()))
-    if table is None or not all_days:
+    states = {} if table is None else lake.day_states(SHOP_METRICS, int(table.version()))
+    if table is None or not states:
         return None
     version, table_id = int(table.version()), str(table.metadata().id)
-    first_hourly = all_days[-1] - timedelta(days=HOURS_KEPT - 1)
-    if former is not None and (former.table_id != table_id or former.newest_day > all_days[-1]):
+    newest = max(states)
+    first_hourly = newest - timedelta(days=HOURS_KEPT - 1)
+    if former is not None and (former.table_id != table_id or max(former.states) > newest):
         former = None
-    changed = all_days
-    if former is not None:
-        changed = lake.days_changed(SHOP_METRICS, former.version, version)
+    known = {} if former is None else former.states
+    changed = sorted({day for day, _ in states.items() ^ known.items()})
     read = [_read_block(lake, version, block, first_hourly) for block in blocks_of(changed, _BLOCK)]
     if former is not None:
         kept = pc.is_in(pc.field("event_date"), pa.array(changed, pa.date32()))
@@ -140,10 +158,34 @@ def read_cube(lake: Lake, former: Cube | None = None) -> Cube | None:
     return Cube(
         version,
         table_id,
+        states,
         days.combine_chunks(),
         hours.filter(pc.field("event_date") >= first_hourly).combine_chunks(),
         serving.sort_by("hour"),
     )
+
+
+def _to_bytes(cube: Cube) -> bytes:
+    """Return a cube as a file keeps it: a line of JSON, and a stream of Arrow for each table."""
+    states = {day.isoformat(): state for day, state in cube.states.items()}
+    note = {"version": cube.version, "table_id": cube.table_id, "states": states}
+    sink = pa.BufferOutputStream()
+    sink.write(json.dumps(note).encode() + b"\n")
+    for table in (cube.days, cube.hours, cube.serving):
+        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        with pa.ipc.new_stream(sink, table.schema, options=options) as stream:
+            stream.write_table(table)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def _from_bytes(content: bytes) -> Cube:
+    """Return the cube that a file keeps."""
+    line, _, tables = content.partition(b"\n")
+    note = json.loads(line)
+    reader = pa.BufferReader(tables)
+    days, hours, serving = (pa.ipc.open_stream(reader).read_all() for _ in range(3))
+    states = {date.fromisoformat(day): state for day, state in note["states"].items()}
+    return Cube(note["version"], note["table_id"], states, days, hours, serving)
 
 
 class _Sums(NamedTuple):

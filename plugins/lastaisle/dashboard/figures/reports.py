@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
+from lastaisle.dashboard.kept import form_of
 from lastaisle.dashboard.source import BeingReadError
 from lastaisle.errors import RegistryError
 from lastaisle.evaluation.report import Estimate, EvaluationReport, Scores, stored_report
+from lastaisle.lake.table_state import file_of
 from lastaisle.lake.tables import RELEASES
 from lastaisle.telemetry.shown import one_line, without_password
 
@@ -18,6 +23,8 @@ if TYPE_CHECKING:
     from lastaisle.dashboard.source import Source
 
 _BATCH: Final = 20  # so many reports are read as one value
+MOST_KEPT: Final = 2000
+"""The reports of so many versions, the newest, are kept in a file."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +72,48 @@ class Reports:
     waiting: int
 
 
+class KeptReports:
+    """What the reports of decided versions say. Such a report never changes, so a file keeps it.
+
+    Args:
+        source: where MLflow is.
+    """
+
+    def __init__(self, source: Source) -> None:
+        registry = source.settings.registry
+        place = f"{without_password(registry.mlflow_uri)} {registry.model_name}"
+        self._files = source.files
+        self._path = file_of(source.files.folder, "reports", place, ".figures")
+        self._guard = threading.Lock()
+        self._by_run = self._files.load(self._path, _FORM, _DECODER.decode) or {}
+
+    def of(self, run_id: str) -> Measured | None:
+        """Return what the report of a run says; None if it is not kept."""
+        return self._by_run.get(run_id)
+
+    def keep(self, found: Mapping[str, Measured], newest: Set[str]) -> None:
+        """Keep what more reports say.
+
+        Args:
+            found: run to what its report says.
+            newest: the runs whose reports are kept; those of others are dropped.
+        """
+        with self._guard:
+            whole = {run: one for run, one in {**self._by_run, **found}.items() if run in newest}
+            if whole.keys() != self._by_run.keys():
+                self._by_run = whole
+                self._files.save(self._path, _FORM, msgspec.msgpack.encode(whole))
+
+
 def measured_in(source: Source, run_id: str) -> Measured | None:
     """Return what the evaluation of a run measured; None if the run holds no report.
 
     Raises:
         RegistryError: MLflow cannot be read, or the report cannot.
     """
-    found = source.once(("measured", run_id), [RELEASES], lambda: _read(source, run_id))
+    found = source.once(
+        ("measured", run_id), [RELEASES], lambda: _kept(source).of(run_id) or _read(source, run_id)
+    )
     if isinstance(found, Unreadable):
         raise RegistryError(found.text)
     return found
@@ -90,19 +132,37 @@ def find_reports(source: Source, runs: Sequence[tuple[str, bool]]) -> Reports:
     """
     found: dict[str, Measured | Unreadable | None] = {}
     waiting = 0
+    newest = frozenset([run_id for run_id, is_decided in runs if is_decided][-MOST_KEPT:])
     for start in reversed(range(0, len(runs), _BATCH)):
         batch = runs[start : start + _BATCH]
         ids = tuple(run_id for run_id, _ in batch)
         tables = [] if all(is_decided for _, is_decided in batch) else [RELEASES]
+        compute = partial(_read_all, source, ids, newest)
         try:
-            found |= source.once(("reports", ids), tables, partial(_read_all, source, ids), is_slow=True)
+            found |= source.once(("reports", ids), tables, compute, is_slow=True)
         except BeingReadError:
             waiting += len(batch)
     return Reports(found, waiting)
 
 
-def _read_all(source: Source, runs: Sequence[str]) -> dict[str, Measured | Unreadable | None]:
-    return {run_id: _read(source, run_id) for run_id in runs}
+def _kept(source: Source) -> KeptReports:
+    return source.once("kept reports", [], lambda: KeptReports(source))
+
+
+def _read_all(
+    source: Source, runs: Sequence[str], newest: Set[str]
+) -> dict[str, Measured | Unreadable | None]:
+    """Read the reports of some runs, as far as they are not kept.
+
+    Args:
+        source: where MLflow is.
+        runs: the runs.
+        newest: the newest runs on which the gate has decided, of all.
+    """
+    kept = _kept(source)
+    found = {run_id: kept.of(run_id) or _read(source, run_id) for run_id in runs}
+    kept.keep({run: one for run, one in found.items() if isinstance(one, Measured)}, newest)
+    return found
 
 
 def _read(source: Source, run_id: str) -> Measured | Unreadable | None:
@@ -133,6 +193,10 @@ def measured_of(report: EvaluationReport) -> Measured:
         targets={name: scores.targets for name, scores in objectives.items()},
         scores={name: dict(scores.metrics) for name, scores in objectives.items()},
     )
+
+
+_FORM: Final = form_of(*(f"{one.name}: {one.type}" for part in (Measured, Estimate) for one in fields(part)))
+_DECODER: Final = msgspec.msgpack.Decoder(dict[str, Measured])
 
 
 @contextmanager

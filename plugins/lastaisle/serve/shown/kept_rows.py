@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 from lastaisle.catalogue.history import listed_at
 from lastaisle.lake import Lake
 from lastaisle.lake.errors import clear_errors
+from lastaisle.lake.table_state import TableState, file_of
 from lastaisle.lake.tables import ITEMS
+from lastaisle.lake.whole_file import whole_file
 from lastaisle.serve.shown.view import HIDDEN, Snapshot
-from lastaisle.serve.table_state import TableState, file_of
-from lastaisle.serve.whole_file import whole_file
 
 _NOTE: Final = b"lastaisle.catalogue"
 

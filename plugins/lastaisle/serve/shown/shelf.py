@@ -16,11 +16,11 @@ import pyarrow as pa
 
 from lastaisle.errors import LastaisleError
 from lastaisle.lake.opening import open_lake
+from lastaisle.lake.table_state import find_state
 from lastaisle.lake.tables import ITEMS
 from lastaisle.serve.shown.kept_rows import KeptRows, RowsFile, read_rows
 from lastaisle.serve.shown.rules import Rules
 from lastaisle.serve.shown.view import ShelfView, Snapshot
-from lastaisle.serve.table_state import find_state
 from lastaisle.settings import Settings
 from models.checkout_model import CheckoutModel
 

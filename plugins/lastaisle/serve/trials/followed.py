@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from lastaisle.experiments.traffic import RUNNING, TrafficLog, TrafficMove, read_traffic
+from lastaisle.lake.table_state import file_of, find_state
 from lastaisle.lake.tables import TRAFFIC
-from lastaisle.serve.table_state import file_of, find_state
+from lastaisle.lake.whole_file import whole_file
 from lastaisle.serve.trials.ready import problem_of
-from lastaisle.serve.whole_file import whole_file
 
 if TYPE_CHECKING:
     from lastaisle.lake.reader import LakeReader
