@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
-from mlflow.exceptions import MlflowException
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -63,6 +62,8 @@ def is_alive(tags: Mapping[str, str]) -> bool:
 @contextmanager
 def renewed(client: MlflowClient, run_id: str) -> Iterator[None]:
     """Renew the lease of a run from a thread, during a block."""
+    from mlflow.exceptions import MlflowException  # so that `is_alive` is known without MLflow
+
     ended = threading.Event()
 
     def renew() -> None:

@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from mlflow.utils.uri import is_local_uri
 from lastaisle.errors import RegistryError
 from lastaisle.registry.errors import ArtifactsUnreachableError, BeingTrainedError, MissingArtifactError
 from lastaisle.registry.lease import LEASE, holder, is_alive, lease_tags, renewed
+from lastaisle.registry.run import FINISHED, KILLED, RUNNING, SQLITE, Run
 from lastaisle.registry.tags import RUN_KEY
 from lastaisle.settings.sections import AT_SERVER
 from lastaisle.telemetry.shown import without_password
@@ -30,28 +30,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from lastaisle.settings import Settings
-
-_SQLITE = "sqlite:///"
-FINISHED, FAILED, KILLED, RUNNING = "FINISHED", "FAILED", "KILLED", "RUNNING"
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run as MLflow describes it.
-
-    Attributes:
-        run_id: its id.
-        status: RUNNING, FINISHED, FAILED or KILLED.
-        tags: its tags.
-        started: when it was opened, in milliseconds since the epoch.
-        ended: when it ended, in milliseconds since the epoch; None while it runs.
-    """
-
-    run_id: str
-    status: str
-    tags: Mapping[str, str]
-    started: int = 0
-    ended: int | None = None
 
 
 class Runs:
@@ -73,8 +51,8 @@ class Runs:
         artifacts = settings.registry.mlflow_artifacts
         # The server gives each experiment a folder of its own. MLflow's accounts know the experiment by it.
         self._artifacts = None if artifacts == AT_SERVER else artifacts
-        if address.startswith(_SQLITE):
-            Path(address.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+        if address.startswith(SQLITE):
+            Path(address.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(address)
         mlflow.set_registry_uri(address)
         self.client = mlflow.MlflowClient(address, address)
@@ -381,12 +359,6 @@ class Runs:
     def log_file(self, run_id: str, file: Path, folder: str | None = None) -> None:
         """Log a file under its own name, in a folder of the run's artifacts."""
         self.client.log_artifact(run_id, str(file), folder)
-
-
-def has_store(settings: Settings) -> bool:
-    """Tell whether MLflow's store is there: a client would create a missing database of SQLite."""
-    path = settings.registry.mlflow_uri.removeprefix(_SQLITE)
-    return path == settings.registry.mlflow_uri or Path(path).exists()
 
 
 def _described(run: Any) -> Run:

@@ -14,7 +14,7 @@ from optuna import Study, Trial
 from optuna.trial import FrozenTrial, TrialState
 
 from lastaisle.errors import ExitCode, LastaisleError
-from lastaisle.registry.runs import FINISHED, KILLED, RUNNING
+from lastaisle.registry.run import FINISHED, KILLED, RUNNING
 from models.search_space import Between, OneOf
 
 if TYPE_CHECKING:

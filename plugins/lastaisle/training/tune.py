@@ -24,7 +24,7 @@ from optuna import Study
 from optuna.trial import TrialState
 
 from lastaisle.errors import NotEnoughDataError
-from lastaisle.registry.runs import FAILED
+from lastaisle.registry.run import FAILED
 from lastaisle.training.study import (
     PARENT_TAG,
     STUDY_TAG,

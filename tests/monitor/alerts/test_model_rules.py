@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 from lastaisle.lake import tables
 from lastaisle.registry.ledger import PROMOTE, REFUSE, REGISTER, ROLLBACK, Ledger, Move
-from lastaisle.registry.runs import FAILED
+from lastaisle.registry.run import FAILED
 from lastaisle.registry.tags import KIND, RUN_KEY
-from lastaisle.release.guardrails.watch import ROLLED_BACK
+from lastaisle.release.guardrails.reason import ROLLED_BACK
 
 from .conftest import DAY, HOUR, NOW
 from .test_data_rules import days, runs

@@ -42,13 +42,14 @@ from lastaisle.registry.ledger import (
     origin_of,
     standing,
 )
-from lastaisle.registry.runs import RUNNING, metric_name
+from lastaisle.registry.run import RUNNING
+from lastaisle.registry.runs import metric_name
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
     from lastaisle.lake.reader import LakeReader
     from lastaisle.registry.registry import Registry
-    from lastaisle.registry.runs import Run
+    from lastaisle.registry.run import Run
 
 TRAINING_READS: Final = (RUNS_TABLE,)
 GATE_READS: Final = (RELEASES, RUNS_TABLE)

@@ -15,7 +15,7 @@ from lastaisle.lake.tables import ALL_TABLES
 from lastaisle.monitor.metrics import ingestion, learning, shop, tables
 from lastaisle.monitor.metrics.families import REFRESHED, UP, Sample
 from lastaisle.registry.registry import Registry
-from lastaisle.registry.runs import has_store
+from lastaisle.registry.run import has_store
 from lastaisle.telemetry.shown import one_line, without_password
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ from lastaisle.registry.ledger import (
 from lastaisle.release.decision_table import COLUMNS, as_text, rows_of
 from lastaisle.release.gate import REPORTED, GateRules
 from lastaisle.release.guardrails.champion import ChampionJudgement, held_back, judge_champion
+from lastaisle.release.guardrails.reason import ROLLED_BACK
 from lastaisle.release.guardrails.service import judge_service
 from lastaisle.release.release import sync_aliases
 from lastaisle.release.rollback import rollback
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 TABLE: Final = "release/guardrails.json"
 """The artifact of the champion's run with the last decision table of its guardrails."""
 STEP_TAG: Final = "lastaisle.step"
-ROLLED_BACK: Final = "The guardrails rolled version"
-"""How the reason of a rollback by the guardrails begins."""
 REASON_TAG: Final = "lastaisle.step_reason"
 _LONGEST_TAG: Final = 5000
 #: The newest moves whose tags a run looks after.

@@ -12,7 +12,7 @@ from lastaisle.monitor.alerts.model import GUARDRAIL, OLD_CHAMPION, Evidence, Fi
 from lastaisle.monitor.alerts.rules.arrivals import read_sources
 from lastaisle.monitor.alerts.rules.words import moment
 from lastaisle.registry.ledger import REFUSE, REGISTER, ROLLBACK, Ledger, standing
-from lastaisle.release.guardrails.watch import ROLLED_BACK
+from lastaisle.release.guardrails.reason import ROLLED_BACK
 
 
 class OldChampionOptions(RuleOptions):

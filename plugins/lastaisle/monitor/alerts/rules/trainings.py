@@ -13,7 +13,7 @@ from lastaisle.monitor.alerts.context import Context, RuleOptions
 from lastaisle.monitor.alerts.model import FAILED_TRAINING, STUCK_TRAINING, Evidence, Finding
 from lastaisle.monitor.alerts.rules.words import moment, span
 from lastaisle.registry.lease import ALIVE_AT, is_alive
-from lastaisle.registry.runs import FAILED, FINISHED, RUNNING, Run, has_store
+from lastaisle.registry.run import FAILED, FINISHED, RUNNING, Run, has_store
 from lastaisle.registry.tags import KIND, RUN_KEY
 
 
