@@ -52,6 +52,17 @@ def reader(app):
 
 
 @pytest.fixture
+def reader_of():
+    """Return a function that returns a client with the token, for a source."""
+
+    def client_of(source):
+        app = create_app(source, token_access(TOKEN), roll_back=lambda _: "")
+        return TestClient(app, base_url=ORIGIN, headers={"Authorization": f"Bearer {TOKEN}"})
+
+    return client_of
+
+
+@pytest.fixture
 def changer(app):
     """Return a client that has the token and sends changes as a page does."""
     headers = {"Authorization": f"Bearer {TOKEN}", "Origin": ORIGIN, HEADER: "1"}

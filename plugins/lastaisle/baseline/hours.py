@@ -190,7 +190,23 @@ def read_hours(
     newest = datetime.combine(max(days), time(), UTC) + timedelta(days=1)
     first = newest - timedelta(hours=hours)
     where = (pc.field("event_date") >= first.date()) & (pc.field("hour") >= pa.scalar(first, TIMESTAMP))
-    found = lake.scan(SHOP_METRICS, where=where)
+    return sum_hours(lake, lake.scan(SHOP_METRICS, where=where), maturity_hours, by)
+
+
+def sum_hours(
+    lake: LakeReader, found: pa.Table, maturity_hours: float, by: tuple[str, ...] = _KEYS
+) -> ShopHours:
+    """Sum up rows of the table `shop_metrics` by hour; see `read_hours`.
+
+    Args:
+        lake: where the events are.
+        found: the rows.
+        maturity_hours: how long the sessions of an hour may go on.
+        by: the columns that are told apart.
+
+    Raises:
+        NotEnoughDataError: there are no events.
+    """
     counts = ", ".join(f"sum(coalesce({name}, 0))::DOUBLE AS {name}" for name in ("lists", *_COUNTS))
     with open_tables(figures=found) as connection:
         money = "SELECT currency FROM figures GROUP BY 1 ORDER BY sum(revenue) DESC NULLS LAST, 1"

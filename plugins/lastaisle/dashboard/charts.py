@@ -23,14 +23,15 @@ class Series:
         values: one value a moment; None where there is none.
         low: the lower ends of the intervals; empty if there are none.
         high: the upper ends.
-        style: line, dashed, step, points, alarms (points in the colour of alarms) or bars (from zero on).
+        style: line, dashed, step, points, alarms (points in the colour of alarms), bars (from zero on), or
+            usual (thin and grey, behind the lines that follow).
     """
 
     name: str
     values: Sequence[float | None]
     low: Sequence[float | None] = ()
     high: Sequence[float | None] = ()
-    style: Literal["line", "dashed", "step", "points", "alarms", "bars"] = "line"
+    style: Literal["line", "dashed", "step", "points", "alarms", "bars", "usual"] = "line"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ table read these sums too.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -22,6 +22,7 @@ from lastaisle.lake.remade import blocks_of
 from lastaisle.lake.table_state import file_of
 from lastaisle.lake.tables import SHOP_METRICS, SHOP_METRICS_SCHEMA
 from lastaisle.lake.workspace import open_tables
+from lastaisle.monitor.alerts.shop.judge import HOURS_READ
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -31,8 +32,11 @@ if TYPE_CHECKING:
 
 HOURS_KEPT: Final = 35
 """Sums by hour are kept for so many days before the newest."""
+WATCHED_DAYS: Final = HOURS_READ // 24
+"""Sums by hour, placement and segment are kept for so many days: those that alerts judge by."""
 _BLOCK: Final = 14  # days that are read at once
 _KEYS: Final = ("placement", "model_version", "policy", "experiment", "arm", "segment", "currency")
+_WATCHED: Final = ("placement", "segment", "currency")
 _OTHERS: Final = frozenset({"hour", "event_date", "position", *_KEYS})
 _SUMS: Final = ", ".join(
     f"sum({field.name})::{'DOUBLE' if pa.types.is_floating(field.type) else 'BIGINT'} AS {field.name}"
@@ -41,7 +45,7 @@ _SUMS: Final = ", ".join(
 )
 # Rows with a position count items, rows without one count sessions: one position stands for all.
 _SQL: Final = f"""
-SELECT {{moment}} AS hour, {", ".join(_KEYS)}, CASE WHEN position IS NULL THEN NULL ELSE 1 END AS position,
+SELECT {{moment}} AS hour, {{keys}}, CASE WHEN position IS NULL THEN NULL ELSE 1 END AS position,
     event_date, {_SUMS}
 FROM {{table}} GROUP BY ALL
 """
@@ -58,7 +62,9 @@ FROM (
 GROUP BY hour ORDER BY hour
 """
 
-_FORM: Final = form_of(SHOP_METRICS_SCHEMA.to_string(), _SQL, _SERVING, f"{HOURS_KEPT}")
+_FORM: Final = form_of(
+    SHOP_METRICS_SCHEMA.to_string(), _SQL, _SERVING, f"{HOURS_KEPT} {WATCHED_DAYS} {_WATCHED}"
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,8 @@ class Cube:
         states: each day with a digest of its files; see `LakeReader.day_states`.
         days: a row a day and kind of list, with the columns of `shop_metrics`; `hour` is midnight.
         hours: a row an hour and kind of list, of the last HOURS_KEPT days.
+        watched: a row an hour, placement and segment, of the last WATCHED_DAYS days; the columns name no
+            version, policy or experiment.
         serving: for each hour the version that made most of the lists outside of experiments.
     """
 
@@ -79,7 +87,13 @@ class Cube:
     states: Mapping[date, str]
     days: pa.Table
     hours: pa.Table
+    watched: pa.Table
     serving: pa.Table
+
+    @property
+    def tables(self) -> tuple[pa.Table, ...]:
+        """The tables, in this order."""
+        return self.days, self.hours, self.watched, self.serving
 
     def begins(self) -> list[tuple[datetime, str]]:
         """Return the hours in which another version began to serve than the hour before, in order."""
@@ -141,18 +155,15 @@ def read_cube(lake: Lake, former: Cube | None = None) -> Cube | None:
         return None
     version, table_id = int(table.version()), str(table.metadata().id)
     newest = max(states)
-    first_hourly = newest - timedelta(days=HOURS_KEPT - 1)
     if former is not None and (former.table_id != table_id or max(former.states) > newest):
         former = None
     known = {} if former is None else former.states
     changed = sorted({day for day, _ in states.items() ^ known.items()})
-    read = [_read_block(lake, version, block, first_hourly) for block in blocks_of(changed, _BLOCK)]
+    read = [_read_block(lake, version, block, newest) for block in blocks_of(changed, _BLOCK)]
     if former is not None:
         kept = pc.is_in(pc.field("event_date"), pa.array(changed, pa.date32()))
-        read.append(
-            _Sums(former.days.filter(~kept), former.hours.filter(~kept), former.serving.filter(~kept))
-        )
-    days, hours, serving = (pa.concat_tables(tables) for tables in zip(*read, strict=True))
+        read.append(_Sums(*(table.filter(~kept) for table in former.tables)))
+    days, hours, watched, serving = (pa.concat_tables(tables) for tables in zip(*read, strict=True))
     if not days.num_rows:
         return None
     return Cube(
@@ -160,7 +171,8 @@ def read_cube(lake: Lake, former: Cube | None = None) -> Cube | None:
         table_id,
         states,
         days.combine_chunks(),
-        hours.filter(pc.field("event_date") >= first_hourly).combine_chunks(),
+        hours.filter(_since(newest, HOURS_KEPT)).combine_chunks(),
+        watched.filter(_since(newest, WATCHED_DAYS)).combine_chunks(),
         serving.sort_by("hour"),
     )
 
@@ -171,7 +183,7 @@ def _to_bytes(cube: Cube) -> bytes:
     note = {"version": cube.version, "table_id": cube.table_id, "states": states}
     sink = pa.BufferOutputStream()
     sink.write(json.dumps(note).encode() + b"\n")
-    for table in (cube.days, cube.hours, cube.serving):
+    for table in cube.tables:
         options = pa.ipc.IpcWriteOptions(compression="zstd")
         with pa.ipc.new_stream(sink, table.schema, options=options) as stream:
             stream.write_table(table)
@@ -180,12 +192,12 @@ def _to_bytes(cube: Cube) -> bytes:
 
 def _from_bytes(content: bytes) -> Cube:
     """Return the cube that a file keeps."""
-    line, _, tables = content.partition(b"\n")
+    line, _, streams = content.partition(b"\n")
     note = json.loads(line)
-    reader = pa.BufferReader(tables)
-    days, hours, serving = (pa.ipc.open_stream(reader).read_all() for _ in range(3))
+    reader = pa.BufferReader(streams)
+    tables = [pa.ipc.open_stream(reader).read_all() for _ in _Sums._fields]
     states = {date.fromisoformat(day): state for day, state in note["states"].items()}
-    return Cube(note["version"], note["table_id"], states, days, hours, serving)
+    return Cube(note["version"], note["table_id"], states, *tables)
 
 
 class _Sums(NamedTuple):
@@ -193,22 +205,34 @@ class _Sums(NamedTuple):
 
     days: pa.Table
     hours: pa.Table
+    watched: pa.Table
     serving: pa.Table
 
 
-def _read_block(lake: Lake, version: int, block: tuple[date, date], first_hourly: date) -> _Sums:
-    """Sum up successive days; by hour only the days from `first_hourly` on."""
+def _since(newest: date, days: int) -> pc.Expression:
+    """Choose the rows of the newest days."""
+    return pc.field("event_date") >= newest - timedelta(days=days - 1)
+
+
+def _read_block(lake: Lake, version: int, block: tuple[date, date], newest: date) -> _Sums:
+    """Sum up successive days; by hour only the days that are kept before the newest day of the table."""
     first, last = block
     where = (pc.field("event_date") >= first) & (pc.field("event_date") <= last)
     rows = lake.scan(SHOP_METRICS, where=where, version=version)
-    with open_tables(stored=rows, recent=rows.filter(pc.field("event_date") >= first_hourly)) as connection:
+    hourly = {"recent": rows.filter(_since(newest, HOURS_KEPT))}
+    hourly["watched"] = rows.filter(_since(newest, WATCHED_DAYS))
+    with open_tables(stored=rows, **hourly) as connection:
         return _Sums(
             _sum(connection, "stored", "date_trunc('day', hour)"),
             _sum(connection, "recent", "hour"),
+            _sum(connection, "watched", "hour", _WATCHED),
             connection.sql(_SERVING).to_arrow_table(),
         )
 
 
-def _sum(connection: DuckDBPyConnection, table: str, moment: str) -> pa.Table:
-    sums = connection.sql(_SQL.format(moment=moment, table=table)).to_arrow_table()
+def _sum(
+    connection: DuckDBPyConnection, table: str, moment: str, told_apart: Sequence[str] = _KEYS
+) -> pa.Table:
+    keys = ", ".join(name if name in told_apart else f"NULL AS {name}" for name in _KEYS)
+    sums = connection.sql(_SQL.format(moment=moment, keys=keys, table=table)).to_arrow_table()
     return sums.select(SHOP_METRICS_SCHEMA.names).cast(SHOP_METRICS_SCHEMA)

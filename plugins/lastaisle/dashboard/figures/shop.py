@@ -64,6 +64,7 @@ class Metric:
         estimate: takes the figure with its interval from a row of `figures_of`.
         whole: takes from a row what the figure is divided by.
         counted: what that is, in the plural.
+        currency: of a revenue; None for other figures.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Metric:
     estimate: Callable[[Row], Estimate]
     whole: Callable[[Row], float]
     counted: str
+    currency: str | None = None
 
 
 def _rate(name: str) -> Callable[[Row], Estimate]:
@@ -227,6 +229,7 @@ def metrics_of(groups: Sequence[Group]) -> list[Metric]:
             _revenue(currency),
             _count("sessions"),
             "sessions",
+            currency,
         )
         for number, currency in enumerate(currencies)
     ]

@@ -10,14 +10,17 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 
+from lastaisle.baseline.fit import LEAST_DAYS, WEEK
+from lastaisle.baseline.hours import HISTORY
 from lastaisle.dashboard.charts import Chart, Series
 from lastaisle.dashboard.figures.cube import Cube, shop_cube
 from lastaisle.dashboard.figures.shop import PERIODS, Metric, Row, ShopFigures, shop_figures
 from lastaisle.dashboard.figures.today import find_champion
+from lastaisle.dashboard.figures.usual import Ends, Usual, find_usual
 from lastaisle.dashboard.figures.versions import Comparison, compare
 from lastaisle.dashboard.origin import Origin
 from lastaisle.dashboard.paging import chosen
-from lastaisle.dashboard.render import PagesOf, Problem, attempt
+from lastaisle.dashboard.render import PagesOf, Problem, attempt, known
 from lastaisle.dashboard.shown import share
 from lastaisle.dashboard.source import Source
 from lastaisle.lake.tables import RELEASES, SHOP_METRICS
@@ -65,6 +68,8 @@ def shop(request: Request, pages: PagesOf, asked: Annotated[Choice, Depends()]) 
     figures = attempt(lambda: _figures(source, cube, asked))
     comparison = attempt(lambda: _compared(source, cube, asked))
     shown = figures if isinstance(figures, ShopFigures) else None
+    usual = attempt(lambda: find_usual(source)) if shown and not asked.by else None
+    bands = _bands(shown, known(usual), asked)
     return pages.render(
         request,
         "shop",
@@ -76,7 +81,13 @@ def shop(request: Request, pages: PagesOf, asked: Annotated[Choice, Depends()]) 
         placements=cube.values("placement") if isinstance(cube, Cube) else (),
         versions=_versions(cube),
         figures=figures,
-        charts=[_chart(metric, shown) for metric in shown.metrics] if shown else (),
+        charts=[_chart(metric, shown, bands.get(metric.name, {})) for metric in shown.metrics]
+        if shown
+        else (),
+        usual=usual,
+        has_bands=bool(bands),
+        past_weeks=HISTORY // WEEK,
+        least_days=LEAST_DAYS,
         marks=len(_marks(shown)) if shown else 0,
         comparison=comparison,
         is_chosen=bool(request.query_params.get("one")),
@@ -169,8 +180,22 @@ def _marks(figures: ShopFigures) -> list[tuple[datetime | float, str]]:
     return [(hour, f"version {version}") for hour, version in begun[-MOST_MARKS:]]
 
 
-def _chart(metric: Metric, figures: ShopFigures) -> Chart:
-    """Return a metric over time, a line a group; a band shows the interval of at most three lines."""
+def _bands(
+    figures: ShopFigures | None, usual: Usual | None, asked: Choice
+) -> dict[str, dict[datetime, Ends]]:
+    """Return the usual band of each metric that has one in the period."""
+    if figures is None or usual is None:
+        return {}
+    every, shown = PERIODS[asked.period].every, set(figures.moments)
+    found = {metric.name: usual.of(metric, asked.placement or None, every) for metric in figures.metrics}
+    return {name: band for name, band in found.items() if shown & band.keys()}
+
+
+def _chart(metric: Metric, figures: ShopFigures, band: Mapping[datetime, Ends]) -> Chart:
+    """Return a metric over time, a line a group, before the usual band.
+
+    A second band shows the interval of at most three lines.
+    """
     with_bands = len(figures.lines) <= 3
 
     def line(name: str, rows: Mapping[datetime, Row]) -> Series:
@@ -185,11 +210,14 @@ def _chart(metric: Metric, figures: ShopFigures) -> Chart:
             [None if one is None else one.high for one in ends],
         )
 
+    ends = [band.get(moment, (None, None, None)) for moment in figures.moments]
+    value, low, high = ([end[place] for end in ends] for place in range(3))
+    usual = [Series("usual", value, low, high, "usual")] if band else []
     return Chart(
         name=metric.name,
         title=metric.title,
         x=figures.moments,
-        series=[line(name, rows) for name, rows in figures.lines],
+        series=usual + [line(name, rows) for name, rows in figures.lines],
         unit=metric.unit,
         summary=f"Lines: {len(figures.lines)}. The table below has the figures of the whole period.",
         marks=_marks(figures),

@@ -76,13 +76,15 @@ const optionsOf = (chart, width) => {
   const days = { label: "Day (UTC)", value: (_, at) => (at == null ? "-" : new Date(at * 1000).toISOString().slice(0, 10)) };
   const series = [chart.byDay ? days : chart.byTime ? {} : { label: chart.xName }];
   const bands = [];
-  chart.series.forEach((line, number) => {
-    const stroke = color(`--line-${(number % 6) + 1}`);
+  const coloured = chart.series.filter((line) => line.style !== "usual");
+  chart.series.forEach((line) => {
+    const stroke = color(line.style === "usual" ? "--soft" : `--line-${(coloured.indexOf(line) % 6) + 1}`);
     const ends = (plot, value, place, at) => {
       const [high, low] = [plot.data[place + 1]?.[at], plot.data[place + 2]?.[at]];
       return shown(plot, value) + (high == null || low == null ? "" : ` (${format(low)} to ${format(high)})`);
     };
     const own = { label: line.name, stroke, width: 2, value: line.high.length ? ends : shown, spanGaps: false, points: { size: 5 } };
+    if (line.style === "usual") Object.assign(own, { width: 1, points: { show: false } });
     if (line.style === "dashed") own.dash = [6, 4];
     if (line.style === "step") own.paths = uPlot.paths.stepped({ align: 1 });
     if (line.style === "bars") Object.assign(own, { paths: uPlot.paths.bars({ size: [0.7, 64] }), fill: `${stroke}66`, width: 1, points: { show: false } });

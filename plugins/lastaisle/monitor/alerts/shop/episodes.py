@@ -6,6 +6,7 @@ depend on later hours. The hours of a drop that ended teach no baseline.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -101,11 +102,13 @@ class Course:
         episodes: the drops, oldest first.
         level: how the newest hours vary; None without enough history.
         series: the hours that teach the next baseline.
+        levels: the first hour of each week that was judged, with how the hours vary by which it was judged.
     """
 
     episodes: tuple[Episode, ...]
     level: Level | None
     series: Series
+    levels: Mapping[int, Level]
 
 
 def first_judged(end: int) -> int:
@@ -125,10 +128,13 @@ def course_of(series: Series, rule: Rule, end: int, first: int | None = None) ->
     place = first_judged(end) if first is None else first
     series, level, earliest = series.between(place - HISTORY, end), None, 0
     episodes: list[Episode] = []
+    levels: dict[int, Level] = {}
     while place < end:
         week = place // WEEK * WEEK
         stop = min(week + WEEK, end)
         level = _level_before(series, week, rule)
+        if level is not None:
+            levels[week] = level
         found = (
             None
             if level is None
@@ -140,11 +146,13 @@ def course_of(series: Series, rule: Rule, end: int, first: int | None = None) ->
         last = min(found[0] + rule.new_normal, end)
         episode = _follow(level, series.between(found[0] - _BEFORE, last), rule, found, end)
         episodes.append(episode)
+        # All hours of a drop are judged with the baseline before it.
+        levels |= dict.fromkeys(range(week, end if episode.ended is None else episode.ended + 1, WEEK), level)
         if episode.ended is None:
             break
         series, place = episode.taken_from(series), episode.ended + 1
         earliest = episode.ended if episode.back is None else episode.back
-    return Course(tuple(episodes), level, series)
+    return Course(tuple(episodes), level, series, levels)
 
 
 def _level_before(series: Series, week: int, rule: Rule) -> Level | None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from lastaisle.baseline.fit import DAY, LEAST_DAYS, WEEK
 from lastaisle.baseline.hours import HISTORY, moment_of
 from lastaisle.baseline.measures import MEASURES
 from lastaisle.monitor.alerts.shop.episodes import Course, Episode, Rule, course_of
-from lastaisle.monitor.alerts.shop.level import Level, chance_of
+from lastaisle.monitor.alerts.shop.level import DEVIATIONS, Level, chance_of
 
 if TYPE_CHECKING:
     from lastaisle.baseline.fit import Series
@@ -33,7 +33,6 @@ _TO_BE_FOUND: Final = 0.2
 _MOST_TRAFFIC: Final = 1e5
 #: Days of a shop with few counts are taken to vary by so much.
 _DAYS_SPREAD: Final = 0.03
-_DEVIATIONS: Final = 1.96
 _WORDS: Final = {
     "ctr": "CTR",
     "add_to_cart_rate": "The add-to-cart rate",
@@ -74,6 +73,22 @@ class Judged:
         return {**of_placement, "metric": self.measure.name}
 
 
+class Watched(NamedTuple):
+    """A measure of a placement that is judged.
+
+    Attributes:
+        placement: the placement; None = the whole shop.
+        measure: the measure.
+        rule: when a change is an alarm.
+        series: the complete hours.
+    """
+
+    placement: str | None
+    measure: Measure
+    rule: Rule
+    series: Series
+
+
 def judge_shop(shop: ShopHours, measures: Iterable[str], options: ShopDropOptions) -> list[Judged]:
     """Judge some measures of each placement and, with several placements, of the whole shop.
 
@@ -82,21 +97,25 @@ def judge_shop(shop: ShopHours, measures: Iterable[str], options: ShopDropOption
         measures: the names of the measures.
         options: how strict the judgement is.
     """
+    return [_Judge(shop, *watched).judge() for watched in watched_in(shop, measures, options)]
+
+
+def watched_in(shop: ShopHours, measures: Iterable[str], options: ShopDropOptions) -> list[Watched]:
+    """Return the hours of each measure and placement that is judged; see `judge_shop`."""
     names = shop.placements().astype(str)
     lists = {name: float(shop.lists[names == name].sum()) for name in np.unique(names) if name}
     most = sorted(lists, key=lambda name: (-lists[name], name))[:_MOST_PLACEMENTS]
     scopes: list[str | None] = list(most) if len(lists) == 1 and names.all() else [None, *most]
     wanted = [MEASURES[name] for name in measures]
     alpha = options.alpha(len(scopes) * len(wanted))
-    judged = []
+    found = []
     for placement in scopes:
         chosen: Mask = np.ones(len(names), dtype=bool) if placement is None else names == placement
         for measure in wanted:
-            rule = rule_of(measure, options, alpha)
             series = shop.series(measure, chosen, by=("placement", "segment"))
             series = series.between(0, shop.complete_until)
-            judged.append(_Judge(shop, placement, measure, rule, series).judge())
-    return judged
+            found.append(Watched(placement, measure, rule_of(measure, options, alpha), series))
+    return found
 
 
 def rule_of(measure: Measure, options: ShopDropOptions, alpha: float) -> Rule:
@@ -145,7 +164,7 @@ class _Judge:
         since = self.series.between(drop.since, self.shop.complete_until)
         value = float(since.totals.sum() / max(since.units.sum(), 1))
         scale = value / drop.counted if drop.counted > 0 else 1 / max(float(since.units.sum()), 1)
-        half = _DEVIATIONS * drop.spread
+        half = DEVIATIONS * drop.spread
         ends = (max(drop.usual - half, 0.0), drop.usual + half)
         usual = (scale * drop.usual, scale * ends[0], scale * ends[1])
         low, middle_text, high = (self._written(one) for one in (usual[1], usual[0], usual[2]))

@@ -23,6 +23,8 @@ from lastaisle.baseline.fit import DAY, WEEK, day_effects
 if TYPE_CHECKING:
     from lastaisle.baseline.fit import Baseline, Floats, Ints, Series
 
+DEVIATIONS: Final = 1.96
+"""So many standard deviations are half of an interval of 95 %."""
 #: The level of the shop before a change is known this well by the baseline alone, in standard deviations.
 _LEVEL_SPREAD: Final = 0.05
 #: The effect of a holiday, in standard deviations.
