@@ -3,10 +3,12 @@
 import re
 
 import pytest
+from starlette.testclient import TestClient
 
 from lastaisle.dashboard.charts import Chart, Series
 from lastaisle.dashboard.render import MENU
 from lastaisle.lake.tables import RELEASES
+from tests.dashboard.conftest import TOKEN
 
 
 @pytest.mark.parametrize("entry", MENU, ids=lambda entry: entry.name)
@@ -47,3 +49,16 @@ def test_a_chart_holds_no_markup_of_its_data():
     assert "&" not in chart.to_json()
     assert "NaN" not in chart.to_json()
     assert chart.has_points
+
+
+def test_an_unexpected_error_ends_in_words_and_in_the_servers_log(app, monkeypatch):
+    def fail(_):
+        raise RuntimeError("a secret of the traceback")
+
+    monkeypatch.setattr("lastaisle.dashboard.pages.releases.read_releases", fail)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    answer = TestClient(app, headers=headers, raise_server_exceptions=False).get("/releases")
+    assert answer.status_code == 500
+    assert answer.text.startswith("500: this failed unexpectedly (RuntimeError)")
+    assert "secret" not in answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]

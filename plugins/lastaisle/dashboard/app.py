@@ -73,7 +73,11 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        exception_handlers={LastaisleError: _show_error, AnyHTTPException: _show_refusal},
+        exception_handlers={
+            LastaisleError: _show_error,
+            AnyHTTPException: _show_refusal,
+            Exception: _show_fault,
+        },
     )
     app.state.pages = Pages(source, access, roll_back, is_embedded, waiting)
     app.add_api_route("/static/{name}", static_file, methods=["GET"])
@@ -148,6 +152,12 @@ async def _show_error(request: Request, error: Exception) -> Response:
         problem=str(error),
         is_choice=is_choice,
     )
+
+
+async def _show_fault(request: Request, error: Exception) -> Response:
+    """Say that something unexpected happened; the server logs the error itself."""
+    text = f"500: this failed unexpectedly ({type(error).__name__}); the log of the server names the cause\n"
+    return Response(text, 500, HEADERS, "text/plain; charset=utf-8")
 
 
 async def _show_refusal(request: Request, error: Exception) -> Response:

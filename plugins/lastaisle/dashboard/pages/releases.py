@@ -20,6 +20,7 @@ from lastaisle.dashboard.source import Source
 from lastaisle.errors import LastaisleError
 from lastaisle.lake.tables import RELEASES, TRAINING_RUNS
 from lastaisle.registry.ledger import Ledger, Standing
+from lastaisle.registry.links import version_page
 from lastaisle.release.history import Story, tell
 
 router = APIRouter()
@@ -77,8 +78,7 @@ def release(request: Request, pages: PagesOf, version: str) -> HTMLResponse:
         words=WORDS,
         checks=sorted(told.checks, key=lambda check: check.passed) if told else (),
         against=_against(version, told, ledger) if told else None,
-        in_mlflow=f"{source.settings.services.mlflow_ui}/#/models/{name}/versions/{version}"
-        "?workflowType=machine_learning",
+        in_mlflow=version_page(source.settings.services.mlflow_ui, name, version),
         origins=_version_origins(version, ledger.table_version if ledger else None, told),
     )
 
