@@ -10,7 +10,14 @@ import pytest
 from lastaisle_airflow.local.airflow.api import AirflowApi, AirflowApiError, Run, seconds_of
 from lastaisle_airflow.local.polling import wait_until
 
-RUN = {"dag_run_id": "manual__1", "partition_key": None, "start_date": None, "end_date": None, "conf": {}}
+RUN = {
+    "dag_run_id": "manual__1",
+    "partition_key": None,
+    "start_date": None,
+    "end_date": None,
+    "conf": {},
+    "note": None,
+}
 
 
 class Handler(BaseHTTPRequestHandler):
