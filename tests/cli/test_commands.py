@@ -259,7 +259,7 @@ def test_a_replay_is_reported_drawn_and_logged(tmp_path):
     assert list(report["summary"]) == ["frozen", "scratch", "incremental", "ensemble"]
     assert (tmp_path / "replay.png").read_bytes().startswith(b"\x89PNG")
     logged = open_replay_runs(Settings.from_env())
-    run_id = re.findall(r"MLflow run: (\w+)", ended.output)[0]
+    run_id = re.findall(r"/runs/(\w+)\?", ended.output)[0]
     metrics = logged.metrics(run_id)
     assert metrics["incremental/mean_recall_at_20"] == report["summary"]["incremental"]["recall@20"]
     assert metrics["ensemble/total_train_seconds"] == report["summary"]["ensemble"]["train_seconds"]

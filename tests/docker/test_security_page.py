@@ -20,7 +20,7 @@ def rows(heading):
 
 
 def names(cell):
-    return set(re.findall(r"`([\w-]+)`", cell))
+    return set(re.findall(r"`([\w*-]+)`", cell))
 
 
 @pytest.mark.parametrize("secret", HOLDERS)
