@@ -8,7 +8,6 @@ import sys
 import pytest
 
 from lastaisle import cli
-from lastaisle.cli.terminal import console
 from lastaisle.errors import ExitCode
 
 LINES = [{"item_id": str(number), "title": f"Lamp {number}", "price": 5} for number in range(10)]
@@ -20,7 +19,7 @@ def run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LASTAISLE_GX_SAMPLE_ROWS", "0")
-    monkeypatch.setattr(console, "width", 200)
+    monkeypatch.setenv("COLUMNS", "200")  # a width that is set would stay for other tests
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["lastaisle", "catalogue", *arguments])

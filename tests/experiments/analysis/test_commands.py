@@ -34,7 +34,7 @@ def call(filled, capsys, monkeypatch):
     """call(*arguments, width=): run the command over the filled lake; return exit code, output and errors."""
 
     def run(*arguments: str, width: int = 80, lake: str = filled.lake.url) -> tuple[int, str, str]:
-        monkeypatch.setattr("lastaisle.cli.experiment_results.console.width", width)
+        monkeypatch.setenv("COLUMNS", str(width))  # a width that is set would stay for other tests
         monkeypatch.setattr(sys, "argv", ["lastaisle", "experiments", *arguments, "--lake", lake])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
