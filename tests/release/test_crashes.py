@@ -1,4 +1,4 @@
-"""Every point between two writes of a move: after a kill and a second run, ledger, aliases and mark agree."""
+"""Each point between two writes of a move: after a kill and a second run, ledger, aliases and marks agree."""
 
 from dataclasses import replace
 
@@ -21,6 +21,7 @@ class Registry(Aliases):
 
     last: int | None = None
     writes = 0
+    told: str | None = None
 
     def cut(self, write):
         self.writes += 1
@@ -38,6 +39,12 @@ class Registry(Aliases):
     def mark_aliases(self, move_id):
         if self.mark != move_id:
             self.cut(lambda: setattr(self, "mark", move_id))
+
+    def are_states_told(self, move_id):
+        return self.told == move_id
+
+    def mark_states_told(self, move_id):
+        self.cut(lambda: setattr(self, "told", move_id))
 
     def aliases(self):
         return dict(self.held)
@@ -57,6 +64,7 @@ def step(tmp_path, monkeypatch):
         (rollback, "_say_forced", lambda *_: None),
         (release, "present_standing", lambda *_, **__: None),
         (release, "online_alias", lambda *_: {}),
+        (release, "tell_states", lambda *_: True),
     ):
         monkeypatch.setattr(module, name, value)
 
@@ -93,7 +101,7 @@ def run(name, ledger, registry):
 
 def state(ledger, registry):
     moves = [replace(move, moved_at=None) for move in ledger.moves()]
-    return moves, registry.held, registry.mark, ledger.check().broken
+    return moves, registry.held, registry.mark, registry.told, ledger.check().broken
 
 
 @pytest.mark.parametrize("name", STEPS)
@@ -103,8 +111,8 @@ def test_a_step_that_was_killed_anywhere_ends_as_an_undisturbed_step(step, name)
     expected, writes = state(ledger, registry), registry.writes
     assert writes >= 3
     assert expected[1] == {alias: holder for alias, holder in ledger.standing().aliases.items() if holder}
-    assert expected[2] == ledger.moves()[-1].move_id
-    assert expected[3] == ()
+    assert expected[2] == expected[3] == ledger.moves()[-1].move_id
+    assert expected[4] == ()
     for last in range(writes):
         ledger, registry = step(name, last)
         registry.last = last
