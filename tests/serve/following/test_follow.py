@@ -462,7 +462,11 @@ def test_twenty_swaps_leave_no_open_file_and_no_second_copy(store, make_service)
         store.promote(version)
         service.serves(version)
         assert service.answer() == expected[version]
-    opened = [file.path for file in psutil.Process().open_files() if str(service.cache) in file.path]
-    assert opened == [str(service.light("1") / "model.tflite")]
+
+    def opened():
+        return [file.path for file in psutil.Process().open_files() if str(service.cache) in file.path]
+
+    # The thread that follows holds the version before until it has finished its look at the registry.
+    wait_until("the version before is closed", lambda: opened() == [str(service.light("1") / "model.tflite")])
     assert len(list(service.cache.glob("versions/*"))) == 2
     assert np.isfinite(service.follower.current.model.recommend(["a"])[1]).all()
