@@ -1,9 +1,10 @@
-"""The moves of the ledger in words."""
+"""The moves of the ledger, read once for all pages, and in words."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from lastaisle.lake.tables import RELEASES
 from lastaisle.registry.ledger import (
     ADOPT,
     ANCHOR,
@@ -17,8 +18,12 @@ from lastaisle.registry.ledger import (
     RETIRE,
     ROLLBACK,
     SHADOW,
+    Ledger,
     Move,
 )
+
+if TYPE_CHECKING:
+    from lastaisle.dashboard.source import Source
 
 _WITHOUT_OTHER: Final = {
     REGISTER: "Version {new} was registered",
@@ -44,6 +49,12 @@ _WITH_OTHER: Final = {
 }
 TONES: Final = {PROMOTE: "good", REFUSE: "bad", ROLLBACK: "warn", LOST: "bad", MOVED_BY_HAND: "warn"}
 """The colour of the badge of an action; other actions have none."""
+
+
+def read_moves(source: Source) -> tuple[Move, ...]:
+    """Return all moves, oldest first; the table is read once for each of its versions."""
+    ledger = Ledger(source.lake, source.settings.registry.model_name)
+    return source.once("moves", [RELEASES], ledger.moves)
 
 
 def sentence(move: Move) -> str:

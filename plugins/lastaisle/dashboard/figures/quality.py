@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 
 from lastaisle.dashboard.figures.cube import shop_cube
+from lastaisle.dashboard.figures.moves import read_moves
 from lastaisle.dashboard.figures.reports import Measured, Reports, Unreadable
 from lastaisle.evaluation.report import Estimate
 from lastaisle.feedback.metrics.read import figures_of
-from lastaisle.registry.ledger import REFUSE, REGISTER, Ledger
+from lastaisle.registry.ledger import REFUSE, REGISTER
 from lastaisle.release.fate import Fate, fates
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class VersionRow:
 
 def find_registered(source: Source) -> list[Registered]:
     """Return the versions that were registered, the oldest first."""
-    moves = Ledger(source.lake, source.settings.registry.model_name).moves()
+    moves = read_moves(source)
     at = {move.to_version: move.moved_at for move in moves if move.action == REGISTER}
     found = [Registered(version, at[version], fate) for version, fate in fates(moves).items()]
     return sorted(found, key=lambda one: (one.at, one.version))

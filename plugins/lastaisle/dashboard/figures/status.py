@@ -132,7 +132,7 @@ class StatusReader:
         return lines or ["no data yet"], [dataclasses.asdict(one) for one in arrivals]
 
     def _champion(self) -> tuple[list[str], Any]:
-        champion = find_champion(self.source)
+        champion = find_champion(self._moves)
         if champion is None:
             return ["no version serves yet"], None
         line = f"version {champion.version} since {_moment(champion.since)}, {self._ago(champion.since)}"

@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow.compute as pc
 
-from lastaisle.lake.tables import BATCHES, CATALOGUE_BATCHES, EVENTS, EXPOSURE_BATCHES, EXPOSURES, ITEMS
-from lastaisle.registry.ledger import REGISTER, Ledger, Move
+from lastaisle.dashboard.figures.moves import read_moves
+from lastaisle.lake.tables import (
+    BATCHES,
+    CATALOGUE_BATCHES,
+    EVENTS,
+    EXPOSURE_BATCHES,
+    EXPOSURES,
+    ITEMS,
+    RELEASES,
+)
+from lastaisle.registry.ledger import REGISTER, Move
 from lastaisle.release.fate import Served, served_times
 from lastaisle.sessions.windows import newest_data_end
 
@@ -88,9 +97,18 @@ class Volume:
         return min(DAYS_BEFORE, len(self.rows) - 1)
 
 
-def find_champion(source: Source) -> Champion | None:
-    """Return the version that serves; None before the first promotion."""
-    times = served_times(_moves(source))
+def read_champion(source: Source) -> Champion | None:
+    """Return the version that serves; it is computed once for all pages."""
+    return source.once("champion", [RELEASES], lambda: find_champion(read_moves(source)))
+
+
+def find_champion(moves: Sequence[Move]) -> Champion | None:
+    """Return the version that serves; None before the first promotion.
+
+    Args:
+        moves: all moves of the ledger, oldest first.
+    """
+    times = served_times(moves)
     serving: Served | None = next((time for time in times if time.until is None), None)
     if serving is None:
         return None
@@ -98,14 +116,10 @@ def find_champion(source: Source) -> Champion | None:
     return Champion(serving.version, serving.since, began.run_id, began.reason or "", began.from_version)
 
 
-def newest_moves(source: Source) -> list[Move]:
-    """Return the newest moves of the ledger, the newest first; registrations are no decisions."""
-    moves = [move for move in _moves(source) if move.action != REGISTER]
-    return moves[: -NEWEST_MOVES - 1 : -1]
-
-
-def _moves(source: Source) -> Sequence[Move]:
-    return Ledger(source.lake, source.settings.registry.model_name).moves()
+def newest_moves(moves: Sequence[Move]) -> list[Move]:
+    """Return the newest of the moves, the newest first; registrations are no decisions."""
+    decisions = [move for move in moves if move.action != REGISTER]
+    return decisions[: -NEWEST_MOVES - 1 : -1]
 
 
 def find_arrivals(source: Source) -> list[Arrivals]:

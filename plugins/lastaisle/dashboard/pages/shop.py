@@ -15,7 +15,7 @@ from lastaisle.baseline.hours import HISTORY
 from lastaisle.dashboard.charts import Chart, Series
 from lastaisle.dashboard.figures.cube import Cube, shop_cube
 from lastaisle.dashboard.figures.shop import PERIODS, Metric, Row, ShopFigures, shop_figures
-from lastaisle.dashboard.figures.today import find_champion
+from lastaisle.dashboard.figures.today import read_champion
 from lastaisle.dashboard.figures.usual import Ends, Usual, find_usual
 from lastaisle.dashboard.figures.versions import Comparison, compare
 from lastaisle.dashboard.origin import Origin
@@ -23,7 +23,7 @@ from lastaisle.dashboard.paging import chosen
 from lastaisle.dashboard.render import PagesOf, Problem, attempt, known
 from lastaisle.dashboard.shown import share
 from lastaisle.dashboard.source import Source
-from lastaisle.lake.tables import RELEASES, SHOP_METRICS
+from lastaisle.lake.tables import SHOP_METRICS
 
 router = APIRouter()
 
@@ -137,10 +137,8 @@ def _versions(cube: Cube | Problem | None) -> list[str]:
 
 def _usual_versions(source: Source, cube: Cube) -> tuple[str, str]:
     """Return the versions to compare first: the champion and the version before it, else the newest two."""
-    champion = attempt(lambda: source.once("champion", [RELEASES], lambda: find_champion(source)))
-    preferred = (
-        [] if champion is None or isinstance(champion, Problem) else [champion.version, champion.before]
-    )
+    champion = known(attempt(lambda: read_champion(source)))
+    preferred = [] if champion is None else [champion.version, champion.before]
     versions = _versions(cube)
     found = [name for name in dict.fromkeys([*preferred, *versions]) if name in versions]
     first, second, *_ = (*found, "", "")

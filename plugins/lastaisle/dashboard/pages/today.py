@@ -10,16 +10,16 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from lastaisle.dashboard.charts import Chart, Series
-from lastaisle.dashboard.figures.moves import sentence, tone
+from lastaisle.dashboard.figures.moves import read_moves, sentence, tone
 from lastaisle.dashboard.figures.reports import Measured, measured_in
 from lastaisle.dashboard.figures.today import (
     Arrivals,
     Champion,
     Volume,
     find_arrivals,
-    find_champion,
     find_volume,
     newest_moves,
+    read_champion,
 )
 from lastaisle.dashboard.origin import Origin
 from lastaisle.dashboard.render import PagesOf, Problem, attempt
@@ -83,11 +83,11 @@ class Reader:
 
     def champion(self) -> Champion | Problem | None:
         """Return the version that serves."""
-        return self._part("champion", [RELEASES], find_champion)
+        return attempt(lambda: read_champion(self._source))
 
     def moves(self) -> list[Move] | Problem:
         """Return the newest decisions."""
-        return self._part("newest moves", [RELEASES], newest_moves)
+        return self._part("newest moves", [RELEASES], lambda source: newest_moves(read_moves(source)))
 
     def alerts(self) -> AlertLog | Problem:
         """Return all alerts."""
