@@ -1,9 +1,10 @@
-"""Show what comes from outside in logs and messages: names in one line, addresses without passwords."""
+"""Show values in logs and messages: names in one line, addresses without passwords, moments in UTC."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from datetime import UTC, datetime
 from typing import Final
 
 #: Control characters (an escape sequence moves the cursor of a terminal), the line ends of Unicode, and
@@ -39,3 +40,8 @@ def without_password(address: str) -> str:
     This also holds for an address that is no URL, such as `http://anna:secret@[shop/`.
     """
     return _PASSWORD.sub(r"\1***@", address)
+
+
+def utc(moment: datetime) -> str:
+    """Return a moment to the minute: 2026-11-24 10:05 UTC."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -28,7 +28,7 @@ from lastaisle.lake.inventory import Inventory, take_inventory
 from lastaisle.lake.tables import EVENTS, TRAINING_RUNS
 from lastaisle.monitor.alerts.log import read_alerts
 from lastaisle.registry.ledger import DECISIONS, Ledger, Move
-from lastaisle.telemetry.shown import one_line, without_password
+from lastaisle.telemetry.shown import one_line, utc, without_password
 
 #: What reading a part may raise: a lake that is away, a damaged table, a row that is not as it was written.
 UNREADABLE: Final = (
@@ -126,7 +126,7 @@ class StatusReader:
         arrivals = find_arrivals(self.source)
         lines = []
         for one in arrivals:
-            newest = "no time" if one.newest is None else f"to {_moment(one.newest)}, {self._ago(one.newest)}"
+            newest = "no time" if one.newest is None else f"to {utc(one.newest)}, {self._ago(one.newest)}"
             arrived = "" if one.arrived is None else f"; taken in {self._ago(one.arrived)}"
             lines.append(f"{one.name.lower()} {newest}{arrived}")
         return lines or ["no data yet"], [dataclasses.asdict(one) for one in arrivals]
@@ -135,10 +135,10 @@ class StatusReader:
         champion = find_champion(self._moves)
         if champion is None:
             return ["no version serves yet"], None
-        line = f"version {champion.version} since {_moment(champion.since)}, {self._ago(champion.since)}"
+        line = f"version {champion.version} since {utc(champion.since)}, {self._ago(champion.since)}"
         learned = self._learned_until(champion)
         if learned is not None:
-            line += f"; it has learned up to {_moment(learned)}"
+            line += f"; it has learned up to {utc(learned)}"
         return [line], {**dataclasses.asdict(champion), "learned_until": learned}
 
     def _learned_until(self, champion: Champion) -> datetime | None:
@@ -151,16 +151,14 @@ class StatusReader:
         made = next((move for move in reversed(self._moves) if move.action in DECISIONS), None)
         if made is None:
             return ["the gate has not decided yet"], None
-        told = f"{_moment(made.moved_at)}, by {made.actor}: {sentence(made)} {first_sentence(made.reason)}"
+        told = f"{utc(made.moved_at)}, by {made.actor}: {sentence(made)} {first_sentence(made.reason)}"
         named = ("moved_at", "actor", "action", "from_version", "to_version", "reason", "run_id")
         return [one_line(told)], {name: getattr(made, name) for name in named}
 
     def _trials(self) -> tuple[list[str], Any]:
         log = read_traffic(self.source.lake)
         running = log.running()
-        lines = [
-            f"{trial.kind} {one_line(trial.name)}, since {_moment(trial.starts_at)}" for trial in running
-        ]
+        lines = [f"{trial.kind} {one_line(trial.name)}, since {utc(trial.starts_at)}" for trial in running]
         lines += [f"the trial {one_line(name)} cannot be read" for name in sorted(log.damaged)]
         data = [{"name": trial.name, "kind": trial.kind, "starts_at": trial.starts_at} for trial in running]
         return lines or ["none runs"], {"running": data, "damaged": sorted(log.damaged)}
@@ -169,8 +167,8 @@ class StatusReader:
         log = read_alerts(self.source.lake)
         alerts = log.open(self.now)
         lines = [
-            f"{alert.severity} {alert.rule}, since {_moment(alert.since)}: {one_line(alert.summary)}"
-            + ("" if alert.silenced_until is None else f" (silenced until {_moment(alert.silenced_until)})")
+            f"{alert.severity} {alert.rule}, since {utc(alert.since)}: {one_line(alert.summary)}"
+            + ("" if alert.silenced_until is None else f" (silenced until {utc(alert.silenced_until)})")
             for alert in alerts
         ]
         data = [
@@ -218,7 +216,3 @@ class StatusReader:
 
     def _ago(self, moment: datetime) -> str:
         return f"{age(moment, self.now)} ago"
-
-
-def _moment(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -17,7 +17,7 @@ from lastaisle.monitor.alerts.changes import CHANGED, OPENED, RESOLVED, Change, 
 from lastaisle.monitor.alerts.config import AlertConfig
 from lastaisle.monitor.alerts.log import AlertLog
 from lastaisle.monitor.alerts.model import SEVERITIES, Alert, Severity, is_worse
-from lastaisle.monitor.alerts.rules.words import moment
+from lastaisle.telemetry.shown import utc
 
 KEPT: Final = timedelta(hours=72)
 """Older messages are not sent any more, unless they tell of an alert that is still open."""
@@ -189,7 +189,7 @@ class _Group:
 
 def _text_of(alert: Alert) -> str:
     """Return an alert in some lines."""
-    lines = [f"{alert.summary}", f"Severity {alert.severity}, since {moment(alert.since)}. Alert {alert.id}."]
+    lines = [f"{alert.summary}", f"Severity {alert.severity}, since {utc(alert.since)}. Alert {alert.id}."]
     if alert.resolved_because:
         lines.append(f"Resolved: {alert.resolved_because}.")
     for one in alert.evidence:

@@ -20,7 +20,8 @@ from lastaisle.evaluation.report import Scores
 from lastaisle.registry.registry import STATE
 from lastaisle.release.card import text
 from lastaisle.release.card.facts import Facts
-from lastaisle.release.card.text import Markdown, code, metric_with_interval, signed, utc, whole
+from lastaisle.release.card.text import Markdown, code, metric_with_interval, signed, whole
+from lastaisle.telemetry.shown import utc
 from lastaisle.training.kinds import kind_for
 from models.evaluation.objectives import NEW_ITEM
 
@@ -83,7 +84,7 @@ def _environment() -> Environment:
         text.metric_with_interval,
         text.percent,
         text.table,
-        text.utc,
+        utc,
         text.whole,
         text.with_interval,
     ):

@@ -1,10 +1,10 @@
-"""How a model card writes numbers, moments and names as Markdown."""
+"""How a model card writes numbers and names as Markdown."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -65,11 +65,6 @@ def counted(number: float, unit: str) -> str:
 def percent(share: float, digits: int = 1) -> str:
     """Return a share in per cent: 0.123 is "12.3 %"."""
     return f"{100 * share:.{digits}f} %"
-
-
-def utc(moment: datetime) -> str:
-    """Return a moment to the minute, in UTC."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def hours_between(start: datetime, end: datetime) -> str:

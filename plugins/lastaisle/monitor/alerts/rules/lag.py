@@ -12,7 +12,8 @@ from lastaisle.lake.tables import GAPS
 from lastaisle.monitor.alerts.context import Context, RuleOptions
 from lastaisle.monitor.alerts.model import LAG, Evidence, Finding
 from lastaisle.monitor.alerts.rules.arrivals import read_sources
-from lastaisle.monitor.alerts.rules.words import moment, span
+from lastaisle.monitor.alerts.rules.words import span
+from lastaisle.telemetry.shown import utc
 
 _KAFKA = " kafka topic "  # in the name of a source; see lastaisle.ingest.kafka.drain.source_name
 
@@ -74,7 +75,7 @@ def _lagging(context: Context[LagOptions]) -> Iterator[Finding]:
             LAG,
             "warning",
             {"source": source.name},
-            f"The newest event of {source.name} was {span(lag)} old when it was stored at {moment(at)}. "
+            f"The newest event of {source.name} was {span(lag)} old when it was stored at {utc(at)}. "
             f"Usual are {span(usual)}, and the limit is {span(limit)}.",
             since,
             (
@@ -99,7 +100,7 @@ def _lost(context: Context[LagOptions]) -> Iterator[Finding]:
             "critical",
             {"lost_from": topic},
             f"Kafka deleted {lost:,} messages of topic {topic} before they were read; the newest gap was "
-            f"noticed at {moment(max(row['noticed_at'] for row in gaps))}.",
+            f"noticed at {utc(max(row['noticed_at'] for row in gaps))}.",
             first,
             (Evidence("The gaps", table=GAPS, query=f"SELECT * FROM {GAPS} WHERE topic = '{topic}'"),),
         )

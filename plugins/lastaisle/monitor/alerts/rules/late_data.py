@@ -11,7 +11,8 @@ from pydantic import Field
 from lastaisle.monitor.alerts.context import Context, RuleOptions
 from lastaisle.monitor.alerts.model import LATE_DATA, Evidence, Finding
 from lastaisle.monitor.alerts.rules.arrivals import Arrival, read_sources
-from lastaisle.monitor.alerts.rules.words import moment, span
+from lastaisle.monitor.alerts.rules.words import span
+from lastaisle.telemetry.shown import utc
 
 
 class LateDataOptions(RuleOptions):
@@ -58,7 +59,7 @@ def check(context: Context[LateDataOptions]) -> list[Finding]:
                 LATE_DATA,
                 "warning",
                 {"source": source.name},
-                f"Source {source.name} last brought rows at {moment(last)}. Its longest usual pause is "
+                f"Source {source.name} last brought rows at {utc(last)}. Its longest usual pause is "
                 f"{span(usual)}, and the limit is {span(limit)}.",
                 last,
                 (Evidence("The last arrival of each source", table=source.table, query=query),),

@@ -13,7 +13,8 @@ from lastaisle.lake.tables import BATCHES, BATCHES_SCHEMA
 from lastaisle.lake.workspace import open_tables
 from lastaisle.monitor.alerts.context import Context, RuleOptions
 from lastaisle.monitor.alerts.model import MISSING_DATA, Evidence, Finding
-from lastaisle.monitor.alerts.rules.words import moment, span
+from lastaisle.monitor.alerts.rules.words import span
+from lastaisle.telemetry.shown import utc
 
 _ARRIVED: Final = """
 WITH told AS (SELECT * FROM batches UNION ALL BY NAME SELECT * FROM no_batches)
@@ -133,7 +134,7 @@ def _finding(context: Context[MissingDataOptions], key: str, end: datetime, allo
         MISSING_DATA,
         "warning",
         {"partition": key},
-        f"No logs of {key} came{source} by {moment(end + allowed)}, {span(allowed)} after its end.",
+        f"No logs of {key} came{source} by {utc(end + allowed)}, {span(allowed)} after its end.",
         end,
         (Evidence(f"The batches with rows of {key}", table=BATCHES, query=query),),
     )

@@ -12,7 +12,8 @@ from lastaisle.lake.tables import QUARANTINE as TABLE
 from lastaisle.monitor.alerts.context import Context, RuleOptions
 from lastaisle.monitor.alerts.model import QUARANTINE, Evidence, Finding
 from lastaisle.monitor.alerts.rules.arrivals import Arrival, read_sources
-from lastaisle.monitor.alerts.rules.words import moment, share
+from lastaisle.monitor.alerts.rules.words import share
+from lastaisle.telemetry.shown import utc
 
 _SURE = 3.3  # standard deviations: one false alarm in two thousand looks
 
@@ -72,7 +73,7 @@ def check(context: Context[QuarantineOptions]) -> list[Finding]:
                 "warning",
                 {"source": source.name},
                 f"{broken:,} of {rows:,} rows of source {source.name} ({share(broken / rows)}) that came "
-                f"since {moment(begin)} are broken. The limit is {share(limit)}; before, the share was "
+                f"since {utc(begin)} are broken. The limit is {share(limit)}; before, the share was "
                 f"{share(past)}.",
                 since,
                 (

@@ -10,9 +10,9 @@ from lastaisle.lake.tables import BATCHES, RELEASES
 from lastaisle.monitor.alerts.context import Context, RuleOptions
 from lastaisle.monitor.alerts.model import GUARDRAIL, OLD_CHAMPION, Evidence, Finding
 from lastaisle.monitor.alerts.rules.arrivals import read_sources
-from lastaisle.monitor.alerts.rules.words import moment
 from lastaisle.registry.ledger import REFUSE, REGISTER, ROLLBACK, Ledger, standing
 from lastaisle.release.guardrails.reason import ROLLED_BACK
+from lastaisle.telemetry.shown import utc
 
 
 class OldChampionOptions(RuleOptions):
@@ -65,7 +65,7 @@ def check_old_champion(context: Context[OldChampionOptions]) -> list[Finding]:
             OLD_CHAMPION,
             "warning",
             {"model": context.settings.registry.model_name},
-            f"The champion, version {champion}, was registered at {moment(began.moved_at)}. The limit is "
+            f"The champion, version {champion}, was registered at {utc(began.moved_at)}. The limit is "
             f"{context.options.days:g} days; {counted} refused since then.",
             began.moved_at + limit,
             (

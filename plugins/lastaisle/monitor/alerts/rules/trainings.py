@@ -11,10 +11,11 @@ from pydantic import Field
 
 from lastaisle.monitor.alerts.context import Context, RuleOptions
 from lastaisle.monitor.alerts.model import FAILED_TRAINING, STUCK_TRAINING, Evidence, Finding
-from lastaisle.monitor.alerts.rules.words import moment, span
+from lastaisle.monitor.alerts.rules.words import span
 from lastaisle.registry.lease import ALIVE_AT, is_alive
 from lastaisle.registry.run import FAILED, FINISHED, RUNNING, Run, has_store
 from lastaisle.registry.tags import KIND, RUN_KEY
+from lastaisle.telemetry.shown import utc
 
 
 class FailedTrainingOptions(RuleOptions):
@@ -73,7 +74,7 @@ def check_failed(context: Context[FailedTrainingOptions]) -> list[Finding]:
                 FAILED_TRAINING,
                 "warning",
                 {"training": name},
-                f"The training {name} ({_kind(run)}), which began at {moment(began)}, failed, and no later "
+                f"The training {name} ({_kind(run)}), which began at {utc(began)}, failed, and no later "
                 "one of its kind has finished.",
                 _moment(run.ended or run.started),
                 (Evidence("The run of the training in MLflow", run_id=run.run_id),),
@@ -97,7 +98,7 @@ def check_stuck(context: Context[StuckTrainingOptions]) -> list[Finding]:
             options.factor * usual.get(_kind(run), timedelta(0)), timedelta(minutes=options.minimum_minutes)
         )
         if not is_alive(run.tags) and now - seen > timedelta(minutes=options.dead_minutes):
-            told = f"its process gave its last sign of life at {moment(seen)}"
+            told = f"its process gave its last sign of life at {utc(seen)}"
             since = seen
         elif now - began > limit and _kind(run) in usual:
             told = f"runs of its kind usually take {span(usual[_kind(run)])}, and the limit is {span(limit)}"
@@ -109,7 +110,7 @@ def check_stuck(context: Context[StuckTrainingOptions]) -> list[Finding]:
                 STUCK_TRAINING,
                 "warning",
                 {"training": name},
-                f"The training {name} ({_kind(run)}) runs since {moment(began)}; {told}.",
+                f"The training {name} ({_kind(run)}) runs since {utc(began)}; {told}.",
                 since,
                 (Evidence("The run of the training in MLflow", run_id=run.run_id),),
             )

@@ -12,7 +12,7 @@ from pydantic import Field
 from lastaisle.lake.tables import ANNOUNCEMENTS
 from lastaisle.monitor.alerts.context import Context, RuleOptions
 from lastaisle.monitor.alerts.model import UNDELIVERED, Evidence, Finding
-from lastaisle.monitor.alerts.rules.words import moment
+from lastaisle.telemetry.shown import utc
 
 _TRIED = ("sent", "failed", "given_up")
 
@@ -65,7 +65,7 @@ def check(context: Context[UndeliveredOptions]) -> list[Finding]:
                 "warning",
                 {"receiver": receiver},
                 f"{messages} message{'s do' if messages > 1 else ' does'} not reach {receiver} since "
-                f"{moment(failing[0]['at'])}, and {given_up} of them are given up: {failing[-1]['problem']}.",
+                f"{utc(failing[0]['at'])}, and {given_up} of them are given up: {failing[-1]['problem']}.",
                 failing[0]["at"],
                 (Evidence("The tries", table=ANNOUNCEMENTS, query=query),),
             )

@@ -11,8 +11,7 @@ from lastaisle.lake.tables import FILES, FILES_SCHEMA, REFUSED_FILES
 from lastaisle.lake.workspace import open_tables
 from lastaisle.monitor.alerts.context import Context, RuleOptions
 from lastaisle.monitor.alerts.model import UNREADABLE_SOURCE, Evidence, Finding
-from lastaisle.monitor.alerts.rules.words import moment
-from lastaisle.telemetry.shown import without_password
+from lastaisle.telemetry.shown import utc, without_password
 
 _REFUSED: Final = """
 SELECT source, count(DISTINCT url)::BIGINT AS files, min(refused_at) AS since, max(refused_at) AS last,
@@ -59,7 +58,7 @@ def check(context: Context[UnreadableSourceOptions]) -> list[Finding]:
                 "warning",
                 {"source": source},
                 f"{counted} of source {source} cannot be read; the last one was refused at "
-                f"{moment(row['last'])} ({row['reason']}). Its rows are missing.",
+                f"{utc(row['last'])} ({row['reason']}). Its rows are missing.",
                 row["since"],
                 (Evidence("The refused files", table=REFUSED_FILES, query=query),),
             )

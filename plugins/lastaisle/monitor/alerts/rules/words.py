@@ -1,13 +1,8 @@
-"""Moments, spans and shares in the sentences of alerts."""
+"""Spans and shares in the sentences of alerts."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
-
-def moment(at: datetime) -> str:
-    """Return a moment to the minute: 2026-11-24 10:05 UTC."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+from datetime import timedelta
 
 
 def span(length: timedelta) -> str:

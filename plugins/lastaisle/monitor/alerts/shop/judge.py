@@ -15,6 +15,7 @@ from lastaisle.baseline.hours import HISTORY, moment_of
 from lastaisle.baseline.measures import MEASURES
 from lastaisle.monitor.alerts.shop.episodes import Course, Episode, Rule, course_of
 from lastaisle.monitor.alerts.shop.level import DEVIATIONS, Level, chance_of
+from lastaisle.telemetry.shown import utc
 
 if TYPE_CHECKING:
     from lastaisle.baseline.fit import Series
@@ -243,4 +244,4 @@ def _percent(part: float) -> str:
 
 
 def _hour(hour: int) -> str:
-    return f"{moment_of(hour):%Y-%m-%d %H:%M} UTC"
+    return utc(moment_of(hour))
