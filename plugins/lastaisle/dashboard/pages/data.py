@@ -113,20 +113,12 @@ def _lag_chart(batches: Sequence[Batch]) -> Chart | None:
     known_lags = [batch for batch in batches if batch.lag is not None][:LAG_BATCHES][::-1]
     if not known_lags:
         return None
-    feeds = dict.fromkeys(batch.feed for batch in known_lags)
     hours = [_hours(batch) for batch in known_lags]
     return Chart(
         name="lag",
         title="Lag: hours from the newest event of a batch to its arrival",
         x=[batch.arrived for batch in known_lags],
-        series=[
-            Series(
-                feed,
-                [hour if batch.feed == feed else None for batch, hour in zip(known_lags, hours, strict=True)],
-                style="points",
-            )
-            for feed in feeds
-        ],
+        series=_by_feed(known_lags, hours),
         summary=f"{hours[-1]:,.1f} hours for the newest batch.",
         origin="lag",
     )
@@ -143,23 +135,24 @@ def _late_chart(batches: Sequence[Batch]) -> Chart | None:
     if not own:
         return None
     shares = [batch.rows["late"] / batch.rows["in"] for batch in own]
-    feeds = dict.fromkeys(batch.feed for batch in own)
     return Chart(
         name="late",
         title="Late rows: share of the rows of each batch",
         x=[batch.arrived for batch in own],
-        series=[
-            Series(
-                feed,
-                [share if batch.feed == feed else None for batch, share in zip(own, shares, strict=True)],
-                style="points",
-            )
-            for feed in feeds
-        ],
+        series=_by_feed(own, shares),
         unit="share",
         summary=f"{shares[-1]:.2%} of the newest batch.",
         origin="late",
     )
+
+
+def _by_feed(batches: Sequence[Batch], values: Sequence[float]) -> list[Series]:
+    """Return one series of points a feed; `values` holds one value a batch."""
+    found = list(zip(batches, values, strict=True))
+    return [
+        Series(feed, [value if batch.feed == feed else None for batch, value in found], style="points")
+        for feed in dict.fromkeys(batch.feed for batch in batches)
+    ]
 
 
 def _origins(every: Every) -> list[Origin]:
