@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lastaisle.delivery.channels import Channel
 from lastaisle.delivery.notice import Notice
 from lastaisle.delivery.outbox import History, Outbox
-from lastaisle.delivery.tries import ReceiverReport, Tries, Undelivered
+from lastaisle.delivery.tries import ReceiverReport, Tries
 from lastaisle.errors import ExitCode, LastaisleError
 
 if TYPE_CHECKING:
@@ -109,12 +109,7 @@ def send_now(channels: Sequence[Channel], notice: Notice) -> DeliveryReport:
     for channel in _usable(channels):
         report = ReceiverReport(channel.name)
         if channel.wants(notice):
-            sent = channel.send(notice)
-            if sent.problem:
-                report.given_up.append(Undelivered(notice.id, notice.type, sent.problem))
-            else:
-                report.sent.append(notice.type)
-                report.remarks += [sent.remark] if sent.remark else []
+            report.note_only_try(notice, channel.send(notice))
         reports.append(report)
     return DeliveryReport(tuple(reports), _problems(channels))
 

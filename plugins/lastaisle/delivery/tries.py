@@ -58,6 +58,18 @@ class ReceiverReport:
     given_up: list[Undelivered] = field(default_factory=list)
     waiting: int = 0
 
+    def note_only_try(self, message: Sendable, sent: Sent) -> None:
+        """Note a message that is tried once, whatever comes of it."""
+        if sent.problem:
+            self.given_up.append(Undelivered(message.id, message.type, sent.problem))
+        else:
+            self.note_arrival(message, sent)
+
+    def note_arrival(self, message: Sendable, sent: Sent) -> None:
+        """Note a message that arrived."""
+        self.sent.append(message.type)
+        self.remarks += [sent.remark] if sent.remark else []
+
     def lines(self) -> list[str]:
         """Return the report in sentences."""
         told = []
@@ -121,8 +133,7 @@ class Tries(Generic[_Message]):
         attempt = len(tries) + 1
         if not sent.problem:
             self.outbox.note(message, SENT, attempt, now, sent)
-            report.sent.append(message.type)
-            report.remarks += [sent.remark] if sent.remark else []
+            report.note_arrival(message, sent)
             return True
         is_last = now - min(tries, default=now) >= timedelta(hours=self.hours)
         self.outbox.note(message, GIVEN_UP if is_last else FAILED, attempt, now, sent)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lastaisle.delivery.outbox import Outbox, receiver_of
 from lastaisle.delivery.sent import Sent
-from lastaisle.delivery.tries import ReceiverReport, Tries, Undelivered
+from lastaisle.delivery.tries import ReceiverReport, Tries
 from lastaisle.delivery.webhook import post_signed
 from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.experiments.traffic import read_traffic
@@ -118,11 +118,7 @@ def send_test(settings: Settings) -> AnnouncementReport:
     reports = []
     for address in settings.announcements.addresses:
         report = ReceiverReport(receiver_of(address))
-        sent = _send(message, address, settings)
-        if sent.problem:
-            report.given_up.append(Undelivered(message.id, message.type, sent.problem))
-        else:
-            report.sent.append(message.type)
+        report.note_only_try(message, _send(message, address, settings))
         reports.append(report)
     return AnnouncementReport(tuple(reports))
 
