@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 
+from lastaisle.cli.options import Host
 from lastaisle.cli.terminal import announce, read_settings
 
 
 def dashboard(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Host = "127.0.0.1",
     port: Annotated[
         int | None,
         typer.Option(

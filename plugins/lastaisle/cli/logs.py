@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from lastaisle.cli.options import LakeUrl, Report
+from lastaisle.cli.options import Host, LakeUrl, Report
 from lastaisle.cli.terminal import announce, console, read_settings, write
 from lastaisle.kafka.address import parse_source
 from lastaisle.kafka.connection import KafkaConnection
@@ -57,7 +57,7 @@ def collect(
         str,
         typer.Option(help="Landing folder, or kafka://cluster/topic; default: LASTAISLE_SOURCE."),
     ] = "",
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Host = "127.0.0.1",
     port: Annotated[
         int, typer.Option(help="Port to listen on; 0 is any free port.", min=0, max=65535)
     ] = 8090,

@@ -97,6 +97,7 @@ Settle = Annotated[
 AcceptSchemaChange = Annotated[
     bool, typer.Option("--accept-schema-change", help="Accept fields that vanished or changed their type.")
 ]
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Model = Annotated[
     str,
     typer.Option(

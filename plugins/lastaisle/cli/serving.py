@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
-from lastaisle.cli.options import LakeUrl
+from lastaisle.cli.options import Host, LakeUrl
 from lastaisle.cli.terminal import announce, read_settings
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Host = "127.0.0.1",
     port: Annotated[
         int | None,
         typer.Option(
@@ -48,7 +48,7 @@ def serve(
 
 
 def export_metrics(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Host = "127.0.0.1",
     port: Annotated[
         int | None,
         typer.Option(
