@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
@@ -38,12 +38,12 @@ from lastaisle.registry.ledger import (
     ROLLBACK,
     Ledger,
     Move,
-    Standing,
     origin_of,
     standing,
 )
 from lastaisle.registry.run import RUNNING
 from lastaisle.registry.runs import metric_name
+from lastaisle.release.fate import served_times
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
@@ -83,20 +83,10 @@ def read_gate(lake: Lake, model_name: str) -> Iterator[Sample]:
     champion = standing(moves).champion
     if champion is not None:
         yield Sample(CHAMPION, 1, (champion,))
-        yield Sample(CHAMPION_SINCE, champion_since(moves).timestamp())
+        yield Sample(CHAMPION_SINCE, served_times(moves)[-1].since.timestamp())
         learned = _learned_until(lake, origin_of(moves, champion))
         if learned is not None:
             yield Sample(CHAMPION_LEARNED, learned.timestamp())
-
-
-def champion_since(moves: Sequence[Move]) -> datetime:
-    """Return the moment at which the present champion became champion; a ledger without one has no answer."""
-    present, since, champion = Standing(), moves[0].moved_at, None
-    for move in moves:
-        present = present.after(move)
-        if present.champion != champion:
-            since, champion = move.moved_at, present.champion
-    return since
 
 
 def _learned_until(lake: LakeReader, origin: Move | None) -> datetime | None:
