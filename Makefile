@@ -104,6 +104,10 @@ lock: setup  ## Write requirements.txt anew from requirements.in; newer versions
 	    requirements.in -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 $(if $(UPGRADE),--upgrade) \
 	    .ci/sbom.in -o .ci/sbom.txt
+	@for folder in environments/*/; do \
+	    $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 $(if $(UPGRADE),--upgrade) \
+	        $${folder}requirements.in -o $${folder}requirements.txt || exit 1; \
+	done
 	@UV=$(BIN)/uv .ci/platforms
 
 clean:  ## Remove the demo's data (.lastaisle) and the environment

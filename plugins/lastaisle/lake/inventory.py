@@ -43,6 +43,12 @@ NEWEST: Final[Mapping[str, str]] = {
     tables.SERVICE_METRICS: "interval_start",
     tables.ANNOUNCEMENTS: "at",
     tables.ALERTS: "at",
+    tables.CONSENTS: "at",
+    tables.SUBJECT_REQUESTS: "at",
+    tables.ERASED: "before",
+    tables.PRIVACY_SPENT: "finished_at",
+    tables.ACCESSES: "at",
+    tables.AUDITS: "at",
 }
 
 

@@ -30,11 +30,18 @@ BANDIT_ARMS: Final = "bandit_arms"
 SERVICE_METRICS: Final = "service_metrics"
 ANNOUNCEMENTS: Final = "announcements"
 ALERTS: Final = "alerts"
+CONSENTS: Final = "consents"
+SUBJECT_REQUESTS: Final = "subject_requests"
+ERASED: Final = "erased"
+PRIVACY_SPENT: Final = "privacy_spent"
+ACCESSES: Final = "accesses"
+AUDITS: Final = "audits"
 ALL_TABLES: Final = (
     *(RAW_EVENTS, QUARANTINE, BATCHES, EVENTS, EXPOSURES, TRAINING_RUNS, RELEASES),
     *(GAPS, FILES, REFUSED_FILES, DRIFT, ABANDONMENTS, ITEMS, CATALOGUE_BATCHES),
     *(EXPOSURE_BATCHES, OUTCOMES, UNATTRIBUTED, SHOP_METRICS),
     *(TRAFFIC, EXPERIMENT_RESULTS, BANDIT_ARMS, SERVICE_METRICS, ANNOUNCEMENTS, ALERTS),
+    *(CONSENTS, SUBJECT_REQUESTS, ERASED, PRIVACY_SPENT, ACCESSES, AUDITS),
 )
 
 #: The partition columns of the partitioned tables: the UTC day of the event; in quarantine, of ingestion.
@@ -501,5 +508,91 @@ BANDIT_ARMS_SCHEMA: Final = pa.schema(
         pa.field("probability", pa.float64()),
         pa.field("mean_propensity", pa.float64()),
         pa.field("estimated_regret", pa.float64()),
+    ]
+)
+
+#: What shoppers decided about a purpose, beside the flags of their events: one row a decision. The newest row
+#: of a shopper (or of a visit without a shopper) and a purpose counts; among equal times a refusal counts.
+CONSENTS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("user_id", pa.string()),
+        pa.field("session_id", pa.string()),
+        pa.field("purpose", pa.string()),
+        pa.field("granted", pa.bool_()),
+        pa.field("at", TIMESTAMP),
+        pa.field("source", pa.string()),
+        pa.field("key_version", pa.int32()),
+        pa.field("recorded_at", TIMESTAMP),
+    ]
+)
+
+#: Every step of a request of shoppers about their data, oldest first by `entry`. No row names a shopper:
+#: the ids lie in the inbox of requests until the request ends. `counts` and `receipt` are JSON.
+SUBJECT_REQUESTS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("entry", pa.int64()),
+        pa.field("request_id", pa.string()),
+        pa.field("kind", pa.string()),
+        pa.field("state", pa.string()),
+        pa.field("at", TIMESTAMP),
+        pa.field("actor", pa.string()),
+        pa.field("subjects", pa.int64()),
+        pa.field("due_at", TIMESTAMP),
+        pa.field("counts", pa.string()),
+        pa.field("problem", pa.string()),
+        pa.field("receipt", pa.string()),
+    ]
+)
+
+#: Shoppers whose rows were erased, so that ingestion refuses rows of them that occurred before `before`.
+#: `digest` is a pseudonym in a domain of its own, and joins no other table.
+ERASED_SCHEMA: Final = pa.schema(
+    [
+        pa.field("digest", pa.string()),
+        pa.field("key_version", pa.int32()),
+        pa.field("before", TIMESTAMP),
+        pa.field("request_id", pa.string()),
+    ]
+)
+
+#: What each private training spent of the privacy budget of the shoppers of its window, one row a training.
+#: `mechanism` is JSON, from which trainings are composed.
+PRIVACY_SPENT_SCHEMA: Final = pa.schema(
+    [
+        pa.field("run_key", pa.string()),
+        pa.field("run_id", pa.string()),
+        pa.field("model_name", pa.string()),
+        pa.field("architecture", pa.string()),
+        pa.field("unit", pa.string()),
+        pa.field("window_start", TIMESTAMP),
+        pa.field("window_end", TIMESTAMP),
+        pa.field("shoppers", pa.int64()),
+        pa.field("mechanism", pa.string()),
+        pa.field("epsilon", pa.float64()),
+        pa.field("delta", pa.float64()),
+        pa.field("finished_at", TIMESTAMP),
+    ]
+)
+
+#: Who asked to see data of shoppers, one row a request, written before the answer.
+ACCESSES_SCHEMA: Final = pa.schema(
+    [
+        pa.field("at", TIMESTAMP),
+        pa.field("actor", pa.string()),
+        pa.field("what", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("outcome", pa.string()),
+    ]
+)
+
+#: The audits of privacy, one row an audit. `findings` is JSON, failed findings first.
+AUDITS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("audit_id", pa.string()),
+        pa.field("at", TIMESTAMP),
+        pa.field("first_day", pa.date32()),
+        pa.field("last_day", pa.date32()),
+        pa.field("failed", pa.int64()),
+        pa.field("findings", pa.string()),
     ]
 )
