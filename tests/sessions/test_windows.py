@@ -12,7 +12,9 @@ import pytest
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake import Lake
 from lastaisle.lake.query import Query
+from lastaisle.lake.tables import CONSENTS, EVENTS
 from lastaisle.lake.workspace import open_workspace
+from lastaisle.privacy.consents import Decision, record
 from lastaisle.sessions.session_query import FAST_VIEWS
 from lastaisle.sessions.windows import (
     FAST_SECONDS,
@@ -25,6 +27,7 @@ from lastaisle.sessions.windows import (
 )
 
 NOON = datetime(2025, 10, 9, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 
 
 def event(
@@ -354,6 +357,7 @@ def test_further_columns_of_a_shop_change_no_session(lake, tmp_path):
         "asked",
         "kept",
         "stored",
+        "withdrawn",
         "select",
     )
     rows = [
@@ -376,3 +380,58 @@ def test_further_columns_of_a_shop_change_no_session(lake, tmp_path):
     assert list(named.log) == list(plain.log) == [["a", "b"]]
     assert named.left_out == plain.left_out == {"bots": 0, "without_consent": 1}
     assert refusing_shoppers(other) == refusing_shoppers(lake) == {"u2"}
+
+
+ANNA, BEN, VISIT = "a" * 32, "b" * 32, "c" * 32
+
+
+def decide(lake, who, minutes, *, granted=False, purpose="personalization"):
+    user, visit = (None, who) if who == VISIT else (who, None)
+    record(lake, [Decision(user, visit, purpose, granted, NOON + timedelta(minutes=minutes), "request")], 1)
+
+
+def write_visits(lake):
+    for number, who in enumerate((ANNA, BEN, None)):
+        session = VISIT if who is None else f"of {number}"
+        events = [event(session, f"{number}{item}", at, user=who) for at, item in enumerate("ab")]
+        write(lake, *events, key=session)
+
+
+def test_a_shopper_or_a_visit_that_withdrew_elsewhere_never_trains_whatever_the_flags_of_events_say(lake):
+    write_visits(lake)
+    assert len(train(lake).log) == 3
+    decide(lake, ANNA, -5)
+    decide(lake, VISIT, -5)
+    decide(lake, BEN, -5, purpose="sale")
+    read = train(lake)
+    assert list(read.log) == [["1a", "1b"]]
+    assert read.left_out == {"bots": 0, "without_consent": 2}
+    assert refusing_shoppers(lake) == {ANNA, VISIT}
+    assert refusing_shoppers(lake, written_since=datetime.now(UTC) + timedelta(days=2)) == {ANNA, VISIT}
+    assert list(sessions_between(lake, NOON - HOUR, NOON + HOUR)) == [["1a", "1b"]]
+    assert list(evaluation_sessions(lake, NOON - HOUR, NOON + HOUR, None).log) == [["1a", "1b"]]
+
+
+def test_who_agrees_again_trains_again_unless_the_newest_event_refuses(lake):
+    write_visits(lake)
+    decide(lake, ANNA, -5)
+    decide(lake, ANNA, 5, granted=True)
+    assert len(train(lake).log) == 3
+    write(lake, event("later", "z", 30, user=ANNA, consent=False), key="flag")
+    assert sorted(train(lake).log) == [["1a", "1b"], ["2a", "2b"]]
+
+
+def test_the_versions_of_a_plan_read_the_decisions_of_their_time(lake):
+    write_visits(lake)
+    before = lake.versions([EVENTS, CONSENTS])
+    decide(lake, ANNA, -5)
+    after = lake.versions([EVENTS, CONSENTS])
+    decide(lake, BEN, -5)
+    window = Window(NOON - HOUR, NOON + HOUR, half_life_hours=24)
+
+    def read(versions):
+        return len(training_sessions(lake, window, NOON + HOUR, versions).log)
+
+    assert set(before) == {EVENTS}
+    assert (read(before), read(after), read(None)) == (3, 2, 1)
+    assert read(lake.version(EVENTS)) == 1, "a version of events alone reads the newest decisions"

@@ -112,12 +112,12 @@ def _evaluate(
     level: float,
     progress: Progress | None,
 ) -> EvaluationReport:
-    kind, version = kind_for(plan), plan.lake_versions.get(EVENTS)
+    kind = kind_for(plan)
     versions = {"champion": champion, "anchor": anchor}
     others = _load_versions(champion, anchor, Ledger(lake, registry.model_name), registry)
     judging = judging_of(plan, {role: str(versions[role]) for role in others}, lake, registry)
     read = judging.read
-    trained_on = training_sessions(lake, plan.window, plan.holdout_end, version).log
+    trained_on = training_sessions(lake, plan.window, plan.holdout_end, plan.lake_versions).log
     examples = judging.examples
     slices = slices_of(examples, trained_on)
     for name, sessions in kind.judging_slices(plan, lake, read.log).items():
@@ -127,7 +127,7 @@ def _evaluate(
     log_answers(run_id, candidate, examples, registry)
     compared: dict[str, ServedModel | Recommender] = {"candidate": candidate, **others}
     compared |= _baselines(plan, trained_on)
-    missing = missing_rows(lake, judging.start, plan.holdout_end, version)
+    missing = missing_rows(lake, judging.start, plan.holdout_end, plan.lake_versions.get(EVENTS))
     return EvaluationReport(
         run_id=run_id,
         run_key=plan.run_key,

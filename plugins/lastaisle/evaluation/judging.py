@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lastaisle.errors import NotEnoughDataError
-from lastaisle.lake.tables import EVENTS
 from lastaisle.sessions.windows import SessionsRead, evaluation_sessions
 from lastaisle.training.kinds.refresh import in_judging_half
 from models.data.sequences import next_item_examples
@@ -93,8 +92,8 @@ def judging_sessions(plan: TrainingPlan, others: Mapping[str, TrainingPlan], lak
 
 def _read(plan: TrainingPlan, start: datetime, half_learned_until: datetime, lake: Lake) -> SessionsRead:
     """Read the sessions from `start` to the hold-out's end; of those learned by half, the other half."""
-    version, halved = plan.lake_versions.get(EVENTS), half_learned_until > start
-    read = evaluation_sessions(lake, start, plan.holdout_end, version, with_ids=halved)
+    halved = half_learned_until > start
+    read = evaluation_sessions(lake, start, plan.holdout_end, plan.lake_versions, with_ids=halved)
     if not halved or not len(read.log):
         return read
     unseen = read.log.ended_at >= half_learned_until.timestamp()

@@ -37,6 +37,9 @@ GROUP BY _shopper
 HAVING max(occurred_at) = max(occurred_at) FILTER (WHERE NOT coalesce(consent_personalization, false))
 """
 
+# A decision of the table `consents` counts beside the flags of events: the view `withdrawn` has the column
+# `_shopper` with the pseudonyms of the shoppers and of the visits whose newest decision refuses.
+
 # An event of a session, item, type and moment counts once, however many event ids it was sent under.
 # Each view counts. Adding or ordering an item that the session has already seen is no new choice: the shopper
 # comes from the item's page, so as a target the event would only raise the metrics. The earlier events of the
@@ -73,7 +76,9 @@ sessions AS (
         {pace} AS seconds_a_view,
         list({{{event}}} ORDER BY occurred_at, sequence) FILTER (WHERE counts) AS events,
         max(user_id) AS user_id{first_values},
-        bool_or(coalesce(user_id, session_id) IN (SELECT _shopper FROM refused)) AS refused
+        bool_or(coalesce(user_id, session_id) IN (SELECT _shopper FROM refused)
+            OR coalesce(user_id IN (SELECT _shopper FROM withdrawn), false)
+            OR session_id IN (SELECT _shopper FROM withdrawn)) AS refused
     FROM chosen
     GROUP BY session_id
 ),

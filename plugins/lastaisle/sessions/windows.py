@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lastaisle.errors import NotEnoughDataError
-from lastaisle.lake.tables import EVENTS
+from lastaisle.lake.tables import CONSENTS, EVENTS
 from lastaisle.lake.workspace import open_tables
+from lastaisle.privacy.consents import NO_TABLE, refused
 from lastaisle.sessions.session_log import to_log
 from lastaisle.sessions.session_query import (
     REFUSING_SHOPPERS,
@@ -32,6 +33,9 @@ FAST_SECONDS = 3.0  # a session of FAST_VIEWS or more with less time a view, on 
 SESSION_REACH = timedelta(hours=24)  # how far before a window its sessions may have begun
 HISTORY = timedelta(days=30)  # how far back a shopper counts as returning
 ALL = (1.0, 0)  # share of the sessions that is read, and the seed of the hash of names that chooses them
+#: Which versions of the tables are read: those of a plan, in which a table without a version did not exist; a
+#: version of `events` with the newest decisions of `consents`; None = the newest of both.
+Versions: TypeAlias = Mapping[str, int] | int | None
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def training_sessions(
     lake: Lake,
     window: Window,
     seen_until: datetime,
-    version: int | None,
+    versions: Versions,
     sample: tuple[float, int] = ALL,
     *,
     with_ids: bool = False,
@@ -79,25 +83,25 @@ def training_sessions(
     both trains and evaluates.
 
     Args:
-        lake: where `events` is.
+        lake: where `events` and `consents` are.
         window: the hours.
         seen_until: the moment before which events count.
-        version: version of `events`; None = the newest.
+        versions: the versions of the tables; None = the newest.
         sample: share of the sessions to read, and a seed; the other sessions are never put together.
         with_ids: adds the ids of the sessions, as the column `session`.
     """
-    until: dict[str, Any] = {"seen_until": seen_until, "version": version, "sample": sample}
+    until: dict[str, Any] = {"seen_until": seen_until, "versions": versions, "sample": sample}
     return _read(lake, window.start, window.end, moment="ended_at", with_ids=with_ids, **until)
 
 
 def evaluation_sessions(
-    lake: Lake, start: datetime, end: datetime, version: int | None, *, with_ids: bool = False
+    lake: Lake, start: datetime, end: datetime, versions: Versions, *, with_ids: bool = False
 ) -> SessionsRead:
     """Read the sessions that started inside [start, end), with their events before `end`.
 
     `with_ids` adds the ids of the sessions, as the column `session`.
     """
-    return _read(lake, start, end, moment="started_at", seen_until=end, version=version, with_ids=with_ids)
+    return _read(lake, start, end, moment="started_at", seen_until=end, versions=versions, with_ids=with_ids)
 
 
 def sessions_between(
@@ -109,28 +113,31 @@ def sessions_between(
         lake: where `events` is.
         start: the first moment, UTC.
         end: the moment after the last, UTC.
-        versions: table versions to read, for a repeatable result; default the newest.
+        versions: versions of `events` and `consents` to read, for a repeatable result; default the newest.
     """
-    version = (versions or {}).get(EVENTS)
-    seen_until = end + SESSION_REACH
-    return _read(lake, start, end, moment="ended_at", seen_until=seen_until, version=version).log
+    read = {**lake.versions([CONSENTS]), **(versions or {})}
+    return _read(lake, start, end, moment="ended_at", seen_until=end + SESSION_REACH, versions=read).log
 
 
 def refusing_shoppers(lake: Lake, written_since: datetime | None = None) -> set[str]:
-    """Return the shoppers whose most recent event refuses: pseudonyms, or session ids of unknown shoppers.
+    """Return the shoppers whose most recent event, or newest decision in `consents`, refuses.
 
     Args:
-        lake: where `events` is.
-        written_since: reads only the days to which rows were written since this moment, and the days after
-            them. Each shopper who has refused since then is found. Default: all days.
+        lake: where `events` and `consents` are.
+        written_since: reads of the events only the days to which rows were written since this moment, and the
+            days after them. Each shopper who has refused since then is found. Default: all days.
+
+    Returns:
+        pseudonyms of shoppers, and of the sessions of unknown shoppers.
     """
+    withdrawn = set(_withdrawn(lake, None)["_shopper"].to_pylist())
     dataset = lake.dataset(EVENTS)
     days = [date.min] if written_since is None else lake.days_written_since(EVENTS, written_since)
     if dataset is None or not days:
-        return set()
+        return withdrawn
     with open_tables(events=dataset) as connection:
         rows = connection.execute(REFUSING_SHOPPERS, {"first_day": min(days)}).fetchall()
-    return {shopper for (shopper,) in rows}
+    return withdrawn | {shopper for (shopper,) in rows}
 
 
 def newest_data_end(lake: LakeReader, version: int | None = None) -> datetime:
@@ -179,7 +186,7 @@ def _read(
     *,
     moment: str,
     seen_until: datetime,
-    version: int | None,
+    versions: Versions,
     sample: tuple[float, int] = ALL,
     with_ids: bool = False,
 ) -> SessionsRead:
@@ -195,8 +202,9 @@ def _read(
         "share": sample[0],
         "seed": sample[1],
     }
-    dataset = lake.require(EVENTS, version)
-    with open_tables(stored=dataset) as connection:
+    dataset = lake.require(EVENTS, versions.get(EVENTS) if isinstance(versions, Mapping) else versions)
+    withdrawn = _withdrawn(lake, versions)
+    with open_tables(stored=dataset, withdrawn=withdrawn) as connection:
         missing = missing_columns(dataset.schema.names)
         connection.execute(f"CREATE TEMP VIEW events AS SELECT *{missing} FROM stored")
         rows = connection.sql(session_query(moment), params=parameters).to_arrow_table()
@@ -207,6 +215,13 @@ def _read(
         items = connection.sql(item_query(), params=item_parameters).to_arrow_table()
     ids = {"session": "session_id"} if with_ids else {}
     return SessionsRead(to_log(kept, items, SESSION_COLUMNS | ids), left_out)
+
+
+def _withdrawn(lake: Lake, versions: Versions) -> pa.Table:
+    """Return the shoppers and the visits whose newest decision refuses personalization, as `_shopper`."""
+    version = versions.get(CONSENTS, NO_TABLE) if isinstance(versions, Mapping) else None
+    rows = refused(lake, "personalization", version=version)
+    return pa.table({"_shopper": pc.coalesce(rows["user_id"], rows["session_id"])})
 
 
 def _without_bots_and_refusals(rows: pa.Table) -> tuple[pa.Table, dict[str, int]]:

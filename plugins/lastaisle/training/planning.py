@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lastaisle.errors import ExitCode, LastaisleError
-from lastaisle.lake.tables import EVENTS, ITEMS
+from lastaisle.lake.tables import CONSENTS, EVENTS, ITEMS
 from lastaisle.lake.workspace import open_tables
+from lastaisle.privacy.consents import NO_TABLE, refused
 from lastaisle.registry.plan import Champion, TrainingPlan
 from lastaisle.sessions.windows import SESSION_REACH, Window
 from lastaisle.training.catalogue import listed_rows
@@ -79,7 +80,7 @@ def plan_window(
     if rows := listed_rows(lake, versions.get(ITEMS), data_end):
         what += [*rows, f"unseen items {settings.learning.unseen_items}"]
     start = _start_of(base, window, repeats) if base and (fits or base.window_end >= window.end) else _Start()
-    run_key = _run_key(kind, data_end, [*what, *_row_counts(lake, window, data_end)], start.run_id)
+    run_key = _run_key(kind, data_end, [*what, *_row_counts(lake, window, data_end, versions)], start.run_id)
     _refuse_stale(run_key, window, base)
     return TrainingPlan(
         run_key=run_key,
@@ -100,7 +101,7 @@ def plan_window(
 
 def tables_read_by(architecture: str) -> list[str]:
     """Return the tables whose versions a training of this architecture names in its plan."""
-    return [EVENTS, ITEMS] if architecture in READS_ITEMS else [EVENTS]
+    return [EVENTS, CONSENTS, ITEMS] if architecture in READS_ITEMS else [EVENTS, CONSENTS]
 
 
 def _in_utc(data_end: datetime) -> datetime:
@@ -170,11 +171,25 @@ def choose_learner(
     return architecture, chosen, bool(shape) and all(chosen[name] == shape[name] for name in SHAPE)
 
 
-def _row_counts(lake: Lake, window: Window, data_end: datetime) -> list[str]:
+# The shoppers and the visits that the training leaves out for a decision of the table `consents`.
+_REFUSING = """
+WITH read AS (
+    SELECT DISTINCT user_id, session_id FROM events
+    WHERE event_date BETWEEN $first_day AND $last_day AND occurred_at < $data_end
+)
+SELECT user_id AS shopper FROM read SEMI JOIN withdrawn USING (user_id)
+UNION
+SELECT session_id FROM read SEMI JOIN withdrawn USING (session_id)
+ORDER BY shopper
+"""
+
+
+def _row_counts(lake: Lake, window: Window, data_end: datetime, versions: Mapping[str, int]) -> list[str]:
     """Count the rows that the training can read, by batch: a late or an erased row makes another training.
 
-    Compaction writes the same rows into other files and changes no count. Rows of the older hours, of which a
-    warm start replays a few sessions, are not counted.
+    A withdrawn consent does so too, if the shopper has rows among them. Compaction writes the same rows into
+    other files and changes no count. Rows of the older hours, of which a warm start replays a few sessions,
+    are not counted.
     """
     events = lake.require(EVENTS)
     counts = (
@@ -184,8 +199,11 @@ def _row_counts(lake: Lake, window: Window, data_end: datetime) -> list[str]:
     )
     reach: dict[str, Any] = {"first_day": (window.start - SESSION_REACH).date(), "last_day": data_end.date()}
     reach["data_end"] = data_end
-    with open_tables(events=events) as connection:
-        return [f"{day} {batch} {rows}" for day, batch, rows in connection.execute(counts, reach).fetchall()]
+    withdrawn = refused(lake, "personalization", version=versions.get(CONSENTS, NO_TABLE))
+    with open_tables(events=events, withdrawn=withdrawn) as connection:
+        found = [f"{day} {batch} {rows}" for day, batch, rows in connection.execute(counts, reach).fetchall()]
+        refusing = connection.execute(_REFUSING, reach).fetchall() if withdrawn.num_rows else []
+    return [*found, *(f"withdrawn {shopper}" for (shopper,) in refusing)]
 
 
 def _run_key(kind: str, data_end: datetime, parts: list[str], start_run_id: str | None) -> str:

@@ -85,7 +85,7 @@ def mini_batch(
     older = replace(plan.window, start=plan.window.start - reach, end=since)
     version = plan.lake_versions.get(EVENTS)
     share = min(1.0, REPLAY * len(new) / max(1, _sessions_about(lake, older, version)))
-    replayed = training_sessions(lake, older, plan.holdout_end, version, (share, seed)).log
+    replayed = training_sessions(lake, older, plan.holdout_end, plan.lake_versions, (share, seed)).log
     fading = decay_weights(new.ended_at, plan.window.end.timestamp(), plan.window.half_life_hours * 3600)
     return MiniBatch(
         SessionLog.concat([part for part in (replayed, new) if len(part)]),  # an empty log has no columns

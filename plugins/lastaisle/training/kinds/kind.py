@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-from lastaisle.lake.tables import EVENTS
 from lastaisle.registry.plan import Kind, TrainingPlan
 from lastaisle.sessions.windows import SessionsRead, training_sessions
 from lastaisle.training.catalogue import read_items
@@ -129,7 +128,7 @@ class WindowKind(TrainingKind[SessionsRead]):
 
     def read(self, plan: TrainingPlan, lake: Lake) -> SessionsRead:
         """Read the sessions that ended in the window."""
-        return training_sessions(lake, plan.window, plan.holdout_end, plan.lake_versions.get(EVENTS))
+        return training_sessions(lake, plan.window, plan.holdout_end, plan.lake_versions)
 
 
 def learn_from_scratch(

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lastaisle.errors import NotEnoughDataError
-from lastaisle.lake.tables import EVENTS
 from lastaisle.sessions.abandonments import sessions_of_bursts
 from lastaisle.sessions.windows import SessionsRead, Window, training_sessions
 from lastaisle.training.catalogue import read_items
@@ -89,8 +88,7 @@ class Refresh(TrainingKind[RefreshRead]):
                 shoppers refuse consent.
         """
         reach = Window(plan.window.start, plan.holdout_end, plan.window.half_life_hours)
-        version = plan.lake_versions.get(EVENTS)
-        read = training_sessions(lake, reach, plan.holdout_end, version, with_ids=True)
+        read = training_sessions(lake, reach, plan.holdout_end, plan.lake_versions, with_ids=True)
         fresh = read.log.ended_at >= plan.window.end.timestamp()
         log = read.log.select(~(fresh & in_judging_half(read.log))) if len(read.log) else read.log
         abandoned = in_bursts(log, lake, plan)
