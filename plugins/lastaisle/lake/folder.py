@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.fs as pa_fs
 from deltalake.fs import DeltaStorageHandler
 from pyarrow.fs import FileType
+
+from lastaisle.lake.whole_file import whole_file
 
 _CHUNK_BYTES = 4 << 20
 
@@ -46,6 +50,42 @@ class TableFolder:
                 (Path(self.url) / name).unlink(missing_ok=True)
             else:
                 self._store().delete_file(name)
+
+    def files(self) -> dict[str, tuple[int, float]]:
+        """Return every file in the folder, the log included: its size in bytes, its time in seconds, by name."""
+        found = self.filesystem().get_file_info(pa_fs.FileSelector("", allow_not_found=True, recursive=True))
+        return {
+            file.path.lstrip("/"): (int(file.size or 0), file.mtime.timestamp() if file.mtime else 0.0)
+            for file in found
+            if file.type == FileType.File
+        }
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a file.
+
+        Raises:
+            FileNotFoundError: there is no such file (any more).
+        """
+        with self.filesystem().open_input_file(name) as stream:
+            return bytes(stream.read())
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Write a file whole, in the place of the file of that name."""
+        if self.is_local:
+            with whole_file(Path(self.url) / name) as unfinished:
+                unfinished.write_bytes(content)
+                unfinished.chmod((Path(self.url) / name).stat().st_mode & 0o777)
+        else:
+            with tempfile.TemporaryDirectory() as scratch:
+                path = Path(scratch) / "whole"
+                path.write_bytes(content)
+                self.upload(path, name)
+
+    def filesystem(self) -> pa_fs.FileSystem:
+        """Return the folder as a file system of Arrow, whose root is the folder."""
+        if self.is_local:
+            return pa_fs.SubTreeFileSystem(self.url, pa_fs.LocalFileSystem())
+        return pa_fs.PyFileSystem(self._store())
 
     def lacking(self, names: Sequence[str]) -> list[str]:
         """Return the files of these names that are not there."""

@@ -1,0 +1,1 @@
+"""Erase shoppers everywhere, and prove it by a search of every byte."""
