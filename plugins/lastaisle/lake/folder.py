@@ -52,7 +52,7 @@ class TableFolder:
                 self._store().delete_file(name)
 
     def files(self) -> dict[str, tuple[int, float]]:
-        """Return every file in the folder, the log included: its size in bytes, its time in seconds, by name."""
+        """Return every file in the folder, the log included: its bytes and its time in seconds, by name."""
         found = self.filesystem().get_file_info(pa_fs.FileSelector("", allow_not_found=True, recursive=True))
         return {
             file.path.lstrip("/"): (int(file.size or 0), file.mtime.timestamp() if file.mtime else 0.0)

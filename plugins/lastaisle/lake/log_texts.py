@@ -1,7 +1,7 @@
 """Take text of rows out of a table's log: old entries and checkpoints hold the smallest and largest texts.
 
-Entries are written again without these texts, and none is deleted: another writer that began before would take
-the place of a deleted entry, and its rows would be lost.
+Entries are written again without these texts, and none is deleted: another writer that began before would
+take the place of a deleted entry, and its rows would be lost.
 """
 
 from __future__ import annotations

@@ -46,8 +46,7 @@ def forms_of_text(text: str) -> Iterator[tuple[str, bytes]]:
     raw = text.encode(errors="surrogatepass")
     yield HEX, raw.hex().encode()
     yield HEX, raw.hex().upper().encode()
-    for kind, form in _base64_forms(raw):
-        yield kind, form
+    yield from _base64_forms(raw)
     for encoding in (UTF16, UTF32):
         yield encoding, text.encode(encoding, errors="surrogatepass")
 

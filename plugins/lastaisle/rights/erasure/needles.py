@@ -58,7 +58,7 @@ class Hit:
 
 
 def is_distinct(text: str) -> bool:
-    """Tell whether a text names a shopper wherever it stands, so that a search of all bytes can prove it gone.
+    """Tell whether a text names a shopper wherever it stands, so that a search of bytes can prove it gone.
 
     Short texts, numbers and plain words (17, 214821026, desktop) stand everywhere; only columns and fields
     that hold ids tell about those.
@@ -104,18 +104,26 @@ class Needles:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def find(self, content: bytes | memoryview) -> Iterator[Hit]:
+    def find(
+        self, content: bytes | memoryview | pa.Buffer, ends: NDArray[np.int64] | None = None
+    ) -> Iterator[Hit]:
         """Return every place at which a text stands and no longer id around it.
 
         Args:
             content: the searched bytes.
+            ends: the ends of the values of which the bytes consist, in order; one value by default. A text
+                that spans two values is no hit.
         """
         view = memoryview(content)
         for table in self._tables:
             for start, form in table.candidates(view):
-                text = self.texts[form.text]
-                if STANDS_ALONE[form.kind](view, start, start + len(form.content), text):
-                    yield Hit(start, start + len(form.content), form.text)
+                end, first, last = start + len(form.content), 0, len(view)
+                if ends is not None:
+                    row = int(np.searchsorted(ends, start, "right"))
+                    first, last = int(ends[row - 1]) if row else 0, int(ends[row])
+                alone = STANDS_ALONE[form.kind]
+                if end <= last and alone(view[first:last], start - first, end - first, self.texts[form.text]):
+                    yield Hit(start, end, form.text)
 
 
 class _Table:
@@ -135,7 +143,7 @@ class _Table:
         """Return the table of forms, with the rarest window of each; None without forms."""
         if not forms:
             return None
-        common = Counter(sample[at : at + width] for at in range(0, min(len(sample), _SAMPLE_BYTES) - width))
+        common = Counter(sample[at : at + width] for at in range(min(len(sample), _SAMPLE_BYTES) - width))
         shared = Counter(
             form.content[at : at + width] for form in forms for at in range(len(form.content) - width + 1)
         )
