@@ -104,9 +104,7 @@ class Needles:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def find(
-        self, content: bytes | memoryview | pa.Buffer, ends: NDArray[np.int64] | None = None
-    ) -> Iterator[Hit]:
+    def find(self, content: bytes | memoryview, ends: NDArray[np.int64] | None = None) -> Iterator[Hit]:
         """Return every place at which a text stands and no longer id around it.
 
         Args:
