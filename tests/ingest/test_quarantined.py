@@ -10,9 +10,9 @@ import pytest
 
 from lastaisle import cli
 from lastaisle.errors import ExitCode
-from lastaisle.ingest.quarantined import LOG, Choice, count_rows, group_rows, since_days_ago
+from lastaisle.ingest.quarantined import Choice, count_rows, group_rows, since_days_ago
 from lastaisle.lake import Lake
-from lastaisle.lake.tables import BATCHES, QUARANTINE, QUARANTINE_SCHEMA
+from lastaisle.lake.tables import ACCESSES, BATCHES, QUARANTINE, QUARANTINE_SCHEMA
 from lastaisle.privacy.keys import PseudonymKeys
 from lastaisle.settings import Settings
 
@@ -61,7 +61,7 @@ def ask(home, capsys, monkeypatch):
 
 
 def requests(home):
-    return [json.loads(line) for line in (home / "logs" / LOG).read_text().splitlines()]
+    return sorted(Lake(home / "lake").scan(ACCESSES).to_pylist(), key=lambda row: row["at"])
 
 
 def test_rows_are_counted_by_rule_and_source_with_their_days(home):
@@ -86,16 +86,16 @@ def test_days_reach_at_most_to_the_first_day_there_is():
     assert since_days_ago(10_000_000, TODAY) == date.min
 
 
-def test_without_raw_no_value_is_shown_and_nothing_is_logged(home, ask):
+def test_without_raw_no_value_is_shown_and_no_request_is_written(home, ask):
     code, out, err = ask("--report", str(home / "report.json"))
     assert code == 0
     assert "user_id: text" in out
     for text in (out, err, (home / "report.json").read_text()):
         assert SECRET not in text
-    assert not (home / "logs" / LOG).exists()
+    assert Lake(home / "lake").version(ACCESSES) is None
 
 
-def test_an_account_that_is_not_named_sees_no_payload_and_its_request_is_logged(home, ask, monkeypatch):
+def test_an_account_that_is_not_named_sees_no_payload_and_its_request_is_a_row(home, ask, monkeypatch):
     monkeypatch.setenv("LOGNAME", "boss")
     monkeypatch.setenv("LASTAISLE_RAW_READERS", "boss,anna")
     code, out, err = ask("--raw", "--reason", "curious", "--report", str(home / "report.json"))
@@ -103,8 +103,8 @@ def test_an_account_that_is_not_named_sees_no_payload_and_its_request_is_logged(
     assert not (home / "report.json").exists()
     assert f"the account {ME} may not see the rows" in err
     (request,) = requests(home)
-    assert (request["account"], request["reason"]) == (ME, "curious")
-    assert request["refused"]
+    assert (request["actor"], request["reason"], request["outcome"]) == (ME, "curious", "refused")
+    assert request["what"].startswith("at most 5 quarantined rows since ")
 
 
 def test_an_account_that_is_named_needs_a_reason_and_the_key(home, ask, monkeypatch):
@@ -113,7 +113,7 @@ def test_an_account_that_is_named_needs_a_reason_and_the_key(home, ask, monkeypa
     assert (code, "needs a --reason" in err) == (ExitCode.WRONG_REQUEST, True)
     key = home / "keys" / "pseudonym.json"
     kept = key.read_text()
-    for text, said in (("{", "cannot read the pseudonym key"), (None, "has no pseudonym key")):
+    for text, said in (("{", "it cannot read the pseudonym key"), (None, "has no pseudonym key")):
         key.unlink() if text is None else key.write_text(text)
         code, out, err = ask("--raw", "--reason", "why")
         assert (code, said in err, SECRET in out) == (ExitCode.WRONG_REQUEST, True, False)
@@ -122,12 +122,11 @@ def test_an_account_that_is_named_needs_a_reason_and_the_key(home, ask, monkeypa
     code, out, _ = ask("--raw", "--reason", "price_in_range rose", "--rows", "1", "--rule", "price_in_range")
     assert code == 0
     assert SECRET in out
-    assert [bool(request["refused"]) for request in requests(home)] == [True, True, True, False]
-    assert (home / "logs" / LOG).stat().st_mode & 0o077 == 0
+    assert [request["outcome"] for request in requests(home)] == ["refused", "refused", "refused", "shown"]
 
 
-def test_a_request_that_cannot_be_logged_is_not_answered(home, ask, monkeypatch):
+def test_a_request_that_cannot_be_written_is_not_answered(home, ask, monkeypatch):
     monkeypatch.setenv("LASTAISLE_RAW_READERS", ME)
-    (home / "logs" / LOG).mkdir(parents=True)
+    (home / "lake" / ACCESSES).write_text("no table")
     code, out, _ = ask("--raw", "--reason", "why")
-    assert (code, SECRET in out) == (ExitCode.FAILED, False)
+    assert (code, SECRET in out) == (ExitCode.LAKE_UNUSABLE, False)

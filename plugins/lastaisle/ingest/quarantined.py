@@ -2,22 +2,17 @@
 
 A payload is the row as the shop sent it, with personal data. So only its shape is for everybody (see
 lastaisle.ingest.shapes). The payload itself is for the accounts that LASTAISLE_RAW_READERS names and that can
-read the pseudonym key, and each request is logged before the answer.
+read the pseudonym key, and each request is a row of the table `accesses` before the answer.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import pwd
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
-from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.ingest.shapes import Shape, shapes_of
 from lastaisle.lake.tables import (
     BATCHES,
@@ -27,11 +22,10 @@ from lastaisle.lake.tables import (
     QUARANTINE_SCHEMA,
 )
 from lastaisle.lake.workspace import open_tables
-from lastaisle.privacy.keys import KeyFileError, PseudonymKeys
+from lastaisle.privacy.accesses import require_reader
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from duckdb import DuckDBPyConnection
 
@@ -41,8 +35,6 @@ if TYPE_CHECKING:
 DAYS: Final = 30
 SAMPLED: Final = 200  # newest payloads of a group whose shapes are counted
 SHAPES: Final = 3
-LOG: Final = "raw-readers.jsonl"
-"""In `logs/` of the home: one line for each request to see payloads."""
 
 _KNOWN = pa.schema([("batch_id", pa.string()), ("source", pa.string())])
 # A batch of an exposure or of the catalogue has its source in a table of its own.
@@ -81,12 +73,6 @@ ORDER BY ingested_at DESC, source_file, source_row LIMIT $most
 """
 )
 _TOTAL = _ROWS + "SELECT count(*) FROM chosen"
-
-
-class NotARawReaderError(LastaisleError):
-    """An account that may not see payloads asked for them."""
-
-    exit_code = ExitCode.WRONG_REQUEST
 
 
 @dataclass(frozen=True)
@@ -162,42 +148,22 @@ def show_payloads(
 
     Raises:
         NotARawReaderError: this account may not see them, cannot read the pseudonym key, or gives no reason.
-        OSError: the request cannot be logged; then nothing is shown.
+        LakeUnusableError: the request cannot be written into `accesses`; then nothing is shown.
     """
-    account = pwd.getpwuid(os.geteuid()).pw_name  # of the process: a variable such as LOGNAME may lie
-    refusal = _refusal(account, reason, settings, lake.url)
-    asked = {**asdict(choice), "most": most, "reason": reason.strip(), "lake": lake.url}
-    log_request(settings.home / "logs" / LOG, account, {**asked, "refused": refusal})
-    if refusal:
-        raise NotARawReaderError(refusal)
+    filters = f" of rule {choice.rule}" * bool(choice.rule) + f" of source {choice.source}" * bool(
+        choice.source
+    )
+    require_reader(
+        lake,
+        settings,
+        data="the rows as the shop sent them",
+        what=f"at most {most} quarantined rows since {choice.since}{filters}",
+        reason=reason,
+        hint="Without --raw the shapes of the rows are shown",
+    )
     with _open(lake) as connection:
         rows = connection.execute(_SAMPLES, {**asdict(choice), "most": most}).fetchall()
     return [dict(zip(_SAMPLE_COLUMNS, row, strict=True)) for row in rows]
-
-
-def _refusal(account: str, reason: str, settings: Settings, lake_url: str) -> str:
-    """Return why an account may not see payloads; empty if it may."""
-    if account not in settings.privacy.may_read_raw:
-        return (
-            f"the account {account} may not see the rows as the shop sent them, because they hold personal "
-            "data: name the account in LASTAISLE_RAW_READERS. Without --raw the shapes of the rows are shown"
-        )
-    if not reason.strip():
-        return "to see rows as the shop sent them needs a --reason, for the log"
-    try:
-        keys = PseudonymKeys.load(settings.privacy.key_file, lake_url=lake_url)
-    except (KeyFileError, OSError) as error:
-        return f"the account {account} cannot read the pseudonym key: {error}"
-    return "" if keys else f"this machine has no pseudonym key ({settings.privacy.key_file})"
-
-
-def log_request(file: Path, account: str, asked: dict[str, Any]) -> None:
-    """Write a request to see payloads into the log, before it is answered."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps({"at": datetime.now(UTC).isoformat(), "account": account, **asked}, default=str)
-    with file.open("a", encoding="utf-8") as log:
-        log.write(line + "\n")
-    logging.getLogger(__name__).warning("%s asks for rows as the shop sent them; %s has it", account, file)
 
 
 def _open(lake: Lake) -> AbstractContextManager[DuckDBPyConnection]:

@@ -54,7 +54,7 @@ class LakeSettings(Section):
 
 
 class PrivacySettings(Section):
-    """Pseudonyms."""
+    """Pseudonyms, and the requests of shoppers about their data."""
 
     key_file: str = setting(
         "KEY_FILE",
@@ -65,8 +65,38 @@ class PrivacySettings(Section):
     raw_readers: str = setting(
         "RAW_READERS",
         "",
-        "Accounts of the operating system that may see quarantined rows as the shop sent them, such as "
-        "`anna,ben`. These rows hold personal data. Nobody by default.",
+        "Accounts of the operating system that may see quarantined rows as the shop sent them, and copy the "
+        "data of a shopper who asks for a copy, such as `anna,ben`. These rows hold personal data. Nobody by "
+        "default.",
+    )
+    requests: str = setting(
+        "REQUESTS",
+        "",
+        "Folder that keeps the user ids of requests of shoppers until the requests end, and the receipts. It "
+        "never lies inside the lake. Where tasks run on several machines, they share this folder.",
+        shown_default="subjects in LASTAISLE_HOME",
+    )
+    request_days: int = setting(
+        "REQUEST_DAYS",
+        28,
+        "A request of a shopper is due this long after it was asked. The GDPR allows one month.",
+        unit="days",
+        ge=1,
+        le=45,
+    )
+    receipt_key: str = setting(
+        "RECEIPT_KEY",
+        "",
+        "File of the Ed25519 key that signs the receipts of requests; made on first use. It never lies "
+        "inside the lake.",
+        shown_default="keys/receipts.pem in LASTAISLE_HOME",
+    )
+    erased_models: Literal["retrain", "retire"] = setting(
+        "ERASED_MODELS",
+        "retrain",
+        "What follows an erasure for the model versions that learned from the shopper. With `retrain`, a "
+        "full training without the shopper starts, and the versions lose their aliases once a clean version "
+        "serves. With `retire`, they lose their aliases at once.",
     )
 
     @property

@@ -231,6 +231,8 @@ def _derived(values: Mapping[str, Any]) -> dict[str, str]:
         if uri.startswith("http")
         else str(home / "mlflow" / "artifacts"),
         f"{PREFIX}KEY_FILE": str(home / "keys" / "pseudonym.json"),
+        f"{PREFIX}REQUESTS": str(home / "subjects"),
+        f"{PREFIX}RECEIPT_KEY": str(home / "keys" / "receipts.pem"),
         f"{PREFIX}SOURCE": str(home / "landing" / "{day}"),
         f"{PREFIX}EXPERIMENTS": str(home / "experiments"),
         f"{PREFIX}SERVE_FEEDBACK": str(home / "feedback" / "{day}"),
