@@ -92,6 +92,14 @@ class Job(Protocol):
         """The time of ingestion; None for the current time."""
 
 
+class RowJob(Job, Protocol):
+    """What every ingestion of rows of shoppers has."""
+
+    @property
+    def keys_of_erased(self) -> PseudonymKeys | None:
+        """The keys that tell the rows of erased shoppers; None while nobody was erased."""
+
+
 @dataclass(frozen=True)
 class Ingestion:
     """The settings that all batches of an ingestion share.
@@ -104,6 +112,7 @@ class Ingestion:
         keys: the pseudonym keys. Without keys the rows wait in raw_events for `anonymize_pending`.
         events_contract: the contract of events; the packaged contract by default.
         now: the time of ingestion, with a time zone; the current time by default.
+        tombstone_keys: the keys that tell the rows of erased shoppers, where `keys` is None.
 
     Raises:
         AnonymizeError: the contract of events asks for a column that raw_events does not leave.
@@ -117,6 +126,12 @@ class Ingestion:
     keys: PseudonymKeys | None = None
     events_contract: Contract | None = None
     now: datetime | None = None
+    tombstone_keys: PseudonymKeys | None = None
+
+    @property
+    def keys_of_erased(self) -> PseudonymKeys | None:
+        """The keys that tell the rows of erased shoppers."""
+        return self.keys or self.tombstone_keys
 
     @property
     def identity(self) -> str:

@@ -5,33 +5,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from lastaisle.ingest.batch_rows import ReportT, batch_row
-from lastaisle.ingest.batch_steps import ATTEMPTS, BatchSteps, JobT
+from lastaisle.ingest.batch_steps import ATTEMPTS, BatchSteps
 from lastaisle.ingest.first_commit import begin, quarantine_reused, to_stamp
-from lastaisle.ingest.job import Batch
+from lastaisle.ingest.job import Batch, RowJob
 from lastaisle.ingest.staging.duplicates import ALL_CONTENTS, Contents
+from lastaisle.ingest.staging.erased import ignore_erased
 from lastaisle.ingest.staging.staging import CLEAN, Staging
 from lastaisle.ingest.watermark import watermark
 from lastaisle.lake import LakeConflictError, Query
 from lastaisle.lake.tables import QUARANTINE
+from lastaisle.privacy.erased import RAW, Form
 from lastaisle.telemetry.stages import stage
 
+RowJobT = TypeVar("RowJobT", bound=RowJob)
 
-class RowSteps(BatchSteps[JobT, Batch, ReportT]):
+
+class RowSteps(BatchSteps[RowJobT, Batch, ReportT]):
     """Brings batches into quarantine, a table of rows, and the table of the batches, in this order.
 
     Attributes:
         table: the table of the rows.
         batches_schema: the columns of the table of the batches.
+        id_form: whether the rows hold the shop's own ids of shoppers or pseudonyms.
     """
 
     table: ClassVar[str]
+    id_form: ClassVar[Form] = RAW
     batches_schema: ClassVar[pa.Schema]
 
     def commit(self, staging: Staging, batch: Batch, judged: ReportT, started: datetime) -> ReportT:
@@ -41,6 +47,8 @@ class RowSteps(BatchSteps[JobT, Batch, ReportT]):
         for attempt in range(ATTEMPTS):
             version = lake.version(self.table)
             known = lake.dataset(self.table, version) if version is not None else None
+            with stage("find rows of erased shoppers"):
+                ignore_erased(staging, lake, job.keys_of_erased, self.id_form)
             with stage("find duplicates"):
                 reach, contents = job.options.duplicate_reach, self.contents(known)
                 staging.mark_repeated(known, batch.batch_id, reach, contents)

@@ -16,7 +16,6 @@ from data_contracts.contract import Contract, load_contract
 from lastaisle.errors import LastaisleError, SourceError
 from lastaisle.ingest.batch import EventSteps
 from lastaisle.ingest.batch_rows import ReportT
-from lastaisle.ingest.batch_steps import JobT
 from lastaisle.ingest.checks.batch_quality import BatchRefusedError
 from lastaisle.ingest.checks.gx_check import DisagreementError
 from lastaisle.ingest.job import Batch, Ingestion, OvertakenError
@@ -26,7 +25,7 @@ from lastaisle.ingest.reading.files import FileChangedError, SourceFile
 from lastaisle.ingest.records import read_records
 from lastaisle.ingest.refused import recording_refusal
 from lastaisle.ingest.report import BatchReport, IngestReport
-from lastaisle.ingest.row_steps import RowSteps
+from lastaisle.ingest.row_steps import RowJobT, RowSteps
 from lastaisle.ingest.slices import Slice, Slices
 from lastaisle.ingest.sources import Adapter, adapter
 from lastaisle.lake import Lake
@@ -170,7 +169,7 @@ def ingest_file(
 
 def ingest_slices(
     file: SourceFile,
-    steps: RowSteps[JobT, ReportT],
+    steps: RowSteps[RowJobT, ReportT],
     *,
     source: str,
     progress: Progress | None = None,
@@ -202,7 +201,7 @@ def ingest_slices(
     return _take_in_slices(file, steps, source, progress)
 
 
-def _finish_known(file: SourceFile, steps: RowSteps[JobT, ReportT], source: str) -> list[ReportT]:
+def _finish_known(file: SourceFile, steps: RowSteps[RowJobT, ReportT], source: str) -> list[ReportT]:
     """Return the reports of a file that was ingested in its present state, without opening it; else none."""
     job = steps.job
     reports = [
@@ -214,7 +213,7 @@ def _finish_known(file: SourceFile, steps: RowSteps[JobT, ReportT], source: str)
 
 
 def _take_in_slices(
-    file: SourceFile, steps: RowSteps[JobT, ReportT], source: str, progress: Progress | None
+    file: SourceFile, steps: RowSteps[RowJobT, ReportT], source: str, progress: Progress | None
 ) -> list[ReportT]:
     known = _ids_of_begun_file(file, steps)
     reports = []
@@ -231,7 +230,7 @@ def _take_in_slices(
     return reports
 
 
-def _ids_of_begun_file(file: SourceFile, steps: RowSteps[JobT, ReportT]) -> list[str]:
+def _ids_of_begun_file(file: SourceFile, steps: RowSteps[RowJobT, ReportT]) -> list[str]:
     """Return the batch ids of a file that was begun before, so that finished batches are not staged again."""
     of_file = pc.field("source_file") == file.url
     begun = steps.job.lake.scan(steps.batches, columns=["batch_id"], where=of_file)
@@ -247,7 +246,7 @@ def _ids_of_begun_file(file: SourceFile, steps: RowSteps[JobT, ReportT]) -> list
 
 
 def _slices(
-    file: SourceFile, steps: RowSteps[JobT, ReportT], progress: Progress | None = None
+    file: SourceFile, steps: RowSteps[RowJobT, ReportT], progress: Progress | None = None
 ) -> tuple[Adapter, Slices]:
     """Return the adapter for the layout of a file, and the slices of its records."""
     job = steps.job

@@ -108,9 +108,12 @@ def _ingestion(settings: Settings) -> Ingestion:
     from lastaisle.ingest.mapping.choice import chosen_adapter
     from lastaisle.ingest.options import IngestOptions
     from lastaisle.lake.tables import RAW_EVENTS
+    from lastaisle.privacy.keys import PseudonymKeys
 
     contract, options = load_contract(RAW_EVENTS), IngestOptions.from_settings(settings)
-    return Ingestion(open_lake(settings), chosen_adapter(settings, contract), contract, options)
+    keys = PseudonymKeys.load(settings.privacy.key_file, lake_url=settings.lake.url)
+    form = chosen_adapter(settings, contract)
+    return Ingestion(open_lake(settings), form, contract, options, tombstone_keys=keys)
 
 
 def _ingest_file(url: str, settings: Settings, ingestion: Ingestion) -> list[BatchReport]:

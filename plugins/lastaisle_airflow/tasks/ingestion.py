@@ -63,7 +63,8 @@ def plan_batches(*, dag_run: Any = None, ti: Any = None) -> list[list[dict[str, 
     return plan.chains
 
 
-@task(map_index_template="{{ source_name }}")
+# With the key, a batch tells the rows of erased shoppers from others.
+@task(map_index_template="{{ source_name }}", executor_config=with_pseudonym_key())
 def ingest_batches(chain: list[dict[str, Any]]) -> dict[str, Any]:
     """Write the batches of one chain to `raw_events` and `quarantine`; return their ids, counts and hours."""
     get_current_context()["source_name"] = chain_name(chain)  # type: ignore[typeddict-unknown-key]

@@ -247,7 +247,7 @@ for task in DagSerialization.to_dict(dag)["dag"]["tasks"]:
 """
 
 
-def test_the_dag_gives_the_key_to_the_tasks_that_make_pseudonyms(tmp_path):
+def test_the_dag_gives_the_key_to_the_tasks_that_make_pseudonyms_or_know_erased_shoppers(tmp_path):
     environment = {**environment_of(tmp_path), "AIRFLOW__CORE__EXECUTOR": "KubernetesExecutor"}
     ended = subprocess.run(
         [sys.executable, "-c", SHOW_PODS],
@@ -258,7 +258,7 @@ def test_the_dag_gives_the_key_to_the_tasks_that_make_pseudonyms(tmp_path):
         check=False,
     )
     given = sorted(re.findall("has the key: (.*)", ended.stdout))
-    assert given == ["anonymize_shard", "ingest_exposures"], ended.stderr
+    assert given == ["anonymize_shard", "ingest_batches", "ingest_exposures"], ended.stderr
 
 
 def test_other_executors_need_no_pod(monkeypatch):

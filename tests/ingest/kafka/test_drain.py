@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from datetime import UTC, datetime
 
 import pytest
 from confluent_kafka import TopicPartition
@@ -15,6 +16,7 @@ from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.sources import adapter
 from lastaisle.kafka.connection import KafkaConnection
 from lastaisle.lake import Lake
+from lastaisle.privacy.erased import mark
 from lastaisle.privacy.keys import PseudonymKeys
 from tests.services.kafka import make_topic
 
@@ -137,3 +139,17 @@ def test_a_batch_waits_if_its_dead_letters_cannot_be_sent(draining, topic, send,
             drain([topic], draining)
     assert draining.job.lake.version("raw_events") is None
     assert drain([topic], draining).rows_in == 2
+
+
+def test_messages_of_an_erased_shopper_that_come_again_are_ignored(draining, broker, send):
+    first, again = make_topic(broker), make_topic(broker)
+    messages = [event(number) for number in range(14)]
+    send(first, messages)
+    assert drain([first], draining).rows_clean == 14
+    lake = draining.job.lake
+    mark(lake, draining.job.keys, ["user-3"], datetime(2025, 10, 10, tzinfo=UTC), "r1")
+    lake.overwrite("raw_events", lake.dataset("raw_events").schema.empty_table(), key="erase all")
+    send(again, messages)
+    report = drain([again], draining)
+    assert (report.rows_in, report.rows_clean, report.ignored_by_reason) == (14, 12, {"erased": 2})
+    assert "user-3" not in lake.scan("raw_events")["user_id"].to_pylist()

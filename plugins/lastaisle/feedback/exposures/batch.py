@@ -21,6 +21,7 @@ from lastaisle.ingest.staging.duplicates import Contents
 from lastaisle.ingest.staging.staging import CLEAN, Staging
 from lastaisle.lake import Query
 from lastaisle.lake.tables import EXPOSURE_BATCHES, EXPOSURE_BATCHES_SCHEMA, EXPOSURES
+from lastaisle.privacy.erased import PSEUDONYM
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -41,6 +42,7 @@ class ExposureSteps(RowSteps[ExposureJob, ExposureBatchReport]):
     table = EXPOSURES
     batches = EXPOSURE_BATCHES
     batches_schema = EXPOSURE_BATCHES_SCHEMA
+    id_form = PSEUDONYM
     #: An experiment ends; lists of others come without propensities, clicks without positions, and rows
     #: whose sender made the pseudonyms without the version of a key.
     may_end = ("experiment", "arm", "propensity", "position", "key_version")

@@ -68,6 +68,11 @@ class ExposureJob:
         return cls(lake, adapter, keys, options=options)
 
     @property
+    def keys_of_erased(self) -> PseudonymKeys | None:
+        """The keys that tell the rows of erased shoppers."""
+        return self.keys
+
+    @property
     def identity(self) -> str:
         """The format and the use; the same file may be read for events, too."""
         return f"exposures {self.form.identity}"
