@@ -45,6 +45,7 @@ class ExitCode(IntEnum):
     NOT_REPRODUCED = 27
     NOT_ANNOUNCED = 28
     ALERTS_OPEN = 29
+    BUDGET_SPENT = 30
 
 
 MEANINGS: Final = {
@@ -78,6 +79,7 @@ MEANINGS: Final = {
     ExitCode.NOT_REPRODUCED: "done, but the repeated training gave other metrics",
     ExitCode.NOT_ANNOUNCED: "done, but an announcement did not reach its service",
     ExitCode.ALERTS_OPEN: "done, and alerts are open",
+    ExitCode.BUDGET_SPENT: "the privacy budget of shoppers does not allow this training",
 }
 
 

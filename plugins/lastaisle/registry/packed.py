@@ -38,6 +38,7 @@ class PackedModels(Runs):
     Attributes:
         model_name: the name of the registered model.
         alias_moved_by_hand: put_back or adopt; see lastaisle.release.by_hand.
+        privacy: what private trainings may spend; see lastaisle.privacy.budget.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -45,6 +46,7 @@ class PackedModels(Runs):
         self.model_name = settings.registry.model_name
         self._exclude_seen = settings.serving.exclude_seen
         self.alias_moved_by_hand = settings.registry.alias_moved_by_hand
+        self.privacy = settings.privacy
 
     @property
     def served(self) -> str:

@@ -54,7 +54,7 @@ class LakeSettings(Section):
 
 
 class PrivacySettings(Section):
-    """Pseudonyms, and the requests of shoppers about their data."""
+    """Pseudonyms, requests of shoppers about their data, and what private trainings may spend."""
 
     key_file: str = setting(
         "KEY_FILE",
@@ -97,6 +97,31 @@ class PrivacySettings(Section):
         "What follows an erasure for the model versions that learned from the shopper. With `retrain`, a "
         "full training without the shopper starts, and the versions lose their aliases once a clean version "
         "serves. With `retire`, they lose their aliases at once.",
+    )
+    epsilon: float = setting(
+        "PRIVACY_EPSILON",
+        0.0,
+        "The privacy budget of a shopper: what all private trainings of 365 days may spend together, by "
+        "their composition. A training that would exceed it does not start; 0 = no budget.",
+        unit="epsilon",
+        ge=0,
+        le=1000,
+    )
+    delta: float = setting(
+        "PRIVACY_DELTA",
+        1e-6,
+        "The delta at which the trainings of 365 days are composed. It should be far below 1 divided by the "
+        "number of shoppers.",
+        unit="probability",
+        gt=0,
+        lt=0.1,
+    )
+    required: bool = setting(
+        "PRIVACY_REQUIRED",
+        False,
+        "Whether the gate refuses each version that was trained without noise, or that started from one.",
+        shown_default="`false`",
+        expected="true or false",
     )
 
     @property
