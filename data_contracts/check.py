@@ -31,7 +31,9 @@ class Check:
         """Return the result as a dictionary for JSON."""
         return {
             "path": str(self.path),
-            "errors": [{"where": error.where, "reason": error.reason} for error in self.errors],
+            "errors": [
+                {"where": error.where, "line": error.line, "reason": error.reason} for error in self.errors
+            ],
             "warnings": list(self.warnings),
             "tables": [
                 {

@@ -84,7 +84,9 @@ def read_document(
             standard so much that nothing in it can be compiled.
     """
     collected = problems or Problems(path)
-    document = _read_yaml(path, path.read_bytes() if content is None else content)
+    content = path.read_bytes() if content is None else content
+    document = _read_yaml(path, content)
+    collected.content = content
     if document.get("apiVersion") not in API_VERSIONS:
         known = ", ".join(API_VERSIONS)
         received = document.get("apiVersion")

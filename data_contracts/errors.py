@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from data_contracts.lines import line_of
+
 
 class ContractError(Exception):
     """A contract cannot be compiled.
@@ -14,16 +16,23 @@ class ContractError(Exception):
         path: the YAML file.
         where: the place in the document, such as `schema.raw_events.properties.price.logicalTypeOptions`.
         reason: the reason, with the value received.
+        line: the line of the file, from 1; None if the place has no line of its own.
         exit_code: the exit code of the command line.
     """
 
     exit_code = 2
 
-    def __init__(self, path: Path | str, where: str, reason: str) -> None:
-        super().__init__(f"{path}: {where}: {reason}")
+    def __init__(self, path: Path | str, where: str, reason: str, line: int | None = None) -> None:
+        place = path if line is None else f"{path}:{line}"
+        super().__init__(f"{place}: {where}: {reason}")
         self.path = Path(path)
         self.where = where
         self.reason = reason
+        self.line = line
+
+    def at_line(self, line: int | None) -> ContractError:
+        """Return the same error with its line in the file."""
+        return ContractError(self.path, self.where, self.reason, line)
 
 
 class ContractErrors(ContractError):  # noqa: N818 - it is several errors
@@ -36,7 +45,7 @@ class ContractErrors(ContractError):  # noqa: N818 - it is several errors
     def __init__(self, errors: Iterable[ContractError]) -> None:
         self.errors = tuple(errors)
         first = self.errors[0]
-        super().__init__(first.path, first.where, first.reason)
+        super().__init__(first.path, first.where, first.reason, first.line)
         self.args = ("\n".join(str(error) for error in self.errors),)
 
 
@@ -59,17 +68,19 @@ class Problems:
         path: the YAML file.
         errors: the errors so far, in the order of the document.
         warnings: sentences about parts that load and may surprise, each with its place.
+        content: the content of the file, once it was read; it gives each error its line.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.errors: list[ContractError] = []
         self.warnings: list[str] = []
+        self.content = b""
         self._in_document: list[str] = []
 
     def add_to_document(self, where: str, reason: str) -> None:
         """Add an error of the document itself; what is compiled at the same place adds no further error."""
-        self.errors.append(ContractError(self.path, where, reason))
+        self._append(ContractError(self.path, where, reason))
         self._in_document.append(where)
 
     @contextmanager
@@ -110,4 +121,9 @@ class Problems:
         if not any(
             place.startswith(f"{known}.") or f"{known}.".startswith(place) for known in self._in_document
         ):
-            self.errors.append(error)
+            self._append(error)
+
+    def _append(self, error: ContractError) -> None:
+        if self.content and error.line is None:
+            error = error.at_line(line_of(self.content, error.where))
+        self.errors.append(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -41,7 +41,6 @@ class Field:
         sql_type: the type in DuckDB.
         required: whether every row must have a value.
         classification: the sensitivity of the field; `treatments` in the contract maps it to a treatment.
-            Empty if the field has none.
         description: the meaning of the field.
         default: the value of an absent field, or None.
         json_path: the place of the field in a line of canonical JSON.
@@ -137,9 +136,18 @@ def compile_fields(
         with problems.at(f"schema.{table.name}.properties.{field.name}.customProperties"):
             if problem := _path_problem(field, fields[:position]):
                 raise ValueError(problem)
-    if treatments is None:
-        problems.warnings.extend(_untold(table))
+    lost = [field.name for field in fields if _is_lost(field)]
+    if treatments is None and lost:
+        problems.warnings.append(
+            f"schema.{table.name}: anonymize would drop {', '.join(lost)}: only a string becomes a "
+            "pseudonym. Give the field a treatment, or the contract customProperties.treatments"
+        )
     return tuple(fields)
+
+
+def _is_lost(field: Field) -> bool:
+    """Tell whether a field is dropped only because its type can be no pseudonym."""
+    return field.treatment.action == "drop" and field.classification == "restricted"
 
 
 def _path_problem(field: Field, earlier: Sequence[Field]) -> str | None:
@@ -153,16 +161,6 @@ def _path_problem(field: Field, earlier: Sequence[Field]) -> str | None:
         if own == known and field.json_path != other.json_path:
             return f"jsonPath {field.json_path} differs from that of {other.name} only in its capitals"
     return None
-
-
-def _untold(table: SchemaObject) -> Iterator[str]:
-    """Yield a warning about fields that are dropped because nothing says how sensitive they are."""
-    untold = [str(entry.name) for entry in table.properties or [] if entry.classification not in _DEFAULTS]
-    if untold:
-        yield (
-            f"schema.{table.name}: anonymize would drop {', '.join(untold)}: without "
-            f"customProperties.treatments only the classifications {', '.join(_DEFAULTS)} are known"
-        )
 
 
 def _field(entry: SchemaProperty, treatments: Mapping[str, Treatment] | None) -> Field:
@@ -213,15 +211,21 @@ def _treatment(
 ) -> Treatment:
     """Return the treatment of a field.
 
-    A contract without treatments has the default treatments, and a field that they cannot treat is dropped,
-    since nothing says how sensitive it is.
+    Raises:
+        ValueError: the classification is missing or unknown, so nothing says how sensitive the field is; or
+            its treatment does not fit the type.
     """
     known, classification = _DEFAULTS if treatments is None else treatments, entry.classification or ""
-    if classification not in known and treatments is not None:
+    if not classification:
+        raise ValueError(
+            "classification is missing, so nothing says how sensitive the field is: it should be one of "
+            f"{', '.join(known)}"
+        )
+    if classification not in known:
         raise ValueError(
             f"classification should be one of {', '.join(known)}; received {entry.classification!r}"
         )
-    treatment = known.get(classification, Treatment("drop"))
+    treatment = known[classification]
     if "treatment" in custom:
         treatment = parse_treatment(custom["treatment"])
     needed = "timestamp" if "truncate" in treatment.options else "string"

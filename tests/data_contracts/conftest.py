@@ -43,7 +43,9 @@ def written(tmp_path: Path) -> Edit:
             "number": {"logicalType": "integer"},
             "price": {"logicalType": "number"},
         }
-        properties = [{"name": column, **options} for column, options in columns.items()]
+        properties = [
+            {"name": column, "classification": "public", **options} for column, options in columns.items()
+        ]
         properties[0]["quality"] = field_quality or []
         document = {
             "apiVersion": "v3.1.0",

@@ -25,6 +25,20 @@ PLACES = [
     "schema.small.properties.word.quality.0",
     "schema.small.quality.0",
 ]
+#: The line of each error: the place itself, or the nearest place above it that the file has.
+LINES = [
+    "- name: plain",
+    "- name: Number",
+    "- name: items",
+    "- name: word",
+    "- metric: rowCount",
+    "- type: custom",
+]
+GOOD = {
+    "word": {"logicalType": "string"},
+    "number": {"logicalType": "integer", "classification": "restricted"},
+    "price": {"logicalType": "number"},
+}
 
 
 @pytest.fixture
@@ -54,7 +68,7 @@ def test_loading_names_every_error_too(broken):
 
 
 def test_the_command_checks_several_files_and_writes_a_report(broken, written, tmp_path):
-    good, report = written(name="good"), tmp_path / "report.json"
+    good, report = written(name="good", fields=GOOD), tmp_path / "report.json"
 
     ended = CliRunner().invoke(
         cli.app, ["contracts", "check", str(broken), "raw_events", str(good), "--report", str(report)]
@@ -63,9 +77,11 @@ def test_the_command_checks_several_files_and_writes_a_report(broken, written, t
     assert ended.exit_code == 2
     assert ended.stdout.count("error: ") == len(PLACES)
     assert "raw_events 1." in ended.stdout
-    assert "anonymize would drop word, number, price" in ended.stdout
+    assert "anonymize would drop number: only a string becomes a pseudonym" in ended.stdout
     first, second, third = json.loads(report.read_text())["contracts"]
     assert [error["where"] for error in first["errors"]] == PLACES
+    lines = broken.read_text().splitlines()
+    assert [lines[error["line"] - 1].strip() for error in first["errors"]] == LINES
     assert (second["errors"], second["warnings"]) == ([], [])
     assert third["tables"][0]["fields"] == ["word", "number", "price"]
 
@@ -129,8 +145,6 @@ def test_a_contract_without_treatments_has_default_treatments(written):
         "person": {"logicalType": "string", "classification": "restricted"},
         "number": {"logicalType": "integer", "classification": "restricted"},
         "secret": {"logicalType": "string", "classification": "confidential"},
-        "odd": {"logicalType": "string", "classification": "PII"},
-        "untold": {"logicalType": "string"},
     }
     policy = load_contract(written(fields=fields)).privacy_policy()
     assert {name: treatment.action for name, treatment in policy.items()} == {
@@ -139,9 +153,37 @@ def test_a_contract_without_treatments_has_default_treatments(written):
         "person": "pseudonymize",
         "number": "drop",
         "secret": "drop",
-        "odd": "drop",
-        "untold": "drop",
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("", "classification is missing"),
+        ("PII", "one of public, internal, restricted, confidential; received 'PII'"),
+    ],
+)
+@pytest.mark.parametrize(
+    "own", [{}, {"customProperties": [{"property": "treatments", "value": {"public": "keep"}}]}]
+)
+def test_a_field_whose_sensitivity_nothing_says_is_refused_with_its_line(written, given, problem, own):
+    """No treatment is guessed: neither a default one, nor that of the contract."""
+    fields = {
+        "open": {"logicalType": "string"},
+        "mail": {"logicalType": "string", "classification": "public"},
+    }
+    if own:
+        problem = problem.replace(", internal, restricted, confidential", "")
+    path = written(fields=fields, **own)
+    head, tail = path.read_text().split("- name: mail")
+    told = f"    classification: {given}\n" if given else ""
+    path.write_text("".join([head, "- name: mail", tail.replace("    classification: public\n", told, 1)]))
+    with pytest.raises(ContractError, match=problem) as refused:
+        load_contract(path)
+    error = refused.value
+    assert (error.where, error.path) == ("schema.small.properties.mail", path)
+    assert path.read_text().splitlines()[error.line - 1].strip() == "- name: mail"
+    assert str(error).startswith(f"{path}:{error.line}: schema.small.properties.mail: ")
 
 
 @pytest.mark.parametrize("table", ["raw_events", "events", "exposures", "items"])

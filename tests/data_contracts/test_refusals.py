@@ -85,7 +85,7 @@ WRONG = {
         "        classification: restricted\n",
         "",
         "schema.raw_events.properties.event_id",
-        "received None",
+        "classification is missing",
     ),
     "unknown treatment": (
         "restricted: pseudonymize",
@@ -213,7 +213,8 @@ def test_a_wrong_contract_is_refused_with_file_place_and_reason(edited, case):
     assert refused.value.path == path
     assert where in refused.value.where
     assert reason in refused.value.reason
-    assert str(refused.value) == f"{path}: {refused.value.where}: {refused.value.reason}"
+    place = path if refused.value.line is None else f"{path}:{refused.value.line}"
+    assert str(refused.value) == f"{place}: {refused.value.where}: {refused.value.reason}"
 
 
 @pytest.mark.parametrize("content", [b"", b"- a\n- list\n", b"just text", b"\xff\xfe\x00"])
