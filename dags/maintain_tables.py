@@ -8,8 +8,9 @@
 
 One task for each table:
 
-- Rows of `raw_events` and `quarantine` that were ingested more than `LASTAISLE_KEEP_RAW_DAYS` (400; 0 keeps
-  all) days ago are deleted.
+- Rows that are older than the contract of the table allows are deleted. `docs/audit.md` lists the days.
+  `LASTAISLE_KEEP_RAW_DAYS` (400; 0 keeps all) states those of `raw_events` and `quarantine`, and
+  `LASTAISLE_KEEP_DAYS` replaces those of other tables. Ages count from ingestion.
 - Days with more than four small files are compacted.
 - A checkpoint is written, and older log entries are deleted.
 - Files that no version of the last week needs are deleted, except files that a training of the last

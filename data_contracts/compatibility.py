@@ -9,16 +9,17 @@ A change is **breaking** for one side or more, and the comparison names the side
   column or its meaning, or meet values that were refused before: a field removed or dropped; another
   treatment (a pseudonym for a value); another type or default; a rule removed, loosened (a longer list of
   values, a wider range, a field no longer required) or made a warning; other partitions; a context feature
-  removed or changed
+  removed or changed; rows that are kept shorter
 * **privacy**, if a value becomes less private: a treatment that lets more through, a classification that is
-  less sensitive or not known to be more
+  less sensitive or not known to be more; rows that are kept longer
 
 A wider type is breaking, too: an existing Delta table keeps the type of the column, and rounds or refuses
 values that do not fit. A rule on a field that anonymize drops, or on the spelling of a field that it
 pseudonymizes, breaks no reader.
 
 A change is an **addition** if every accepted row is still accepted and no reader notices it: an optional
-field, a default where there was none, a warning, a more sensitive classification, a new context feature. Any
+field, a default where there was none, a warning, a more sensitive classification, a new context feature, a
+retention where none was stated. Any
 other change is **documentation**.
 
 A breaking change needs the next major version, an addition the next minor version (https://semver.org).
@@ -32,6 +33,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -42,7 +44,9 @@ from data_contracts.changes.field_changes import field_changes
 from data_contracts.changes.rule_changes import batch_rule_changes, rule_changes
 from data_contracts.contract import Contract
 from data_contracts.document import read_document
+from data_contracts.errors import ContractError
 from data_contracts.features import Feature
+from data_contracts.retention import Retention, retentions_in
 
 
 @dataclass(frozen=True)
@@ -114,8 +118,32 @@ def _table_changes(old: Contract, new: Contract) -> Iterator[Change]:
         why = "a table cannot be partitioned anew in place: it has to be written again"
         keys = _partition_keys(before), _partition_keys(after)
         yield change("table", "partitioning changed", *keys, why, "readers")
+    yield from _retention_changes(_retention(old, before), _retention(new, after))
     if _about(before) != _about(after):
         yield documented("table", None, None)
+
+
+def _retention(contract: Contract, document: OpenDataContractStandard) -> Retention | None:
+    """Return the retention of a contract's table; None if it states none, or states it in other words."""
+    with suppress(ContractError):  # contracts of the pipeline were checked when they were loaded
+        stated = (one for one in retentions_in(contract.path, document) if one.table == contract.name)
+        return next(stated, None)
+    return None
+
+
+def _retention_changes(old: Retention | None, new: Retention | None) -> Iterator[Change]:
+    if old is None and new is not None:
+        yield change("retention", "stated", None, _kept(new), "the rows were kept without a statement")
+    elif old is not None and new is None:
+        yield change("retention", "removed", _kept(old), None, "the rows are kept for ever", "privacy")
+    elif old is not None and new is not None and old.days != new.days:
+        is_longer = new.days is None or (old.days is not None and new.days > old.days)
+        side, why = ("privacy", "rows stay longer") if is_longer else ("readers", "rows go earlier")
+        yield change("retention", "changed", _kept(old), _kept(new), why, side)
+
+
+def _kept(retention: Retention) -> str:
+    return "for ever" if retention.days is None else f"{retention.days} days"
 
 
 def _feature_changes(old: Contract, new: Contract) -> Iterator[Change]:

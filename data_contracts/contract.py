@@ -23,6 +23,7 @@ from data_contracts.field import Field, compile_fields, compile_treatments
 from data_contracts.privacy import Treatment
 from data_contracts.quality.batch_rules import BatchRule
 from data_contracts.quality.compile import compile_rules
+from data_contracts.retention import retentions_in
 from data_contracts.rules import Rule, refuse_broken_sql
 from data_contracts.uniqueness import OWN_KEYS, UniqueKey, compile_unique_keys
 
@@ -135,6 +136,9 @@ def compile_table(problems: Problems, document: OpenDataContractStandard, table:
     if treatments is None and str(table.name) in packaged_tables():
         with problems.at("customProperties.treatments"):
             raise ValueError(f"{table.name} should map each classification to a treatment, received none")
+    if str(table.name) in packaged_tables():  # other contracts may state retention in words of their own
+        with problems.at("slaProperties"):
+            retentions_in(problems.path, document)
     fields = compile_fields(problems, table, treatments)
     features = compile_features(problems, document, fields)
     rules, batch_rules = compile_rules(problems, table, fields)

@@ -91,9 +91,10 @@ def test_a_new_version_of_the_contract_begins_anew(shop):
     batch(shop, 0, "a.jsonl")
     ingest(shop)
     batch(shop, 1000, "b.jsonl", price=None)
-    raised = replace(shop.contracts["contract"], version="2.0.0")
+    first = shop.contracts["contract"].version
+    raised = replace(shop.contracts["contract"], version="9.0.0")
     assert ingest(shop, contract=raised).rows_clean == ROWS
-    assert {row["contract_version"] for row in shop.rows("batches")} == {"1.2.0", "2.0.0"}
+    assert {row["contract_version"] for row in shop.rows("batches")} == {first, "9.0.0"}
     batch(shop, 2000, "c.jsonl", item_id=None, event_type="page_viewed")
     with pytest.raises(SchemaChangeError, match="item_id is gone"):
         ingest(shop, contract=raised)

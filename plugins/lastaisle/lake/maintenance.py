@@ -13,9 +13,9 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -24,19 +24,19 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable, WriterProperties
 from deltalake.exceptions import CommitFailedError
 
+from data_contracts.retention import retention_of
 from lastaisle.errors import LastaisleError
 from lastaisle.lake.errors import LakeConflictError, VersionGoneError
+from lastaisle.lake.expiry import Expiry, days_allowed
 from lastaisle.lake.lake import Lake
-from lastaisle.lake.query import Query
 from lastaisle.lake.reader import LakeReader
 from lastaisle.lake.retries import ATTEMPTS, retry_overtaken
 from lastaisle.lake.tables import ALL_TABLES, QUARANTINE, RAW_EVENTS, TRAINING_RUNS
-from lastaisle.lake.workspace import open_workspace
 from lastaisle.settings import Settings, SettingsError
 
 T = TypeVar("T")
-#: Tables whose rows expire, since they hold the rows of the shop with raw identifiers.
-EXPIRING: Final = (RAW_EVENTS, QUARANTINE)
+#: Tables whose days LASTAISLE_KEEP_RAW_DAYS states, since they hold rows of the shop with raw identifiers.
+RAW: Final = (RAW_EVENTS, QUARANTINE)
 _KEYS_EXPIRE = "delta.setTransactionRetentionDuration"
 _LOG_RETENTION = "delta.logRetentionDuration"
 _DEFAULT_LOG_DAYS = 30  # of the Delta protocol, where a table says nothing else
@@ -56,6 +56,7 @@ class MaintenancePolicy:
         keep_raw_days: the age at which rows of raw_events and quarantine are deleted; 0 keeps all rows. The
             age counts from ingestion, so that old logs ingested today are not deleted tonight. An event that
             is sent again after its row was deleted counts as a new event.
+        keep_days: the days of further tables, where they are not those of the contract; 0 keeps all rows.
         keep_versions_days: the days for which the versions of a table stay listed, and versions that a
             training read stay readable.
         keep_files_hours: the hours for which an unused file stays, and with it every version that young. A
@@ -67,6 +68,7 @@ class MaintenancePolicy:
     keep_raw_days: int = 400
     keep_versions_days: int = _DEFAULT_LOG_DAYS
     keep_files_hours: int = 168
+    keep_days: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.target_bytes < 1 or self.small_files < 1 or self.keep_raw_days < 0:
@@ -80,13 +82,28 @@ class MaintenancePolicy:
                 f"keep_versions_days: {self.keep_versions_days} days are less than keep_files_hours, "
                 f"{self.keep_files_hours} hours, so versions would be forgotten whose files are kept"
             )
+        if unknown := sorted(set(self.keep_days) - set(ALL_TABLES) | set(self.keep_days) & set(RAW)):
+            raise SettingsError(
+                f"LASTAISLE_KEEP_DAYS names {', '.join(unknown)}: name tables of the lake, such as events; "
+                "LASTAISLE_KEEP_RAW_DAYS states the days of raw_events and quarantine"
+            )
 
     @classmethod
     def from_settings(cls, settings: Settings) -> MaintenancePolicy:
         """Return the policy of an installation."""
         return cls(
-            keep_raw_days=settings.lake.keep_raw_days, keep_versions_days=settings.lake.keep_versions_days
+            keep_raw_days=settings.lake.keep_raw_days,
+            keep_versions_days=settings.lake.keep_versions_days,
+            keep_days=settings.lake.days_by_table,
         )
+
+    def days_of(self, table: str) -> int | None:
+        """Return the days for which the rows of a table stay; None for ever.
+
+        Raises:
+            ContractError: no contract states the retention of the table.
+        """
+        return days_allowed(retention_of(table), {**self.keep_days, **dict.fromkeys(RAW, self.keep_raw_days)})
 
 
 @dataclass(frozen=True)
@@ -233,26 +250,16 @@ def _keep_log(lake: Lake, name: str, days: int) -> None:
 
 
 def _expire_rows(lake: Lake, name: str, policy: MaintenancePolicy, now: datetime, dry_run: bool) -> int:
-    """Delete the rows that were ingested too many days ago, by whole UTC days; return how many."""
-    if name not in EXPIRING or not policy.keep_raw_days:
+    """Delete the rows that are older than allowed, by whole UTC days; return how many."""
+    days_kept = policy.days_of(name)
+    if days_kept is None:
         return 0
-    oldest = (now - timedelta(days=policy.keep_raw_days)).replace(hour=0, minute=0, second=0, microsecond=0)
-    # An event may be dated some minutes after its ingestion. Files of later days are not read.
-    day = (oldest + timedelta(days=1)).date()
-    expired = (pc.field("event_date") <= pa.scalar(day)) & (pc.field("ingested_at") < pa.scalar(oldest))
 
     def expire(table: DeltaTable) -> int:
-        dataset = lake.dataset(name, table.version())
-        rows = dataset.count_rows(filter=expired) if dataset else 0
-        if dataset and rows and not dry_run:
-            days = pc.unique(dataset.to_table(["event_date"], filter=expired)["event_date"]).to_pylist()
-            with open_workspace(writes_to=lake.url) as connection:
-                connection.register("old", dataset)
-                rows_to_keep = (
-                    f"SELECT * FROM old WHERE ingested_at >= TIMESTAMPTZ '{oldest:%Y-%m-%dT%H:%M:%SZ}'"
-                )
-                query = Query(connection, rows_to_keep, dataset.schema, sorted(days))
-                lake.replace_days(name, query, if_version=table.version())
+        expiry = Expiry.of(retention_of(name), days_kept, now, int(table.version()))
+        rows, days = expiry.count(lake)
+        if rows and not dry_run:
+            expiry.delete(lake, days)
         return rows
 
     return _again_if_overtaken(lake, name, expire)

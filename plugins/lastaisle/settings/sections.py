@@ -46,6 +46,30 @@ class LakeSettings(Section):
         ge=7,
     )
 
+    keep_days: str = setting(
+        "KEEP_DAYS",
+        "",
+        "The days for which the rows of a table stay, where the days of the contract do not fit: "
+        '{"events": 200}; 0 keeps all. docs/audit.md lists the days of each table.',
+        shown_default="the days of the contracts",
+        expected='a JSON object of tables and whole days, such as {"events": 200}',
+    )
+
+    @property
+    def days_by_table(self) -> dict[str, int]:
+        """The days that replace those of the contracts, by table."""
+        return dict(json_object(self.keep_days))
+
+    @field_validator("keep_days")
+    @classmethod
+    def _days_are_whole_numbers(cls, text: str) -> str:
+        for table, days in json_object(text).items():
+            if isinstance(days, bool) or not isinstance(days, int) or not 0 <= days <= 36_500:
+                raise ValueError(
+                    f"{table} should have a whole number of days from 0 to 36500, received {days!r}"
+                )
+        return text
+
     @field_validator("options")
     @classmethod
     def _options_are_a_json_object(cls, options: SecretStr) -> SecretStr:

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from data_contracts import load_contract
 from lastaisle.errors import ReconciliationError
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.reading.files import NothingFoundError
@@ -41,7 +42,7 @@ def test_a_line_of_the_service_becomes_a_row(shown):
         "source_row": 1,
         "sub_row": 0,
         "ingested_at": NOW,
-        "contract_version": "2.1.0",
+        "contract_version": load_contract("exposures").version,
         "event_date": date(2025, 10, 9),
         "key_version": 1,
     }

@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from lastaisle.feedback.metrics.count_sql import EVENT_COLUMNS, STEPS
+from lastaisle.lake.expiry import days_with_expired_rows
 from lastaisle.lake.query import Query
 from lastaisle.lake.remade import blocks_of, differing_days
 from lastaisle.lake.retries import ATTEMPTS, retry_conflicts
@@ -138,7 +139,10 @@ def _counted(lake: Lake, sources: _Sources) -> dict[str, int]:
 def _days_to_count(
     lake: Lake, sources: _Sources, counted: Mapping[str, int], days: tuple[date, ...]
 ) -> list[date]:
-    """Return the days whose counts may have changed, among the days with outcomes or with counts."""
+    """Return the days whose counts may have changed, among the days with outcomes or with counts.
+
+    A day that has counts keeps them when its outcomes or its events expire.
+    """
     changed = set(days)
     for name, version in sources.versions.items():
         for day in lake.days_changed(name, counted.get(name), version):
@@ -146,7 +150,16 @@ def _days_to_count(
     with_outcomes = set(lake.days_changed(OUTCOMES, None, sources.versions[OUTCOMES]))
     with_counts = set(lake.days_changed(SHOP_METRICS, None, sources.version))
     gone = with_counts - with_outcomes
-    return sorted((changed & with_outcomes) | gone)
+    due = (changed & with_outcomes) | gone
+    return sorted(due - _days_that_expired(lake, sources, due & with_counts))
+
+
+def _days_that_expired(lake: Lake, sources: _Sources, days: Iterable[date]) -> set[date]:
+    """Return the days of which not all rows are there any more that were counted."""
+    reach = {day: [day + DAY * number for number in range(-_DAYS_BEFORE, _DAYS_AFTER + 1)] for day in days}
+    read = {each for those in reach.values() for each in those}
+    gone = {each for name in sources.versions for each in days_with_expired_rows(lake, name, read)}
+    return {day for day, those in reach.items() if not gone.isdisjoint(those)}
 
 
 def _open_sources(connection: DuckDBPyConnection, lake: Lake, sources: _Sources) -> None:

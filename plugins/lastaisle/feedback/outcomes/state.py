@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.feedback.outcomes.reach import Reach, number_of
+from lastaisle.lake.expiry import days_with_expired_rows
 from lastaisle.lake.tables import EVENTS, EXPOSURES, OUTCOMES, UNATTRIBUTED
 from lastaisle.sessions.windows import newest_data_end
 
@@ -79,12 +81,17 @@ class Snapshot:
             is_there = name in self.versions
             changed[name] = lake.days_changed(name, since, self.versions[name]) if is_there else []
         days = self.reach.of_changed_exposures(changed[EXPOSURES])
-        days |= self.reach.of_changed_events(changed[EVENTS])
+        # Outcomes of a day whose events expired stay as they were attributed, until their exposures expire.
+        days |= self.reach.of_changed_events(self._whole(lake, changed[EVENTS]))
         ends = sorted({stamps["attribution:data_end"] or 0, self._end()})
         if len(ends) > 1 and ends[0]:
             before, end = (_EPOCH + timedelta(microseconds=number) for number in ends)
             days |= self.reach.of_time_passed(before, end)
         return days
+
+    def _whole(self, lake: Lake, days: Collection[date]) -> list[date]:
+        expired = days_with_expired_rows(lake, EVENTS, days) if EVENTS in self.versions else set()
+        return [day for day in days if day not in expired]
 
     def _end(self) -> int:
         return 0 if self.data_end is None else (self.data_end - _EPOCH) // timedelta(microseconds=1)
