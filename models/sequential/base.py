@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -253,6 +253,32 @@ class SequenceModel(Recommender):
         slots = {name.removeprefix("adam/"): value for name, value in arrays.items() if name[:5] == "adam/"}
         self._trainer.adam.restore(slots)
         self._scorer = self._make_scorer(self._trainer)
+
+    def begin(self, vocabulary: Vocabulary) -> None:
+        """Begin anew with untrained weights for these items, which the seed decides."""
+        self._forget()
+        self.vocabulary = vocabulary
+        self._scorer = self._make_scorer(self._grown_trainer())
+
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """Return the weights without the optimizer's slots: "table", and "encoder/…" of each dense weight."""
+        return {name: array for name, array in self.arrays().items() if not name.startswith("adam/")}
+
+    def assign_weights(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
+        """Take over weights of the shapes that `weights` returns; the optimizer keeps its slots."""
+        self.scorer()
+        assert self._trainer
+        self._trainer.table.assign(weights["table"])
+        for name, variable in self._trainer.encoder.weights.items():
+            variable.assign(weights[f"encoder/{name}"])
+        self._scorer = self._make_scorer(self._trainer)
+
+    def restart_optimizer(self) -> None:
+        """Forget what the optimizer remembers of earlier steps."""
+        self.scorer()
+        assert self._trainer
+        adam = self._trainer.adam
+        adam.restore({name: np.zeros_like(slot) for name, slot in adam.arrays().items()})
 
     def scorer(self) -> Scorer:
         """Return the scorer: the items' embeddings and the encoder."""

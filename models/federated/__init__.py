@@ -1,0 +1,1 @@
+"""Federated training: silos learn on their own sessions, and only updates of weights leave them."""
