@@ -14,10 +14,11 @@ from data_contracts.document import custom_values
 from data_contracts.errors import Problems
 from data_contracts.names import check_name
 from data_contracts.privacy import Treatment, literal, parse_treatment, quote
+from data_contracts.scans import Scan, choose_scan
 from data_contracts.spellings import SPELLINGS, check_spelling
 from data_contracts.types import accepts, column_type, parse_sql
 
-_FIELD_OPTIONS = ("default", "jsonPath", "spelling", "treatment", "unreadable")
+_FIELD_OPTIONS = ("default", "jsonPath", "scan", "spelling", "treatment", "unreadable")
 Unreadable = Literal["refuse", "drop"]
 UNREADABLE: tuple[str, ...] = get_args(Unreadable)
 _CONTRACT_OPTIONS = ("treatments", "features")
@@ -48,6 +49,7 @@ class Field:
         spelling: the way to read a text before its type: of `data_contracts.spellings`, or None.
         unreadable: the fate of a value that breaks a rule of this field. `refuse` sends the row to
             quarantine; `drop` leaves the value out, keeps the row, and counts the rule as a warning.
+        scan: the kinds of personal data that are searched in the values: text, identifier or none.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Field:
     treatment: Treatment
     spelling: str | None = None
     unreadable: Unreadable = "refuse"
+    scan: Scan = "none"
 
     @property
     def type_rule(self) -> str:
@@ -185,6 +188,8 @@ def _field(entry: SchemaProperty, treatments: Mapping[str, Treatment] | None) ->
         check_spelling(spelling, entry.logicalType)
     if unreadable not in UNREADABLE:
         raise ValueError(f"customProperties.unreadable is {' or '.join(UNREADABLE)}, received {unreadable!r}")
+    treatment = _treatment(entry, custom, treatments)
+    classification = entry.classification or ""
     required = bool(entry.required or entry.primaryKey)
     if unreadable == "drop" and (required or entry.unique or default is not None):
         raise ValueError(
@@ -196,13 +201,14 @@ def _field(entry: SchemaProperty, treatments: Mapping[str, Treatment] | None) ->
         arrow_type=arrow_type,
         sql_type=sql_type,
         required=required,
-        classification=entry.classification or "",
+        classification=classification,
         description=" ".join((entry.description or "").split()),
         default=default,
         json_path=json_path,
-        treatment=_treatment(entry, custom, treatments),
+        treatment=treatment,
         spelling=spelling,
         unreadable=unreadable,
+        scan=choose_scan(custom.get("scan"), str(entry.logicalType), spelling, classification, treatment),
     )
 
 

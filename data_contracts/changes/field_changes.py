@@ -9,6 +9,7 @@ from data_contracts.changes.change import Change, Side, change, documented
 from data_contracts.contract import Contract
 from data_contracts.field import Field
 from data_contracts.privacy import TRUNCATIONS, Treatment
+from data_contracts.scans import SCANS
 
 #: For each treatment, the treatments that protect a value at least as well.
 _PROTECTS_AS_WELL = {
@@ -105,6 +106,10 @@ def _privacy_changes(old: Field, new: Field) -> Iterator[Change]:
         was_in, now_in = old.classification, new.classification
         side: Side | None = None if safer else "privacy"
         yield change(old.name, "privacy: classification changed", was_in, now_in, why, side)
+    if old.scan != new.scan:
+        fewer = SCANS.index(new.scan) > SCANS.index(old.scan)
+        why = f"{'fewer' if fewer else 'more'} kinds of personal data are searched in the values"
+        yield change(old.name, "privacy: scan changed", old.scan, new.scan, why, "privacy" if fewer else None)
 
 
 def _protects_as_well(old: Treatment, new: Treatment) -> bool:

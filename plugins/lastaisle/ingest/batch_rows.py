@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ReportT = TypeVar("ReportT", bound=BatchReport)
 #: The columns that hold JSON.
-_JSON: Final = ("quarantined_by_rule", "ignored_by_reason", "fields")
+_JSON: Final = ("quarantined_by_rule", "ignored_by_reason", "fields", "personal_data")
 
 
 def read_report(lake: Lake, table: str, batch_id: str, kind: type[ReportT]) -> ReportT | None:
@@ -61,6 +61,7 @@ def batch_row(
         "quarantined_by_rule": json.dumps(report.quarantined_by_rule, sort_keys=True),
         "ignored_by_reason": json.dumps(report.ignored_by_reason),
         "fields": json.dumps(report.fields, sort_keys=True),
+        "personal_data": json.dumps(report.personal_data, sort_keys=True),
         "change_accepted": job.options.accept_schema_change,
         "hours": list(report.hours),
         "gx_problem": report.gx_problem or None,

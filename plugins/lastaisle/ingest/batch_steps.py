@@ -19,6 +19,7 @@ from lastaisle.ingest.batch_rows import ReportT, read_report
 from lastaisle.ingest.checks.batch_quality import judge_batch
 from lastaisle.ingest.checks.changes import refuse_changed_fields, unknown_fields
 from lastaisle.ingest.checks.gx_check import check_sample
+from lastaisle.ingest.checks.personal_data import take_out_personal_data
 from lastaisle.ingest.checks.wrong_format import refuse_wrong_format
 from lastaisle.ingest.first_commit import first_now
 from lastaisle.ingest.job import Batch, Job, OvertakenError
@@ -134,16 +135,23 @@ class BatchSteps(ABC, Generic[JobT, BatchT, ReportT]):
             source_file=batch.source_file,
             quarantined_by_rule={},
             ignored_by_reason={},
+            personal_data={},
             skipped=True,
             **counts | {"rows_in": recorded.rows_in, "rows_duplicate": recorded.rows_in},
         )
 
     def judge(self, staging: Staging, batch: BatchT) -> ReportT:
-        """Compare the fields with earlier batches, judge the rows as a whole, and check a sample.
+        """Take out personal data, compare the fields with earlier batches, judge the rows, check a sample.
 
         Fields that the contract does not have are counted: their values are not kept.
         """
         job = self.job
+        with stage("search personal data"):
+            personal = take_out_personal_data(
+                *(staging, batch.shown),
+                known=None if job.form.keys is None else job.form.keys(job.contract),
+                countries=job.options.phone_countries,
+            )
         with stage("compare fields with the batches before"):
             counted = staging.count_fields()
             if not job.options.accept_schema_change:
@@ -166,6 +174,7 @@ class BatchSteps(ABC, Generic[JobT, BatchT, ReportT]):
             part=batch.part,
             fields=counted,
             unknown_fields=self._unknown(staging, batch),
+            personal_data=personal,
         )
 
     def _unknown(self, staging: Staging, batch: BatchT) -> dict[str, int]:

@@ -31,6 +31,7 @@ class IngestOptions:
             hash of the user decides the part.
         duplicate_reach: how many days before and after the days of a batch an event_id is looked up; None for
             all days of raw_events.
+        phone_countries: the countries whose national telephone numbers are searched in texts, such as DE.
         accept_schema_change: ingest a batch whose fields disappeared or changed their type.
     """
 
@@ -40,6 +41,7 @@ class IngestOptions:
     batch_rows: int = 2_000_000
     shards: int = 1
     duplicate_reach: timedelta | None = None
+    phone_countries: tuple[str, ...] = ()
     accept_schema_change: bool = False
 
     @classmethod
@@ -51,5 +53,6 @@ class IngestOptions:
             batch_rows=settings.ingest.batch_rows,
             shards=settings.ingest.shards,
             duplicate_reach=timedelta(days=settings.ingest.duplicate_days) or None,
+            phone_countries=settings.privacy.searched_countries,
             accept_schema_change=accept_schema_change,
         )

@@ -45,6 +45,8 @@ class BatchReport:
         fields: for each field, the rows that have it, including rows whose text has the wrong type; and as
             `<field>_broken` the rows whose text has the wrong type.
         unknown_fields: names that the contract does not have, counted in some of the first lines.
+        personal_data: rows by what was found in them, such as `brand_holds_email`. The value was left out, or
+            the row is among the quarantined rows.
     """
 
     batch_id: str
@@ -67,6 +69,7 @@ class BatchReport:
     newest: datetime | None = None
     fields: dict[str, int] = field(default_factory=dict)
     unknown_fields: dict[str, int] = field(default_factory=dict)
+    personal_data: dict[str, int] = field(default_factory=dict)
 
     def reconcile(self) -> BatchReport:
         """Return the report itself if every row is accounted for.
@@ -101,7 +104,8 @@ class IngestReport:
 
     Attributes:
         rows_in, rows_clean, rows_quarantined, rows_duplicate, rows_ignored, rows_late: sums over the files.
-        quarantined_by_rule, ignored_by_reason, warnings_by_rule, unknown_fields: sums over the files.
+        quarantined_by_rule, ignored_by_reason, warnings_by_rule, unknown_fields, personal_data: sums over the
+            files.
         files: files that were read or skipped.
         files_skipped: files that had been ingested before.
         files_waiting: files changed just now or while they were read; they are left for the next run.
@@ -130,6 +134,7 @@ class IngestReport:
     ignored_by_reason: dict[str, int] = field(default_factory=dict)
     warnings_by_rule: dict[str, int] = field(default_factory=dict)
     unknown_fields: dict[str, int] = field(default_factory=dict)
+    personal_data: dict[str, int] = field(default_factory=dict)
     files: int = 0
     files_skipped: int = 0
     files_waiting: list[str] = field(default_factory=list)
@@ -148,7 +153,7 @@ class IngestReport:
         """Add the counts of one batch."""
         for name in ROW_COUNTS:
             setattr(self, name, getattr(self, name) + getattr(batch, name))
-        for name in ("quarantined_by_rule", "warnings_by_rule", "unknown_fields"):
+        for name in ("quarantined_by_rule", "warnings_by_rule", "unknown_fields", "personal_data"):
             setattr(self, name, dict(Counter(getattr(self, name)) + Counter(getattr(batch, name))))
         together = Counter(self.ignored_by_reason) + Counter(batch.ignored_by_reason)
         self.ignored_by_reason = fold_reasons(together)

@@ -78,7 +78,7 @@ class LakeSettings(Section):
 
 
 class PrivacySettings(Section):
-    """Pseudonyms, requests of shoppers about their data, and what private trainings may spend."""
+    """Pseudonyms, consent, requests of shoppers, and what private trainings may spend."""
 
     key_file: str = setting(
         "KEY_FILE",
@@ -147,11 +147,24 @@ class PrivacySettings(Section):
         shown_default="`false`",
         expected="true or false",
     )
+    phone_countries: str = setting(
+        "PHONE_COUNTRIES",
+        "",
+        "Countries (ISO 3166) whose national telephone numbers are searched in free texts, such as `DE,AT`. "
+        "Numbers that begin with + or 00 are always searched.",
+        expected="codes of countries in two capitals, separated by commas",
+        pattern=r"^([A-Z]{2}(,[A-Z]{2})*)?$",
+    )
 
     @property
     def may_read_raw(self) -> frozenset[str]:
         """The accounts that may see rows as the shop sent them."""
         return frozenset(filter(None, (name.strip() for name in self.raw_readers.split(","))))
+
+    @property
+    def searched_countries(self) -> tuple[str, ...]:
+        """The countries whose national telephone numbers are searched in free texts."""
+        return tuple(filter(None, self.phone_countries.split(",")))
 
 
 class RegistrySettings(Section):

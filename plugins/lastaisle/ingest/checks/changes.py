@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
 
 import pyarrow.compute as pc
 
@@ -20,6 +22,8 @@ ENOUGH_ROWS = 100
 """Fewer rows than this, before or now, prove nothing about a field."""
 UNKNOWN_FIELDS = 20
 """The most unknown fields that a report lists: a shop may use ids as field names."""
+ANOTHER_FIELD = "another field"
+_NAME = re.compile(r"[A-Za-z_$][A-Za-z_0-9.$-]{0,39}")
 
 
 class SchemaChangeError(LastaisleError):
@@ -78,19 +82,30 @@ def refuse_changed_fields(
 def unknown_fields(lines: Iterable[str], known: Collection[str]) -> dict[str, int]:
     """Count the unknown names on the top level of JSON objects.
 
+    A text that does not read like a name may be a value, such as an address, and counts as `ANOTHER_FIELD`.
+
     Args:
         lines: some lines of a batch. Lines that are no JSON object are left to the rules.
         known: the names that the contract has.
     """
-    counts: Counter[str] = Counter()
+    counts = Counter(shown_name(name) for name, _ in unknown_values(lines, known))
+    return dict(counts.most_common(UNKNOWN_FIELDS))
+
+
+def unknown_values(lines: Iterable[str], known: Collection[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the unknown names on the top level of JSON objects, each with its value."""
     for line in lines:
         try:
             document = json.loads(line)
         except (ValueError, RecursionError):
             continue
         if isinstance(document, dict):
-            counts.update(name for name in document if name not in known)
-    return dict(counts.most_common(UNKNOWN_FIELDS))
+            yield from ((name, value) for name, value in document.items() if name not in known)
+
+
+def shown_name(name: str) -> str:
+    """Return the name of an unknown field if it reads like a name, else `ANOTHER_FIELD`."""
+    return name if _NAME.fullmatch(name) else ANOTHER_FIELD
 
 
 def _before(lake: Lake, table: str, source: str, contract_version: str) -> Counter[str]:

@@ -282,15 +282,21 @@ class Staging:
 
     def reused_rows(self, batch_id: str, source_file: str) -> pa.RecordBatchReader:
         """Return the rows of `repeated` for quarantine; the payload is the row itself, as canonical JSON."""
-        members = ", ".join(f"{literal(field.name)}: {quote(field.name)}" for field in self.contract.fields)
-        payload = f"json_merge_patch('{{}}', to_json({{{members}}}))::VARCHAR"  # without the absent fields
         query = f"""SELECT $batch_id AS batch_id, $source_file AS source_file,
               _source_row AS source_row, _sub_row AS sub_row,
-              left({payload}, {PAYLOAD_CHARACTERS}) AS payload,
+              {self.canonical_json()} AS payload,
               [_rule] AS rules, $now::TIMESTAMPTZ AS ingested_at, $version AS contract_version,
               ($now::TIMESTAMPTZ::TIMESTAMP)::DATE AS event_date
             FROM staged JOIN repeated ON repeated._place = staged.rowid WHERE _rule IS NOT NULL"""
         return self._reader(query, batch_id, source_file, QUARANTINE_SCHEMA)
+
+    def canonical_json(self) -> str:
+        """Return SQL of a staged row without its absent fields, as canonical JSON."""
+        members = ", ".join(
+            f"{literal(field.name)}: staged.{quote(field.name)}" for field in self.contract.fields
+        )
+        payload = f"json_merge_patch('{{}}', to_json({{{members}}}))::VARCHAR"
+        return f"left({payload}, {PAYLOAD_CHARACTERS})"
 
     def sample(self, rows: int) -> pa.Table:
         """Return some clean and broken rows with their `_rules`; all of their fields have the right type."""

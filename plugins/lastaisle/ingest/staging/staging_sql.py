@@ -75,6 +75,9 @@ def count_values(field: Field, dropping: Iterable[tuple[str, str]]) -> str:
     """Return SQL that counts the values of a field that have its type, those included that were left out."""
     rules = ", ".join(literal(rule) for rule, _ in dropping if rule != field.type_rule)
     left_out = f" OR list_has_any(_warnings, [{rules}])" if rules else ""
+    if field.scan != "none" and field.unreadable == "drop":  # see `take_out_personal_data`
+        begins = f"starts_with(_rule, {literal(f'{field.name}_holds_')})"
+        left_out += f" OR len(list_filter(_warnings, lambda _rule: {begins})) > 0"
     return f"count(*) FILTER (WHERE {quote(field.name)} IS NOT NULL{left_out})"
 
 
