@@ -186,6 +186,24 @@ def test_a_source_that_always_had_broken_rows_is_judged_by_its_own_past(world):
     assert [scope[0][1] for scope in world.check("quarantine")] == ["canonical other"]
 
 
+# personal_data
+
+
+def test_sources_that_send_personal_data_are_found_by_field_and_kind(world):
+    world.bring(NOW - 3 * DAY, personal_data='{"brand_holds_email": 9}')
+    world.bring(NOW - HOUR, personal_data='{"brand_holds_email": 3, "category_holds_iban": 1}')
+    world.bring(NOW, personal_data='{"brand_holds_email": 2}')
+    world.bring(NOW, source="canonical other", personal_data="{}")
+    world.bring(NOW, source="canonical old", personal_data=None)
+    world.now += HOUR
+    (found,) = world.check("personal_data").values()
+    assert "brand_holds_email 5, category_holds_iban 1" in found.summary
+    assert found.since == NOW - HOUR
+    assert runs(world, found) == [2]
+    world.now += 2 * DAY
+    assert world.check("personal_data") == {}
+
+
 # unreadable_source
 
 

@@ -106,7 +106,7 @@ def test_the_sql_passes_on_finds_in_any_surroundings(candidate):
     assert found > 1500
 
 
-@pytest.mark.parametrize("text", ["Nike Air Max 90", "shoes > men > running", "40063813339", "LEGO 10280"])
+@pytest.mark.parametrize("text", ["Nike Air Max 90", "shoes > men > running", "4012345678", "LEGO 10280"])
 def test_the_sql_stops_usual_texts(text, candidate):
     assert not candidate(text)
 

@@ -19,6 +19,7 @@ QUARANTINE, DRIFT, LAG = "quarantine", "drift", "lag"
 FAILED_TRAINING, STUCK_TRAINING = "failed_training", "stuck_training"
 OLD_CHAMPION, GUARDRAIL, UNDELIVERED = "old_champion", "guardrail", "undelivered"
 BUDGET, DEADLINE, FAILED_TASK = "budget", "deadline", "failed_task"
+PERSONAL_DATA = "personal_data"
 CTR_DROP, CONVERSION_DROP, CANNOT_CHECK = "ctr_drop", "conversion_drop", "cannot_check"
 
 _RUNBOOKS: Final = "docs/alerts.md"

@@ -16,6 +16,7 @@ from lastaisle.monitor.alerts.rules import (
     lag,
     late_data,
     missing_data,
+    personal_data,
     quarantine,
     releases,
     reported,
@@ -80,6 +81,13 @@ RULES: Final = (
         "warning",
         quarantine.QuarantineOptions,
         quarantine.check,
+    ),
+    Rule(
+        model.PERSONAL_DATA,
+        "personal data in fields where none belongs",
+        "warning",
+        personal_data.PersonalDataOptions,
+        personal_data.check,
     ),
     Rule(
         model.DRIFT,
