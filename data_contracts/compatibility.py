@@ -11,7 +11,8 @@ A change is **breaking** for one side or more, and the comparison names the side
   values, a wider range, a field no longer required) or made a warning; other partitions; a context feature
   removed or changed; rows that are kept shorter
 * **privacy**, if a value becomes less private: a treatment that lets more through, a classification that is
-  less sensitive or not known to be more; rows that are kept longer
+  less sensitive or not known to be more, a scan for fewer kinds of personal data, other quasi-identifiers,
+  rows that are kept longer
 
 A wider type is breaking, too: an existing Delta table keeps the type of the column, and rounds or refuses
 values that do not fit. A rule on a field that anonymize drops, or on the spelling of a field that it
@@ -103,6 +104,7 @@ def compare(old: Contract, new: Contract) -> Comparison:
         *rule_changes(old, new),
         *batch_rule_changes(old, new),
         *_feature_changes(old, new),
+        *_quasi_identifier_changes(old, new),
     ]
     order = ("breaking", "addition", "documentation")
     changes.sort(key=lambda change: order.index(change.level))
@@ -162,6 +164,19 @@ def _feature_changes(old: Contract, new: Contract) -> Iterator[Change]:
         elif was is not None and now is not None and _source(was) != _source(now):
             why = "models that are trained already read it as it was"
             yield change(where, "feature changed", _source(was), _source(now), why, "readers")
+
+
+def _quasi_identifier_changes(old: Contract, new: Contract) -> Iterator[Change]:
+    was, now = old.quasi_identifiers, new.quasi_identifiers
+    if was == now:
+        return
+    shown = [None if one is None else asdict(one) for one in (was, now)]
+    if was is None:
+        yield change("quasi-identifiers", "added", *shown, "values of small groups are left out")
+        return
+    # A step that comes later, or never, leaves more values in small groups: no order says which is safer.
+    why = "other values of small groups are left out, perhaps fewer"
+    yield change("quasi-identifiers", "changed", *shown, why, "privacy")
 
 
 def _source(feature: Feature) -> str:

@@ -23,6 +23,7 @@ from data_contracts.field import Field, compile_fields, compile_treatments
 from data_contracts.privacy import Treatment
 from data_contracts.quality.batch_rules import BatchRule
 from data_contracts.quality.compile import compile_rules
+from data_contracts.quasi_identifiers import QuasiIdentifiers, compile_quasi_identifiers
 from data_contracts.retention import retentions_in
 from data_contracts.rules import Rule, refuse_broken_sql
 from data_contracts.uniqueness import OWN_KEYS, UniqueKey, compile_unique_keys
@@ -44,6 +45,7 @@ class Contract:
         batch_rules: the rules for a batch as a whole.
         features: the columns that models may learn from, in the order of the YAML.
         unique_keys: the fields whose values together occur once in the table.
+        quasi_identifiers: the columns that together single out a shopper; None if the contract names none.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Contract:
     batch_rules: tuple[BatchRule, ...] = ()
     features: tuple[Feature, ...] = ()
     unique_keys: tuple[UniqueKey, ...] = ()
+    quasi_identifiers: QuasiIdentifiers | None = None
 
     def field(self, name: str) -> Field:
         """Return a field by its name.
@@ -157,6 +160,7 @@ def compile_table(problems: Problems, document: OpenDataContractStandard, table:
         batch_rules=batch_rules,
         features=features,
         unique_keys=keys,
+        quasi_identifiers=compile_quasi_identifiers(problems, document, fields),
     )
 
 

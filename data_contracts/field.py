@@ -21,7 +21,7 @@ from data_contracts.types import accepts, column_type, parse_sql
 _FIELD_OPTIONS = ("default", "jsonPath", "scan", "spelling", "treatment", "unreadable")
 Unreadable = Literal["refuse", "drop"]
 UNREADABLE: tuple[str, ...] = get_args(Unreadable)
-_CONTRACT_OPTIONS = ("treatments", "features")
+_CONTRACT_OPTIONS = ("treatments", "features", "quasiIdentifiers")
 #: The treatments of a contract that has none of its own.
 _DEFAULTS = {
     "public": Treatment("keep"),

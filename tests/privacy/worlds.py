@@ -10,6 +10,7 @@ from data_contracts.contract import load_contract
 from lastaisle.ingest.job import Ingestion
 from lastaisle.ingest.options import IngestOptions
 from lastaisle.ingest.reading.files import list_files
+from lastaisle.ingest.report import IngestReport
 from lastaisle.ingest.run import ingest, ingest_file
 from lastaisle.ingest.sources import adapter
 from lastaisle.lake import Lake
@@ -20,8 +21,9 @@ NOW = START + timedelta(days=2)
 
 
 class World:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, k: int = 0) -> None:
         self.folder = folder
+        self.k = k
         folder.mkdir(exist_ok=True)
         self.lake = Lake(folder / "lake")
         self.keys = PseudonymKeys.load_or_create(folder / "keys.json", environ={})
@@ -29,9 +31,12 @@ class World:
         self.files = 0
 
     def ingest(self, *events: dict) -> list[str]:
-        options, source = IngestOptions(gx_sample_rows=0), self._write(*events)
+        return self.ingest_report(*events).batches
+
+    def ingest_report(self, *events: dict) -> IngestReport:
+        options, source = IngestOptions(gx_sample_rows=0, k_anonymity=self.k), self._write(*events)
         lake, keys, contract = self.lake, self.keys, self.contract
-        return ingest(source, "canonical", lake, keys, now=NOW, options=options, contract=contract).batches
+        return ingest(source, "canonical", lake, keys, now=NOW, options=options, contract=contract)
 
     def stage(self, events: list[dict], shards: int) -> None:
         """Bring events into raw_events only, to be anonymized by so many tasks."""

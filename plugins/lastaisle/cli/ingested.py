@@ -57,6 +57,8 @@ def lines_of(ingested: IngestReport) -> Iterator[str]:
         yield f"fields that the contract does not know: {name_most(ingested.unknown_fields)}"
     if ingested.personal_data:
         yield f"personal data that was left out or quarantined: {name_most(ingested.personal_data)}"
+    if ingested.left_out:
+        yield f"left out of events, since few shoppers of the hour share it: {name_most(ingested.left_out)}"
     yield from _named("passed over", ingested.files_passed_over)
     yield from _named("waits, since it changed just now", dict.fromkeys(ingested.files_waiting, ""))
     yield from _named("Great Expectations could not judge", ingested.gx_problems)

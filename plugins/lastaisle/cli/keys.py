@@ -84,7 +84,11 @@ def rotate(
     tables, keys = open_lake(settings), _keys(settings)
     with bar("Rotating") as progress:
         rotation = rotate_all(
-            tables, keys, dry_run=dry_run, delete_without_raw=delete_without_raw, progress=progress
+            *(tables, keys),
+            dry_run=dry_run,
+            delete_without_raw=delete_without_raw,
+            k=settings.privacy.k_anonymity,
+            progress=progress,
         )
     write(rotation.to_dict(), report)
     console.print(_in_words(rotation), markup=False, highlight=False, soft_wrap=True)

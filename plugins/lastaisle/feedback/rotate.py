@@ -11,6 +11,7 @@ from lastaisle.lake import Lake
 from lastaisle.lake.tables import EXPOSURES
 from lastaisle.lake.workspace import MEMORY_LIMIT
 from lastaisle.privacy import rotate
+from lastaisle.privacy.k_anonymity import K
 from lastaisle.privacy.keys import PseudonymKeys
 
 _SHARE_OF_EVENTS = 0.7
@@ -42,6 +43,7 @@ def rotate_all(
     *,
     delete_without_raw: bool = False,
     dry_run: bool = True,
+    k: int = K,
     memory_limit: str = MEMORY_LIMIT,
     progress: Callable[[float, str], None] = lambda share, step: None,
 ) -> Rotation:
@@ -57,6 +59,7 @@ def rotate_all(
         keys_elsewhere=rotate.rows_by_key(lake, EXPOSURES),
         delete_without_raw=delete_without_raw,
         dry_run=dry_run,
+        k=k,
         memory_limit=memory_limit,
         progress=lambda share, step: progress(_SHARE_OF_EVENTS * share, f"events: {step}"),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from lastaisle.ingest.row_steps import RowSteps
 from lastaisle.ingest.staging.staging import Staging
 from lastaisle.lake.tables import BATCHES, BATCHES_SCHEMA, RAW_EVENTS
 from lastaisle.privacy.anonymize import anonymize_batch, anonymize_taken
+from lastaisle.privacy.k_anonymity import Grouping
 from lastaisle.telemetry.stages import stage
 
 
@@ -42,22 +44,31 @@ class EventSteps(RowSteps[Ingestion, BatchReport]):
         """Return in how many parts the batch is anonymized."""
         return {"shards": self.job.options.shards if self.job.keys is None else 1}
 
-    def follow_up(self, staging: Staging, batch: Batch, taken: bool) -> None:
-        """Bring the rows into events, if there are keys."""
+    def follow_up(self, staging: Staging, batch: Batch, report: BatchReport, taken: bool) -> BatchReport:
+        """Bring the rows into events, if there are keys; report the values that are left out."""
         if not taken:  # a killed run wrote raw_events, perhaps with rows that Kafka has deleted since
             self._anonymize_recorded(batch.batch_id)
         elif self.job.keys is not None:
             staging.name_taken(batch.batch_id)
             with stage("derive sessions, treat and write events"):
-                anonymize_taken(
-                    staging.connection, batch.batch_id, self.job.lake, self.job.keys, **self._contracts()
+                done = anonymize_taken(
+                    *(staging.connection, batch.batch_id, self.job.lake, self.job.keys),
+                    grouping=Grouping(self.job.options.k_anonymity),
+                    **self._contracts(),
                 )
+            return replace(report, left_out=dict(done.left_out))
+        return report
 
     def _anonymize_recorded(self, batch_id: str) -> None:
         """Bring the rows of a batch from raw_events into events, if there are keys."""
         if self.job.keys is not None:
-            limit = self.job.options.memory_limit
-            anonymize_batch(batch_id, self.job.lake, self.job.keys, memory_limit=limit, **self._contracts())
+            options = self.job.options
+            anonymize_batch(
+                *(batch_id, self.job.lake, self.job.keys),
+                k=options.k_anonymity,
+                memory_limit=options.memory_limit,
+                **self._contracts(),
+            )
 
     def _contracts(self) -> dict[str, Any]:
         return {"contract": self.job.contract, "events_contract": self.job.events_contract}

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Self, TypeAlias
 
 from lastaisle.lake.workspace import MEMORY_LIMIT
+from lastaisle.privacy.k_anonymity import K
 from lastaisle.settings import Settings
 
 #: Called as progress(share done from 0 to 1, name of the present step).
@@ -31,6 +32,7 @@ class IngestOptions:
             hash of the user decides the part.
         duplicate_reach: how many days before and after the days of a batch an event_id is looked up; None for
             all days of raw_events.
+        k_anonymity: the least shoppers of an hour that share device and place in events; 0 = no such rule.
         phone_countries: the countries whose national telephone numbers are searched in texts, such as DE.
         accept_schema_change: ingest a batch whose fields disappeared or changed their type.
     """
@@ -41,6 +43,7 @@ class IngestOptions:
     batch_rows: int = 2_000_000
     shards: int = 1
     duplicate_reach: timedelta | None = None
+    k_anonymity: int = K
     phone_countries: tuple[str, ...] = ()
     accept_schema_change: bool = False
 
@@ -53,6 +56,7 @@ class IngestOptions:
             batch_rows=settings.ingest.batch_rows,
             shards=settings.ingest.shards,
             duplicate_reach=timedelta(days=settings.ingest.duplicate_days) or None,
+            k_anonymity=settings.privacy.k_anonymity,
             phone_countries=settings.privacy.searched_countries,
             accept_schema_change=accept_schema_change,
         )

@@ -13,6 +13,7 @@ from lastaisle.telemetry.shown import one_line
 
 #: The counts of rows that the reports and the table batches hold.
 ROW_COUNTS = ("rows_in", "rows_clean", "rows_quarantined", "rows_duplicate", "rows_ignored", "rows_late")
+_SUMS = ("quarantined_by_rule", "warnings_by_rule", "unknown_fields", "personal_data", "left_out")
 MOST_REASONS = 20
 OTHER = "other"
 
@@ -47,6 +48,8 @@ class BatchReport:
         unknown_fields: names that the contract does not have, counted in some of the first lines.
         personal_data: rows by what was found in them, such as `brand_holds_email`. The value was left out, or
             the row is among the quarantined rows.
+        left_out: rows of events that lost a quasi-identifier, by its name, since too few shoppers of the hour
+            share it; empty if the batch is anonymized later.
     """
 
     batch_id: str
@@ -70,6 +73,7 @@ class BatchReport:
     fields: dict[str, int] = field(default_factory=dict)
     unknown_fields: dict[str, int] = field(default_factory=dict)
     personal_data: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
 
     def reconcile(self) -> BatchReport:
         """Return the report itself if every row is accounted for.
@@ -104,8 +108,8 @@ class IngestReport:
 
     Attributes:
         rows_in, rows_clean, rows_quarantined, rows_duplicate, rows_ignored, rows_late: sums over the files.
-        quarantined_by_rule, ignored_by_reason, warnings_by_rule, unknown_fields, personal_data: sums over the
-            files.
+        quarantined_by_rule, ignored_by_reason, warnings_by_rule, unknown_fields, personal_data, left_out:
+            sums over the files.
         files: files that were read or skipped.
         files_skipped: files that had been ingested before.
         files_waiting: files changed just now or while they were read; they are left for the next run.
@@ -135,6 +139,7 @@ class IngestReport:
     warnings_by_rule: dict[str, int] = field(default_factory=dict)
     unknown_fields: dict[str, int] = field(default_factory=dict)
     personal_data: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
     files: int = 0
     files_skipped: int = 0
     files_waiting: list[str] = field(default_factory=list)
@@ -153,7 +158,7 @@ class IngestReport:
         """Add the counts of one batch."""
         for name in ROW_COUNTS:
             setattr(self, name, getattr(self, name) + getattr(batch, name))
-        for name in ("quarantined_by_rule", "warnings_by_rule", "unknown_fields", "personal_data"):
+        for name in _SUMS:
             setattr(self, name, dict(Counter(getattr(self, name)) + Counter(getattr(batch, name))))
         together = Counter(self.ignored_by_reason) + Counter(batch.ignored_by_reason)
         self.ignored_by_reason = fold_reasons(together)

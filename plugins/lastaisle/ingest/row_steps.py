@@ -77,8 +77,7 @@ class RowSteps(BatchSteps[RowJobT, Batch, ReportT]):
             times = (staging.now, staging.now + (datetime.now(UTC) - started))
             row = batch_row(report, batch, job, self.batches_schema, times, **self.batch_values())
             lake.append(self.batches, row, key=batch.batch_id, stamp=stamp, also=batch.offsets)
-            self.follow_up(staging, batch, taken)
-            return report
+            return self.follow_up(staging, batch, report, taken)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def rows(self, staging: Staging, batch: Batch) -> Query:
@@ -107,14 +106,16 @@ class RowSteps(BatchSteps[RowJobT, Batch, ReportT]):
         rows_in = report.rows_in - report.rows_clean - report.rows_quarantined + clean + broken
         return replace(report, rows_in=rows_in, rows_clean=clean, rows_quarantined=broken)
 
-    def follow_up(self, staging: Staging, batch: Batch, taken: bool) -> None:
-        """Do what follows from the commits.
+    def follow_up(self, staging: Staging, batch: Batch, report: ReportT, taken: bool) -> ReportT:
+        """Do what follows from the commits; return the report with what is known by then.
 
         Args:
             staging: holds the rows.
             batch: the batch.
+            report: the counts, as the table of the batches holds them.
             taken: whether this run wrote the rows; else a run that was killed after that commit did.
         """
+        return report
 
     def _counted(self, staging: Staging, judged: ReportT, before: datetime | None) -> ReportT:
         counted = replace(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +19,14 @@ from lastaisle.lake.tables import BATCHES, EVENTS, RAW_EVENTS
 from lastaisle.lake.workspace import MEMORY_LIMIT, open_workspace
 from lastaisle.privacy.anonymizer import Anonymizer, events_schema
 from lastaisle.privacy.domains import key_of_lake
+from lastaisle.privacy.k_anonymity import Grouping, K, describe
 from lastaisle.privacy.keys import PseudonymKeys
 from lastaisle.privacy.sessions import derive_sessions
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+log = logging.getLogger(__name__)
 
 ATTEMPTS = 20
 LOOK_BACK = timedelta(days=7)
@@ -41,11 +46,13 @@ class AnonymizeReport:
         batch_id: the batch.
         rows: its rows in `events`.
         days: the UTC days of these rows.
+        left_out: the rows of this call that lost a quasi-identifier, by its name.
     """
 
     batch_id: str
     rows: int
     days: tuple[date, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,7 @@ def anonymize_batch(
     *,
     contract: Contract | None = None,
     events_contract: Contract | None = None,
+    k: int = K,
     memory_limit: str = MEMORY_LIMIT,
 ) -> AnonymizeReport:
     """Bring a batch of raw_events into events; repeated calls write nothing more.
@@ -91,6 +99,7 @@ def anonymize_batch(
         keys: the pseudonym keys.
         contract: the contract of raw_events, which classifies the fields; the packaged contract by default.
         events_contract: the contract of events; the packaged contract by default.
+        k: the least shoppers of an hour that share device and place; see `lastaisle.privacy.k_anonymity`.
         memory_limit: the memory of DuckDB; more data goes to a temporary folder.
 
     Raises:
@@ -98,12 +107,13 @@ def anonymize_batch(
     """
     if not lake.has(RAW_EVENTS, batch_id):
         raise AnonymizeError(f"batch {batch_id} is not in raw_events of {lake.url}: ingest its file first")
-    job = _Job(lake, keys, contract, events_contract, memory_limit)
+    job = _Job(lake, keys, contract, events_contract, k, memory_limit)
+    left_out = Counter[str]()
     for shard in _shards_of(batch_id, lake):
-        _anonymize([batch_id], shard, job)
+        left_out.update(_anonymize([batch_id], shard, job))
     days = lake.scan(EVENTS, columns=["event_date"], where=pc.field("batch_id") == batch_id)
     dates = pc.unique(days["event_date"]).to_pylist()
-    return AnonymizeReport(batch_id, len(days), tuple(sorted(dates)))
+    return AnonymizeReport(batch_id, len(days), tuple(sorted(dates)), dict(left_out))
 
 
 def anonymize_shard(
@@ -115,6 +125,7 @@ def anonymize_shard(
     and_before: datetime | None = None,
     contract: Contract | None = None,
     events_contract: Contract | None = None,
+    k: int = K,
     rows_at_once: int = 2_000_000,
     memory_limit: str = MEMORY_LIMIT,
 ) -> list[str]:
@@ -133,6 +144,7 @@ def anonymize_shard(
             other call will do so.
         contract: the contract of raw_events; the packaged contract by default.
         events_contract: the contract of events; the packaged contract by default.
+        k: the least shoppers of an hour that share device and place; see `lastaisle.privacy.k_anonymity`.
         rows_at_once: batches are written together up to this many rows, for fewer and larger files.
         memory_limit: the memory of DuckDB; more data goes to a temporary folder.
     """
@@ -157,7 +169,7 @@ def anonymize_shard(
         groups[count][-1].append(batch_id)
         filled[count] += row["rows_clean"]
         done.append(batch_id)
-    job = _Job(lake, keys, contract, events_contract, memory_limit)
+    job = _Job(lake, keys, contract, events_contract, k, memory_limit)
     for count, together in groups.items():
         for ids in together:
             _anonymize(ids, Shard(shard, count), job)
@@ -170,6 +182,7 @@ def anonymize_pending(
     *,
     contract: Contract | None = None,
     events_contract: Contract | None = None,
+    k: int = K,
 ) -> None:
     """Bring every waiting batch of raw_events into events, with all of its shards.
 
@@ -178,11 +191,12 @@ def anonymize_pending(
         keys: the pseudonym keys.
         contract: the contract of raw_events; the packaged contract by default.
         events_contract: the contract of events; the packaged contract by default.
+        k: the least shoppers of an hour that share device and place; see `lastaisle.privacy.k_anonymity`.
     """
     counts = lake.scan(BATCHES, columns=["shards"])
     most = pc.max(counts["shards"]).as_py() if counts.num_columns else 0
     for shard in range(most or 0):
-        anonymize_shard(shard, lake, keys, contract=contract, events_contract=events_contract)
+        anonymize_shard(shard, lake, keys, contract=contract, events_contract=events_contract, k=k)
 
 
 def _shards_of(batch_id: str, lake: Lake) -> list[Shard]:
@@ -204,38 +218,59 @@ class _Job:
     keys: PseudonymKeys
     contract: Contract | None
     events_contract: Contract | None
+    k: int
     memory_limit: str
 
 
-def _anonymize(batch_ids: list[str], shard: Shard, job: _Job) -> None:
-    """Bring the rows of some batches and one shard into events together; skip rows that are there already."""
+def _anonymize(batch_ids: list[str], shard: Shard, job: _Job) -> Mapping[str, int]:
+    """Bring the rows of some batches and one shard into events together; skip rows that are there already.
+
+    Returns:
+        The rows that lost a quasi-identifier, by its name.
+    """
     lake = job.lake
     for _ in range(ATTEMPTS):
         lacking = set(lake.lacking(EVENTS, map(shard.key, batch_ids)))
         waiting = [batch_id for batch_id in batch_ids if shard.key(batch_id) in lacking]
         if not waiting:
-            return
+            return {}
         with open_workspace(job.memory_limit, writes_to=lake.url) as connection:
             connection.register("raw", lake.dataset(RAW_EVENTS))
             listed = ", ".join(literal(batch_id) for batch_id in waiting)
-            connection.execute(
-                f"CREATE TABLE taken AS SELECT row_number() OVER () AS _place, * FROM raw "
-                f"WHERE batch_id IN ({listed}) AND {shard.sql()}"
-            )
+            rows = f"SELECT row_number() OVER () AS _place, * FROM raw WHERE batch_id IN ({listed})"
+            connection.execute(f"CREATE TABLE taken AS {rows} AND {shard.sql()}")
+            grouping = Grouping(job.k)
+            if shard.count > 1:  # all shoppers of the batches are counted, so that the shards decide alike
+                grouping = replace(grouping, population="population")
+                connection.execute(f"CREATE TABLE population AS {rows}")
             connection.unregister("raw")
             try:
-                anonymize_taken(
+                taken = anonymize_taken(
                     connection,
                     [shard.key(batch_id) for batch_id in waiting],
                     lake,
                     job.keys,
                     contract=job.contract,
                     events_contract=job.events_contract,
+                    grouping=grouping,
                 )
             except LakeConflictError:
                 continue
-            return
+            return taken.left_out
     raise LakeConflictError(f"other writers kept changing {EVENTS} of {lake.url}; run again")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The rows of one commit to events.
+
+    Attributes:
+        written: whether this call wrote them; False if rows of their key had been committed before.
+        left_out: the rows that lost a quasi-identifier, by its name.
+    """
+
+    written: bool
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def anonymize_taken(
@@ -246,7 +281,8 @@ def anonymize_taken(
     *,
     contract: Contract | None = None,
     events_contract: Contract | None = None,
-) -> bool:
+    grouping: Grouping | None = None,
+) -> Taken:
     """Bring the relation `taken` of a scratch database, rows of raw_events, into events.
 
     Args:
@@ -256,9 +292,7 @@ def anonymize_taken(
         keys: the pseudonym keys.
         contract: the contract of raw_events; the packaged contract by default.
         events_contract: the contract of events; the packaged contract by default.
-
-    Returns:
-        False if rows of that key had been committed before.
+        grouping: how many shoppers share device and place; by default K of `taken`, in each batch.
 
     Raises:
         AnonymizeError: rows that break the contract of events.
@@ -268,15 +302,23 @@ def anonymize_taken(
         version = lake.version(EVENTS)
         lake_key = key_of_lake(lake, keys, version)
         derived = derive_sessions(connection, lake.dataset(RAW_EVENTS))
-        anonymizer = Anonymizer(connection, contract, lake_key, derived)
+        written = None if version is None else lake.dataset(EVENTS, version)
+        among = replace(grouping or Grouping(), written=written)
+        anonymizer = Anonymizer(connection, contract, lake_key, derived, among)
         refuse_broken(anonymizer, events_contract or load_contract(EVENTS), f"batch {key}")
+        left_out = anonymizer.generalizer.left_out()
+        if left_out:
+            log.info("batch %s: %s", key, describe(left_out, among.k))
         if not derived:
-            return lake.append(EVENTS, anonymizer.query(), key=key, also=lake_key.mark)
+            done = lake.append(EVENTS, anonymizer.query(), key=key, also=lake_key.mark)
+            return Taken(done, left_out if done else {})
         try:  # A writer who commits after raw_events was read here may share a session with these rows.
             if version is not None:
                 version = _move_sessions(lake, anonymizer, version)
             at = -1 if version is None else version
-            return lake.append(EVENTS, anonymizer.query(), key=key, also=lake_key.mark, if_version=at)
+            rows, mark = anonymizer.query(), lake_key.mark
+            done = lake.append(EVENTS, rows, key=key, also=mark, if_version=at)
+            return Taken(done, left_out if done else {})
         except LakeConflictError:
             if attempt == ATTEMPTS - 1:
                 raise
@@ -308,15 +350,15 @@ def refuse_other_columns(contract: Contract, events_contract: Contract) -> None:
         AnonymizeError: the error names each field with its reason, and both files.
     """
     left = events_schema(contract)
-    fields = {field.name: field for field in contract.fields}
+    fields = {known.name for known in contract.fields}
     problems = []
-    for field in events_contract.fields:
-        if field.name not in left.names:
-            why = "drops" if field.name in fields else "does not have"
-            problems.append(f"{field.name}, which raw_events {why}")
-        elif left.field(field.name).type != field.arrow_type:
-            kind = left.field(field.name).type
-            problems.append(f"{field.name} as {field.arrow_type}, which raw_events leaves as {kind}")
+    for asked in events_contract.fields:
+        if asked.name not in left.names:
+            why = "drops" if asked.name in fields else "does not have"
+            problems.append(f"{asked.name}, which raw_events {why}")
+        elif left.field(asked.name).type != asked.arrow_type:
+            kind = left.field(asked.name).type
+            problems.append(f"{asked.name} as {asked.arrow_type}, which raw_events leaves as {kind}")
     if problems:
         raise AnonymizeError(
             f"{events_contract.path} asks for {'; '.join(problems)}: nothing was read. "

@@ -17,6 +17,7 @@ from lastaisle.lake import Query
 from lastaisle.lake.tables import EVENTS_ADDED
 from lastaisle.lake.workspace import ALL_OPTIMIZERS, JOIN_AS_WRITTEN
 from lastaisle.privacy.domains import LakeKey
+from lastaisle.privacy.k_anonymity import Generalizer, Grouping
 from lastaisle.privacy.sessions import name_sessions
 
 if TYPE_CHECKING:
@@ -42,10 +43,16 @@ class Anonymizer:
         contract: the contract of raw_events.
         key: the pseudonym key of the lake; it is passed to DuckDB only as a bound value.
         derived: whether `derive_sessions` derived any session.
+        grouping: how many shoppers share the quasi-identifiers of a row; see `Generalizer`.
     """
 
     def __init__(
-        self, connection: DuckDBPyConnection, contract: Contract, key: LakeKey, derived: bool
+        self,
+        connection: DuckDBPyConnection,
+        contract: Contract,
+        key: LakeKey,
+        derived: bool,
+        grouping: Grouping,
     ) -> None:
         self.connection = connection
         connection.execute(ALL_OPTIMIZERS)
@@ -66,6 +73,7 @@ class Anonymizer:
         if derived:
             name_sessions(connection, self.policy["session_id"])
         self.ranked = self._rank()
+        self.generalizer = Generalizer(connection, contract, grouping)
 
     def query(self) -> Query:
         """Return the rows of `events`."""
@@ -77,6 +85,7 @@ class Anonymizer:
         joins += ["LEFT JOIN named USING (_place)"] * self.derived + [
             "JOIN ranks USING (_place)"
         ] * self.ranked
+        joins.append(self.generalizer.join)
         sql = f"""SELECT {columns}, {"_rank" if self.ranked else _PLACE} AS sequence, event_date, batch_id,
             contract_version, {self.key_version}::INTEGER AS key_version FROM taken {" ".join(joins)}"""
         # DuckDB estimates `taken` as the smaller side and would hash its whole rows.
@@ -87,6 +96,7 @@ class Anonymizer:
     def _treated(self, name: str) -> str:
         hashed = f"{_pseudonyms(name)}.{quote(name)}"
         treated = hashed if name in self.hashed else self.policy[name].sql(name)
+        treated = self.generalizer.sql(name, treated)
         return f"coalesce({treated}, named._session_id)" if name == "session_id" and self.derived else treated
 
     def moved_sessions(self) -> pa.Table:

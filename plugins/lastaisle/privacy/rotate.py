@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from data_contracts.contract import Contract, load_contract
+from data_contracts.privacy import SURROGATE, quote
 from lastaisle.lake import Lake
 from lastaisle.lake.retries import retry_conflicts
 from lastaisle.lake.tables import EVENTS, RAW_EVENTS
@@ -18,6 +19,7 @@ from lastaisle.lake.workspace import MEMORY_LIMIT, open_tables, open_workspace
 from lastaisle.privacy.anonymize import ATTEMPTS, AnonymizeError, refuse_broken
 from lastaisle.privacy.anonymizer import Anonymizer
 from lastaisle.privacy.domains import key_of_lake, made_by
+from lastaisle.privacy.k_anonymity import ALL_BATCHES, Grouping, K
 from lastaisle.privacy.keys import PseudonymKeys
 from lastaisle.privacy.sessions import derive_sessions
 
@@ -66,6 +68,7 @@ def rotate(
     keys_elsewhere: Collection[int] = (),
     delete_without_raw: bool = False,
     dry_run: bool = True,
+    k: int = K,
     memory_limit: str = MEMORY_LIMIT,
     progress: Callable[[float, str], None] = lambda share, step: None,
 ) -> RotationReport:
@@ -80,6 +83,7 @@ def rotate(
         keys_elsewhere: the versions of the key of the rows in tables that follow the events.
         delete_without_raw: whether events whose raw rows are gone are deleted; they can get no new pseudonym.
         dry_run: only report the work; change nothing.
+        k: the least shoppers of an hour that share device and place.
         memory_limit: the memory of DuckDB; more data goes to a temporary folder.
         progress: called with the share of the work that is done, and the next step.
 
@@ -102,7 +106,7 @@ def rotate(
     if not dry_run:
         keys = keys.rotate(newest) if new_key else keys
         progress(0.2, "writing")
-        rotate_pseudonyms(lake, keys, delete_without_raw=delete_without_raw, memory_limit=memory_limit)
+        rotate_pseudonyms(lake, keys, delete_without_raw=delete_without_raw, k=k, memory_limit=memory_limit)
         progress(1.0, "done")
     return RotationReport(dry_run, key_version, new_key, by_key, events - deleted, deleted)
 
@@ -114,6 +118,7 @@ def rotate_pseudonyms(
     contract: Contract | None = None,
     events_contract: Contract | None = None,
     delete_without_raw: bool = False,
+    k: int = K,
     memory_limit: str = MEMORY_LIMIT,
 ) -> int:
     """Write all events again from raw_events with the current key, in one commit; return the rows written.
@@ -121,6 +126,9 @@ def rotate_pseudonyms(
     If every row has that key already, nothing is written; so a run that was killed is run again. Sessions are
     derived over the whole history, so late rows may join other sessions. Older versions of the table hold the
     old pseudonyms until `Lake.vacuum`.
+
+    A quasi-identifier that was left out of an event stays left out. Beyond that, all rows of an hour are
+    judged together, so a larger k, and events that were written without one, lose further values.
 
     Raises:
         AnonymizeError: some events have no raw rows any more, so they cannot be written again.
@@ -139,8 +147,9 @@ def rotate_pseudonyms(
         deleted = _refuse_unknown(lake, version, delete_without_raw)
         lake_key = key_of_lake(lake, keys, version)
         with open_workspace(memory_limit, writes_to=lake.url) as connection:
-            raw = _take(connection, lake, events)
-            anonymizer = Anonymizer(connection, contract, lake_key, derive_sessions(connection, raw))
+            raw = _take(connection, lake, version, contract)
+            derived = derive_sessions(connection, raw)
+            anonymizer = Anonymizer(connection, contract, lake_key, derived, Grouping(k, scope=ALL_BATCHES))
             refuse_broken(anonymizer, events_contract, f"key {keys.current}")
             key = f"pseudonyms-{keys.current}-from-{version}"
             count = (lake.stamp(EVENTS, _ROTATIONS) or 0) + 1
@@ -195,16 +204,26 @@ def _refuse_unknown(lake: Lake, version: int, delete_without_raw: bool) -> int:
     return int(without_raw)
 
 
-def _take(connection: DuckDBPyConnection, lake: Lake, events: pa.Table) -> ds.Dataset | None:
-    """Make the table `taken` of the raw rows of all events; return raw_events."""
-    raw = lake.dataset(RAW_EVENTS)
-    if raw is None:
+def _take(connection: DuckDBPyConnection, lake: Lake, version: int, contract: Contract) -> ds.Dataset | None:
+    """Make the table `taken` of the raw rows of all events; return raw_events.
+
+    The quasi-identifiers are those of the events: what was left out once stays left out.
+    """
+    raw, events = lake.dataset(RAW_EVENTS), lake.dataset(EVENTS, version)
+    if raw is None or events is None:
         raise AnonymizeError(f"{lake.url} has no raw_events, so its events can get no new pseudonyms")
     connection.register("raw", raw)
     connection.register("events_now", events)
+    quasi = contract.quasi_identifiers
+    known = [] if quasi is None else [name for name in quasi.columns if name in events.schema.names]
+    replaced = ", ".join(f"now.{quote(name)} AS {quote(name)}" for name in known)
+    columns = f"raw.* REPLACE ({replaced})" if known else "raw.*"
+    written = ", ".join(["event_id", *map(quote, known)])
     connection.execute(
-        "CREATE TABLE taken AS SELECT row_number() OVER () AS _place, * FROM raw "
+        f"CREATE TABLE taken AS SELECT row_number() OVER () AS _place, {columns} FROM raw "
+        f"LEFT JOIN (SELECT {written} FROM events_now) AS now ON now.event_id = {SURROGATE} "
         "WHERE batch_id IN (SELECT batch_id FROM events_now)"
     )
     connection.unregister("raw")
+    connection.unregister("events_now")
     return raw

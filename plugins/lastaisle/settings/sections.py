@@ -147,6 +147,15 @@ class PrivacySettings(Section):
         shown_default="`false`",
         expected="true or false",
     )
+    k_anonymity: int = setting(
+        "K_ANONYMITY",
+        20,
+        "Device and place of an event are kept only if so many shoppers of its hour share them; else they "
+        "are left out step by step. 0 keeps all.",
+        unit="shoppers",
+        ge=0,
+        le=1_000_000,
+    )
     phone_countries: str = setting(
         "PHONE_COUNTRIES",
         "",

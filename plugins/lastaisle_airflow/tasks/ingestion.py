@@ -90,7 +90,12 @@ def anonymize_shard(shard: int, reports: Any) -> dict[str, Any]:
     keys = PseudonymKeys.load_or_create(settings.privacy.key_file, lake_url=settings.lake.url)
     summary = summarize(reports)
     before = datetime.now(UTC) - ABANDONED_BATCH_AGE
-    anonymized = anonymize(shard, open_lake(settings), keys, batch_ids=summary["batches"], and_before=before)
+    anonymized = anonymize(
+        *(shard, open_lake(settings), keys),
+        batch_ids=summary["batches"],
+        and_before=before,
+        k=settings.privacy.k_anonymity,
+    )
     batches = ", ".join(anonymized) or "none: all were anonymized before"
     log.info("Anonymized shard %d of batches %s", shard, batches)
     tell_anonymized()

@@ -99,7 +99,12 @@ def drain(
     if (
         isinstance(job, Ingestion) and job.keys is not None
     ):  # rows of a run that was killed between its last two commits
-        anonymize_pending(lake, job.keys, contract=job.contract, events_contract=job.events_contract)
+        anonymize_pending(
+            *(lake, job.keys),
+            contract=job.contract,
+            events_contract=job.events_contract,
+            k=job.options.k_anonymity,
+        )
     report.seconds = (datetime.now(UTC) - started).total_seconds()
     report.events_per_second = report.rows_in / max(report.seconds, 1e-9)
     report.peak_rss_mib = peak_rss_mib()
