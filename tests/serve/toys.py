@@ -129,6 +129,7 @@ class ToyService:
     origins: Sequence[str] = ()
     listeners: tuple[Any, ...] = ()
     trials: Any = None
+    consents: Any = None
 
     def __post_init__(self) -> None:
         self.versions = ToyVersions(version_of(self.model))
@@ -141,6 +142,7 @@ class ToyService:
             shelf=self.shelf,
             listeners=self.listeners,
             trials=self.trials,
+            consents=self.consents,
         )
         self.app = create_app(self.parts, origins=self.origins, limits=self.limits)
 

@@ -22,6 +22,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from lastaisle.collect.health import Health
+from lastaisle.serve.consents.body import Recorded
+from lastaisle.serve.consents.honour import Honour
 from lastaisle.serve.document import make_document
 from lastaisle.serve.feedback import FeedbackStore
 from lastaisle.serve.feedback_body import Stored, read_feedback
@@ -35,7 +37,6 @@ from lastaisle.serve.questions import (
     Refusal,
     Served,
     encode,
-    read_question,
     wrong,
 )
 from lastaisle.serve.scoring import BATCH, Scorer
@@ -111,6 +112,7 @@ def create_app(
     keyed: dict[str, tuple[str, _Handle]] = {
         HOT: ("POST", service.recommend),
         "/v1/feedback": ("POST", service.take_feedback),
+        "/v1/consent": ("POST", service.take_decision),
         "/v1/model": ("GET", service.show_model),
         "/v1/items": ("GET", service.find_items),
         "/metrics": ("GET", service.show_metrics),
@@ -157,7 +159,8 @@ class Service:
         self.parts = parts
         self.limits = limits
         self.metrics = metrics
-        self.feedback = FeedbackStore(parts.sink, parts.pseudonyms, metrics, parts.trials)
+        self.honour = Honour(parts.consents, parts.refused_by_gpc)
+        self.feedback = FeedbackStore(parts.sink, parts.pseudonyms, metrics, parts.trials, self.honour)
         self.health = Health(parts.sink, parts.keys)
         self.scorer = Scorer(
             self._answer_batch,
@@ -174,8 +177,8 @@ class Service:
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
         """Start the parts; stop them when all requests are answered."""
         parts = self.parts
-        optional = (parts.shelf, parts.versions, parts.trials, parts.pseudonyms, *parts.listeners)
-        following = [part for part in optional if part is not None]
+        optional = (parts.shelf, parts.versions, parts.trials, parts.consents, parts.pseudonyms)
+        following = [part for part in (*optional, *parts.listeners) if part is not None]
         for part in following:
             part.start()
         self.scorer.start()
@@ -215,8 +218,8 @@ class Service:
         try:
             with self._places.take() as place:
                 body = await read_body(request, self.limits.question_bytes, place)
-                question = read_question(body, self.parts.pseudonyms.of)
-                if self.parts.versions.current is None:
+                question = self.honour.question(body, request.scope["headers"], self.parts.pseudonyms.of)
+                if self.parts.versions.current is None or not self.honour.is_ready:
                     raise _unready()
                 if self.parts.trials is not None:
                     question.assigned = self.parts.trials.assign(question, self.metrics.unready)
@@ -235,6 +238,9 @@ class Service:
         return Response(encode(answer), media_type=JSON)
 
     def _tell_answer(self, question: Asked, answer: Answer, began: float) -> None:
+        if question.withheld is not None:
+            answer.not_personalized = question.withheld
+            self.metrics.not_personalized(question.withheld)
         if answer.experiment is not UNSET and answer.arm is not UNSET:
             self.metrics.trial_list(answer.experiment, answer.arm)
         for listener in self.parts.listeners:
@@ -253,8 +259,17 @@ class Service:
         """Keep feedback."""
         with self._places.take() as place:
             body = await read_body(request, self.limits.feedback_bytes, place)
-            stored = await self.feedback.store(read_feedback(body))
+            stored = await self.feedback.store(read_feedback(body), request.scope["headers"])
         return Response(encode(Stored(stored)), media_type=JSON)
+
+    async def take_decision(self, request: Request) -> Response:
+        """Record what a shopper decided about purposes."""
+        with self._places.take() as place:
+            body = await read_body(request, self.limits.question_bytes, place)
+            decisions = await self.honour.record(body, self.parts.pseudonyms.held())
+        for decision in decisions:
+            self.metrics.decision(decision.purpose, granted=decision.granted)
+        return Response(encode(Recorded(len(decisions))), media_type=JSON)
 
     async def show_model(self, request: Request) -> Response:
         """Show the version that answers."""
@@ -307,7 +322,8 @@ class Service:
     async def show_readiness(self, request: Request) -> Response:
         """Answer 200 while requests can be answered; `/v1/model` says why they cannot."""
         shelf = self.parts.shelf
-        if self.parts.versions.current is None or not self.scorer.is_alive or (shelf and not shelf.ready):
+        has_parts = self.parts.versions.current is not None and self.honour.is_ready
+        if not has_parts or not self.scorer.is_alive or (shelf and not shelf.ready):
             raise _unready()
         return Response("ok", media_type="text/plain")
 
@@ -348,18 +364,23 @@ class Service:
     def _problems(self) -> list[str]:
         parts, shelf = self.parts, self.parts.shelf
         found = [parts.versions.problem, parts.pseudonyms.problem, self._feedback_problem]
-        found += [part.problem for part in (*parts.listeners, parts.trials, shelf) if part is not None]
+        found += [
+            part.problem
+            for part in (*parts.listeners, parts.trials, parts.consents, shelf)
+            if part is not None
+        ]
         return [problem for problem in dict.fromkeys(found) if problem]
 
     def _set_state(self) -> None:
-        served, shelf = self.parts.versions.current, self.parts.shelf
+        served, shelf, parts = self.parts.versions.current, self.parts.shelf, self.parts
         self.metrics.state(
             queue=self.scorer.waiting,
             problems=len(self._problems()),
             served=(served.name, served.version) if served else None,
             poll_age=self.parts.versions.age_seconds,
             catalogue_age=shelf.age_seconds if shelf else None,
-            traffic_age=self.parts.trials.age_seconds if self.parts.trials else None,
+            traffic_age=parts.trials.age_seconds if parts.trials else None,
+            consents_age=parts.consents.age_seconds if parts.consents else None,
         )
 
     async def _note_state(self) -> None:
@@ -376,5 +397,8 @@ async def _show_page(file: str, kind: str, request: Request) -> Response:
 
 
 def _unready(why: str = "") -> RefusedError:
-    message = "no version is loaded yet, or what is for sale is not known yet; /v1/model says why"
+    message = (
+        "no version is loaded yet, or it is not known yet what is for sale or who refuses personal lists; "
+        "/v1/model says why"
+    )
     return RefusedError(503, "unready", why or message, RETRY_AFTER_SECONDS)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from lastaisle.serve.consents.body import ConsentBody, Recorded
 from lastaisle.serve.feedback_body import Feedback, FeedbackBody, Stored
 from lastaisle.serve.questions import (
     Answer,
@@ -30,6 +31,15 @@ _WORDS: Final = {
     422: "A field is unknown, or its value is wrong; the message names it.",
     503: "The service cannot answer now; try again after the seconds in Retry-After.",
 }
+_OPT_OUT: Final = (
+    {
+        "name": "Sec-GPC",
+        "in": "header",
+        "description": "1 is the Global Privacy Control of the shopper's browser; the request counts as one "
+        "without consent. Another value says nothing.",
+        "schema": {"type": "string"},
+    },
+)
 _BODY: Final = (400, 408, 413, 415, 422)
 
 
@@ -39,9 +49,21 @@ def make_document(version: str) -> dict[str, Any]:
     Args:
         version: the version of the service.
     """
-    types = (Question, FeedbackBody, Answer, Stored, Served, Refusal, Found)
+    types = (Question, FeedbackBody, ConsentBody, Answer, Stored, Recorded, Served, Refusal, Found)
     _, components = msgspec.json.schema_components(types, ref_template=_REF)
-    for kind in (Question, Recommended, Answer, Feedback, Stored, Refusal, Served, Found):
+    described = (
+        Question,
+        Recommended,
+        Answer,
+        Feedback,
+        Stored,
+        ConsentBody,
+        Recorded,
+        Refusal,
+        Served,
+        Found,
+    )
+    for kind in described:
         _describe(components[kind.__name__], kind)
     feedback, _ = msgspec.json.schema_components([FeedbackBody], ref_template=_REF)
     return {
@@ -59,6 +81,7 @@ def make_document(version: str) -> dict[str, Any]:
                     Answer,
                     (401, 503, *_BODY),
                     _ref(Question),
+                    headers=_OPT_OUT,
                 )
             },
             "/v1/feedback": {
@@ -68,6 +91,16 @@ def make_document(version: str) -> dict[str, Any]:
                     Stored,
                     (401, 503, *_BODY),
                     feedback[0],
+                    headers=_OPT_OUT,
+                )
+            },
+            "/v1/consent": {
+                "post": _operation(
+                    "record_consent",
+                    "Record what a shopper decided about purposes; 200 says that it is durable and honoured.",
+                    Recorded,
+                    (401, 503, *_BODY),
+                    _ref(ConsentBody),
                 )
             },
             "/v1/model": {"get": _operation("show_model", "Show which version answers.", Served, (401, 503))},
@@ -92,7 +125,13 @@ def make_document(version: str) -> dict[str, Any]:
 
 
 def _operation(
-    name: str, summary: str, answer: Any, refusals: tuple[int, ...], body: Mapping[str, Any] | None = None
+    name: str,
+    summary: str,
+    answer: Any,
+    refusals: tuple[int, ...],
+    body: Mapping[str, Any] | None = None,
+    *,
+    headers: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     operation = {
         "operationId": name,
@@ -102,6 +141,8 @@ def _operation(
     }
     if body is not None:
         operation["requestBody"] = {"required": True, "content": _json(body)}
+    if headers:
+        operation["parameters"] = [*headers]
     return operation
 
 

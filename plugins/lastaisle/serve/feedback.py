@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +11,7 @@ import orjson
 from lastaisle.collect.calls import Call
 from lastaisle.collect.sink import Sink
 from lastaisle.feedback.origin import ListOrigin, origin_of, row_id
+from lastaisle.serve.consents.honour import Honour
 from lastaisle.serve.feedback_body import Feedback
 from lastaisle.serve.metrics import Metrics
 from lastaisle.serve.pseudonyms import Pseudonyms
@@ -34,20 +35,31 @@ class FeedbackStore:
         pseudonyms: make the pseudonyms of sessions and shoppers.
         metrics: where items of feedback are counted.
         trials: the bandits, which learn from feedback; None if the service takes part in no trial.
+        honour: what shoppers decided.
     """
 
     def __init__(
-        self, sink: Sink, pseudonyms: Pseudonyms, metrics: Metrics, trials: Trials | None = None
+        self,
+        sink: Sink,
+        pseudonyms: Pseudonyms,
+        metrics: Metrics,
+        trials: Trials | None = None,
+        honour: Honour | None = None,
     ) -> None:
+        self._honour = honour or Honour(None, ())
         self._sink = sink
         self._pseudonyms = pseudonyms
         self._metrics = metrics
         self._trials = trials
 
-    async def store(self, given: Sequence[Feedback]) -> int:
+    async def store(self, given: Sequence[Feedback], headers: Iterable[tuple[bytes, bytes]] = ()) -> int:
         """Return the number of stored rows when they are durable.
 
         Feedback without consent, or on a list that was made without consent, is only counted.
+
+        Args:
+            given: the feedback.
+            headers: the head of the request.
 
         Raises:
             RefusedError: 413 or 422, nothing was stored; 503, the rows are not durable, and some of them may
@@ -58,7 +70,8 @@ class FeedbackStore:
                 413, "too_large", f"send at most {MAX_ROWS:,} items a request, received {items:,}"
             )
         received = datetime.now(UTC)
-        lines = [self._lines(feedback, received) for feedback in given]
+        forgets = self._honour.refuses_all(headers)
+        lines = [self._lines(feedback, received, forgets=forgets) for feedback in given]
         calls = [call for lines_of_one in lines for call in lines_of_one]
         if calls:
             await self._sink.append(calls)
@@ -68,12 +81,12 @@ class FeedbackStore:
                 self._trials.note(feedback.kind, feedback.recommendation_id)
         return len(calls)
 
-    def _lines(self, feedback: Feedback, received: datetime) -> list[Call]:
+    def _lines(self, feedback: Feedback, received: datetime, *, forgets: bool) -> list[Call]:
         """Return a line for each item; none without consent."""
         origin = origin_of(feedback.recommendation_id)
         version, policy = _maker_of(feedback, origin)
         experiment, arm = _trial_of(feedback, origin)
-        if not feedback.consent or (origin is not None and not origin.consent):
+        if forgets or not feedback.consent or (origin is not None and not origin.consent):
             return []
         held = self._pseudonyms.held()
         user, session = feedback.pseudonym, feedback.session_pseudonym
@@ -81,6 +94,8 @@ class FeedbackStore:
             user = held.of(USERS, feedback.user_id)
         if feedback.session_id is not None:
             session = held.of(SESSIONS, feedback.session_id)
+        if self._honour.forgets(user, session):
+            return []
         is_ours = feedback.user_id is not None or feedback.session_id is not None
         shared = {
             "kind": feedback.kind,

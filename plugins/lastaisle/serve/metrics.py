@@ -59,6 +59,18 @@ class Metrics:
             ["kind", "stored"],
             registry=registry,
         )
+        self._not_personalized = Counter(
+            "lastaisle_serve_not_personalized_total",
+            "Lists of popular items for shoppers who refuse personal lists, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        self._decisions = Counter(
+            "lastaisle_serve_decisions_total",
+            "Recorded decisions of shoppers, by purpose, and whether they grant it.",
+            ["purpose", "granted"],
+            registry=registry,
+        )
         self._trial_lists = Counter(
             "lastaisle_serve_trial_lists_total",
             "Lists of experiments, bandits and canaries, by experiment and arm.",
@@ -94,6 +106,9 @@ class Metrics:
         self._traffic_age = _gauge(
             "traffic_age_seconds", "Time since the lake last said which trials run.", registry, "livemax"
         )
+        self._consents_age = _gauge(
+            "consents_age_seconds", "Time since the lake last said who refuses.", registry, "livemax"
+        )
         self._problems = _gauge("problems", "Things that do not work now.", registry, "livemax")
         self._served: tuple[str, str] | None = None
         self._by_answer: dict[tuple[str, int, str], Counter] = {}
@@ -125,6 +140,14 @@ class Metrics:
         """Count items of feedback."""
         self._feedback.labels(kind, "yes" if stored else "no").inc(items)
 
+    def not_personalized(self, reason: str) -> None:
+        """Count a list that is not personal."""
+        self._not_personalized.labels(reason).inc()
+
+    def decision(self, purpose: str, *, granted: bool) -> None:
+        """Count a recorded decision."""
+        self._decisions.labels(purpose, "yes" if granted else "no").inc()
+
     def trial_list(self, experiment: str, arm: str) -> None:
         """Count a list of a trial."""
         self._trial_lists.labels(experiment, arm).inc()
@@ -146,6 +169,7 @@ class Metrics:
         poll_age: float | None,
         catalogue_age: float | None,
         traffic_age: float | None,
+        consents_age: float | None,
     ) -> None:
         """Note the present state of this worker.
 
@@ -156,6 +180,7 @@ class Metrics:
             poll_age: seconds since MLflow last answered; None if nothing asks it, or if it never answered.
             catalogue_age: seconds since the lake last said what is for sale; None as for `poll_age`.
             traffic_age: seconds since the lake last said which trials run; None as for `poll_age`.
+            consents_age: seconds since the lake last said who refuses; None as for `poll_age`.
         """
         self._queue.set(queue)
         self._problems.set(problems)
@@ -163,6 +188,7 @@ class Metrics:
             (self._poll_age, poll_age),
             (self._catalogue_age, catalogue_age),
             (self._traffic_age, traffic_age),
+            (self._consents_age, consents_age),
         )
         for gauge, age in ages:
             if age is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from lastaisle.collect.sink import Sink
+from lastaisle.serve.consents.consents import Consents
 from lastaisle.serve.following.served import ServedVersion
 from lastaisle.serve.pseudonyms import Pseudonyms
 from lastaisle.serve.questions import Answer, Asked
@@ -100,6 +101,8 @@ class Parts:
         shelf: what is for sale; None if the service follows no catalogue.
         listeners: hear of each answer.
         trials: the experiments, bandits and canaries that run; None if the service takes part in none.
+        consents: who withdrew a consent; None if the service follows no table.
+        refused_by_gpc: the purposes that the header Sec-GPC refuses.
     """
 
     versions: Versions
@@ -109,3 +112,5 @@ class Parts:
     shelf: Shelf | None = None
     listeners: tuple[AnswerListener, ...] = ()
     trials: Trials | None = None
+    consents: Consents | None = None
+    refused_by_gpc: frozenset[str] = frozenset({"sale", "personalization"})

@@ -29,6 +29,8 @@ MAX_IDS: Final = 10_000
 NO_CONTROLS: Final = r"^(?![\s\S]*[\x00-\x1f\x7f])"
 
 Policy = Literal["model", "popular"]
+Withheld = Literal["consent", "gpc", "withdrawn", "unknown", "switch"]
+"""Why a list is not personal."""
 Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=NO_CONTROLS)]
 Label = Annotated[str, Meta(min_length=1, max_length=100, pattern=NO_CONTROLS)]
 Pseudonym = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}(?![\s\S])", description="32 hexadecimal digits")]
@@ -54,6 +56,8 @@ class Question(Struct, forbid_unknown_fields=True, kw_only=True):
         exclude_seen: whether the session's own items are left out; by default as the version was judged.
         consent: whether the shopper agrees to personal recommendations. Without consent the list holds
             popular items, and nothing but counts is kept.
+        personalize: `false` is a shopper's own switch for this list. It holds popular items; what the shopper
+            does with the list is kept, since a switch is no refusal of consent.
         placement: where the list is shown.
         policy: `popular` asks for the list of popular items, for example in an arm of an experiment of the
             caller's own; by default `model`. A request that names a policy belongs to no experiment of the
@@ -73,6 +77,7 @@ class Question(Struct, forbid_unknown_fields=True, kw_only=True):
     k: Annotated[int, Meta(ge=1, le=MAX_ITEMS)] = 20
     exclude_seen: bool | None = None
     consent: bool = True
+    personalize: bool = True
     placement: Label = "checkout"
     policy: Policy | UnsetType = UNSET
     filter: Annotated[str, Meta(max_length=2000)] | None = None
@@ -111,6 +116,10 @@ class Answer(Struct):
         experiment: the experiment, bandit or canary that the list belongs to; missing without one.
         arm: its arm.
         propensity: the probability of the arm.
+        not_personalized: why the list holds popular items though the model could answer: `consent`, the
+            request says so; `gpc`, the header Sec-GPC; `withdrawn`, the shopper or the visit withdrew the
+            consent; `unknown`, the service does not know yet who withdrew it; `switch`, `personalize` is
+            false. Missing for other lists.
     """
 
     recommendation_id: str
@@ -121,6 +130,7 @@ class Answer(Struct):
     experiment: str | UnsetType = UNSET
     arm: str | UnsetType = UNSET
     propensity: float | UnsetType = UNSET
+    not_personalized: Withheld | UnsetType = UNSET
 
 
 class Refusal(Struct):
@@ -191,6 +201,8 @@ class Asked(Struct, kw_only=True):
         k: as in `Question`, and so are the other attributes.
         has_policy: whether the request names its policy.
         unit: the pseudonym of the shopper, or of the visit without a shopper; None without consent too.
+        visit: the pseudonym of the visit; None without consent too.
+        withheld: why the list is not personal; None for a list that may be.
         assigned: the arm of the trial that the request belongs to; None without one.
         failed: the arm whose version could not answer, so that the champion did; None if none failed.
     """
@@ -207,16 +219,26 @@ class Asked(Struct, kw_only=True):
     explain: bool
     has_policy: bool = False
     unit: str | None = None
+    visit: str | None = None
+    withheld: Withheld | None = None
     assigned: Assigned | None = None
     failed: Assigned | None = None
 
+    def withhold(self, reason: Withheld) -> None:
+        """Answer as without consent: the model sees neither the session nor the shopper."""
+        self.consent, self.unit, self.visit, self.withheld = False, None, None, reason
+        self.context.pop(USER, None)
 
-def read_question(body: bytes, pseudonym_of: Callable[[str, str | int], str]) -> Asked:
+
+def read_question(
+    body: bytes, pseudonym_of: Callable[[str, str | int], str], *, opts_out: bool = False
+) -> Asked:
     """Read a request for recommendations.
 
     Args:
         body: the body.
         pseudonym_of: makes a pseudonym of USERS or SESSIONS, and of the shop's own id.
+        opts_out: whether the head of the request refuses personal lists.
 
     Raises:
         RefusedError: 400, the body is not JSON; 422, a field is unknown or has a wrong value; 503, no
@@ -230,15 +252,15 @@ def read_question(body: bytes, pseudonym_of: Callable[[str, str | int], str]) ->
     context: dict[str, Any] = given.context or {}
     if USER in context:
         raise wrong("context.user is not read: give user_id or pseudonym")
-    unit = None
-    if given.consent:
-        unit = given.pseudonym if given.user_id is None else pseudonym_of(USERS, given.user_id)
-        if unit is not None:
-            context[USER] = unit
-        elif given.session_id is not None:
-            unit = pseudonym_of(SESSIONS, given.session_id)
-        else:
-            unit = given.session_pseudonym
+    withheld: Withheld | None = "consent" if not given.consent else "gpc" if opts_out else None
+    shopper = visit = None
+    if withheld is None:
+        shopper = given.pseudonym if given.user_id is None else pseudonym_of(USERS, given.user_id)
+        visit = given.session_pseudonym
+        if given.session_id is not None:
+            visit = pseudonym_of(SESSIONS, given.session_id)
+        if shopper is not None:
+            context[USER] = shopper
     left_out = [*_texts("cart", given.cart), *_texts("exclude", given.exclude)]
     return Asked(
         items=_texts("items", given.items),
@@ -246,13 +268,15 @@ def read_question(body: bytes, pseudonym_of: Callable[[str, str | int], str]) ->
         excluded=frozenset(item for item in left_out if item),
         k=given.k,
         exclude_seen=given.exclude_seen,
-        consent=given.consent,
+        consent=withheld is None,
         placement=given.placement,
-        policy="model" if given.policy is UNSET else given.policy,
+        policy="popular" if not given.personalize else "model" if given.policy is UNSET else given.policy,
         filter=given.filter,
         explain=given.explain,
-        has_policy=given.policy is not UNSET,
-        unit=unit,
+        has_policy=given.policy is not UNSET or not given.personalize,
+        unit=visit if shopper is None else shopper,
+        visit=visit,
+        withheld=withheld or (None if given.personalize else "switch"),
     )
 
 

@@ -15,7 +15,9 @@ import uvicorn
 from lastaisle.collect.folder import FolderOptions
 from lastaisle.collect.sink import Sink
 from lastaisle.collect.sinks import sink_of
+from lastaisle.lake.opening import open_lake
 from lastaisle.serve.app import Limits, create_app
+from lastaisle.serve.consents.consents import Consents
 from lastaisle.serve.feedback import CONTENT
 from lastaisle.serve.following.fixed import FixedVersion
 from lastaisle.serve.following.served import Follower, ServedVersion
@@ -112,7 +114,9 @@ def run_worker(
     counts = HealthCounts()
     shadow = Shadow(trials.shadow, partial(start_process, settings), settings.registry.model_name, counts)
     listeners = (shadow, HealthWriter(settings, counts))  # the writer ends last
-    parts = Parts(versions, keys, sink, Pseudonyms(settings), shelf, listeners, trials)
+    consents = Consents(open_lake(settings), settings.serve.consent_poll_seconds)
+    made = (versions, keys, sink, Pseudonyms(settings), shelf, listeners, trials, consents)
+    parts = Parts(*made, settings.privacy.refused_by_gpc)
     app = create_app(parts, origins=origins, limits=limits, metrics=metrics)
     uvicorn.Server(server_config(app, metrics.refused)).run([listening])
 

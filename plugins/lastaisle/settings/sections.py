@@ -165,6 +165,27 @@ class PrivacySettings(Section):
         pattern=r"^([A-Z]{2}(,[A-Z]{2})*)?$",
     )
 
+    gpc_refuses: str = setting(
+        "GPC_REFUSES",
+        "sale,personalization",
+        "The purposes that the header Sec-GPC: 1 (Global Privacy Control) refuses: `sale`, which it always "
+        "refuses, and any of `personalization` and `analytics`.",
+        expected="sale, personalization and analytics, separated by commas; sale is one of them",
+    )
+
+    @field_validator("gpc_refuses")
+    @classmethod
+    def _gpc_refuses_the_sale(cls, purposes: str) -> str:
+        names = {name.strip() for name in purposes.split(",")}
+        if "sale" not in names or names - {"sale", "personalization", "analytics"}:
+            raise ValueError
+        return purposes
+
+    @property
+    def refused_by_gpc(self) -> frozenset[str]:
+        """The purposes that Global Privacy Control refuses."""
+        return frozenset(name.strip() for name in self.gpc_refuses.split(","))
+
     @property
     def may_read_raw(self) -> frozenset[str]:
         """The accounts that may see rows as the shop sent them."""

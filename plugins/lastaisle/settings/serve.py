@@ -118,6 +118,15 @@ class ServeSettings(Section):
         ge=0.1,
         le=60,
     )
+    consent_poll_seconds: float = setting(
+        "SERVE_CONSENT_POLL_SECONDS",
+        0.5,
+        "How often the service looks whether shoppers withdrew their consent. A look asks the disk once, or "
+        "the bucket.",
+        unit="seconds",
+        ge=0.05,
+        le=60,
+    )
     trial_versions: int = setting(
         "SERVE_TRIAL_VERSIONS",
         4,
