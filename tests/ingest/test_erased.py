@@ -54,14 +54,17 @@ def test_what_an_erased_shopper_does_later_is_kept(shop):
 
 def test_rows_of_an_erased_session_that_name_no_shopper_are_ignored_and_those_of_others_stay(shop):
     lines = [shop.event(1, session_id="s"), shop.event(2, session_id="s", user_id=None)]
-    lines += [shop.event(3, session_id="s", user_id="other"), shop.event(4, session_id="t", user_id=None)]
-    shop.ingest(shop.write(lines))
+    lines += [shop.event(3, session_id="t", user_id="other"), shop.event(4, session_id="t", user_id=None)]
+    lines += [shop.event(5, session_id="t", user_id="user-1")]
+    lines += [shop.event(6, event_type="order_completed", session_id="s", order_id="o")]
+    lines += [shop.event(7, event_type="order_completed", session_id="u", user_id=None, order_id="o")]
+    assert shop.ingest(shop.write(lines)).rows_clean == 7
     mark(shop.lake, shop.keys, ["user-1"], BEFORE, "r1")
     erase_from_lake(shop)
     report = shop.ingest(shop.write([*lines, shop.event(9)], "again.jsonl"))
-    assert report.ignored_by_reason == {"erased": 2}
+    assert report.ignored_by_reason == {"erased": 5}
     kept = {(row["event_id"], row["user_id"]) for row in shop.rows("raw_events")}
-    assert kept == {("event-3", "other"), ("event-4", None), ("event-9", "user-9")}
+    assert kept == {("event-3", "other"), ("event-4", None), ("event-9", "user-9")}, "t is shared"
 
 
 def test_a_broken_row_of_an_erased_shopper_does_not_reach_quarantine(shop):

@@ -6,8 +6,8 @@ an HMAC with a key derived from the pseudonym key, in a domain of its own. So it
 nobody without the key can compare a known id with it.
 
 Each shopper has several digests: of the id and of its pseudonyms, for each version of the key that is at
-hand, and the same of each session in which the shopper is known. A session's digest is only for rows without
-a shopper, so that rows of another shopper in that session stay.
+hand, and the same of each session and order that is the shopper's alone. These are only for rows that name
+no shopper.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ RAW: Final = "raw"
 PSEUDONYM: Final = "pseudonym"
 USER: Final = "user_id"
 SESSION: Final = "session_id"
+ORDER: Final = "order_id"
+FIELDS: Final = (USER, SESSION, ORDER)
 REASON: Final = "erased"
 """The reason why a row of an erased shopper is ignored."""
 _FENCED: Final = (RAW_EVENTS, EXPOSURES)
@@ -56,7 +58,7 @@ def digest(key: bytes, text: str, name: str = USER, form: Form = RAW) -> str:
     Args:
         key: a version of the pseudonym key.
         text: the id as raw_events has it, or its pseudonym.
-        name: user_id or session_id.
+        name: user_id, session_id or order_id.
         form: whether the text is the shop's own id or a pseudonym.
     """
     return hmac.digest(_key_of(key, name, form), text.encode(), "sha256").hex()[:PSEUDONYM_LENGTH]
@@ -65,7 +67,7 @@ def digest(key: bytes, text: str, name: str = USER, form: Form = RAW) -> str:
 def mark(lake: Lake, keys: PseudonymKeys, user_ids: Sequence[str], before: datetime, request_id: str) -> bool:
     """Write the tombstones of some shoppers, once for each request; call it before their rows are erased.
 
-    The sessions of the shoppers are found in raw_events, so they cannot be found once the rows are gone.
+    Their sessions and orders are found in raw_events, so they cannot be found once the rows are gone.
     After the tombstones, an append without rows to raw_events and exposures makes each batch that is being
     written look for tombstones again.
 
@@ -82,7 +84,7 @@ def mark(lake: Lake, keys: PseudonymKeys, user_ids: Sequence[str], before: datet
     key = f"erased/{request_id}"
     written = False
     if not lake.has(ERASED, key):
-        ids = {USER: list(dict.fromkeys(user_ids)), SESSION: _sessions_of(lake, user_ids)}
+        ids = {USER: list(dict.fromkeys(user_ids)), **_own_of(lake, user_ids)}
         rows = [
             {
                 "digest": text,
@@ -140,14 +142,14 @@ class Tombstones:
         return cls(rows, {version: keys.versions[version] for version in {*made} & {*keys.versions}})
 
     def find(self, connection: DuckDBPyConnection, table: str, fields: Iterable[str], form: Form) -> None:
-        """Make the tables `erased_user_id` and `erased_session_id`: the ids of erased shoppers in a table.
+        """Make a table such as `erased_user_id` for each field: the ids of erased shoppers in a table.
 
         Each has the id and `before`, the moment until which rows of the id are erased.
 
         Args:
             connection: holds the table.
             table: the name of the table.
-            fields: which of user_id and session_id the table has.
+            fields: which of FIELDS the table has.
             form: whether the table holds the shop's own ids or pseudonyms.
         """
         connection.register("known_tombstones", self.rows)
@@ -200,13 +202,18 @@ def _digests(lake: Lake, keys: PseudonymKeys, ids: dict[str, list[str]]) -> Iter
                     yield version, digest(secret, maker.pseudonym(domain, text), name, PSEUDONYM)
 
 
-def _sessions_of(lake: Lake, user_ids: Sequence[str]) -> list[str]:
-    """Return the sessions of raw_events in which some shoppers are known."""
+def _own_of(lake: Lake, user_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return the sessions and the orders of raw_events that belong to some shoppers and to nobody else."""
     raw = lake.dataset(RAW_EVENTS)
-    if raw is None or not {USER, SESSION} <= set(raw.schema.names):
-        return []
+    if raw is None:
+        return {}
+    own: dict[str, list[str]] = {}
     with open_tables(raw=raw, users=pa.table({USER: pa.array(user_ids, pa.string())})) as connection:
-        found = connection.execute(
-            "SELECT DISTINCT session_id FROM raw SEMI JOIN users USING (user_id) WHERE session_id IS NOT NULL"
-        ).fetchall()
-    return sorted(session for (session,) in found)
+        for name in (SESSION, ORDER):
+            if {USER, name} <= set(raw.schema.names):
+                found = connection.execute(
+                    f"SELECT {name} FROM raw SEMI JOIN users USING (user_id) WHERE {name} IS NOT NULL "
+                    f"EXCEPT SELECT {name} FROM raw ANTI JOIN users USING (user_id) WHERE user_id IS NOT NULL"
+                ).fetchall()
+                own[name] = sorted(text for (text,) in found)
+    return own

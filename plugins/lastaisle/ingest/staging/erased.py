@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lastaisle.privacy.erased import REASON, SESSION, USER, Form, Tombstones
+from lastaisle.privacy.erased import FIELDS, REASON, USER, Form, Tombstones
 
 if TYPE_CHECKING:
     from lastaisle.ingest.staging.staging import Staging
@@ -19,8 +19,8 @@ _IN_TIME = "(occurred_at IS NULL OR occurred_at <= found.before)"
 def ignore_erased(staging: Staging, lake: Lake, keys: PseudonymKeys | None, form: Form) -> None:
     """Ignore the rows of erased shoppers that occurred before their erasure; broken rows too.
 
-    Rows of a session count if they name no shopper. Call it before each attempt to commit: an erasure may
-    begin meanwhile.
+    Rows of a session or an order count if they name no shopper. Call it before each attempt to commit: an
+    erasure may begin meanwhile.
 
     Args:
         staging: holds the rows.
@@ -34,11 +34,12 @@ def ignore_erased(staging: Staging, lake: Lake, keys: PseudonymKeys | None, form
     known = Tombstones.read(lake, keys)
     if known is None:
         return
-    fields = sorted({field.name for field in staging.contract.fields} & {USER, SESSION})
+    named = {field.name for field in staging.contract.fields}
+    fields = [name for name in FIELDS if name in named]
     known.find(staging.connection, "staged", fields, form)
     for field in fields:
         same = f"staged.{field} = found.{field}"
-        if field == SESSION and USER in fields:
+        if field != USER and USER in fields:
             same = f"staged.user_id IS NULL AND {same}"
         staging.connection.execute(
             f"UPDATE staged SET {_ROW} FROM erased_{field} AS found "

@@ -1,0 +1,48 @@
+"""What the tests of rights share: a shop with two shoppers, and the desk that works on their requests."""
+
+from __future__ import annotations
+
+import pytest
+
+from lastaisle.privacy.accesses import account
+from lastaisle.rights.work import Desk
+from lastaisle.settings import Settings
+from tests.privacy.worlds import World, event
+
+ANNA, BERTA = "anna@example.org", "berta@example.org"
+
+
+class Shop(World):
+    """A world whose home, lake and keys are those of settings."""
+
+    @property
+    def settings(self) -> Settings:
+        return Settings.of(
+            home=self.folder,
+            lake=self.lake.url,
+            key_file=str(self.folder / "keys.json"),
+            raw_readers=account(),
+        )
+
+    @property
+    def desk(self) -> Desk:
+        return Desk.of(self.settings, self.lake)
+
+    def users(self) -> set[str | None]:
+        return set(self.lake.scan("raw_events")["user_id"].to_pylist())
+
+
+@pytest.fixture
+def shop(tmp_path) -> Shop:
+    """Anna has three events, one of them without her id in her session; Berta has two, and a broken row."""
+    shop = Shop(tmp_path / "home")
+    shop.ingest(
+        event("a", session_id="visit-of-anna"),
+        event("b", 1, session_id="visit-of-anna", user_id=None),
+        event("c", 2),
+        event("d", 3, user_id=BERTA),
+        event("e", 4, user_id=BERTA),
+        event("f", 5, user_id=BERTA, price=-1),
+        event("g", 6, price=-1),
+    )
+    return shop
