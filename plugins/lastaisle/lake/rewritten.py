@@ -6,9 +6,9 @@ import json
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +29,8 @@ from lastaisle.lake.tables import PARTITIONS
 Kept = Callable[[pa.Table], pa.ChunkedArray | pa.Array]
 
 _BATCH_ROWS: Final = 1 << 17
+_LONGEST_BOUND: Final = 64
+_LAST_CHARACTER: Final = chr(0x10FFFF)
 
 
 @dataclass(frozen=True)
@@ -180,30 +182,33 @@ def without_views(rows: pa.Table) -> pa.Table:
 
 
 def _statistics(rows: pa.Table) -> dict[str, Any]:
-    """Return the statistics by which readers skip a file: of numbers and times, and never of text."""
+    """Return the statistics by which readers skip a file.
+
+    A reader takes a column without bounds for one without values, and skips the file where it filters by that
+    column. So every column with a value has bounds.
+    """
     found: dict[str, Any] = {"numRecords": rows.num_rows, "minValues": {}, "maxValues": {}, "nullCount": {}}
     for field, column in zip(rows.schema, rows.columns, strict=True):
-        if not pa.types.is_nested(field.type):
-            found["nullCount"][field.name] = column.null_count
-        if pa.types.is_integer(field.type) or pa.types.is_timestamp(field.type):
-            bounds = pc.min_max(column).as_py()
-            for side in ("min", "max"):
-                if bounds[side] is not None:
-                    found[f"{side}Values"][field.name] = _stated(bounds[side])
+        if pa.types.is_nested(field.type):
+            continue
+        found["nullCount"][field.name] = column.null_count
+        bounds = pc.min_max(column).as_py()
+        if bounds["min"] is not None:
+            found["minValues"][field.name] = _stated(bounds["min"], "")
+            found["maxValues"][field.name] = _stated(bounds["max"], _LAST_CHARACTER)
     return found
 
 
-def _stated(value: int | datetime) -> int | str:
-    return f"{value:%Y-%m-%dT%H:%M:%S.%fZ}" if isinstance(value, datetime) else value
+def _stated(value: Any, behind: str) -> Any:
+    """Return a bound as the log states it; a long text is cut, with a character behind it."""
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%dT%H:%M:%S.%fZ}"
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, str) and len(value) > _LONGEST_BOUND:
+        return value[:_LONGEST_BOUND] + behind
+    return value
 
 
 def _text(value: Any) -> str | None:
     return None if value is None else str(value)
-
-
-def batches_of(folder: TableFolder, path: str) -> Iterator[pa.Table]:
-    """Read a Parquet file row group by row group."""
-    with folder.filesystem().open_input_file(path) as stream:
-        file = pq.ParquetFile(stream)
-        for group in range(file.num_row_groups):
-            yield without_views(file.read_row_group(group))

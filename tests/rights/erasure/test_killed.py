@@ -1,9 +1,10 @@
-"""An erasure that is killed at any step goes on: nothing of the shopper stays, and nothing of others is lost."""
+"""An erasure that is killed at any step goes on: the shopper is gone, and nothing of others is lost."""
 
 import shutil
 from pathlib import Path
 
 import pytest
+
 from tests.privacy.worlds import World, event
 from tests.rights.erasure.killing import erase_and_die, erase_in_world
 

@@ -15,6 +15,7 @@ from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.lake.tables import RAW_EVENTS
 
 if TYPE_CHECKING:
+    from lastaisle.kafka.connection import KafkaConnection
     from lastaisle.lake.lake import Lake
     from lastaisle.privacy.keys import PseudonymKeys
     from lastaisle.registry.registry import Registry
@@ -86,6 +87,19 @@ class Subjects:
 
 
 @dataclass(frozen=True)
+class Topic:
+    """A topic of Kafka that holds events of shoppers.
+
+    Attributes:
+        name: the topic.
+        connection: the cluster.
+    """
+
+    name: str
+    connection: KafkaConnection
+
+
+@dataclass(frozen=True)
 class Places:
     """Where data of shoppers lies.
 
@@ -95,9 +109,10 @@ class Places:
             ended, in a file that only its owner may read.
         registry: MLflow; None: its runs are not searched.
         settings: the installation; None: its folders are not searched.
-        folders: further folders on this machine, by the names that the report gives them.
-        logs: folders of logs on this machine, whose files lose the lines that name a shopper.
-        topics: the topics of Kafka that hold events; None: Kafka is not searched.
+        folders: further folders on this machine that are searched, by the names that the report gives them;
+            such as the folder of Airflow.
+        topics: the topics of Kafka that hold events of shoppers.
+        skipped: folders inside the others that are not searched, such as the inbox of requests.
     """
 
     lake: Lake
@@ -105,6 +120,8 @@ class Places:
     registry: Registry | None = None
     settings: Settings | None = None
     folders: Mapping[str, Path] = field(default_factory=dict)
+    topics: Sequence[Topic] = ()
+    skipped: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
@@ -124,6 +141,7 @@ class PlaceReport:
         found: places in them at which an id or a pseudonym stood; 0 proves the erasure.
         unreadable: files that could not be decoded; their bytes were searched as they are.
         waiting: files of another writer that are no part of the table yet and hold such rows.
+        unsearched: why a place could not be searched; empty if it was. Nothing is proven of such a place.
         note: what else has to be known.
     """
 
@@ -139,6 +157,7 @@ class PlaceReport:
     found: int = 0
     unreadable: int = 0
     waiting: int = 0
+    unsearched: str = ""
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -219,8 +238,9 @@ class Erased:
 
     @property
     def proven(self) -> bool:
-        """Whether nothing was found in any place, and no file of another writer waits."""
-        return not self.dry_run and not self.found and not any(place.waiting for place in self.places)
+        """Whether every place was searched, nothing was found, and no file of another writer waits."""
+        open_places = [place for place in self.places if place.found or place.waiting or place.unsearched]
+        return not self.dry_run and not open_places
 
     def to_dict(self) -> dict[str, Any]:
         """Return as JSON takes it; it holds no id and no pseudonym."""
