@@ -102,6 +102,7 @@ COMMANDS = {
     "alerts test": [],
     "status": [],
     "tables": [],
+    "privacy budget": [],
     "quarantine": [],
     "ingest": ["--source", "logs.jsonl"],
     "lag": ["--source", "kafka://shop/clicks"],

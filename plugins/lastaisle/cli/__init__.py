@@ -26,6 +26,7 @@ from lastaisle.cli import (
     logs,
     metrics,
     outcomes,
+    privacy,
     quarantine,
     releases,
     reproduce,
@@ -113,6 +114,10 @@ _keys = typer.Typer(help="Look after the pseudonym keys.", no_args_is_help=True)
 _keys.command()(keys.show)
 _keys.command()(keys.rotate)
 app.add_typer(_keys, name="keys")
+
+_privacy = typer.Typer(help="Look after the privacy budget of shoppers.", no_args_is_help=True)
+_privacy.command()(privacy.budget)
+app.add_typer(_privacy, name="privacy")
 
 _releases = typer.Typer(invoke_without_command=True, callback=releases.show_moves)
 _releases.command()(releases.at)

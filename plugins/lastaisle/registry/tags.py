@@ -8,6 +8,9 @@ CONTRACT_VERSION = "lastaisle.contract_version"
 EPSILON = "lastaisle.epsilon"  # of a training with noise: the epsilon of this training alone
 DELTA = "lastaisle.delta"  # the delta of that epsilon
 MECHANISM = "lastaisle.mechanism"  # JSON of what a training with noise released; see models.private.mechanism
+NOT_PRIVATE = (
+    "lastaisle.not_private"  # why a training with noise has no bound, such as its start's lack of noise
+)
 GIT_REVISION = "lastaisle.git_revision"
 ALIASES_SET = "lastaisle.aliases_set"  # of the registered model: the last move whose aliases were all set
 STATES_TOLD = "lastaisle.states_told"  # of the registered model: the last move that all descriptions tell

@@ -51,6 +51,7 @@ def describe_decision(facts: Facts, pages: Mapping[str, str]) -> str:
         f"**{facts.verdict.capitalize()}.** {shortened(' '.join(broken))}".strip(),
         table(COLUMNS[:-1], rows),
         f"{figures}, on {overall.targets:,} targets.",
+        shortened(facts.privacy.words),
         " · ".join(f"[{text}]({address})" for text, address in pages.items()),
     ]
     return "\n\n".join(parts)

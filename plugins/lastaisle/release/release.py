@@ -34,6 +34,7 @@ from lastaisle.release.description import tell_states
 from lastaisle.release.gate import Check, Decision, GateRules, decide
 from lastaisle.release.online import online_alias
 from lastaisle.release.opens import opens
+from lastaisle.release.privacy import judge_privacy
 from lastaisle.release.steps.enter import first_move
 from lastaisle.release.steps.follow import sync_traffic
 from lastaisle.release.steps.rules import ReleaseRules
@@ -228,11 +229,8 @@ def _decide(
     rules = rules.on(report, plan)
     opened = opens(version, plan, report, ledger, registry)
     decision = offline_decision(report, rules, ledger, registry)
-    for check in (opened, *(() if approval is None else (approval.check(),))):
-        if check.passed:
-            decision = dataclasses.replace(decision, checks=(*decision.checks, check))
-        else:
-            decision = Decision(False, (check, *decision.checks))
+    for check in (opened, None if approval is None else approval.check()):
+        decision = _with(decision, check)
     entry = first_move(decision, steps, ledger.standing())
     decision = entry.decision
     registry.log_text(run_id, decision.to_json(), DECISION)
@@ -263,7 +261,7 @@ def offline_decision(
     report: EvaluationReport, rules: GateRules, ledger: Ledger, registry: Registry
 ) -> Decision:
     """Return what the gate says of an evaluation, before the version is registered and opened."""
-    return decide(
+    decision = decide(
         report.candidate,
         report.champion,
         rules,
@@ -273,6 +271,16 @@ def offline_decision(
         later=later_differences(report, ledger.moves(), registry, rules),
         hours=(report.evaluated_to - report.evaluated_from).total_seconds() / 3600,
     )
+    return _with(decision, judge_privacy(report.run_id, ledger.lake, registry))
+
+
+def _with(decision: Decision, check: Check | None) -> Decision:
+    """Return a decision with a further check: last if it passed, first if it refuses."""
+    if check is None:
+        return decision
+    if check.passed:
+        return dataclasses.replace(decision, checks=(*decision.checks, check))
+    return Decision(False, (check, *decision.checks))
 
 
 def _finish(run_id: str, ledger: Ledger, registry: Registry, rules: GateRules, actor: str) -> None:

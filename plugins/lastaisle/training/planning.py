@@ -18,6 +18,7 @@ from lastaisle.sessions.windows import SESSION_REACH, Window
 from lastaisle.training.catalogue import listed_rows
 from lastaisle.training.holdout import holdout_start
 from lastaisle.training.kinds import WINDOW_KINDS
+from lastaisle.training.spending import require_planned
 from models.by_name import READS_ITEMS, check_members, checked_name
 from models.options import SHAPE, TrainingOptions
 
@@ -62,6 +63,7 @@ def plan_window(
         ModelError: an architecture that does not exist.
         OptionsError: a hyperparameter that does not exist, or cannot have its value.
         StalePlanError: the champion has learned up to this window's end already, by another training.
+        BudgetSpentError: the privacy budget of the shoppers has no room for the training.
         NotEnoughDataError: the lake has no events.
     """
     if kind not in WINDOW_KINDS:
@@ -82,7 +84,7 @@ def plan_window(
     start = _start_of(base, window, repeats) if base and (fits or base.window_end >= window.end) else _Start()
     run_key = _run_key(kind, data_end, [*what, *_row_counts(lake, window, data_end, versions)], start.run_id)
     _refuse_stale(run_key, window, base)
-    return TrainingPlan(
+    plan = TrainingPlan(
         run_key=run_key,
         kind=training.name,
         model_name=model_name,
@@ -97,6 +99,8 @@ def plan_window(
         half_learned_until=base.half_learned_until if base and start.version else None,
         unseen_items=settings.learning.unseen_items,
     )
+    require_planned(plan, lake, settings.privacy)
+    return plan
 
 
 def tables_read_by(architecture: str) -> list[str]:

@@ -16,6 +16,7 @@ from lastaisle.sessions.abandonments import REFRESHED, Burst, mark_done, pending
 from lastaisle.sessions.windows import Window, newest_data_end
 from lastaisle.training.kinds.refresh import Refresh
 from lastaisle.training.planning import choose_learner, tables_read_by
+from lastaisle.training.spending import require_planned
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
@@ -36,6 +37,7 @@ def plan_refresh(lake: Lake, settings: Settings, champion: Champion | None) -> T
     Raises:
         NothingToRefreshError: there is no champion, fewer than settings.refresh.min_sessions wait, or the
             last refresh is not settings.refresh.cooldown_minutes old. They go on waiting.
+        BudgetSpentError: the privacy budget of the shoppers has no room for the refresh.
     """
     if champion is None:
         raise NothingToRefreshError(f"{settings.registry.model_name} has no champion to refresh yet")
@@ -46,7 +48,7 @@ def plan_refresh(lake: Lake, settings: Settings, champion: Champion | None) -> T
     _require_rest(lake, settings, run_key)
     start = champion.window_end - timedelta(hours=settings.learning.window_hours)
     end = newest_data_end(lake)
-    return TrainingPlan(
+    plan = TrainingPlan(
         run_key=run_key,
         kind=Refresh.name,
         model_name=settings.registry.model_name,
@@ -61,6 +63,8 @@ def plan_refresh(lake: Lake, settings: Settings, champion: Champion | None) -> T
         half_learned_until=max(end, champion.half_learned_until or end),
         unseen_items=settings.learning.unseen_items,
     )
+    require_planned(plan, lake, settings.privacy)
+    return plan
 
 
 def _require_burst(lake: Lake, settings: Settings) -> Burst:

@@ -26,6 +26,7 @@ from lastaisle.registry.tags import GIT_REVISION, KIND, PLAN, RUN_KEY
 from lastaisle.sessions.windows import oldest_event
 from lastaisle.training.kinds import kind_for
 from lastaisle.training.online import SHOPPERS
+from lastaisle.training.spending import require_planned, spend
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,6 +54,7 @@ def train_candidate(
 
     Raises:
         NotEnoughDataError: too few sessions in the window.
+        BudgetSpentError: the privacy budget of the shoppers has no room for the training.
         BeingTrainedError: another process trains by this plan now.
     """
     run_id = _finished(plan.run_key, registry)
@@ -83,6 +85,7 @@ def _write_row(lake: Lake, registry: Registry, run_id: str, run_key: str) -> Non
 def _train(plan: TrainingPlan, lake: Lake, registry: Registry, progress: Progress | None) -> str:
     """Train inside one MLflow run, which is finished only when everything is logged."""
     kind = kind_for(plan)
+    require_planned(plan, lake, registry.privacy)
     read = kind.read(plan, lake)
     _require_sessions(plan, read, lake)
     if (finished := _finished(plan.run_key, registry)) is not None:
@@ -124,6 +127,8 @@ def _learn(
     registry.log_params(run_id, plan.options)
     registry.log_text(run_id, installed_packages(), PACKAGES)
     trained = kind.learn(plan, read, lake, registry, progress)
+    if trained.report.mechanism is not None:
+        spend(plan, trained.report.mechanism, run_id, lake, registry)
     _log(registry, run_id, trained)
     kind.log(registry, run_id, read)
     with tempfile.TemporaryDirectory() as folder:

@@ -24,8 +24,10 @@ def plan_refresh() -> dict[str, Any]:
     """Decide what a refresh learns from: all abandoned checkouts that wait for a refresh.
 
     Raises:
-        AirflowSkipException: there is nothing to refresh, or too few abandoned checkouts wait.
+        AirflowSkipException: there is nothing to refresh, too few abandoned checkouts wait, or the privacy
+            budget has no room for a refresh; the alert `budget` tells of that.
     """
+    from lastaisle.privacy.budget.budget import BudgetSpentError
     from lastaisle.registry.registry import Registry
     from lastaisle.release.start import champion_to_refresh
     from lastaisle.training.refresh import NothingToRefreshError
@@ -35,7 +37,7 @@ def plan_refresh() -> dict[str, Any]:
     lake = open_lake(settings)
     try:
         training_plan = plan(lake, settings, champion_to_refresh(lake, Registry(settings)))
-    except (NothingToRefreshError, NotEnoughDataError) as no_refresh:
+    except (BudgetSpentError, NothingToRefreshError, NotEnoughDataError) as no_refresh:
         raise skipped(str(no_refresh)) from no_refresh
     planned: dict[str, Any] = json.loads(training_plan.to_json())
     log.info("Planned %s: %s", training_plan.run_key, sentences.of_plan(planned))

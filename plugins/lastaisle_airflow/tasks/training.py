@@ -57,6 +57,7 @@ def train_and_evaluate(planned: dict[str, Any], *, ti: Any = None) -> str:
     """
     from lastaisle.evaluation.evaluate import evaluate_candidate
     from lastaisle.evaluation.judging import LearnedHoursError
+    from lastaisle.privacy.budget.budget import BudgetSpentError
     from lastaisle.registry.plan import TrainingPlan
     from lastaisle.registry.registry import Registry
     from lastaisle.training.refresh import finish_refresh
@@ -71,6 +72,8 @@ def train_and_evaluate(planned: dict[str, Any], *, ti: Any = None) -> str:
     except NotEnoughDataError as too_few:
         finish_refresh(lake, training_plan)  # a later run could not learn from these abandonments either
         raise AirflowFailException(str(too_few)) from too_few
+    except BudgetSpentError as spent:
+        raise AirflowFailException(str(spent)) from spent
     log.info("Trained MLflow run %s in %.1f s; evaluating it", run_id, perf_counter() - began)
     note_trained_page(ti, run_page(run_id))
     began = perf_counter()
@@ -132,10 +135,12 @@ def plan(
         **options: hyperparameters that have a DAG parameter of their own; they override all others.
 
     Raises:
-        AirflowFailException: the model or a hyperparameter does not exist; a retry would not help.
+        AirflowFailException: the model or a hyperparameter does not exist, or the privacy budget has no room
+            for the training; a retry would not help.
         AirflowSkipException: the champion has already learned up to `data_end` or later, and its data has not
             changed since; or there are no events yet.
     """
+    from lastaisle.privacy.budget.budget import BudgetSpentError
     from lastaisle.registry.registry import Registry
     from lastaisle.release.correction import plan_correction
     from lastaisle.release.start import training_start
@@ -160,7 +165,7 @@ def plan(
         except StalePlanError as stale:
             log.info("%s", stale)
             training_plan = plan_correction(lake, settings, registry)
-    except (ModelError, OptionsError, SettingsError) as wrong:
+    except (BudgetSpentError, ModelError, OptionsError, SettingsError) as wrong:
         raise AirflowFailException(str(wrong)) from wrong
     except (StalePlanError, NotEnoughDataError) as nothing_to_learn:
         raise skipped(str(nothing_to_learn)) from nothing_to_learn

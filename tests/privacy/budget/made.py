@@ -6,7 +6,9 @@ from lastaisle.privacy.budget.spent import Spending
 from models.private.mechanism import Mechanism
 
 DAY0 = datetime(2026, 6, 1, tzinfo=UTC)
+NOW = DAY0 + timedelta(days=20)
 MECHANISM = Mechanism("shopper", 0.02, 1.0, 300, 1.0, 1000)
+WEAK = Mechanism("shopper", 1.0, 4.0, 1, 1.0, 100)  # one release of normal noise: quick to compose
 
 
 def spending(run_id, first=0, last=1, *, mechanism=MECHANISM, finished=None, **changes):

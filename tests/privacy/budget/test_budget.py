@@ -24,14 +24,12 @@ from lastaisle.privacy.budget.composing import how_many_more, most_spent, rounde
 from lastaisle.privacy.budget.spent import read_spendings, record
 from lastaisle.settings import Settings
 from models.private.accounting import epsilon_of
-from models.private.mechanism import Mechanism, Release
+from models.private.mechanism import Release
 
-from .made import DAY0, MECHANISM, spending
+from .made import DAY0, MECHANISM, NOW, WEAK, spending
 from .test_presence import visits
 
 DAY = timedelta(days=1)
-WEAK = Mechanism("shopper", 1.0, 4.0, 1, 1.0, 100)  # one release of normal noise: quick to compose
-NOW = DAY0 + 20 * DAY
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from lastaisle.experiments.traffic import read_traffic
 from lastaisle.lake.inventory import Inventory, take_inventory
 from lastaisle.lake.tables import EVENTS, TRAINING_RUNS
 from lastaisle.monitor.alerts.log import read_alerts
+from lastaisle.privacy.budget.budget import budget_of
 from lastaisle.registry.ledger import DECISIONS, Ledger, Move
 from lastaisle.telemetry.shown import one_line, utc, without_password
 
@@ -93,6 +94,7 @@ class StatusReader:
             self._part("champion", self._champion),
             self._part("last decision", self._decision),
             self._part("trials", self._trials),
+            self._part("privacy budget", self._budget),
             self._part("alerts", self._alerts),
         )
         return Status(parts, tuple(self._next(parts)))
@@ -162,6 +164,10 @@ class StatusReader:
         lines += [f"the trial {one_line(name)} cannot be read" for name in sorted(log.damaged)]
         data = [{"name": trial.name, "kind": trial.kind, "starts_at": trial.starts_at} for trial in running]
         return lines or ["none runs"], {"running": data, "damaged": sorted(log.damaged)}
+
+    def _budget(self) -> tuple[list[str], Any]:
+        budget = budget_of(self.source.lake, self.source.settings.privacy, self.now)
+        return [budget.words], budget.to_dict()
 
     def _alerts(self) -> tuple[list[str], Any]:
         log = read_alerts(self.source.lake)

@@ -167,6 +167,20 @@ DRIFT_ALARMS: Final = Family(
     "lastaisle_drift_alarms", "Features of that day that differ from the days before, over all segments."
 )
 
+PRIVACY_EPSILON: Final = Family(
+    "lastaisle_privacy_epsilon",
+    "What the private trainings of 365 days spent of the shopper, or the session, who spends most; +Inf "
+    "where nothing bounds it. Without a private training there is no value.",
+    ("unit",),
+)
+PRIVACY_BUDGET: Final = Family(
+    "lastaisle_privacy_epsilon_budget",
+    "What they may spend (LASTAISLE_PRIVACY_EPSILON). Without a budget there is no value.",
+)
+PRIVACY_TRAININGS: Final = Family(
+    "lastaisle_privacy_trainings", "The trainings of 365 days with noise and without.", ("noise",)
+)
+
 ALERTS_OPEN: Final = Family(
     "lastaisle_alerts_open", "Open alerts that nobody silenced, by severity.", ("severity",)
 )
@@ -209,10 +223,12 @@ OF_SHOP: Final = (
     *(SHOP_CONVERSION, SHOP_ABANDONMENT, SHOP_REVENUE),
 )
 OF_DRIFT: Final = (DRIFT_DAY, DRIFT_ALARMS)
+OF_PRIVACY: Final = (PRIVACY_EPSILON, PRIVACY_BUDGET, PRIVACY_TRAININGS)
 OF_ALERTS: Final = (ALERTS_OPEN, ALERTS_SILENCED)
 OF_LAKE: Final = (LAKE_ROWS, LAKE_BYTES, LAKE_FILES, LAKE_VERSION)
 OF_EXPORT: Final = (UP, LEFT_OUT, REFRESHED)
 FAMILIES: Final = (
-    *(*OF_INGESTION, *OF_TRAINING, *OF_GATE, *OF_SHOP, *OF_DRIFT, *OF_ALERTS, *OF_LAKE, *OF_EXPORT),
+    *(*OF_INGESTION, *OF_TRAINING, *OF_GATE, *OF_SHOP, *OF_DRIFT, *OF_PRIVACY, *OF_ALERTS),
+    *(*OF_LAKE, *OF_EXPORT),
 )
 """All metrics."""

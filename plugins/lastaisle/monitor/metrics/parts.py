@@ -12,7 +12,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
 
 from lastaisle.lake.tables import ALL_TABLES
-from lastaisle.monitor.metrics import ingestion, learning, shop, tables
+from lastaisle.monitor.metrics import ingestion, learning, privacy, shop, tables
 from lastaisle.monitor.metrics.families import REFRESHED, UP, Sample
 from lastaisle.registry.registry import Registry
 from lastaisle.registry.run import has_store
@@ -135,6 +135,13 @@ def groups_of(lake: Lake, settings: Settings) -> tuple[tuple[Part, ...], ...]:
         of_tables("gate", learning.GATE_READS, lambda: learning.read_gate(lake, model)),
         by_clock(shop.PART, HOUR, shop.READS, lambda: shop.read_shop(lake, datetime.now(UTC))),
         of_tables("drift", tables.DRIFT_READS, lambda: tables.read_drift(lake)),
+        # What a training spent counts for a year.
+        by_clock(
+            privacy.PART,
+            HOUR,
+            privacy.READS,
+            lambda: privacy.read_budget(lake, settings.privacy, datetime.now(UTC)),
+        ),
         # A silence ends by the clock.
         by_clock(tables.ALERTS_PART, MINUTE, tables.ALERT_READS, lambda: tables.read_open_alerts(lake)),
         *(of_tables(f"table {name}", (name,), partial(tables.read_table, lake, name)) for name in ALL_TABLES),

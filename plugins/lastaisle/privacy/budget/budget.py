@@ -101,6 +101,18 @@ class Budget:
         """All private trainings of the year, the oldest first."""
         return sorted((one for unit in self.units for one in unit.trainings), key=lambda one: one.finished_at)
 
+    @property
+    def words(self) -> str:
+        """The state in one sentence."""
+        plain = f"trainings without noise: {len(self.not_private):,}"
+        worst = self.worst
+        if worst is None:
+            allowed = f"; the budget is epsilon {self.limit:g}" if self.limit else ""
+            return f"no private training in {YEAR.days} days ({plain}){allowed}"
+        counted = f"private trainings in {YEAR.days} days: {len(self.trainings):,}, {plain}"
+        of = f" of {self.limit:g}" if self.limit else ", no budget is set"
+        return f"{_said(self.epsilon)}{of}, at delta {self.delta:g}, of a {worst.unit} ({counted})"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the state as plain values, for a report; an infinite epsilon is None."""
         return {

@@ -78,11 +78,12 @@ def _stretches(spendings: Sequence[Spending]) -> pa.Table:
 
 def _maximal(patterns: NDArray[np.bool_], most: int = 2000) -> NDArray[np.bool_]:
     """Leave out sets that lie inside another: they spend no more. Among very many sets only equal ones go."""
-    patterns = np.unique(patterns, axis=0)
+    patterns = np.unique(patterns, axis=0)  # sorted
     if len(patterns) > most:
         return patterns
     counts = patterns.astype(np.int32)
-    inside = (counts @ counts.T) == counts.sum(axis=1)[:, None]  # [i, j]: set i lies inside set j
+    # [i, j]: set i lies inside set j
+    inside: NDArray[np.bool_] = (counts @ counts.T) == counts.sum(axis=1)[:, None]
     np.fill_diagonal(inside, val=False)
     return patterns[~inside.any(axis=1)]
 

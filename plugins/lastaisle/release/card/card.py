@@ -20,6 +20,7 @@ from lastaisle.evaluation.report import Scores
 from lastaisle.registry.registry import STATE
 from lastaisle.release.card import text
 from lastaisle.release.card.facts import Facts
+from lastaisle.release.card.plain import COVERS, in_plain_words
 from lastaisle.release.card.text import Markdown, code, metric_with_interval, signed, whole
 from lastaisle.telemetry.shown import utc
 from lastaisle.training.kinds import kind_for
@@ -138,6 +139,7 @@ def _content(facts: Facts) -> dict[str, Any]:
         "contract": contract,
         "treatments": _treatments(contract),
         "state": STATE,
+        **_privacy(facts),
         "address": Markdown(repr(f"models:/{plan.model_name}/{facts.version}")),
     }
 
@@ -213,6 +215,18 @@ def _weakest(slices: Mapping[str, Scores], overall: Scores) -> Weakest | None:
     if name is None or recalls[name] >= mean:
         return None
     return Weakest(name, slices[name].targets / overall.targets, slices[name])
+
+
+def _privacy(facts: Facts) -> dict[str, Any]:
+    """Return what the card says of a private training; a version that is not private has no numbers."""
+    privacy = facts.privacy
+    if not privacy.is_private or privacy.mechanism is None or privacy.epsilon is None:
+        return {"mechanism": None, "plain_epsilon": ""}
+    return {
+        "mechanism": privacy.mechanism,
+        "covers": COVERS[privacy.mechanism.unit],
+        "plain_epsilon": in_plain_words(privacy.epsilon),
+    }
 
 
 def _treatments(contract: Contract) -> list[tuple[Markdown, str]]:

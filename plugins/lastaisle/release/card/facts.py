@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from lastaisle.release.privacy import VersionPrivacy, recorded_privacy
+
 if TYPE_CHECKING:
     from lastaisle.evaluation.report import Evaluation, EvaluationReport
     from lastaisle.registry.plan import TrainingPlan
@@ -49,6 +51,11 @@ class Facts:
         if not self.decision.promote:
             return "refused"
         return "passed the gate" if self.decision.takes_step else "promoted"
+
+    @property
+    def privacy(self) -> VersionPrivacy:
+        """What the version spent of the privacy budget."""
+        return recorded_privacy(self.tags, self.measured)
 
     @property
     def rival(self) -> str:

@@ -84,7 +84,7 @@ def log_card(
     }
     registry.log_text(run_id, card, MARKDOWN)
     registry.log_text(run_id, card_page(facts.title, card, images), PAGE)
-    registry.set_version_tags(version, {TAG: f"runs:/{run_id}/{PAGE}"})
+    registry.set_version_tags(version, {TAG: f"runs:/{run_id}/{PAGE}", **facts.privacy.tags})
     pages = {
         "Model card": artifact_page("", registry.experiment_id, run_id, PAGE),
         "All runs": run_list_page("", registry.experiment_id),

@@ -12,6 +12,7 @@ from lastaisle.monitor.alerts import model
 from lastaisle.monitor.alerts.context import Context, RuleOptions
 from lastaisle.monitor.alerts.model import Finding, Severity
 from lastaisle.monitor.alerts.rules import (
+    budget,
     drift,
     lag,
     late_data,
@@ -151,7 +152,9 @@ RULES: Final = (
         (SHOP_METRICS, EVENTS),
         shop_drop.why_conversion_ended,
     ),
-    Rule(model.BUDGET, "a privacy budget that is used up", "critical"),
+    Rule(
+        model.BUDGET, "a privacy budget that is nearly spent", "warning", budget.BudgetOptions, budget.check
+    ),
     Rule(
         model.DEADLINE, "a run that missed its deadline", "warning", reported.ReportedOptions, reported.check
     ),

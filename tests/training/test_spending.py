@@ -1,0 +1,143 @@
+"""Private trainings through the real registry: written once, refused without room, and judged by the gate."""
+
+import dataclasses
+import json
+
+import pytest
+
+from lastaisle.lake import tables
+from lastaisle.privacy.budget.budget import BudgetSpentError
+from lastaisle.privacy.budget.spent import read_spendings
+from lastaisle.registry.ledger import Ledger, decision_on
+from lastaisle.registry.registry import Registry
+from lastaisle.release.card.place import MARKDOWN
+from lastaisle.release.gate import GateRules
+from lastaisle.training.kinds.incremental import Incremental
+from lastaisle.training.planning import plan_window
+from models.private.accounting import epsilon_of
+from models.private.mechanism import Mechanism, Release
+from tests.release.scripts import told_by
+
+pytestmark = pytest.mark.training
+
+WEAK = Mechanism("shopper", 1.0, 4.0, 1, 1.0, 400, (Release("item counts", 30.0),))
+EASY = GateRules(margin=-1.0, anchor_margin=1.0, min_targets=1)
+
+
+@pytest.fixture
+def noisy(monkeypatch):
+    """Let each incremental training report a mechanism, as a training with noise does; None = no noise."""
+    reported = {"mechanism": WEAK}
+    learn = Incremental.learn
+
+    def with_mechanism(self, *args):
+        trained = learn(self, *args)
+        return dataclasses.replace(trained, report=dataclasses.replace(trained.report, **reported))
+
+    monkeypatch.setattr(Incremental, "learn", with_mechanism)
+    return reported
+
+
+def under(home, **given):
+    """Return the installation under other settings."""
+    home.settings = home.settings.replace(**given)
+    home._registry = Registry(home.settings)
+    return home
+
+
+def check_of(home, run_id):
+    made = decision_on(Ledger(home.lake, home.registry.model_name).moves(), run_id)
+    checks = json.loads(made.decision)["checks"]
+    return next((check for check in checks if check["name"] == "privacy_budget"), None)
+
+
+def test_a_version_says_everywhere_what_it_spent(home, noisy):
+    under(home, privacy_epsilon=8)
+    assert home.day(1).promote
+    registry, version = home.registry, "1"
+    run_id = registry.run_of(version)
+    (row,) = read_spendings(home.lake)
+    delta = registry.plan_of(run_id).options["delta"]
+    alone, year = epsilon_of([WEAK], delta).epsilon, epsilon_of([WEAK], 1e-6).epsilon
+    assert (row.run_id, row.mechanism, row.epsilon, row.shoppers) == (run_id, WEAK, alone, 400)
+    assert row.window_start == min(home.lake.scan(tables.EVENTS)["occurred_at"].to_pylist())
+    assert row.window_end == registry.plan_of(run_id).window.end
+    metrics = registry.metrics(run_id)
+    assert metrics["privacy_epsilon"] == pytest.approx(alone) and metrics["privacy_delta"] == delta
+    assert metrics["privacy_epsilon_year"] == pytest.approx(year)
+    check = check_of(home, run_id)
+    assert check["passed"] and check["value"] == pytest.approx(year) and check["threshold"] == "<= 8.0000"
+    entry = registry.client.get_model_version(registry.model_name, version)
+    assert float(entry.tags["privacy_epsilon"]) == pytest.approx(alone, rel=1e-5)
+    assert float(entry.tags["privacy_epsilon_year"]) == pytest.approx(year, rel=1e-5)
+    assert f"Private: epsilon {alone:.3g} at delta {delta:g} for each shopper" in entry.description
+    card = registry.read_text(run_id, MARKDOWN)
+    assert f"Differential privacy: epsilon {alone:.3g}" in card and "item counts" in card
+    assert "No differential privacy" not in card and "does not cover" in card
+    home.train(1)
+    home.release(run_id)
+    assert len(read_spendings(home.lake)) == 1
+
+
+def test_without_room_nothing_leaves_the_process(home, noisy):
+    under(home, privacy_epsilon=0.5)
+    with pytest.raises(BudgetSpentError, match="no room"):
+        home.train(1)
+    assert read_spendings(home.lake) == []
+    (run,) = home.registry.client.search_runs([home.registry.experiment_id])
+    assert run.info.status == "FAILED" and "privacy_epsilon" not in run.data.metrics
+    assert "loss" not in run.data.metrics
+    assert home.registry.client.search_logged_models([home.registry.experiment_id]) == []
+
+
+def test_a_training_that_cannot_fit_is_refused_before_it_starts(home):
+    settings = home.settings.replace(hyperparameters='{"epsilon": 2.0}', privacy_epsilon=1.5)
+    end = home.plan(1).holdout_end
+    with pytest.raises(BudgetSpentError, match=r"spends epsilon 2\. .*allows 1\.5"):
+        plan_window(home.lake, settings, end, architecture="attention")
+    plan_window(home.lake, settings.replace(privacy_epsilon=2.5), end, architecture="attention")
+
+
+def test_the_gate_refuses_a_candidate_when_the_budget_was_lowered_meanwhile(home, noisy):
+    run_id = home.train(1)
+    home.evaluate(run_id)
+    decision = under(home, privacy_epsilon=0.5).release(run_id)
+    assert not decision.promote and decision.checks[0].name == "privacy_budget"
+    assert "The budget is 0.5." in check_of(home, run_id)["reason"]
+    assert len(read_spendings(home.lake)) == 1, "a refused candidate was seen, so it has spent"
+
+
+def test_a_refused_candidate_and_its_successor_spend_together(home, noisy):
+    home.day(1, GateRules(min_targets=10**6))
+    home.day(2, EASY)
+    runs = [one.run_id for one in read_spendings(home.lake)]
+    assert len(runs) == 2
+    both = epsilon_of([WEAK] * 2, 1e-6).epsilon
+    assert home.registry.metrics(runs[1])["privacy_epsilon_year"] == pytest.approx(both)
+
+
+def test_a_version_without_noise_is_not_private_and_neither_are_its_successors(home, noisy):
+    noisy["mechanism"] = None
+    assert home.day(1).promote
+    first = home.registry.run_of("1")
+    assert check_of(home, first) is None and "privacy_epsilon" not in home.registry.metrics(first)
+    assert "No differential privacy: it was trained without noise" in home.registry.read_text(first, MARKDOWN)
+    noisy["mechanism"] = WEAK
+    run_id = home.train(2)
+    home.evaluate(run_id)
+    decision = under(home, privacy_required=True).release(run_id, EASY)
+    assert not decision.promote
+    assert "started from version 1, which was trained without noise" in decision.checks[0].reason
+    entry = home.registry.client.get_model_version(home.registry.model_name, "2")
+    assert entry.tags["privacy"].startswith("Not private: ") and "privacy_epsilon" not in entry.tags
+    assert "Not private: it started from version 1" in entry.description
+
+
+@pytest.mark.service
+def test_no_kill_loses_a_spending_and_none_doubles_one_whose_weights_were_not_written(tmp_path):
+    told = {one.pop("boundary"): one for one in told_by("tests.training.killed_spending", tmp_path)}
+    same = {"killed": True, "runs": 1, "finished_has_spent": True}
+    assert told == {
+        "the model has learned": {**same, "spent": 1},
+        "the weights are logged, the run is open": {**same, "spent": 2},
+    }
