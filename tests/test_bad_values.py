@@ -142,6 +142,7 @@ COMMANDS = {
     "releases": [],
     "releases at": ["2025-10-09"],
     "releases why": ["3"],
+    "releases public-text": [],
     "releases prune": [],
     "releases sync": [],
     "releases verify": [],

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import json
 import re
 import shutil
 from datetime import UTC, datetime
@@ -14,15 +15,23 @@ import pyarrow.compute as pc
 import pytest
 from rich.console import Console
 
+from data_contracts.contract import load_contract
+from data_contracts.retention import retention_of
 from lastaisle.cli.learning import _by_objective
+from lastaisle.cli.releases import public_text as public_text_command
+from lastaisle.errors import RegistryError
 from lastaisle.evaluation.report import EvaluationReport, stored_report
 from lastaisle.registry.links import artifact_page
+from lastaisle.registry.tags import DELTA, EPSILON, MECHANISM, NOT_PRIVATE
 from lastaisle.release.card.card import model_card
 from lastaisle.release.card.facts import Facts
 from lastaisle.release.card.page import TAG, card_page
 from lastaisle.release.card.place import MARKDOWN, PAGE
 from lastaisle.release.card.text import escape
 from lastaisle.release.gate import Decision, GateRules, decide
+from lastaisle.release.public import log as public
+from lastaisle.release.public.text import public_text
+from models.private.mechanism import Mechanism
 
 pytestmark = pytest.mark.training
 
@@ -255,3 +264,70 @@ def test_the_snippet_runs(released, monkeypatch):
     with contextlib.redirect_stdout(printed):
         exec(compile(code, "model_card.md", "exec"), {})
     assert printed.getvalue().split()[:2] == ["items", "scores"]
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_every_version_has_its_text_for_the_public(released, version, capsys):
+    run_id = released.registry.run_of(version)
+    logged = released.registry.read_text(run_id, public.MARKDOWN)
+    facts = public.facts_of(version, released.registry)
+    assert logged == public_text(facts)
+    page = released.registry.read_text(run_id, public.PAGE)
+    assert page.count("<h2>") == 5 and "default-src 'none'" in page and "<script" not in page
+    entry = released.registry.client.get_model_version(released.settings.registry.model_name, version)
+    assert entry.tags[public.TAG] == f"runs:/{run_id}/{public.PAGE}"
+    sessions = f"{facts.measured['train_sessions']:,.0f} visits"
+    assert sessions in logged and f"{facts.measured['items']:,.0f} items" in logged
+    refused = {"1": "1 visit of visitors who do not agree was", "2": "2 visits of visitors who do not agree were"}
+    assert f"Beside them, {refused[version]} left out." in logged
+    assert f"weighs one half when it is {facts.plan.window.half_life_hours:g} hours older" in logged
+    assert "There is no guarantee by noise" in logged and "epsilon" not in logged
+    for field in load_contract("raw_events").fields:
+        assert f"| {field.name.replace('_', ' ')} | {escape(field.description)} |" in logged
+
+
+def test_the_text_for_the_public_names_no_item_session_or_shopper(released):
+    events = released.lake.scan("events", ["item_id", "session_id", "user_id"])
+    names = {name for column in events.columns for name in pc.unique(column).to_pylist()}
+    written = public.public_page(public.facts_of("2", released.registry))
+    assert not [name for name in names if name in written or escape(name) in written]
+
+
+def test_the_text_for_the_public_follows_the_contracts_and_the_settings(released):
+    facts = public.facts_of("2", released.registry)
+    kept = dict(
+        re.findall(r"^\| (.*?) \| .* \| (.*?) \|$", public_text(facts).split("## For how long")[1], re.M)
+    )
+    days = retention_of("events").days
+    assert kept["the same under pseudonyms, from which recommendations learn"] == f"{days} days"
+    assert kept["what the shop recorded"] == "400 days"
+    changed = facts.settings.replace(
+        keep_raw_days=0, keep_days='{"events": 30}', keep_releases_days=0, exclude_seen=True
+    )
+    other = public_text(dataclasses.replace(facts, settings=changed))
+    kept = dict(re.findall(r"^\| (.*?) \| .* \| (.*?) \|$", other.split("## For how long")[1], re.M))
+    assert kept["the same under pseudonyms, from which recommendations learn"] == "30 days"
+    assert kept["what the shop recorded"] == "until it is erased"
+    assert "Old versions of the program are kept." in other and "are left out" in other
+
+
+def test_the_text_for_the_public_says_epsilon_in_plain_words(released):
+    facts = public.facts_of("2", released.registry)
+    mechanism = json.dumps(Mechanism("shopper", 0.1, 1.0, 10, 1.0, 400).to_dict())
+    tags = {**facts.tags, MECHANISM: mechanism, EPSILON: "1.0986123", DELTA: "1e-06"}
+    measured = {**facts.measured, "privacy_epsilon_year": 4.5}
+    told = public_text(dataclasses.replace(facts, tags=tags, measured=measured))
+    assert "at most 75 of 100 cases" in told, "e^1.0986 is 3, and 3 of 4 is 75 %"
+    assert "epsilon 1.1, delta 1e-06" in told and "together have epsilon 4.5" in told
+    refused = public_text(dataclasses.replace(facts, tags={**tags, NOT_PRIVATE: "it began with X"}))
+    assert "no guarantee by noise" in refused and "it began with X" in refused
+
+
+def test_the_command_writes_the_text_of_the_champion(released, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("LASTAISLE_HOME", str(released.settings.home))
+    public_text_command(version="", html=False, to=None, lake="")
+    assert capsys.readouterr().out.strip() == public_text(public.facts_of("1", released.registry)).strip()
+    public_text_command(version="2", html=True, to=tmp_path / "page.html", lake="")
+    assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
+    with pytest.raises(RegistryError, match="'99'"):
+        public_text_command(version="99", html=False, to=None, lake="")

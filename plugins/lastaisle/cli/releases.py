@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from lastaisle.cli.options import LakeUrl, Report, moment_of
+from lastaisle.cli.options import LakeUrl, Report, moment_of, writable
 from lastaisle.cli.terminal import console, open_stores, read_settings, show, write
 from lastaisle.errors import ExitCode
 
@@ -95,6 +96,38 @@ def why(version: OneVersion, lake: LakeUrl = "", report: Report = None) -> None:
             table.add_row(rule, shown, threshold or "", verdict, Text(reason))
         console.print(table)
     _print_moves(story.moves, f"moves of version {version}")
+
+
+def public_text(
+    version: Annotated[str, typer.Option(help="Number of the version; default: the champion.")] = "",
+    html: Annotated[bool, typer.Option("--html", help="Write a page instead of Markdown.")] = False,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help="File to write to; default: standard output.", callback=writable),
+    ] = None,
+    lake: LakeUrl = "",
+) -> None:
+    """Write the text for the public of a version: what it learned from, what decides, how to switch it off.
+
+    Each version also has the text as artifacts of its run, as it was at the release: public/public.md and
+    public/public.html. This command writes it by the present settings and contracts.
+    """
+    from lastaisle.errors import RegistryError
+    from lastaisle.registry.ledger import Ledger
+    from lastaisle.release.public.log import facts_of, public_page
+    from lastaisle.release.public.text import public_text as as_markdown
+
+    _, tables, registry = open_stores(lake)
+    chosen = version or Ledger(tables, registry.model_name).standing().champion
+    if chosen is None:
+        raise RegistryError(f"{registry.model_name} has no champion: name a version by --version")
+    facts = facts_of(chosen, registry)
+    written = public_page(facts) if html else as_markdown(facts)
+    if to is None:
+        _say(written)
+    else:
+        to.write_text(written, encoding="utf-8")
+        _say(f"the text of version {chosen} is written to {to}")
 
 
 def _print_moves(moves: Sequence[Move], title: str) -> None:

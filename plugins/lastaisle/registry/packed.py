@@ -24,6 +24,7 @@ from models.stored import DamagedModelError, digest_of
 
 if TYPE_CHECKING:
     from lastaisle.settings import Settings
+    from lastaisle.settings.sections import PrivacySettings
     from models.recommender import Recommender
 
 MODEL = "recommender"
@@ -38,7 +39,7 @@ class PackedModels(Runs):
     Attributes:
         model_name: the name of the registered model.
         alias_moved_by_hand: put_back or adopt; see lastaisle.release.by_hand.
-        privacy: what private trainings may spend; see lastaisle.privacy.budget.
+        settings: the settings of the installation.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -46,7 +47,12 @@ class PackedModels(Runs):
         self.model_name = settings.registry.model_name
         self._exclude_seen = settings.serving.exclude_seen
         self.alias_moved_by_hand = settings.registry.alias_moved_by_hand
-        self.privacy = settings.privacy
+        self.settings = settings
+
+    @property
+    def privacy(self) -> PrivacySettings:
+        """What private trainings may spend; see lastaisle.privacy.budget."""
+        return self.settings.privacy
 
     @property
     def served(self) -> str:

@@ -35,6 +35,7 @@ from lastaisle.release.gate import Check, Decision, GateRules, decide
 from lastaisle.release.online import online_alias
 from lastaisle.release.opens import opens
 from lastaisle.release.privacy import judge_privacy
+from lastaisle.release.public.log import log_public_text
 from lastaisle.release.steps.enter import first_move
 from lastaisle.release.steps.follow import sync_traffic
 from lastaisle.release.steps.rules import ReleaseRules
@@ -237,6 +238,7 @@ def _decide(
     registry.log_table(run_id, COLUMNS, rows_of(decision.checks), TABLE)
     registry.set_version_tags(version, {"lastaisle.decision": PROMOTE if decision.promote else REFUSE})
     log_card(version, plan, report, decision, registry)
+    log_public_text(version, registry)
     ledger.write(
         Move(
             move_id=f"{plan.run_key}/{run_id}/{version}/decide",
