@@ -21,6 +21,7 @@ from lastaisle.settings.catalogue import CatalogueSettings
 from lastaisle.settings.dashboard import DashboardSettings
 from lastaisle.settings.errors import SettingsError
 from lastaisle.settings.experiments import ExperimentSettings
+from lastaisle.settings.federation import FederationSettings
 from lastaisle.settings.feedback import FeedbackSettings
 from lastaisle.settings.fields import PREFIX, Section, expected_value, is_secret, setting, variable_of
 from lastaisle.settings.incoming import CollectorSettings, IngestSettings, SourceSettings
@@ -75,6 +76,7 @@ class Settings(BaseModel):
     experiments: ExperimentSettings
     registry: RegistrySettings
     learning: LearningSettings
+    federation: FederationSettings
     gate: GateSettings
     announcements: AnnouncementSettings
     alerts: AlertSettings

@@ -1,0 +1,1 @@
+"""The parts that import Flower; they run only in the environment `federated`."""
