@@ -111,6 +111,7 @@ COMMANDS = {
     "export-metrics": [],
     "serve": [],
     "train": [],
+    "federated join": ["127.0.0.1:9"],
     "tune": [],
     "evaluate": ["--run-id", "r1"],
     "release": ["--run-id", "r1"],

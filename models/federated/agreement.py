@@ -109,9 +109,11 @@ class Agreement:
         except json.JSONDecodeError as error:
             raise AgreementError(f"the agreement is no JSON: {error.msg}") from None
         names = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or (unknown := set(values) - names):
+        if not isinstance(values, dict):
+            raise AgreementError(f"the agreement is no JSON object, received a {type(values).__name__}")
+        if unknown := set(values) - names:
             raise AgreementError(
-                f"the agreement has values that this release does not know: {sorted(unknown)}"
+                f"the agreement has values that this release does not know: {', '.join(sorted(unknown))}"
             )
         return cls(**{**values, "items": tuple(values.get("items", ()))})
 

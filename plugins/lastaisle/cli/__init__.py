@@ -20,6 +20,7 @@ from lastaisle.cli import (
     experiment_results,
     experiments,
     exposures,
+    federation,
     ingest,
     keys,
     learning,
@@ -109,6 +110,11 @@ _exposures = typer.Typer(help="Look after exposures: what shoppers saw and click
 _exposures.command()(exposures.ingest)
 _exposures.command(name="show")(exposures.show_exposures)
 app.add_typer(_exposures, name="exposures")
+
+_federated = typer.Typer(help="Train a model with silos that share no rows.", no_args_is_help=True)
+_federated.callback()(lambda: None)
+_federated.command()(federation.join)
+app.add_typer(_federated, name="federated")
 
 _keys = typer.Typer(help="Look after the pseudonym keys.", no_args_is_help=True)
 _keys.command()(keys.show)

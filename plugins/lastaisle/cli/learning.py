@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
 def train(
     kind: Annotated[
-        str, typer.Option(help="incremental (warm start), full, or refresh (for abandoned checkouts).")
+        str,
+        typer.Option(help="incremental (warm start), full, refresh (for abandoned checkouts), or federated."),
     ] = "incremental",
     data_end: Annotated[
         datetime | None,

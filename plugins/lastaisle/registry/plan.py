@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from lastaisle.sessions.windows import Window
 
-Kind = Literal["incremental", "full", "refresh"]
+Kind = Literal["incremental", "full", "refresh", "federated"]
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,9 @@ class TrainingPlan:
         run_key: names the training; it begins with the kind. The rest is a hash of window, options, the run
             that the training starts from and the rows of `events` and of the catalogue that it reads, or of
             the abandoned checkouts that it is for.
-        kind: incremental (warm start from the champion, if there is one), full (from scratch) or refresh
-            (a warm start for abandoned checkouts); see lastaisle.training.kinds.
+        kind: incremental (warm start from the champion, if there is one), full (from scratch), refresh (a
+            warm start for abandoned checkouts) or federated (from scratch, by silos); see
+            lastaisle.training.kinds.
         model_name: name of the registered model.
         architecture: which recommender learns; see models.by_name.MODEL_NAMES.
         window: the sessions that train.
@@ -66,6 +67,7 @@ class TrainingPlan:
             before this setting have 0.
         unseen_items: at most how many items for sale without an event join the vocabulary. Older plans, which
             read no catalogue, have 0.
+        federation: of a federated training, what the silos agree on beside the hyperparameters.
     """
 
     run_key: str
@@ -82,6 +84,7 @@ class TrainingPlan:
     warm_start_run_id: str | None = None
     half_learned_until: datetime | None = None
     unseen_items: int = 0
+    federation: Mapping[str, Any] | None = None
 
     @property
     def run_name(self) -> str:
@@ -90,7 +93,12 @@ class TrainingPlan:
         For example "2025-10-09", "2025-10-09T14" (an hour), "full to 2025-10-09", "refresh 2025-10-09T14:23".
         """
         data = last_partition(self.holdout_end)
-        return {"incremental": data, "full": f"full to {data}", "refresh": f"refresh {data}"}[self.kind]
+        return {
+            "incremental": data,
+            "full": f"full to {data}",
+            "refresh": f"refresh {data}",
+            "federated": f"federated to {data}",
+        }[self.kind]
 
     def to_json(self) -> str:
         """Write as JSON, times in ISO 8601."""

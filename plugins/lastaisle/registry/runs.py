@@ -45,6 +45,7 @@ class Runs:
 
     def __init__(self, settings: Settings) -> None:
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # also if imported earlier
+        self.settings = settings
         address = settings.registry.mlflow_uri
         self.uri = without_password(address)
         self._experiment = settings.registry.experiment

@@ -50,7 +50,7 @@ def plan_window(
         lake: where `events` is.
         settings: hours of window, holdout and half-life; the model's name; the seed.
         data_end: the moment after the last event to be used, with its time zone.
-        kind: "incremental" or "full".
+        kind: one of WINDOW_KINDS.
         champion: the version that serves now; None before the first promotion.
         architecture: which recommender learns; default the champion's in an incremental training, else that
             of the settings.
@@ -72,13 +72,16 @@ def plan_window(
     training = WINDOW_KINDS[kind]
     lengths = training.lengths(settings)
     base = champion if training.starts_warm else None
+    architecture = training.architecture(architecture, settings)
     architecture, chosen, fits = choose_learner(architecture, options or {}, settings, base)
     end = repeats.window.end.astimezone(UTC) if repeats else holdout_start(lake, settings, data_end)
     window = Window(end - timedelta(hours=lengths.window_hours), end, lengths.half_life_hours)
     model_name = settings.registry.model_name
     what = [model_name, architecture, repr(window), data_end.isoformat(), json.dumps(chosen)]
     what += [f"replay {lengths.replay_hours:g}"] if lengths.replay_hours else []
-    versions = lake.versions(tables_read_by(architecture))
+    extra = training.extra(settings)
+    what += [json.dumps(extra, sort_keys=True)] if extra else []
+    versions = lake.versions([EVENTS, ITEMS] if training.reads_catalogue else tables_read_by(architecture))
     if rows := listed_rows(lake, versions.get(ITEMS), data_end):
         what += [*rows, f"unseen items {settings.learning.unseen_items}"]
     start = _start_of(base, window, repeats) if base and (fits or base.window_end >= window.end) else _Start()
@@ -98,6 +101,7 @@ def plan_window(
         warm_start_run_id=start.run_id,
         half_learned_until=base.half_learned_until if base and start.version else None,
         unseen_items=settings.learning.unseen_items,
+        federation=extra,
     )
     require_planned(plan, lake, settings.privacy)
     return plan

@@ -87,7 +87,8 @@ def _train(plan: TrainingPlan, lake: Lake, registry: Registry, progress: Progres
     kind = kind_for(plan)
     require_planned(plan, lake, registry.privacy)
     read = kind.read(plan, lake)
-    _require_sessions(plan, read, lake)
+    if kind.learns_own_sessions:
+        _require_sessions(plan, read, lake)
     if (finished := _finished(plan.run_key, registry)) is not None:
         return finished  # of another process, which ended while this process read the sessions
     show_decisions(registry)
@@ -176,7 +177,7 @@ def _log(registry: Registry, run_id: str, trained: Trained) -> None:
     registry.log_metrics(
         run_id,
         {
-            "train_sessions": len(trained.log),
+            "train_sessions": report.sessions,
             "replayed_sessions": trained.replayed,
             "train_targets": report.targets,
             "train_steps": report.steps,
@@ -194,8 +195,23 @@ def _log(registry: Registry, run_id: str, trained: Trained) -> None:
         registry.log_metrics(run_id, {"loss": loss}, epoch)
     if report.losses:
         registry.log_figure(run_id, loss_curve(report.losses), "plots/loss.png")
+    _log_rounds(registry, run_id, trained)
     if trained.shoppers_run:
         registry.set_tag(run_id, SHOPPERS, trained.shoppers_run)
+
+
+def _log_rounds(registry: Registry, run_id: str, trained: Trained) -> None:
+    """Log what each round of a federated training measured; no measure is of one silo alone."""
+    for done in trained.rounds:
+        names = ("silos", "sessions", "length", "recall", "loss", "seconds")
+        known = {f"round_{name}": float(done[name]) for name in names if done[name] is not None}
+        registry.log_metrics(
+            run_id, {**known, "round_silos_refused": float(len(done["refused"]))}, int(done["number"])
+        )
+    if trained.rounds:
+        registry.log_json(
+            run_id, {"rounds": [dict(done) for done in trained.rounds]}, "federated/rounds.json"
+        )
 
 
 def loss_curve(losses: tuple[float, ...]) -> Figure:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from airflow.sdk import Param
 
 from lastaisle.settings import Settings
+from lastaisle.settings.federation import AGGREGATION_RULES
 
 # DAG files may not load NumPy, and so not the modules of `models`; a test compares these with them.
 ARCHITECTURES: Final = (
@@ -21,6 +22,8 @@ ARCHITECTURES: Final = (
     "ensemble",
 )
 """The models that a training learns for services."""
+SHARED_ARCHITECTURES: Final = ("attention", "gru", "transformer")
+"""The models that silos can learn together."""
 HYPERPARAMETERS: Final = {"embedding_size": 128, "epochs": 6, "learning_rate": 0.002}
 """The defaults of the hyperparameters that have a field of their own in a form."""
 
@@ -57,6 +60,24 @@ def training_defaults(settings: Settings) -> Mapping[str, Any]:
     """Return the hyperparameters of a full training that have a field of their own, by the settings."""
     given = settings.training_options()
     return {name: given.get(name, default) for name, default in HYPERPARAMETERS.items()}
+
+
+def federated_training_params(settings: Settings) -> dict[str, Param]:
+    """Return the parameters of a federated training, with the settings' values in the texts of the form."""
+    shared = {
+        name: param
+        for name, param in full_training_params(settings).items()
+        if name not in ("epochs", "learning_rate", "architecture")
+    }
+    chosen = settings.federation
+    return {
+        "rounds": optional_param("integer", "Rounds of silos.", empty=chosen.rounds, minimum=1, maximum=1000),
+        "aggregation": choice_param(
+            AGGREGATION_RULES, "How updates of silos become one.", empty=chosen.aggregation
+        ),
+        "architecture": choice_param(SHARED_ARCHITECTURES, "The model.", empty="gru"),
+        **shared,
+    }
 
 
 def full_training_params(settings: Settings) -> dict[str, Param]:

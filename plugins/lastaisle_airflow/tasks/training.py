@@ -47,6 +47,15 @@ def plan_full_window(*, params: Any = None) -> dict[str, Any]:
     return plan("full", **given)
 
 
+@task(task_id="plan_window")
+def plan_federated_window(*, params: Any = None) -> dict[str, Any]:
+    """Plan the data of a federated training, by the run's parameters and the settings."""
+    given = given_params(params)
+    given.pop("allow_older", None)  # only the release reads it
+    rounds = {name: given.pop(name) for name in ("rounds", "aggregation") if name in given}
+    return plan("federated", federation=rounds, **given)
+
+
 @task(pool=TRAINING_POOL, priority_weight=TRAINING_PRIORITY)
 def train_and_evaluate(planned: dict[str, Any], *, ti: Any = None) -> str:
     """Train, evaluate beside champion and baselines, and return the id of the MLflow run with the report.
@@ -121,17 +130,19 @@ def plan(
     half_life_hours: float | None = None,
     architecture: str | None = None,
     hyperparameters: Mapping[str, Any] | None = None,
+    federation: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Plan the data that a training learns from.
 
     Args:
-        kind: incremental or full.
+        kind: incremental, full or federated.
         data_end: the moment after the last event; by default the moment after the newest event.
         window_hours: length of the window; by default as in the settings.
         half_life_hours: half-life of a session's weight; by default as in the settings.
         architecture: the model that learns; by default as in `plan_window`.
         hyperparameters: values by the names of TrainingOptions; the settings give the others.
+        federation: settings of a federated training, by their names without `federation_`.
         **options: hyperparameters that have a DAG parameter of their own; they override all others.
 
     Raises:
@@ -151,6 +162,8 @@ def plan(
 
     try:
         settings = _with_lengths(Settings.from_env(), kind, window_hours, half_life_hours)
+        changes = {f"federation_{name}": value for name, value in (federation or {}).items()}
+        settings = settings.replace(**changes) if changes else settings
         lake, registry = open_lake(settings), Registry(settings)
         try:
             training_plan = plan_window(
@@ -178,7 +191,7 @@ def _with_lengths(
     settings: Settings, kind: str, window_hours: float | None, half_life_hours: float | None
 ) -> Settings:
     """Return the settings, with the run's own length and half-life of the window if it has them."""
-    prefix = "full_" if kind == "full" else ""
+    prefix = "" if kind == "incremental" else "full_"
     lengths = {f"{prefix}window_hours": window_hours, f"{prefix}half_life_hours": half_life_hours}
     given: dict[str, Any] = {name: value for name, value in lengths.items() if value}
     return settings.replace(**given)

@@ -24,6 +24,7 @@ PAGE_OF: Final = {
     "retrain_incremental": "/quality",
     "rollback_model": "/releases",
     "send_test_alert": "/",
+    "train_federated": "/quality",
     "update_bandit": "/experiments",
     "update_online": "/quality",
     "watch_releases": "/releases",

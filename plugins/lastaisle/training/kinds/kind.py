@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from lastaisle.registry.plan import Kind, TrainingPlan
 from lastaisle.sessions.windows import SessionsRead, training_sessions
@@ -42,6 +42,7 @@ class Trained:
             lastaisle.training.online.load_with_updates. None = there is none.
         items_left_out: the number of items for sale that stay out of the vocabulary; see
             lastaisle.training.catalogue.
+        rounds: of a federated training, what each round did; see models.federated.rounds.Round.
     """
 
     recommender: Recommender
@@ -51,6 +52,7 @@ class Trained:
     left_out: Mapping[str, int]
     shoppers_run: str | None = None
     items_left_out: int = 0
+    rounds: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class TrainingKind(ABC, Generic[ReadT]):
             this one started from.
         correctable: whether a training of this kind is repeated when its events are corrected.
         falls_back: whether refusals of this kind in a row make a full training due.
+        learns_own_sessions: whether it learns sessions of the lake of this installation.
     """
 
     name: ClassVar[Kind]
@@ -85,6 +88,7 @@ class TrainingKind(ABC, Generic[ReadT]):
     corrects_base: ClassVar[bool] = False
     correctable: ClassVar[bool] = False
     falls_back: ClassVar[bool] = False
+    learns_own_sessions: ClassVar[bool] = True
 
     @abstractmethod
     def read(self, plan: TrainingPlan, lake: Lake) -> ReadT:
@@ -120,11 +124,25 @@ class TrainingKind(ABC, Generic[ReadT]):
 
 
 class WindowKind(TrainingKind[SessionsRead]):
-    """A kind of training that learns a window of hours."""
+    """A kind of training that learns a window of hours.
+
+    Attributes:
+        reads_catalogue: whether every model of this kind reads the catalogue.
+    """
+
+    reads_catalogue: ClassVar[bool] = False
 
     @abstractmethod
     def lengths(self, settings: Settings) -> WindowLengths:
         """Return how far back a training of this kind reaches."""
+
+    def architecture(self, asked: str | None, settings: Settings) -> str | None:
+        """Return the model that learns, as it was asked for; None = as in `choose_learner`."""
+        return asked
+
+    def extra(self, settings: Settings) -> Mapping[str, Any] | None:
+        """Return what else decides a training of this kind, as plain values for the plan."""
+        return None
 
     def read(self, plan: TrainingPlan, lake: Lake) -> SessionsRead:
         """Read the sessions that ended in the window."""
