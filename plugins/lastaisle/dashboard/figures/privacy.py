@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
+from data_contracts.retention import retention_of
 from lastaisle.dashboard.charts import Chart, Series
-from lastaisle.lake.maintenance import EXPIRING
-from lastaisle.lake.tables import EVENTS, EXPOSURES, PARTITIONS, TIMESTAMP
+from lastaisle.lake.expiry import Expiry
+from lastaisle.lake.maintenance import MaintenancePolicy
+from lastaisle.lake.tables import BATCHES, EVENTS, EXPOSURES, PARTITIONS
 from lastaisle.lake.workspace import read_tables
 from lastaisle.privacy.domains import made_by
 
@@ -101,30 +100,22 @@ def _read_keys(lake: Lake) -> list[KeyVersion]:
 
 def read_kept(source: Source, today: date) -> list[Kept]:
     """Return for each table with days how long its rows are kept, and the oldest rows."""
-    return source.once(("kept", today), tuple(PARTITIONS), lambda: _read_kept(source, today))
+    now = datetime.combine(today, time(), UTC)
+    return source.once(("kept", today), (*PARTITIONS, BATCHES), lambda: _read_kept(source, now))
 
 
-def _read_kept(source: Source, today: date) -> list[Kept]:
-    keep = source.settings.lake.keep_raw_days or None
-    found = []
+def _read_kept(source: Source, now: datetime) -> list[Kept]:
+    policy, found = MaintenancePolicy.from_settings(source.settings), []
     for table in PARTITIONS:
-        rows = source.lake.rows_by_day(table)
-        if rows:
-            limit = keep if table in EXPIRING else None
-            overdue = (
-                None if limit is None else _overdue(source.lake, table, today - timedelta(days=limit + 1))
-            )
+        rows, version = source.lake.rows_by_day(table), source.lake.version(table)
+        if rows and version is not None:
+            limit, overdue = policy.days_of(table), None
+            if limit is not None:
+                # Maintenance runs once a day, so that rows may stay for a day more.
+                ages = Expiry.of(retention_of(table), limit + 1, now, version).ages(source.lake)
+                overdue = ages.oldest if ages.expired else None
             found.append(Kept(table, limit, sum(rows.values()), min(rows), overdue))
     return found
-
-
-def _overdue(lake: Lake, table: str, day: date) -> datetime | None:
-    """Return the oldest ingestion before a day; no event is dated more than a day after its ingestion."""
-    before = datetime.combine(day, time(), UTC)
-    old = pc.field("event_date") <= day + timedelta(days=1)
-    rows = lake.scan(table, ["ingested_at"], old & (pc.field("ingested_at") < pa.scalar(before, TIMESTAMP)))
-    oldest: datetime | None = pc.min(rows["ingested_at"]).as_py() if rows.num_rows else None
-    return oldest
 
 
 def read_consent(source: Source) -> list[tuple[date, dict[str, float | None]]]:
