@@ -40,7 +40,7 @@ from typing import Any
 
 from open_data_contract_standard.model import OpenDataContractStandard
 
-from data_contracts.changes.change import Change, Level, Side, change, documented
+from data_contracts.changes.change import Change, Level, change, documented
 from data_contracts.changes.field_changes import field_changes
 from data_contracts.changes.rule_changes import batch_rule_changes, rule_changes
 from data_contracts.contract import Contract

@@ -278,7 +278,10 @@ def test_every_version_has_its_text_for_the_public(released, version, capsys):
     assert entry.tags[public.TAG] == f"runs:/{run_id}/{public.PAGE}"
     sessions = f"{facts.measured['train_sessions']:,.0f} visits"
     assert sessions in logged and f"{facts.measured['items']:,.0f} items" in logged
-    refused = {"1": "1 visit of visitors who do not agree was", "2": "2 visits of visitors who do not agree were"}
+    refused = {
+        "1": "1 visit of visitors who do not agree was",
+        "2": "2 visits of visitors who do not agree were",
+    }
     assert f"Beside them, {refused[version]} left out." in logged
     assert f"weighs one half when it is {facts.plan.window.half_life_hours:g} hours older" in logged
     assert "There is no guarantee by noise" in logged and "epsilon" not in logged
