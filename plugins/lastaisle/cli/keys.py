@@ -116,11 +116,22 @@ def _in_words(rotation: Rotation) -> str:
     )
     before = f"{_by_key(events.events_by_key, 'events')}; {_by_key(exposures.rows_by_key, 'exposures')}"
     if events.dry_run:
-        return f"dry run: nothing was changed. Now: {before}. After --no-dry-run: {done}{_lost(exposures)}"
+        more = f"{_lost(exposures)}{_others(rotation)}"
+        return f"dry run: nothing was changed. Now: {before}. After --no-dry-run: {done}{more}"
     return (
         f"{done}{_lost(exposures)}. Before: {before}. Older versions of the tables hold the old pseudonyms "
         "until `lastaisle maintain` deletes their files. `lastaisle attribute` gives outcomes the new ones. "
-        "abandonments and trained models keep the old pseudonyms: see docs/guarantees.md"
+        f"Trained models keep the old pseudonyms: see docs/guarantees.md{_others(rotation)}"
+    )
+
+
+def _others(rotation: Rotation) -> str:
+    """Return what happens to the consents and the abandonments."""
+    return "".join(
+        f". {renewal.rows_written:,} rows of {table} get new pseudonyms"
+        + (f", {renewal.rows_unknown:,} that no event knows stay" if renewal.rows_unknown else "")
+        for table, renewal in rotation.others.items()
+        if renewal.rows_written or renewal.rows_unknown
     )
 
 

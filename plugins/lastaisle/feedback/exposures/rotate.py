@@ -86,7 +86,9 @@ def rotate_exposures(
             _refuse_other_keys(lake, key_version)
         with open_workspace(memory_limit, writes_to=lake.url) as connection:
             connection.register("exposures", exposures)
-            gone = _find_new_pseudonyms(connection, lake, without_deleted=dry_run and without_deleted)
+            gone = find_new_pseudonyms(
+                connection, lake, EXPOSURES, without_deleted=dry_run and without_deleted
+            )
             has_key = "key_version" in exposures.schema.names
             connection.execute(f"CREATE VIEW renewed AS {_renewed(key_version, has_key)}")
             found, days = _count(connection, rows_by_key(lake, EXPOSURES), gone)
@@ -112,11 +114,25 @@ def _refuse_other_keys(lake: Lake, key_version: int) -> None:
         )
 
 
-def _find_new_pseudonyms(connection: DuckDBPyConnection, lake: Lake, *, without_deleted: bool) -> list[int]:
+def find_new_pseudonyms(
+    connection: DuckDBPyConnection,
+    lake: Lake,
+    table: str,
+    names: Sequence[str] = _PSEUDONYMS,
+    *,
+    without_deleted: bool = False,
+) -> list[int]:
     """Make the tables `new_user_id` and `new_session_id`; return the versions of events that are gone.
 
-    They hold the pseudonyms of exposures that some event knows (old), and those of the same events now (new).
+    They hold the pseudonyms of a table that some event knows (old), and those of the same events now (new).
     A derived session that a rotation cuts in two becomes its first part.
+
+    Args:
+        connection: holds the table.
+        lake: holds the events.
+        table: the relation whose pseudonyms are replaced.
+        names: its columns of pseudonyms.
+        without_deleted: whether events without raw rows are left out.
     """
     before, gone = [], []
     for version in versions_before_rotations(lake):
@@ -135,8 +151,8 @@ def _find_new_pseudonyms(connection: DuckDBPyConnection, lake: Lake, *, without_
         kept = "false" if raw is None else f"event_id IN (SELECT {SURROGATE} FROM raw)"
         if raw is not None:
             connection.register("raw", raw)
-    for name in _PSEUDONYMS:
-        shown = f"{name} IN (SELECT {name} FROM exposures)"
+    for name in names:
+        shown = f"{name} IN (SELECT {name} FROM {table})"
         now = f"SELECT event_id, occurred_at, {name} AS new FROM events"
         pairs = [f"SELECT event_id, occurred_at, {name} AS old, {name} AS new FROM events WHERE {shown}"]
         pairs += [
