@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from lastaisle.lake.errors import LakeConflictError
 from lastaisle.lake.rewritten import live_files
+from lastaisle.rights.erasure.folders import Asked, Folder, erase_in_folder, folders_of_home
 from lastaisle.rights.erasure.known import Known, find_known
 from lastaisle.rights.erasure.model import Erased, PlaceReport, Places, Subjects
 from lastaisle.rights.erasure.needles import Needles
@@ -16,6 +18,7 @@ from lastaisle.rights.erasure.proof import LakeProof, sample_of
 from lastaisle.rights.erasure.scan import Searched
 from lastaisle.rights.erasure.tables import (
     TABLES,
+    Payloads,
     clean_logs,
     dead_files,
     erase_places,
@@ -89,9 +92,8 @@ class _Erasure:
             if self.dry_run or not self._erase_found(proof):
                 break
         self._report(proof)
-        if not self.dry_run and not any(report.found for report in self.reports.values()):
-            self.file.unlink(missing_ok=True)
-        return Erased(
+        self._erase_elsewhere(proof.needles)
+        erased = Erased(
             dry_run=self.dry_run,
             subjects=len(self.subjects),
             places=tuple(self.reports.values()),
@@ -101,6 +103,9 @@ class _Erasure:
             rounds=self.rounds,
             seconds=time.perf_counter() - started,
         )
+        if erased.proven:
+            self.file.unlink(missing_ok=True)
+        return erased
 
     def _proof(self) -> LakeProof:
         texts = self.known.texts - self.common
@@ -200,6 +205,19 @@ class _Erasure:
             )
         )
         return bool(erased)
+
+    def _erase_elsewhere(self, needles: Needles) -> None:
+        """Erase from the folders on this machine."""
+        subjects = Asked(needles, Payloads(self.known).names, self.dry_run)
+        lake = () if "://" in self.lake.url else (Path(self.lake.url),)
+        skipped = [*lake, self.places.work, *self.places.skipped]
+        settings = self.places.settings
+        folders = [Folder(name, path) for name, path in self.places.folders.items()]
+        if settings is not None:
+            folders += folders_of_home(settings.home, skipped)
+        for folder in folders:
+            self.progress(0.8, f"searching the folder {folder.name}")
+            self.reports[folder.name] = erase_in_folder(folder, subjects, skipped)
 
     def _add(self, report: PlaceReport) -> None:
         """Add what was done in a place to what was done there before."""

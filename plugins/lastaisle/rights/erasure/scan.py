@@ -46,18 +46,19 @@ class Searched:
     unreadable: bool = False
 
 
-def search(content: bytes, needles: Needles) -> Searched:
-    """Search a file, given as its bytes."""
+def search(content: bytes | memoryview, needles: Needles) -> Searched:
+    """Search a file, given as its bytes; those of a large file are mapped, and decoded only if packed."""
     searched = Searched()
     _search_bytes(content, needles, searched)
     try:
-        _search_decoded(content, needles, searched, 0)
+        if bytes(content[:8]).startswith((_PARQUET, _ZIP, _ZSTD, *_COMPRESSED)):
+            _search_decoded(bytes(content), needles, searched, 0)
     except (pa.ArrowException, OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile):
         searched.unreadable = True
     return searched
 
 
-def _search_bytes(content: bytes, needles: Needles, searched: Searched) -> None:
+def _search_bytes(content: bytes | memoryview, needles: Needles, searched: Searched) -> None:
     searched.bytes += len(content)
     for hit in needles.find(content):
         searched.found += 1

@@ -72,7 +72,7 @@ class Matched:
 def match_of(name: str, known: Known) -> Matched:
     """Return how rows of a table of TABLES are known to be the shoppers'."""
     if name == QUARANTINE:
-        return Matched(("payload",), _Payloads(known).rows)
+        return Matched(("payload",), Payloads(known).rows)
     if name == RAW_EVENTS:
         own, others = {USER: known.users}, {SESSION: known.sessions, ORDER: known.orders}
     elif name == EVENTS:
@@ -106,7 +106,7 @@ def _in_columns(
     return rows
 
 
-class _Payloads:
+class Payloads:
     """Matches payloads of quarantine: by ids in fields whose names say that they hold ids.
 
     Distinct ids are found in the bytes of any payload, by the search that proves the erasure.
@@ -117,9 +117,11 @@ class _Payloads:
         self._ids = {name: frozenset(map(str.casefold, texts)) for name, texts in ids.items()}
 
     def rows(self, table: pa.Table) -> pa.Array:
-        return pa.array([self._names(text) for text in table["payload"].to_pylist()], pa.bool_())
+        """Tell which rows of a table with payloads name a shopper."""
+        return pa.array([self.names(text) for text in table["payload"].to_pylist()], pa.bool_())
 
-    def _names(self, payload: str | None) -> bool:
+    def names(self, payload: str | None) -> bool:
+        """Tell whether a JSON document names a shopper in a field for ids."""
         try:
             document = json.loads(payload or "null")
         except (ValueError, RecursionError):  # a broken row; its bytes are searched
