@@ -156,6 +156,16 @@ class PackedModels(Runs):
                 raise MissingArtifactError(f"{named} is gone from {self.uri}: {error}") from error
             yield Path(files)
 
+    def run_of_logged_model(self, model_id: str) -> str | None:
+        """Return the run that packed a model; None if there is no such model, or it was deleted."""
+        try:
+            run_id = self.client.get_logged_model(model_id).source_run_id
+        except MlflowException as error:
+            if not is_missing(error):
+                raise
+            return None
+        return None if run_id is None else str(run_id)
+
     def _logged_model(self, run_id: str) -> str | None:
         """Return the model that a run logged for services; None if there is none, or its files are gone."""
         outputs = self._run(run_id).outputs

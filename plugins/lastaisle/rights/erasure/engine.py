@@ -10,9 +10,9 @@ from typing import Final
 
 from lastaisle.lake.errors import LakeConflictError
 from lastaisle.lake.rewritten import live_files
-from lastaisle.rights.erasure.folders import Asked, Folder, erase_in_folder, folders_of_home
+from lastaisle.rights.erasure.folders import Asked, Folder, artifacts_of, erase_in_folder, folders_of_home
 from lastaisle.rights.erasure.known import Known, find_known
-from lastaisle.rights.erasure.model import Erased, PlaceReport, Places, Subjects
+from lastaisle.rights.erasure.model import Erased, PlaceReport, Places, Subjects, VersionTouched
 from lastaisle.rights.erasure.needles import Needles
 from lastaisle.rights.erasure.proof import LakeProof, sample_of
 from lastaisle.rights.erasure.scan import Searched
@@ -92,11 +92,13 @@ class _Erasure:
             if self.dry_run or not self._erase_found(proof):
                 break
         self._report(proof)
+        versions = self._erase_from_models(proof.needles)
         self._erase_elsewhere(proof.needles)
         erased = Erased(
             dry_run=self.dry_run,
             subjects=len(self.subjects),
             places=tuple(self.reports.values()),
+            versions=versions,
             ids=len(proof.needles),
             ids_in_columns=proof.needles.too_short + len(self.common),
             shared=len(self.known.shared),
@@ -206,12 +208,28 @@ class _Erasure:
         )
         return bool(erased)
 
+    def _erase_from_models(self, needles: Needles) -> tuple[VersionTouched, ...]:
+        """Take out what models know of the shoppers, as far as that can be done without training."""
+        registry, settings = self.places.registry, self.places.settings
+        if registry is None or settings is None:
+            return ()
+        from lastaisle.rights.erasure.versions import erase_from_registry, touched_versions
+
+        self.progress(0.7, "searching the models")
+        report, decided = erase_from_registry(
+            registry, artifacts_of(settings), needles, self.known.user_names, dry_run=self.dry_run
+        )
+        self.reports[report.place] = report
+        return tuple(touched_versions(self.lake, registry, self.known, decided))
+
     def _erase_elsewhere(self, needles: Needles) -> None:
         """Erase from the folders on this machine."""
         subjects = Asked(needles, Payloads(self.known).names, self.dry_run)
         lake = () if "://" in self.lake.url else (Path(self.lake.url),)
         skipped = [*lake, self.places.work, *self.places.skipped]
         settings = self.places.settings
+        if settings is not None and self.places.registry is not None and (models := artifacts_of(settings)):
+            skipped.append(models)  # searched by _erase_from_models
         folders = [Folder(name, path) for name, path in self.places.folders.items()]
         if settings is not None:
             folders += folders_of_home(settings.home, skipped)

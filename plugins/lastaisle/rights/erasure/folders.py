@@ -15,6 +15,7 @@ from lastaisle.lake.whole_file import whole_file
 from lastaisle.rights.erasure.model import PlaceReport
 from lastaisle.rights.erasure.needles import Needles
 from lastaisle.rights.erasure.scan import search
+from lastaisle.settings import Settings
 
 #: Folders of the home that hold lines: logs that arrive, feedback of the service, logs of programs.
 LINES: Final = ("landing", "feedback", "collector", "logs", "lineage")
@@ -49,6 +50,13 @@ def folders_of_home(home: Path, skipped: Sequence[Path]) -> list[Folder]:
             holds = "lines" if path.name in LINES else "cache" if path.name in CACHES else "other"
             found.append(Folder(f"home/{path.name}", path, holds))
     return found
+
+
+def artifacts_of(settings: Settings) -> Path | None:
+    """Return the folder of MLflow's artifacts on this machine; None if they lie elsewhere."""
+    place = settings.registry.mlflow_artifacts
+    local = settings.home / "mlflow" / "artifacts" if ":" in place.partition("/")[0] else Path(place)
+    return local if local.is_dir() else None
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -14,12 +16,18 @@ import pyarrow as pa
 from data_contracts.privacy import SURROGATE
 from lastaisle.lake.lake import Lake
 from lastaisle.lake.tables import CONSENTS, EVENTS, EXPOSURES, OUTCOMES, RAW_EVENTS, UNATTRIBUTED
-from lastaisle.lake.workspace import read_tables
+from lastaisle.lake.workspace import make_view, read_tables
 from lastaisle.rights.erasure.model import ORDER, SESSION, USER, Subjects
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+_COLUMNS: Final[Mapping[str, str]] = {
+    **dict.fromkeys((USER, SESSION, ORDER, "event_id", "recommendation_id", "batch_id"), "VARCHAR"),
+    "source_row": "BIGINT",
+    "sub_row": "INTEGER",
+    "occurred_at": "TIMESTAMPTZ",
+}
 _NO_IDS: Final[frozenset[str]] = frozenset()
 
 
@@ -36,6 +44,7 @@ class Known:
         order_names: pseudonyms of the orders.
         events: the surrogates of their events.
         lists: the recommendation ids of lists that they saw.
+        hours: the hours of their events, as texts in ISO 8601.
         shared: sessions and orders that other shoppers have too.
     """
 
@@ -47,6 +56,7 @@ class Known:
     order_names: frozenset[str] = field(default=_NO_IDS, repr=False)
     events: frozenset[str] = field(default=_NO_IDS, repr=False)
     lists: frozenset[str] = field(default=_NO_IDS, repr=False)
+    hours: frozenset[str] = field(default=_NO_IDS, repr=False)
     shared: frozenset[str] = field(default=_NO_IDS, repr=False)
 
     def __or__(self, other: Known) -> Known:
@@ -100,12 +110,8 @@ def find_known(lake: Lake, subjects: Subjects, before: Known) -> Known:
 
 def _from_raw(lake: Lake, known: Known) -> Known:
     """Find the sessions, the orders and the surrogates of the shoppers' rows in raw_events."""
-    raw = lake.dataset(RAW_EVENTS)
-    if raw is None:
-        return known
     rows = f"SELECT DISTINCT session_id, order_id, {SURROGATE} AS event_id FROM raw"
-    with read_tables(lake.url, raw_events=raw) as connection:
-        connection.execute("CREATE TEMP VIEW raw AS FROM raw_events")
+    with _view(lake, RAW_EVENTS, "raw") as connection:
         own = _given(connection, "own_users", known.users)
         found = connection.sql(f"{rows} SEMI JOIN {own} ON user_id = id").to_arrow_table()
         known |= Known(
@@ -126,18 +132,22 @@ def _from_raw(lake: Lake, known: Known) -> Known:
 
 def _from_events(lake: Lake, known: Known) -> Known:
     """Find the pseudonyms of the shoppers' events: those of derived sessions, and those of lost keys."""
-    events = lake.dataset(EVENTS)
-    if events is None:
-        return known
-    with read_tables(lake.url, events=events) as connection:
+    with _view(lake, EVENTS, "events") as connection:
         own = _given(connection, "own_users", known.user_names)
         surrogates = _given(connection, "own_events", known.events)
         found = connection.sql(
-            "SELECT DISTINCT user_id, session_id, order_id FROM events "
-            f"WHERE user_id IN (FROM {own}) OR event_id IN (FROM {surrogates})"
+            "SELECT DISTINCT user_id, session_id, order_id, epoch(date_trunc('hour', occurred_at)) AS hour "
+            f"FROM events WHERE user_id IN (FROM {own}) OR event_id IN (FROM {surrogates})"
         ).to_arrow_table()
         known |= Known(
-            user_names=_set(found, USER), session_names=_set(found, SESSION), order_names=_set(found, ORDER)
+            user_names=_set(found, USER),
+            session_names=_set(found, SESSION),
+            order_names=_set(found, ORDER),
+            hours=frozenset(
+                datetime.fromtimestamp(seconds, UTC).isoformat()
+                for seconds in found["hour"].to_pylist()
+                if seconds is not None
+            ),
         )
         own = _given(connection, "own_users", known.user_names)
         return _without_shared(
@@ -148,20 +158,16 @@ def _from_events(lake: Lake, known: Known) -> Known:
 def _from_feedback(lake: Lake, known: Known) -> Known:
     """Find the sessions and the lists of the shoppers in what was shown to them."""
     for name in (EXPOSURES, OUTCOMES, UNATTRIBUTED, CONSENTS):
-        stored = lake.dataset(name)
-        if stored is None or USER not in stored.schema.names:
-            continue
-        of_list = "recommendation_id" if "recommendation_id" in stored.schema.names else "NULL::VARCHAR"
-        with read_tables(lake.url, **{name: stored}) as connection:
+        with _view(lake, name, "shown") as connection:
             own = _given(connection, "own_users", known.user_names)
             sessions = _given(connection, "own_sessions", known.session_names)
             found = connection.sql(
-                f"SELECT DISTINCT session_id, {of_list} AS list FROM {name} "
+                "SELECT DISTINCT session_id, recommendation_id FROM shown "
                 f"WHERE user_id IN (FROM {own}) "
                 f"OR (user_id IS NULL AND session_id IN (FROM {sessions}))"
             ).to_arrow_table()
-            known |= Known(session_names=_set(found, SESSION), lists=_set(found, "list"))
-            known = _without_shared(connection, name, known, own, {SESSION: "session_names"})
+            known |= Known(session_names=_set(found, SESSION), lists=_set(found, "recommendation_id"))
+            known = _without_shared(connection, "shown", known, own, {SESSION: "session_names"})
     return known
 
 
@@ -177,6 +183,14 @@ def _without_shared(
         ).to_arrow_table()
         known |= Known(shared=_set(found, column))
     return known
+
+
+@contextmanager
+def _view(lake: Lake, name: str, alias: str) -> Iterator[DuckDBPyConnection]:
+    """Open DuckDB over a table; missing columns are NULL, and a missing table has no rows."""
+    with read_tables(lake.url) as connection:
+        make_view(connection, alias, lake.dataset(name), _COLUMNS)
+        yield connection
 
 
 def _given(connection: DuckDBPyConnection, name: str, ids: Iterable[str]) -> str:
