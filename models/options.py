@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from models.data.items import ItemTable
 from models.data.sequences import SessionLog, decay_weights
+from models.private.mechanism import Mechanism
 
 Progress = Callable[[float, str], None]
 """Called as progress(share of the work that is done, from 0 to 1; the current work in words)."""
@@ -91,6 +92,12 @@ BOUNDS: Mapping[str, Bounds] = {
     "confidence": Bounds(0, 1_000_000_000, above=True),
     **dict.fromkeys(OBJECTIVE_WEIGHTS, Bounds(0, 1_000_000)),
     "users": Bounds(0, 10_000_000),
+    "epsilon": Bounds(0, 1000, above=True),
+    "delta": Bounds(0, 0.01, above=True),
+    "clip": Bounds(0, 1_000_000, above=True),
+    "private_batch": Bounds(1, 10_000_000),
+    "private_steps": Bounds(1, 1_000_000),
+    "private_learning_rate": Bounds(0, 10, above=True),
     "seed": Bounds(0, 2**32, below=True),  # what NumPy and TensorFlow take
 }
 """The values that each number can have; a number whose type allows None can also be None."""
@@ -143,7 +150,17 @@ class TrainingOptions:
         users: for hybrid, the largest number of users that have an embedding: the users with the most
             sessions, each with at least two. For factorization and ncf, the largest number of users that the
             packed model knows: the users whose answers differ most from those of unknown users.
-        seed: decides the initial weights, the order of batches and the negatives.
+        epsilon: what a training may spend of the privacy of each shopper (differential privacy): with a
+            smaller epsilon the model tells less about any shopper, and recommends less well. None trains
+            without privacy. A warm start spends epsilon again.
+        delta: with epsilon, the probability that is allowed for the bound to fail; far below one divided by
+            the number of shoppers.
+        clip: with epsilon, for sequence models, the largest length of the gradient of one shopper.
+        private_batch: with epsilon, for sequence models, the expected number of shoppers in a step.
+        private_steps: with epsilon, for sequence models, the number of steps. More steps need more noise.
+        private_learning_rate: with epsilon, for sequence models, the highest learning rate.
+        seed: decides the initial weights, the order of batches and the negatives. The noise of a private
+            training, and the choice of its shoppers, never follow from it.
     """
 
     embedding_size: int = 128
@@ -174,6 +191,12 @@ class TrainingOptions:
     objective_cart: float = 1.0
     objective_purchase: float = 1.0
     users: int = 20_000
+    epsilon: float | None = None
+    delta: float = 1e-6
+    clip: float = 1.0
+    private_batch: int = 4096
+    private_steps: int = 200
+    private_learning_rate: float = 0.01
     seed: int = 7
 
     def __post_init__(self) -> None:
@@ -261,6 +284,7 @@ class Learned:
         losses: the mean loss of each epoch.
         targets: the predictions that one epoch trains; None = every event but the first of each session.
         predictions: the predictions that all epochs train; None = targets times epochs.
+        mechanism: what a private training released; None = the training was not private.
     """
 
     epochs: int = 1
@@ -268,6 +292,7 @@ class Learned:
     losses: tuple[float, ...] = ()
     targets: int | None = None
     predictions: int | None = None
+    mechanism: Mechanism | None = None
 
 
 @dataclass(frozen=True)
@@ -284,7 +309,8 @@ class TrainingReport:
         unseen_items: how many of them no training has seen in an event; the catalogue describes them.
         seconds: wall-clock time.
         targets_per_second: targets times epochs, divided by seconds.
-        losses: the mean loss of each epoch.
+        losses: the mean loss of each epoch; none of a private training, since they have no noise.
+        mechanism: what a private training released, from which epsilon follows; None = it was not private.
     """
 
     sessions: int
@@ -297,10 +323,11 @@ class TrainingReport:
     targets_per_second: float
     losses: tuple[float, ...] = ()
     unseen_items: int = 0
+    mechanism: Mechanism | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as a JSON-serialisable dict."""
-        return asdict(self)
+        return {**asdict(self), "mechanism": self.mechanism and self.mechanism.to_dict()}
 
 
 def session_weights(

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from models.scorer import SessionScorer
 
 VOCABULARY, STATE = "vocabulary.json", "state.npz"
+PRIVATE_MODELS = "attention, gru, transformer, cooccurrence and popularity"
 
 
 class Recommender(ABC):
@@ -54,6 +55,7 @@ class Recommender(ABC):
         rows_by_item: the names of the arrays that have one row for each index of the vocabulary; a name that
             ends with a slash stands for all arrays whose names begin with it.
         item_indices: the names of the arrays that hold indices of the vocabulary.
+        can_be_private: whether the model can be trained with options.epsilon.
         options: the hyperparameters of the latest training. A model that does not weigh targets refuses
             options with different objective weights.
         vocabulary: the items and their indices; empty before the first training.
@@ -65,6 +67,7 @@ class Recommender(ABC):
     fixed_options: ClassVar[tuple[str, ...]] = ()
     rows_by_item: ClassVar[tuple[str, ...]] = ()
     item_indices: ClassVar[tuple[str, ...]] = ()
+    can_be_private: ClassVar[bool] = False
 
     def __init__(self, options: TrainingOptions | None = None) -> None:
         self.options = options or TrainingOptions()
@@ -159,6 +162,7 @@ class Recommender(ABC):
             targets_per_second=predictions / max(seconds, 1e-9),
             losses=learned.losses,
             unseen_items=int(np.sum(self.vocabulary.counts[1:] == 0.0)) if training.items else 0,
+            mechanism=learned.mechanism,
         )
 
     @abstractmethod
@@ -173,8 +177,11 @@ class Recommender(ABC):
         """Make sure that the model can be trained with these options.
 
         Raises:
-            ModelError: a warm start with options that differ in one of `fixed_options`.
+            ModelError: a warm start with options that differ in one of `fixed_options`; or options.epsilon,
+                but the model or the options cannot be private, or what a warm start continues was not.
         """
+        if options.epsilon is not None:
+            self._check_private(options, continues=is_warm and self.is_trained)
         if not is_warm or not self.is_trained:
             return
         present = [getattr(self.options, name) for name in self.fixed_options]
@@ -183,6 +190,25 @@ class Recommender(ABC):
             raise ModelError(
                 f"a warm start cannot change {' or '.join(self.fixed_options)}: the model has {present}, "
                 f"received {given}; train from scratch instead"
+            )
+
+    def _check_private(self, options: TrainingOptions, *, continues: bool) -> None:
+        """Make sure that the model can be trained privately with these options."""
+        if not self.can_be_private:
+            raise ModelError(
+                f"the {self.name} model cannot be trained with epsilon = {options.epsilon:g}: it keeps "
+                f"sessions or shoppers as they are, or has no private training; {PRIVATE_MODELS} can"
+            )
+        if continues and self.options.epsilon is None:
+            raise ModelError(
+                f"a warm start with epsilon = {options.epsilon:g} cannot continue a model that was not "
+                "private: its weights tell of the shoppers of before; train from scratch instead"
+            )
+        if len(set(options.objectives)) > 1 or options.loss != "softmax" or options.retire_below:
+            raise ModelError(
+                "a private training weighs all targets alike, by the loss softmax, and retires no items; "
+                f"received objective weights {options.objectives}, loss {options.loss!r} and retire_below "
+                f"{options.retire_below:g}; leave these options out, or leave out epsilon"
             )
 
     @abstractmethod

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.layers.recorded import recorded
 from models.tensorflow_import import tf
 
 HEADS = 2
@@ -88,7 +89,18 @@ def linear(values: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
     step.
     """
     shape = tf.concat([tf.shape(values)[:-1], weight.shape[-1:]], 0)
-    return tf.reshape(tf.matmul(tf.reshape(values, (-1, weight.shape[0])), weight), shape)
+    product = tf.reshape(tf.matmul(tf.reshape(values, (-1, weight.shape[0])), weight), shape)
+    return recorded("linear", weight, values, product)
+
+
+def scaled(values: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """Multiply the last axis of values, [..., n], by a weight for each place, [n]."""
+    return recorded("scale", weight, values, values * weight)
+
+
+def shifted(values: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """Add a weight for each place, [n], to the last axis of values, [..., n]."""
+    return recorded("shift", weight, values, values + weight)
 
 
 def causal_mask(known: tf.Tensor) -> tf.Tensor:
@@ -127,13 +139,14 @@ def transformer_block(
         drop: is applied to the outputs of attention and feed-forward.
     """
     length, size = tf.shape(hidden)[1], hidden.shape[-1]
-    mixed = linear(standardized(hidden) * weights["attend/norm"], weights["attend/qkv"])
+    mixed = linear(scaled(standardized(hidden), weights["attend/norm"]), weights["attend/qkv"])
     mixed = tf.reshape(mixed, (-1, length, 3, HEADS, size // HEADS))
     query, key, value = tf.unstack(tf.transpose(mixed, (2, 0, 3, 1, 4)))  # [b, heads, length, size/heads]
     logits = tf.matmul(query, key, transpose_b=True) / math.sqrt(size // HEADS)
     heads = tf.transpose(tf.nn.softmax(logits + bias) @ value, (0, 2, 1, 3))
     joined = tf.reshape(heads, (-1, length, size))
     hidden = hidden + drop(linear(joined, weights["attend/out"]))
-    wide = linear(standardized(hidden) * weights["feed/norm"], weights["feed/up"]) + weights["feed/up_bias"]
-    narrow = linear(tf.nn.relu(wide), weights["feed/down"]) + weights["feed/down_bias"]
+    normed = scaled(standardized(hidden), weights["feed/norm"])
+    wide = shifted(linear(normed, weights["feed/up"]), weights["feed/up_bias"])
+    narrow = shifted(linear(tf.nn.relu(wide), weights["feed/down"]), weights["feed/down_bias"])
     return hidden + drop(narrow)

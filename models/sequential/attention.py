@@ -13,11 +13,13 @@ from models.layers.blocks import (
     causal_mask,
     glorot,
     linear,
+    shifted,
     standardized,
     transformer_block,
     transformer_block_weights,
     variables,
 )
+from models.layers.recorded import recorded
 from models.options import TrainingOptions
 from models.sequential.base import SequenceModel
 from models.tensorflow_import import tf
@@ -61,22 +63,23 @@ class AttentionEncoder(tf.Module):
         weights = self.weights
         length = tf.shape(items)[1]
         drop, mask = Dropout(dropout, seed), causal_mask(known)
-        bias = self._distance_bias("attend/lag", length) + mask[:, None]
+        bias = self._with_distance_bias("attend/lag", mask[:, None], length)
         scaled = drop(items * math.sqrt(self.size))
         hidden = standardized(transformer_block(weights, scaled, bias, drop))
         query, key = (linear(hidden, weights[f"pool/{name}"]) for name in ("query", "key"))
         logits = tf.matmul(query, key, transpose_b=True) / math.sqrt(self.size)
-        attention = tf.nn.softmax(logits + self._distance_bias("pool/lag", length) + mask)
+        attention = tf.nn.softmax(logits + self._with_distance_bias("pool/lag", mask, length))
         mean = tf.math.l2_normalize(attention @ items, -1, epsilon=1e-12)
-        gate = tf.sigmoid(linear(hidden, weights["leave/gate"]) + weights["leave/gate_bias"])
+        gate = tf.sigmoid(shifted(linear(hidden, weights["leave/gate"]), weights["leave/gate_bias"]))
         addition = tf.math.l2_normalize(linear(drop(hidden), weights["leave/out"]), -1, epsilon=1e-12)
         return tf.math.l2_normalize((1.0 - gate) * mean + gate * addition, -1, epsilon=1e-12)
 
-    def _distance_bias(self, name: str, length: tf.Tensor) -> tf.Tensor:
-        """Return the bias of each pair of positions by their distance: [heads, length, length]."""
+    def _with_distance_bias(self, name: str, mask: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+        """Add the bias of each pair of positions by their distance, [heads, length, length], to a mask."""
         positions = tf.range(length)
         distance = tf.clip_by_value(positions[:, None] - positions[None, :], 0, self.max_length - 1)
-        return tf.gather(self.weights[name], distance, axis=1)
+        weight = self.weights[name]
+        return recorded("lags", weight, distance, tf.gather(weight, distance, axis=1) + mask)
 
 
 class Attention(SequenceModel):

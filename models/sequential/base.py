@@ -18,8 +18,11 @@ from models.layers.blocks import Encoder
 from models.layers.warm_start import WeightAverage, limit_moves
 from models.options import SHAPE, Learned, Progress, Training, TrainingOptions
 from models.recommender import Recommender
+from models.sequential.private import count, generator_of, private_weights, train
+from models.sequential.private_batches import PrivateBatches
 from models.sequential.scorer import Scorer
 from models.sequential.trainer import Trainer
+from models.stored import ModelError
 
 WARM_UP_STEPS = 100
 # The least steps of an epoch. On one day of a small shop, 17 steps with large batches reached only
@@ -69,17 +72,22 @@ class SequenceModel(Recommender):
 
     Attributes:
         trainer_of: makes the trainer. `distributed.py` sets a trainer that shares batches among workers.
+        private_seed: of the noise of private trainings, and of the choice of shoppers. None, as always
+            outside tests, takes a secret seed from the operating system: whoever knows it can subtract the
+            noise.
     """
 
     weighs_targets = True
     fixed_options = SHAPE
     rows_by_item: ClassVar[tuple[str, ...]] = ("table",)
+    can_be_private = True
 
     def __init__(self, options: TrainingOptions | None = None) -> None:
         super().__init__(options)
         self.trainer_of: Callable[[NDArray[np.float32], Encoder, TrainingOptions], Trainer] = Trainer
         self._trainer: Trainer | None = None
         self._scorer: Scorer | None = None
+        self.private_seed: int | None = None
 
     @abstractmethod
     def make_encoder(self, options: TrainingOptions) -> Encoder:
@@ -114,6 +122,8 @@ class SequenceModel(Recommender):
 
     def _learn(self, training: Training) -> Learned:
         """Learn by gradient descent, and then limit how far known items moved."""
+        if self.options.epsilon is not None:
+            return self._learn_privately(training)
         log, options = training.log, self.options
         known_table = None
         if self._trainer:
@@ -133,6 +143,32 @@ class SequenceModel(Recommender):
         self._scorer = self._make_scorer(trainer)
         steps = schedule.epochs * batches.n_batches(batch_size)
         return Learned(schedule.epochs, steps, losses, batches.n_targets)
+
+    def _learn_privately(self, training: Training) -> Learned:
+        """Learn by noisy steps from noisy counts; see models.sequential.private."""
+        generator = generator_of(self.private_seed)
+        counted = count(training, self.vocabulary, self.options, generator)
+        self.vocabulary = counted.vocabulary
+        trainer = self._grown_trainer()
+        log = training.log
+        weights = np.repeat(private_weights(training), log.lengths)
+        batches = PrivateBatches(log, weights, self.vocabulary, self.options.max_length)
+        mechanism = train(
+            trainer, batches, counted, self.options, seed=self.private_seed, progress=training.progress
+        )
+        self._scorer = self._make_scorer(trainer)
+        predictions = round(mechanism.sampling_rate * mechanism.steps * batches.n_targets)
+        epochs = max(1, round(mechanism.sampling_rate * mechanism.steps))
+        return Learned(epochs, mechanism.steps, (), batches.n_targets, predictions, mechanism)
+
+    def _check_private(self, options: TrainingOptions, *, continues: bool) -> None:
+        """Refuse private training on several workers too: each would need a share of the noise."""
+        super()._check_private(options, continues=continues)
+        if self.trainer_of is not Trainer:
+            raise ModelError(
+                f"a private training with epsilon = {options.epsilon:g} runs on one worker; train without "
+                "several workers, or without epsilon"
+            )
 
     def _schedule(self, is_warm: bool) -> _Schedule:
         """Return the schedule; the negatives of a warm start follow from the vocabulary before it."""

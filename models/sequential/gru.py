@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from models.layers.blocks import Dropout, Encoder, glorot, linear, variables
+from models.layers.blocks import Dropout, Encoder, glorot, linear, shifted, variables
 from models.options import TrainingOptions
 from models.sequential.base import SequenceModel
 from models.tensorflow_import import tf
@@ -55,12 +55,14 @@ class GRUEncoder(tf.Module):
         state. For this the reset gate acts after the product, not before it, as in cuDNN.
         """
         weights = self.weights
-        from_inputs = linear(inputs, weights[f"{layer}/input"]) + weights[f"{layer}/input_bias"]
-        kernel, bias = weights[f"{layer}/state"].value(), weights[f"{layer}/state_bias"].value()
+        by_session = tf.transpose(inputs, (1, 0, 2))  # the first axis of what a layer reads is the sessions'
+        from_inputs = shifted(linear(by_session, weights[f"{layer}/input"]), weights[f"{layer}/input_bias"])
+        from_inputs = tf.transpose(from_inputs, (1, 0, 2))
+        kernel, bias = weights[f"{layer}/state"], weights[f"{layer}/state_bias"]
 
         def step(state: tf.Tensor, inputs_of_step: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
             from_input, is_known = inputs_of_step
-            from_state = tf.matmul(state, kernel) + bias
+            from_state = shifted(linear(state, kernel), bias)
             size = 2 * self.size
             gates = tf.sigmoid(from_input[:, :size] + from_state[:, :size])
             reset, keep = tf.split(gates, 2, axis=1)

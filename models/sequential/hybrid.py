@@ -96,6 +96,7 @@ class Hybrid(Attention):
     """
 
     name = "hybrid"
+    can_be_private = False  # the names of its features, and the rows of its users, follow from the sessions
     rows_by_item = (*Attention.rows_by_item, "items/")
 
     def __init__(self, options: TrainingOptions | None = None) -> None:

@@ -10,11 +10,13 @@ from models.layers.blocks import (
     Dropout,
     Encoder,
     causal_mask,
+    scaled,
     standardized,
     transformer_block,
     transformer_block_weights,
     variables,
 )
+from models.layers.recorded import recorded
 from models.options import TrainingOptions
 from models.sequential.base import SequenceModel
 from models.tensorflow_import import tf
@@ -46,10 +48,12 @@ class TransformerEncoder(tf.Module):
         drop, bias = Dropout(dropout, seed), causal_mask(known)[:, None]
         position = tf.cumsum(tf.cast(known, tf.int32), axis=1) - 1
         position = tf.clip_by_value(position, 0, self.max_length - 1)
-        hidden = drop(items * math.sqrt(self.size) + tf.gather(self.weights["positions"], position))
+        positions = tf.gather(self.weights["positions"], position)
+        positions = recorded("rows", self.weights["positions"], position, positions)
+        hidden = drop(items * math.sqrt(self.size) + positions)
         for layer in range(self.layers):
             hidden = transformer_block(self._weights_of(layer), hidden, bias, drop)
-        return tf.math.l2_normalize(standardized(hidden) * self.weights["norm"], -1, epsilon=1e-12)
+        return tf.math.l2_normalize(scaled(standardized(hidden), self.weights["norm"]), -1, epsilon=1e-12)
 
     def _weights_of(self, layer: int) -> dict[str, tf.Variable]:
         prefix = f"{layer}/"
