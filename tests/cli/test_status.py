@@ -123,7 +123,7 @@ def test_a_part_that_cannot_be_read_is_named_and_the_others_are_shown(lake, sett
 def test_a_lake_that_is_no_folder_is_said_of_every_part(tmp_path):
     (tmp_path / "file").write_text("")
     found = state(Settings.of(home=tmp_path, lake=str(tmp_path / "file" / "lake")))
-    assert len(found.parts) == 6
+    assert len(found.parts) == 7
     assert found.next_steps
 
 

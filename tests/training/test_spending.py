@@ -2,18 +2,26 @@
 
 import dataclasses
 import json
+import shutil
+from datetime import timedelta
 
 import pytest
 
 from lastaisle.lake import tables
 from lastaisle.privacy.budget.budget import BudgetSpentError
-from lastaisle.privacy.budget.spent import read_spendings
+from lastaisle.privacy.budget.spent import read_spendings, record
 from lastaisle.registry.ledger import Ledger, decision_on
 from lastaisle.registry.registry import Registry
 from lastaisle.release.card.place import MARKDOWN
 from lastaisle.release.gate import GateRules
+from lastaisle.release.release import current_champion
+from lastaisle.training import spending as spending_module
 from lastaisle.training.kinds.incremental import Incremental
+from lastaisle.training.online import OnlineUpdatesNotPrivateError, learn_online
 from lastaisle.training.planning import plan_window
+from lastaisle.training.study import TuningError
+from lastaisle.training.tune import Search
+from models.options import TrainingOptions
 from models.private.accounting import epsilon_of
 from models.private.mechanism import Mechanism, Release
 from tests.release.scripts import told_by
@@ -141,3 +149,41 @@ def test_no_kill_loses_a_spending_and_none_doubles_one_whose_weights_were_not_wr
         "the model has learned": {**same, "spent": 1},
         "the weights are logged, the run is open": {**same, "spent": 2},
     }
+
+
+def test_two_trainings_cannot_share_the_rest_of_the_budget(home, noisy, monkeypatch):
+    one = epsilon_of([WEAK], 1e-6).epsilon
+    under(home, privacy_epsilon=1.2 * one)
+    asked = spending_module.require_room
+
+    def another_spends_meanwhile(lake, privacy, spending):
+        asked(lake, privacy, spending)
+        monkeypatch.setattr(spending_module, "require_room", asked)
+        record(lake, dataclasses.replace(spending, run_id="another", run_key="another"))
+
+    monkeypatch.setattr(spending_module, "require_room", another_spends_meanwhile)
+    with pytest.raises(BudgetSpentError):
+        home.train(1)
+    assert [one.run_id for one in read_spendings(home.lake)] == ["another"]
+
+
+def test_a_row_that_the_lake_lost_is_written_again_by_the_run(home, noisy, caplog):
+    run_id = home.train(1)
+    home.evaluate(run_id)
+    (row,) = read_spendings(home.lake)
+    shutil.rmtree(home.lake.table_url(tables.PRIVACY_SPENT))
+    assert home.release(run_id).promote
+    (again,) = read_spendings(home.lake)
+    assert dataclasses.replace(again, finished_at=row.finished_at) == row
+    assert abs(again.finished_at - row.finished_at) < timedelta(minutes=1)
+    assert "had no row" in caplog.text and not spending_module.restore(run_id, home.lake, home.registry)
+
+
+def test_what_would_learn_without_noise_or_without_a_row_is_refused(home):
+    with pytest.raises(TuningError, match=r"epsilon 2 .*epsilon=null"):
+        Search("attention", TrainingOptions(epsilon=2.0))
+    home.day(1)
+    champion = current_champion(home.lake, home.registry)
+    under(home, privacy_required=True)
+    with pytest.raises(OnlineUpdatesNotPrivateError, match="without noise"):
+        learn_online(champion, home.lake, home.registry, champion.window_end)

@@ -14,7 +14,7 @@ from lastaisle.privacy.budget.budget import YEAR, budget_of
 from lastaisle.registry.tags import DELTA, EPSILON, MECHANISM, NOT_PRIVATE
 from lastaisle.release.gate import Check
 from lastaisle.training.online import SHOPPERS
-from lastaisle.training.spending import YEAR_METRIC
+from lastaisle.training.spending import YEAR_METRIC, restore
 from models.private.mechanism import Mechanism
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def judge_privacy(run_id: str, lake: Lake, registry: Registry) -> Check | None:
             reason=f"The candidate is not private: {why}. LASTAISLE_PRIVACY_REQUIRED refuses such versions: "
             "train from scratch with the hyperparameter epsilon.",
         )
+    restore(run_id, lake, registry)
     budget = budget_of(lake, registry.privacy, datetime.now(UTC))
     limit, spent = budget.limit, budget.epsilon
     if math.isfinite(spent):

@@ -17,6 +17,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.privacy.sessions import SESSION_GAP
 from lastaisle.registry.errors import MissingArtifactError
 from lastaisle.registry.plan import Champion, last_partition
@@ -107,6 +108,12 @@ def load_with_updates(
     return folded(recommender, delta), stored.run_id
 
 
+class OnlineUpdatesNotPrivateError(LastaisleError):
+    """Online updates, which learn without noise, where each version has to be private."""
+
+    exit_code = ExitCode.WRONG_REQUEST
+
+
 def learn_online(champion: Champion, lake: Lake, registry: Registry, until: datetime) -> StoredDelta | None:
     """Learn the sessions that ended before `until` and after the last update, or the champion's window.
 
@@ -120,7 +127,13 @@ def learn_online(champion: Champion, lake: Lake, registry: Registry, until: date
     Raises:
         ModelError: a champion of an architecture that has no table of embeddings.
         NotEnoughDataError: the lake has no events.
+        OnlineUpdatesNotPrivateError: LASTAISLE_PRIVACY_REQUIRED asks for noise.
     """
+    if registry.privacy.required:
+        raise OnlineUpdatesNotPrivateError(
+            f"online updates of version {champion.version} would learn without noise, but "
+            "LASTAISLE_PRIVACY_REQUIRED is true: pause the DAG update_online, and train each hour or day"
+        )
     stored = newest_delta(champion.version, registry)
     since = stored.until if stored else champion.window_end
     if until <= since:

@@ -96,6 +96,12 @@ class Search:
         if self.minutes is not None and not self.minutes >= 0:
             raise TuningError(f"minutes should be at least 0, received {self.minutes!r}")
         check_members(self.model, self.options)
+        if self.options.epsilon is not None:
+            raise TuningError(
+                f"each trial of a tuning would spend epsilon {self.options.epsilon:g} of the privacy budget, "
+                "and no row of privacy_spent would say so: tune without noise (--set epsilon=null), and "
+                "train with the options that it finds"
+            )
 
 
 @dataclass(frozen=True)

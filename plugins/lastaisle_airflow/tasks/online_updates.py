@@ -24,12 +24,13 @@ def learn_sessions(*, dag_run: Any = None) -> dict[str, Any]:
     """Learn the sessions that ended before the end of the run's partition; return the report.
 
     Raises:
-        AirflowSkipException: there is no champion, or the champion's model cannot learn online.
+        AirflowSkipException: there is no champion, the champion's model cannot learn online, or each version
+            has to be private.
     """
     from lastaisle.registry.registry import Registry
     from lastaisle.release.online import update_online
     from lastaisle.release.release import current_champion, sync_aliases
-    from lastaisle.training.online import finished_until
+    from lastaisle.training.online import OnlineUpdatesNotPrivateError, finished_until
     from models.stored import ModelError
 
     _, end = interval(partition_of(dag_run))
@@ -40,7 +41,7 @@ def learn_sessions(*, dag_run: Any = None) -> dict[str, Any]:
         raise skipped(f"{settings.registry.model_name} has no champion to update yet")
     try:
         report = update_online(champion, lake, registry, finished_until(lake, end))
-    except ModelError as cannot_learn:
+    except (ModelError, OnlineUpdatesNotPrivateError) as cannot_learn:
         raise skipped(str(cannot_learn)) from cannot_learn
     sync_aliases(lake, registry)  # another run may have moved the champion meanwhile
     link = run_page(report.run_id) if report.run_id else ""

@@ -63,10 +63,15 @@ class Spending:
         return cls(**{field.name: row[field.name] for field in fields(cls)} | {"mechanism": mechanism})
 
 
-def record(lake: Lake, spending: Spending) -> bool:
-    """Write what a training spent, once a run; return whether it was written by this call."""
+def record(lake: Lake, spending: Spending, *, if_version: int | None = None) -> bool:
+    """Write what a training spent, once a run; return whether it was written by this call.
+
+    Raises:
+        LakeConflictError: the table is no longer at `if_version` (-1: no table yet), or other writers won
+            every attempt.
+    """
     rows = pa.Table.from_pylist([spending.to_row()], schema=PRIVACY_SPENT_SCHEMA)
-    return lake.append(PRIVACY_SPENT, rows, key=f"privacy_spent/{spending.run_id}")
+    return lake.append(PRIVACY_SPENT, rows, key=f"privacy_spent/{spending.run_id}", if_version=if_version)
 
 
 def read_spendings(lake: LakeReader, since: datetime | None = None) -> list[Spending]:
