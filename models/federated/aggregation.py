@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.federated.updates import Arrays, Update, clipped, length_of
+from models.stored import ModelError
 
 AGGREGATIONS = ("mean", "trimmed", "krum", "secure")
 """The rules; `secure` is a mean whose terms the server never sees."""
@@ -21,7 +22,7 @@ USUAL = 2.0
 """An update may be so many times as long as the median of its round."""
 
 
-class AggregationError(ValueError):
+class AggregationError(ModelError):
     """Too few updates to aggregate by a rule."""
 
 

@@ -9,13 +9,11 @@ from math import isfinite
 from typing import Any
 
 from models.federated.aggregation import AGGREGATIONS
-from models.options import TrainingOptions
+from models.options import OptionsError, TrainingOptions
 
 
-class AgreementError(ValueError):
+class AgreementError(OptionsError):
     """An agreement that cannot be trained by."""
-
-    exit_code = 2
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from flwr.app import Message
 
-from lastaisle.errors import LastaisleError
+from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.federation.files import AGREEMENT, POPULARITY_ARRAY, ROUNDS, WEIGHTS_FILE
 from lastaisle.federation.flower.link import Link, silo_keys
 from lastaisle.federation.flower.records import answered, question
@@ -34,6 +34,8 @@ logger = logging.getLogger("lastaisle.federation")
 
 class OpenAddressError(LastaisleError):
     """The coordinator would listen beyond this machine without TLS or without a list of silos."""
+
+    exit_code = ExitCode.WRONG_REQUEST
 
 
 def run(agreement: Agreement, link: Link, folder: Path, *, wait: float, timeout: float) -> Server:

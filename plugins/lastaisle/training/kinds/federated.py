@@ -16,6 +16,7 @@ from lastaisle.lake.tables import ITEMS
 from lastaisle.sessions.windows import SessionsRead
 from lastaisle.training.kinds.kind import Trained, WindowKind, WindowLengths
 from models.data.sequences import SessionLog
+from models.federated.agreement import Agreement
 from models.options import TrainingReport
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from lastaisle.registry.plan import TrainingPlan
     from lastaisle.registry.registry import Registry
     from lastaisle.settings import Settings
-    from models.federated.agreement import Agreement
     from models.options import Progress
     from models.recommender import Recommender
 
@@ -51,15 +51,21 @@ class Federated(WindowKind):
         return asked or (preferred if preferred in SHARED else DEFAULT_ARCHITECTURE)
 
     def extra(self, settings: Settings) -> Mapping[str, Any]:
-        """Return what the silos agree on beside the hyperparameters."""
+        """Return what the silos agree on beside the hyperparameters.
+
+        Raises:
+            AgreementError: values that do not go together, such as too few silos for a rule.
+        """
         chosen = settings.federation
-        return {
+        extra = {
             name: getattr(chosen, name)
             for name in (
                 *("aggregation", "rounds", "local_epochs", "learning_rate", "momentum", "clip", "noise"),
                 *("max_sessions", "least_count", "hostile", "min_silos"),
             )
         }
+        Agreement(DEFAULT_ARCHITECTURE, {}, ("any",), **extra)
+        return extra
 
     def read(self, plan: TrainingPlan, lake: Lake) -> SessionsRead:
         """Return no session: the coordinator learns none."""
@@ -97,8 +103,6 @@ def agreement_of(plan: TrainingPlan, lake: Lake) -> Agreement:
         NotEnoughDataError: the coordinator has no catalogue.
         AgreementError: values that do not go together, such as too few silos for a rule.
     """
-    from models.federated.agreement import Agreement
-
     version = plan.lake_versions.get(ITEMS)
     listed = None if version is None else read_catalogue(lake, plan.holdout_end, version=version)
     if listed is None or not listed.num_rows:

@@ -1,0 +1,146 @@
+"""Four silos as processes of their own, with lakes of their own, learn one model with a coordinator."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lastaisle.federation.coordinator import train_in_silos
+from lastaisle.lake import Lake
+from models.federated.agreement import Agreement
+from tests.services.silos import federation
+from tests.shops import made_up_shop
+
+pytestmark = [pytest.mark.service, pytest.mark.training, pytest.mark.timeout(240)]
+
+NAMES = ("east", "north", "south", "west")
+AGREEMENT = Agreement(
+    "gru",
+    {"embedding_size": 8, "dropout": 0.0},
+    tuple(f"i{item}" for item in range(made_up_shop.ITEMS)),
+    rounds=2,
+    local_epochs=1,
+    learning_rate=0.02,
+    aggregation="mean",
+    max_sessions=1000,
+    window_start=made_up_shop.FIRST_DAY.isoformat(),
+    window_end=made_up_shop.end_of(1).isoformat(),
+    seen_until=made_up_shop.end_of(2).isoformat(),
+)
+
+
+def events_of(number):
+    return made_up_shop.events(days=2, sessions=150 + 10 * number, seed=number)
+
+
+@pytest.fixture(scope="module")
+def silos():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as name:  # every silo's user may enter it, other than pytest's folders
+        folder = Path(name)
+        folder.chmod(0o755)
+        with federation(folder, port, NAMES, events_of) as made:
+            yield made
+
+
+def run(silos, agreement, progress=None):
+    with tempfile.TemporaryDirectory() as folder:
+        return train_in_silos(agreement, silos.settings, Path(folder), progress)
+
+
+@pytest.fixture(scope="module")
+def in_process():
+    """The same training without processes."""
+    from lastaisle.sessions.windows import Window, evaluation_sessions, training_sessions
+    from models.data.sequences import decay_weights
+    from models.federated.learner import Learner
+    from models.federated.rounds import run_rounds
+
+    start, end, until = (
+        datetime.fromisoformat(text)
+        for text in (AGREEMENT.window_start, AGREEMENT.window_end, AGREEMENT.seen_until)
+    )
+    answers = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for number, name in enumerate(NAMES):
+            lake = Lake(f"{folder}/{name}")
+            lake.append("events", events_of(number), key="made-up")
+            log = training_sessions(lake, Window(start, end, 72.0), until, None).log
+            weights = decay_weights(log.ended_at, end.astimezone(UTC).timestamp(), 72.0 * 3600)
+            judging = evaluation_sessions(lake, end, until, None).log
+            answers[name] = Learner(AGREEMENT, log, weights, judging).answer
+    return run_rounds(AGREEMENT, answers)
+
+
+def test_processes_learn_what_one_process_learns(silos, in_process):
+    told = []
+    outcome = run(silos, AGREEMENT, lambda share, text: told.append((share, text)))
+    assert [(done["silos"], done["refused"]) for done in outcome.rounds] == [(4, {}), (4, {})]
+    assert outcome.sessions == in_process.rounds[0].sessions == 660
+    for name, array in in_process.weights.items():
+        np.testing.assert_allclose(outcome.weights[name], array, atol=1e-5)
+    np.testing.assert_allclose(outcome.popularity, in_process.popularity, atol=1e-7)
+    assert [done["recall"] for done in outcome.rounds] == pytest.approx(
+        [done.recall for done in in_process.rounds], abs=0.01
+    )
+    assert told[-1] == (1.0, "round 2 of 2: 4 silos, 0 refused")
+
+
+def test_masked_updates_add_up_to_the_same_and_a_dead_silo_does_not_stop_them(silos, in_process):
+    def kill(share, text):
+        if share == 0.5:  # after the first of two rounds
+            silos.silos["west"].process.send_signal(signal.SIGKILL)
+
+    outcome = run(silos, replace(AGREEMENT, aggregation="secure"), kill)
+    first, second = outcome.rounds
+    assert (first["silos"], first["changed"]) == (4, True)
+    assert (second["silos"], second["changed"]) == (3, True), "three silos are enough"
+    assert first["sessions"] == pytest.approx(660, rel=0.02), "the sum tells the sessions of all silos"
+    assert first["recall"] == pytest.approx(in_process.rounds[0].recall, abs=0.02)
+    assert first["loss"] == pytest.approx(in_process.rounds[0].loss, rel=0.02)
+    assert first["length"] == pytest.approx(in_process.rounds[0].length, rel=0.02)
+
+
+def test_no_silo_reads_the_lake_of_another(silos):
+    if any(silo.user is None for silo in silos.silos.values()):
+        pytest.skip("silos can only be users of their own where root runs the tests and setpriv is there")
+    east, north = silos.silos["east"], silos.silos["north"]
+
+    def list_lake(of):
+        command = [sys.executable, "-c", "import os, sys; print(os.listdir(sys.argv[1]))"]
+        return subprocess.run(
+            east.as_its_user([*command, str(of.settings.home / "lake")]),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert "events" in list_lake(east).stdout
+    assert (list_lake(north).stdout, "PermissionError" in list_lake(north).stderr) == ("", True)
+
+
+def test_a_silo_runs_as_its_own_user(silos):
+    east = silos.silos["east"]
+    if east.user is None:
+        pytest.skip("silos can only be users of their own where root runs the tests and setpriv is there")
+    status = Path(f"/proc/{east.process.pid}/status").read_text()
+    assert f"Uid:\t{east.user}\t{east.user}" in status
+
+
+def test_nothing_that_names_a_shopper_or_a_session_leaves_a_silo(silos):
+    for silo in silos.silos.values():
+        text = silo.log.read_text(errors="replace")
+        assert "s0-1" not in text
+        assert "u17" not in text
+        assert "takes part with" in text
