@@ -13,8 +13,18 @@
 
 ## When it runs
 
-By hand. A silo joins by `lastaisle federated join`, which may run all the time: between trainings it waits
-for the coordinator.
+By hand: `bin/airflow dags trigger train_federated`. A silo joins by the command `federated join`, which may
+run all the time: between trainings it waits for the coordinator.
+
+## Parameters
+
+- `rounds`, `aggregation`: as `LASTAISLE_FEDERATION_ROUNDS` and `LASTAISLE_FEDERATION_AGGREGATION`.
+- `architecture`: one of the models that silos can share; `embedding_size` and `hyperparameters` shape it.
+- `window_hours`, `half_life_hours`: the hours that each silo reads of its own lake.
+- `data_end`: read no events from this moment on.
+- `allow_older`: let a training with `data_end` replace a champion of newer hours.
+
+An empty parameter stands for the value of the settings.
 
 ## When it fails
 
@@ -55,8 +65,8 @@ from lastaisle_airflow.tasks.webhooks import send_announcements
     catchup=False,
     max_active_runs=1,
     params=federated_training_params(Settings.from_env()),
-    default_args={**DEFAULT_ARGS, "owner": "machine-learning", "execution_timeout": timedelta(hours=12)},
-    dagrun_timeout=timedelta(hours=24) + time_to_answer(),
+    default_args={**DEFAULT_ARGS, "owner": "machine-learning", "execution_timeout": timedelta(hours=4)},
+    dagrun_timeout=timedelta(hours=8) + time_to_answer(),
     doc_md=__doc__,
     tags=["lastaisle", "models"],
 )

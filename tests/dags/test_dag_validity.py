@@ -8,6 +8,7 @@ import pytest
 from airflow.sdk.exceptions import ParamValidationError
 
 from lastaisle.settings import Settings
+from lastaisle.training.kinds.federated import SHARED
 from lastaisle_airflow.runtime.operators import TriggerWithNote
 from lastaisle_airflow.runtime.params import HYPERPARAMETERS, training_defaults
 
@@ -104,7 +105,7 @@ def test_heavy_tasks_wait_for_a_slot(dagbag):
     for name in ("analyze_experiments", "update_bandit"):
         assert {task.pool for task in dagbag.dags[name].tasks} == {"ingest"}
     assert {task.pool for task in dagbag.dags["maintain_tables"].tasks} == {"maintenance"}
-    for name in ("retrain_incremental", "retrain_full", "refresh_on_abandonment"):
+    for name in ("retrain_incremental", "retrain_full", "refresh_on_abandonment", "train_federated"):
         assert dagbag.dags[name].get_task("train_and_evaluate").pool == "training"
     assert dagbag.dags["detect_drift"].get_task("measure_drift").pool == "training"
     assert dagbag.dags["update_online"].get_task("learn_sessions").pool == "training"
@@ -137,6 +138,15 @@ def test_every_model_that_can_be_served_is_offered(dagbag):
     assert param.schema["enum"] == [None, *(name for name in MODEL_NAMES if name not in BASELINES)]
     with pytest.raises(ParamValidationError):
         param.resolve("no-such-model")
+
+
+def test_every_way_of_silos_is_offered(dagbag):
+    from models.federated.agreement import AGGREGATIONS
+
+    params = dagbag.dags["train_federated"].params
+    assert set(params.get_param("aggregation").schema["enum"]) == {None, *AGGREGATIONS}
+    assert params.get_param("architecture").schema["enum"] == [None, *SHARED]
+    assert params.get_param("rounds").description.endswith("Empty: 8, as in the settings.")
 
 
 def test_the_form_of_a_full_training_names_the_values_of_empty_fields(dagbag, monkeypatch):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-RELEASING = ("retrain_incremental", "retrain_full", "refresh_on_abandonment")
+RELEASING = ("retrain_incremental", "retrain_full", "refresh_on_abandonment", "train_federated")
 
 
 def test_raw_rows_are_validated_before_they_are_anonymized(dagbag):
@@ -42,7 +42,7 @@ def test_a_broken_source_makes_the_run_red(dagbag):
     assert not check.downstream_task_ids
 
 
-@pytest.mark.parametrize("name", ["retrain_incremental", "retrain_full"])
+@pytest.mark.parametrize("name", ["retrain_incremental", "retrain_full", "train_federated"])
 def test_nothing_is_released_unjudged(dagbag, name):
     dag = dagbag.dags[name]
     assert dag.get_task("release_candidate").upstream_task_ids == {"train_and_evaluate"}
@@ -216,7 +216,7 @@ def test_releases_are_watched_after_each_change_of_the_figures(dagbag):
     assert alarm.trigger_rule == "none_failed", "the alarm also comes without an announcement"
 
 
-@pytest.mark.parametrize("name", ["retrain_incremental", "retrain_full", "refresh_on_abandonment"])
+@pytest.mark.parametrize("name", RELEASING)
 def test_with_approval_people_are_asked_between_evaluation_and_release(name, monkeypatch):
     monkeypatch.setenv("LASTAISLE_APPROVAL", "risky")
     monkeypatch.setenv("LASTAISLE_APPROVAL_HOURS", "5")
