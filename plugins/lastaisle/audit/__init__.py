@@ -1,1 +1,6 @@
-"""The audit of privacy: one page a month that says what holds, and first what does not."""
+"""The audit of privacy: what a privacy officer reads and signs once a month."""
+
+from lastaisle.audit.audit import audit
+from lastaisle.audit.finding import Audit, Finding, State
+
+__all__ = ["Audit", "Finding", "State", "audit"]

@@ -186,6 +186,14 @@ class PrivacySettings(Section):
         """The purposes that Global Privacy Control refuses."""
         return frozenset(name.strip() for name in self.gpc_refuses.split(","))
 
+    key_max_days: int = setting(
+        "KEY_MAX_DAYS",
+        365,
+        "The audit of privacy fails if the pseudonym key is used for longer than this; 0 allows any age.",
+        unit="days",
+        ge=0,
+    )
+
     @property
     def may_read_raw(self) -> frozenset[str]:
         """The accounts that may see rows as the shop sent them."""

@@ -1,0 +1,42 @@
+"""How many shoppers agree to which purpose, by the flags of events and by later decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from lastaisle.audit.finding import Finding, State
+from lastaisle.audit.scope import Scope
+from lastaisle.lake.tables import CONSENTS, EVENTS
+
+FLAGS: Final = "SELECT avg(consent_analytics::DOUBLE), avg(consent_personalization::DOUBLE) FROM events"
+DECISIONS: Final = "SELECT purpose, source, granted, count(*) FROM consents GROUP BY ALL"
+_WITHIN: Final = "WHERE event_date >= $begin::DATE AND event_date < $end::DATE"
+
+
+def flags(scope: Scope) -> Iterator[Finding]:
+    """Tell the share of events whose shopper agreed, for each purpose."""
+    for purpose in ("analytics", "personalization"):
+        sql = f"SELECT avg(consent_{purpose}::DOUBLE), count(*) FROM {EVENTS} {_WITHIN}"
+        ((share, count),) = scope.rows(EVENTS, sql, f"consent_{purpose}")
+        told = "There were no events in these days."
+        if share is not None:
+            told = f"{share:.1%} of {count} events came with consent to {purpose}."
+        yield Finding("consent", f"events with consent to {purpose}", State.OK, told, FLAGS, share)
+
+
+def decisions(scope: Scope) -> Iterator[Finding]:
+    """Tell how many decisions came in these days, by purpose and source."""
+    sql = (
+        f"SELECT purpose, source, count(*) FILTER (WHERE granted), count(*) FILTER (WHERE NOT granted) "
+        f'FROM {CONSENTS} WHERE "at" >= $begin AND "at" < $end GROUP BY ALL ORDER BY ALL'
+    )
+    found = scope.rows(CONSENTS, sql, "purpose", "source", "granted", "at")
+    if not found:
+        yield Finding(
+            "consent", "decisions", State.OK, "No shopper decided anew in these days.", DECISIONS, 0
+        )
+    for purpose, source, granted, refused in found:
+        told = f"{granted} shoppers agreed to {purpose} and {refused} refused it, by {source}."
+        name = f"{purpose} by {source}"
+        yield Finding("consent", name, State.OK, told, DECISIONS, granted + refused)
