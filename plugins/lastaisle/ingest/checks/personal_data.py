@@ -132,8 +132,8 @@ class _Search:
             The rules that these values break.
         """
         asked = may_hold("treated", scan, national=bool(self.countries))
-        # Most texts stand in many rows. Nearly every identifier differs, so a set of them saves nothing.
-        distinct = "" if scan == "identifier" else "DISTINCT"
+        # Most texts stand in many rows. The ids of rows all differ, so a set of them saves nothing.
+        distinct = "" if name == self.staging.contract.row_id else "DISTINCT"
         candidates = self.connection.execute(
             f"""SELECT DISTINCT value, treated FROM (
                   SELECT {distinct} {column} AS value, {treated} AS treated FROM staged
