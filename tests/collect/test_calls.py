@@ -257,3 +257,10 @@ def test_any_object_is_a_call_on_one_line(calls, shared):
     done = calls_of_request("batch", {"batch": calls, **shared}, RECEIVED, LIMIT)
     assert len(done) == count
     assert all(call.line.count(b"\n") == 1 and json.loads(call.line)["messageId"] for call in done)
+
+
+def test_global_privacy_control_stands_in_each_call_beside_a_context_of_any_type():
+    body = {"batch": [TRACK, {**TRACK, "messageId": "m2", "context": '{"locale": "de-DE"}'}]}
+    calls = calls_of_request("batch", body, RECEIVED, LIMIT, opts_out=True)
+    assert [json.loads(call.line)["globalPrivacyControl"] for call in calls] == [True, True]
+    assert all("globalPrivacyControl" not in line for line in read(body))

@@ -37,6 +37,18 @@ def counted(collector, name):
     }
 
 
+def test_the_header_of_global_privacy_control_is_kept_with_the_calls_and_counted(collector):
+    for number, header in enumerate(("1", "0", "true", "")):
+        collector.post("/v1/track", {**TRACK, "messageId": f"m{number}"}, Sec_GPC=header)
+    collector.stop()
+    assert {line["messageId"]: line.get("globalPrivacyControl") for line in collector.landed()} == {
+        "m0": True,
+        "m1": None,
+        "m2": None,
+        "m3": None,
+    }
+
+
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_every_endpoint_asks_who_is_calling(standing, endpoint):
     body = {"batch": [TRACK], **TRACK}

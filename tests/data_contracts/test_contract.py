@@ -29,6 +29,7 @@ RAW_EVENTS = {
     "referrer": pa.string(),
     "consent_analytics": pa.bool_(),
     "consent_personalization": pa.bool_(),
+    "consent_sale": pa.bool_(),
 }
 ADDED_BY_ANONYMIZE = ["sequence", "event_date", "batch_id", "contract_version", "key_version"]
 
@@ -67,6 +68,7 @@ def test_absent_consent_counts_as_given_by_the_yaml():
     for name, path in (
         ("analytics", "$.consent.analytics"),
         ("personalization", "$.consent.personalization"),
+        ("sale", "$.consent.sale"),
     ):
         field = contract.field(f"consent_{name}")
         assert field.default is True

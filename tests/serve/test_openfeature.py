@@ -33,7 +33,9 @@ from lastaisle.experiments.traffic import (
 )
 from lastaisle.feedback.origin import origin_of
 from lastaisle.lake import Lake
+from lastaisle.privacy.consents import Decision, record
 from lastaisle.serve.openfeature import LastaisleProvider
+from tests.services.waiting import wait_until
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
@@ -253,3 +255,21 @@ def test_the_provider_loads_no_model_no_mlflow_and_no_airflow():
     code = f"import sys, lastaisle.serve.openfeature; print([n for n in {heavy} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_shopper_who_refuses_elsewhere_gets_no_arm(served):
+    served.move(trial())
+    served.start()
+    assert served.ask().variant in {"control", "new"}
+    assert served.ask(gpc=True).reason == Reason.DEFAULT
+    assert served.ask(gpc=False).variant in {"control", "new"}
+    record(served.lake, [Decision(UNIT, None, "personalization", False, NOW, "request")], 1)
+    wait_until("the provider knows of it", lambda: served.ask().reason == Reason.DEFAULT, timeout=20)
+    assert served.ask(key="f" * 32).variant in {"control", "new"}
+
+
+def test_while_nobody_knows_who_refuses_nobody_gets_an_arm(served, tmp_path):
+    served.move(trial())
+    (tmp_path / "consents").write_text("a file in the place of the table")
+    served.start()
+    assert served.ask().reason == Reason.DEFAULT

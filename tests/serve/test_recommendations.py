@@ -196,6 +196,45 @@ def test_an_explanation_names_the_item_that_speaks_most_for_each(service):
     assert service.ask("unknown", "i3", k=1, explain=True)["items"][0]["because"] == "i3"
 
 
+def test_an_explanation_says_what_carried_each_item_and_how_popular_it_is(make_service):
+    model = ToyModel()
+    service = make_service(model=model)
+    why = service.ask("i7", "i3", k=2, explain=True)["items"][0]["why"]
+    assert why == {"carried_by": [{"id": "i3", "share": 1.0}], "popularity": pytest.approx(0.64 / 11)}
+    assert "why" not in service.ask("i7", "i3", k=1)["items"][0]
+    assert len(model.asked[-1]) == 1, "without an explanation the model scores the session alone"
+
+
+def test_the_shares_of_the_carriers_are_the_scores_that_are_lost_without_them(make_service):
+    class Sums(ToyModel):
+        """Scores i9 by 0.1 for each 'i1', 0.2 for 'i2', 0.3 for 'i3' and 0.4 for 'i4' of the session."""
+
+        def score(self, sessions):
+            scores, scored = super().score(sessions)
+            for row, (items, _) in enumerate(sessions):
+                scores[row, 9] = 1 + sum(0.1 * int(item[1:]) for item in items)
+            return scores, scored
+
+    service = make_service(model=Sums())
+    (item,) = service.ask("i1", "i2", "i3", "i4", k=1, explain=True)["items"]
+    assert (item["id"], item["because"]) == ("i9", "i4")
+    assert item["why"]["carried_by"] == [
+        {"id": "i4", "share": pytest.approx(0.4, abs=1e-3)},
+        {"id": "i3", "share": pytest.approx(0.3, abs=1e-3)},
+        {"id": "i2", "share": pytest.approx(0.2, abs=1e-3)},
+    ]
+
+
+def test_a_list_that_is_not_personal_is_explained_without_the_session(make_service):
+    model = ToyModel()
+    service = make_service(model=model)
+    for fields in ({"consent": False}, {"personalize": False}, {"policy": "popular"}):
+        (item,) = service.ask("i7", "i3", user_id="anna", k=1, explain=True, **fields)["items"]
+        assert (item["id"], set(item["why"])) == ("i1", {"popularity"})
+        assert item["why"]["popularity"] == item["score"]
+        assert model.asked[-1] == [([], {})], "no explanation uses what the list may not"
+
+
 def test_no_version_is_a_503(service):
     service.service.versions.current = None
     reply = service.post(PATH, json={})

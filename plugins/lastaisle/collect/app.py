@@ -195,7 +195,10 @@ class Collector:
                     "give the write key as the user name of Basic authorization, or as writeKey"
                 )
             key = given
-        calls = calls_of_request(endpoint, body, datetime.now(UTC), self.limits.body_bytes)
+        opts_out = request.headers.get("sec-gpc", "").strip() == "1"
+        calls = calls_of_request(endpoint, body, datetime.now(UTC), self.limits.body_bytes, opts_out=opts_out)
+        if opts_out:
+            self.metrics.opted_out(len(calls))
         self.credentials.write_keys.spend(key, len(calls))
         await self._store(endpoint, calls)
 

@@ -17,6 +17,8 @@ KINDS = ("track", "page", "identify", "screen", "group", "alias")
 BATCHES = ("batch", "import")
 # A batch's shared fields are copied into each call: all calls together may have this many times the limit.
 EXPANSION: Final = 16
+OPT_OUT: Final = "globalPrivacyControl"
+"""The name of Global Privacy Control in a call; ingestion reads it."""
 LINE_BYTES: Final = 1 << 20
 """The largest call in bytes; ingestion reads no longer lines."""
 
@@ -33,7 +35,9 @@ class Call(NamedTuple):
     line: bytes
 
 
-def calls_of_request(endpoint: str, body: Any, received: datetime, limit: int) -> list[Call]:
+def calls_of_request(
+    endpoint: str, body: Any, received: datetime, limit: int, *, opts_out: bool = False
+) -> list[Call]:
     """Complete the calls of a request to the tracking API.
 
     The calls get the fields that Segment would give them. The context, integrations and sentAt of a batch
@@ -47,6 +51,8 @@ def calls_of_request(endpoint: str, body: Any, received: datetime, limit: int) -
         body: the request's body, parsed.
         received: when the request arrived, in UTC.
         limit: the largest size of a body, in bytes.
+        opts_out: whether the browser sent Sec-GPC: 1 (Global Privacy Control). Then each call says so,
+            and ingestion honours it.
 
     Raises:
         RefusedError: 400, the body holds no calls; 413, the calls together are too large.
@@ -66,6 +72,8 @@ def calls_of_request(endpoint: str, body: Any, received: datetime, limit: int) -
         call["receivedAt"] = stamp
         sent = _time(call.get("sentAt"))
         _correct(call, received - sent if sent else timedelta(0), stamp)
+        if opts_out:
+            call[OPT_OUT] = True  # not in the context, which may be a text
     return _lines(calls, limit)
 
 

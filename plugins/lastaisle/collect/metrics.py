@@ -35,6 +35,11 @@ class Metrics:
             "Requests with measurements of Segment's own client, which are not kept.",
             registry=self._registry,
         )
+        self._opted_out = Counter(
+            "lastaisle_collect_opted_out_total",
+            "Calls of browsers with Global Privacy Control (Sec-GPC: 1).",
+            registry=self._registry,
+        )
         self._bytes = Counter(
             "lastaisle_collect_bytes_total", "Bytes of the lines that are durable.", registry=self._registry
         )
@@ -63,6 +68,10 @@ class Metrics:
     def dropped(self) -> None:
         """Count a request whose content is not kept."""
         self._dropped.inc()
+
+    def opted_out(self, calls: int) -> None:
+        """Count calls of a browser with Global Privacy Control."""
+        self._opted_out.inc(calls)
 
     def render(self, waiting: int) -> bytes:
         """Return all series.

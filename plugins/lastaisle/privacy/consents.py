@@ -18,6 +18,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, get_args
 
 import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow.dataset import Dataset
 
 from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.lake.lake import Lake
@@ -161,6 +163,18 @@ def refused(
     parameters = {"purpose": purpose, "until": at or datetime.max.replace(tzinfo=UTC)}
     with read_tables(lake.url, consents=stored) as connection:
         return connection.sql(REFUSED, params=parameters).to_arrow_table().cast(_SHOPPERS)
+
+
+def countable(events: Dataset | None) -> Dataset | None:
+    """Return the events whose shopper agreed to be counted, for figures of the shop and of experiments.
+
+    Args:
+        events: the table `events`; None without the table. Rows that say nothing, as older rows do, count.
+    """
+    if events is None or "consent_analytics" not in events.schema.names:
+        return events
+    flag = pc.field("consent_analytics")
+    return events.filter(flag.is_null() | flag)
 
 
 def _digest(rows: pa.Table) -> str:

@@ -13,11 +13,13 @@ from lastaisle.serve.consents.body import ConsentBody, Recorded
 from lastaisle.serve.feedback_body import Feedback, FeedbackBody, Stored
 from lastaisle.serve.questions import (
     Answer,
+    Carried,
     Found,
     Question,
     Recommended,
     Refusal,
     Served,
+    Why,
 )
 
 _REF: Final = "#/components/schemas/{name}"
@@ -53,6 +55,8 @@ def make_document(version: str) -> dict[str, Any]:
     _, components = msgspec.json.schema_components(types, ref_template=_REF)
     described = (
         Question,
+        Carried,
+        Why,
         Recommended,
         Answer,
         Feedback,

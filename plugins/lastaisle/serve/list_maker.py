@@ -14,7 +14,7 @@ from msgspec import UNSET
 from numpy.typing import NDArray
 
 from lastaisle.feedback.origin import list_id, propensity_text
-from lastaisle.serve.questions import Answer, Asked, Policy, Recommended
+from lastaisle.serve.questions import Answer, Asked, Carried, Policy, Recommended, Why
 from lastaisle.serve.shown.placing import Ranked, Request
 from models.checkout_model import best_of
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 EXPLAINED: Final = 20
 """How many of a session's last items an explanation looks at."""
+CARRIERS: Final = 3
+"""How many items of the session an explanation names for each item."""
 _RANDOM: Final = random.Random()  # ids need to be unlike, not secret
 
 
@@ -108,8 +110,8 @@ class ListMaker:
 
     def complete(self, answer: Answer) -> None:
         """Add the titles, and the explanation, for which the model scores again."""
-        if self.question.explain and answer.policy == "model":
-            self._explain(answer.items)
+        if self.question.explain:
+            self._explain(answer)
         self._name(answer.items)
 
     def _policy_of(self, is_scored: bool) -> Policy:
@@ -139,18 +141,68 @@ class ListMaker:
             for item, title in zip(items, self.view.titles([item.id for item in items]), strict=True):
                 item.title = UNSET if title is None else title
 
-    def _explain(self, items: Sequence[Recommended]) -> None:
-        """Name for each item the item of the session without which its score is lowest."""
-        model, session = self.served.model, self.question.items
-        known = [(at, item) for at, item in enumerate(session) if item and item in model.index][-EXPLAINED:]
+    def _explain(self, answer: Answer) -> None:
+        """Say for each item why it is in the list; see `Why`."""
+        items, model = answer.items, self.served.model
+        for item in items:
+            item.why = self._why_of(item, answer)
         scored = [item for item in items if item.id in model.index]
-        if not known or not scored:
+        if answer.policy != "model":
+            for item in scored:  # the scores of such a list are the popularities
+                if item.why and item.score is not None:
+                    item.why.popularity = item.score
             return
+        if not scored:
+            return
+        session = self.question.items
+        known = [(at, item) for at, item in enumerate(session) if item and item in model.index][-EXPLAINED:]
         without = [(_left_out(session, at), self._context_without(at)) for at, _ in known]
-        scores, _ = model.score(without)
+        scores, _ = model.score([([], {}), self.session(), *without])
         rows = [model.index[item.id] for item in scored]
-        for item, lowest in zip(scored, scores[:, rows].argmin(axis=0), strict=True):
-            item.because = known[lowest][1]
+        popular, full, rest = scores[0, rows], scores[1, rows], scores[2:, rows]
+        for item, popularity in zip(scored, popular.tolist(), strict=True):
+            if item.why:
+                item.why.popularity = float(popularity)
+        if known:
+            self._name_carriers(scored, [item for _, item in known], full, rest)
+
+    def _why_of(self, item: Recommended, answer: Answer) -> Why:
+        """Return what the answer itself says of an item."""
+        kind, _, rule = item.reason.partition(":")
+        why = Why(rule=rule if kind == "rule" else UNSET)
+        label = self.question.assigned.label if self.question.assigned else None
+        if label is not None:
+            why.experiment, why.arm, why.propensity = answer.experiment, answer.arm, answer.propensity
+            why.explored = UNSET if label.choice is None else label.choice != label.arm
+        return why
+
+    @staticmethod
+    def _name_carriers(
+        scored: Sequence[Recommended],
+        known: Sequence[str],
+        full: NDArray[np.float32],
+        rest: NDArray[np.float32],
+    ) -> None:
+        """Name for each item the item of the session without which its score is lowest, and the next ones.
+
+        Args:
+            scored: the recommended items that the model knows.
+            known: the items of the session that were left out in turn.
+            full: float32 [scored], the scores of the whole session.
+            rest: float32 [known, scored], the scores without each item of the session.
+        """
+        lost = np.clip(full - rest, 0.0, None).astype(np.float64)
+        shares = np.divide(lost, lost.sum(axis=0), out=np.zeros_like(lost), where=lost.sum(axis=0) > 0)
+        for at, item in enumerate(scored):
+            item.because = known[int(rest[:, at].argmin())]
+            strongest = np.argsort(-shares[:, at], kind="stable")[:CARRIERS]
+            carriers = [
+                Carried(known[one], round(float(shares[one, at]), 4))
+                for one in strongest
+                if shares[one, at] > 0
+            ]
+            if item.why and carriers:
+                item.why.carried_by = carriers
 
     def _context_without(self, at: int) -> dict[str, Any]:
         columns, (_, given) = self.served.model.columns, self.session()

@@ -35,6 +35,7 @@ from lastaisle.experiments.definition.moves import DEFINED
 from lastaisle.experiments.traffic import RUNNING, Trial
 from lastaisle.feedback.origin import TrialLabel, context_value
 from lastaisle.lake.reader import LakeReader
+from lastaisle.serve.consents.consents import Consents
 from lastaisle.serve.trials.followed import KnownTraffic, read_known
 
 PLACEMENT: Final = "checkout"
@@ -77,11 +78,14 @@ class LastaisleProvider(AbstractProvider):
     A flag of a text has the name of the arm as its value; of a boolean, whether the arm is another one than
     the first; of an object, how the arm makes its lists. The targeting key is the pseudonym of the shopper,
     or of the visit where there is no shopper. The attributes `placement`, `device_type`, `country` and
-    `region` say what a request would say; `consent: False` keeps the shopper out of all experiments.
+    `region` say what a request would say; `consent: False` keeps the shopper out of all experiments. So
+    does `gpc: True` (Global Privacy Control), and so does a consent that was withdrawn; while the provider
+    does not know who withdrew it, it gives no arm.
 
     Args:
         lake: holds the table `traffic`.
         poll_seconds: how often the table is read again.
+        consent_seconds: how often to look who withdrew a consent.
         pseudonym_of: makes a pseudonym of the shop's own id of a shopper; with it the targeting key is that
             id. The id is never logged.
     """
@@ -91,11 +95,13 @@ class LastaisleProvider(AbstractProvider):
         lake: LakeReader,
         *,
         poll_seconds: float = 5.0,
+        consent_seconds: float = 0.5,
         pseudonym_of: Callable[[str], str] | None = None,
     ) -> None:
         super().__init__()
         self._lake = lake
         self._poll_seconds = poll_seconds
+        self._consents = Consents(lake, consent_seconds)
         self._pseudonym_of = pseudonym_of
         self._known: KnownTraffic | None = None
         self._flags: Mapping[str, _Flag] = {}
@@ -120,13 +126,16 @@ class LastaisleProvider(AbstractProvider):
                 ready.
         """
         self.look()
+        self._consents.look()
         self._thread.start()
+        self._consents.start()
         if self._problem:
             raise ProviderNotReadyError(self._problem)
 
     def shutdown(self) -> None:
         """End the thread that follows the table."""
         self._stopped.set()
+        self._consents.stop()
         if self._thread.ident:
             self._thread.join(timeout=5)
 
@@ -206,9 +215,11 @@ class LastaisleProvider(AbstractProvider):
         if not flag.is_running or has_ended or now < trial.starts_at:
             return without(reason=Reason.DISABLED)
         attributes = context.attributes if context is not None else {}
-        if attributes.get("consent") is False:
+        if attributes.get("consent") is False or attributes.get("gpc") is True:
             return without(reason=Reason.DEFAULT)
         unit = self._unit(context)
+        if self._consents.refusal([unit], "personalization"):
+            return without(reason=Reason.DEFAULT)
         label = None
         if trial.takes(unit, str(attributes.get("placement", PLACEMENT)), attributes, now):
             label = flag.label_of(unit, attributes, now)

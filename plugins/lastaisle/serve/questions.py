@@ -63,7 +63,7 @@ class Question(Struct, forbid_unknown_fields=True, kw_only=True):
             caller's own; by default `model`. A request that names a policy belongs to no experiment of the
             service.
         filter: which items may be recommended, as an expression over the fields of the catalogue.
-        explain: whether each recommended item names the item of the session that speaks most for it.
+        explain: whether each recommended item says why it is in the list.
     """
 
     items: Ids | None = None
@@ -84,6 +84,42 @@ class Question(Struct, forbid_unknown_fields=True, kw_only=True):
     explain: bool = False
 
 
+class Carried(Struct):
+    """An item of the session that speaks for a recommended item.
+
+    Attributes:
+        id: the item of the session.
+        share: its part, 0 to 1, of what the items of the session add to the score: the score that is lost
+            without it, of the sum of these losses.
+    """
+
+    id: str
+    share: float
+
+
+class Why(Struct, omit_defaults=True):
+    """Why an item is in the list.
+
+    Attributes:
+        carried_by: the items of the session that speak most for it, at most three, the strongest first;
+            missing where the list does not come from the session.
+        popularity: the item's share of all events; missing for an item that the model does not know.
+        rule: the rule of the shop that put it there; missing without one.
+        experiment: the trial whose arm says how the list is made; missing without one.
+        arm: that arm.
+        propensity: the probability of that arm.
+        explored: whether a bandit drew another arm than its policy prefers, to learn; missing without one.
+    """
+
+    carried_by: list[Carried] | UnsetType = UNSET
+    popularity: float | UnsetType = UNSET
+    rule: str | UnsetType = UNSET
+    experiment: str | UnsetType = UNSET
+    arm: str | UnsetType = UNSET
+    propensity: float | UnsetType = UNSET
+    explored: bool | UnsetType = UNSET
+
+
 class Recommended(Struct, omit_defaults=True):
     """A recommended item.
 
@@ -94,6 +130,7 @@ class Recommended(Struct, omit_defaults=True):
         reason: `model`, `popular`, or `rule:` and the name of the rule.
         title: the title in the catalogue, if it has one.
         because: the item of the session without which the score would be lowest; only if `explain` is true.
+        why: what else speaks for the item; only if `explain` is true.
     """
 
     id: str
@@ -101,6 +138,7 @@ class Recommended(Struct, omit_defaults=True):
     reason: str
     title: str | UnsetType = UNSET
     because: str | UnsetType = UNSET
+    why: Why | UnsetType = UNSET
 
 
 class Answer(Struct):

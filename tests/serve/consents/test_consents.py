@@ -157,3 +157,17 @@ def test_an_unforeseen_failure_reaches_the_caller(lake, monkeypatch):
     monkeypatch.setattr(consents, "_commit", fail)
     with pytest.raises(RuntimeError, match="unforeseen"):
         asyncio.run(asyncio.wait_for(consents.record([decision()], 1), 5))
+
+
+def test_a_decision_is_honoured_though_a_read_that_began_before_it_ends_after_it(lake, monkeypatch):
+    record(lake, [decision(BEN)], 1)
+    consents = Consents(lake, 60)
+
+    def read_slowly(*given):
+        found = followed.read_new(*given)
+        asyncio.run(consents.record([decision()], 1))
+        return found
+
+    monkeypatch.setattr(module, "read_new", read_slowly)
+    consents.look()
+    assert [why(consents, name) for name in (ANNA, BEN)] == ["withdrawn", "withdrawn"]

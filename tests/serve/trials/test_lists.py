@@ -243,3 +243,19 @@ def test_feedback_becomes_a_row_with_experiment_arm_and_propensity(make_shop):
     [row] = [json.loads(line) for line in client.service.sink.lines]
     assert (row["experiment"], row["arm"]) == ("demo", reply["arm"])
     assert row["propensity"] == reply["propensity"] == {"control": 0.25, "new": 0.75}[reply["arm"]]
+
+
+def test_an_explanation_says_which_arm_made_the_list_and_whether_a_bandit_explored(make_shop):
+    client = make_shop(bandit())
+    found = set()
+    for unit in UNITS:
+        reply = asked(client, unit, explain=True)
+        label = origin_of(reply["recommendation_id"]).label
+        for item in reply["items"]:
+            why = item["why"]
+            assert [why[name] for name in ("experiment", "arm", "propensity")] == [
+                reply[name] for name in ("experiment", "arm", "propensity")
+            ]
+            assert why["explored"] == (label.choice != label.arm)
+            found.add(why["explored"])
+    assert found

@@ -20,6 +20,7 @@ from lastaisle.feedback.outcomes.actions_query import NO_CURRENCY
 from lastaisle.feedback.outcomes.reach import Reach
 from lastaisle.lake.tables import EVENTS, OUTCOMES
 from lastaisle.lake.workspace import make_view, open_workspace
+from lastaisle.privacy.consents import countable
 from lastaisle.sessions.windows import SESSION_REACH
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def _exact_sum(expression: str) -> str:
 
 def _open_sources(connection: DuckDBPyConnection, lake: Lake, clock: Clock, strata: Strata) -> None:
     events = None if clock.events is None else lake.dataset(EVENTS, clock.events)
-    make_view(connection, EVENTS, events, EVENT_COLUMNS)
+    make_view(connection, EVENTS, countable(events), EVENT_COLUMNS)
     make_view(connection, OUTCOMES, lake.require(OUTCOMES, clock.outcomes), OUTCOME_COLUMNS)
     connection.register("buckets", strata.buckets)
 

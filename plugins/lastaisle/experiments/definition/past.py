@@ -21,6 +21,7 @@ from lastaisle.experiments.metrics import METRICS
 from lastaisle.experiments.traffic import Arm, Phase
 from lastaisle.lake.tables import EVENTS, OUTCOMES
 from lastaisle.lake.workspace import make_view, open_workspace
+from lastaisle.privacy.consents import countable
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -140,7 +141,7 @@ def _open_sources(connection: DuckDBPyConnection, lake: Lake, clock: Clock, tria
     """Open the tables; the outcomes are those of the shoppers who would take part."""
     events = None if clock.events is None else lake.dataset(EVENTS, clock.events)
     columns = EVENT_COLUMNS | dict.fromkeys(trial.targeting, "VARCHAR")
-    make_view(connection, EVENTS, events, columns)
+    make_view(connection, EVENTS, countable(events), columns)
     make_view(connection, "shown", lake.require(OUTCOMES, clock.outcomes), OUTCOME_COLUMNS)
     where, values = ["true"], dict[str, Any]()
     if trial.placements:

@@ -116,8 +116,8 @@ def _ignored() -> str:
 
 
 def _consents() -> list[tuple[str, str]]:
-    consent = Consent.of(load_contract(RAW_EVENTS))
-    return [(name, f"({consent.field(name)})") for name in consent_names()]
+    fields = segment.consents_of(load_contract(RAW_EVENTS))
+    return [(name, f"({fields[name]})") for name in consent_names()]
 
 
 def _fields(contract: Contract) -> Mapping[str, str]:

@@ -104,8 +104,12 @@ def says_no(texts: Sequence[str]) -> str:
 
 @cache
 def consent_names() -> Sequence[str]:
-    """Return the names of the consent fields of raw_events."""
-    return tuple(field.name for field in consent_fields(load_contract(RAW_EVENTS)))
+    """Return the names of the consent fields of raw_events that forbid to keep what a shopper saw.
+
+    Who forbids the sale of data does not forbid the shop's own figures.
+    """
+    names = (field.name for field in consent_fields(load_contract(RAW_EVENTS)))
+    return tuple(name for name in names if name != "consent_sale")
 
 
 def _identifier(raw: str) -> str:

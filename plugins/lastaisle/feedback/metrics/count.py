@@ -14,6 +14,7 @@ from lastaisle.lake.remade import blocks_of, differing_days
 from lastaisle.lake.retries import ATTEMPTS, retry_conflicts
 from lastaisle.lake.tables import EVENTS, OUTCOMES, SHOP_METRICS, SHOP_METRICS_SCHEMA
 from lastaisle.lake.workspace import make_view, open_workspace
+from lastaisle.privacy.consents import countable
 from lastaisle.sessions.windows import SESSION_REACH
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def _days_that_expired(lake: Lake, sources: _Sources, days: Iterable[date]) -> s
 def _open_sources(connection: DuckDBPyConnection, lake: Lake, sources: _Sources) -> None:
     """Make the tables known to DuckDB at their versions, and make the empty table of counts."""
     events = lake.dataset(EVENTS, sources.versions[EVENTS]) if EVENTS in sources.versions else None
-    make_view(connection, EVENTS, events, EVENT_COLUMNS)
+    make_view(connection, EVENTS, countable(events), EVENT_COLUMNS)
     connection.register("outcomes", lake.require(OUTCOMES, sources.versions[OUTCOMES]))
     connection.register("known", lake.require(SHOP_METRICS, sources.version))
     connection.register("empty", SHOP_METRICS_SCHEMA.empty_table())

@@ -29,6 +29,7 @@ from lastaisle.lake.tables import (
     UNATTRIBUTED_SCHEMA,
 )
 from lastaisle.lake.workspace import JOIN_AS_WRITTEN, make_view, open_workspace
+from lastaisle.privacy.consents import countable
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -144,7 +145,7 @@ def _prepare(connection: DuckDBPyConnection, lake: Lake, snapshot: Snapshot, day
     connection.execute(JOIN_AS_WRITTEN)
     for name, schema in _READ.items():
         stored = lake.dataset(name, snapshot.versions[name]) if name in snapshot.versions else None
-        make_view(connection, name, stored, columns_sql(schema))
+        make_view(connection, name, countable(stored) if name == EVENTS else stored, columns_sql(schema))
     connection.register("days_made", pa.table({"event_date": pa.array(days, pa.date32())}))
     connection.execute("CREATE TEMP TABLE other_currencies (currency VARCHAR, amount DOUBLE)")
     for name, schema in SCHEMAS.items():

@@ -3,7 +3,8 @@
 Only the contract lists the fields. A folder of a jsonPath (`$.consent` of `$.consent.analytics`) may also be
 a text that holds the object as JSON, as other programs write it into Parquet files. A folder that is there
 and holds no object sends its row to quarantine, with the rule <folder>_unreadable. The folder of the consent
-may have any form that `lastaisle.ingest.sources.consent` reads.
+may have any form that `lastaisle.ingest.sources.consent` reads. The names `gpc` and `do_not_sell` on the top
+level refuse purposes whatever the record says.
 
 DuckDB's reader accepts more than JSON: NaN as a number, which counts as a missing value, and a comma before a
 closing brace.
@@ -12,13 +13,17 @@ closing brace.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from data_contracts.contract import Contract
 from data_contracts.field import Field
 from data_contracts.privacy import literal, quote
 from lastaisle.ingest.sources.adapter import Adapter
-from lastaisle.ingest.sources.consent import Consent, consent_fields
+from lastaisle.ingest.sources.consent import Consent, consent_fields, with_opt_outs
 from lastaisle.ingest.sources.json_lines import is_object, json_object, not_json, transform, twice
+
+#: Further names on the top level of a line: Global Privacy Control, and Do Not Sell.
+OPT_OUTS: Final = ("gpc", "do_not_sell")
 
 
 def _prepare(contract: Contract) -> str:
@@ -64,12 +69,13 @@ def _fields(contract: Contract) -> Mapping[str, str]:
             fields[field.name] = f"coalesce({_struct(folder)}.{quote(leaf)}, {top})"
         else:
             fields[field.name] = f"coalesce(doc.{quote(leaf)}, {top})"
-    return fields
+    consents = {name: fields[name] for name in consent.names}
+    return fields | with_opt_outs(consents, *(f"doc.{name}" for name in OPT_OUTS))
 
 
 def known_names(contract: Contract) -> list[str]:
     """Return the known names on the top level of a line."""
-    return list(dict.fromkeys([*_names(contract), *_first_steps(contract)]))
+    return list(dict.fromkeys([*_names(contract), *_first_steps(contract), *OPT_OUTS]))
 
 
 def _names(contract: Contract) -> list[str]:

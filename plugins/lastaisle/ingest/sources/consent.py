@@ -33,7 +33,9 @@ _PREFIX: Final = "consent_"
 _ALSO_CALLED: Final = {
     "analytics": ("analytics_storage",),
     "personalization": ("personalization_storage", "ad_personalization"),
+    "sale": ("ad_user_data",),
 }
+_SALE: Final = "consent_sale"
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,12 @@ FROM (SELECT *,
     def _plain(self) -> str:
         """Return a pattern of the usual record: each category once, as true or false. It needs no parsing."""
         categories = [f'"{_any_capital(names[0])}":(true|false)' for names in self.names.values()]
+        fewest = len(categories) - (_SALE in self.names)  # many shops ask nothing of the sale
         all_names = [name for names in self.names.values() for name in names]
         if len(categories) > 3 or len(set(all_names)) < len(all_names):
             return "-"  # many orders, or a name that decides two fields
-        orders = "|".join(",".join(order) for order in permutations(categories))
+        sizes = {fewest, len(categories)}
+        orders = "|".join(",".join(order) for size in sizes for order in permutations(categories, size))
         return rf"\{{({orders})\}}|\{{\"categoryPreferences\":\{{({orders})\}}\}}"
 
     def field(self, name: str, otherwise: str = "NULL") -> str:
@@ -116,12 +120,17 @@ FROM (SELECT *,
         values = f"""list_transform(list_filter(consent_choices,
             lambda choice: choice.value IS NOT NULL AND {_key_among(self.names[name])}),
           lambda choice: {consent_sql("choice.value")})"""
-        plain = [
-            literal(f'"{name}":true') for name in (self.names[name][0], self.names[name][0].capitalize())
-        ]
+        category = self.names[name][0]
+        says = {
+            word: " OR ".join(
+                f"contains(consent_record, {literal(each)})"
+                for each in (f'"{category}":{word}', f'"{category.capitalize()}":{word}')
+            )
+            for word in ("true", "false")
+        }
         return f"""CASE WHEN consent_plain
-        THEN CASE WHEN {" OR ".join(f"contains(consent_record, {text})" for text in plain)}
-          THEN 'true' ELSE 'false' END
+        THEN CASE WHEN {says["true"]} THEN 'true' WHEN {says["false"]} THEN 'false'
+          ELSE coalesce({otherwise}, 'false') END
       WHEN consent_refused THEN 'false'
       WHEN {_ABSENT} THEN {otherwise}
       WHEN len({values}) = 0 THEN coalesce({otherwise}, 'false')
@@ -136,6 +145,29 @@ FROM (SELECT *,
         return f"""CASE WHEN consent_plain THEN NULL
       WHEN consent_record IS NOT NULL AND NOT consent_refused AND {allowed}
       coalesce({named}, 0) = 0 AND NOT coalesce({_ABSENT}, false) THEN '{UNREADABLE}' END"""
+
+
+def with_opt_outs(fields: Mapping[str, str], gpc: str, do_not_sell: str) -> Mapping[str, str]:
+    """Return the SQL of consent fields, which an opt-out refuses whatever the record of consent says.
+
+    Global Privacy Control refuses the purposes of LASTAISLE_GPC_REFUSES, Do Not Sell refuses the sale. Any
+    text counts as an opt-out, unless it says no.
+
+    Args:
+        fields: the SQL of consent fields, by their names.
+        gpc: the SQL of the text of Global Privacy Control; NULL without one.
+        do_not_sell: the SQL of the text of Do Not Sell; NULL without one.
+    """
+    refused = Settings.from_env().privacy.refused_by_gpc
+    opts_out = [f"coalesce({consent_sql(text)} <> 'false', false)" for text in (gpc, do_not_sell)]
+    named = {
+        name: [opts_out[0]] * (name.removeprefix(_PREFIX) in refused) + [opts_out[1]] * (name == _SALE)
+        for name in fields
+    }
+    return {
+        name: f"CASE WHEN {' OR '.join(named[name])} THEN 'false' ELSE {sql} END" if named[name] else sql
+        for name, sql in fields.items()
+    }
 
 
 def consent_fields(contract: Contract) -> list[Field]:

@@ -8,7 +8,9 @@ track call without an event, goes to quarantine; so does a batch of calls, as cl
 The user is userId, else anonymousId. Sessions are derived by a gap, unless the call names a session. The
 country is the country of the locale, unless the call names a country. The consent is context.consent
 (Segment), context.consentManagement (RudderStack) or context.OnetrustActiveGroups, in a form that
-`lastaisle.ingest.sources.consent` reads.
+`lastaisle.ingest.sources.consent` reads. globalPrivacyControl, which our collector writes into the calls of
+a browser with Sec-GPC, and context.globalPrivacyControl and context.doNotSell of other senders refuse
+purposes whatever the record says.
 
 `properties`, `context` and all that lies in them may also be texts that hold JSON. What is there and holds
 another type sends an event to quarantine (properties_unreadable, context_unreadable, consent_unreadable,
@@ -22,7 +24,7 @@ from typing import Final
 
 from data_contracts.contract import Contract
 from lastaisle.ingest.sources.adapter import Adapter, present
-from lastaisle.ingest.sources.consent import Consent
+from lastaisle.ingest.sources.consent import Consent, with_opt_outs
 from lastaisle.ingest.sources.ecommerce import (
     PRODUCT_REASON,
     PROPERTIES,
@@ -35,11 +37,11 @@ from lastaisle.ingest.sources.json_lines import is_object, json_object, not_json
 
 _CALL: Final = (
     *("type", "event", "messageId", "userId", "anonymousId", "timestamp", "originalTimestamp", "receivedAt"),
-    *("properties", "context", "batch"),
+    *("properties", "context", "batch", "globalPrivacyControl"),
 )
 _CONTEXT: Final = (
     *("locale", "userAgent", "sessionId", "device", "os", "location", "page"),
-    *("consent", "consentManagement", "OnetrustActiveGroups"),
+    *("consent", "consentManagement", "OnetrustActiveGroups", "globalPrivacyControl", "doNotSell"),
 )
 _PARTS: Final = {
     "device": ("type", "model"),
@@ -133,7 +135,6 @@ def _part_reason(name: str) -> str:
 
 
 def _fields(contract: Contract) -> Mapping[str, str]:
-    consent = Consent.of(contract)
     return {
         "event_id": event_id("doc.messageId"),
         "event_type": _NAME,
@@ -147,7 +148,15 @@ def _fields(contract: Contract) -> Mapping[str, str]:
         "country": _COUNTRY,
         "region": "location.region",
         "referrer": "coalesce(nullif(page.referrer, ''), p.referrer)",
-    } | {name: consent.field(name) for name in consent.names}
+    } | consents_of(contract)
+
+
+def consents_of(contract: Contract) -> Mapping[str, str]:
+    """Return the SQL of the consent fields of a call; an opt-out in its context goes before the record."""
+    consent = Consent.of(contract)
+    fields = {name: consent.field(name) for name in consent.names}
+    gpc = "coalesce(doc.globalPrivacyControl, c.globalPrivacyControl)"
+    return with_opt_outs(fields, gpc, "c.doNotSell")
 
 
 ADAPTER = Adapter("segment", prepare=_prepare, malformed=_malformed, ignored=_IGNORED, fields=_fields)

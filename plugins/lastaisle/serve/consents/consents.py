@@ -7,6 +7,7 @@ import logging
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,8 @@ UNKNOWN: Final = "unknown"
 WITHDRAWN: Final = "withdrawn"
 SURE_SECONDS: Final = 10.0
 """So often the table itself is asked, and not only the names of its files."""
+OWN_SECONDS: Final = 60.0
+"""So long the decisions that this service took count beside the table, until each read surely holds them."""
 _MICROSECONDS: Final = 1_000_000
 _FAILURES: Final = (LastaisleError, DeltaError, OSError, ValueError, KeyError, TypeError, pa.ArrowException)
 
@@ -68,6 +71,7 @@ class Consents:
         self._looked_at: float | None = None
         self._asked_at = 0.0
         self._problem = ""
+        self._honoured: deque[tuple[float, Decision]] = deque()
         self._waiting: list[_Waiting] = []
         self._writer: asyncio.Task[None] | None = None
         self._service, self._sequence = f"service-{secrets.token_hex(8)}", 0
@@ -151,10 +155,15 @@ class Consents:
         self._has_looked.set()
 
     def _read(self) -> None:
+        began = time.monotonic()
         found = read_new(self._lake, self._state, FOLLOWED)
         for purpose, parts in found.parts.items():
             if parts or found.anew:
                 self._refusals[purpose].extend(parts, anew=found.anew)
+        if found.anew:  # a version that was read may be older than the decisions that were honoured meanwhile
+            self._add(
+                [decision for moment, decision in tuple(self._honoured) if moment >= began - OWN_SECONDS]
+            )
         self._state, self._is_known = found.state, True
 
     def _follow(self) -> None:
@@ -177,8 +186,12 @@ class Consents:
             for each in taken:
                 if problem is None:
                     self._honour(each.decisions)
-                if not each.done.done():  # its caller may be gone
-                    _ = each.done.set_result(None) if problem is None else each.done.set_exception(problem)
+                if each.done.done():  # its caller is gone
+                    continue
+                if problem is None:
+                    each.done.set_result(None)
+                else:
+                    each.done.set_exception(problem)
 
     def _commit(self, rows: pa.Table) -> None:
         if not isinstance(self._lake, Lake):
@@ -190,6 +203,13 @@ class Consents:
 
     def _honour(self, decisions: Sequence[Decision]) -> None:
         """Let decisions count at once, before the next look finds them in the table."""
+        now = time.monotonic()
+        while self._honoured and self._honoured[0][0] < now - 2 * OWN_SECONDS:
+            self._honoured.popleft()
+        self._honoured.extend((now, each) for each in decisions)
+        self._add(decisions)
+
+    def _add(self, decisions: Sequence[Decision]) -> None:
         for each in decisions:
             if each.purpose in self._refusals:
                 rank = rank_of(round(each.at.timestamp() * _MICROSECONDS), each.granted)

@@ -114,6 +114,7 @@ class Refusals:
         ranks = np.concatenate([np.empty(0, np.int64), *(part.ranks for part in parts)])
         order = names.argsort()
         names, ranks = names[order], ranks[order]
-        first = np.flatnonzero(np.concatenate([[True], names[1:] != names[:-1]])) if len(names) else []
-        newest = np.maximum.reduceat(ranks, first) if len(names) else ranks
-        self._state = _State(names[first] if len(names) else names, newest)
+        if len(names):
+            first = np.flatnonzero(np.concatenate([[True], names[1:] != names[:-1]]))
+            names, ranks = names[first], np.maximum.reduceat(ranks, first)
+        self._state = _State(names, ranks)

@@ -51,6 +51,7 @@ FIELD_WORDS = {
         "consentanalytics analyticsconsent analyticsstorage consent einwilligung consentement optin "
         "cookieconsent consentimiento consenso"
     ),
+    "consent_sale": "consentsale saleconsent datasaleconsent aduserdata",
     "consent_personalization": (
         "consentpersonalization personalizationconsent marketingconsent adsstorage consent einwilligung "
         "consentement optin cookieconsent consentimiento consenso"
