@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from lastaisle.privacy.accesses import account
@@ -27,6 +29,13 @@ class Shop(World):
     @property
     def desk(self) -> Desk:
         return Desk.of(self.settings, self.lake)
+
+    def _write(self, *events: dict) -> str:
+        """Write a log outside the home: the shop keeps its logs itself."""
+        self.files += 1
+        path = self.folder.parent / f"log-{self.folder.name}-{self.files}.jsonl"
+        path.write_text("".join(f"{json.dumps(event)}\n" for event in events))
+        return str(path)
 
     def users(self) -> set[str | None]:
         return set(self.lake.scan("raw_events")["user_id"].to_pylist())

@@ -13,14 +13,14 @@ SECRET = "anna@example.org"
 def test_ids_lie_in_files_that_only_their_owner_can_read(tmp_path):
     inbox = Inbox(tmp_path / "subjects")
     name = inbox.put("erase", [SECRET, "ben", SECRET], "clerk")
-    (file,) = inbox.folder.iterdir()
+    (file,) = inbox.waiting_folder.iterdir()
     assert (stat.S_IMODE(file.stat().st_mode), stat.S_IMODE(inbox.folder.stat().st_mode)) == (0o600, 0o700)
     assert SECRET not in file.name
     assert (inbox.names(), inbox.read(name)) == ([name], [SECRET, "ben"])
     assert SECRET not in repr(inbox.waiting(name))
     inbox.finish(name)
     inbox.finish(name)
-    assert list(inbox.folder.iterdir()) == []
+    assert list(inbox.waiting_folder.iterdir()) == []
     with pytest.raises(RequestError, match="has no ids of request"):
         inbox.read(name)
 
@@ -41,7 +41,7 @@ def test_only_ids_of_requests_name_files(tmp_path, name):
 def test_a_damaged_file_is_told_without_its_content(tmp_path):
     inbox = Inbox(tmp_path)
     name = inbox.put("erase", [SECRET], "clerk")
-    (tmp_path / f"{name}.request.json").write_text(f'{{"user_ids": ["{SECRET}"')
+    (tmp_path / "waiting" / f"{name}.request.json").write_text(f'{{"user_ids": ["{SECRET}"')
     with pytest.raises(InboxError) as refused:
         inbox.read(name)
     assert SECRET not in str(refused.value)

@@ -35,6 +35,7 @@ from lastaisle.cli import (
     serving,
     simulate,
     status,
+    subjects,
     tables,
     watching,
 )
@@ -140,6 +141,21 @@ app.add_typer(_releases, name="releases")
 _rules = typer.Typer(help="Look after the rules that pin and promote items.", no_args_is_help=True)
 _rules.command()(rules.check)
 app.add_typer(_rules, name="rules")
+
+_subjects = typer.Typer(
+    help="Look after requests of shoppers: a copy of their data, erasure, restriction, objection.",
+    no_args_is_help=True,
+)
+_subjects.command()(subjects.export)
+_subjects.command()(subjects.erase)
+_subjects.command()(subjects.restrict)
+_subjects.command(name="object")(subjects.object_)
+_subjects.command(name="list")(subjects.list_requests)
+_subjects.command()(subjects.show)
+_subjects.command()(subjects.resume)
+_subjects.command()(subjects.refuse)
+_subjects.command()(subjects.verify)
+app.add_typer(_subjects, name="subjects")
 
 
 def main() -> None:

@@ -59,6 +59,7 @@ class Waiting:
         kind: what is asked for.
         actor: who put it into the inbox.
         at: when.
+        lake: the lake that it is about.
         user_ids: the shop's own ids, as raw_events has them.
     """
 
@@ -66,11 +67,17 @@ class Waiting:
     kind: Kind
     actor: str
     at: datetime
+    lake: str
     user_ids: tuple[str, ...] = field(repr=False)
 
 
 class Inbox:
     """The folder of the requests.
+
+    Attributes:
+        folder: the folder; receipts and copies lie in it, too.
+        waiting_folder: the folder in it that holds the ids.
+        lake_url: the lake.
 
     Args:
         folder: the folder; made on first use, with the mode 0700.
@@ -82,6 +89,8 @@ class Inbox:
 
     def __init__(self, folder: str | Path, *, lake_url: str = "") -> None:
         self.folder = Path(folder).expanduser().resolve()
+        self.waiting_folder = self.folder / "waiting"
+        self.lake_url = lake_url
         if lake_url and "://" not in lake_url:
             lake = Path(lake_url).expanduser().resolve()
             if self.folder.is_relative_to(lake):
@@ -113,6 +122,7 @@ class Inbox:
             "kind": kind,
             "actor": actor,
             "at": datetime.now(UTC).isoformat(),
+            "lake": self.lake_url,
             "user_ids": ids,
         }
         self._make()
@@ -143,6 +153,7 @@ class Inbox:
                 document["kind"],
                 document["actor"],
                 datetime.fromisoformat(document["at"]),
+                document["lake"],
                 tuple(document["user_ids"]),
             )
         except FileNotFoundError:
@@ -163,7 +174,7 @@ class Inbox:
             InboxError: the folder cannot be read.
         """
         try:
-            files = [file for file in self.folder.iterdir() if file.name.endswith(_SUFFIX)]
+            files = [file for file in self.waiting_folder.iterdir() if file.name.endswith(_SUFFIX)]
             files.sort(key=lambda file: file.stat().st_mtime)
         except FileNotFoundError:
             return []
@@ -210,11 +221,12 @@ class Inbox:
                 f"a request has an id of 16 hexadecimal digits, received {request_id[:40]!r}: "
                 "`lastaisle subjects list` names all requests"
             )
-        return self.folder / f"{request_id}{_SUFFIX}"
+        return self.waiting_folder / f"{request_id}{_SUFFIX}"
 
     def _make(self) -> None:
         try:
             make_private(self.folder)
+            make_private(self.waiting_folder)
         except OSError as error:
             raise InboxError(
                 f"the folder of requests {self.folder} cannot be made: {error.strerror}"

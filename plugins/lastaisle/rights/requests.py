@@ -212,7 +212,10 @@ def repair(lake: Lake, inbox: Inbox, days: int) -> list[str]:
     for name in inbox.names():
         request = known.get(name)
         if request is None:
-            register(lake, inbox.waiting(name), days)
+            waiting = inbox.waiting(name)
+            if waiting.lake != inbox.lake_url:  # another lake has its row
+                continue
+            register(lake, waiting, days)
             told.append(f"request {name} was in the inbox alone, and has its row now")
         elif not request.is_open:
             inbox.finish(name)

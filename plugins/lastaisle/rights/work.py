@@ -41,6 +41,8 @@ REFUSES: Final[Mapping[str, tuple[Purpose, ...]]] = {
     "object": ("personalization", "sale"),
     "restrict": PURPOSES,
 }
+COPIES: Final = "copies"
+RECEIPTS: Final = "receipts"
 
 
 class ErasureUnprovenError(LastaisleError):
@@ -90,7 +92,8 @@ class Desk:
     def places(self) -> Places:
         """Return where data of shoppers lies."""
         registry = None if self.registry is None else self.registry()
-        return Places(self.lake, self.inbox.folder / "erasing", registry, self.settings)
+        skipped = (self.inbox.waiting_folder,)  # these ids are deleted last
+        return Places(self.lake, self.inbox.folder / "erasing", registry, self.settings, skipped=skipped)
 
     def file_of(self, folder: str, request_id: str, suffix: str = ".json") -> Path:
         """Return the file of a receipt or of a copy in the folder of requests.
@@ -197,6 +200,7 @@ def _erase(desk: Desk, request: Request, waiting: Waiting, progress: Progress) -
     keys = desk.keys()
     before = next(step.at for step in request.steps if step.state == WORKING)
     mark(desk.lake, keys, waiting.user_ids, before, waiting.request_id)
+    _delete_copies(desk, waiting)
     subjects = Subjects.of(waiting.user_ids, keys)
     erased = erase(subjects, desk.places(), dry_run=False, progress=progress)
     if not erased.proven:
@@ -207,6 +211,17 @@ def _erase(desk: Desk, request: Request, waiting: Waiting, progress: Progress) -
             "ingestion runs"
         )
     return erased.to_dict()
+
+
+def _delete_copies(desk: Desk, waiting: Waiting) -> None:
+    """Delete the copies that earlier requests of the shoppers left in the folder of requests."""
+    for file in (desk.inbox.folder / COPIES).glob("*.json"):
+        try:
+            named = json.loads(file.read_text(encoding="utf-8"))["user_ids"]
+        except (OSError, ValueError, KeyError, TypeError):  # the search after the erasure finds what it holds
+            continue
+        if set(named) & set(waiting.user_ids):
+            file.unlink(missing_ok=True)
 
 
 def _export(desk: Desk, waiting: Waiting, how: _How) -> dict[str, Any]:
@@ -220,7 +235,7 @@ def _export(desk: Desk, waiting: Waiting, how: _How) -> dict[str, Any]:
         hint="The request waits for an account that may",
     )
     copy = copy_of(desk.lake, desk.keys(), waiting.user_ids, waiting.request_id)
-    file = how.out or desk.file_of("copies", waiting.request_id)
+    file = how.out or desk.file_of(COPIES, waiting.request_id)
     content = to_zip(copy) if file.suffix == ".zip" else to_json(copy)
     if how.out is None:
         file.unlink(missing_ok=True)  # of a run that was killed
@@ -261,6 +276,6 @@ def _receipt(desk: Desk, waiting: Waiting, counts: Mapping[str, Any]) -> dict[st
     signer = ReceiptKey.load_or_create(desk.settings.privacy.receipt_key, lake_url=desk.lake.url)
     signed = signer.sign(facts, waiting.user_ids)
     write_private(
-        desk.file_of("receipts", waiting.request_id), json.dumps(signed, indent=1, ensure_ascii=False)
+        desk.file_of(RECEIPTS, waiting.request_id), json.dumps(signed, indent=1, ensure_ascii=False)
     )
     return without_salt(signed)
