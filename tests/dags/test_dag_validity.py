@@ -131,6 +131,16 @@ def test_maintenance_runs_by_itself_and_can_be_asked_first(dagbag):
     assert dag.timetable.expression == "30 4 * * *"
 
 
+def test_requests_of_shoppers_are_done_every_day_and_no_parameter_takes_an_id_of_a_shopper(dagbag):
+    dag = dagbag.dags["erase_subjects"]
+    assert dag.timetable.expression == "10 5 * * *"
+    assert set(dag.params) == {"request_id", "dry_run"}
+    assert dag.params["dry_run"] is False, "a person counted the rows when they asked"
+    with pytest.raises(ParamValidationError):
+        dag.params.get_param("request_id").resolve("anna@example.org")
+    assert dag.params.get_param("request_id").resolve("0123456789abcdef") == "0123456789abcdef"
+
+
 def test_every_model_that_can_be_served_is_offered(dagbag):
     from models.by_name import MODEL_NAMES
 

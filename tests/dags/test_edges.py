@@ -120,6 +120,17 @@ def test_each_table_is_maintained_by_a_task_of_its_own(dagbag):
     assert task.upstream_task_ids == {"list_tables"}
 
 
+def test_each_request_of_a_shopper_has_a_task_and_a_training_follows_an_erasure(dagbag):
+    dag = dagbag.dags["erase_subjects"]
+    done = dag.get_task("do_request")
+    assert done.is_mapped
+    assert done.upstream_task_ids == {"list_requests"}
+    start = dag.get_task("start_retrain_full")
+    assert start.upstream_task_ids == {"decide_on_training"}
+    assert (start.trigger_dag_id, start.skip_when_already_exists) == ("retrain_full", True)
+    assert dag.get_task("retire_versions").upstream_task_ids == {"sum_up"}
+
+
 def test_each_announced_partition_is_learned_online(dagbag):
     announced = dagbag.dags["ingest_sessions"].get_task("announce").outlets[0]
     assert dagbag.dags["update_online"].timetable.asset_condition == announced

@@ -41,10 +41,8 @@ class Shop(World):
         return set(self.lake.scan("raw_events")["user_id"].to_pylist())
 
 
-@pytest.fixture
-def shop(tmp_path) -> Shop:
-    """Anna has three events, one of them without her id in her session; Berta has two, and a broken row."""
-    shop = Shop(tmp_path / "home")
+def fill(shop: Shop) -> Shop:
+    """Give Anna three events, one of them in her session without her id; Berta two; each a broken row."""
     shop.ingest(
         event("a", session_id="visit-of-anna"),
         event("b", 1, session_id="visit-of-anna", user_id=None),
@@ -55,3 +53,8 @@ def shop(tmp_path) -> Shop:
         event("g", 6, price=-1),
     )
     return shop
+
+
+@pytest.fixture
+def shop(tmp_path) -> Shop:
+    return fill(Shop(tmp_path / "home"))

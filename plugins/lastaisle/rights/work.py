@@ -204,10 +204,11 @@ def _erase(desk: Desk, request: Request, waiting: Waiting, progress: Progress) -
     subjects = Subjects.of(waiting.user_ids, keys)
     erased = erase(subjects, desk.places(), dry_run=False, progress=progress)
     if not erased.proven:
-        waits = sum(place.waiting for place in erased.places)
+        found = {place.place: place.found + place.waiting for place in erased.places}
+        named = ", ".join(f"{name} ({count})" for name, count in found.items() if count)
+        told = f"a search after the erasure still finds an id or a pseudonym in {named or 'no place'}"
         raise ErasureUnprovenError(
-            f"a search after the erasure finds {erased.found} places with an id or a pseudonym of the "
-            f"request, and {waits} files that a writer is about to commit: do the request again when no "
+            f"{without_ids(told, waiting.user_ids)}. Look at these places, and do the request again when no "
             "ingestion runs"
         )
     return erased.to_dict()

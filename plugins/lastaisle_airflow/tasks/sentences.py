@@ -247,3 +247,17 @@ def named(told: Iterable[str]) -> str:
     every = list(told)
     more = [f"and {len(every) - MOST_NAMED:,} more"] if len(every) > MOST_NAMED else []
     return "; ".join([*every[:MOST_NAMED], *more])
+
+
+def of_requests(reports: Sequence[Mapping[str, Any]]) -> str:
+    """Tell what became of the requests of shoppers, without any id of theirs."""
+    done = [report for report in reports if report["state"] == "done"]
+    if not done:
+        rows = sum(report["counts"].get("rows", 0) for report in reports if report["kind"] == "erase")
+        return f"dry run: {counted(len(reports), 'request')} of shoppers, {counted(rows, 'row')} to erase"
+    erased = [report["counts"] for report in done if report["kind"] == "erase"]
+    told = [f"{counted(len(done), 'request')} of shoppers done"]
+    if erased:
+        rows, found = (sum(counts[name] for counts in erased) for name in ("rows", "found"))
+        told.append(f"{counted(rows, 'row')} erased, {found:,} found afterwards")
+    return ", ".join(told)

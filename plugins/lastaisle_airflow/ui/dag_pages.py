@@ -15,6 +15,7 @@ PAGE_OF: Final = {
     "attribute_outcomes": "/shop",
     "detect_abandonment": "/shop",
     "detect_drift": "/drift",
+    "erase_subjects": "/privacy",
     "ingest_catalogue": "/data",
     "ingest_sessions": "/data",
     "maintain_tables": "/privacy",

@@ -21,6 +21,7 @@ from lastaisle.monitor.alerts.rules import (
     quarantine,
     releases,
     reported,
+    request_due,
     shop_drop,
     trainings,
     undelivered,
@@ -154,6 +155,13 @@ RULES: Final = (
     ),
     Rule(
         model.BUDGET, "a privacy budget that is nearly spent", "warning", budget.BudgetOptions, budget.check
+    ),
+    Rule(
+        model.REQUEST_DUE,
+        "a request of a shopper that waits too long",
+        "warning",
+        request_due.RequestDueOptions,
+        request_due.check,
     ),
     Rule(
         model.DEADLINE, "a run that missed its deadline", "warning", reported.ReportedOptions, reported.check
