@@ -25,6 +25,7 @@ from lastaisle.rights.erasure.tables import (
     erase_rows,
     holds_rows,
 )
+from lastaisle.rights.erasure.topics import erase_from_topic
 
 ROUNDS: Final = 5
 #: A file that no version names and that is younger may belong to a writer who has not committed yet.
@@ -223,7 +224,7 @@ class _Erasure:
         return tuple(touched_versions(self.lake, registry, self.known, decided))
 
     def _erase_elsewhere(self, needles: Needles) -> None:
-        """Erase from the folders on this machine."""
+        """Erase from the folders on this machine, and from topics of Kafka."""
         subjects = Asked(needles, Payloads(self.known).names, self.dry_run)
         lake = () if "://" in self.lake.url else (Path(self.lake.url),)
         skipped = [*lake, self.places.work, *self.places.skipped]
@@ -236,6 +237,10 @@ class _Erasure:
         for folder in folders:
             self.progress(0.8, f"searching the folder {folder.name}")
             self.reports[folder.name] = erase_in_folder(folder, subjects, skipped)
+        for topic in self.places.topics:
+            self.progress(0.9, f"reading the topic {topic.name}")
+            report = erase_from_topic(topic, subjects)
+            self.reports[report.place] = report
 
     def _add(self, report: PlaceReport) -> None:
         """Add what was done in a place to what was done there before."""

@@ -7,8 +7,9 @@ compared byte by byte.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
 
@@ -21,6 +22,7 @@ from lastaisle.rights.erasure.forms import STANDS_ALONE, forms_of_pseudonym, for
 SHORTEST: Final = 6
 _SHORTEST_OF_DIGITS: Final = 16
 _SHORTEST_OF_LETTERS: Final = 20
+_PSEUDONYM: Final = re.compile("[0-9a-f]{32}")
 _WIDE: Final = 8
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
 _CHUNK: Final = 1 << 20
@@ -80,8 +82,11 @@ class Needles:
         sample: some of the bytes that will be searched; windows that are frequent in them are avoided.
     """
 
-    def __init__(self, texts: Iterable[str], pseudonyms: Iterable[str] = (), sample: bytes = b"") -> None:
-        given = list(dict.fromkeys(texts))
+    def __init__(self, texts: Iterable[str], pseudonyms: Collection[str] = (), sample: bytes = b"") -> None:
+        named = [name for name in dict.fromkeys(pseudonyms) if _PSEUDONYM.fullmatch(name)]
+        # Tables of other programs may hold other names in the columns of pseudonyms.
+        others = [name for name in pseudonyms if not _PSEUDONYM.fullmatch(name)]
+        given = list(dict.fromkeys([*texts, *others]))
         self.texts = [text for text in given if is_distinct(text)]
         self.too_short = len(given) - len(self.texts)
         forms = [
@@ -89,7 +94,7 @@ class Needles:
             for number, text in enumerate(self.texts)
             for kind, content in forms_of_text(text)
         ]
-        for pseudonym in dict.fromkeys(pseudonyms):
+        for pseudonym in named:
             forms += [Form(content, len(self.texts), kind) for kind, content in forms_of_pseudonym(pseudonym)]
             self.texts.append(pseudonym)
         by_width: dict[int, dict[bytes, Form]] = {_WIDE: {}, SHORTEST: {}}
