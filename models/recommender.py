@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from models.scorer import SessionScorer
 
 VOCABULARY, STATE = "vocabulary.json", "state.npz"
-PRIVATE_MODELS = "attention, gru, transformer, cooccurrence and popularity"
+PRIVATE_MODELS = "attention, gru, transformer, cooccurrence, popularity and repeat"
 
 
 class Recommender(ABC):
@@ -59,6 +59,9 @@ class Recommender(ABC):
         options: the hyperparameters of the latest training. A model that does not weigh targets refuses
             options with different objective weights.
         vocabulary: the items and their indices; empty before the first training.
+        private_seed: of the noise of private trainings, and of the choice of shoppers. None, as always
+            outside tests, takes a secret seed from the operating system: whoever knows it can subtract the
+            noise.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Recommender(ABC):
     def __init__(self, options: TrainingOptions | None = None) -> None:
         self.options = options or TrainingOptions()
         self.vocabulary = Vocabulary()
+        self.private_seed: int | None = None
 
     @property
     def options(self) -> TrainingOptions:

@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.data.private import Units
 from models.data.sequences import Context
+from models.layers.private_counts import count, generator_of
 from models.options import Learned, Training
+from models.private.mechanism import Mechanism
 from models.recommender import Recommender
 
 
@@ -19,11 +22,21 @@ class CountingModel(Recommender):
     """
 
     def _learn(self, training: Training) -> Learned:
+        if self.options.epsilon is not None:
+            return self._learn_privately(training)
         items = self._count_items(training)
         self._count(training, items)
         if training.progress:
             training.progress(1.0, f"{self.name} counted")
         return Learned()
+
+    def _learn_privately(self, training: Training) -> Learned:
+        """Count the items with noise, which is all that is released; see models.layers.private_counts."""
+        generator = generator_of(self.private_seed)
+        counted = count(training, self.vocabulary, self.options, generator, share=1.0)
+        self.vocabulary = counted.vocabulary
+        units = Units.of(training.log)
+        return Learned(mechanism=Mechanism(units.kind, 1.0, 0.0, 0, 1.0, units.count, (counted.release,)))
 
     def _forget(self) -> None:
         self.restore({})
@@ -44,6 +57,7 @@ class Popularity(CountingModel):
 
     name = "popularity"
     scores_are = "counts"
+    can_be_private = True
 
     def scores(self, prefixes: NDArray[np.int32], context: Context | None = None) -> NDArray[np.float32]:
         """Score each item by its count."""

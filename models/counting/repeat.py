@@ -18,6 +18,7 @@ class Repeat(CountingModel):
 
     name = "repeat"
     scores_are = "counts"
+    can_be_private = True
 
     def scores(self, prefixes: NDArray[np.int32], context: Context | None = None) -> NDArray[np.float32]:
         """Score an item of the session by its last place in the session, and the others by their counts."""

@@ -80,19 +80,25 @@ def noise_for(
     return _least_noise(lambda noise: replace(mechanism, noise_multiplier=noise), epsilon, delta)
 
 
-def release_noise_for(epsilon: float, delta: float, own_delta: float = 0.0) -> float:
+def release_noise_for(
+    epsilon: float, delta: float, own_delta: float = 0.0, beside: Sequence[Release] = ()
+) -> float:
     """Return the least noise multiplier of one release that spends epsilon and delta.
 
     Args:
         epsilon: above 0.
         delta: above 0 and below 1.
         own_delta: the delta that the release spends on its own; see Release.
+        beside: what else is released, within the same epsilon and delta.
+
+    Raises:
+        MechanismError: the other releases alone spend epsilon or delta already.
     """
-    return _least_noise(
-        lambda noise: Mechanism("session", 1.0, 1.0, 0, 1.0, 0, (Release("sum", noise, own_delta),)),
-        epsilon,
-        delta,
-    )
+
+    def with_noise(noise: float) -> Mechanism:
+        return Mechanism("session", 1.0, 1.0, 0, 1.0, 0, (*beside, Release("sum", noise, own_delta)))
+
+    return _least_noise(with_noise, epsilon, delta)
 
 
 def _least_noise(with_noise: Callable[[float], Mechanism], epsilon: float, delta: float) -> float:

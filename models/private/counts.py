@@ -58,6 +58,64 @@ def noisy_sums(
     return np.bincount(cell, weight, minlength=cells) + generator.normal(0.0, noise, cells)
 
 
+def noisy_cells(
+    cell: NDArray[np.int64],
+    weight: NDArray[np.float64],
+    cells: int,
+    *,
+    noise: float,
+    least: float,
+    generator: np.random.Generator,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the cells whose noisy sum is at least `least`, with their sums, out of very many cells.
+
+    The result has the distribution that noise in every cell would give, so that an empty cell is as good as
+    any other. But only as many empty cells are drawn as would pass (Cormode et al., Differentially Private
+    Summaries for Sparse Data, ICDT 2012).
+
+    Args:
+        cell: int64 [n], of the parts; see `unit_vectors`.
+        weight: float64 [n], of the parts.
+        cells: the number of cells, which does not follow from the data.
+        noise: the standard deviation of the noise in each cell.
+        least: above 0.
+        generator: draws the noise.
+
+    Returns:
+        int64 [m], in order, and float64 [m].
+    """
+    known, place = np.unique(cell, return_inverse=True)
+    sums = np.bincount(place, weight, minlength=len(known)) + generator.normal(0.0, noise, len(known))
+    passing = 1.0 - NormalDist().cdf(least / noise)
+    others = _distinct_others(known, cells, int(generator.binomial(cells - len(known), passing)), generator)
+    found = np.concatenate([known[sums >= least], others])
+    values = np.concatenate(
+        [sums[sums >= least], noise * _normal_above(least / noise, len(others), generator)]
+    )
+    order = np.argsort(found)
+    return found[order], values[order]
+
+
+def _distinct_others(
+    known: NDArray[np.int64], cells: int, wanted: int, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw distinct cells, int64 [wanted], that are not among the known ones, which are sorted."""
+    drawn = np.zeros(0, np.int64)
+    while len(drawn) < wanted:
+        more = generator.integers(0, cells, 2 * (wanted - len(drawn)) + 8)
+        drawn = np.setdiff1d(np.concatenate([drawn, more]), known)
+    return generator.permutation(drawn)[:wanted]
+
+
+def _normal_above(least: float, n: int, generator: np.random.Generator) -> NDArray[np.float64]:
+    """Draw standard normal numbers, given that they are at least `least` (Robert 1995), float64 [n]."""
+    drawn = np.zeros(0)
+    while len(drawn) < n:
+        above = generator.exponential(1.0 / least, 2 * n + 8)
+        drawn = np.concatenate([drawn, least + above[generator.random(len(above)) < np.exp(-(above**2) / 2)]])
+    return drawn[:n]
+
+
 @dataclass(frozen=True)
 class Threshold:
     """Which noisy sum shows that a cell exists, where the cells themselves follow from the data.

@@ -15,10 +15,11 @@ from models.data.sequences import Context, SessionLog
 from models.data.vocabulary import Vocabulary
 from models.evaluation.objectives import target_weights
 from models.layers.blocks import Encoder
+from models.layers.private_counts import count, generator_of, private_weights
 from models.layers.warm_start import WeightAverage, limit_moves
 from models.options import SHAPE, Learned, Progress, Training, TrainingOptions
 from models.recommender import Recommender
-from models.sequential.private import count, generator_of, private_weights, train
+from models.sequential.private import train
 from models.sequential.private_batches import PrivateBatches
 from models.sequential.scorer import Scorer
 from models.sequential.trainer import Trainer
@@ -72,9 +73,6 @@ class SequenceModel(Recommender):
 
     Attributes:
         trainer_of: makes the trainer. `distributed.py` sets a trainer that shares batches among workers.
-        private_seed: of the noise of private trainings, and of the choice of shoppers. None, as always
-            outside tests, takes a secret seed from the operating system: whoever knows it can subtract the
-            noise.
     """
 
     weighs_targets = True
@@ -87,7 +85,6 @@ class SequenceModel(Recommender):
         self.trainer_of: Callable[[NDArray[np.float32], Encoder, TrainingOptions], Trainer] = Trainer
         self._trainer: Trainer | None = None
         self._scorer: Scorer | None = None
-        self.private_seed: int | None = None
 
     @abstractmethod
     def make_encoder(self, options: TrainingOptions) -> Encoder:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.private.counts import noisy_sums, threshold_for, unit_vectors
+from models.private.counts import noisy_cells, noisy_sums, threshold_for, unit_vectors
 from models.private.mechanism import MechanismError
 
 
@@ -67,3 +67,23 @@ def test_the_threshold_hides_the_cells_that_one_unit_has():
 def test_a_delta_outside_its_bounds_is_refused():
     with pytest.raises(MechanismError, match="delta cannot be 0"):
         threshold_for(1.0, 0.0, 4)
+
+
+def test_many_cells_have_the_same_noise_as_if_each_were_drawn():
+    """Compared with noise in every cell: how many cells pass, their mean value, and a cell with a weight."""
+    cells, noise, least = 50_000, 1.5, 4.0
+    cell, weight = np.array([7, 7, 9]), np.array([4.0, 4.0, 0.5])
+    dense, sparse = [], []
+    for seed in range(20):
+        every = noisy_sums(cell, weight, cells, noise, np.random.default_rng(seed))
+        dense.append(every[every >= least])
+        generator = np.random.default_rng(100 + seed)
+        found, values = noisy_cells(cell, weight, cells, noise=noise, least=least, generator=generator)
+        assert 7 in found  # 8 is 2.7 deviations above the threshold
+        assert len(set(found)) == len(found) and found.tolist() == sorted(found)
+        assert values.min() >= least
+        sparse.append(values)
+    assert np.mean([len(each) for each in sparse]) == pytest.approx(
+        np.mean([len(each) for each in dense]), rel=0.05
+    )
+    assert np.concatenate(sparse).mean() == pytest.approx(np.concatenate(dense).mean(), rel=0.01)

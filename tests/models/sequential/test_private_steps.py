@@ -180,15 +180,15 @@ def test_an_item_outside_the_vocabulary_is_left_out_of_its_session():
     (part,) = batches_of(SessionLog.from_lists([["a", "unknown", "b"]]), ("a", "b")).step(
         1.0, np.random.default_rng(0)
     )
-    assert part.sessions.tolist() == [[[1, 2]]]
-    assert part.weights.tolist() == [[[1.0]]]
+    assert part.sessions.tolist() == [[[0, 0, 1, 2]]]
+    assert part.weights.tolist() == [[[0.0, 0.0, 1.0]]]
 
 
 def test_a_session_keeps_its_last_items():
     (part,) = batches_of(SessionLog.from_lists([list("abcd")]), max_length=2).step(
         1.0, np.random.default_rng(0)
     )
-    assert part.sessions.tolist() == [[[2, 3, 4]]]
+    assert part.sessions.tolist() == [[[0, 2, 3, 4]]]
 
 
 def test_each_unit_is_in_a_step_with_the_same_probability_on_its_own():
