@@ -4,34 +4,36 @@
         [--delta 1e-6] [--training-delta 1e-9]
 
 Each day, a version is trained on the shoppers of the last days, and spends `epsilon` at `--training-delta`.
-The size of a batch and the epochs are the defaults of a warm start. One line of JSON an epsilon, then a
+The batches and the steps are the defaults of a private training, and so is the share of its noisy counts of
+the items, which stand in the catalogue. One line of JSON an epsilon, then a
 table: epsilon of a year at `--delta`, by PLD and by RDP, of shoppers who came so often that they were in the
 windows of this many of the 365 trainings. A shopper who came once was in the windows of as many trainings as
-a window has days. A release of noisy counts beside the steps is a part of a training's epsilon.
+a window has days.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 
 from rich.console import Console
 from rich.table import Table
 
 from models.options import TrainingOptions
-from models.private.accounting import epsilon_of, noise_for
-from models.private.mechanism import Mechanism
+from models.private.accounting import epsilon_of, noise_for, release_noise_for
+from models.private.mechanism import Mechanism, Release
+from models.sequential.private import COUNTS_SHARE
 
 DAYS = 365
 
 
 def daily_training(epsilon: float, delta: float, shoppers: int) -> Mechanism:
-    """Return a warm start with the default batches, and with as much noise as epsilon asks for."""
+    """Return a training with the default batches and steps, and with as much noise as epsilon asks for."""
     options = TrainingOptions()
-    rate = min(1.0, options.batch_size / shoppers)
-    steps = math.ceil(options.warm_epochs / rate)
-    return Mechanism("shopper", rate, noise_for(epsilon, delta, rate, steps), steps, 1.0, shoppers)
+    rate, steps = min(1.0, options.private_batch / shoppers), options.private_steps
+    counts = Release("counts", release_noise_for(COUNTS_SHARE * epsilon, delta))
+    noise = noise_for(epsilon, delta, rate, steps, [counts])
+    return Mechanism("shopper", rate, noise, steps, options.clip, shoppers, (counts,))
 
 
 def windows_of_visits(days_with_visits: int, window_days: int) -> int:

@@ -14,17 +14,20 @@ from lastaisle.registry.ledger import Ledger, decision_on
 from lastaisle.registry.registry import Registry
 from lastaisle.release.card.place import MARKDOWN
 from lastaisle.release.gate import GateRules
+from lastaisle.release.public.log import MARKDOWN as PUBLIC
 from lastaisle.release.release import current_champion
 from lastaisle.training import spending as spending_module
 from lastaisle.training.kinds.incremental import Incremental
 from lastaisle.training.online import OnlineUpdatesNotPrivateError, learn_online
 from lastaisle.training.planning import plan_window
 from lastaisle.training.study import TuningError
+from lastaisle.training.train import train_candidate
 from lastaisle.training.tune import Search
 from models.options import TrainingOptions
 from models.private.accounting import epsilon_of
 from models.private.mechanism import Mechanism, Release
 from tests.release.scripts import told_by
+from tests.shops.made_up_shop import end_of
 
 pytestmark = pytest.mark.training
 
@@ -115,15 +118,6 @@ def test_the_gate_refuses_a_candidate_when_the_budget_was_lowered_meanwhile(home
     assert len(read_spendings(home.lake)) == 1, "a refused candidate was seen, so it has spent"
 
 
-def test_a_refused_candidate_and_its_successor_spend_together(home, noisy):
-    home.day(1, GateRules(min_targets=10**6))
-    home.day(2, EASY)
-    runs = [one.run_id for one in read_spendings(home.lake)]
-    assert len(runs) == 2
-    both = epsilon_of([WEAK] * 2, 1e-6).epsilon
-    assert home.registry.metrics(runs[1])["privacy_epsilon_year"] == pytest.approx(both)
-
-
 def test_a_version_without_noise_is_not_private_and_neither_are_its_successors(home, noisy):
     noisy["mechanism"] = None
     assert home.day(1).promote
@@ -187,3 +181,33 @@ def test_what_would_learn_without_noise_or_without_a_row_is_refused(home):
     under(home, privacy_required=True)
     with pytest.raises(OnlineUpdatesNotPrivateError, match="without noise"):
         learn_online(champion, home.lake, home.registry, champion.window_end)
+
+
+def test_private_trainings_of_two_days_are_composed_from_what_they_released(home):
+    options = {"epsilon": 6.0, "private_steps": 12, "private_batch": 60, "embedding_size": 8}
+    under(home, hyperparameters=json.dumps(options), privacy_epsilon=14, privacy_required=True)
+    first = home.train(1, architecture="attention")
+    home.evaluate(first)
+    home.release(first, EASY)
+    plan = plan_window(home.lake, home.settings, end_of(2), "incremental", home.registry.champion("1"))
+    assert plan.warm_start_version == "1"
+    second = train_candidate(plan, home.lake, home.registry)
+    home.evaluate(second)
+    decision = home.release(second, EASY)
+    one, two = read_spendings(home.lake)
+    assert (one.run_id, two.run_id) == (first, second)
+    for spent in (one, two):
+        assert spent.unit == "shopper" and 5 < spent.epsilon <= 6
+        assert spent.mechanism.steps == 12 and spent.mechanism.releases
+    assert one.shoppers == 268, "one session each 215 s from midnight on, ended by 16:00"
+    assert two.window_start == one.window_start, "the sessions of the first day are replayed"
+    both = epsilon_of([one.mechanism, two.mechanism], 1e-6).epsilon
+    (check,) = [check for check in decision.checks if check.name == "privacy_budget"]
+    assert check.passed and check.value == pytest.approx(both) and 6 < both < 12
+    card = home.registry.read_text(second, MARKDOWN)
+    assert f"Differential privacy: epsilon {two.epsilon:.3g}" in card and f"{two.shoppers} shoppers" in card
+    assert f"spend epsilon {both:.3g} of the shopper who spends most" in card
+    told = home.registry.read_text(second, PUBLIC)
+    assert f"epsilon {two.epsilon:.3g}, delta 1e-06" in told and "of 100 cases" in told
+    with pytest.raises(BudgetSpentError, match="3 private trainings"):
+        plan_window(home.lake, home.settings, end_of(3), "incremental", home.registry.champion("2"))

@@ -219,3 +219,14 @@ def test_the_forecast_counts_trainings_and_days(lake):
     record(lake, spending("far", 0, 4, mechanism=dataclasses.replace(WEAK, noise_multiplier=2000.0)))
     rare = forecast(budget_of(lake, settings(privacy_epsilon=6), NOW))
     assert rare.more > 1000 and rare.days is None
+
+
+def test_orders_that_cannot_be_computed_bound_no_other_set_and_are_not_told_of(caplog):
+    large = dataclasses.replace(MECHANISM, sampling_rate=0.223881, noise_multiplier=1.109602, steps=12)
+    found = most_spent(rows_of("10", "01"), [large, WEAK], 1e-6)
+    assert found.spent == epsilon_of([large], 1e-6) and found.present.tolist() == [True, False]
+    quick = most_spent(rows_of("01"), [large, WEAK], 1e-6, with_pld=False).spent
+    assert quick.rdp == pytest.approx(epsilon_of([WEAK], 1e-6).rdp)
+    caplog.clear()
+    most_spent(rows_of("11"), [large, WEAK], 1e-6)
+    assert caplog.text == ""

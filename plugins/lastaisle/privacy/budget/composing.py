@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -22,6 +24,7 @@ MOST_LOOKS: Final = 6
 """So many sets of trainings are composed by PLD. The bound by RDP stands for the others."""
 MOST_MORE: Final = 4096
 """A forecast counts no further."""
+_NO_ORDER: Final = 1e12  # no divergence of an order that counts is so large
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,8 @@ def most_spent(
         if chosen in seen:
             continue
         seen.add(chosen)
-        spent = epsilon_of(chosen, delta)
+        with _without_notes():
+            spent = epsilon_of(chosen, delta)
         if worst is None or spent.epsilon > worst.spent.epsilon:
             worst = Worst(spent, present)
     assert worst is not None, "there is a set, which was composed"
@@ -96,7 +100,8 @@ def how_many_more(
     def fits(more: int) -> bool:
         total = [*so_far, *[further] * more]
         own = sum(one.delta for one in total)
-        return own < delta and epsilon_of(total, delta).epsilon <= epsilon
+        with _without_notes():
+            return own < delta and epsilon_of(total, delta).epsilon <= epsilon
 
     low, high = 0, 1
     if not fits(0):
@@ -151,17 +156,33 @@ def _renyi_epsilons(
     The conversion is Proposition 12 of Canonne, Kamath and Steinke, The Discrete Gaussian for Differential
     Privacy (NeurIPS 2020), as in dp-accounting.
     """
-    curves = [_renyi(one.sampling_rate, one.noise_multiplier, one.steps, _noises(one)) for one in mechanisms]
+    with _without_notes():
+        curves = [
+            _renyi(one.sampling_rate, one.noise_multiplier, one.steps, _noises(one)) for one in mechanisms
+        ]
     orders = np.array(_orders())
     own = np.array([one.delta for one in mechanisms])
     left = delta - patterns @ own
-    total = patterns.astype(np.float64) @ np.array(curves)
+    # An order that cannot be computed is infinite, and times 0 it should stay 0.
+    total = patterns.astype(np.float64) @ np.minimum(np.array(curves), _NO_ORDER)
     with np.errstate(divide="ignore", invalid="ignore"):
         epsilons = (
             total + np.log1p(-1 / orders) - np.log(np.maximum(left, 0)[:, None] * orders) / (orders - 1)
         )
     smallest = np.maximum(0.0, np.nanmin(np.where(orders > 1.01, epsilons, np.inf), axis=1))
     return np.where(left > 0, smallest, np.inf)
+
+
+@contextmanager
+def _without_notes() -> Iterator[None]:
+    """Leave out dp-accounting's notes on orders that it cannot compute: it leaves these orders out."""
+    absl = logging.getLogger("absl")
+    level = absl.level
+    absl.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        absl.setLevel(level)
 
 
 def _noises(mechanism: Mechanism) -> tuple[float, ...]:
