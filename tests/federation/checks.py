@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from copy import deepcopy
 
 import numpy as np
 
@@ -34,12 +35,15 @@ def check_multi_krum_agrees_with_flower() -> None:
 
 
 def check_masks_are_uniform_and_the_whole_secret_decides_them() -> None:
-    from flwr.client.mod.secure_aggregation import secaggplus_mod
+    from importlib import import_module
+
     from flwr.server.workflow.secure_aggregation import secaggplus_workflow
 
     from lastaisle.federation.flower.secure import masks
 
-    assert secaggplus_mod.pseudo_rand_gen is secaggplus_workflow.pseudo_rand_gen is masks
+    client = import_module("flwr.client.mod.secure_aggregation.secaggplus_mod")
+    assert client.secaggplus_mod.__globals__["pseudo_rand_gen"] is masks
+    assert client.pseudo_rand_gen is secaggplus_workflow.pseudo_rand_gen is masks
     one, shape = masks(bytes(32), 2**32, [(100, 100), (3,), ()]), (100, 100)
     assert [array.shape for array in one] == [shape, (3,), ()]
     assert 0.48 < one[0].mean() / 2**32 < 0.52
@@ -47,6 +51,88 @@ def check_masks_are_uniform_and_the_whole_secret_decides_them() -> None:
     # Flower's own seed is the exclusive or of words of 32 bits: these two secrets had the same masks.
     swapped = masks(b"\1" * 4 + b"\2" * 4 + bytes(24), 2**32, [shape])[0]
     assert not np.array_equal(masks(b"\2" * 4 + b"\1" * 4 + bytes(24), 2**32, [shape])[0], swapped)
+
+
+def check_masked_updates_add_up_whenever_a_silo_drops_out() -> None:
+    from flwr.common.secure_aggregation.secaggplus_constants import Stage
+
+    everybody = np.average([[1, 2], [3, 4], [5, 6], [9, 9]], axis=0, weights=[10, 20, 30, 40])
+    survivors = np.average([[1, 2], [3, 4], [5, 6]], axis=0, weights=[10, 20, 30])
+    for dies_at, expected, silos in (
+        (None, everybody, 4),
+        (Stage.SETUP, survivors, 3),
+        (Stage.SHARE_KEYS, survivors, 3),
+        (Stage.COLLECT_MASKED_VECTORS, survivors, 3),
+        (Stage.UNMASK, everybody, 4),  # its update was in the sum already
+    ):
+        server, replies = _masked_round(dies_at)
+        done = server.rounds[-1]
+        assert (done.silos, done.changed) == (silos, True), (dies_at, done)
+        np.testing.assert_allclose(server.weights["a"], expected, atol=1e-3, err_msg=str(dies_at))
+        assert abs(done.sessions - (100 if silos == 4 else 60)) <= 1, (dies_at, done)
+        assert abs(done.recall - 0.25) < 1e-3, (dies_at, done)
+        assert all(told == 1 for told in replies), "a silo tells its sessions only in the sum"
+
+
+def check_two_of_four_silos_do_not_unmask_a_sum() -> None:
+    from flwr.common.secure_aggregation.secaggplus_constants import Stage
+
+    server, _ = _masked_round(Stage.COLLECT_MASKED_VECTORS, dead=(3, 4))
+    assert not server.rounds[-1].changed
+    np.testing.assert_array_equal(server.weights["a"], [0, 0])
+
+
+def _masked_round(dies_at: str | None, dead: tuple[int, ...] = (4,)) -> tuple[object, list[int]]:
+    """Run one round of four silos in this process; some die at a stage."""
+    from flwr.app import Context, Message, RecordDict
+    from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS, Key, Stage
+    from flwr.supercore.task_identity import TaskIdentity
+
+    from lastaisle.federation.flower.secure import answer_masked, secure_round
+    from models.federated.agreement import Agreement
+    from models.federated.rounds import Server
+    from models.federated.updates import Update
+
+    TaskIdentity.task_id = TaskIdentity.run_id = TaskIdentity.node_id = 1
+    values = {1: ([1, 2], 10), 2: ([3, 4], 20), 3: ([5, 6], 30), 4: ([9, 9], 40)}
+    replies: list[int] = []
+
+    class Fixed:
+        """A silo with a fixed update."""
+
+        def __init__(self, node: int) -> None:
+            self.node = node
+
+        def answer(self, text: str, number: int, weights: object, popularity: object) -> Update:
+            change, sessions = values[self.node]
+            return Update({"a": np.float32(change) / 4}, sessions, np.float32([0, 0.5]), 0.25)
+
+    class InProcess:
+        """A grid whose nodes answer at once, or never again once they are dead."""
+
+        contexts = {node: Context(1, node, {}, RecordDict(), {}, 1) for node in values}  # noqa: RUF012
+        stages = Stage.all()
+
+        def send_and_receive(self, messages: list[Message], timeout: float | None = None) -> list[Message]:
+            answers = []
+            for message in map(deepcopy, messages):  # a silo changes what it received
+                node = message.metadata.dst_node_id
+                stage = message.content.config_records[RECORD_KEY_CONFIGS][Key.STAGE]
+                late = dies_at is not None and self.stages.index(stage) >= self.stages.index(dies_at)
+                if node in dead and late:
+                    continue
+                answers.append(answer_masked(message, self.contexts[node], Fixed(node)))  # type: ignore[arg-type]
+                told = answers[-1].content.metric_records.get("fitres.num_examples")
+                replies.extend([told["num_examples"]] if told is not None else [])
+            return answers
+
+    agreement = Agreement("gru", {}, ("i",), aggregation="secure", max_sessions=50)
+    server = Server(agreement)
+    server.weights = {"a": np.zeros(2, np.float32)}
+    context = Context(1, 1, {}, RecordDict(), {}, 1)
+    secure_round(server, InProcess(), context, list(values), text="{}", timeout=1)  # type: ignore[arg-type]
+    server.weights = {"a": 4 * server.weights["a"]}  # a quarter fits the range of a sum
+    return server, replies
 
 
 def check_a_revealing_question_is_refused() -> None:

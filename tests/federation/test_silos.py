@@ -101,6 +101,7 @@ def test_masked_updates_add_up_to_the_same_and_a_dead_silo_does_not_stop_them(si
     def kill(share, text):
         if share == 0.5:  # after the first of two rounds
             silos.silos["west"].process.send_signal(signal.SIGKILL)
+            silos.silos["west"].process.wait()
 
     outcome = run(silos, replace(AGREEMENT, aggregation="secure"), kill)
     first, second = outcome.rounds

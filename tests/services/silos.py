@@ -127,8 +127,8 @@ def federation(folder: Path, port: int, names: tuple[str, ...], events: object) 
         federation_certificate=str(certificates.keystore),
         federation_private_key=str(certificates.keystore),
         federation_silos=str(keys),
-        federation_wait_seconds=60,
-        federation_round_seconds=20,
+        federation_wait_seconds=150,
+        federation_round_seconds=25,
     )
     try:
         for silo in silos.values():

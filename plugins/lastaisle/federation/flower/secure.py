@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from flwr.app import ConfigRecord, Context, Message, RecordDict
-from flwr.client.mod.secure_aggregation import secaggplus_mod as client_side
 from flwr.common import Code, FitIns, FitRes, Status, ndarrays_to_parameters, parameters_to_ndarrays
 from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS, Key, Stage
 from flwr.compat.common import recorddict_compat
@@ -59,6 +59,8 @@ def masks(seed: bytes, num_range: int, dimensions: Sequence[tuple[int, ...]]) ->
     return made
 
 
+# The package has a function of the same name as this module of it.
+client_side: Any = import_module("flwr.client.mod.secure_aggregation.secaggplus_mod")
 client_side.pseudo_rand_gen = masks
 server_side.pseudo_rand_gen = masks
 
@@ -140,6 +142,25 @@ class _Sum(FedAvg):  # type: ignore[misc]
         return None, {}
 
 
+class _Workflow(server_side.SecAggPlusWorkflow):  # type: ignore[misc]
+    """Flower's protocol, in which a silo may also drop out before it has shared its secrets.
+
+    Flower asks for the shares of every silo that was asked first. A silo that is gone by then has given none,
+    and the round would fail. Nobody used a mask with such a silo, so it can be forgotten.
+    """
+
+    def setup_stage(self, grid: Grid, context: LegacyContext, state: Any) -> bool:
+        return self._without_missing(super().setup_stage(grid, context, state), state)
+
+    def share_keys_stage(self, grid: Grid, context: LegacyContext, state: Any) -> bool:
+        return self._without_missing(super().share_keys_stage(grid, context, state), state)
+
+    @staticmethod
+    def _without_missing(is_going_on: bool, state: Any) -> bool:
+        state.sampled_node_ids = set(state.active_node_ids)
+        return is_going_on
+
+
 class _Node:
     """What the workflow needs to know of a node."""
 
@@ -173,7 +194,7 @@ def secure_round(
         ndarrays_to_parameters([]), keep_input=False
     )
     threshold = max(server.agreement.min_silos, len(nodes) // 2 + 1)
-    workflow = server_side.SecAggPlusWorkflow(
+    workflow = _Workflow(
         num_shares=1.0,
         reconstruction_threshold=threshold,
         max_weight=float(server.agreement.max_sessions),

@@ -47,6 +47,15 @@ POLL_SECONDS = 0.2
 RESTART_SECONDS = 3.0
 _ACQUIRE = frozenset({"/flwr.proto.Runtime/AcquireTask"})
 
+# The SuperNode ends when this process is killed, so that no node is left that nobody answers for.
+_SUPERNODE = """
+import sys
+from flwr.supercore.app_utils import start_parent_process_monitor
+from flwr.supernode.cli import flower_supernode
+start_parent_process_monitor(int(sys.argv.pop(1)))
+flower_supernode()
+"""
+
 logger = logging.getLogger("lastaisle.federation")
 
 
@@ -114,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _serve(given: argparse.Namespace, path: Path, secret: bytes, app: ClientApp, folder: Path) -> None:
     """Run a SuperNode until it ends, and answer its tasks."""
     port = _free_port()
-    command = [str(Path(sys.executable).with_name("flower-supernode")), "--superlink", given.superlink]
+    command = [sys.executable, "-c", _SUPERNODE, str(os.getpid()), "--superlink", given.superlink]
     command += ["--isolation", "process", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--superexec-auth-secret-file", str(path)]
     if given.root_certificates:
