@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,11 +91,12 @@ class Federation:
 
 
 def users_can_differ() -> bool:
-    """Tell whether each silo can run as a user of its own, who can read the code and the environment."""
+    """Tell whether each silo can run as a user of its own, who can run Python and read the code."""
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         return False
     probe = ["setpriv", "--reuid", str(FIRST_USER), "--regid", str(FIRST_USER), "--clear-groups"]
-    return subprocess.run([*probe, "test", "-r", __file__], check=False).returncode == 0
+    needed = ["test", "-x", os.path.realpath(sys.executable), "-a", "-r", __file__]
+    return subprocess.run([*probe, *needed], check=False).returncode == 0
 
 
 @contextmanager

@@ -127,5 +127,5 @@ def test_a_version_of_silos_is_registered_and_judged_by_the_coordinators_own_ses
     assert (metrics["items"], metrics["round_silos"], metrics["round_silos_refused"]) == (ITEMS, 3, 0)
     assert train_candidate(planned, home.lake, registry) == run_id, "a second call trains nothing"
     report = home.evaluate(run_id)
-    assert report.models["candidate"].metrics["recall@20"] > 0.9
-    assert home.release(run_id).decision == "promoted"
+    assert report.candidate.overall.metrics["recall@20"].value > 0.9
+    assert home.release(run_id).promote
