@@ -140,7 +140,8 @@ def _retention_changes(old: Retention | None, new: Retention | None) -> Iterator
         yield change("retention", "removed", _kept(old), None, "the rows are kept for ever", "privacy")
     elif old is not None and new is not None and old.days != new.days:
         is_longer = new.days is None or (old.days is not None and new.days > old.days)
-        side, why = ("privacy", "rows stay longer") if is_longer else ("readers", "rows go earlier")
+        side: Side = "privacy" if is_longer else "readers"
+        why = "rows stay longer" if is_longer else "rows go earlier"
         yield change("retention", "changed", _kept(old), _kept(new), why, side)
 
 

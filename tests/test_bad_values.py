@@ -103,6 +103,7 @@ COMMANDS = {
     "status": [],
     "tables": [],
     "privacy budget": [],
+    "privacy audit": [],
     "quarantine": [],
     "ingest": ["--source", "logs.jsonl"],
     "lag": ["--source", "kafka://shop/clicks"],

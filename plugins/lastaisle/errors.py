@@ -46,6 +46,7 @@ class ExitCode(IntEnum):
     NOT_ANNOUNCED = 28
     ALERTS_OPEN = 29
     BUDGET_SPENT = 30
+    AUDIT_FAILED = 31
 
 
 MEANINGS: Final = {
@@ -80,6 +81,7 @@ MEANINGS: Final = {
     ExitCode.NOT_ANNOUNCED: "done, but an announcement did not reach its service",
     ExitCode.ALERTS_OPEN: "done, and alerts are open",
     ExitCode.BUDGET_SPENT: "the privacy budget of shoppers does not allow this training",
+    ExitCode.AUDIT_FAILED: "done, and the audit of privacy found something that failed",
 }
 
 

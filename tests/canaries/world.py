@@ -1,4 +1,4 @@
-"""An installation whose logs are full of planted values: everything is run once, and everything it made is kept."""
+"""An installation whose logs are full of planted values; all that it made and said is kept."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class World:
                     self.said[f"GET {path}"] = answer.content + str(dict(answer.headers)).encode()
 
     def _visits(self) -> Iterator[dict[str, Any]]:
-        """Return visits from which a model learns; every identifier is planted, and so is every unknown field."""
+        """Return visits from which a model learns; all identifiers and unknown fields are planted."""
         random_ = random.Random(7)
         plant = self.planter.plant
         for day in range(DAYS):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from lastaisle.audit.checks import anonymity, budget, consent, keys, retention, rights
 from lastaisle.audit.data_map import map_findings, read_map
 from lastaisle.audit.finding import Audit, Finding, Table
-from lastaisle.audit.scope import NotKnownError, Scope, not_known
+from lastaisle.audit.scope import NotKnown, Scope, not_known
 from lastaisle.errors import LastaisleError
 
 if TYPE_CHECKING:
@@ -64,5 +64,5 @@ def _asked(scope: Scope, section: str, name: str, evidence: str, check: Check) -
     """Return the findings of one check; what cannot be read is not known, with the reason."""
     try:
         yield from list(check(scope))
-    except (NotKnownError, LastaisleError) as error:
+    except (NotKnown, LastaisleError) as error:
         yield not_known(section, name, str(error).rstrip("."), evidence)

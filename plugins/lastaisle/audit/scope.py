@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lastaisle.settings import Settings
 
 
-class NotKnownError(Exception):
+class NotKnown(Exception):  # noqa: N818 - it is an answer
     """A question that nothing answers yet; the message says why."""
 
 
@@ -59,7 +59,7 @@ class Scope:
             *columns: columns that the query needs.
 
         Raises:
-            NotKnownError: the table was never written, or lacks a column.
+            NotKnown: the table was never written, or lacks a column.
         """
         with self.opened(table, *columns) as connection:
             times = {"begin": self.begin, "end": self.end, "now": self.now}
@@ -72,13 +72,13 @@ class Scope:
         """Open DuckDB over one table.
 
         Raises:
-            NotKnownError: the table was never written, or lacks a column.
+            NotKnown: the table was never written, or lacks a column.
         """
         dataset = self.lake.dataset(table)
         if dataset is None:
-            raise NotKnownError(f"the table {table} was never written")
+            raise NotKnown(f"the table {table} was never written")
         if lacking := [name for name in columns if name not in dataset.schema.names]:
-            raise NotKnownError(f"the table {table} lacks {', '.join(lacking)}")
+            raise NotKnown(f"the table {table} lacks {', '.join(lacking)}")
         with read_tables(self.lake.url, **{table: dataset}) as connection:
             yield connection
 

@@ -20,9 +20,15 @@ from lastaisle.lake.whole_file import whole_file
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
     from lastaisle.lake.reader import LakeReader
+    from lastaisle.settings import Settings
 
 FORMS: Final = ("html", "pdf")
 _NAME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}--[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9a-f]{12}")
+
+
+def folder_of(settings: Settings) -> Path:
+    """Return the folder that keeps the pages of audits."""
+    return settings.home / "audits"
 
 
 def keep(lake: Lake, folder: Path, audit: Audit) -> bool:

@@ -27,7 +27,8 @@ from lastaisle.cli import (
     logs,
     metrics,
     outcomes,
-    privacy,
+    privacy_audit,
+    privacy_budget,
     quarantine,
     releases,
     reproduce,
@@ -122,8 +123,9 @@ _keys.command()(keys.show)
 _keys.command()(keys.rotate)
 app.add_typer(_keys, name="keys")
 
-_privacy = typer.Typer(help="Look after the privacy budget of shoppers.", no_args_is_help=True)
-_privacy.command()(privacy.budget)
+_privacy = typer.Typer(help="Look after privacy: the budget of shoppers, and the audit.", no_args_is_help=True)
+_privacy.command()(privacy_budget.budget)
+_privacy.command()(privacy_audit.audit)
 app.add_typer(_privacy, name="privacy")
 
 _releases = typer.Typer(invoke_without_command=True, callback=releases.show_moves)

@@ -232,6 +232,18 @@ def of_maintenance(reports: Sequence[Mapping[str, Any]]) -> str:
     return _after(", ".join(told), dry_run=any(one["dry_run"] for one in reports))
 
 
+def of_audit(report: Mapping[str, Any]) -> str:
+    """Tell what failed in an audit of privacy, and how much is not known."""
+    failed = [
+        f"{one['name']}: {one['told'].rstrip('.')}" for one in report["findings"] if one["state"] == "failed"
+    ]
+    days = f"{report['first_day']} to {report['last_day']}"
+    unknown = f"{report['not_known']:,} not known"
+    return f"{days}: {counted(len(failed), 'finding')} failed, {unknown}" + (
+        f": {named(failed)}" if failed else ""
+    )
+
+
 def of_pruning(report: Mapping[str, Any]) -> str:
     """Tell how many model versions were deleted."""
     told = f"{counted(len(report['pruned']), 'model version')} deleted, {len(report['kept']):,} kept"

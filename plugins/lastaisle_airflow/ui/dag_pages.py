@@ -13,6 +13,7 @@ PATH: Final = "/dag/{dag_id}"
 PAGE_OF: Final = {
     "analyze_experiments": "/experiments",
     "attribute_outcomes": "/shop",
+    "audit_privacy": "/privacy",
     "detect_abandonment": "/shop",
     "detect_drift": "/drift",
     "erase_subjects": "/privacy",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from lastaisle.audit.finding import Finding, State
-from lastaisle.audit.scope import NotKnownError, Scope, judged
+from lastaisle.audit.scope import NotKnown, Scope, judged
 from lastaisle.lake.tables import PRIVACY_SPENT, TRAINING_RUNS
 from lastaisle.privacy.budget.budget import budget_of
 
@@ -19,7 +19,7 @@ def spent(scope: Scope) -> Iterator[Finding]:
     Trainings without noise are told too, since nothing bounds what they reveal.
     """
     if scope.lake.version(PRIVACY_SPENT) is None and scope.lake.version(TRAINING_RUNS) is None:
-        raise NotKnownError("no training ran yet")
+        raise NotKnown("no training ran yet")
     found = budget_of(scope.lake, scope.settings.privacy, min(scope.now, scope.end))
     if not found.units:
         told = "No private training ran in the year before the last day."

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from lastaisle.audit.finding import Finding
-from lastaisle.audit.scope import NotKnownError, Scope, judged
+from lastaisle.audit.scope import NotKnown, Scope, judged
 from lastaisle.lake.tables import BATCHES, EVENTS
 from lastaisle.lake.workspace import read_tables
 
@@ -23,16 +23,16 @@ def age(scope: Scope) -> Iterator[Finding]:
     """Tell for how long the newest key makes pseudonyms, and how many keys made those of the lake."""
     events, batches = scope.lake.dataset(EVENTS), scope.lake.dataset(BATCHES)
     if events is None or batches is None:
-        raise NotKnownError("no pseudonym was made yet")
+        raise NotKnown("no pseudonym was made yet")
     with read_tables(scope.lake.url, events=events, batches=batches) as connection:
         versions = connection.execute(_BEGINS).fetchall()
     if not versions:
-        raise NotKnownError("no event names the version of its key")
+        raise NotKnown("no event names the version of its key")
     newest, begin = versions[-1]
     told = f"{len(versions)} versions of the key made the pseudonyms of events; a rotation keeps one."
     yield Finding("keys", "versions in use", judged(len(versions) == 1), told, _SHOWN, len(versions))
     if begin is None:
-        raise NotKnownError(f"no batch tells since when version {newest} of the key is used")
+        raise NotKnown(f"no batch tells since when version {newest} of the key is used")
     days, most = (scope.now - begin).days, scope.settings.privacy.key_max_days
     told = f"Version {newest} of the key has been used for {days} days at least; {most} are allowed."
     yield Finding("keys", "age of the key", judged(not most or days <= most), told, _SHOWN, days)
@@ -42,7 +42,7 @@ def file(scope: Scope) -> Iterator[Finding]:
     """Tell whether other accounts can read the key file, and whether it lies inside the lake."""
     path = Path(scope.settings.privacy.key_file)
     if not path.exists():
-        raise NotKnownError("there is no key file; LASTAISLE_PSEUDONYM_KEY may hold the key")
+        raise NotKnown("there is no key file; LASTAISLE_PSEUDONYM_KEY may hold the key")
     mode = stat.S_IMODE(path.stat().st_mode)
     is_private = not mode & (stat.S_IRWXG | stat.S_IRWXO)
     told = f"The key file has the mode {mode:04o}; other accounts can{'not' if is_private else ''} read it."

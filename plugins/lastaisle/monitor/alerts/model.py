@@ -21,6 +21,7 @@ OLD_CHAMPION, GUARDRAIL, UNDELIVERED = "old_champion", "guardrail", "undelivered
 BUDGET, DEADLINE, FAILED_TASK = "budget", "deadline", "failed_task"
 PERSONAL_DATA = "personal_data"
 REQUEST_DUE = "request_due"
+AUDIT: Final = "audit"
 CTR_DROP, CONVERSION_DROP, CANNOT_CHECK = "ctr_drop", "conversion_drop", "cannot_check"
 
 _RUNBOOKS: Final = "docs/alerts.md"

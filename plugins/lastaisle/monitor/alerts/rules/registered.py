@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from lastaisle.lake.tables import AUDITS, EVENTS, SHOP_METRICS
 from lastaisle.lake.tables import DRIFT as DRIFT_TABLE
-from lastaisle.lake.tables import EVENTS, SHOP_METRICS
 from lastaisle.monitor.alerts import model
 from lastaisle.monitor.alerts.context import Context, RuleOptions
 from lastaisle.monitor.alerts.model import Finding, Severity
 from lastaisle.monitor.alerts.rules import (
+    audit,
     budget,
     drift,
     lag,
@@ -162,6 +163,14 @@ RULES: Final = (
         "warning",
         request_due.RequestDueOptions,
         request_due.check,
+    ),
+    Rule(
+        model.AUDIT,
+        "findings of the audit of privacy that failed",
+        "warning",
+        audit.AuditOptions,
+        audit.check,
+        (AUDITS,),
     ),
     Rule(
         model.DEADLINE, "a run that missed its deadline", "warning", reported.ReportedOptions, reported.check
