@@ -13,7 +13,9 @@ def endpoints(app):
     found = []
     for route in app.routes:
         assert isinstance(route, Route) or hasattr(route, "methods"), f"{route} is mounted beside the checks"
-        path = route.path.format(**dict.fromkeys(("name", "version", "other", "experiment", "id"), "1"))
+        path = route.path.format(
+            **dict.fromkeys(("name", "version", "other", "experiment", "id", "form"), "1")
+        )
         found += [(method, path) for method in sorted(route.methods) if method != "HEAD"]
     return found
 

@@ -6,7 +6,19 @@ from datetime import timedelta
 import pyarrow as pa
 import pytest
 
-from lastaisle.lake.tables import EVENTS, QUARANTINE, QUARANTINE_SCHEMA
+from lastaisle.audit import audit
+from lastaisle.audit.page import verdict
+from lastaisle.audit.store import folder_of, keep
+from lastaisle.lake.tables import (
+    ACCESSES_SCHEMA,
+    CONSENTS_SCHEMA,
+    EVENTS,
+    QUARANTINE,
+    QUARANTINE_SCHEMA,
+    SUBJECT_REQUESTS_SCHEMA,
+)
+from lastaisle.privacy.budget.spent import Spending, record
+from models.private.mechanism import Mechanism
 from tests.dashboard.conftest import NOW
 from tests.dashboard.reading import lines_of, text_of
 
@@ -80,6 +92,58 @@ def test_rows_that_are_kept_too_long_are_told(reader, source, ingested, words):
     assert f"quarantine 400 days {row['event_date']}, {ingested + 50} days ago 1 {words}" in told
 
 
-def test_what_no_release_records_yet_is_said_plainly(reader):
+def test_what_was_never_recorded_is_not_known(reader):
     told = text_of(reader.get("/privacy"))
-    assert "records no requests for erasure, no audits and no privacy budget" in told
+    for table in ("subject_requests", "consents", "accesses"):
+        assert f"not known Not known: the table {table} was never written." in told
+    assert "There was no audit yet" in told
+
+
+def test_the_newest_audit_is_shown_with_its_files(reader, source):
+    add_events(source, 30, True)
+    days = (NOW - timedelta(days=40)).date(), (NOW - timedelta(days=10)).date()
+    found = audit(source.lake, source.settings, *days, now=NOW)
+    keep(source.lake, folder_of(source.settings), found)
+    answer = reader.get("/privacy")
+    told = text_of(answer)
+    assert f"Of {days[0]} to {days[1]}, made 2026-11-24 09:00 UTC: {verdict(found)} HTML PDF" in told
+    for one in found.findings:
+        assert one.told in told
+    for form, begin in (("html", b"<!DOCTYPE html>"), ("pdf", b"%PDF-")):
+        path = f"/privacy/audits/{found.audit_id}.{form}"
+        assert f'href="{path}"' in answer.text
+        file = reader.get(path)
+        assert file.content.startswith(begin)
+        assert file.headers["content-disposition"].startswith("attachment")
+    assert reader.get("/privacy/audits/2026-10-01--2026-10-31-000000000000.pdf").status_code == 404
+    assert reader.get("/privacy/audits/..%2F..%2Fkeys%2Fpseudonym.json").status_code == 404
+
+
+def test_requests_decisions_and_accesses_are_told_without_names(reader, source):
+    at = NOW - timedelta(days=2)
+    request = {"entry": 1, "request_id": "r", "kind": "erase", "state": "asked", "at": at, "actor": "anna"}
+    decision = {"user_id": "pseudonym-of-anna", "purpose": "sale", "granted": False, "source": "gpc"}
+    access = {"at": at, "actor": "anna", "what": "quarantine", "reason": "ticket", "outcome": "refused"}
+    for table, schema, row in (
+        ("subject_requests", SUBJECT_REQUESTS_SCHEMA, request | {"due_at": at + timedelta(days=1)}),
+        ("consents", CONSENTS_SCHEMA, decision | {"at": at, "recorded_at": at}),
+        ("accesses", ACCESSES_SCHEMA, access),
+    ):
+        source.lake.append(table, pa.Table.from_pylist([row], schema), key="row")
+    answer = reader.get("/privacy")
+    told = text_of(answer)
+    assert "failed Open requests past their day: 1 of 1." in told
+    assert "ok 0 shoppers agreed to sale and 1 refused it, by gpc." in told
+    assert "ok Requests to see data of shoppers in these days: 0 shown, 1 refused." in told
+    assert "anna" not in answer.text
+
+
+def test_the_budget_is_drawn(reader, source):
+    for days in (3, 1, 2):
+        mechanism = Mechanism("shopper", 0.01, 1.0, 100, 1.0, 1000)
+        at = NOW - timedelta(days=days)
+        names = (f"key-{days}", f"run-{days}", "model", "factorization", "shopper")
+        record(source.lake, Spending(*names, at, at, 1000, mechanism, float(days), 1e-6, at))
+    answer = reader.get("/privacy")
+    assert lines_of(answer, "budget") == {"epsilon": [3.0, 2.0, 1.0]}
+    assert "The shopper who spends most spent epsilon" in text_of(answer)

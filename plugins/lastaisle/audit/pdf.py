@@ -70,7 +70,11 @@ def _findings(document: _Document, audit: Audit) -> None:
     document.set_font(_FONT, size=7.5)
     bold = FontFace(emphasis="BOLD")
     with document.table(
-        col_widths=(17, 26, 38, 97), borders_layout="HORIZONTAL_LINES", line_height=3.9, headings_style=bold
+        col_widths=(17, 26, 38, 97),
+        borders_layout="HORIZONTAL_LINES",
+        text_align="LEFT",
+        line_height=3.9,
+        headings_style=bold,
     ) as table:
         table.row(("State", "Section", "Question", "Answer"))
         for one in audit.findings:
@@ -87,6 +91,7 @@ def _map(document: _Document, audit: Audit) -> None:
     with document.table(
         col_widths=(30, 22, 28, 36, 28, 18, 24),
         borders_layout="HORIZONTAL_LINES",
+        text_align="LEFT",
         line_height=3.4,
         headings_style=bold,
     ) as table:

@@ -29,7 +29,7 @@ def age(scope: Scope) -> Iterator[Finding]:
     if not versions:
         raise NotKnown("no event names the version of its key")
     newest, begin = versions[-1]
-    told = f"{len(versions)} versions of the key made the pseudonyms of events; a rotation keeps one."
+    told = f"Versions of the key that made the pseudonyms of events: {len(versions)}; a rotation keeps one."
     yield Finding("keys", "versions in use", judged(len(versions) == 1), told, _SHOWN, len(versions))
     if begin is None:
         raise NotKnown(f"no batch tells since when version {newest} of the key is used")

@@ -54,7 +54,7 @@ def files(scope: Scope) -> Iterator[Finding]:
             continue
         limit = scope.now - timedelta(days=days + kept_days)
         unused, expired = _old_rows(scope, name, column, pa.scalar(limit, pa.timestamp("us", "UTC")))
-        told = f"{unused} files of earlier versions of {name} hold {expired} rows that should be gone."
+        told = f"Rows of {name} that should be gone, in {unused} files of earlier versions: {expired}."
         evidence = f"lastaisle maintain --dry-run ({name})"
         yield Finding("retention", f"files of {name}", judged(not expired), told, evidence, expired)
 

@@ -38,9 +38,9 @@ def requests(scope: Scope) -> Iterator[Finding]:
     told = f"Requests of these days: {listed}."
     yield Finding("rights", "requests of these days", State.OK, told, _NEWEST, len(asked))
     for name, rows, words in (
-        ("overdue requests", overdue, f"{len(overdue)} of {len(waiting)} open requests are past their day"),
-        ("failed requests", failed, f"{len(failed)} requests failed and wait for a person"),
-        ("receipts of erasures", unproven, f"{len(unproven)} finished erasures have no signed receipt"),
+        ("overdue requests", overdue, f"Open requests past their day: {len(overdue)} of {len(waiting)}"),
+        ("failed requests", failed, f"Failed requests, which wait for a person: {len(failed)}"),
+        ("receipts of erasures", unproven, f"Finished erasures without a signed receipt: {len(unproven)}"),
     ):
         yield Finding("rights", name, judged(not rows), f"{words}.", _NEWEST, len(rows))
     yield Finding("rights", "time to answer", State.OK, _slowest(scope, found), _NEWEST)
@@ -55,7 +55,7 @@ def _slowest(scope: Scope, found: list[tuple[Any, ...]]) -> str:
     if not done:
         return "No request was finished in these days."
     hours = max(done).total_seconds() / 3600
-    return f"{len(done)} requests were finished in these days; the slowest took {hours:.1f} hours."
+    return f"Requests that were finished in these days: {len(done)}; the slowest took {hours:.1f} hours."
 
 
 def accesses(scope: Scope) -> Iterator[Finding]:
@@ -64,12 +64,12 @@ def accesses(scope: Scope) -> Iterator[Finding]:
     found = scope.rows(ACCESSES, sql, "at", "what", "outcome", "reason")
     refused = sum(count for _, outcome, count in found if outcome == "refused")
     shown = sum(count for _, _, count in found) - refused
-    told = f"Data of shoppers was shown {shown} times in these days, and refused {refused} times."
+    told = f"Requests to see data of shoppers in these days: {shown} shown, {refused} refused."
     yield Finding("access", "requests to see data", State.OK, told, ACCESSES_SHOWN, shown)
     without = (
         f"SELECT count(*) FROM {ACCESSES} "
         "WHERE \"at\" >= $begin AND \"at\" < $end AND coalesce(reason, '') = ''"
     )
     ((unexplained,),) = scope.rows(ACCESSES, without)
-    told = f"{unexplained} requests to see data name no reason."
+    told = f"Requests to see data without a reason: {unexplained}."
     yield Finding("access", "reasons", judged(not unexplained), told, ACCESSES_SHOWN, unexplained)
