@@ -39,8 +39,12 @@ def ages(scope: Scope) -> Iterator[Finding]:
         elif found.unknown:
             state = State.NOT_KNOWN
             told += f" The age of {found.unknown} of {found.rows} rows is not known."
-        since = ".".join(retention.age_of) if retention.age_of else retention.column
-        evidence = f"SELECT min({since}), count(*) FROM {name}"
+        evidence = f"SELECT min({retention.column}), count(*) FROM {name}"
+        if retention.age_of is not None:
+            source, since = retention.age_of
+            evidence = (
+                f"SELECT min({since}), count(*) FROM {name} LEFT JOIN {source} USING ({retention.column})"
+            )
         yield Finding("retention", name, state, told, evidence, age)
 
 
