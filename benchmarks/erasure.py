@@ -65,7 +65,8 @@ FROM events WHERE event_date = DATE '{day}' AND hash(event_id) % 5 = 0
 """
 _QUARANTINE = """
 SELECT batch_id, source_file, source_row, sub_row, ['price_is_number'] AS rules, ingested_at,
-  contract_version, event_date, to_json({{'user_id': user_id, 'session_id': session_id, 'price': 'x'}})::VARCHAR AS payload
+  contract_version, event_date,
+  to_json({{'user_id': user_id, 'session_id': session_id, 'price': 'x'}})::VARCHAR AS payload
 FROM raw WHERE event_date = DATE '{day}' AND hash(event_id) % 1000 = 0
 """
 

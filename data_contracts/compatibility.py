@@ -40,7 +40,7 @@ from typing import Any
 
 from open_data_contract_standard.model import OpenDataContractStandard
 
-from data_contracts.changes.change import Change, Level, change, documented
+from data_contracts.changes.change import Change, Level, Side, change, documented
 from data_contracts.changes.field_changes import field_changes
 from data_contracts.changes.rule_changes import batch_rule_changes, rule_changes
 from data_contracts.contract import Contract
@@ -171,13 +171,14 @@ def _quasi_identifier_changes(old: Contract, new: Contract) -> Iterator[Change]:
     was, now = old.quasi_identifiers, new.quasi_identifiers
     if was == now:
         return
-    shown = [None if one is None else asdict(one) for one in (was, now)]
+    old_shown, new_shown = (None if one is None else asdict(one) for one in (was, now))
     if was is None:
-        yield change("quasi-identifiers", "added", *shown, "values of small groups are left out")
+        why = "values of small groups are left out"
+        yield change("quasi-identifiers", "added", old_shown, new_shown, why)
         return
     # A step that comes later, or never, leaves more values in small groups: no order says which is safer.
     why = "other values of small groups are left out, perhaps fewer"
-    yield change("quasi-identifiers", "changed", *shown, why, "privacy")
+    yield change("quasi-identifiers", "changed", old_shown, new_shown, why, "privacy")
 
 
 def _source(feature: Feature) -> str:

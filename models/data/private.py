@@ -16,7 +16,7 @@ from models.private.mechanism import Release, Unit
 MOST_ITEMS = 64  # different items of a unit that count, by random choice
 LEAST_COUNT = 1e-3  # of an item whose noisy count is below 0
 
-Parts = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+Parts = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.floating]]
 """Units, cells and weights, as `unit_vectors` returns them."""
 
 

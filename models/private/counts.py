@@ -12,7 +12,7 @@ from models.private.mechanism import MechanismError
 
 
 def unit_vectors(
-    unit: NDArray[np.int64], cell: NDArray[np.int64], weight: NDArray[np.float64]
+    unit: NDArray[np.int64], cell: NDArray[np.int64], weight: NDArray[np.floating]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Return the parts of all units: each unit's cells are distinct, and its weights have the L2 norm 1.
 

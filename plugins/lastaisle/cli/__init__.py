@@ -123,7 +123,7 @@ _keys.command()(keys.show)
 _keys.command()(keys.rotate)
 app.add_typer(_keys, name="keys")
 
-_privacy = typer.Typer(help="Look after privacy: the budget of shoppers, and the audit.", no_args_is_help=True)
+_privacy = typer.Typer(help="Look after privacy: budget and audit.", no_args_is_help=True)
 _privacy.command()(privacy_budget.budget)
 _privacy.command()(privacy_audit.audit)
 app.add_typer(_privacy, name="privacy")

@@ -52,7 +52,7 @@ def plan_federated_window(*, params: Any = None) -> dict[str, Any]:
     """Plan the data of a federated training, by the run's parameters and the settings."""
     given = given_params(params)
     given.pop("allow_older", None)  # only the release reads it
-    rounds = {name: given.pop(name) for name in ("rounds", "aggregation") if name in given}
+    rounds: dict[str, Any] = {name: given.pop(name) for name in ("rounds", "aggregation") if name in given}
     return plan("federated", federation=rounds, **given)
 
 

@@ -22,7 +22,7 @@ def client_app(silo: Silo) -> ClientApp:
     """Return the app that answers for a silo."""
     app = ClientApp()
 
-    @app.train()  # type: ignore[misc]
+    @app.train()
     def train(message: Message, context: Context) -> Message:
         try:
             if RECORD_KEY_CONFIGS in message.content.config_records:

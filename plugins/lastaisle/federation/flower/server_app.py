@@ -63,7 +63,7 @@ def run(agreement: Agreement, link: Link, folder: Path, *, wait: float, timeout:
     arrays = {**server.weights, POPULARITY_ARRAY: server.popularity}
     partial = folder / f"{WEIGHTS_FILE}.part"
     with partial.open("wb") as stream:
-        np.savez(stream, **arrays)
+        np.savez(stream, **arrays)  # type: ignore[arg-type]
     partial.rename(folder / WEIGHTS_FILE)
     return server
 

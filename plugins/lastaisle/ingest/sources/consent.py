@@ -147,7 +147,7 @@ FROM (SELECT *,
       coalesce({named}, 0) = 0 AND NOT coalesce({_ABSENT}, false) THEN '{UNREADABLE}' END"""
 
 
-def with_opt_outs(fields: Mapping[str, str], gpc: str, do_not_sell: str) -> Mapping[str, str]:
+def with_opt_outs(fields: Mapping[str, str], gpc: str, do_not_sell: str) -> dict[str, str]:
     """Return the SQL of consent fields, which an opt-out refuses whatever the record of consent says.
 
     Global Privacy Control refuses the purposes of LASTAISLE_GPC_REFUSES, Do Not Sell refuses the sale. Any

@@ -151,7 +151,7 @@ def _fields(contract: Contract) -> Mapping[str, str]:
     } | consents_of(contract)
 
 
-def consents_of(contract: Contract) -> Mapping[str, str]:
+def consents_of(contract: Contract) -> dict[str, str]:
     """Return the SQL of the consent fields of a call; an opt-out in its context goes before the record."""
     consent = Consent.of(contract)
     fields = {name: consent.field(name) for name in consent.names}

@@ -23,14 +23,14 @@ class _Read:
 
     Attributes:
         messages: how many were read.
-        bytes: their bytes.
+        size: their bytes.
         found: how many name a shopper.
         keys: for each partition and key, whether the newest message names a shopper.
         keyless: how many messages that name a shopper have no key.
     """
 
     messages: int = 0
-    bytes: int = 0
+    size: int = 0
     found: int = 0
     keys: dict[tuple[int, bytes], bool] = field(default_factory=dict)
     keyless: int = 0
@@ -58,7 +58,7 @@ def erase_from_topic(topic: Topic, asked: Asked) -> PlaceReport:
         report,
         rows=len(named) if compacted else 0,
         files_scanned=1,
-        bytes_scanned=read.bytes,
+        bytes_scanned=read.size,
         found=left,
         note=_note(read, retention, compacted=compacted),
     )
@@ -77,7 +77,7 @@ def _note(read: _Read, retention: str, *, compacted: bool) -> str:
 def _configuration(topic: Topic) -> tuple[str, str]:
     """Return the cleanup policy of a topic, and when its messages are deleted, in words."""
     from confluent_kafka import KafkaException
-    from confluent_kafka.admin import ConfigResource
+    from confluent_kafka.admin import ConfigResource  # type: ignore[attr-defined]
 
     resource = ConfigResource("topic", topic.name)
     try:
@@ -138,7 +138,7 @@ def _judge(message: Message, asked: Asked, read: _Read) -> None:
     key, value = message.key(), message.value()
     content = b"\n".join(_bytes(part) for part in (key, value))
     read.messages += 1
-    read.bytes += len(content)
+    read.size += len(content)
     names = value is not None and (
         any(True for _ in asked.needles.find(content)) or asked.names(_bytes(value).decode(errors="replace"))
     )

@@ -180,10 +180,12 @@ def touched_versions(
                 through[run_id], changed = through[start], True
     found = []
     for run_id in [*through, *(run_id for run_id in decided if run_id not in through)]:
-        row = trainings.get(run_id)
-        knows = VECTOR if run_id in decided else _knows(row)
+        trained = trainings.get(run_id)
+        knows = VECTOR if run_id in decided else _knows(trained)
         version = versions.get(run_id) or registry.version_for_run(run_id) or ""
-        own_key = registry.tags(run_id).get(RUN_KEY, "") if row is None and registry.has_run(run_id) else ""
+        own_key = (
+            registry.tags(run_id).get(RUN_KEY, "") if trained is None and registry.has_run(run_id) else ""
+        )
         decision = decided.get(run_id, RETRAIN_OR_RETIRE)
         found.append(VersionTouched(version, run_id, knows, through.get(run_id, own_key), decision))
     return found
