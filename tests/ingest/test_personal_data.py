@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import logging
 
+import duckdb
+
 from lastaisle.ingest.options import IngestOptions
+from lastaisle.ingest.staging.staging import _without_values
 
 MAIL, PHONE, CARD = "anna@example.org", "+49 30 1234567", "4111 1111 1111 1111"
 IP, IBAN = "203.0.113.9", "DE89 3704 0044 0532 0130 00"
@@ -128,3 +131,8 @@ def test_a_source_whose_every_value_was_left_out_did_not_lose_its_field(shop):
     report = shop.ingest(str(shop.folder))
     assert (report.files_failed, report.rows_clean) == ({}, 240)
     assert report.personal_data == {"brand_holds_email": 120}
+
+
+def test_an_error_of_duckdb_is_told_without_the_values_in_quotes():
+    error = duckdb.ConversionException(f"Could not convert string \"{MAIL}\" to INT32 in '{IP}'")
+    assert _without_values(error) == "Could not convert string … to INT32 in …"

@@ -133,7 +133,8 @@ class _Search:
         """
         asked = may_hold("treated", scan, national=bool(self.countries))
         # Most texts stand in many rows. The ids of rows all differ, so a set of them saves nothing.
-        distinct = "" if name == self.staging.contract.row_id else "DISTINCT"
+        is_unique = any(key.columns == (name,) for key in self.staging.contract.unique_keys)
+        distinct = "" if is_unique else "DISTINCT"
         candidates = self.connection.execute(
             f"""SELECT DISTINCT value, treated FROM (
                   SELECT {distinct} {column} AS value, {treated} AS treated FROM staged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -42,8 +43,14 @@ CLEAN = f"staged ANTI JOIN repeated ON repeated._place = staged.rowid WHERE {SOU
 REASON_CHARACTERS = 100
 FIRST_LINES = 1000
 _MICROSECOND = timedelta(microseconds=1)
+_QUOTED = re.compile(r"""(["'`]).*\1""")
 #: What the rows of a file may cause. Other errors of DuckDB are faults of our SQL.
 _OF_THE_ROWS = (duckdb.DataError, duckdb.OperationalError, duckdb.InvalidInputException)
+
+
+def _without_values(error: duckdb.Error) -> str:
+    """Return the first line of an error without the texts in quotes, which may be values of a row."""
+    return _QUOTED.sub("…", str(error).splitlines()[0])
 
 
 class Staging:
@@ -104,7 +111,7 @@ class Staging:
             if failure is not None:
                 raise failure  # noqa: B904 - the failure keeps its own cause
             if isinstance(error, _OF_THE_ROWS):
-                raise SourceError(f"DuckDB cannot read the rows: {str(error).splitlines()[0]}") from error
+                raise SourceError(f"DuckDB cannot read the rows: {_without_values(error)}") from error
             raise
         self.connection.unregister("source_lines")
         make_repeated(self.connection)
