@@ -137,8 +137,9 @@ class _Search:
         distinct = "" if is_unique else "DISTINCT"
         candidates = self.connection.execute(
             f"""SELECT DISTINCT value, treated FROM (
-                  SELECT {distinct} {column} AS value, {treated} AS treated FROM staged
-                  WHERE {column} IS NOT NULL AND {searched}) WHERE {asked}"""
+                  SELECT {column} AS value, {treated} AS treated FROM (
+                    SELECT {distinct} {column} FROM staged WHERE {column} IS NOT NULL AND {searched})
+                ) WHERE {asked}"""
         ).fetchall()
         kinds = {value: kinds_in(treated, scan, self.countries) for value, treated in candidates}
         hits = {value: [f"{name}_holds_{kind}" for kind in found] for value, found in kinds.items() if found}
