@@ -106,10 +106,12 @@ class _Search:
         """Count the lines whose unknown fields hold a find; nothing has to be left out."""
         counts: Counter[tuple[str, str]] = Counter()
         for name, value in unknown_values(self.staging.first_lines.to_pylist(), known):
-            counts.update({(shown_name(name).replace(" ", "_"), text) for text in (name, *_texts(value))})
-        texts = pa.table({"text": pa.array({text for _, text in counts}, pa.string())})
+            # Half a pair of UTF-16, which Arrow refuses, sends the line to quarantine by a rule of its own.
+            texts = (text.encode(errors="replace").decode() for text in (name, *_texts(value)))
+            counts.update({(shown_name(name).replace(" ", "_"), text) for text in texts})
+        unknown = pa.table({"text": pa.array({text for _, text in counts}, pa.string())})
         asked = may_hold("text", "text", national=bool(self.countries))
-        self.connection.register("unknown_texts", texts)
+        self.connection.register("unknown_texts", unknown)
         candidates = self.connection.execute(f"SELECT text FROM unknown_texts WHERE {asked}").fetchall()
         self.connection.unregister("unknown_texts")
         kinds = {text: kinds_in(text, "text", self.countries) for (text,) in candidates}
