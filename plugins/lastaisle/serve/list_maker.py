@@ -149,7 +149,7 @@ class ListMaker:
         scored = [item for item in items if item.id in model.index]
         if answer.policy != "model":
             for item in scored:  # the scores of such a list are the popularities
-                if item.why and item.score is not None:
+                if item.why is not UNSET and item.score is not None:
                     item.why.popularity = item.score
             return
         if not scored:
@@ -161,7 +161,7 @@ class ListMaker:
         rows = [model.index[item.id] for item in scored]
         popular, full, rest = scores[0, rows], scores[1, rows], scores[2:, rows]
         for item, popularity in zip(scored, popular.tolist(), strict=True):
-            if item.why:
+            if item.why is not UNSET:
                 item.why.popularity = float(popularity)
         if known:
             self._name_carriers(scored, [item for _, item in known], full, rest)
@@ -201,7 +201,7 @@ class ListMaker:
                 for one in strongest
                 if shares[one, at] > 0
             ]
-            if item.why and carriers:
+            if item.why is not UNSET and carriers:
                 item.why.carried_by = carriers
 
     def _context_without(self, at: int) -> dict[str, Any]:
