@@ -17,7 +17,8 @@ ANNA, BERTA = "anna@example.org", "berta@example.org"
 
 def make(broker, name: str, policy: str) -> None:
     config = {"cleanup.policy": policy, "retention.ms": "172800000"}
-    AdminClient(broker.config).create_topics([NewTopic(name, 2, 1, config=config)])[name].result(30)
+    admin = AdminClient(broker.config)
+    admin.create_topics([NewTopic(name, 2, 1, config=config)])[name].result(30)
     producer = Producer(broker.config)
     for key, user in (("anna-1", ANNA), ("anna-1", ANNA), ("berta", BERTA), (ANNA, "x"), (None, BERTA)):
         if key or policy == "delete":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -33,6 +34,8 @@ WRITING_SECONDS: Final = 3600.0
 #: An id that stands in more rows of others than this number, and than this share, is a word of the shop.
 COMMON_ROWS: Final = 1000
 COMMON_SHARE: Final = 0.01
+
+_ENTRY: Final = re.compile(r"_delta_log/[0-9.]+(compacted\.)?json")
 
 Progress = Callable[[float, str], None]
 
@@ -140,12 +143,14 @@ class _Erasure:
     def _delete_dead(self, name: str, found: Mapping[str, Searched]) -> bool:
         """Delete old files with rows of the shoppers; tell whether there were any."""
         folder, deleted, waiting = self.lake.folder(name), [], 0
-        ages = folder.files()
+        ages, log = folder.files(), b""
         for path in dead_files(self.lake, name):
             if not (path in found and found[path].found) and not self._holds_rows(name, path):
                 continue
             is_old = time.time() - ages.get(path, (0, 0.0))[1] > WRITING_SECONDS
-            if is_old or self._was_committed(name, path):
+            # A file that an entry of the log names was committed, so no writer is about to commit it.
+            log = log or b"\n".join(folder.read(file) for file in ages if _ENTRY.fullmatch(file))
+            if is_old or path.encode() in log:
                 deleted.append(path)
             else:
                 waiting += 1
@@ -158,12 +163,6 @@ class _Erasure:
             return holds_rows(self.lake, name, path, self.known)
         except (OSError, ValueError):  # half of a file, or one that another process deleted
             return False
-
-    def _was_committed(self, name: str, path: str) -> bool:
-        """Tell whether an entry of the log names a file, so that no writer is about to commit it."""
-        folder = self.lake.folder(name)
-        entries = [entry for entry in folder.files() if entry.startswith("_delta_log/") and ".json" in entry]
-        return any(path.encode() in folder.read(entry) for entry in entries)
 
     def _drop_common(self, proof: LakeProof) -> bool:
         """Stop searching for ids that are words of the shop; tell whether there are any."""

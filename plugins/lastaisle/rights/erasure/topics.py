@@ -79,9 +79,9 @@ def _configuration(topic: Topic) -> tuple[str, str]:
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import ConfigResource  # type: ignore[attr-defined]
 
-    resource = ConfigResource("topic", topic.name)
+    resource, admin = ConfigResource("topic", topic.name), topic.connection.admin()
     try:
-        described = topic.connection.admin().describe_configs([resource], request_timeout=_SECONDS)
+        described = admin.describe_configs([resource], request_timeout=_SECONDS)
         entries = described[resource].result(_SECONDS)
     except (KafkaException, TimeoutError) as error:
         raise KafkaSourceError(
