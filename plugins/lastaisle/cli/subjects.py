@@ -276,9 +276,11 @@ def _of_counts(request: Request) -> str:
     """Tell what was done for a request."""
     counts: dict[str, Any] = dict(request.last.counts)
     if request.first.kind == "erase" and "files_scanned" in counts:
+        places = {place["place"]: place["unsearched"] for place in counts["places"] if place["unsearched"]}
+        missing = "".join(f"; NOT searched: {name} ({why})" for name, why in places.items())
         return (
             f"{counts['rows']:,} rows erased; a search of {counts['files_scanned']:,} files and "
-            f"{counts['bytes_scanned']:,} bytes found {counts['found']:,} ids and pseudonyms"
+            f"{counts['bytes_scanned']:,} bytes found {counts['found']:,} ids and pseudonyms{missing}"
         )
     if request.first.kind == "export" and "rows" in counts:
         return f"{sum(counts['rows'].values()):,} rows of {len(counts['rows'])} tables copied"

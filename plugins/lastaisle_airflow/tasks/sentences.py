@@ -272,4 +272,6 @@ def of_requests(reports: Sequence[Mapping[str, Any]]) -> str:
     if erased:
         rows, found = (sum(counts[name] for counts in erased) for name in ("rows", "found"))
         told.append(f"{counted(rows, 'row')} erased, {found:,} found afterwards")
+        if not all(counts["proven"] for counts in erased):
+            told.append("places were not searched: see the receipts")
     return ", ".join(told)

@@ -61,7 +61,11 @@ def test_a_training_follows_if_a_version_learned_from_an_erased_shopper():
         {"version": "8", "decided": "lost_vector"},
         {"version": "", "decided": "retrain_or_retire"},
     ]
-    report = {"kind": "erase", "state": "done", "counts": {"rows": 1, "found": 0, "versions": versions}}
+    report = {
+        "kind": "erase",
+        "state": "done",
+        "counts": {"rows": 1, "found": 0, "proven": True, "versions": versions},
+    }
     assert subjects.sum_up.function([report, None]) == ["9", "10"]
     assert subjects.require_training(["9", "10"], "retrain").startswith("v9, v10 learned from shoppers")
     for versions, policy in (([], "retrain"), (["9"], "retire")):
