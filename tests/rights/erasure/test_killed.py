@@ -9,7 +9,7 @@ from tests.privacy.worlds import World, event
 from tests.rights.erasure.killing import erase_and_die, erase_in_world
 
 ANNA, BERTA = "anna@example.org", "berta@example.org"
-KILLS = 12
+KILLS = 8
 
 
 @pytest.fixture(scope="module")
