@@ -94,7 +94,8 @@ def noisy_vocabulary(
     item = candidates.encode(log.catalogue)[log.items].astype(np.int64)
     unit = Units.of(log).of_session[log.session_of_event]
     in_vocabulary = item > 0
-    parts = (unit[in_vocabulary], item[in_vocabulary], np.repeat(weights, log.lengths)[in_vocabulary])
+    by_event = np.repeat(weights, log.lengths).astype(np.float64)
+    parts = (unit[in_vocabulary], item[in_vocabulary], by_event[in_vocabulary])
     unit, item, weight = unit_vectors(*few_parts(parts, MOST_ITEMS, generator))
     sums = noisy_sums(item, weight, candidates.size, noise, generator)
     chosen = np.ones(candidates.size, bool)
