@@ -209,5 +209,6 @@ def test_private_trainings_of_two_days_are_composed_from_what_they_released(home
     assert f"spend epsilon {both:.3g} of the shopper who spends most" in card
     told = home.registry.read_text(second, PUBLIC)
     assert f"epsilon {two.epsilon:.3g}, delta 1e-06" in told and "of 100 cases" in told
+    tight = home.settings.replace(privacy_epsilon=both + 0.5)
     with pytest.raises(BudgetSpentError, match="3 private trainings"):
-        plan_window(home.lake, home.settings, end_of(3), "incremental", home.registry.champion("2"))
+        plan_window(home.lake, tight, end_of(3), "incremental", home.registry.champion("2"))
