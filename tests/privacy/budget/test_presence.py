@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from lastaisle.lake import Lake, tables
-from lastaisle.privacy.budget.presence import presence
+from lastaisle.privacy.budget.presence import _maximal, presence
 
 from .made import DAY0, spending
 
@@ -85,6 +85,16 @@ def test_an_erased_shopper_is_gone(lake):
     visits(lake, ("carl", "s0", 0.0), ("anna", "s1", 0.1), ("anna", "s2", 1.0), ("ben", "s3", 1.5))
     lake.table(tables.EVENTS).delete("user_id = 'anna'")
     assert sets(lake, (0, 1), (1, 2)) == ["01", "10"]
+
+
+def test_of_very_many_sets_those_inside_a_large_one_go():
+    random = np.random.default_rng(4)
+    sets = np.unique(random.random((300, 12)) < 0.4, axis=0)
+    regular = np.vstack([sets, np.ones((1, 12), dtype=bool)])
+    assert _maximal(regular, most=10).all(axis=1).tolist() == [True]
+    few = _maximal(sets, most=10)
+    kept = {tuple(row) for row in few}
+    assert {tuple(row) for row in _maximal(sets)} <= kept <= {tuple(row) for row in sets}
 
 
 def test_very_many_sets_agree_with_a_count_by_hand(lake):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +33,9 @@ SELECT CAST(windows AS VARCHAR), count(*) FROM (
     GROUP BY unit
 ) GROUP BY ALL ORDER BY ALL
 """
+
+
+LARGEST: Final = 64
 
 
 def presence(lake: LakeReader, spendings: Sequence[Spending], unit: str) -> NDArray[np.bool_]:
@@ -77,9 +80,16 @@ def _stretches(spendings: Sequence[Spending]) -> pa.Table:
 
 
 def _maximal(patterns: NDArray[np.bool_], most: int = 2000) -> NDArray[np.bool_]:
-    """Leave out sets that lie inside another: they spend no more. Among very many sets only equal ones go."""
-    patterns = np.unique(patterns, axis=0)  # sorted
+    """Leave out sets that lie inside another: they spend no more.
+
+    Among more sets than `most`, only those go that lie inside one of the largest sets.
+    """
+    patterns = np.unique(patterns, axis=0)
     if len(patterns) > most:
+        largest = patterns[np.argsort(-patterns.sum(axis=1), kind="stable")[:LARGEST]]
+        for one in largest:
+            inside_one = ~(patterns & ~one).any(axis=1) & (patterns != one).any(axis=1)
+            patterns = patterns[~inside_one]
         return patterns
     counts = patterns.astype(np.int32)
     # [i, j]: set i lies inside set j
