@@ -183,6 +183,7 @@ def test_what_would_learn_without_noise_or_without_a_row_is_refused(home):
         learn_online(champion, home.lake, home.registry, champion.window_end)
 
 
+@pytest.mark.timeout(900)  # two trainings with TensorFlow, and the search for their noise
 def test_private_trainings_of_two_days_are_composed_from_what_they_released(home):
     options = {"epsilon": 6.0, "private_steps": 12, "private_batch": 60, "embedding_size": 8}
     under(home, hyperparameters=json.dumps(options), privacy_epsilon=14, privacy_required=True)
