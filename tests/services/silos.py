@@ -32,7 +32,8 @@ class SiloProcess:
     Attributes:
         name: of its key.
         settings: its installation.
-        user: the number of its user; None = the user of the tests.
+        user: the number of the user who owns its folder; None = the user of the tests.
+        runs_as_user: whether its process runs as that user, which needs a Python that other users can run.
         log: what its process printed.
         process: None before it joins.
     """
@@ -41,6 +42,7 @@ class SiloProcess:
     settings: Settings
     user: int | None
     log: Path
+    runs_as_user: bool
     process: subprocess.Popen[bytes] | None = None
 
     def as_its_user(self, command: list[str]) -> list[str]:
@@ -61,7 +63,10 @@ class SiloProcess:
         environ |= {"LASTAISLE_SILO_ACCEPTS": ACCEPTS, "HOME": str(self.settings.home)}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.as_its_user(command), env=environ, stdout=log, stderr=subprocess.STDOUT
+                self.as_its_user(command) if self.runs_as_user else command,
+                env=environ,
+                stdout=log,
+                stderr=subprocess.STDOUT,
             )
 
     def end(self) -> None:
@@ -91,9 +96,12 @@ class Federation:
 
 
 def users_can_differ() -> bool:
-    """Tell whether each silo can run as a user of its own, who can run Python and read the code."""
-    if os.geteuid() != 0 or shutil.which("setpriv") is None:
-        return False
+    """Tell whether the tests can give each silo's folder to a user of its own."""
+    return os.geteuid() == 0 and shutil.which("setpriv") is not None
+
+
+def others_can_run_python() -> bool:
+    """Tell whether another user can run this Python and read this code."""
     probe = ["setpriv", "--reuid", str(FIRST_USER), "--regid", str(FIRST_USER), "--clear-groups"]
     needed = ["test", "-x", os.path.realpath(sys.executable), "-a", "-r", __file__]
     return subprocess.run([*probe, *needed], check=False).returncode == 0
@@ -110,6 +118,7 @@ def federation(folder: Path, port: int, names: tuple[str, ...], events: object) 
         events: called with the number of a silo; returns its table of events.
     """
     address, differ = f"127.0.0.1:{port}", users_can_differ()
+    runs = differ and others_can_run_python()
     certificates = make_certificates(folder)
     keys = folder / "keys"
     keys.mkdir()
@@ -122,15 +131,15 @@ def federation(folder: Path, port: int, names: tuple[str, ...], events: object) 
         if user is not None:
             subprocess.run(["chown", "-R", "-h", f"{user}:{user}", str(settings.home)], check=True)
         settings.home.chmod(0o700)
-        silos[name] = SiloProcess(name, settings, user, folder / f"{name}.log")
+        silos[name] = SiloProcess(name, settings, user, folder / f"{name}.log", runs)
     coordinator = _installation(
         folder / "coordinator",
         federation_address=address,
         federation_certificate=str(certificates.keystore),
         federation_private_key=str(certificates.keystore),
         federation_silos=str(keys),
-        federation_wait_seconds=150,
-        federation_round_seconds=25,
+        federation_wait_seconds=400,
+        federation_round_seconds=120,
     )
     try:
         for silo in silos.values():
