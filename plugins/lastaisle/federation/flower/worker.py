@@ -44,7 +44,9 @@ from lastaisle.lake.opening import open_lake
 from lastaisle.settings import Settings
 
 POLL_SECONDS = 0.2
-RESTART_SECONDS = 3.0
+WAIT_SECONDS = 3.0
+TRIES = 3
+"""How often a SuperNode tries to reach its coordinator again; then this process waits for the next one."""
 _ACQUIRE = frozenset({"/flwr.proto.Runtime/AcquireTask"})
 
 # The SuperNode ends when this process is killed, so that no node is left that nobody answers for.
@@ -115,9 +117,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         path.touch(mode=0o600)
         path.write_bytes(secret)
         while True:
+            _await_coordinator(given.superlink)
             _serve(given, path, secret, app, Path(folder))
-            logger.warning("the SuperNode ended; it starts again in %g s", RESTART_SECONDS)
-            time.sleep(RESTART_SECONDS)
+            logger.info("the coordinator is gone; this silo waits for the next training")
+            time.sleep(WAIT_SECONDS)
+
+
+def _await_coordinator(address: str) -> None:
+    """Wait until the coordinator listens. A SuperNode would wait longer after each try."""
+    host, _, port = address.rpartition(":")
+    while True:
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=WAIT_SECONDS):
+                return
+        except OSError:
+            time.sleep(WAIT_SECONDS)
 
 
 def _serve(given: argparse.Namespace, path: Path, secret: bytes, app: ClientApp, folder: Path) -> None:
@@ -125,7 +139,7 @@ def _serve(given: argparse.Namespace, path: Path, secret: bytes, app: ClientApp,
     port = _free_port()
     command = [sys.executable, "-c", _SUPERNODE, str(os.getpid()), "--superlink", given.superlink]
     command += ["--isolation", "process", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--superexec-auth-secret-file", str(path)]
+    command += ["--superexec-auth-secret-file", str(path), "--max-retries", str(TRIES)]
     if given.root_certificates:
         command += ["--root-certificates", given.root_certificates]
     else:
