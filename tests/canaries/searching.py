@@ -18,6 +18,10 @@ import pyarrow.parquet as pq
 from .planting import MARKERS, Plant
 
 _HEX = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32,64}(?![0-9a-f])")
+#: A regular expression that begins with a repetition would take a time that grows with the square of a run.
+REACH = 300
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_=-]+")
+_BASE64_END = re.compile(rb"[A-Za-z0-9+/_=-]+\Z")
 _DIGESTS = ("md5", "sha1", "sha256")
 
 
@@ -40,13 +44,16 @@ class Search:
         )
         encoded = sorted({re.escape(part) for marker in MARKERS for part in _base64_of(marker)})
         self._marked = re.compile(f"(?:{'|'.join(bases)})[0-9a-z:%@.]*".encode(), re.IGNORECASE)
-        self._encoded = re.compile(f"[A-Za-z0-9+/_-]*(?:{'|'.join(encoded)})[A-Za-z0-9+/_=-]*".encode())
+        self._encoded = re.compile("|".join(encoded).encode())
         self._by_core = {_core(value): value for value in self.plants}
 
     def places(self, content: bytes) -> set[str]:
         """Return the places of the plants that some bytes hold."""
         found = {self._digests[run] for run in _HEX.findall(content) if run in self._digests}
-        texts = [content, *map(_decoded, self._encoded.findall(content))]
+        texts = [
+            content,
+            *(_decoded(_run_around(content, one.start())) for one in self._encoded.finditer(content)),
+        ]
         for text in texts:
             for run in self._marked.findall(text):
                 core = _core(run.decode("ascii", "replace"))
@@ -97,6 +104,13 @@ def _core(value: str) -> str:
     return re.sub(
         r"[^0-9a-z:]", "", value.lower().replace("%3a", ":").split("@")[0].split("%40")[0].split(" ")[0]
     )
+
+
+def _run_around(content: bytes, place: int) -> bytes:
+    """Return the run of base64 around a place, of at most REACH characters on each side."""
+    before = _BASE64_END.search(content[max(0, place - REACH) : place])
+    after = _BASE64.match(content, place, place + REACH)
+    return (before[0] if before else b"") + (after[0] if after else b"")
 
 
 def _decoded(run: bytes) -> bytes:

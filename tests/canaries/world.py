@@ -22,7 +22,7 @@ from tests.dashboard.test_access import endpoints
 from .planting import KINDS, Planter
 from .records import CANONICAL, EXPOSURE_FORMS, FORMS, Form, lines
 
-DAYS, SESSIONS, ITEMS = 3, 250, 40
+DAYS, SESSIONS, ITEMS = 3, 120, 40
 FIRST = datetime(2025, 10, 6, tzinfo=UTC)
 SETTINGS = {
     "LASTAISLE_ARCHITECTURE": "cooccurrence",
@@ -127,7 +127,7 @@ class World:
         for day in range(DAYS):
             for number in range(SESSIONS):
                 item = random_.randrange(ITEMS)
-                begin = FIRST + timedelta(days=day, seconds=300 * number)
+                begin = FIRST + timedelta(days=day, seconds=700 * number)
                 user, session = plant("visits: user_id", "email"), plant("visits: session_id")
                 for step in range(5):
                     last = step == 4
