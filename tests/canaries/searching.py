@@ -57,11 +57,21 @@ class Search:
         for text in texts:
             for run in self._marked.findall(text):
                 core = _core(run.decode("ascii", "replace"))
-                matches = [
-                    value for length in range(len(core), 5, -1) if (value := self._by_core.get(core[:length]))
-                ]
-                found |= {matches[0]} if matches else {f"? {core}"}
+                value = self._value_of(core)
+                found.add(f"? {core}" if value is None else value)
         return {self.plants[value].place if value in self.plants else value for value in found}
+
+    def _value_of(self, core: str) -> str | None:
+        """Return the value that a run of text begins with, or of which the run is the begin.
+
+        The statistics of a table cut texts; of the greatest text they raise the last character by one.
+        """
+        for length in range(len(core), 5, -1):
+            if value := self._by_core.get(core[:length]):
+                return value
+        begins = (core, core[:-1] + chr(ord(core[-1]) - 1)) if len(core) > 9 else ()
+        cut = [value for known, value in self._by_core.items() if known.startswith(begins)]
+        return cut[0] if len(cut) == 1 else None
 
     def in_folder(self, folder: Path, leave_out: Iterable[Path] = ()) -> dict[str, set[str]]:
         """Return the files below a folder that hold plants, with the places of the plants."""
