@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 from deltalake.transaction import AddAction
 
 from lastaisle.lake.folder import TableFolder
+from lastaisle.lake.pruning import LAST_CHARACTER
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -123,7 +125,7 @@ def _sql_type(kind: pa.DataType) -> str:
 
 
 def _statistics(rows: int, columns: Mapping[str, Mapping[str, str]], schema: pa.Schema) -> dict[str, Any]:
-    """Return the statistics by which readers skip a file; bounds of text only where they are exact.
+    """Return the statistics by which readers skip a file.
 
     Source: https://github.com/delta-io/delta/blob/master/PROTOCOL.md, Per-file Statistics.
     """
@@ -133,10 +135,27 @@ def _statistics(rows: int, columns: Mapping[str, Mapping[str, str]], schema: pa.
         if of_column is None:
             continue
         statistics["nullCount"][column.name] = int(of_column["null_count"])
-        for side in ("min", "max"):
-            if of_column.get(f"{side}_is_exact") == "true" and column.type in _STATED:
-                statistics[f"{side}Values"][column.name] = _STATED[column.type](of_column[side])
+        bounds = _bounds(of_column, column.type)
+        if bounds is not None:
+            statistics["minValues"][column.name], statistics["maxValues"][column.name] = bounds
     return statistics
+
+
+def _bounds(of_column: Mapping[str, str], kind: pa.DataType) -> tuple[Any, Any] | None:
+    """Return the least and the largest value of a column; None if they are not known.
+
+    DuckDB cuts long texts. The largest text then lies before the cut text with the last character behind it.
+    """
+    if kind not in _STATED or "min" not in of_column or of_column.get("has_nan") == "true":
+        return None
+    least, largest = of_column["min"], of_column["max"]
+    if kind == pa.string():
+        is_exact = of_column.get("max_is_exact") == "true"
+        return least, largest if is_exact else largest + LAST_CHARACTER
+    if "false" in (of_column.get("min_is_exact"), of_column.get("max_is_exact")):
+        return None
+    bounds = _STATED[kind](least), _STATED[kind](largest)
+    return bounds if all(isfinite(bound) for bound in bounds if isinstance(bound, float)) else None
 
 
 def _iso(text: str) -> str:
@@ -148,6 +167,9 @@ def _iso(text: str) -> str:
 
 _STATED: dict[pa.DataType, Any] = {
     pa.string(): str,
+    pa.bool_(): lambda text: text == "1",
+    pa.float32(): float,
+    pa.float64(): float,
     pa.int32(): int,
     pa.int64(): int,
     pa.timestamp("us", tz="UTC"): _iso,

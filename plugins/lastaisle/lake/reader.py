@@ -19,6 +19,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake.errors import LakeUnusableError, VersionGoneError, clear_errors
 from lastaisle.lake.folder import TableFolder
+from lastaisle.lake.pruning import without_unknown_bounds
 
 _OBJECT_STORE = re.compile(r"(s3|s3a|gs|az|abfs|abfss)://[A-Za-z0-9][A-Za-z0-9._@-]*(/|$)")
 #: Signs of a path that delta-rs takes for another path, or at which it panics; a bare % is harmless.
@@ -116,10 +117,10 @@ class LakeReader:
         if table is None:
             return None
         if "://" in self.url:
-            return table.to_pyarrow_dataset()
+            return without_unknown_bounds(table.to_pyarrow_dataset())
         # Arrow reads local files itself: delta-rs's threads, called from Arrow's, sometimes abort at exit.
         files = pa_fs.SubTreeFileSystem(self.table_url(name), pa_fs.LocalFileSystem())
-        return table.to_pyarrow_dataset(filesystem=files)
+        return without_unknown_bounds(table.to_pyarrow_dataset(filesystem=files))
 
     def require(self, name: str, version: int | None = None) -> ds.Dataset:
         """Open a table as an Arrow dataset, as `dataset` does, and refuse a lake without it.

@@ -23,6 +23,7 @@ from lastaisle.lake.commits import commit_properties_of
 from lastaisle.lake.errors import LakeConflictError, clear_errors
 from lastaisle.lake.folder import TableFolder
 from lastaisle.lake.lake import Lake
+from lastaisle.lake.pruning import LAST_CHARACTER
 from lastaisle.lake.tables import PARTITIONS
 
 #: The rows of a file that stay, by the number of the row, in order: true for a row that stays.
@@ -30,7 +31,6 @@ Kept = Callable[[pa.Table], pa.ChunkedArray | pa.Array]
 
 _BATCH_ROWS: Final = 1 << 17
 _LONGEST_BOUND: Final = 64
-_LAST_CHARACTER: Final = chr(0x10FFFF)
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def _statistics(rows: pa.Table) -> dict[str, Any]:
         bounds = pc.min_max(column).as_py()
         if bounds["min"] is not None:
             found["minValues"][field.name] = _stated(bounds["min"], "")
-            found["maxValues"][field.name] = _stated(bounds["max"], _LAST_CHARACTER)
+            found["maxValues"][field.name] = _stated(bounds["max"], LAST_CHARACTER)
     return found
 
 
