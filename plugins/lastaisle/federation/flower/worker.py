@@ -51,11 +51,14 @@ _ACQUIRE = frozenset({"/flwr.proto.Runtime/AcquireTask"})
 
 # The SuperNode ends when this process is killed, so that no node is left that nobody answers for.
 _SUPERNODE = """
-import sys
+import os, sys
 from flwr.supercore.app_utils import start_parent_process_monitor
 from flwr.supernode.cli import flower_supernode
 start_parent_process_monitor(int(sys.argv.pop(1)))
-flower_supernode()
+try:
+    flower_supernode()
+finally:
+    os._exit(1)  # the thread of its HTTP server would keep the process alive for ever
 """
 
 logger = logging.getLogger("lastaisle.federation")
