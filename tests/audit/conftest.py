@@ -20,6 +20,7 @@ from lastaisle.lake.tables import (
     SUBJECT_REQUESTS_SCHEMA,
     TIMESTAMP,
 )
+from lastaisle.privacy.consents import PURPOSES
 from lastaisle.settings import Settings
 
 NOW = datetime(2026, 11, 1, 5, tzinfo=UTC)
@@ -29,7 +30,7 @@ EVENTS_SCHEMA = pa.schema(
         *((name, pa.string()) for name in ("event_id", "user_id", "session_id", "batch_id")),
         *((name, pa.string()) for name in ("device_type", "country", "region")),
         *(("occurred_at", TIMESTAMP), ("event_date", pa.date32()), ("key_version", pa.int32())),
-        *((f"consent_{purpose}", pa.bool_()) for purpose in ("analytics", "personalization")),
+        *((f"consent_{purpose}", pa.bool_()) for purpose in PURPOSES),
     ]
 )
 SCHEMAS = {
@@ -61,7 +62,7 @@ class Shop:
         """Add events of as many shoppers within one hour."""
         at = ago(days_ago).replace(minute=0)
         base = {"device_type": "mobile", "country": "DE", "region": None, "key_version": 1}
-        base |= {"consent_analytics": True, "consent_personalization": True}
+        base |= {f"consent_{purpose}": True for purpose in PURPOSES}
         rows = [
             base
             | {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -13,8 +15,11 @@ from lastaisle.audit.finding import SECTIONS, Audit
 from lastaisle.lake.maintenance import maintain
 from lastaisle.lake.tables import ALL_TABLES
 from lastaisle.privacy.keys import PseudonymKeys
+from lastaisle.rights.inbox import Inbox
+from lastaisle.rights.receipts import ReceiptKey
+from lastaisle.settings import Settings
 
-from .conftest import NOW, ago
+from .conftest import EVENTS_SCHEMA, NOW, ago
 
 
 def test_an_empty_lake_is_not_known_and_never_fine(shop):
@@ -136,11 +141,17 @@ def test_requests_that_wait_too_long_or_failed_or_have_no_receipt_fail(shop):
 
 
 def test_consent_is_told_by_purpose_and_source(shop):
-    shop.events(3)
-    shop.events(1, consent_personalization=False)
+    shop.events(1)
+    shop.events(1, consent_personalization=False, consent_sale=False)
+    shop.events(2, consent_sale=None)
     row = {"user_id": "a", "purpose": "sale", "granted": False, "source": "gpc", "recorded_at": ago(5)}
     shop.add("consents", row | {"at": ago(5)}, row | {"at": ago(6)}, row | {"at": ago(90)})
     assert shop.finding("consent", "events with consent to personalization").number == 0.75
+    found = shop.finding("consent", "events with consent to sale")
+    assert (found.number, found.told) == (
+        0.5,
+        "50.0% of 2 events came with consent to sale. 2 events do not say.",
+    )
     assert shop.finding("consent", "sale by gpc").told == (
         "0 shoppers agreed to sale and 2 refused it, by gpc."
     )
@@ -181,6 +192,40 @@ def test_a_key_file_that_others_can_read_fails(shop, mode, state):
     assert str(keys.path.parent) not in str(shop.audit().to_dict())
 
 
+@pytest.mark.parametrize(("mode", "state"), [(0o600, State.OK), (0o644, State.FAILED)])
+def test_a_key_of_receipts_that_others_can_read_fails(shop, mode, state):
+    path = Path(shop.settings.privacy.receipt_key)
+    ReceiptKey.load_or_create(path)
+    path.chmod(mode)
+    assert shop.finding("keys", "key of receipts").state is state
+    assert shop.finding("keys", "place of the key of receipts").state is State.OK
+
+
+@pytest.mark.parametrize(
+    ("folder", "file", "state"),
+    [(0o700, 0o600, State.OK), (0o750, 0o600, State.FAILED), (0o700, 0o640, State.FAILED)],
+)
+def test_a_folder_of_requests_that_others_can_read_fails(shop, folder, file, state):
+    inbox = Inbox(shop.settings.privacy.requests, lake_url=shop.lake.url)
+    inbox.put("erase", ["anna"], "officer")
+    inbox.folder.chmod(folder)
+    (waiting,) = inbox.waiting_folder.iterdir()
+    waiting.chmod(file)
+    assert shop.finding("keys", "folder of requests").state is state
+
+
+def test_a_folder_of_requests_in_the_lake_fails(shop):
+    (shop.settings.home / "lake" / "subjects").mkdir(parents=True)
+    settings = Settings.from_env(
+        {
+            "LASTAISLE_HOME": str(shop.settings.home),
+            "LASTAISLE_REQUESTS": str(shop.settings.home / "lake/subjects"),
+        }
+    )
+    found = replace(shop, settings=settings).finding("keys", "place of the folder of requests")
+    assert found.state is State.FAILED
+
+
 def test_values_of_persons_in_fields_are_counted(shop):
     shop.batch(personal_data='{"brand": {"email": 2}, "category": {"email": 1, "phone": 4}}')
     shop.batch("other", personal_data=None)
@@ -204,6 +249,16 @@ def test_the_data_map_names_every_table_with_fields_and_treatments(shop):
     fields = {name: (kind, treatment) for name, kind, treatment in tables["raw_events"].fields}
     assert fields["user_id"][0] == "restricted"
     assert "pseudonymize" in fields["user_id"][1]
+
+
+def test_a_purpose_that_the_table_of_before_lacks_is_not_known(shop):
+    sale = EVENTS_SCHEMA.get_field_index("consent_sale")
+    before = EVENTS_SCHEMA.remove(sale)
+    row = {"event_id": "e", "consent_analytics": True, "occurred_at": ago(10), "event_date": ago(10).date()}
+    shop.lake.append("events", pa.Table.from_pylist([row], before), key="before")
+    assert shop.finding("consent", "events with consent to analytics").number == 1
+    found = shop.finding("consent", "events with consent to sale")
+    assert (found.state, "consent_sale" in found.told) == (State.NOT_KNOWN, True)
 
 
 def test_a_damaged_table_is_not_known(shop):

@@ -27,6 +27,7 @@ SCHEMA = pa.schema(
         ("user_id", pa.string()),
         ("consent_analytics", pa.bool_()),
         ("consent_personalization", pa.bool_()),
+        ("consent_sale", pa.bool_()),
         ("key_version", pa.int32()),
         ("event_date", pa.date32()),
     ]
@@ -48,6 +49,7 @@ def add_events(source, days_ago, *consents, key_version=1):
             "user_id": "pseudonym-of-anna",
             "consent_analytics": True,
             "consent_personalization": consent,
+            "consent_sale": None if days_ago > 1 else not consent,
             "key_version": key_version,
             "event_date": day,
         }
@@ -73,6 +75,7 @@ def test_consent_is_drawn_for_each_day(reader, source):
     assert lines_of(reader.get("/privacy"), "consent") == {
         "analytics": [1.0, 1.0],
         "personalization": [1.0, 0.25],
+        "sale": [None, 0.75],
     }
 
 

@@ -32,6 +32,8 @@ CHECKS: Final[tuple[tuple[str, str, str, Check], ...]] = (
     ("access", "requests to see data", rights.ACCESSES_SHOWN, rights.accesses),
     ("keys", "age of the key", "lastaisle keys show", keys.age),
     ("keys", "key file", "lastaisle keys show", keys.file),
+    ("keys", "key of receipts", "lastaisle subjects list", keys.receipt_key),
+    ("keys", "folder of requests", "lastaisle subjects list", keys.inbox),
 )
 
 

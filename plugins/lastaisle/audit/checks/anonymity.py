@@ -12,6 +12,7 @@ from lastaisle.audit.scope import Scope, judged
 from lastaisle.lake.tables import BATCHES, CATALOGUE_BATCHES, EVENTS, EXPOSURE_BATCHES
 
 K: Final = 20
+"""Counts where the shop leaves nothing out, so that the audit tells what that gives away."""
 GROUPS: Final = (
     "SELECT device_type, country, region, date_trunc('hour', occurred_at), "
     "count(DISTINCT coalesce(user_id, session_id)) FROM events GROUP BY ALL"
@@ -33,7 +34,7 @@ FROM classes
 
 def groups(scope: Scope) -> Iterator[Finding]:
     """Tell in how many groups of device, place and hour fewer than k shoppers are."""
-    k = int(getattr(scope.settings.privacy, "k_anonymity", K)) or K
+    k = scope.settings.privacy.k_anonymity or K
     sql = _SINGLED.replace("< K", f"< {k}")
     columns = ("device_type", "country", "region", "occurred_at", "user_id", "session_id")
     ((classes, small, inside, events, least),) = scope.rows(EVENTS, sql, *columns)

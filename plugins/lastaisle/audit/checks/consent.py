@@ -6,23 +6,31 @@ from collections.abc import Iterator
 from typing import Final
 
 from lastaisle.audit.finding import Finding, State
-from lastaisle.audit.scope import Scope
+from lastaisle.audit.scope import NotKnown, Scope, not_known
 from lastaisle.lake.tables import CONSENTS, EVENTS
+from lastaisle.privacy.consents import PURPOSES
 
-FLAGS: Final = "SELECT avg(consent_analytics::DOUBLE), avg(consent_personalization::DOUBLE) FROM events"
+FLAGS: Final = f"SELECT {', '.join(f'avg(consent_{name}::DOUBLE)' for name in PURPOSES)} FROM events"
 DECISIONS: Final = "SELECT purpose, source, granted, count(*) FROM consents GROUP BY ALL"
 _WITHIN: Final = "WHERE event_date >= $begin::DATE AND event_date < $end::DATE"
 
 
 def flags(scope: Scope) -> Iterator[Finding]:
     """Tell the share of events whose shopper agreed, for each purpose."""
-    for purpose in ("analytics", "personalization"):
-        sql = f"SELECT avg(consent_{purpose}::DOUBLE), count(*) FROM {EVENTS} {_WITHIN}"
-        ((share, count),) = scope.rows(EVENTS, sql, f"consent_{purpose}")
+    for purpose in PURPOSES:
+        name, flag = f"events with consent to {purpose}", f"consent_{purpose}"
+        sql = f"SELECT avg({flag}::DOUBLE), count({flag}), count(*) FROM {EVENTS} {_WITHIN}"
+        try:
+            ((share, answered, count),) = scope.rows(EVENTS, sql, flag)
+        except NotKnown as error:  # tables of before lack the newest purpose
+            yield not_known("consent", name, error, FLAGS)
+            continue
         told = "There were no events in these days."
         if share is not None:
-            told = f"{share:.1%} of {count} events came with consent to {purpose}."
-        yield Finding("consent", f"events with consent to {purpose}", State.OK, told, FLAGS, share)
+            told = f"{share:.1%} of {answered} events came with consent to {purpose}."
+        if count > answered:
+            told = f"{told if answered else ''} {count - answered} events do not say.".strip()
+        yield Finding("consent", name, State.OK, told, FLAGS, share)
 
 
 def decisions(scope: Scope) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""How old the pseudonym key is, and who may read its file."""
+"""How old the pseudonym key is, and who may read keys and the ids of requests."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from lastaisle.lake.tables import BATCHES, EVENTS
 from lastaisle.lake.workspace import read_tables
 
 _SHOWN: Final = "lastaisle keys show"
+_RIGHTS: Final = "ls -lR {}"
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _BEGINS: Final = f"""
 SELECT key_version, min(started_at) FROM {EVENTS} LEFT JOIN {BATCHES} USING (batch_id)
 WHERE key_version IS NOT NULL GROUP BY key_version ORDER BY key_version
@@ -39,14 +41,50 @@ def age(scope: Scope) -> Iterator[Finding]:
 
 
 def file(scope: Scope) -> Iterator[Finding]:
-    """Tell whether other accounts can read the key file, and whether it lies inside the lake."""
-    path = Path(scope.settings.privacy.key_file)
-    if not path.exists():
-        raise NotKnown("there is no key file; LASTAISLE_PSEUDONYM_KEY may hold the key")
-    mode = stat.S_IMODE(path.stat().st_mode)
-    is_private = not mode & (stat.S_IRWXG | stat.S_IRWXO)
-    told = f"The key file has the mode {mode:04o}; other accounts can{'not' if is_private else ''} read it."
-    yield Finding("keys", "key file", judged(is_private), told, f"ls -l {path.name}", mode)
+    """Tell whether other accounts can read the file of the pseudonym keys, and if it lies in the lake."""
+    why = "there is no key file; LASTAISLE_PSEUDONYM_KEY may hold the key"
+    yield from _private(scope, "key file", Path(scope.settings.privacy.key_file), why)
+
+
+def receipt_key(scope: Scope) -> Iterator[Finding]:
+    """Tell the same of the key that signs receipts: a reader could sign receipts of erasures."""
+    why = "no receipt was signed yet, so there is no key of receipts"
+    yield from _private(scope, "key of receipts", Path(scope.settings.privacy.receipt_key), why)
+
+
+def inbox(scope: Scope) -> Iterator[Finding]:
+    """Tell the same of the folder of requests, which holds user ids until the requests end."""
+    why = "there was no request yet, so there is no folder of requests"
+    yield from _private(scope, "folder of requests", Path(scope.settings.privacy.requests), why)
+
+
+def _private(scope: Scope, name: str, path: Path, absent: str) -> Iterator[Finding]:
+    """Yield who can read a file, or a folder with what is in it, and whether it lies inside the lake.
+
+    Raises:
+        NotKnown: there is no such file, or this account may not look.
+    """
+    evidence = _RIGHTS.format(path.name)
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        inner = sum(map(_is_open, path.rglob("*")))
+    except FileNotFoundError as error:
+        raise NotKnown(absent) from error
+    except OSError as error:
+        raise NotKnown(f"the {name} cannot be looked at: {error.strerror}") from error
+    closed = not mode & _OTHERS  # nobody gets through a folder without rights to what is in it
+    told = f"The {name} has the mode {mode:04o}; other accounts can{'not' if closed else ''} read it."
+    if inner:
+        told += f" Files and folders in it that others may read: {inner}."
+    yield Finding("keys", name, judged(closed and not inner), told, evidence, mode)
     inside = "://" not in scope.lake.url and path.resolve().is_relative_to(Path(scope.lake.url).resolve())
-    told = f"The key file lies {'inside' if inside else 'outside'} the lake."
-    yield Finding("keys", "place of the key file", judged(not inside), told, f"ls -l {path.name}")
+    told = f"The {name} lies {'inside' if inside else 'outside'} the lake."
+    yield Finding("keys", f"place of the {name}", judged(not inside), told, evidence)
+
+
+def _is_open(path: Path) -> bool:
+    """Tell whether other accounts have rights to a file; a request that ended meanwhile has no file."""
+    try:
+        return bool(stat.S_IMODE(path.lstat().st_mode) & _OTHERS)
+    except FileNotFoundError:
+        return False

@@ -13,6 +13,7 @@ from lastaisle.lake.expiry import Expiry
 from lastaisle.lake.maintenance import MaintenancePolicy
 from lastaisle.lake.tables import BATCHES, EVENTS, EXPOSURES, PARTITIONS
 from lastaisle.lake.workspace import read_tables
+from lastaisle.privacy.consents import PURPOSES
 from lastaisle.privacy.domains import made_by
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
 
 CONSENT_DAYS: Final = 28
-_FLAGS: Final = {"consent_analytics": "analytics", "consent_personalization": "personalization"}
+_FLAGS: Final = {f"consent_{purpose}": purpose for purpose in PURPOSES}
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from lastaisle.lake.tables import (
     RAW_EVENTS,
     SUBJECT_REQUESTS,
 )
+from lastaisle.privacy.consents import PURPOSES
 
 router = APIRouter()
 
@@ -80,9 +81,9 @@ def privacy(request: Request, pages: PagesOf) -> HTMLResponse:
                 "consent",
                 "The consent of the events of each day (UTC).",
                 EVENTS,
-                query="SELECT event_date, avg(consent_analytics::DOUBLE), "
-                "avg(consent_personalization::DOUBLE)\n"
-                f"FROM {EVENTS} GROUP BY event_date ORDER BY event_date",
+                query="SELECT event_date, "
+                + ", ".join(f"avg(consent_{purpose}::DOUBLE)" for purpose in PURPOSES)
+                + f"\nFROM {EVENTS} GROUP BY event_date ORDER BY event_date",
             ),
             *_origins_of_audit(),
         ],
