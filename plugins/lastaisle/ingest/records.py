@@ -146,7 +146,7 @@ class _Records:
             if (other.places, other.separator) != (self.layout.places, self.layout.separator):
                 raise HeaderError(
                     f"{self.url}: in line {batch['source_row'][row]} a header of other columns begins:"
-                    f" {line.strip()!r}. Cut the file there"
+                    f" {self.columns.shown(line)}. Cut the file there"
                 )
 
 

@@ -13,6 +13,8 @@ _UNSAFE_CATEGORIES: Final = frozenset({"Cc", "Zl", "Zp", "Cs"})
 #: The marks that turn the direction of the text after them, so that a name reads as another.
 _DIRECTIONS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
+#: How names of columns and fields are written. An address, a telephone or a sentence is written otherwise.
+_NAME: Final = re.compile(r"[A-Za-z_$][A-Za-z_0-9.$-]{0,39}")
 #: The user and the password of a URL; a password may hold @ and :, up to the last @ before the path.
 _PASSWORD: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^/?#\s:@]*:)[^/?#\s]+@")
 
@@ -32,6 +34,11 @@ def _escaped(character: str) -> str:
     if character in _DIRECTIONS or unicodedata.category(character) in _UNSAFE_CATEGORIES:
         return character.encode("unicode_escape").decode("ascii")
     return character
+
+
+def reads_like_name(text: str) -> bool:
+    """Tell whether a text that a sender used as a name reads like one; others may hold data of a shopper."""
+    return _NAME.fullmatch(text) is not None
 
 
 def without_password(address: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
@@ -15,7 +14,7 @@ from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.ingest.job import Batch
 from lastaisle.lake import Lake
 from lastaisle.lake.tables import BATCHES
-from lastaisle.telemetry.shown import one_line
+from lastaisle.telemetry.shown import one_line, reads_like_name
 
 BATCHES_BEFORE = 20
 ENOUGH_ROWS = 100
@@ -23,7 +22,6 @@ ENOUGH_ROWS = 100
 UNKNOWN_FIELDS = 20
 """The most unknown fields that a report lists: a shop may use ids as field names."""
 ANOTHER_FIELD = "another field"
-_NAME = re.compile(r"[A-Za-z_$][A-Za-z_0-9.$-]{0,39}")
 
 
 class SchemaChangeError(LastaisleError):
@@ -105,7 +103,7 @@ def unknown_values(lines: Iterable[str], known: Collection[str]) -> Iterator[tup
 
 def shown_name(name: str) -> str:
     """Return the name of an unknown field if it reads like a name, else `ANOTHER_FIELD`."""
-    return name if _NAME.fullmatch(name) else ANOTHER_FIELD
+    return name if reads_like_name(name) else ANOTHER_FIELD
 
 
 def _before(lake: Lake, table: str, source: str, contract_version: str) -> Counter[str]:

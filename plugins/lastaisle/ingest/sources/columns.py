@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from lastaisle.errors import SourceError
+from lastaisle.telemetry.shown import reads_like_name
 
 ESCAPED = {",": ",", "\t": r"\t", ";": ";", "|": r"\|"}
 """The signs that may separate columns, as a regular expression writes them."""
 SEPARATORS = tuple(ESCAPED)
 FIRST_LINES = 1000
 """The most lines that decide on the layout of a file."""
+_SHOWN_NAMES = 30
 _TRIED_LINES = 100  # enough to tell two orders apart
 _ISO_TIME = re.compile(r"\d{4}-\d\d?-\d\d?([T ]|$)")
 _SECONDS = (946_684_800, 4_102_444_800)  # the years 2000 to 2100
@@ -92,17 +94,34 @@ class Columns:
         if not self.orders and not (header and lines):
             return self._objects(lines)
         if not self.orders:
-            raise HeaderError(f"the first line is no header: {_shorten(lines[0])}. {self._wanted()}")
+            raise HeaderError(f"the first line is no header ({self._counted(lines[0])}). {self._wanted()}")
         layout = self._ordered(lines)
         if header and lines and self._is_unknown_header(lines, layout):
             raise HeaderError(
-                f"the first line names columns of which none is known: {_shorten(lines[0])}. {self._wanted()}"
+                f"the first line names columns of which none is known ({self._counted(lines[0])}). "
+                f"{self._wanted()}"
             )
         return layout
 
     def named_in(self, line: str) -> bool:
         """Tell whether a line is a header that names at least two columns of the format."""
         return self._header(line) is not None
+
+    def shown(self, line: str) -> str:
+        """Return the names of a header for a message, and the number of those that do not read like names.
+
+        A message goes into tables, logs and alerts, and a line that begins like a header may hold values.
+        """
+        _, written = self._header(line) or ("", [])
+        names = [name for text in written if reads_like_name(name := text.strip("\ufeff"))]
+        left_out = len(written) - len(names[:_SHOWN_NAMES])
+        more = [f"{left_out} more that are not shown"] if left_out else []
+        return ", ".join([*names[:_SHOWN_NAMES], *more])
+
+    def _counted(self, line: str) -> str:
+        """Return the number of columns of a line that may be a row of data, so that no value is shown."""
+        width = max(len(cells(line, separator) or [""]) for separator in self.separators)
+        return f"{width} {'column' if width == 1 else 'columns'}"
 
     def order(self, found: Collection[str]) -> Sequence[str]:
         """Return the order without a header of a file that has these columns."""
@@ -150,12 +169,12 @@ class Columns:
             if chosen is None:
                 continue
             if names.count(chosen) > 1:
-                raise HeaderError(f"the header names the column {column} twice: {_shorten(line)}")
+                raise HeaderError(f"the header names the column {column} twice: {self.shown(line)}")
             found[column] = names.index(chosen) + 1
         missing = [name for name in self.needed if name not in found]
         if missing:
             raise HeaderError(
-                f"the header has no column for {', '.join(missing)}: {_shorten(line)}. {self._wanted()}"
+                f"the header has no column for {', '.join(missing)}: {self.shown(line)}. {self._wanted()}"
             )
         order = sorted(found, key=found.__getitem__)
         salt = "" if self._usual(order, len(names)) else f"{separator}{len(names)} {found}"
@@ -253,7 +272,3 @@ def _keys(line: str) -> Iterable[str]:
     except (ValueError, RecursionError):
         return ()
     return document if isinstance(document, dict) else ()
-
-
-def _shorten(line: str) -> str:
-    return repr(line.strip() if len(line) <= 300 else f"{line[:300].strip()}…")
