@@ -12,7 +12,7 @@ WRONG = {
     "a tab for indentation": ("schema:\n", "schema:\n\t- x\n", "line", "not usable YAML"),
     "a key twice": ("status: active", "status: active\nstatus: retired", "document", "'status' stands twice"),
     "a key too many": ("status: active", "state: active", "document", "'state'"),
-    "no version": ("version: 1.4.0\n", "", "document", "'version' is a required property"),
+    "no version": ("version: 2.0.0\n", "", "document", "'version' is a required property"),
     "another ODCS": ("apiVersion: v3.1.0", "apiVersion: v2.2.2", "apiVersion", "should be one of v3.0.0"),
     "unknown logicalType": (
         "description: The price of one piece, in `currency`.\n        logicalType: number",

@@ -136,3 +136,17 @@ def test_a_source_whose_every_value_was_left_out_did_not_lose_its_field(shop):
 def test_an_error_of_duckdb_is_told_without_the_values_in_quotes():
     error = duckdb.ConversionException(f"Could not convert string \"{MAIL}\" to INT32 in '{IP}'")
     assert _without_values(error) == "Could not convert string … to INT32 in …"
+
+
+def test_numbers_of_cards_and_telephones_are_no_prices_and_no_dwell_times(shop):
+    rows = [
+        shop.event(1, price=4111111111111111),
+        shop.event(2, price=4930123456789),
+        shop.event(3, dwell_ms=4930123456789),
+        shop.event(4, price=999_999_999.99, dwell_ms=86_400_000),
+    ]
+    report = shop.ingest(shop.write(rows))
+    assert (report.rows_clean, shop.rules()) == (2, [["price_in_range"], ["price_in_range"]])
+    assert report.warnings_by_rule == {"dwell_ms_in_range": 1}
+    events = {row["item_id"]: (row["price"], row["dwell_ms"]) for row in shop.rows("events")}
+    assert events == {"item-3": (9.9, None), "item-4": (999_999_999.99, 86_400_000)}
