@@ -22,6 +22,8 @@ _HEX = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32,64}(?![0-9a-f])")
 REACH = 300
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_=-]+")
 _BASE64_END = re.compile(rb"[A-Za-z0-9+/_=-]+\Z")
+_FRACTION = re.compile(rb"\d\.\d*\Z")
+"""What stands before digits that are a part of a decimal fraction, and so by chance look like a marker."""
 _DIGESTS = ("md5", "sha1", "sha256")
 
 
@@ -55,10 +57,13 @@ class Search:
             *(_decoded(_run_around(content, one.start())) for one in self._encoded.finditer(content)),
         ]
         for text in texts:
-            for run in self._marked.findall(text):
-                core = _core(run.decode("ascii", "replace"))
+            for run in self._marked.finditer(text):
+                core = _core(run[0].decode("ascii", "replace"))
                 value = self._value_of(core)
-                found.add(f"? {core}" if value is None else value)
+                if value is not None:
+                    found.add(value)
+                elif not _FRACTION.search(text[max(0, run.start() - 20) : run.start()]):
+                    found.add(f"? {core}")
         return {self.plants[value].place if value in self.plants else value for value in found}
 
     def _value_of(self, core: str) -> str | None:
@@ -90,10 +95,12 @@ class Search:
 def contents_of(path: Path) -> Iterator[bytes]:
     """Return the bytes of a file, and what they hold when they are decompressed or decoded."""
     content = path.read_bytes()
-    yield content
-    if content[:4] == b"PAR1":
+    if content[:4] == b"PAR1":  # its compressed pages show values cut and joined, so they are decoded alone
+        yield content[-8 - int.from_bytes(content[-8:-4], "little") :]
         yield _parquet(content)
-    elif content[:16] == b"SQLite format 3\0":
+        return
+    yield content
+    if content[:16] == b"SQLite format 3\0":
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
             yield "\n".join(database.iterdump()).encode()
     elif content[:2] == b"\x1f\x8b":

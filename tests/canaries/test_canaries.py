@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 
 import pytest
@@ -45,37 +44,42 @@ def search(world):
     return Search(world.planter.plants.values())
 
 
-#: Fields whose texts the contracts call public. A value of a person in them stays, unless the scan of texts
-#: recognises it. What remains here is a gap, and each has its reason.
+_ITEM = "the id of an article may be any number, also one that could be that of a card or a telephone"
+_NAME = "a service or a shop may make ids and versions of digits alone"
+#: Where a card and a telephone survive, and why: the contracts' `scan: identifier` finds e-mail, IP and IBAN, but
+#: no long numbers. docs/anonymization.md says so.
 SURVIVORS = {
-    r"\bitem_id\b|product_id\b|\.aid|\bitem\b|itemid|\.item_id": "an item is public, whatever its name is",
-    r"category|brand|category_code|category_id|item_category|item_brand": "texts of the catalogue are public",
-    r"model_version|policy|experiment|\barm\b|placement|list_id|recommendation_id|exposure_id": (
-        "names of versions, experiments and lists belong to the shop, not to shoppers"
-    ),
-    r"event_name|: (?:event|type)\b": "the names of ignored events are counted in batches",
-    r"price|dwell_ms": "a number of a card or a telephone is a number, too, and no text that is scanned",
+    "canonical: item_id": _ITEM,
+    "canonical parquet: item_id": _ITEM,
+    "ga4: items.0.item_id": _ITEM,
+    "otto: events.0.aid": _ITEM,
+    "posthog: properties.product_id": _ITEM,
+    "rees46: product_id": _ITEM,
+    "retailrocket: itemid": _ITEM,
+    "segment: properties.products.0.product_id": _ITEM,
+    "taobao: item": _ITEM,
+    "yoochoose: item": _ITEM,
+    "exposures exposures: item_id": _ITEM,
+    "exposures feedback: item_id": _ITEM,
+    **{
+        f"exposures {form}: {field}": _NAME
+        for form in ("exposures", "feedback")
+        for field in ("exposure_id", "recommendation_id", "model_version")
+    },
 }
+LEFT = {f"{place} ({kind})" for place in SURVIVORS for kind in ("card", "phone")}
 
 
-def leaks_of(search, content):
-    """Return the places of what was found that no survivor explains."""
-    return {place for place in search.places(content) if not any(re.search(one, place) for one in SURVIVORS)}
-
-
-def test_no_value_lies_in_a_file_beside_raw_events_and_quarantine(world, search):
+def test_no_other_value_lies_in_a_file_beside_raw_events_and_quarantine(world, search):
+    """A value that survives no longer fails, too: then it leaves SURVIVORS."""
     lake = world.home / "lake"
     found = search.in_folder(world.home, [lake / "raw_events", lake / "quarantine"])
-    leaks = {
-        file: left
-        for file, places in found.items()
-        if (left := {place for place in places if not any(re.search(one, place) for one in SURVIVORS)})
-    }
     by_place: dict[str, set[str]] = {}
-    for file, places in leaks.items():
+    for file, places in found.items():
         for place in places:
             by_place.setdefault(place, set()).add("/".join(file.split("/")[:2]))
-    assert by_place == {}
+    assert {place: files for place, files in by_place.items() if place not in LEFT} == {}
+    assert LEFT - set(by_place) == set()
 
 
 def test_raw_events_and_quarantine_hold_the_values(world, search):
@@ -86,8 +90,8 @@ def test_raw_events_and_quarantine_hold_the_values(world, search):
     assert "canonical: occurred_at (email)" in set().union(*found.values())
 
 
-def test_no_command_page_or_log_says_a_value(world, search):
-    said = {name: found for name, content in world.said.items() if (found := leaks_of(search, content))}
-    assert said == {}
+def test_no_command_page_or_log_says_another_value(world, search):
+    said = {name: search.places(content) - LEFT for name, content in world.said.items()}
+    assert {name: places for name, places in said.items() if places} == {}
     assert len(world.said) > 30
-    assert leaks_of(search, world.log.getvalue().encode()) == set()
+    assert search.places(world.log.getvalue().encode()) == set()

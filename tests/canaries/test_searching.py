@@ -46,6 +46,8 @@ def test_a_value_is_found_in_every_writing(kind, writing):
     text = f"before {WRITINGS[writing](values[255])} after"
     assert search.places(text.encode()) == {f"field 255 ({kind})"}
     assert search.places(b"nothing 4930 here 2001:db8:: 8f14e45fceea167a5a36dedd4bea2543") == set()
+    assert search.places(b"0.04930555419019143") == set()
+    assert search.places(b"share 4930555999999") == {"? 4930555999999"}
 
 
 def test_a_value_is_found_in_compressed_files_and_databases(tmp_path):
