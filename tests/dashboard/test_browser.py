@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pytest
 import uvicorn
 
+from lastaisle.audit.store import folder_of
 from lastaisle.dashboard.access import token_access
 from lastaisle.dashboard.app import create_app
 from lastaisle.dashboard.render import MENU
 from lastaisle.dashboard.source import Source
 from lastaisle.settings import Settings
 from lastaisle.web.listening import listen, server_config, url_of
+from tests.dashboard import privacy_rows
 from tests.dashboard.conftest import TOKEN
 from tests.services.chromium import Browser, browser
 from tests.services.waiting import wait_until
@@ -23,10 +27,9 @@ pytestmark = pytest.mark.service
 SIZES = {"telephone": (360, 740), "screen": (1400, 900), "wall": (3840, 2160)}
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory) -> Iterator[str]:
-    """Serve the dashboard."""
-    source = Source(Settings.of(home=tmp_path_factory.mktemp("dashboard")))
+@contextmanager
+def serving(source: Source) -> Iterator[str]:
+    """Serve the dashboard; yield its address."""
     app = create_app(source, token_access(TOKEN), roll_back=lambda _: "Nothing moved.")
     with listen("127.0.0.1", 0, "the dashboard") as listening:
         server = uvicorn.Server(server_config(app, lambda _: None))
@@ -35,6 +38,13 @@ def address(tmp_path_factory) -> Iterator[str]:
         yield url_of("127.0.0.1", listening)
         server.should_exit = True
         thread.join()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory) -> Iterator[str]:
+    """Serve the dashboard of an empty installation."""
+    with serving(Source(Settings.of(home=tmp_path_factory.mktemp("dashboard")))) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +66,21 @@ def test_pages_fit_and_keep_nobody_out(tab, address, size, scheme):
         wide = tab.run("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, f"{entry.name} is {wide} pixels too wide for {size}"
         assert tab.violations() == [], entry.name
+
+
+def test_privacy_with_much_to_tell_fits_and_keeps_nobody_out(tab, tmp_path):
+    source = Source(Settings.of(home=tmp_path))
+    privacy_rows.fill(source, datetime.now(UTC))
+    (file,) = folder_of(source.settings).glob("*.html")
+    with serving(source) as url:
+        for address in (f"{url}/privacy?token={TOKEN}", file.as_uri()):
+            for scheme, size in (("light", "wall"), ("dark", "telephone")):
+                tab.resize(*SIZES[size])
+                tab.prefer(scheme)
+                tab.open(address)
+                wide = tab.run("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+                assert wide <= 0, f"{wide} pixels too wide for {size}"
+                assert tab.violations() == [], (address, scheme)
 
 
 def test_the_keyboard_reaches_the_menu_and_the_content(tab, address):
