@@ -46,8 +46,8 @@ def search(world):
 
 _ITEM = "the id of an article may be any number, also one that could be that of a card or a telephone"
 _NAME = "a service or a shop may make ids and versions of digits alone"
-#: Where a card and a telephone survive, and why: `scan: identifier` of the contracts finds only e-mail, IP and
-#: IBAN. docs/anonymization.md says so.
+#: Where a card and a telephone survive, and why. The contracts call these fields `scan: identifier`, in which
+#: only e-mail, IP and IBAN are found; docs/anonymization.md says so.
 SURVIVORS = {
     "canonical: item_id": _ITEM,
     "canonical parquet: item_id": _ITEM,
