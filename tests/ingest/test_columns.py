@@ -114,6 +114,7 @@ def test_a_header_that_is_not_understood_is_refused_by_name(shop, lines, told):
         ("date,action,article,group,path,maker,cost,shopper,visit", "of which none is known (9 columns)"),
         ("anna,view", "of which none is known (2 columns)"),
         ("event_time,event_type,anna@example.org,a street 7", "event_time, event_type, 2 more that are not"),
+        ("Event time,Event type,anna@example.org", "Event time, Event type, 1 more that"),
         ("event_time,event_type,anna@example.org,event_type", "event_time, event_type, event_type, 1 more"),
     ],
 )

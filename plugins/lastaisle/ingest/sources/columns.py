@@ -113,7 +113,9 @@ class Columns:
         A message goes into tables, logs and alerts, and a line that begins like a header may hold values.
         """
         _, written = self._header(line) or ("", [])
-        names = [name for text in written if reads_like_name(name := text.strip("\ufeff"))]
+        known = self._known()
+        stripped = [name.strip("\ufeff") for name in written]
+        names = [name for name in stripped if reads_like_name(name) or plain(name) in known]
         left_out = len(written) - len(names[:_SHOWN_NAMES])
         more = [f"{left_out} more that are not shown"] if left_out else []
         return ", ".join([*names[:_SHOWN_NAMES], *more])
@@ -153,9 +155,13 @@ class Columns:
     def _header(self, line: str) -> tuple[str, list[str]] | None:
         """Return the separator and the names of a header; None if the line is none."""
         split = [(separator, cells(line, separator) or []) for separator in self.separators]
-        known = {plain(alias) for names in self.names.values() for alias in names}
+        known = self._known()
         separator, names = max(split, key=lambda one: len({plain(name) for name in one[1]} & known))
         return (separator, names) if len({plain(name) for name in names} & known) > 1 else None
+
+    def _known(self) -> set[str]:
+        """Return the names of all columns, without what makes no difference."""
+        return {plain(alias) for names in self.names.values() for alias in names}
 
     def _named(self, line: str) -> Layout | None:
         header = self._header(line)
