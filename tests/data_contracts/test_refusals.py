@@ -15,7 +15,7 @@ WRONG = {
     "no version": ("version: 2.0.0\n", "", "document", "'version' is a required property"),
     "another ODCS": ("apiVersion: v3.1.0", "apiVersion: v2.2.2", "apiVersion", "should be one of v3.0.0"),
     "unknown logicalType": (
-        "description: The price of one piece, in `currency`.\n        logicalType: number",
+        "logicalType: number",
         "logicalType: money",
         f"{PRICE}.logicalType",
         "'money' is not one of",
@@ -33,13 +33,13 @@ WRONG = {
         "'yes' is not of type 'boolean'",
     ),
     "an option that the type lacks": (
-        "{format: f64, minimum: 0}",
+        "{format: f64, minimum: 0, exclusiveMaximum: 1000000000}",
         "{format: f64, minLength: 0}",
         PRICE,
         "minLength",
     ),
     "an option of another type": (
-        "{format: i64, minimum: 0}",
+        "{format: i64, minimum: 0, maximum: 86400000}",
         "{format: i64, multipleOf: 0.01}",
         "schema.raw_events.properties.dwell_ms",
         "multipleOf: 0.01 is no integer",
