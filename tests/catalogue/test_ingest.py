@@ -184,7 +184,7 @@ def test_broken_rows_are_quarantined_counted_and_named_and_their_items_stay_as_t
     ("row", "rule"),
     [
         ({"price": -1}, "price_in_range"),
-        ({"price": "inf"}, "price_is_finite"),
+        ({"price": "inf"}, "price_is_finite price_in_range"),
         ({"available": "perhaps"}, "available_is_boolean"),
         ({"valid_from": "yesterday"}, "valid_from_is_timestamp"),
         ({"valid_from": "2026-10-01T00:00:00Z"}, "valid_from_not_in_future"),
@@ -195,7 +195,7 @@ def test_broken_rows_are_quarantined_counted_and_named_and_their_items_stay_as_t
 )
 def test_a_row_that_breaks_the_contract_names_its_rule(feed, row, rule):
     report = feed.full({**LAMP, **row}, KNIFE)
-    assert report.quarantined_by_rule == {rule: 1}
+    assert report.quarantined_by_rule == dict.fromkeys(rule.split(), 1)
     assert set(feed.now()) == {"2"}
 
 

@@ -87,9 +87,9 @@ CORPUS = {
             ]
         ],
     ),
-    "NaN price": (event(price=float("nan")), 0, [["price_is_finite"]]),
-    "NaN price as text": (event(price="NaN"), 0, [["price_is_finite"]]),
-    "infinite price": (event(price=float("inf")), 0, [["price_is_finite"]]),
+    "NaN price": (event(price=float("nan")), 0, [["price_is_finite", "price_in_range"]]),
+    "NaN price as text": (event(price="NaN"), 0, [["price_is_finite", "price_in_range"]]),
+    "infinite price": (event(price=float("inf")), 0, [["price_is_finite", "price_in_range"]]),
     "negative price": (event(price=-0.01), 0, [["price_in_range"]]),
     "price of words": (event(price="cheap"), 0, [["price_is_number"]]),
     "price beyond all numbers": (event(price="@").replace(b'"@"', b"1e999"), 0, None),
