@@ -248,7 +248,12 @@ def test_the_data_map_names_every_table_with_fields_and_treatments(shop):
     assert tables["outcomes"].made_of == ("events", "exposures")
     fields = {name: (kind, treatment) for name, kind, treatment in tables["raw_events"].fields}
     assert fields["user_id"][0] == "restricted"
-    assert "pseudonymize" in fields["user_id"][1]
+    assert [fields[name][1] for name in ("user_id", "item_id", "occurred_at", "referrer")] == [
+        "pseudonymize",
+        "keep",
+        "coarsen (truncate: second)",
+        "coarsen (host_only: True)",
+    ]
 
 
 def test_a_purpose_that_the_table_of_before_lacks_is_not_known(shop):

@@ -99,6 +99,9 @@ def contents_of(path: Path) -> Iterator[bytes]:
         yield content[-8 - int.from_bytes(content[-8:-4], "little") :]
         yield _parquet(content)
         return
+    if content.startswith(b"lastaisle-dashboard"):  # figures, in compressed pages, too
+        yield from _figures(content)
+        return
     yield content
     if content[:16] == b"SQLite format 3\0":
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
@@ -114,6 +117,15 @@ def contents_of(path: Path) -> Iterator[bytes]:
 def _parquet(content: bytes) -> bytes:
     """Return all texts of a Parquet file, those inside lists and structures too."""
     return str(pq.read_table(pa.BufferReader(content)).to_pylist()).encode()
+
+
+def _figures(content: bytes) -> Iterator[bytes]:
+    """Return the two lines with which a file of figures begins, and all texts of its tables."""
+    head, note, tables = content.split(b"\n", 2)
+    yield head + note
+    reader = pa.BufferReader(tables)
+    while reader.tell() < len(tables):
+        yield str(pa.ipc.open_stream(reader).read_all().to_pylist()).encode()
 
 
 def _core(value: str) -> str:

@@ -81,7 +81,8 @@ def fill(source: Source, now: datetime) -> None:
     for days in (30, 20, 10):
         at, mechanism = now - timedelta(days=days), Mechanism("shopper", 0.01, 1.0, 100, 1.0, 1000)
         names = (f"key-{days}", f"run-{days}", "model", "factorization", "shopper")
-        record(source.lake, Spending(*names, at, at, 1000, mechanism, days / 10, 1e-6, at))
+        begin = at - timedelta(days=7)
+        record(source.lake, Spending(*names, begin, at, 1000, mechanism, days / 10, 1e-6, at))
     first = (now - timedelta(days=35)).date()
     keep(
         source.lake,

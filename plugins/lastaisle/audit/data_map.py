@@ -8,6 +8,7 @@ from typing import Final
 
 from data_contracts import Contract, load_contract
 from data_contracts.document import packaged_tables
+from data_contracts.privacy import Treatment
 from data_contracts.retention import retention_of
 from lastaisle.audit.finding import Finding, Table
 from lastaisle.audit.scope import Scope, judged
@@ -55,7 +56,13 @@ def read_map(scope: Scope) -> list[Table]:
 
 
 def _fields(contract: Contract) -> tuple[tuple[str, str, str], ...]:
-    return tuple((field.name, str(field.classification), str(field.treatment)) for field in contract.fields)
+    return tuple((field.name, str(field.classification), _told(field.treatment)) for field in contract.fields)
+
+
+def _told(treatment: Treatment) -> str:
+    """Return a treatment as the contract writes it, such as `coarsen (truncate: second)`."""
+    options = ", ".join(f"{name}: {value}" for name, value in treatment.options.items())
+    return f"{treatment.action} ({options})" if options else treatment.action
 
 
 def _rows(scope: Scope, name: str) -> int | None:

@@ -45,6 +45,7 @@ def decisions(scope: Scope) -> Iterator[Finding]:
             "consent", "decisions", State.OK, "No shopper decided anew in these days.", DECISIONS, 0
         )
     for purpose, source, granted, refused in found:
-        told = f"{granted} shoppers agreed to {purpose} and {refused} refused it, by {source}."
+        who = "shopper" if granted == 1 else "shoppers"
+        told = f"{granted} {who} agreed to {purpose} and {refused} refused it, by {source}."
         name = f"{purpose} by {source}"
         yield Finding("consent", name, State.OK, told, DECISIONS, granted + refused)

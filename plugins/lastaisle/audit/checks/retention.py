@@ -35,7 +35,8 @@ def ages(scope: Scope) -> Iterator[Finding]:
         if found.rows == 0:
             told = f"{name} keeps rows for {days} days, and has none."
         elif found.expired:
-            told += f" {found.expired} rows should be deleted: lastaisle maintain."
+            late = "1 row" if found.expired == 1 else f"{found.expired} rows"
+            told += f" {late} should be deleted: lastaisle maintain."
         elif found.unknown:
             state = State.NOT_KNOWN
             told += f" The age of {found.unknown} of {found.rows} rows is not known."
