@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
 
 CONSENT_DAYS: Final = 28
-_FLAGS: Final = {f"consent_{purpose}": purpose for purpose in PURPOSES}
+_FLAGS: Final[dict[str, str]] = {f"consent_{purpose}": purpose for purpose in PURPOSES}
 
 
 @dataclass(frozen=True)
