@@ -168,7 +168,7 @@ def test_one_wrong_row_breaks_exactly_the_rules_it_should():
         "currency": "EUR",
     }
     wrong = {
-        "price": (float("nan"), {"price_is_finite"}),
+        "price": (float("nan"), {"price_is_finite", "price_in_range"}),
         "quantity": (0, {"quantity_in_range"}),
         "item_id": (None, {"item_event_needs_item_id"}),
         "user_id": (None, {"user_or_session_is_required"}),
