@@ -22,6 +22,7 @@ from lastaisle.registry.revision import git_revision
 from lastaisle.rights.erasure import Erased, Places, Subjects, erase
 from lastaisle.rights.export import copy_of, counts_of, to_json, to_zip, write_copy
 from lastaisle.rights.inbox import Inbox, InboxError, Kind, Waiting, write_private
+from lastaisle.rights.places import Connect, connect_by_environment, folders_of, topics_of
 from lastaisle.rights.receipts import ReceiptKey, without_salt
 from lastaisle.rights.requests import DONE, FAILED, WORKING, Request, advance, find_request, register, repair
 from lastaisle.settings.private import make_private
@@ -58,21 +59,29 @@ class Desk:
         lake: the tables.
         inbox: the user ids of requests.
         registry: opens MLflow, whose models an erasure searches; None: they are not searched.
+        connect: returns the connection of a Kafka cluster by its name in addresses of topics.
     """
 
     settings: Settings
     lake: Lake
     inbox: Inbox
     registry: Callable[[], Registry] | None = None
+    connect: Connect = connect_by_environment
 
     @classmethod
-    def of(cls, settings: Settings, lake: Lake, registry: Callable[[], Registry] | None = None) -> Self:
+    def of(
+        cls,
+        settings: Settings,
+        lake: Lake,
+        registry: Callable[[], Registry] | None = None,
+        connect: Connect = connect_by_environment,
+    ) -> Self:
         """Return the desk of an installation.
 
         Raises:
             InboxError: the folder of requests lies inside the lake.
         """
-        return cls(settings, lake, Inbox(settings.privacy.requests, lake_url=lake.url), registry)
+        return cls(settings, lake, Inbox(settings.privacy.requests, lake_url=lake.url), registry, connect)
 
     def keys(self) -> PseudonymKeys:
         """Return the pseudonym keys, if they made the events of the lake.
@@ -90,13 +99,24 @@ class Desk:
         return keys
 
     def places(self) -> Places:
-        """Return where data of shoppers lies."""
+        """Return where data of shoppers lies.
+
+        Raises:
+            KafkaSourceError: the settings name topics, and there is no connection to them.
+        """
         registry = None if self.registry is None else self.registry()
         skipped = (self.inbox.waiting_folder,)  # these ids are deleted last
         artifacts = self.settings.registry.mlflow_artifacts
         if ":" not in artifacts.partition("/")[0]:  # MLflow makes its folder with the first artifact
             make_private(Path(artifacts))
-        return Places(self.lake, self.inbox.folder / "erasing", registry, self.settings, skipped=skipped)
+        topics = topics_of(self.settings, self.connect)
+        return Places(
+            *(self.lake, self.inbox.folder / "erasing", registry, self.settings),
+            folders=folders_of(self.settings, self.inbox.folder),
+            topics=topics,
+            without_topics="" if topics else "no broker is configured",
+            skipped=skipped,
+        )
 
     def file_of(self, folder: str, request_id: str, suffix: str = ".json") -> Path:
         """Return the file of a receipt or of a copy in the folder of requests.
@@ -210,9 +230,12 @@ def _erase(desk: Desk, request: Request, waiting: Waiting, progress: Progress) -
         found = {place.place: place.found + place.waiting for place in erased.places}
         named = ", ".join(f"{name} ({count})" for name, count in found.items() if count)
         told = f"a search after the erasure still finds an id or a pseudonym in {named}"
+        notes = " ".join(
+            f"{place.place}: {place.note}." for place in erased.places if place.found and place.note
+        )
         raise ErasureUnprovenError(
-            f"{without_ids(told, waiting.user_ids)}. Look at these places, and do the request again when no "
-            "ingestion runs"
+            f"{without_ids(told, waiting.user_ids)}. {without_ids(notes, waiting.user_ids)}".rstrip()
+            + " Look at these places, and do the request again when no ingestion runs"
         )
     for place in erased.places:  # the receipt names it, too: it says that the erasure is not proven there
         if place.unsearched:

@@ -10,6 +10,7 @@ from airflow.sdk import TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from lastaisle.settings import Settings
+from lastaisle_airflow.runtime.kafka import kafka_connection
 from lastaisle_airflow.runtime.notes import note, skipped
 from lastaisle_airflow.runtime.pods import with_pseudonym_key
 from lastaisle_airflow.runtime.stores import open_lake
@@ -136,7 +137,7 @@ def _desk() -> Desk:
     from lastaisle.rights.work import Desk
 
     settings = Settings.from_env()
-    return Desk.of(settings, open_lake(settings), lambda: Registry(settings))
+    return Desk.of(settings, open_lake(settings), lambda: Registry(settings), kafka_connection)
 
 
 def _log_progress(share: float, step: str) -> None:

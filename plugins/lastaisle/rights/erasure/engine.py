@@ -11,7 +11,14 @@ from typing import Final
 
 from lastaisle.lake.errors import LakeConflictError
 from lastaisle.lake.rewritten import live_files
-from lastaisle.rights.erasure.folders import Asked, Folder, artifacts_of, erase_in_folder, folders_of_home
+from lastaisle.rights.erasure.folders import (
+    LINES,
+    Asked,
+    Folder,
+    artifacts_of,
+    erase_in_folder,
+    folders_of_home,
+)
 from lastaisle.rights.erasure.known import Known, find_known
 from lastaisle.rights.erasure.model import Erased, PlaceReport, Places, Subjects, VersionTouched
 from lastaisle.rights.erasure.needles import Needles
@@ -230,7 +237,10 @@ class _Erasure:
         settings = self.places.settings
         if settings is not None and self.places.registry is not None and (models := artifacts_of(settings)):
             skipped.append(models)  # searched by _erase_from_models
-        folders = [Folder(name, path) for name, path in self.places.folders.items()]
+        folders = [
+            Folder(name, path, "lines" if name.rpartition("/")[2] in LINES else "other")
+            for name, path in self.places.folders.items()
+        ]
         if settings is not None:
             folders += folders_of_home(settings.home, skipped)
         for folder in folders:
@@ -240,6 +250,8 @@ class _Erasure:
             self.progress(0.9, f"reading the topic {topic.name}")
             report = erase_from_topic(topic, subjects)
             self.reports[report.place] = report
+        if self.places.without_topics:
+            self.reports["kafka"] = PlaceReport("kafka", "topic", note=self.places.without_topics)
 
     def _add(self, report: PlaceReport) -> None:
         """Add what was done in a place to what was done there before."""

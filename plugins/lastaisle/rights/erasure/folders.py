@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import mmap
 import os
@@ -19,6 +20,8 @@ from lastaisle.settings import Settings
 
 #: Folders of the home that hold lines: logs that arrive, feedback of the service, logs of programs.
 LINES: Final = ("landing", "feedback", "collector", "logs", "lineage")
+#: Airflow keeps the logs of tasks in a folder of this name, in its own folder of the home.
+_LOGS: Final = "logs"
 #: Folders of the home whose files are made again when they are missing.
 CACHES: Final = ("dashboard",)
 _LINE_FILES: Final = (".jsonl", ".json", ".ndjson", ".log", ".csv", ".tsv", ".txt", ".out", ".err")
@@ -96,8 +99,15 @@ def erase_in_folder(folder: Folder, asked: Asked, skipped: Sequence[Path] = ()) 
 
 def _erase_in_file(path: Path, folder: Folder, asked: Asked, report: PlaceReport) -> PlaceReport:
     is_finished = not path.name.endswith(_UNFINISHED)
-    if folder.holds == "lines" and is_finished and path.suffix in (*_LINE_FILES, ".gz"):
-        lines = _blank_lines(path, asked)
+    if _holds_lines(path, folder) and is_finished:
+        try:
+            lines = _blank_lines(path, asked)
+        except OSError as error:
+            read_only = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+            if not (read_only and os.access(path, os.R_OK)):
+                raise
+            unsearched = "lines that name a shopper lie in files that may only be read here"
+            return replace(report, unsearched=report.unsearched or unsearched)
         report = replace(
             report, rows=report.rows + lines, files_rewritten=report.files_rewritten + bool(lines)
         )
@@ -115,6 +125,11 @@ def _erase_in_file(path: Path, folder: Folder, asked: Asked, report: PlaceReport
         waiting=report.waiting + waits,
         unreadable=report.unreadable + searched.unreadable,
     )
+
+
+def _holds_lines(path: Path, folder: Folder) -> bool:
+    within = path.relative_to(folder.path).parts[:-1]
+    return (folder.holds == "lines" or _LOGS in within) and path.suffix in (*_LINE_FILES, ".gz")
 
 
 def _files(folder: Path, skipped: Sequence[Path]) -> Iterator[Path]:

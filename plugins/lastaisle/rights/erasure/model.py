@@ -93,10 +93,19 @@ class Topic:
     Attributes:
         name: the topic.
         connection: the cluster.
+        cluster: the name of the cluster in addresses, if topics of several are searched.
+        may_be_absent: whether the topic is made with its first message, as topics of unreadable messages are.
     """
 
     name: str
     connection: KafkaConnection
+    cluster: str = ""
+    may_be_absent: bool = False
+
+    @property
+    def place(self) -> str:
+        """How reports name it."""
+        return "/".join(part for part in ("kafka", self.cluster, self.name) if part)
 
 
 @dataclass(frozen=True)
@@ -112,6 +121,7 @@ class Places:
         folders: further folders on this machine that are searched, by the names that the report gives them;
             such as the folder of Airflow.
         topics: the topics of Kafka that hold events of shoppers.
+        without_topics: why there are no topics, for the report; empty if there are, or nobody asked.
         skipped: folders inside the others that are not searched, such as the inbox of requests.
     """
 
@@ -121,6 +131,7 @@ class Places:
     settings: Settings | None = None
     folders: Mapping[str, Path] = field(default_factory=dict)
     topics: Sequence[Topic] = ()
+    without_topics: str = ""
     skipped: Sequence[Path] = ()
 
 

@@ -46,8 +46,12 @@ def erase_from_topic(topic: Topic, asked: Asked) -> PlaceReport:
     Raises:
         KafkaSourceError: the brokers do not answer, or refuse to read or to write.
     """
-    report = PlaceReport(f"kafka/{topic.name}", "topic")
-    policy, retention = _configuration(topic)
+    report = PlaceReport(topic.place, "topic")
+    configured = _configuration(topic)
+    if configured is None:
+        missing = f"{topic.connection.servers} has no such topic"
+        return replace(report, note=missing) if topic.may_be_absent else replace(report, unsearched=missing)
+    policy, retention = configured
     read = _read(topic, asked)
     named = [key for key, names in read.keys.items() if names]
     compacted = "compact" in policy
@@ -60,7 +64,7 @@ def erase_from_topic(topic: Topic, asked: Asked) -> PlaceReport:
         files_scanned=1,
         bytes_scanned=read.size,
         found=left,
-        note=_note(read, retention, compacted=compacted),
+        note=f"cleanup.policy is {policy}. {_note(read, retention, compacted=compacted)}".strip(),
     )
 
 
@@ -74,9 +78,9 @@ def _note(read: _Read, retention: str, *, compacted: bool) -> str:
     return f"{left} messages that name a shopper {why}: the brokers delete them {retention}"
 
 
-def _configuration(topic: Topic) -> tuple[str, str]:
-    """Return the cleanup policy of a topic, and when its messages are deleted, in words."""
-    from confluent_kafka import KafkaException
+def _configuration(topic: Topic) -> tuple[str, str] | None:
+    """Return the cleanup policy and when messages are deleted, in words; None if there is no such topic."""
+    from confluent_kafka import KafkaError, KafkaException
     from confluent_kafka.admin import ConfigResource  # type: ignore[attr-defined]
 
     resource, admin = ConfigResource("topic", topic.name), topic.connection.admin()
@@ -84,6 +88,9 @@ def _configuration(topic: Topic) -> tuple[str, str]:
         described = admin.describe_configs([resource], request_timeout=_SECONDS)
         entries = described[resource].result(_SECONDS)
     except (KafkaException, TimeoutError) as error:
+        reason = error.args[0] if error.args else None
+        if isinstance(reason, KafkaError) and reason.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return None
         raise KafkaSourceError(
             f"{topic.connection.servers} does not describe the topic {topic.name!r}: {error}"
         ) from error
