@@ -46,6 +46,8 @@ def promoted(*versions):
         ([*promoted("1", "2"), move("rollback", "2", "1"), move("rollback", "1", "2")], "2", "1"),
         ([*promoted("1"), move("rollback", "1", "7"), move("rollback", "7", "1")], "1", None),
         ([*promoted("1", "2", "1")], "1", "2"),
+        ([*promoted("1", "2", "3"), move("withdraw", "3", "2")], "3", "1"),
+        ([*promoted("1", "2"), move("withdraw", "2", "2")], "2", "1"),  # it serves until another may
     ],
 )
 def test_the_standing_follows_the_moves(moves, champion, previous):
@@ -63,6 +65,7 @@ def test_the_standing_follows_the_moves(moves, champion, previous):
         ([*promoted("1", "2"), move("anchor", "1", "2", alias="anchor"), move("rollback", "2", "7")], "2"),
         ([*promoted("1", "2"), move("anchor", None, "1", alias="anchor"), move("lost", "2", "1")], None),
         ([*promoted("1", "2"), move("anchor", None, "1", alias="anchor"), move("lost", "2", "2")], "1"),
+        ([*promoted("1", "2"), move("anchor", None, "1", alias="anchor"), move("withdraw", "2", "1")], None),
     ],
 )
 def test_the_anchor_stays_until_it_moves_is_lost_or_is_newer_than_the_version_rolled_back_to(moves, anchor):
@@ -88,6 +91,7 @@ def step(action, from_version, to_version):
         ([step("canary", None, "2"), move("rollback", "1", "2")], None, None, "2"),
         ([step("canary", None, "2"), move("lost", "1", "2")], None, None, "1"),
         ([step("shadow", None, "2"), move("lost", "1", "2")], None, None, "1"),
+        ([step("canary", None, "2"), move("withdraw", "1", "2")], None, None, "1"),
     ],
 )
 def test_a_version_is_shadow_canary_or_champion_and_never_two_of_them(moves, shadow, canary, champion):

@@ -59,6 +59,7 @@ def lake(tmp_path):
         (["promote 1", "promote 2", "rollback 1", "promote 3"], "3", None),  # judged again after the rollback
         (["promote 1", "promote 2", "promote 3", "rollback 1", "rollback 4"], "4", None),
         (["promote 1", "retire 2", "rollback 2"], "2", "version 2 was refused"),
+        (["promote 1", "promote 2", "withdraw 1"], "1", "version 1 was withdrawn"),
         (["promote 1", "canary 2", "promote 2"], "2", None),
         (["promote 1", "refuse 2", "register 2"], "2", None),  # MLflow's database was made anew
     ],

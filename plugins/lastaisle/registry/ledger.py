@@ -31,6 +31,8 @@ SHADOW, CANARY, RETIRE = "shadow", "canary", "retire"
 MOVED_BY_HAND, ADOPT = "moved_by_hand", "adopt"
 #: A version that nothing needs was deleted.
 PRUNE = "prune"
+#: A version lost every alias but champion, because it learned from shoppers who were erased.
+WITHDRAW = "withdraw"
 #: The actor of such a move: MLflow does not say who moves an alias.
 UNKNOWN = "unknown"
 #: What the gate decides. A candidate that passes becomes champion; where there are steps, shadow or canary.
@@ -55,8 +57,9 @@ class Move:
         actor: the person or DAG run that decided it.
         action: register, promote, refuse, rollback, anchor, shadow, canary, retire (a shadow or a canary ends
             and does not become champion), lost (the version is gone from the registry), moved_by_hand
-            (somebody moved the alias in MLflow, and it was put back), adopt (it was not put back), or prune
-            (nothing needed the version, and it was deleted).
+            (somebody moved the alias in MLflow, and it was put back), adopt (it was not put back), prune
+            (nothing needed the version, and it was deleted), or withdraw (the version learned from shoppers
+            who were erased, and lost its aliases).
         model_name: name of the registered model.
         alias: the alias that moves (challenger, champion, anchor, shadow or canary); for a refusal the alias
             that stays.
@@ -140,7 +143,7 @@ class Standing:
     def after(self, move: Move) -> Standing:
         """Return the standing after one more move."""
         version, present = move.to_version, self
-        if move.action in (PROMOTE, CANARY, RETIRE, LOST, PRUNE) or returns(move):
+        if move.action in (PROMOTE, CANARY, RETIRE, LOST, PRUNE, WITHDRAW) or returns(move):
             present = self._without_steps(version)
         changes: dict[str, Any] = {}
         if move.action == REGISTER:
@@ -153,10 +156,11 @@ class Standing:
             changes = self._rolled_back(version)
         elif move.action == ADOPT:
             changes[move.alias] = version
-        elif move.action in (LOST, PRUNE):
+        elif move.action in (LOST, PRUNE, WITHDRAW):
+            serves = self.champion if move.action == WITHDRAW else None  # it gives way by a rollback alone
             changes = {
                 "challenger": None if self.challenger == version else self.challenger,
-                "champions": tuple(champion for champion in self.champions if champion != version),
+                "champions": tuple(each for each in self.champions if each != version or each == serves),
                 "anchor": None if self.anchor == version else self.anchor,
             }
         return dataclasses.replace(present, **changes)

@@ -15,6 +15,7 @@ from lastaisle.registry.ledger import (
     REFUSE,
     REGISTER,
     RETIRE,
+    WITHDRAW,
     Move,
     origin_of,
     returns,
@@ -73,7 +74,7 @@ class Lineage:
         """Return the version of the line that the gate refused, or that failed a step, with that move."""
         for ancestor in self.line(version):
             judged = [move for move in self._moves if move.to_version == ancestor and _judges(move)]
-            if judged and judged[-1].action in (REFUSE, RETIRE):
+            if judged and judged[-1].action in (REFUSE, RETIRE, WITHDRAW):
                 return ancestor, judged[-1]
         return None
 
@@ -84,6 +85,7 @@ class Lineage:
             return None
         ancestor, move = found
         past = "was rolled back" if returns(move) else "was refused"
+        past = "was withdrawn" if move.action == WITHDRAW else past
         descends = (
             "" if ancestor == version else f"version {version} learned on from version {ancestor}, and "
         )
@@ -96,4 +98,4 @@ def _promotes(move: Move) -> bool:
 
 
 def _judges(move: Move) -> bool:
-    return move.action in (REGISTER, PROMOTE, REFUSE, RETIRE)
+    return move.action in (REGISTER, PROMOTE, REFUSE, RETIRE, WITHDRAW)

@@ -18,6 +18,7 @@ from lastaisle.registry.ledger import (
     RETIRE,
     ROLLBACK,
     SHADOW,
+    WITHDRAW,
     Ledger,
     Move,
 )
@@ -36,6 +37,7 @@ _WITHOUT_OTHER: Final = {
     RETIRE: "Version {new} is no longer {alias}",
     LOST: "Version {new} is gone from MLflow",
     PRUNE: "Version {new} was deleted, since nothing needs it",
+    WITHDRAW: "Version {new} lost its aliases, since it learned from erased shoppers",
     MOVED_BY_HAND: "Somebody moved {alias} in MLflow to version {new}; it was put back",
     ADOPT: "Somebody moved {alias} in MLflow to version {new}; it stays there",
 }

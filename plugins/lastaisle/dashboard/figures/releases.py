@@ -23,6 +23,7 @@ from lastaisle.registry.ledger import (
     RETIRE,
     ROLLBACK,
     SHADOW,
+    WITHDRAW,
     Ledger,
     Move,
     Standing,
@@ -48,6 +49,7 @@ WORDS: Final = {
     RETIRE: "retired",
     ROLLBACK: "rolled back to",
     SHADOW: "shadow",
+    WITHDRAW: "withdrawn",
 }
 """The actions of moves as people read them."""
 _ALIASES: Final = ("champion", "previous", "shadow", "canary", "anchor")
