@@ -155,6 +155,19 @@ def test_tasks_find_the_feedback_that_the_service_keeps_and_cannot_change_it():
         }
 
 
+def test_only_tasks_see_the_user_ids_of_requests_and_all_tasks_share_them():
+    seen = {name for name, told in SERVICES.items() if "requests" in str(told.get("volumes", []))}
+    assert seen == {"scheduler", "worker"}, "neither the service nor the pages of Airflow"
+    for name in seen:
+        assert "requests:/requests" in SERVICES[name]["volumes"]
+        told = SERVICES[name]["environment"]
+        for variable in ("LASTAISLE_REQUESTS", "LASTAISLE_RECEIPT_KEY"):
+            assert Path(told[variable]).is_relative_to("/requests")
+    made = re.search(r"install -d .*-m 700 (.*)", (DOCKER / "Dockerfile").read_text())
+    assert made is not None and "/requests" in made[1].split(), "a volume takes owner and mode from the image"
+    assert "requests" in COMPOSE["volumes"]
+
+
 def test_every_port_is_open_on_this_machine_only():
     ports = [port for told in SERVICES.values() for port in told.get("ports", [])]
     assert ports and all(port.startswith("127.0.0.1:") for port in ports)

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from lastaisle.settings import Settings
 from lastaisle_airflow.runtime.kafka import kafka_connection
 from lastaisle_airflow.runtime.notes import note, skipped
-from lastaisle_airflow.runtime.pods import with_pseudonym_key
+from lastaisle_airflow.runtime.pods import with_requests
 from lastaisle_airflow.runtime.stores import open_lake
 from lastaisle_airflow.tasks import sentences
 from lastaisle_airflow.tasks.release import actor_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@task
+@task(executor_config=with_requests())
 def list_requests(*, params: Any = None) -> list[str]:
     """Return the ids of the requests that this run does; mend requests that were killed.
 
@@ -50,7 +50,7 @@ def list_requests(*, params: Any = None) -> list[str]:
     return waiting
 
 
-@task(map_index_template="{{ request_id }}", executor_config=with_pseudonym_key())
+@task(map_index_template="{{ request_id }}", executor_config=with_requests(pseudonym_key=True))
 def do_request(name: str, *, params: Any = None, dag_run: Any = None) -> dict[str, Any]:
     """Do one request, or only count what an erasure would erase; return what was done, without any id."""
     from lastaisle.rights.requests import find_request

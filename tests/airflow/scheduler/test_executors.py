@@ -16,7 +16,7 @@ from lastaisle.lake import Lake
 from lastaisle.privacy.keys import PseudonymKeys
 from lastaisle.settings.settings import known_variables
 from lastaisle_airflow.local.secret_holders import HOLDERS, SERVE, WORKER, for_process
-from lastaisle_airflow.runtime.pods import with_pseudonym_key
+from lastaisle_airflow.runtime.pods import with_pseudonym_key, with_requests
 from tests.airflow.scheduler.history import assert_same_tables, days_of, write_history
 from tests.services.airflow import environment_of, heavy_libraries_of, running_airflow
 from tests.services.redis import running_redis
@@ -234,6 +234,21 @@ def test_only_the_pod_that_makes_pseudonyms_has_their_key(pod, monkeypatch):
     (container,) = pod_of("anonymize_shard", override).spec.containers
     assert container.security_context.read_only_root_filesystem, "the rest of the template stays"
     assert [source.config_map_ref.name for source in container.env_from if source.config_map_ref]
+
+
+def test_only_the_pods_that_read_requests_of_shoppers_mount_their_volume(pod, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "KubernetesExecutor")
+    for pseudonym_key, secrets in ((True, {"lastaisle", "lastaisle-pseudonyms"}), (False, {"lastaisle"})):
+        made = pod_of("do_request", with_requests(pseudonym_key=pseudonym_key)["pod_override"])
+        assert secrets_of_pod(made) == secrets
+        mounted = {mount.mount_path: mount.name for mount in made.spec.containers[0].volume_mounts}
+        assert mounted.keys() == {"/data", "/tmp", "/requests"}, "the rest of the template stays"
+        claims = {each.name: each.persistent_volume_claim for each in made.spec.volumes}
+        assert claims[mounted["/requests"]].claim_name == "lastaisle-requests"
+    assert all(volume.persistent_volume_claim is None for volume in pod.spec.volumes)
+    for executor in ("LocalExecutor", "CeleryExecutor"):
+        monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
+        assert with_requests(pseudonym_key=True) == {}
 
 
 SHOW_PODS = """
