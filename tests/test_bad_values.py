@@ -160,6 +160,7 @@ COMMANDS = {
     "subjects list": [],
     "subjects show": ["0123456789abcdef"],
     "subjects resume": ["0123456789abcdef"],
+    "subjects reapply": [],
     "subjects refuse": ["0123456789abcdef", "--reason", "nobody proved the identity"],
     "subjects verify": ["receipt.json"],
     "contracts diff": ["events", "events"],

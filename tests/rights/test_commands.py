@@ -1,6 +1,7 @@
 """`lastaisle subjects`: ids come from files alone, and no output names a shopper."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -104,3 +105,15 @@ def test_ids_come_from_standard_input_and_never_as_arguments(ask, monkeypatch, s
     assert (code, "user-id-file" in err) == (ExitCode.WRONG_REQUEST, True)
     code, _, err = ask("export", "--user-id-file", ask.ids, "--out", str(out), "--reason", "again")
     assert (code, "File exists" in err) == (ExitCode.FAILED, True)
+
+
+def test_after_a_restore_the_command_tells_how_many_came_back(ask, shop):
+    shutil.copytree(shop.folder / "lake", shop.folder.parent / "backup")
+    assert ask("erase", "--user-id-file", ask.ids, "--no-dry-run")[0] == 0
+    shutil.rmtree(shop.folder / "lake")
+    shutil.copytree(shop.folder.parent / "backup", shop.folder / "lake")
+    code, out, _ = ask("reapply")
+    assert (code, "1 erased shoppers have rows from before their erasure" in out) == (0, True)
+    assert ANNA in shop.users()
+    assert ask("reapply", "--no-dry-run")[0] == 0
+    assert shop.users() == {BERTA}

@@ -131,6 +131,38 @@ def resume(
     _work(desk, find_request(desk.lake, request_id), report, reason=reason, out=out)
 
 
+def reapply(
+    of_lake: Annotated[
+        str,
+        typer.Option(
+            help="The address that the lake had when the shoppers were erased. Default: its present address."
+        ),
+    ] = "",
+    dry_run: Annotated[bool, typer.Option(help="Only count who came back; change nothing.")] = True,
+    lake: LakeUrl = "",
+    report: Report = None,
+) -> None:
+    """Erase again, after the restore of an older lake, the shoppers whom it brought back (with --no-dry-run).
+
+    Run it after each restore and before any ingestion. The folder of requests has the tombstones of all
+    erasures; they are put back, too.
+    """
+    from lastaisle.privacy.accesses import account
+    from lastaisle.rights.reapply import reapply as reapply_erasures
+    from lastaisle.rights.requests import find_request
+
+    desk = _desk(lake)
+    told = reapply_erasures(desk, account(), of_lake=of_lake, dry_run=dry_run)
+    left_out = f"; {told.elsewhere:,} of other lakes are left out (--of-lake)" if told.elsewhere else ""
+    verb = "would be put back" if dry_run else "were put back"
+    announce(f"{told.erasures:,} erasures are known{left_out}; tombstones of {told.put_back:,} {verb}")
+    announce(f"{told.shoppers:,} erased shoppers have rows from before their erasure")
+    if not told.request_id:
+        write(told.to_dict(), report)
+        return
+    _work(desk, find_request(desk.lake, told.request_id), report)
+
+
 def refuse(
     request_id: RequestId,
     reason: Annotated[str, typer.Option(help="Why the request is refused. Name no shopper.")],

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from data_contracts.contract import load_contract
 from data_contracts.privacy import (
@@ -94,12 +95,44 @@ def mark(lake: Lake, keys: PseudonymKeys, user_ids: Sequence[str], before: datet
             }
             for version, text in _digests(lake, keys, ids)
         ]
-        written = lake.append(ERASED, pa.Table.from_pylist(rows, schema=ERASED_SCHEMA), key=key)
+        written = put_back(lake, pa.Table.from_pylist(rows, schema=ERASED_SCHEMA), request_id)
+    _fence(lake, key)
+    return written
+
+
+def tombstones_of(lake: Lake, request_id: str) -> pa.Table:
+    """Return the tombstones of a request, for a file from which `put_back` takes them."""
+    if lake.version(ERASED) is None:
+        return ERASED_SCHEMA.empty_table()
+    rows = lake.scan(ERASED)
+    return rows.filter(pc.equal(rows["request_id"], request_id)).cast(ERASED_SCHEMA)
+
+
+def put_back(lake: Lake, rows: pa.Table, request_id: str) -> bool:
+    """Write the tombstones of a request, once; such as into a lake that is older than the request.
+
+    Args:
+        lake: holds the table.
+        rows: the tombstones, as `tombstones_of` returned them.
+        request_id: the request.
+
+    Returns:
+        Whether this call wrote them.
+    """
+    key = f"erased/{request_id}"
+    if lake.has(ERASED, key):
+        return False
+    written = lake.append(ERASED, rows, key=key)
+    _fence(lake, key)
+    return written
+
+
+def _fence(lake: Lake, key: str) -> None:
+    """Make batches that are being written look for tombstones again: append no rows to their tables."""
     for name in _FENCED:
         dataset = lake.dataset(name)
         if dataset is not None:
             lake.append(name, dataset.schema.empty_table(), key=key)
-    return written
 
 
 @dataclass(frozen=True)
@@ -123,7 +156,15 @@ class Tombstones:
         """
         if lake.version(ERASED) is None:
             return None
-        rows = lake.scan(ERASED, columns=["digest", "key_version", "before"])
+        return cls.of(lake.scan(ERASED, columns=["digest", "key_version", "before"]), keys)
+
+    @classmethod
+    def of(cls, rows: pa.Table, keys: PseudonymKeys | None) -> Tombstones | None:
+        """Return tombstones with their keys; None if there are no rows.
+
+        Raises:
+            KeyFileError: there is no key, so that nobody can tell whose rows these are about.
+        """
         if not rows.num_rows:
             return None
         if keys is None:

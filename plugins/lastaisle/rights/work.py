@@ -25,6 +25,7 @@ from lastaisle.rights.inbox import Inbox, InboxError, Kind, Waiting, write_priva
 from lastaisle.rights.places import Connect, connect_by_environment, folders_of, topics_of
 from lastaisle.rights.receipts import ReceiptKey, without_salt
 from lastaisle.rights.requests import DONE, FAILED, WORKING, Request, advance, find_request, register, repair
+from lastaisle.rights.restored import keep_tombstones
 from lastaisle.settings.private import make_private
 from lastaisle.telemetry.shown import one_line
 
@@ -223,6 +224,7 @@ def _erase(desk: Desk, request: Request, waiting: Waiting, progress: Progress) -
     keys = desk.keys()
     before = next(step.at for step in request.steps if step.state == WORKING)
     mark(desk.lake, keys, waiting.user_ids, before, waiting.request_id)
+    keep_tombstones(desk.inbox, desk.lake, waiting.request_id)
     _delete_copies(desk, waiting)
     subjects = Subjects.of(waiting.user_ids, keys)
     erased = erase(subjects, desk.places(), dry_run=False, progress=progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import pyarrow as pa
 
-from data_contracts.privacy import SURROGATE
+from data_contracts.privacy import PSEUDONYM_LENGTH, SURROGATE
 from lastaisle.lake.lake import Lake
 from lastaisle.lake.tables import CONSENTS, EVENTS, EXPOSURES, OUTCOMES, RAW_EVENTS, UNATTRIBUTED
 from lastaisle.lake.workspace import make_view, read_tables
@@ -29,6 +30,7 @@ _COLUMNS: Final[Mapping[str, str]] = {
     "occurred_at": "TIMESTAMPTZ",
 }
 _NO_IDS: Final[frozenset[str]] = frozenset()
+_PSEUDONYM: Final = re.compile(f"[0-9a-f]{{{PSEUDONYM_LENGTH}}}")
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,10 @@ class Known:
 
 def find_known(lake: Lake, subjects: Subjects, before: Known) -> Known:
     """Return what the tables tell of the shoppers, together with what was known before."""
-    known = before | Known(users=subjects.user_ids, user_names=subjects.pseudonyms(USER, subjects.user_ids))
+    # After a restore, shoppers may be known by their pseudonyms alone (lastaisle.rights.restored).
+    names = frozenset(text for text in subjects.user_ids if _PSEUDONYM.fullmatch(text))
+    own = subjects.pseudonyms(USER, subjects.user_ids) | names
+    known = before | Known(users=subjects.user_ids, user_names=own)
     known = _from_raw(lake, known)
     known |= Known(
         session_names=subjects.pseudonyms(SESSION, known.sessions),
