@@ -14,7 +14,8 @@ process was killed. `do_request` does each of them in a task of its own:
 
 `decide_on_training` starts `retrain_full` if a model version learned from an erased shopper
 (`LASTAISLE_ERASED_MODELS` is `retrain`). `retire_versions` moves the champion away from such a version (with
-`retire`), or tells which version serves until then.
+`retire`), or tells which version serves until then. Once a version without the shopper serves, it takes all
+other aliases from the versions that learned from the shopper.
 
 No parameter, log, XCom or note holds the id of a shopper.
 
@@ -41,6 +42,8 @@ To ask, use `bin/lastaisle subjects erase --later --user-id-file FILE`.
   clear the task.
 - **`ErasureUnprovenError`:** the search still finds the shopper, or an ingestion is about to write rows. The
   log of `do_request` names the places. Clear the task when no ingestion runs.
+- **`KafkaSourceError`:** the settings name a topic, and the brokers do not answer. The rows in the tables may
+  be erased already; the request stays open, and the next run goes on.
 - **`NotARawReaderError`:** the account of the tasks may make no copies. Name it in `LASTAISLE_RAW_READERS`,
   or do the request by `bin/lastaisle subjects resume ID` under an account that may.
 - **`RequestError`, has no ids:** `LASTAISLE_REQUESTS` names another folder here than where the request was

@@ -18,16 +18,14 @@ from lastaisle.rights import work as works
 from lastaisle.rights.inbox import Inbox
 from lastaisle.rights.receipts import names_all, read_receipt
 from lastaisle.rights.requests import read_requests, repair
+from lastaisle.rights.restored import kept_erasures
 from tests.release.scripts import forked
 from tests.rights.conftest import ANNA, Shop
 
 # name → (holder, name of the function, "before" or "after", which call)
 BOUNDARIES = {
     "the ids lie in the inbox, the row is missing": (Inbox, "put", "after", 1),
-    "the request is asked": (works, "register", "after", 1),
-    "the request is being worked on": (works, "advance", "after", 1),
     "tombstones are written, nothing is erased": (works, "mark", "after", 1),
-    "all is erased, there is no receipt": (works, "erase", "after", 1),
     "the receipt is written, the row is missing": (works, "write_private", "after", 1),
     "the request is done, its ids are there": (Inbox, "finish", "before", 1),
 }
@@ -75,6 +73,7 @@ def print_state(home: Path, boundary: str, killed: bool) -> None:
         "users": sorted(map(str, shop.users())),
         "inbox": shop.desk.inbox.names(),
         "moments": len({row["before"] for row in shop.lake.scan(ERASED).to_pylist()}),
+        "kept": [each.request_id for each in kept_erasures(shop.desk.inbox)],
         "receipts": [names_all(receipt, [ANNA]) for receipt in receipts],
     }
     json.dump(state, sys.stdout)

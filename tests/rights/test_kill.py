@@ -15,4 +15,5 @@ def test_a_killed_erasure_goes_on(shop):
         (steps,) = state["requests"]
         assert (steps[0], steps[-1], steps.count("done")) == ("asked", "done", 1), state
         assert set(steps[1:-1]) == {"working"}, state
+        assert len(state["kept"]) == 1, "the tombstones for restores"
         assert (state["inbox"], state["moments"], state["receipts"]) == ([], 1, [True]), state

@@ -36,7 +36,7 @@ ERASURES: Final = "erased"
 _TABLES: Final[Mapping[str, tuple[Form, str]]] = {
     RAW_EVENTS: (RAW, "occurred_at"),
     EVENTS: (PSEUDONYM, "occurred_at"),
-    EXPOSURES: (PSEUDONYM, "shown_at"),
+    EXPOSURES: (PSEUDONYM, "occurred_at"),
 }
 
 

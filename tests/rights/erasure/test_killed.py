@@ -9,7 +9,7 @@ from tests.privacy.worlds import World, event
 from tests.rights.erasure.killing import erase_and_die, erase_in_world
 
 ANNA, BERTA = "anna@example.org", "berta@example.org"
-KILLS = 8
+KILLS = 5
 
 
 @pytest.fixture(scope="module")
