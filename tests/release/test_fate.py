@@ -52,6 +52,7 @@ def test_steps_are_told_also_of_a_version_that_never_was_champion():
     assert states(*told, ("canary", "2"))["2"] == "canary"
     assert states(*told, ("canary", "2"), ("retire", "2", "canary"))["2"] == "retired"
     assert states(*told, ("canary", "2"), ("promote", "2"))["2"] == "champion"
+    assert states(*told, ("withdraw", "2"))["2"] == "withdrawn"
     retired = fates(moves_of(*told, ("retire", "2", "shadow")))["2"]
     assert retired.sentence.startswith("Version 2 was retired as shadow on 2025-10-09 17:00 UTC by anna")
     assert retired.decision == "passed: shadow"

@@ -17,6 +17,7 @@ from lastaisle.registry.ledger import (
     REGISTER,
     RETIRE,
     SHADOW,
+    WITHDRAW,
     Move,
     Standing,
     returns,
@@ -133,6 +134,10 @@ def _state(
 
 def _past(version: str, own: Sequence[Move], left: Move | None, decided: Move | None) -> tuple[str, str]:
     """Say how a version ended, or that it never began; `left` ended its time as champion."""
+    withdrawn = next((move for move in reversed(own) if _is(move, WITHDRAW, version)), None)
+    if withdrawn is not None:
+        sentence = f"Version {version} was withdrawn on {_when(withdrawn)}: {withdrawn.reason}"
+        return "withdrawn", sentence
     if left is not None:
         word, how = ("rolled back to", "rolled back") if returns(left) else ("replaced by", "replaced")
         return f"{word} {left.to_version}", f"Version {version} was {how} on {_when(left)}: {left.reason}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lastaisle.experiments.traffic import Trial, read_traffic
 from lastaisle.lake.errors import LakeUnusableError
-from lastaisle.registry.ledger import PRUNE, Ledger, Move, origin_of, standing
+from lastaisle.registry.ledger import PRUNE, WITHDRAW, Ledger, Move, origin_of, standing
 from lastaisle.registry.lineage import Lineage
 from lastaisle.release.history import until
 from lastaisle.release.release import sync_aliases
@@ -111,7 +111,7 @@ def _named_since(moves: Sequence[Move], since: datetime) -> Iterator[tuple[str, 
         if version is not None:
             yield version, why
     for move in moves[len(older) :]:
-        if move.action == PRUNE:
+        if move.action in (PRUNE, WITHDRAW):
             continue
         yield from ((version, why) for version in (move.from_version, move.to_version) if version)
 
