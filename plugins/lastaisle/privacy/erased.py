@@ -20,7 +20,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from data_contracts.contract import load_contract
 from data_contracts.privacy import (
@@ -100,12 +99,9 @@ def mark(lake: Lake, keys: PseudonymKeys, user_ids: Sequence[str], before: datet
     return written
 
 
-def tombstones_of(lake: Lake, request_id: str) -> pa.Table:
-    """Return the tombstones of a request, for a file from which `put_back` takes them."""
-    if lake.version(ERASED) is None:
-        return ERASED_SCHEMA.empty_table()
-    rows = lake.scan(ERASED)
-    return rows.filter(pc.equal(rows["request_id"], request_id)).cast(ERASED_SCHEMA)
+def tombstones(lake: Lake) -> pa.Table:
+    """Return all tombstones, for files from which `put_back` takes them."""
+    return ERASED_SCHEMA.empty_table() if lake.version(ERASED) is None else lake.scan(ERASED)
 
 
 def put_back(lake: Lake, rows: pa.Table, request_id: str) -> bool:
@@ -113,7 +109,7 @@ def put_back(lake: Lake, rows: pa.Table, request_id: str) -> bool:
 
     Args:
         lake: holds the table.
-        rows: the tombstones, as `tombstones_of` returned them.
+        rows: its tombstones, as `tombstones` returned them.
         request_id: the request.
 
     Returns:

@@ -121,10 +121,8 @@ def retire_touched(
         if policy == "retrain" or not clean:
             training = "until a training without them is promoted"
             why = training if policy == "retrain" else "as no other version can"
-            words, still_serves = (
-                f"champion v{champion} learned from erased shoppers, and serves on {why}",
-                True,
-            )
+            words = f"champion v{champion} learned from erased shoppers, and serves on {why}"
+            still_serves = True
         else:
             moved_to = max(clean, key=int)
             moved = _roll_back(lake, registry, str(champion), moved_to, actor=actor, dry_run=dry_run)

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from lastaisle.lake.tables import ERASED, ERASED_SCHEMA, EVENTS, EXPOSURES, RAW_EVENTS
 from lastaisle.lake.workspace import open_tables
-from lastaisle.privacy.erased import PSEUDONYM, RAW, USER, Form, Tombstones, put_back, tombstones_of
+from lastaisle.privacy.erased import PSEUDONYM, RAW, USER, Form, Tombstones, put_back, tombstones
 from lastaisle.rights.erasure import Subjects
 from lastaisle.rights.inbox import Inbox, InboxError, write_private
 from lastaisle.settings.private import make_private
@@ -55,24 +55,31 @@ class Erasure:
     rows: pa.Table
 
 
-def keep_tombstones(inbox: Inbox, lake: Lake, request_id: str) -> Path:
-    """Write the tombstones of a request into the folder of requests, for the restore of an older lake.
+def keep_tombstones(inbox: Inbox, lake: Lake) -> None:
+    """Write the tombstones of all erasures into the folder of requests, for the restore of an older lake.
+
+    An erasure that has its file already is left alone.
 
     Raises:
-        InboxError: the file cannot be written.
+        InboxError: a file cannot be written.
     """
-    rows = [
-        {"digest": row["digest"], "key_version": row["key_version"], "before": row["before"].isoformat()}
-        for row in tombstones_of(lake, request_id).to_pylist()
-    ]
     folder = inbox.folder / ERASURES
+    kept: dict[str, list[dict[str, Any]]] = {}
+    for row in tombstones(lake).to_pylist():
+        told = {
+            "digest": row["digest"],
+            "key_version": row["key_version"],
+            "before": row["before"].isoformat(),
+        }
+        kept.setdefault(row["request_id"], []).append(told)
     try:
         make_private(folder)
     except OSError as error:
         raise InboxError(f"cannot make {folder}: {error.strerror}") from error
-    file = folder / f"{request_id}.json"
-    write_private(file, json.dumps({"request_id": request_id, "lake": lake.url, "tombstones": rows}))
-    return file
+    for request_id, rows in kept.items():
+        file = folder / f"{request_id}.json"
+        if not file.exists():
+            write_private(file, json.dumps({"request_id": request_id, "lake": lake.url, "tombstones": rows}))
 
 
 def kept_erasures(inbox: Inbox) -> list[Erasure]:
@@ -121,26 +128,24 @@ def find_erased(lake: Lake, keys: PseudonymKeys, erasures: Sequence[Erasure]) ->
         keys: all versions of the pseudonym key.
         erasures: the erasures.
     """
-    tombstones = Tombstones.of(
-        pa.concat_tables([ERASED_SCHEMA.empty_table(), *(e.rows for e in erasures)]), keys
-    )
-    if tombstones is None:
+    gone = Tombstones.of(pa.concat_tables([ERASED_SCHEMA.empty_table(), *(e.rows for e in erasures)]), keys)
+    if gone is None:
         return frozenset()
-    found = {name: frozenset(_find(lake, tombstones, name)) for name in _TABLES}
+    found = {name: frozenset(_find(lake, gone, name)) for name in _TABLES}
     users = found.pop(RAW_EVENTS)
     own = Subjects.of(users, keys).pseudonyms(USER, users) if users else frozenset()
     return users | (frozenset().union(*found.values()) - own)
 
 
-def _find(lake: Lake, tombstones: Tombstones, name: str) -> Iterator[str]:
+def _find(lake: Lake, gone: Tombstones, name: str) -> Iterator[str]:
     form, moment = _TABLES[name]
     dataset = lake.dataset(name)
     if dataset is None or not {USER, moment} <= {*dataset.schema.names}:
         return
     with open_tables(looked=dataset) as connection:
-        tombstones.find(connection, "looked", (USER,), form)
+        gone.find(connection, "looked", (USER,), form)
         rows = connection.execute(
-            f"SELECT DISTINCT looked.{USER} FROM looked JOIN erased_{USER} AS gone USING ({USER}) "
-            f"WHERE looked.{moment} IS NULL OR looked.{moment} <= gone.before"
+            f"SELECT DISTINCT looked.{USER} FROM looked JOIN erased_{USER} AS erasure USING ({USER}) "
+            f"WHERE looked.{moment} IS NULL OR looked.{moment} <= erasure.before"
         ).fetchall()
     yield from (text for (text,) in rows)

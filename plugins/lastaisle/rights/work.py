@@ -224,7 +224,7 @@ def _erase(desk: Desk, request: Request, waiting: Waiting, progress: Progress) -
     keys = desk.keys()
     before = next(step.at for step in request.steps if step.state == WORKING)
     mark(desk.lake, keys, waiting.user_ids, before, waiting.request_id)
-    keep_tombstones(desk.inbox, desk.lake, waiting.request_id)
+    keep_tombstones(desk.inbox, desk.lake)
     _delete_copies(desk, waiting)
     subjects = Subjects.of(waiting.user_ids, keys)
     erased = erase(subjects, desk.places(), dry_run=False, progress=progress)
