@@ -153,8 +153,9 @@ class TrainingOptions:
         epsilon: what a training may spend of the privacy of each shopper (differential privacy): with a
             smaller epsilon the model tells less about any shopper, and recommends less well. None trains
             without privacy. A warm start spends epsilon again.
-        delta: with epsilon, the probability that is allowed for the bound to fail; far below one divided by
-            the number of shoppers.
+        delta: with epsilon, the probability that is allowed for the bound of one training to fail; far below
+            one divided by the number of shoppers. The deltas of the names of items add up over the trainings
+            of a year. So the default is a thousandth of 1e-6, the usual delta of a year.
         clip: with epsilon, for sequence models, the largest length of the gradient of one shopper.
         private_batch: with epsilon, for sequence models, the expected number of shoppers in a step.
         private_steps: with epsilon, for sequence models, the number of steps. More steps need more noise.
@@ -192,7 +193,7 @@ class TrainingOptions:
     objective_purchase: float = 1.0
     users: int = 20_000
     epsilon: float | None = None
-    delta: float = 1e-6
+    delta: float = 1e-9
     clip: float = 1.0
     private_batch: int = 4096
     private_steps: int = 200
@@ -263,7 +264,8 @@ class Training:
         given_weights: float32 [n_sessions], as the caller gave them, or None.
         is_warm: whether the model continues from its present state.
         progress: is told about the progress from time to time.
-        items: what the catalogue says of the items; None = there is no catalogue. Only hybrid reads it.
+        items: what the catalogue says of the items; None = there is no catalogue. Only hybrid reads what
+            it says; a private training reads the ids, which are public.
     """
 
     log: SessionLog

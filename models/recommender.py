@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from models.scorer import SessionScorer
 
 VOCABULARY, STATE = "vocabulary.json", "state.npz"
-PRIVATE_MODELS = "attention, gru, transformer, cooccurrence, popularity and repeat"
+PRIVATE_MODELS = ("attention", "gru", "transformer", "cooccurrence", "popularity", "repeat")
+"""The models that can be trained with epsilon."""
 
 
 class Recommender(ABC):
@@ -113,7 +114,8 @@ class Recommender(ABC):
             weights: float32 [n_sessions]; by default computed from options.half_life and the sessions' order.
             options: the hyperparameters from now on; by default the hyperparameters that the model has.
             progress: is told about the progress from time to time.
-            items: what the catalogue says of the items. Models outside by_name.READS_ITEMS do not read it.
+            items: what the catalogue says of the items. Models outside by_name.READS_ITEMS do not read it,
+                except for the ids, which are the vocabulary of a private training.
         """
         began = perf_counter()
         options = options or self.options
@@ -201,7 +203,8 @@ class Recommender(ABC):
         if not self.can_be_private:
             raise ModelError(
                 f"the {self.name} model cannot be trained with epsilon = {options.epsilon:g}: it keeps "
-                f"sessions or shoppers as they are, or has no private training; {PRIVATE_MODELS} can"
+                "sessions or shoppers as they are, or has no private training; "
+                f"{', '.join(PRIVATE_MODELS)} can"
             )
         if continues and self.options.epsilon is None:
             raise ModelError(

@@ -12,6 +12,8 @@ from lastaisle.lake.tables import EVENTS, ITEMS, ITEMS_SCHEMA, TRAINING_RUNS
 from lastaisle.registry.plan import TrainingPlan
 from lastaisle.sessions.windows import Window
 from lastaisle.training.catalogue import read_items
+from lastaisle.training.kinds import kind_for
+from lastaisle.training.kinds.kind import learn_from_scratch
 from lastaisle.training.planning import plan_window
 from lastaisle.training.train import train_candidate
 from models.by_name import create
@@ -37,10 +39,19 @@ def lake(tmp_path):
     return Lake(str(tmp_path / "lake"))
 
 
-def plan_at(lake, day=2, unseen_items=100, architecture="hybrid"):
+def plan_at(lake, day=2, unseen_items=100, architecture="hybrid", options=None):
     window = Window(end_of(day - 2), end_of(day) - timedelta(hours=8), 24.0)
     return TrainingPlan(
-        *("full-1", "full", "m", architecture, window, end_of(day), lake.versions([EVENTS, ITEMS]), {}),
+        *(
+            "full-1",
+            "full",
+            "m",
+            architecture,
+            window,
+            end_of(day),
+            lake.versions([EVENTS, ITEMS]),
+            options or {},
+        ),
         unseen_items=unseen_items,
     )
 
@@ -114,6 +125,29 @@ def test_items_without_a_feature_stay_out_and_are_named(lake, caplog):
     assert found.left_out == 2
     assert "(2: bare, blank) have no category, brand, price and no event" in caplog.text
     assert "sold-out" not in caplog.text
+
+
+def test_a_private_training_takes_the_ids_of_the_whole_catalogue_and_no_more(lake, caplog):
+    store(lake, *new("a"), *new("bare", category=None), *new("gone", available=False), *new("later", day=3))
+    log = SessionLog.from_lists([["a", "secret-1"], ["secret-2", "a"]])
+    found = read(lake, log, unseen_items=1, options={"epsilon": 2.0})
+    assert found.items.ids.tolist() == ["a", "bare", "gone"] and joining(found) == {"a", "bare", "gone"}
+    assert found.items.features == {} and found.left_out == 0
+    assert "the catalogue does not list (2) stay out of the private model" in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_private_training_spends_no_delta_on_the_names_of_listed_items(home, listed):
+    if listed:
+        store(home.lake, *new(*(f"i{item}" for item in range(60)), "never-seen"))
+    chosen = {"architecture": "popularity", "options": {"epsilon": 2.0}}
+    plan = plan_window(home.lake, home.settings, end_of(1), "full", **chosen)
+    assert (ITEMS in plan.lake_versions) == listed
+    trained = learn_from_scratch(plan, kind_for(plan).read(plan, home.lake), home.lake, None)
+    (release,) = trained.report.mechanism.releases
+    assert release.delta == (0.0 if listed else pytest.approx(1e-10))
+    assert ("never-seen" in trained.recommender.vocabulary) == listed
 
 
 def key(home, architecture="hybrid", day=2):

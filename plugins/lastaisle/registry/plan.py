@@ -87,6 +87,11 @@ class TrainingPlan:
     federation: Mapping[str, Any] | None = None
 
     @property
+    def is_private(self) -> bool:
+        """Whether the training learns with secret noise, which bounds what it reveals of a shopper."""
+        return self.options.get("epsilon") is not None
+
+    @property
     def run_name(self) -> str:
         """The name that people see: the newest partition of its data, and the kind unless it is incremental.
 

@@ -1,6 +1,7 @@
 """The catalogue as a training reads it: what was for sale at the end of the hours that judge.
 
-At that moment the version begins to serve. Only models of READS_ITEMS read the catalogue.
+At that moment the version begins to serve. Models of READS_ITEMS read what the catalogue says of the items.
+A private training reads only the ids: they are public, so it spends nothing to learn which items exist.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class CatalogueRead:
     Attributes:
         items: the items; None = the lake had no catalogue at that moment, or the model does not read it.
         left_out: the number of items for sale without an event that stay out of the vocabulary: they have no
-            feature, or are too many.
+            feature, or are too many. 0 of a private training, whose vocabulary is the whole catalogue.
     """
 
     items: ItemTable | None = None
@@ -52,7 +53,7 @@ def read_items(plan: TrainingPlan, lake: Lake, log: SessionLog, recommender: Rec
     """Read what was for sale at the end of the hours that judge.
 
     Items for sale without an event that have a feature join the vocabulary, the newest first, up to
-    `plan.unseen_items`.
+    `plan.unseen_items`. The vocabulary of a private training is the whole catalogue, also what is sold out.
 
     Args:
         plan: the training; its lake_versions name the version of the catalogue.
@@ -65,6 +66,8 @@ def read_items(plan: TrainingPlan, lake: Lake, log: SessionLog, recommender: Rec
     if listed is None or not listed.num_rows:
         return CatalogueRead()
     ids = values_of(listed["item_id"])
+    if plan.is_private:
+        return _public(plan, ids, log)
     columns = {feature.name: feature.column for feature in context_features("item")}
     features = {
         name: values_of(listed[column]) for name, column in columns.items() if column in listed.column_names
@@ -82,6 +85,17 @@ def read_items(plan: TrainingPlan, lake: Lake, log: SessionLog, recommender: Rec
         limit = f"LASTAISLE_UNSEEN_ITEMS allows the newest {plan.unseen_items:,}"
         _report(plan, ids[oldest], f"no event and stay out: {limit}")
     return CatalogueRead(ItemTable(ids, features, joins), int(unseen.sum() - joins.sum()))
+
+
+def _public(plan: TrainingPlan, ids: NDArray[np.object_], log: SessionLog) -> CatalogueRead:
+    """Return the ids alone. The log line names no item: one that is not listed may tell of one shopper."""
+    listed = set(ids)
+    if unlisted := sum(item not in listed for item in log.ids()):
+        logger.warning(
+            "%s: items of the sessions that the catalogue does not list (%d) stay out of the private model",
+            *(plan.run_key, unlisted),
+        )
+    return CatalogueRead(ItemTable(ids, {}, np.ones(len(ids), bool)))
 
 
 def _described(features: Mapping[str, NDArray[Any]], n: int) -> NDArray[np.bool_]:

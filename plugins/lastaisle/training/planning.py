@@ -18,6 +18,8 @@ from lastaisle.sessions.windows import SESSION_REACH, Window
 from lastaisle.training.catalogue import listed_rows
 from lastaisle.training.holdout import holdout_start
 from lastaisle.training.kinds import WINDOW_KINDS
+from lastaisle.training.kinds.kind import WindowKind
+from lastaisle.training.private import require_possible
 from lastaisle.training.spending import require_planned
 from models.by_name import READS_ITEMS, check_members, checked_name
 from models.options import SHAPE, TrainingOptions
@@ -64,6 +66,7 @@ def plan_window(
         OptionsError: a hyperparameter that does not exist, or cannot have its value.
         StalePlanError: the champion has learned up to this window's end already, by another training.
         BudgetSpentError: the privacy budget of the shoppers has no room for the training.
+        CannotBePrivateError: a training with epsilon that would not be private.
         NotEnoughDataError: the lake has no events.
     """
     if kind not in WINDOW_KINDS:
@@ -81,7 +84,7 @@ def plan_window(
     what += [f"replay {lengths.replay_hours:g}"] if lengths.replay_hours else []
     extra = training.extra(settings)
     what += [json.dumps(extra, sort_keys=True)] if extra else []
-    versions = lake.versions([EVENTS, ITEMS] if training.reads_catalogue else tables_read_by(architecture))
+    versions = lake.versions(_tables_read(training, architecture, chosen))
     if rows := listed_rows(lake, versions.get(ITEMS), data_end):
         what += [*rows, f"unseen items {settings.learning.unseen_items}"]
     start = _start_of(base, window, repeats) if base and (fits or base.window_end >= window.end) else _Start()
@@ -103,13 +106,22 @@ def plan_window(
         unseen_items=settings.learning.unseen_items,
         federation=extra,
     )
+    require_possible(plan, base)
     require_planned(plan, lake, settings.privacy)
     return plan
 
 
-def tables_read_by(architecture: str) -> list[str]:
-    """Return the tables whose versions a training of this architecture names in its plan."""
-    return [EVENTS, CONSENTS, ITEMS] if architecture in READS_ITEMS else [EVENTS, CONSENTS]
+def _tables_read(training: WindowKind, architecture: str, options: Mapping[str, Any]) -> list[str]:
+    return [EVENTS, ITEMS] if training.reads_catalogue else tables_read_by(architecture, options)
+
+
+def tables_read_by(architecture: str, options: Mapping[str, Any]) -> list[str]:
+    """Return the tables whose versions a training of this architecture names in its plan.
+
+    A private training of any architecture reads the catalogue; see lastaisle.training.catalogue.
+    """
+    reads_items = architecture in READS_ITEMS or options["epsilon"] is not None
+    return [EVENTS, CONSENTS, ITEMS] if reads_items else [EVENTS, CONSENTS]
 
 
 def _in_utc(data_end: datetime) -> datetime:

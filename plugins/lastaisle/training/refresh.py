@@ -16,6 +16,7 @@ from lastaisle.sessions.abandonments import REFRESHED, Burst, mark_done, pending
 from lastaisle.sessions.windows import Window, newest_data_end
 from lastaisle.training.kinds.refresh import Refresh
 from lastaisle.training.planning import choose_learner, tables_read_by
+from lastaisle.training.private import require_possible
 from lastaisle.training.spending import require_planned
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def plan_refresh(lake: Lake, settings: Settings, champion: Champion | None) -> T
         NothingToRefreshError: there is no champion, fewer than settings.refresh.min_sessions wait, or the
             last refresh is not settings.refresh.cooldown_minutes old. They go on waiting.
         BudgetSpentError: the privacy budget of the shoppers has no room for the refresh.
+        CannotBePrivateError: the refresh has epsilon, but the champion was trained without noise.
     """
     if champion is None:
         raise NothingToRefreshError(f"{settings.registry.model_name} has no champion to refresh yet")
@@ -55,7 +57,7 @@ def plan_refresh(lake: Lake, settings: Settings, champion: Champion | None) -> T
         architecture=architecture,
         window=Window(start, champion.window_end, settings.learning.half_life_hours),
         holdout_end=end,
-        lake_versions=lake.versions(tables_read_by(architecture)),
+        lake_versions=lake.versions(tables_read_by(architecture, options)),
         options=Refresh.bounded(options),
         warm_start_version=champion.version,
         bursts=burst.names,
@@ -63,6 +65,7 @@ def plan_refresh(lake: Lake, settings: Settings, champion: Champion | None) -> T
         half_learned_until=max(end, champion.half_learned_until or end),
         unseen_items=settings.learning.unseen_items,
     )
+    require_possible(plan, champion)
     require_planned(plan, lake, settings.privacy)
     return plan
 

@@ -25,11 +25,13 @@ def plan_refresh() -> dict[str, Any]:
 
     Raises:
         AirflowSkipException: there is nothing to refresh, too few abandoned checkouts wait, or the privacy
-            budget has no room for a refresh; the alert `budget` tells of that.
+            budget has no room for a refresh; the alert `budget` tells of that. Or the refresh would be
+            private, but the champion was trained without noise.
     """
     from lastaisle.privacy.budget.budget import BudgetSpentError
     from lastaisle.registry.registry import Registry
     from lastaisle.release.start import champion_to_refresh
+    from lastaisle.training.private import CannotBePrivateError
     from lastaisle.training.refresh import NothingToRefreshError
     from lastaisle.training.refresh import plan_refresh as plan
 
@@ -37,7 +39,7 @@ def plan_refresh() -> dict[str, Any]:
     lake = open_lake(settings)
     try:
         training_plan = plan(lake, settings, champion_to_refresh(lake, Registry(settings)))
-    except (BudgetSpentError, NothingToRefreshError, NotEnoughDataError) as no_refresh:
+    except (BudgetSpentError, CannotBePrivateError, NothingToRefreshError, NotEnoughDataError) as no_refresh:
         raise skipped(str(no_refresh)) from no_refresh
     planned: dict[str, Any] = json.loads(training_plan.to_json())
     log.info("Planned %s: %s", training_plan.run_key, sentences.of_plan(planned))

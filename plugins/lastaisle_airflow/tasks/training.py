@@ -146,8 +146,8 @@ def plan(
         **options: hyperparameters that have a DAG parameter of their own; they override all others.
 
     Raises:
-        AirflowFailException: the model or a hyperparameter does not exist, or the privacy budget has no room
-            for the training; a retry would not help.
+        AirflowFailException: the model or a hyperparameter does not exist, the privacy budget has no room
+            for the training, or a training with epsilon would not be private; a retry would not help.
         AirflowSkipException: the champion has already learned up to `data_end` or later, and its data has not
             changed since; or there are no events yet.
     """
@@ -157,6 +157,7 @@ def plan(
     from lastaisle.release.start import training_start
     from lastaisle.sessions.windows import newest_data_end
     from lastaisle.training.planning import StalePlanError, plan_window
+    from lastaisle.training.private import CannotBePrivateError
     from models.options import OptionsError
     from models.stored import ModelError
 
@@ -178,7 +179,7 @@ def plan(
         except StalePlanError as stale:
             log.info("%s", stale)
             training_plan = plan_correction(lake, settings, registry)
-    except (BudgetSpentError, ModelError, OptionsError, SettingsError) as wrong:
+    except (BudgetSpentError, CannotBePrivateError, ModelError, OptionsError, SettingsError) as wrong:
         raise AirflowFailException(str(wrong)) from wrong
     except (StalePlanError, NotEnoughDataError) as nothing_to_learn:
         raise skipped(str(nothing_to_learn)) from nothing_to_learn
