@@ -3,6 +3,8 @@
 import json
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from lastaisle.dashboard.figures.status import StatusReader
 from lastaisle.dashboard.source import Source
 from lastaisle.lake import Lake
@@ -48,6 +50,6 @@ def test_the_status_has_a_line_of_it(tmp_path):
     spend(tmp_path, "a")
     source = Source(Settings.of(home=tmp_path, privacy_epsilon=6))
     (part,) = [one for one in StatusReader(source, NOW).read().parts if one.name == "privacy budget"]
-    spent = epsilon_of([WEAK], 1e-6).epsilon
-    assert part.lines[0].startswith(f"epsilon {spent:.3g} of 6, at delta 1e-06, of a shopper")
-    assert "without noise: 0" in part.lines[0] and part.data["epsilon"] == spent
+    spent = epsilon_of([WEAK], 1e-6).rdp
+    assert part.lines[0].startswith(f"at most epsilon {spent:.3g} of 6, at delta 1e-06, of a shopper")
+    assert "without noise: 0" in part.lines[0] and part.data["epsilon"] == pytest.approx(spent)

@@ -26,7 +26,7 @@ def test_what_was_spent_and_what_may_be(tmp_path):
         **without,
         ("trainings", "with"): 1,
         ("epsilon_budget",): 4,
-        ("epsilon", "shopper"): pytest.approx(epsilon_of([WEAK], 1e-6).epsilon),
+        ("epsilon", "shopper"): pytest.approx(epsilon_of([WEAK], 1e-6).rdp),
     }
 
 

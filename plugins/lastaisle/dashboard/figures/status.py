@@ -166,7 +166,8 @@ class StatusReader:
         return lines or ["none runs"], {"running": data, "damaged": sorted(log.damaged)}
 
     def _budget(self) -> tuple[list[str], Any]:
-        budget = budget_of(self.source.lake, self.source.settings.privacy, self.now)
+        # PLD takes seconds after many trainings: `lastaisle privacy budget` asks it.
+        budget = budget_of(self.source.lake, self.source.settings.privacy, self.now, with_pld=False)
         return [budget.words], budget.to_dict()
 
     def _alerts(self) -> tuple[list[str], Any]:

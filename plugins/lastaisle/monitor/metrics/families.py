@@ -169,8 +169,8 @@ DRIFT_ALARMS: Final = Family(
 
 PRIVACY_EPSILON: Final = Family(
     "lastaisle_privacy_epsilon",
-    "What the private trainings of 365 days spent of the shopper, or the session, who spends most; +Inf "
-    "where nothing bounds it. Without a private training there is no value.",
+    "What the private trainings of 365 days spent of the shopper, or the session, who spends most, at most: "
+    "by RDP, which is quick. +Inf where nothing bounds it. Without a private training there is no value.",
     ("unit",),
 )
 PRIVACY_BUDGET: Final = Family(

@@ -67,6 +67,7 @@ class Budget:
         now: the moment of the state.
         units: what was spent, by unit, for the units of the year's trainings.
         not_private: the runs of the trainings of the year without noise. Nothing bounds what they reveal.
+        with_pld: whether PLD composed them too. RDP alone is quick, and gives a larger epsilon.
     """
 
     limit: float
@@ -75,6 +76,7 @@ class Budget:
     now: datetime
     units: tuple[UnitSpent, ...]
     not_private: tuple[str, ...]
+    with_pld: bool = True
 
     @property
     def worst(self) -> UnitSpent | None:
@@ -111,7 +113,8 @@ class Budget:
             return f"no private training in {YEAR.days} days ({plain}){allowed}"
         counted = f"private trainings in {YEAR.days} days: {len(self.trainings):,}, {plain}"
         of = f" of {self.limit:g}" if self.limit else ", no budget is set"
-        return f"{_said(self.epsilon)}{of}, at delta {self.delta:g}, of a {worst.unit} ({counted})"
+        spent = _said(self.epsilon) if self.with_pld else f"at most {_said(self.epsilon)}"
+        return f"{spent}{of}, at delta {self.delta:g}, of a {worst.unit} ({counted})"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as plain values, for a report; an infinite epsilon is None."""
@@ -170,7 +173,7 @@ def budget_of(
             worst = most_spent(patterns, mechanisms, delta, with_pld=with_pld)
             units.append(UnitSpent(unit, worst.spent, trainings, int(worst.present.sum()), worst.present))
     plain = _not_private(lake, since, {one.run_id for one in read_spendings(lake)})
-    return Budget(privacy.epsilon, delta, since, now, tuple(units), plain)
+    return Budget(privacy.epsilon, delta, since, now, tuple(units), plain, with_pld)
 
 
 def _not_private(lake: LakeReader, since: datetime, private: set[str]) -> tuple[str, ...]:
