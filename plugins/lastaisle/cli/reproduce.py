@@ -15,6 +15,12 @@ from lastaisle.cli.releases import OneVersion
 from lastaisle.cli.terminal import bar, console, open_reproductions, open_stores, write
 from lastaisle.errors import ExitCode
 
+PRIVATE = (
+    "Private trainings draw secret noise, so no repetition gives the same weights, and each one spends of "
+    "the privacy budget. The version was not trained again: its data was read again, and its own weights "
+    "were measured."
+)
+
 
 def reproduce(
     version: OneVersion,
@@ -25,6 +31,9 @@ def reproduce(
     report: Report = None,
 ) -> None:
     """Train a version again from its recorded data, start and seed, and tell whether the metrics match.
+
+    A private version is not trained again: its noise is secret, and a repetition would spend of the privacy
+    budget. Its data is read again and counted, and its own weights are measured once more.
 
     Exits with 0 if all metrics match, with 27 if not, and with 14 if maintenance deleted the data.
     """
@@ -45,6 +54,8 @@ def reproduce(
     console.print(table)
     for sentence in repeated.differs:
         console.print(sentence, soft_wrap=True, markup=False, highlight=False)
+    if not repeated.trained_again:
+        console.print(PRIVATE, soft_wrap=True, markup=False, highlight=False)
     verdict = f"{len(differing)} of {len(repeated.metrics)} metrics differ by more than {tolerance:g}"
     console.print(verdict if differing else f"all {len(repeated.metrics)} metrics match", highlight=False)
     if differing:

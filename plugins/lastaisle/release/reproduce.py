@@ -1,4 +1,9 @@
-"""Repeat the training of a version, and tell whether it gives the same metrics."""
+"""Repeat the training of a version, and tell whether it gives the same metrics.
+
+Private trainings draw secret noise: no repetition can give the same metrics, and each one spends of the
+privacy budget. So a private version is not trained again. Its data is read again, and its own weights are
+measured.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +19,7 @@ from lastaisle.lake.maintenance import require_readable
 from lastaisle.registry.losses import missing_part
 from lastaisle.registry.revision import git_revision, installed_packages
 from lastaisle.registry.tags import GIT_REVISION
+from lastaisle.training.kinds import kind_for
 from lastaisle.training.train import PACKAGES, train_again
 
 if TYPE_CHECKING:
@@ -51,7 +57,7 @@ class Reproduction:
     Attributes:
         version: the version.
         run_id: its run.
-        again_run_id: the run of the repetition.
+        again_run_id: the run of the repetition; None of a private version, which is not trained again.
         tolerance: the greatest difference of a metric that counts as a match.
         metrics: the metrics.
         differs: one sentence for each difference of code and packages, with which the versions were made.
@@ -59,10 +65,15 @@ class Reproduction:
 
     version: str
     run_id: str
-    again_run_id: str
+    again_run_id: str | None
     tolerance: float
     metrics: tuple[Compared, ...]
     differs: tuple[str, ...]
+
+    @property
+    def trained_again(self) -> bool:
+        """Whether the training was repeated; a private one is not."""
+        return self.again_run_id is not None
 
     @property
     def matches(self) -> bool:
@@ -71,7 +82,7 @@ class Reproduction:
 
     def to_dict(self) -> dict[str, Any]:
         """Return as JSON takes it."""
-        return {"matches": self.matches, **asdict(self)}
+        return {"matches": self.matches, "trained_again": self.trained_again, **asdict(self)}
 
 
 def reproduce(
@@ -86,6 +97,7 @@ def reproduce(
     """Train a version again from the table versions, the start and the seed of its plan; compare the metrics.
 
     Nothing is registered, and no alias moves. The sessions that judged the version measure the repetition.
+    Of a private version, only the data and the metrics of its own weights are compared; see the module.
 
     Args:
         version: its number.
@@ -109,10 +121,17 @@ def reproduce(
         )
     for table, table_version in plan.lake_versions.items():
         require_readable(lake, table, table_version)
-    _require_start(version, plan, registry)
-    again = train_again(plan, lake, scratch, tags={REPRODUCES: version}, progress=progress)
-    measured = measure_again(report, scratch.load_served(again), lake, registry) | _training(again, scratch)
-    recorded = values_of(report.candidate) | _training(run_id, registry)
+    recorded, again = values_of(report.candidate), None
+    if plan.is_private:
+        measured = measure_again(report, registry.load_served(run_id), lake, registry)
+        measured |= _sessions_again(plan, lake, registry)
+        recorded |= _sessions(run_id, registry)
+    else:
+        _require_start(version, plan, registry)
+        again = train_again(plan, lake, scratch, tags={REPRODUCES: version}, progress=progress)
+        measured = measure_again(report, scratch.load_served(again), lake, registry)
+        measured |= _training(again, scratch)
+        recorded |= _training(run_id, registry)
     metrics = tuple(
         Compared(name, value, measured.get(name), _match(value, measured.get(name), tolerance))
         for name, value in recorded.items()
@@ -124,6 +143,27 @@ def _training(run_id: str, registry: Registry) -> dict[str, float]:
     """Return what the training itself measured."""
     names = ("train_sessions", "train_targets", "items", "loss")
     return {f"training {name}": value for name, value in registry.metrics(run_id).items() if name in names}
+
+
+def _sessions(run_id: str, registry: Registry) -> dict[str, float]:
+    """Return how many sessions a training learned, and how many it left out, by reason.
+
+    The targets and the items of a private training are not among them: they follow from its noise.
+    """
+    measured = registry.metrics(run_id).items()
+    return {
+        f"training {name}": value
+        for name, value in measured
+        if name == "train_sessions" or name.startswith("left_out_")
+    }
+
+
+def _sessions_again(plan: TrainingPlan, lake: Lake, registry: Registry) -> dict[str, float]:
+    """Read the sessions of a training again, and count them as `_sessions` does."""
+    kind = kind_for(plan)
+    read = kind.read(plan, lake)
+    left_out = {f"training left_out_{reason}": float(count) for reason, count in read.left_out.items()}
+    return {"training train_sessions": float(len(kind.learned_log(plan, read, lake, registry))), **left_out}
 
 
 def _match(recorded: float, again: float | None, tolerance: float) -> bool:

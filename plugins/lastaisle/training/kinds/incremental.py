@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 from lastaisle.training.catalogue import read_items
 from lastaisle.training.kinds.kind import Trained, WindowKind, WindowLengths, learn_from_scratch
 from lastaisle.training.online import load_with_updates
-from lastaisle.training.warm_start import mini_batch
+from lastaisle.training.warm_start import MiniBatch, mini_batch
 from models.options import TrainingOptions
 
 if TYPE_CHECKING:
     from lastaisle.lake.lake import Lake
-    from lastaisle.registry.plan import TrainingPlan
+    from lastaisle.registry.plan import Champion, TrainingPlan
     from lastaisle.registry.registry import Registry
     from lastaisle.sessions.windows import SessionsRead
     from lastaisle.settings import Settings
+    from models.data.sequences import SessionLog
     from models.options import Progress
 
 
@@ -33,6 +34,14 @@ class Incremental(WindowKind):
             settings.learning.window_hours, settings.learning.half_life_hours, settings.learning.replay_hours
         )
 
+    def learned_log(
+        self, plan: TrainingPlan, read: SessionsRead, lake: Lake, registry: Registry
+    ) -> SessionLog:
+        """Return the new sessions of the window and the sample of older ones; from scratch, the window."""
+        if plan.warm_start_version is None:
+            return read.log
+        return _batch(plan, read, lake, registry.start_of(plan)).log
+
     def learn(
         self,
         plan: TrainingPlan,
@@ -47,8 +56,12 @@ class Incremental(WindowKind):
         champion = registry.start_of(plan)
         recommender, shoppers_run = load_with_updates(champion, registry, plan.window.end)
         options = TrainingOptions.from_dict(plan.options)
-        batch = mini_batch(plan, lake, read.log, champion.window_end, options.seed)
+        batch = _batch(plan, read, lake, champion)
         catalogue = read_items(plan, lake, batch.log, recommender)
         report = recommender.warm_start(batch.log, batch.weights, options, progress, catalogue.items)
         learned = (recommender, report, batch.log, batch.replayed)
         return Trained(*learned, read.left_out, shoppers_run, catalogue.left_out)
+
+
+def _batch(plan: TrainingPlan, read: SessionsRead, lake: Lake, champion: Champion) -> MiniBatch:
+    return mini_batch(plan, lake, read.log, champion.window_end, int(plan.options["seed"]))

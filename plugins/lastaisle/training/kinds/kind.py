@@ -100,6 +100,10 @@ class TrainingKind(ABC, Generic[ReadT]):
     ) -> Trained:
         """Train a model on the sessions that `read` returned."""
 
+    def learned_log(self, plan: TrainingPlan, read: ReadT, lake: Lake, registry: Registry) -> SessionLog:
+        """Return the sessions that `learn` learns, without learning them."""
+        return read.log
+
     def describe(self, plan: TrainingPlan) -> str:
         """Return how a training of this kind began, in words for the model card."""
         if plan.warm_start_version is None:
