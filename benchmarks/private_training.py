@@ -5,7 +5,7 @@ other half are not members. An attacker sees the model and one session, and gues
 member, by the model's loss of the session, by the ranks of its targets, or, with the models of the other
 seeds as shadow models, by how likely the loss is with and without the session (LiRA, Carlini et al. 2022,
 with normal distributions of equal variance). The area under the ROC curve of the strongest attack counts; 0.5
-is chance. Takes some minutes with --quick, and about an hour on two cores without.
+is chance. docs/private-training.md says what each figure means.
 
 Without LASTAISLE_DATA, or with --sessions simulated, the sessions come from a shop of themes that is made
 here. With diginetica, the last tenth of the train part is the test, so that the real test part stays unseen.
@@ -16,10 +16,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +38,13 @@ from models.evaluation.ranking import rank_targets, summarize
 from models.options import TrainingOptions
 from models.private.accounting import epsilon_of
 from models.recommender import Recommender
+from models.sequential import base
+from models.sequential.base import SequenceModel
+from models.sequential.trainer import Trainer
 
 CHUNK = 500  # sessions scored at once
+TIMED_STEPS = 40  # of a training that is timed
+WARM_UP_STEPS = 15  # of them, whose time does not count
 
 
 def main() -> None:
@@ -50,10 +60,12 @@ def main() -> None:
     )
     parser.add_argument("--attacked", type=int, default=2000, help="sessions that the attacks judge")
     parser.add_argument("--options", type=json.loads, default={}, help="hyperparameters of the private model")
-    parser.add_argument("--quick", action="store_true", help="3 seeds, 3,000 sessions")
+    parser.add_argument("--repetitions", type=int, default=5, help="pairs of trainings that time a step")
+    parser.add_argument("--quick", action="store_true", help="3 seeds, 2,000 sessions, 20 steps: no figure")
     asked = parser.parse_args()
     if asked.quick:
-        asked.seeds, asked.most, asked.attacked = 3, 3000, 600
+        asked.seeds, asked.most, asked.attacked, asked.repetitions = 3, 2000, 400, 1
+        asked.options = {"private_steps": 20, **asked.options}
     sessions, test = _sessions(asked.sessions, asked.most)
     plain = TrainingOptions(embedding_size=64, max_length=20)
     chosen = {"private_batch": max(1, asked.most // 8), "private_steps": 60, **asked.options}
@@ -68,7 +80,7 @@ def main() -> None:
     result["recall_share"] = round(kinds["private"]["recall"][0] / max(kinds["plain"]["recall"][0], 1e-9), 3)
     result |= {f"auc_{kind}": found["auc"] for kind, found in kinds.items()}
     result |= {f"attacks_{kind}": found["attacks"] for kind, found in kinds.items()}
-    result["step_ratio"] = _step_ratio(asked.model, private, sessions)
+    result |= _step_ratio(asked.model, private, sessions, asked.repetitions)
     print(json.dumps(result))
     table = Table("model", "recall@20", "lowest", "highest", "AUC of the strongest attack", "attack")
     for kind, found in kinds.items():
@@ -100,6 +112,12 @@ def _shop(n: int) -> list[list[str]]:
     ]
 
 
+def _catalogue(sessions: Iterable[list[str]]) -> ItemTable:
+    """Return all items of some sessions: the shop's items are public."""
+    ids = np.array(sorted({item for session in sessions for item in session}), object)
+    return ItemTable(ids, {}, np.ones(len(ids), bool))
+
+
 def _half(n: int, seed: int) -> NDArray[np.bool_]:
     """Return which sessions are members."""
     return np.random.default_rng((5, seed)).permutation(n) < n // 2
@@ -116,8 +134,7 @@ def _measure(
 ) -> dict[str, object]:
     """Train one model for each seed, and attack each by the others; return the figures."""
     judged = np.random.default_rng(2).choice(len(sessions), min(attacked, len(sessions)), replace=False)
-    ids = np.array(sorted({item for session in (*sessions, *test) for item in session}), object)
-    items = ItemTable(ids, {}, np.ones(len(ids), bool))
+    items = _catalogue((*sessions, *test))
     recalls, losses, ranks, epsilon = [], [], [], None
     for seed, inside in enumerate(members):
         model = create(name, options.but(seed=seed))
@@ -200,25 +217,64 @@ def _auc(guess: NDArray[np.float64], member: NDArray[np.bool_]) -> float:
     return float((rank[member].sum() - n_in * (n_in + 1) / 2) / max(n_in * n_out, 1))
 
 
-def _step_ratio(name: str, private: TrainingOptions, sessions: list[list[str]]) -> float:
-    """Return the time of a private step, divided by that of a plain step, for each target that they read."""
-    log = SessionLog.from_lists(sessions)
-    targets = int(np.maximum(log.lengths - 1, 0).sum())
+class _Timed(Trainer):
+    """A trainer that notes when each step ended."""
+
+    def __init__(self, ends: list[float], *arguments: Any) -> None:
+        super().__init__(*arguments)
+        compiled = self.step
+
+        def step(*batch: Any) -> Any:
+            loss = compiled(*batch)
+            ends.append(perf_counter())
+            return loss
+
+        self.step = step
+
+
+def _step_ratio(
+    name: str, private: TrainingOptions, sessions: list[list[str]], repetitions: int
+) -> dict[str, object]:
+    """Return how many times longer a private step takes than a plain one that reads as many sessions.
+
+    A step lasts from the end of the step before to its own end, so that it has the choice of its sessions
+    and of the negatives. Of each training, the median of the steps after WARM_UP_STEPS counts: the first
+    steps are compiled. The ratio is the median over pairs of trainings, one after the other.
+    """
+    log, items = SessionLog.from_lists(sessions), _catalogue(sessions)
+    targets = int(np.maximum(np.minimum(log.lengths - 1, private.max_length), 0).sum())
     share = min(1.0, private.private_batch / len(log))
-    plain = private.but(epsilon=None, batch_size=max(1, round(share * targets)))
-    seconds = {}
-    for kind, options, field, count in (
-        ("plain", plain, "epochs", (1, 4)),
-        ("private", private, "private_steps", (8, 24)),
-    ):
-        times, read = [], []
-        for longer in count:  # the difference has neither the compilation nor the noisy counts
-            began = perf_counter()
-            report = create(name, options.but(**{field: longer})).fit(log)
-            times.append(perf_counter() - began)
-            read.append(targets * longer if kind == "plain" else targets * share * report.steps)
-        seconds[kind] = (times[1] - times[0]) / (read[1] - read[0])
-    return round(seconds["private"] / seconds["plain"], 2)
+    epochs = max(1, round(TIMED_STEPS * share))
+    plain = private.but(epsilon=None, batch_size=max(1, math.ceil(share * targets)), epochs=epochs)
+    timed = private.but(private_steps=TIMED_STEPS)
+    if not isinstance(create(name), SequenceModel):
+        return {"step_ratio": None}  # a model that counts takes no steps
+    pairs = [
+        [_seconds_a_step(name, options, log, items) for options in (plain, timed)] for _ in range(repetitions)
+    ]
+    ratios = [private_seconds / plain_seconds for plain_seconds, private_seconds in pairs]
+    return {
+        "step_ratio": round(median(ratios), 2),
+        "step_ratio_lowest": round(min(ratios), 2),
+        "step_ratio_highest": round(max(ratios), 2),
+        "step_sessions": round(share * len(log)),
+        "step_seconds_plain": round(median(pair[0] for pair in pairs), 4),
+        "step_seconds_private": round(median(pair[1] for pair in pairs), 4),
+    }
+
+
+def _seconds_a_step(name: str, options: TrainingOptions, log: SessionLog, items: ItemTable) -> float:
+    """Train, and return the median time of a step."""
+    ends: list[float] = []
+    model = create(name, options)
+    assert isinstance(model, SequenceModel)
+    if options.epsilon is None:
+        model.trainer_of = partial(_Timed, ends)
+        with patch.object(base, "STEPS_PER_EPOCH", 1):  # else a batch is cut to a 128th of the sessions
+            model.fit(log)
+    else:
+        model.fit(log, progress=lambda share, text: ends.append(perf_counter()), items=items)
+    return float(np.median(np.diff(ends)[WARM_UP_STEPS:]))
 
 
 if __name__ == "__main__":
