@@ -70,9 +70,13 @@ def clipped_sum(private, sessions=SESSIONS, weights=WEIGHTS):
     return np.concatenate([total.numpy().ravel() for total in sums]), lengths
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_sum_is_that_of_the_clipped_gradients_of_single_units(name):
-    private = private_trainer(name)
+@pytest.fixture(scope="module", params=NAMES)
+def private(request):
+    """A trainer of each model, compiled once: a sum changes no weight."""
+    return private_trainer(request.param)
+
+
+def test_the_sum_is_that_of_the_clipped_gradients_of_single_units(private):
     alone = [gradient_of_unit(private, *unit) for unit in zip(SESSIONS, WEIGHTS, strict=True)]
     norms = np.array([np.linalg.norm(gradient) for gradient in alone])
     total, lengths = clipped_sum(private)
@@ -88,17 +92,14 @@ def test_a_gradient_shorter_than_the_clip_is_added_as_it_is():
     assert clipped_sum(private)[0] == pytest.approx(expected, rel=1e-3, abs=1e-3)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_unit_more_changes_the_sum_by_the_clip_at_most(name):
-    private = private_trainer(name)
+def test_a_unit_more_changes_the_sum_by_the_clip_at_most(private):
     whole, _ = clipped_sum(private)
     for unit in range(len(SESSIONS)):
         fewer, _ = clipped_sum(private, np.delete(SESSIONS, unit, 0), np.delete(WEIGHTS, unit, 0))
         assert 0.9 * CLIP < np.linalg.norm(whole - fewer) <= CLIP
 
 
-def test_a_unit_does_not_change_what_another_unit_adds():
-    private = private_trainer("gru")
+def test_a_unit_does_not_change_what_another_unit_adds(private):
     whole, _ = clipped_sum(private)
     alone = [clipped_sum(private, SESSIONS[u : u + 1], WEIGHTS[u : u + 1])[0] for u in range(3)]
     assert whole == pytest.approx(sum(alone), abs=1e-5)
