@@ -6,20 +6,23 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
+from lastaisle.privacy.budget.budget import BudgetSpentError
 from lastaisle.registry.plan import TrainingPlan
 from lastaisle.sessions.windows import Window
+from lastaisle.training.private import CannotBePrivateError
 from lastaisle.training.refresh import NothingToRefreshError
 from lastaisle_airflow.tasks import refresh
 
 NOON = datetime(2025, 10, 9, 12, tzinfo=UTC)
 
 
-def test_a_refresh_without_enough_sessions_is_skipped_with_the_reason(monkeypatch, tmp_path):
+@pytest.mark.parametrize("error", [NothingToRefreshError, CannotBePrivateError, BudgetSpentError])
+def test_a_refresh_that_cannot_be_is_skipped_with_the_reason(monkeypatch, tmp_path, error):
     monkeypatch.setenv("LASTAISLE_HOME", str(tmp_path))
     monkeypatch.setattr("lastaisle.release.release.current_champion", lambda *_: None)
 
     def refuse(lake, settings, champion):
-        raise NothingToRefreshError("3 wait, too few")
+        raise error("3 wait, too few")
 
     monkeypatch.setattr("lastaisle.training.refresh.plan_refresh", refuse)
     with pytest.raises(AirflowSkipException, match="3 wait, too few"):
