@@ -7,7 +7,9 @@ and Rényi differential privacy (RDP; Mironov 2017), which is older and faster.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -167,7 +169,20 @@ def _left(mechanisms: Sequence[Mechanism], delta: float) -> float:
 
 
 def _epsilon(make: Callable[[], PrivacyAccountant], event: DpEvent, delta: float) -> float:
-    return float(make().compose(event).get_epsilon(delta))
+    with without_notes():
+        return float(make().compose(event).get_epsilon(delta))
+
+
+@contextmanager
+def without_notes() -> Iterator[None]:
+    """Leave out dp-accounting's notes on orders that it cannot compute: it leaves these orders out."""
+    absl = logging.getLogger("absl")
+    level = absl.level
+    absl.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        absl.setLevel(level)
 
 
 def _pld() -> PrivacyAccountant:

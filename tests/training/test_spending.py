@@ -5,8 +5,10 @@ import json
 import shutil
 from datetime import timedelta
 
+import pyarrow as pa
 import pytest
 
+from lastaisle.errors import NotEnoughDataError
 from lastaisle.lake import tables
 from lastaisle.privacy.budget.budget import BudgetSpentError
 from lastaisle.privacy.budget.spent import read_spendings, record
@@ -206,7 +208,18 @@ def test_what_would_learn_without_noise_or_without_a_row_is_refused(home):
         learn_online(champion, home.lake, home.registry, champion.window_end)
 
 
+def test_a_private_model_without_an_item_is_refused_after_it_spent(home):
+    under(home, hyperparameters='{"epsilon": 0.5}')
+    with pytest.raises(NotEnoughDataError, match=r"knows no item\. .* 268 shoppers are too few .*catalogue"):
+        home.train(1, architecture="popularity")
+    assert len(read_spendings(home.lake)) == 1
+    assert home.registry.client.search_logged_models([home.registry.experiment_id]) == []
+
+
 def test_private_trainings_of_two_days_are_composed_from_what_they_released(home):
+    listed = [{"item_id": f"i{item}", "valid_from": end_of(0), "available": True} for item in range(60)]
+    catalogue = [{**row, "removed": False, "batch_id": "b"} for row in listed]
+    home.lake.append(tables.ITEMS, pa.Table.from_pylist(catalogue, schema=tables.ITEMS_SCHEMA), key="items")
     options = {"epsilon": 6.0, "private_steps": 12, "private_batch": 60, "embedding_size": 8, "max_length": 3}
     under(home, hyperparameters=json.dumps(options), privacy_epsilon=14, privacy_required=True)
     first = home.train(1, architecture="attention")
@@ -221,7 +234,7 @@ def test_private_trainings_of_two_days_are_composed_from_what_they_released(home
     assert (one.run_id, two.run_id) == (first, second)
     for spent in (one, two):
         assert spent.unit == "shopper" and 5 < spent.epsilon <= 6
-        assert spent.mechanism.steps == 12 and spent.mechanism.releases
+        assert spent.mechanism.steps == 12 and spent.mechanism.releases and not spent.mechanism.delta
     assert one.shoppers == 268, "one session each 215 s from midnight on, ended by 16:00"
     assert two.window_start == one.window_start, "the sessions of the first day are replayed"
     both = epsilon_of([one.mechanism, two.mechanism], 1e-6).epsilon

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lastaisle.registry.registry import Registry
     from lastaisle.sessions.windows import SessionsRead
     from lastaisle.training.kinds.kind import Trained
-    from models.options import Progress
+    from models.options import Progress, TrainingReport
 
 PACKAGES = "packages.txt"  # artifact of a run: the packages with which it was made
 FEW_EPOCHS = 12
@@ -53,7 +53,7 @@ def train_candidate(
     run whose model was deleted is repeated too.
 
     Raises:
-        NotEnoughDataError: too few sessions in the window.
+        NotEnoughDataError: too few sessions in the window, or too few shoppers to know an item privately.
         BudgetSpentError: the privacy budget of the shoppers has no room for the training.
         BeingTrainedError: another process trains by this plan now.
     """
@@ -130,6 +130,7 @@ def _learn(
     trained = kind.learn(plan, read, lake, registry, progress)
     if trained.report.mechanism is not None:
         spend(plan, trained.report.mechanism, run_id, lake, registry)
+        _require_items(plan, trained.report)
     _log(registry, run_id, trained)
     kind.log(registry, run_id, read)
     with tempfile.TemporaryDirectory() as folder:
@@ -151,6 +152,19 @@ def _require_sessions(plan: TrainingPlan, read: SessionsRead, lake: Lake) -> Non
             f"{plan.run_key}: {sessions} sessions of two items or more ended between "
             f"{plan.window.start.isoformat()} and {plan.window.end.isoformat()} in {lake.url}, but training "
             f"needs {MIN_SESSIONS} (left out: {dict(read.left_out)}): ingest more, or widen the window"
+        )
+
+
+def _require_items(plan: TrainingPlan, report: TrainingReport) -> None:
+    """Refuse a private model without an item. Its noisy counts have been seen by then, so they have spent."""
+    mechanism = report.mechanism
+    if mechanism is not None and not report.items:
+        raise NotEnoughDataError(
+            f"{plan.run_key}: the private model knows no item. Without a catalogue, an item is known only if "
+            f"its noisy count passes a threshold that hides single {mechanism.unit}s, and "
+            f"{mechanism.shoppers:,} {mechanism.unit}s are too few for that. Ingest the catalogue (`lastaisle "
+            "catalogue ingest`), whose items are public; or widen the window, or allow a larger epsilon. The "
+            "training has spent of the privacy budget"
         )
 
 

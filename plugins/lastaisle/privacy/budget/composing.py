@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from models.private.accounting import Spent, epsilon_of
+from models.private.accounting import Spent, epsilon_of, without_notes
 from models.private.mechanism import Mechanism
 
 if TYPE_CHECKING:
@@ -70,8 +68,7 @@ def most_spent(
         if chosen in seen:
             continue
         seen.add(chosen)
-        with _without_notes():
-            spent = epsilon_of(chosen, delta)
+        spent = epsilon_of(chosen, delta)
         if worst is None or spent.epsilon > worst.spent.epsilon:
             worst = Worst(spent, present)
     assert worst is not None, "there is a set, which was composed"
@@ -100,8 +97,7 @@ def how_many_more(
     def fits(more: int) -> bool:
         total = [*so_far, *[further] * more]
         own = sum(one.delta for one in total)
-        with _without_notes():
-            return own < delta and epsilon_of(total, delta).epsilon <= epsilon
+        return own < delta and epsilon_of(total, delta).epsilon <= epsilon
 
     low, high = 0, 1
     if not fits(0):
@@ -156,7 +152,7 @@ def _renyi_epsilons(
     The conversion is Proposition 12 of Canonne, Kamath and Steinke, The Discrete Gaussian for Differential
     Privacy (NeurIPS 2020), as in dp-accounting.
     """
-    with _without_notes():
+    with without_notes():
         curves = [
             _renyi(one.sampling_rate, one.noise_multiplier, one.steps, _noises(one)) for one in mechanisms
         ]
@@ -171,18 +167,6 @@ def _renyi_epsilons(
         )
     smallest = np.maximum(0.0, np.nanmin(np.where(orders > 1.01, epsilons, np.inf), axis=1))
     return np.where(left > 0, smallest, np.inf)
-
-
-@contextmanager
-def _without_notes() -> Iterator[None]:
-    """Leave out dp-accounting's notes on orders that it cannot compute: it leaves these orders out."""
-    absl = logging.getLogger("absl")
-    level = absl.level
-    absl.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        absl.setLevel(level)
 
 
 def _noises(mechanism: Mechanism) -> tuple[float, ...]:
