@@ -81,7 +81,13 @@ class Agreement:
             )
         if not self.items:
             raise AgreementError("items cannot be empty: ingest the public catalogue first")
-        self.training_options()
+        epsilon = self.training_options().epsilon
+        if epsilon is not None:
+            raise AgreementError(
+                f"epsilon cannot be {epsilon:g} in a federated training: nothing counts what the rounds of "
+                "all silos spend, so a bound would be false. Train without it (--set epsilon=null), and "
+                "let the silos add noise by LASTAISLE_FEDERATION_NOISE"
+            )
 
     def training_options(self) -> TrainingOptions:
         """Return the hyperparameters.

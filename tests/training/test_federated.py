@@ -64,6 +64,7 @@ def test_what_silos_agree_on_names_the_training(home):
     [
         ({"federation_aggregation": "trimmed", "federation_hostile": 3}, "it is at least 7"),
         ({"federation_min_silos": 1}, "min_silos cannot be 1 with aggregation secure"),
+        ({"hyperparameters": '{"epsilon": 2}'}, "epsilon cannot be 2 in a federated training"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused_before_a_training(home, changes, reason):

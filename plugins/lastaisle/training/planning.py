@@ -82,7 +82,7 @@ def plan_window(
     model_name = settings.registry.model_name
     what = [model_name, architecture, repr(window), data_end.isoformat(), json.dumps(chosen)]
     what += [f"replay {lengths.replay_hours:g}"] if lengths.replay_hours else []
-    extra = training.extra(settings)
+    extra = training.extra(settings, chosen)
     what += [json.dumps(extra, sort_keys=True)] if extra else []
     versions = lake.versions(_tables_read(training, architecture, chosen))
     if rows := listed_rows(lake, versions.get(ITEMS), data_end):

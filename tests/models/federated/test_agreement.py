@@ -37,6 +37,12 @@ def test_a_value_that_cannot_be_trained_by_is_refused(changes, reason):
         agreement(**changes)
 
 
+def test_an_epsilon_is_refused_since_nobody_counts_what_the_rounds_spend():
+    with pytest.raises(AgreementError, match=r"epsilon cannot be 2 in a federated.*--set epsilon=null"):
+        Agreement("gru", {"epsilon": 2.0, "delta": 1e-6}, ("a",))
+    assert Agreement("gru", {"epsilon": None}, ("a",)).training_options().epsilon is None
+
+
 def test_an_agreement_needs_items():
     with pytest.raises(AgreementError, match="items cannot be empty"):
         Agreement("gru", {}, ())

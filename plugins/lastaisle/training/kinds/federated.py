@@ -50,11 +50,11 @@ class Federated(WindowKind):
         preferred = settings.learning.architecture
         return asked or (preferred if preferred in SHARED else DEFAULT_ARCHITECTURE)
 
-    def extra(self, settings: Settings) -> Mapping[str, Any]:
+    def extra(self, settings: Settings, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return what the silos agree on beside the hyperparameters.
 
         Raises:
-            AgreementError: values that do not go together, such as too few silos for a rule.
+            AgreementError: values that do not go together, such as too few silos for a rule, or an epsilon.
         """
         chosen = settings.federation
         extra = {
@@ -64,7 +64,7 @@ class Federated(WindowKind):
                 *("max_sessions", "least_count", "hostile", "min_silos"),
             )
         }
-        Agreement(DEFAULT_ARCHITECTURE, {}, ("any",), **extra)
+        Agreement(DEFAULT_ARCHITECTURE, options, ("any",), **extra)
         return extra
 
     def read(self, plan: TrainingPlan, lake: Lake) -> SessionsRead:

@@ -144,8 +144,13 @@ class WindowKind(TrainingKind[SessionsRead]):
         """Return the model that learns, as it was asked for; None = as in `choose_learner`."""
         return asked
 
-    def extra(self, settings: Settings) -> Mapping[str, Any] | None:
-        """Return what else decides a training of this kind, as plain values for the plan."""
+    def extra(self, settings: Settings, options: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return what else decides a training of this kind, as plain values for the plan.
+
+        Args:
+            settings: of this installation.
+            options: the hyperparameters of the training.
+        """
         return None
 
     def read(self, plan: TrainingPlan, lake: Lake) -> SessionsRead:
