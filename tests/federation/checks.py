@@ -68,6 +68,7 @@ def check_masked_updates_add_up_whenever_a_silo_drops_out() -> None:
         server, replies = _masked_round(dies_at)
         done = server.rounds[-1]
         assert (done.silos, done.changed) == (silos, True), (dies_at, done)
+        assert set(done.refused) == ({"silo 4"} if dies_at else set()), (dies_at, done)
         np.testing.assert_allclose(server.weights["a"], expected, atol=1e-3, err_msg=str(dies_at))
         assert abs(done.sessions - (100 if silos == 4 else 60)) <= 1, (dies_at, done)
         assert abs(done.recall - 0.25) < 1e-3, (dies_at, done)
@@ -130,7 +131,8 @@ def _masked_round(dies_at: str | None, dead: tuple[int, ...] = (4,)) -> tuple[ob
     server = Server(agreement)
     server.weights = {"a": np.zeros(2, np.float32)}
     context = Context(1, 1, {}, RecordDict(), {}, 1)
-    secure_round(server, InProcess(), context, list(values), text="{}", timeout=1)  # type: ignore[arg-type]
+    silos = {node: f"silo {node}" for node in values}
+    secure_round(server, InProcess(), context, silos, text="{}", timeout=1)  # type: ignore[arg-type]
     server.weights = {"a": 4 * server.weights["a"]}  # a quarter fits the range of a sum
     return server, replies
 

@@ -88,11 +88,17 @@ class Federation:
         settings: of the coordinator.
         silos: by name.
         folder: holds all of them.
+        authority: the file of the authority that signed the coordinator's certificate.
     """
 
     settings: Settings
     silos: dict[str, SiloProcess]
     folder: Path
+    authority: Path
+
+    def join(self, name: str) -> None:
+        """Start the process of a silo, for the first time or again."""
+        self.silos[name].join(self.settings.federation.address, self.authority)
 
 
 def users_can_differ() -> bool:
@@ -142,9 +148,10 @@ def federation(folder: Path, port: int, names: tuple[str, ...], events: object) 
         federation_round_seconds=120,
     )
     try:
-        for silo in silos.values():
-            silo.join(address, certificates.authority)
-        yield Federation(coordinator, silos, folder)
+        made = Federation(coordinator, silos, folder, certificates.authority)
+        for name in silos:
+            made.join(name)
+        yield made
     finally:
         for silo in silos.values():
             silo.end()

@@ -72,6 +72,7 @@ class Silo:
                 f"round {number} is not one of the {learner.agreement.rounds} rounds of the agreement: a "
                 "coordinator that asks more often than agreed may be after single sessions"
             )
+        logger.info("round %d of %d begins", number, learner.agreement.rounds)
         update = learner.answer(number, weights, popularity)
         logger.info("round %d of %d: the update is made", number, learner.agreement.rounds)
         return update

@@ -7,7 +7,7 @@ seeds. Both sides replace it by AES-256 in counter mode, keyed with the whole sh
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -40,6 +40,7 @@ LEAST_SILOS = 3
 RANGE = 4.0
 """The greatest value of one number of an update that the sum can hold."""
 LOSS_SCALE = 100.0
+GONE = "it left, or did not answer in time"
 
 
 def masks(seed: bytes, num_range: int, dimensions: Sequence[tuple[int, ...]]) -> list[NDArray[np.int64]]:
@@ -161,6 +162,25 @@ class _Workflow(server_side.SecAggPlusWorkflow):  # type: ignore[misc]
         return is_going_on
 
 
+class _Noting:
+    """The grid of a secure round, which notes the silos that failed in one of the protocol's stages."""
+
+    def __init__(self, grid: Grid, silos: Mapping[int, str]) -> None:
+        self._grid, self._silos = grid, silos
+        self.failed: dict[str, str] = {}
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        """Send messages, and return the replies that come in time."""
+        sent = list(messages)
+        replies = list(self._grid.send_and_receive(sent, timeout=timeout))
+        waited = {message.metadata.dst_node_id for message in sent}
+        waited -= {reply.metadata.src_node_id for reply in replies if not reply.has_error()}
+        told = {reply.metadata.src_node_id: reply.error.reason for reply in replies if reply.has_error()}
+        for node in waited:
+            self.failed.setdefault(self._silos[node], told.get(node) or GONE)
+        return replies
+
+
 class _Node:
     """What the workflow needs to know of a node."""
 
@@ -169,7 +189,7 @@ class _Node:
 
 
 def secure_round(
-    server: Server, grid: Grid, context: Context, nodes: Sequence[int], *, text: str, timeout: float
+    server: Server, grid: Grid, context: Context, silos: Mapping[int, str], *, text: str, timeout: float
 ) -> Round:
     """Ask all nodes for masked updates, and give their mean to the server.
 
@@ -177,23 +197,23 @@ def secure_round(
         server: whose next round this is.
         grid: reaches the nodes.
         context: of the run.
-        nodes: the silos that are there.
+        silos: the silos that are there, by the ids of their nodes.
         text: the agreement, as JSON.
         timeout: seconds to wait in each stage.
     """
     number, names = len(server.rounds) + 1, list(server.weights)
-    if len(nodes) < server.agreement.min_silos:
+    if len(silos) < server.agreement.min_silos:
         return server.finish_round({})
     config = {"agreement": text, "round": number, "names": "\n".join([*names, POPULARITY])}
     parameters = ndarrays_to_parameters([*server.weights.values(), server.popularity])
-    strategy = _Sum(nodes, FitIns(parameters, config))
+    strategy, noting = _Sum(list(silos), FitIns(parameters, config)), _Noting(grid, silos)
     legacy = LegacyContext(context, strategy=strategy, client_manager=SimpleClientManager())
     legacy.state = RecordDict()
     legacy.state.config_records[MAIN_CONFIGS_RECORD] = ConfigRecord({WorkflowKey.CURRENT_ROUND: number})
     legacy.state.array_records[MAIN_PARAMS_RECORD] = recorddict_compat.parameters_to_arrayrecord(
         ndarrays_to_parameters([]), keep_input=False
     )
-    threshold = max(server.agreement.min_silos, len(nodes) // 2 + 1)
+    threshold = max(server.agreement.min_silos, len(silos) // 2 + 1)
     workflow = _Workflow(
         num_shares=1.0,
         reconstruction_threshold=threshold,
@@ -201,10 +221,10 @@ def secure_round(
         clipping_range=RANGE,
         timeout=timeout,
     )
-    workflow(grid, legacy)
+    workflow(noting, legacy)
     if strategy.mean is None:
-        return server.finish_round({})
-    return server.take(_update_of(strategy.mean, names, strategy.silos), strategy.silos)
+        return server.finish_round({}, noting.failed)
+    return server.take(_update_of(strategy.mean, names, strategy.silos), strategy.silos, noting.failed)
 
 
 def _update_of(mean: Sequence[NDArray[Any]], names: Sequence[str], silos: int) -> Update:

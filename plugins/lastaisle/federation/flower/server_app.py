@@ -27,6 +27,7 @@ from models.federated.updates import Update
 
 SETTLE_SECONDS = 5.0
 """Without a list of silos, the first round begins when no further silo has come for so long."""
+LEFT = "it left during the round"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 logger = logging.getLogger("lastaisle.federation")
@@ -52,9 +53,7 @@ def run(agreement: Agreement, link: Link, folder: Path, *, wait: float, timeout:
     _await_silos(link, agreement.min_silos, wait)
     for _ in range(agreement.rounds):
         if agreement.aggregation == "secure":
-            done = secure_round(
-                server, link.grid, link.context, list(link.silos()), text=text, timeout=timeout
-            )
+            done = secure_round(server, link.grid, link.context, link.silos(), text=text, timeout=timeout)
         else:
             done = _plain_round(server, link, text, timeout)
         with (folder / ROUNDS).open("a", encoding="utf-8") as stream:
@@ -77,7 +76,8 @@ def _plain_round(server: Server, link: Link, text: str, timeout: float) -> Round
         for node in silos
     ]
     updates: dict[str, Update] = {}
-    failed = dict.fromkeys(silos.values(), f"no answer within {timeout:g} s")
+    late = f"no answer within {timeout:g} s"
+    failed = dict.fromkeys(silos.values(), late)
     for reply in link.grid.send_and_receive(messages, timeout=timeout):
         name = silos.get(reply.metadata.src_node_id)
         if name is None:  # the SuperLink itself answers for a silo that is gone
@@ -90,6 +90,8 @@ def _plain_round(server: Server, link: Link, text: str, timeout: float) -> Round
             del failed[name]
         except ValueError as error:
             failed[name] = str(error)
+    there = set(link.silos().values())
+    failed |= {name: LEFT for name, why in failed.items() if why == late and name not in there}
     return server.finish_round(updates, failed)
 
 

@@ -49,11 +49,15 @@ TRIES = 3
 """How often a SuperNode tries to reach its coordinator again; then this process waits for the next one."""
 _ACQUIRE = frozenset({"/flwr.proto.Runtime/AcquireTask"})
 
-# The SuperNode ends when this process is killed, so that no node is left that nobody answers for.
+# The SuperNode ends when this process is killed: it tells the coordinator, which then waits for it no longer.
+# Flower asks for messages every 3 seconds, and a secure round has four messages; this one asks more often.
 _SUPERNODE = """
-import os, sys
+import os, sys, time, types
+from importlib import import_module
 from flwr.supercore.app_utils import start_parent_process_monitor
 from flwr.supernode.cli import flower_supernode
+asking = import_module("flwr.supernode.start_client_internal")
+asking.time = types.SimpleNamespace(sleep=lambda seconds: time.sleep(min(seconds, 0.3)))
 start_parent_process_monitor(int(sys.argv.pop(1)))
 try:
     flower_supernode()
@@ -74,12 +78,15 @@ class Worker:
         )
 
     def _connect(self, *interceptors: object) -> RuntimeHttpClient:
+        """Connect to the SuperNode without retries: it is on this machine, and `_serve` tries again."""
+        once = make_simple_http_retry_invoker()
+        once.max_tries = 1  # without this number, a SuperNode that ended is asked for ever
         return RuntimeHttpClient.from_server_address(
             server_address=self._address,
             insecure=True,  # the SuperNode listens on the loopback interface of this machine only
             root_certificates=None,
             interceptors=[RuntimeVersionHttpInterceptor(component_name="SuperExec"), *interceptors],
-            retry_invoker=make_simple_http_retry_invoker(),
+            retry_invoker=once,
         )
 
     def work_once(self) -> bool:
