@@ -1,6 +1,8 @@
 """Four silos that share no rows, beside one model on all rows and beside each silo alone.
 
     python benchmarks/federated.py
+    python benchmarks/federated.py --quick                  one seed of a smaller shop
+    python benchmarks/federated.py --choose                 the grid behind RATE and MOMENTUM, on another seed
     python benchmarks/federated.py --file sessions.txt      one session a line, item ids separated by spaces
 
 A made-up shop has four regions with different tastes: each region prefers other categories, and the next item
@@ -10,7 +12,8 @@ later sessions of all regions. Every rule of aggregation is tried with honest si
 sends the opposite of what it learned, five times as long. The rounds run in this process by the code that
 Flower's processes run; tests/federation/test_silos.py shows that both give the same weights.
 
-Takes about five minutes on two cores. Prints a JSON line, and then a table.
+The reported seeds are not the seed on which `--choose` compares hyperparameters. Prints a JSON line, and then
+a table.
 """
 
 from __future__ import annotations
@@ -19,8 +22,9 @@ import argparse
 import json
 import zlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,18 +39,38 @@ if TYPE_CHECKING:
     from models.recommender import Recommender
 
 NAMES = ("east", "north", "south", "west")
-ITEMS, CATEGORIES, SESSIONS, LATER = 1000, 40, 2000, 400
+CATEGORIES = 40
 OPTIONS = {"embedding_size": 64}
 ROUNDS, LOCAL_EPOCHS, RATE, MOMENTUM = 8, 2, 0.01, 0.3
-SEEDS = (1, 2, 3)
+SEEDS = (21, 22, 23)
+CHOOSING_SEED = 11
+RATES, MOMENTUMS = (0.006, 0.01, 0.015), (0.0, 0.3)
 
 
-def region_sessions(region: int, n: int, seed: int) -> list[list[str]]:
+@dataclass(frozen=True)
+class Size:
+    """How large the made-up shop is.
+
+    Attributes:
+        items: in the catalogue.
+        sessions: of each region, to learn.
+        later: sessions of each region, to judge.
+    """
+
+    items: int = 1000
+    sessions: int = 1500
+    later: int = 400
+
+
+QUICK = Size(items=400, sessions=400, later=200)
+
+
+def region_sessions(region: int, n: int, seed: int, items: int) -> list[list[str]]:
     """Return sessions of a region of the made-up shop."""
     generator = np.random.default_rng((seed, region))
     taste = np.random.default_rng(100 + region).dirichlet(np.full(CATEGORIES, 0.4))
-    size = ITEMS // CATEGORIES
-    following = np.random.default_rng(7).integers(0, size, (ITEMS, 3))
+    size = items // CATEGORIES
+    following = np.random.default_rng(7).integers(0, size, (items, 3))
     popularity = 1 / np.arange(1, size + 1) ** 0.8
     popularity /= popularity.sum()
     sessions = []
@@ -65,10 +89,16 @@ def region_sessions(region: int, n: int, seed: int) -> list[list[str]]:
     return sessions
 
 
-def made_up(seed: int) -> tuple[dict[str, list[list[str]]], list[list[str]]]:
+def made_up(seed: int, size: Size) -> tuple[dict[str, list[list[str]]], list[list[str]]]:
     """Return the sessions of each silo, and later sessions of all."""
-    silos = {name: region_sessions(place, SESSIONS, seed) for place, name in enumerate(NAMES)}
-    later = [s for place in range(len(NAMES)) for s in region_sessions(place, LATER, 1000 + seed)]
+    silos = {
+        name: region_sessions(place, size.sessions, seed, size.items) for place, name in enumerate(NAMES)
+    }
+    later = [
+        session
+        for place in range(len(NAMES))
+        for session in region_sessions(place, size.later, 1000 + seed, size.items)
+    ]
     return silos, later
 
 
@@ -101,44 +131,52 @@ def alone(sessions: Sequence[list[str]], options: TrainingOptions, later: Sessio
     return recall(model, later)
 
 
-def together(
-    silos: dict[str, list[list[str]]],
-    options: TrainingOptions,
-    later: SessionLog,
-    rule: str,
-    *,
-    is_poisoned: bool,
-    is_bounded: bool = True,
-) -> float:
-    """Return the recall of a federated training; with `is_poisoned`, one silo is hostile."""
-    from models.federated import rounds
-    from models.federated.agreement import Agreement
-    from models.federated.learner import Learner
+class Federation:
+    """The silos of one seed. They keep nothing between two trainings, so each is prepared once."""
 
-    items = tuple(sorted({item for sessions in silos.values() for session in sessions for item in session}))
-    agreement = Agreement(
-        "gru",
-        options.to_dict(),
-        items,
-        rounds=ROUNDS,
-        local_epochs=LOCAL_EPOCHS,
-        learning_rate=RATE,
-        momentum=MOMENTUM,
-        aggregation=rule,
-        clip=1e5,
-    )
-    answers = {
-        name: Learner(agreement, SessionLog.from_lists(sessions)).answer for name, sessions in silos.items()
-    }
-    if is_poisoned:
-        answers[NAMES[-1]] = hostile(answers[NAMES[-1]])
-    kept = rounds.bounded
-    if not is_bounded:
-        rounds.bounded = lambda updates, bounds: list(updates)  # what FedAvg without bounds does
-    try:
-        return recall(rounds.run_rounds(agreement, answers).model(), later)
-    finally:
-        rounds.bounded = kept
+    def __init__(
+        self,
+        silos: dict[str, list[list[str]]],
+        options: TrainingOptions,
+        later: SessionLog,
+        rate: float = RATE,
+        momentum: float = MOMENTUM,
+    ) -> None:
+        from models.federated.agreement import Agreement
+        from models.federated.learner import Learner
+
+        items = sorted({item for sessions in silos.values() for session in sessions for item in session})
+        self._later = later
+        self._agreement = Agreement(
+            "gru",
+            options.to_dict(),
+            tuple(items),
+            rounds=ROUNDS,
+            local_epochs=LOCAL_EPOCHS,
+            learning_rate=rate,
+            momentum=momentum,
+            clip=1e5,
+        )
+        self._answers: dict[str, Silo] = {
+            name: Learner(self._agreement, SessionLog.from_lists(sessions)).answer
+            for name, sessions in silos.items()
+        }
+
+    def together(self, rule: str, *, is_poisoned: bool = False, is_bounded: bool = True) -> float:
+        """Return the recall of a federated training; with `is_poisoned`, one silo is hostile."""
+        from models.federated import rounds
+
+        answers = dict(self._answers)
+        if is_poisoned:
+            answers[NAMES[-1]] = hostile(answers[NAMES[-1]])
+        kept = rounds.bounded
+        if not is_bounded:
+            rounds.bounded = lambda updates, bounds: list(updates)  # what FedAvg without bounds does
+        try:
+            server = rounds.run_rounds(replace(self._agreement, aggregation=rule), answers)
+            return recall(server.model(), self._later)
+        finally:
+            rounds.bounded = kept
 
 
 def hostile(answer: Silo) -> Silo:
@@ -151,19 +189,31 @@ def hostile(answer: Silo) -> Silo:
     return turned
 
 
-def measure(seed: int, file: Path | None) -> dict[str, float]:
+def measure(seed: int, size: Size, file: Path | None) -> dict[str, float]:
     """Return the recall of all models for one seed."""
-    silos, sessions = from_file(file) if file else made_up(seed)
+    silos, sessions = from_file(file) if file else made_up(seed, size)
     later, options = SessionLog.from_lists(sessions), TrainingOptions(seed=seed, **OPTIONS)
     found = {"pooled": alone([s for name in NAMES for s in silos[name]], options, later)}
     found |= {f"{name} alone": alone(silos[name], options, later) for name in NAMES}
+    federation = Federation(silos, options, later)
     for rule in ("mean", "trimmed", "krum"):
-        found[rule] = together(silos, options, later, rule, is_poisoned=False)
-        found[f"{rule}, poisoned"] = together(silos, options, later, rule, is_poisoned=True)
-    found["mean without bounds, poisoned"] = together(
-        silos, options, later, "mean", is_poisoned=True, is_bounded=False
-    )
+        found[rule] = federation.together(rule)
+        found[f"{rule}, poisoned"] = federation.together(rule, is_poisoned=True)
+    found["mean without bounds, poisoned"] = federation.together("mean", is_poisoned=True, is_bounded=False)
     return found
+
+
+def choose(size: Size) -> None:
+    """Print the share of the pooled recall for each rate and momentum, on a seed that is not reported."""
+    silos, sessions = made_up(CHOOSING_SEED, size)
+    later, options = SessionLog.from_lists(sessions), TrainingOptions(seed=CHOOSING_SEED, **OPTIONS)
+    pooled = alone([s for name in NAMES for s in silos[name]], options, later)
+    table = Table("learning rate", "momentum", "recall@20 of the pooled model's", title="mean of four silos")
+    for rate in RATES:
+        for momentum in MOMENTUMS:
+            share = Federation(silos, options, later, rate, momentum).together("mean") / pooled
+            table.add_row(f"{rate:g}", f"{momentum:g}", f"{100 * share:.1f} %")
+    Console().print(table)
 
 
 def main() -> None:
@@ -171,28 +221,40 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--file", type=Path, default=None)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--quick", action="store_true", help="one seed of a smaller shop")
+    parser.add_argument(
+        "--choose", action="store_true", help="compare hyperparameters, and measure nothing else"
+    )
     given = parser.parse_args()
-    runs = [measure(seed, given.file) for seed in given.seeds]
+    size = QUICK if given.quick else Size()
+    if given.choose:
+        choose(size)
+        return
+    seeds, began = given.seeds[:1] if given.quick else given.seeds, perf_counter()
+    report([measure(seed, size, given.file) for seed in seeds], seeds, perf_counter() - began)
+
+
+def report(runs: Sequence[dict[str, float]], seeds: Sequence[int], seconds: float) -> None:
+    """Print the JSON line and the table."""
     shares = {name: [run[name] / run["pooled"] for run in runs] for name in runs[0]}
     mean = {name: float(np.mean(values)) for name, values in shares.items()}
-    print(
-        json.dumps(
-            {
-                "benchmark": "federated",
-                "silos": len(NAMES),
-                "seeds": given.seeds,
-                "pooled_recall": round(float(np.mean([run["pooled"] for run in runs])), 4),
-                "recall_share": round(mean["mean"], 4),
-                "best_silo_share": round(max(mean[f"{name} alone"] for name in NAMES), 4),
-                "poisoned_recall_share": {
-                    name.removesuffix(", poisoned"): round(share, 4)
-                    for name, share in mean.items()
-                    if name.endswith("poisoned")
-                },
-                "robust_recall_share": {rule: round(mean[rule], 4) for rule in ("trimmed", "krum")},
-            }
-        )
-    )
+    figures = {
+        "benchmark": "federated",
+        "silos": len(NAMES),
+        "seeds": list(seeds),
+        "pooled_recall": round(float(np.mean([run["pooled"] for run in runs])), 4),
+        "recall_share": round(mean["mean"], 4),
+        "lowest_recall_share": round(min(shares["mean"]), 4),
+        "best_silo_share": round(max(mean[f"{name} alone"] for name in NAMES), 4),
+        "robust_recall_share": {rule: round(mean[rule], 4) for rule in ("trimmed", "krum")},
+        "poisoned_recall_share": {
+            name.removesuffix(", poisoned"): round(share, 4)
+            for name, share in mean.items()
+            if name.endswith("poisoned")
+        },
+        "seconds": round(seconds, 1),
+    }
+    print(json.dumps(figures))
     table = Table("model", "recall@20 of the pooled model's", "lowest", "highest", title="four silos")
     for name, values in shares.items():
         row = (np.mean(values), min(values), max(values))
