@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 NAMES = ("east", "north", "south", "west")
 CATEGORIES = 40
-OPTIONS = {"embedding_size": 64}
+OPTIONS = {"embedding_size": 32}
 ROUNDS, LOCAL_EPOCHS, RATE, MOMENTUM = 8, 2, 0.01, 0.3
 SEEDS = (21, 22, 23)
 CHOOSING_SEED = 11

@@ -69,10 +69,14 @@ class SiloProcess:
                 stderr=subprocess.STDOUT,
             )
 
-    def end(self) -> None:
-        """End the process."""
+    def terminate(self) -> None:
+        """Ask the process to end."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
+
+    def end(self) -> None:
+        """End the process, which was asked to before."""
+        if self.process is not None and self.process.poll() is None:
             try:
                 self.process.wait(15)
             except subprocess.TimeoutExpired:
@@ -153,6 +157,8 @@ def federation(folder: Path, port: int, names: tuple[str, ...], events: object) 
             made.join(name)
         yield made
     finally:
+        for silo in silos.values():
+            silo.terminate()
         for silo in silos.values():
             silo.end()
 
