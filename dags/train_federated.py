@@ -33,6 +33,8 @@ An empty parameter stands for the value of the settings.
 - **`FederationError`: the coordinator ended.** The message has the end of its log. If the port is taken, free
   it or change `LASTAISLE_FEDERATION_ADDRESS`.
 - **`EnvironmentUnmadeError`:** the package index is away. The task tries again by itself.
+- **`AgreementError`:** values that do not go together, such as too few silos for the aggregation, or the
+  hyperparameter `epsilon`. The message says which value, and what to set instead.
 - **No catalogue:** run `ingest_catalogue` first, then trigger this DAG again.
 - **A silo is slow or dies:** the round goes on without it after `LASTAISLE_FEDERATION_ROUND_SECONDS`. With
   fewer than `LASTAISLE_FEDERATION_MIN_SILOS` answers, a round changes nothing.
