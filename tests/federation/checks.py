@@ -137,6 +137,32 @@ def _masked_round(dies_at: str | None, dead: tuple[int, ...] = (4,)) -> tuple[ob
     return server, replies
 
 
+def check_a_silo_that_left_is_told_from_a_silo_that_is_slow() -> None:
+    from lastaisle.federation.flower.server_app import _plain_round
+    from models.federated.agreement import Agreement
+    from models.federated.rounds import Server
+
+    class Leaving:
+        """A link to three silos that do not answer; one of them leaves."""
+
+        there = [{1: "east", 2: "north", 3: "west"}, {1: "east", 2: "north"}]  # noqa: RUF012
+
+        def __init__(self) -> None:
+            self.grid = self
+
+        def silos(self) -> dict[int, str]:
+            return self.there.pop(0)
+
+        def send_and_receive(self, messages: list[object], timeout: float | None = None) -> list[object]:
+            assert len(messages) == 3
+            return []
+
+    done = _plain_round(Server(Agreement("gru", {}, ("i",))), Leaving(), "{}", 7.0)  # type: ignore[arg-type]
+    slow = "no answer within 7 s"
+    assert done.refused == {"east": slow, "north": slow, "west": "it left during the round"}, done
+    assert not done.changed
+
+
 def check_a_revealing_question_is_refused() -> None:
     from flwr.app import ConfigRecord
     from flwr.common.secure_aggregation.secaggplus_constants import Key, Stage
