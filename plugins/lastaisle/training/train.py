@@ -163,8 +163,8 @@ def _require_items(plan: TrainingPlan, report: TrainingReport) -> None:
             f"{plan.run_key}: the private model knows no item. Without a catalogue, an item is known only if "
             f"its noisy count passes a threshold that hides single {mechanism.unit}s, and "
             f"{mechanism.shoppers:,} {mechanism.unit}s are too few for that. Ingest the catalogue "
-            "(`lastaisle catalogue ingest`), whose items are public; or widen the window, or allow a larger epsilon. The "
-            "training has spent of the privacy budget"
+            "(`lastaisle catalogue ingest`), whose items are public; or widen the window, or allow a larger "
+            "epsilon. The training has spent of the privacy budget"
         )
 
 
