@@ -120,9 +120,10 @@ def _parquet(content: bytes) -> bytes:
 
 
 def _figures(content: bytes) -> Iterator[bytes]:
-    """Return the two lines with which a file of figures begins, and all texts of its tables."""
-    head, note, tables = content.split(b"\n", 2)
+    """Return the lines of JSON with which a file of figures begins, and all texts of its tables, if any."""
+    head, note, *more = content.split(b"\n", 2)
     yield head + note
+    tables = b"".join(more)
     reader = pa.BufferReader(tables)
     while reader.tell() < len(tables):
         yield str(pa.ipc.open_stream(reader).read_all().to_pylist()).encode()
