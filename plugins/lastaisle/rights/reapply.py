@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from lastaisle.rights.inbox import MOST_IDS
 from lastaisle.rights.restored import find_erased, kept_erasures, missing_in, put_back_all
 from lastaisle.rights.work import ask
 
@@ -41,7 +42,8 @@ def reapply(desk: Desk, actor: str, *, of_lake: str = "", dry_run: bool = True) 
     """Put the tombstones of earlier erasures back, and ask for the erasure of the shoppers who came back.
 
     Call it after the restore of an older lake, before any ingestion. Its request is done by `work`. Killed
-    before that, a second call finds the shoppers again.
+    before that, a second call finds the shoppers again. A request has MOST_IDS shoppers at most; if there are
+    more, call it again.
 
     Args:
         desk: what the work needs.
@@ -62,4 +64,4 @@ def reapply(desk: Desk, actor: str, *, of_lake: str = "", dry_run: bool = True) 
     counts = (len(own), len(kept) - len(own), len(missing), len(shoppers))
     if dry_run or not shoppers:
         return Reapplied(dry_run, *counts)
-    return Reapplied(dry_run, *counts, ask(desk, "erase", sorted(shoppers), actor).request_id)
+    return Reapplied(dry_run, *counts, ask(desk, "erase", sorted(shoppers)[:MOST_IDS], actor).request_id)
