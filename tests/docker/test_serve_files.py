@@ -9,7 +9,6 @@ from starlette.testclient import TestClient
 from lastaisle.settings import Settings
 from lastaisle.settings.settings import known_variables
 from lastaisle_airflow.local.secret_holders import HOLDERS, SERVE
-from lastaisle_airflow.runtime.pods import REQUESTS_CLAIM, REQUESTS_PATH
 from tests.serve.toys import ToyService
 
 FOLDER = Path(__file__).resolve().parents[2] / "docker" / "kubernetes"
@@ -75,10 +74,10 @@ def test_the_pods_change_nothing_and_keep_their_files_apart():
 def test_the_service_has_no_way_to_the_user_ids_of_requests():
     (claim,) = yaml.safe_load_all((FOLDER / "requests.yaml").read_text())
     name = claim["metadata"]["name"]
-    assert name == REQUESTS_CLAIM
+    assert name == "lastaisle-requests"
     assert "ReadWriteMany" in claim["spec"]["accessModes"], "tasks run on several nodes"
     for variable in ("LASTAISLE_REQUESTS", "LASTAISLE_RECEIPT_KEY"):
-        assert Path(CONFIG[variable]).is_relative_to(REQUESTS_PATH)
+        assert Path(CONFIG[variable]).is_relative_to("/requests")
     assert name not in yaml.safe_dump(DEPLOYMENT)
     assert name not in (FOLDER / "pod_template.yaml").read_text(), "only the pods of two tasks mount it"
     assert "kubectl apply -f docker/kubernetes/requests.yaml" in README
