@@ -121,7 +121,8 @@ def reproduce(
         )
     for table, table_version in plan.lake_versions.items():
         require_readable(lake, table, table_version)
-    recorded, again = values_of(report.candidate), None
+    recorded = values_of(report.candidate)
+    again: str | None = None
     if plan.is_private:
         measured = measure_again(report, registry.load_served(run_id), lake, registry)
         measured |= _sessions_again(plan, lake, registry)
