@@ -67,7 +67,7 @@ def test_a_version_is_trained_again_and_what_differs_is_named(home, shop, monkey
 
 
 def test_a_private_version_is_compared_without_a_training_that_spends(home, monkeypatch):
-    home.settings = home.settings.replace(hyperparameters='{"epsilon": 8.0}')
+    home.settings = home.with_catalogue().settings.replace(hyperparameters='{"epsilon": 8.0}')
     home.day(1, LAX)
     home.day(2, LAX)
     (first, second), before = read_spendings(home.lake), home.state()

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from lastaisle.evaluation.evaluate import evaluate_candidate
-from lastaisle.lake import Lake
+from lastaisle.lake import Lake, tables
 from lastaisle.registry.registry import Registry
 from lastaisle.release.release import current_champion, release_candidate
 from lastaisle.settings import Settings
@@ -103,6 +103,13 @@ class Installation:
 
     def with_events(self, table=None):
         self.lake.append("events", events() if table is None else table, key="made-up")
+        return self
+
+    def with_catalogue(self):
+        """List all items of the shop since before the first day."""
+        listed = {"valid_from": end_of(0), "available": True, "removed": False, "batch_id": "made-up"}
+        rows = [{"item_id": f"i{item}", **listed} for item in range(ITEMS)]
+        self.lake.append(tables.ITEMS, pa.Table.from_pylist(rows, schema=tables.ITEMS_SCHEMA), key="listed")
         return self
 
     def plan(self, day, kind="incremental", architecture="cooccurrence"):

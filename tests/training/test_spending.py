@@ -5,7 +5,6 @@ import json
 import shutil
 from datetime import timedelta
 
-import pyarrow as pa
 import pytest
 
 from lastaisle.errors import NotEnoughDataError
@@ -217,9 +216,7 @@ def test_a_private_model_without_an_item_is_refused_after_it_spent(home):
 
 
 def test_private_trainings_of_two_days_are_composed_from_what_they_released(home):
-    listed = [{"item_id": f"i{item}", "valid_from": end_of(0), "available": True} for item in range(60)]
-    catalogue = [{**row, "removed": False, "batch_id": "b"} for row in listed]
-    home.lake.append(tables.ITEMS, pa.Table.from_pylist(catalogue, schema=tables.ITEMS_SCHEMA), key="items")
+    home.with_catalogue()
     options = {"epsilon": 6.0, "private_steps": 12, "private_batch": 60, "embedding_size": 8, "max_length": 3}
     under(home, hyperparameters=json.dumps(options), privacy_epsilon=14, privacy_required=True)
     first = home.train(1, architecture="attention")
