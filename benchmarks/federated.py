@@ -1,7 +1,7 @@
 """Four silos that share no rows, beside one model on all rows and beside each silo alone.
 
     python benchmarks/federated.py
-    python benchmarks/federated.py --quick                  one seed of a smaller shop
+    python benchmarks/federated.py --quick                  one seed of a smaller shop, and too few rounds
     python benchmarks/federated.py --choose                 the grid behind RATE and MOMENTUM, on another seed
     python benchmarks/federated.py --file sessions.txt      one session a line, item ids separated by spaces
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 NAMES = ("east", "north", "south", "west")
 CATEGORIES = 40
 OPTIONS = {"embedding_size": 32}
-ROUNDS, LOCAL_EPOCHS, RATE, MOMENTUM = 8, 2, 0.01, 0.3
+LOCAL_EPOCHS, RATE, MOMENTUM = 2, 0.01, 0.3
 SEEDS = (21, 22, 23)
 CHOOSING_SEED = 11
 RATES, MOMENTUMS = (0.006, 0.01, 0.015), (0.0, 0.3)
@@ -49,20 +49,22 @@ RATES, MOMENTUMS = (0.006, 0.01, 0.015), (0.0, 0.3)
 
 @dataclass(frozen=True)
 class Size:
-    """How large the made-up shop is.
+    """How large the made-up shop is, and how long the silos train.
 
     Attributes:
         items: in the catalogue.
         sessions: of each region, to learn.
         later: sessions of each region, to judge.
+        rounds: of a federated training.
     """
 
     items: int = 1000
     sessions: int = 1500
     later: int = 400
+    rounds: int = 8
 
 
-QUICK = Size(items=400, sessions=400, later=200)
+QUICK = Size(items=400, sessions=400, later=200, rounds=2)
 
 
 def region_sessions(region: int, n: int, seed: int, items: int) -> list[list[str]]:
@@ -139,8 +141,7 @@ class Federation:
         silos: dict[str, list[list[str]]],
         options: TrainingOptions,
         later: SessionLog,
-        rate: float = RATE,
-        momentum: float = MOMENTUM,
+        **agreed: float,
     ) -> None:
         from models.federated.agreement import Agreement
         from models.federated.learner import Learner
@@ -151,11 +152,8 @@ class Federation:
             "gru",
             options.to_dict(),
             tuple(items),
-            rounds=ROUNDS,
-            local_epochs=LOCAL_EPOCHS,
-            learning_rate=rate,
-            momentum=momentum,
             clip=1e5,
+            **{"local_epochs": LOCAL_EPOCHS, "learning_rate": RATE, "momentum": MOMENTUM, **agreed},  # type: ignore[arg-type]
         )
         self._answers: dict[str, Silo] = {
             name: Learner(self._agreement, SessionLog.from_lists(sessions)).answer
@@ -195,7 +193,7 @@ def measure(seed: int, size: Size, file: Path | None) -> dict[str, float]:
     later, options = SessionLog.from_lists(sessions), TrainingOptions(seed=seed, **OPTIONS)
     found = {"pooled": alone([s for name in NAMES for s in silos[name]], options, later)}
     found |= {f"{name} alone": alone(silos[name], options, later) for name in NAMES}
-    federation = Federation(silos, options, later)
+    federation = Federation(silos, options, later, rounds=size.rounds)
     for rule in ("mean", "trimmed", "krum"):
         found[rule] = federation.together(rule)
         found[f"{rule}, poisoned"] = federation.together(rule, is_poisoned=True)
@@ -211,7 +209,8 @@ def choose(size: Size) -> None:
     table = Table("learning rate", "momentum", "recall@20 of the pooled model's", title="mean of four silos")
     for rate in RATES:
         for momentum in MOMENTUMS:
-            share = Federation(silos, options, later, rate, momentum).together("mean") / pooled
+            agreed = {"rounds": size.rounds, "learning_rate": rate, "momentum": momentum}
+            share = Federation(silos, options, later, **agreed).together("mean") / pooled
             table.add_row(f"{rate:g}", f"{momentum:g}", f"{100 * share:.1f} %")
     Console().print(table)
 
@@ -221,12 +220,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--file", type=Path, default=None)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
-    parser.add_argument("--quick", action="store_true", help="one seed of a smaller shop")
+    parser.add_argument("--rounds", type=int, default=None, help="of a federated training")
+    parser.add_argument("--quick", action="store_true", help="a smaller shop, one seed, two rounds")
     parser.add_argument(
         "--choose", action="store_true", help="compare hyperparameters, and measure nothing else"
     )
     given = parser.parse_args()
     size = QUICK if given.quick else Size()
+    size = size if given.rounds is None else replace(size, rounds=given.rounds)
     if given.choose:
         choose(size)
         return
