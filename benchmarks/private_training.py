@@ -131,7 +131,7 @@ def _measure(
     *,
     members: NDArray[np.bool_],
     attacked: int,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Train one model for each seed, and attack each by the others; return the figures."""
     judged = np.random.default_rng(2).choice(len(sessions), min(attacked, len(sessions)), replace=False)
     items = _catalogue((*sessions, *test))
