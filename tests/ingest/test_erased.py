@@ -56,8 +56,9 @@ def test_rows_of_an_erased_session_that_name_no_shopper_are_ignored_and_those_of
     lines = [shop.event(1, session_id="s"), shop.event(2, session_id="s", user_id=None)]
     lines += [shop.event(3, session_id="t", user_id="other"), shop.event(4, session_id="t", user_id=None)]
     lines += [shop.event(5, session_id="t", user_id="user-1")]
-    lines += [shop.event(6, event_type="order_completed", session_id="s", order_id="o")]
-    lines += [shop.event(7, event_type="order_completed", session_id="u", user_id=None, order_id="o")]
+    ordered = {"event_type": "order_completed", "order_id": "o"}
+    lines += [shop.event(6, session_id="s", user_id="user-1", **ordered)]
+    lines += [shop.event(7, session_id="u", user_id=None, **ordered)]
     assert shop.ingest(shop.write(lines)).rows_clean == 7
     mark(shop.lake, shop.keys, ["user-1"], BEFORE, "r1")
     erase_from_lake(shop)
