@@ -9,7 +9,7 @@ from data_contracts.changes.change import Change, Side, change, documented
 from data_contracts.contract import Contract
 from data_contracts.field import Field
 from data_contracts.privacy import TRUNCATIONS, Treatment
-from data_contracts.scans import SCANS
+from data_contracts.scans import SCANS, choose_scan
 
 #: For each treatment, the treatments that protect a value at least as well.
 _PROTECTS_AS_WELL = {
@@ -106,10 +106,16 @@ def _privacy_changes(old: Field, new: Field) -> Iterator[Change]:
         was_in, now_in = old.classification, new.classification
         side: Side | None = None if safer else "privacy"
         yield change(old.name, "privacy: classification changed", was_in, now_in, why, side)
-    if old.scan != new.scan:
+    if old.scan != new.scan and not _needs_no_scan(new):
         fewer = SCANS.index(new.scan) > SCANS.index(old.scan)
         why = f"{'fewer' if fewer else 'more'} kinds of personal data are searched in the values"
         yield change(old.name, "privacy: scan changed", old.scan, new.scan, why, "privacy" if fewer else None)
+
+
+def _needs_no_scan(field: Field) -> bool:
+    """Tell whether a field is not searched because of what it holds: the changes that say so are judged."""
+    fits = choose_scan(None, field.logical_type, field.spelling, field.classification, field.treatment)
+    return field.scan == fits == "none"
 
 
 def _protects_as_well(old: Treatment, new: Treatment) -> bool:

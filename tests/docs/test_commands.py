@@ -39,6 +39,7 @@ from lastaisle.experiments.definition.definition import read_definition
 from lastaisle.experiments.definition.moves import next_move
 from lastaisle.experiments.traffic import read_traffic, write_move
 from lastaisle.lake import Lake
+from lastaisle.serve.consents.consents import Consents
 from lastaisle.settings import Settings
 from lastaisle.settings.others import OTHER_VARIABLES
 from lastaisle.settings.settings import known_variables
@@ -253,7 +254,9 @@ def test_the_service_answers_the_address(command, tmp_path):
     keys = (f"$(cat .lastaisle/{key_file})", "$LASTAISLE_SERVE_KEYS")
     assert any(f"Authorization: Bearer {key}" in command.words for key in keys)
     sent = command.words[command.words.index("-d") + 1] if "-d" in command.words else None
-    with TestClient(ToyService().app, headers={"Authorization": f"Bearer {KEY}"}) as client:
+    consents = Consents(Lake(str(tmp_path)), 0.05)
+    consents.look()
+    with TestClient(ToyService(consents=consents).app, headers={"Authorization": f"Bearer {KEY}"}) as client:
         answer = client.request("POST" if sent else "GET", address_of(command).path, content=sent)
     assert answer.status_code == 200, answer.text
 
