@@ -91,7 +91,7 @@ def test_every_model_can_be_measured_with_the_same_options(name, tmp_path):
         (("train", "--set", "epochs=abc"), 2, "epochs cannot be 'abc': it is a whole number"),
         (("train", "--set", "epochs=1.5"), 2, "epochs cannot be 1.5: it is a whole number"),
         (("train", "--set", "seed=-1"), 2, "seed cannot be -1"),
-        (("train", "--kind", "foo"), 2, "--kind is one of incremental, full, refresh"),
+        (("train", "--kind", "foo"), 2, "--kind is one of incremental, full, federated, refresh"),
         (("train", "--model", "ensemble", "--set", "members=ensemble"), 2, "members cannot be 'ensemble'"),
         (("train", "--model", "ensemble", "--set", "members=gru+gru"), 2, "'gru' is no model, stands there"),
         (("train", "--model", "ensemble", "--set", "members=gru+oracle"), 2, "'oracle' is no model"),
