@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -237,8 +238,10 @@ def test_service_notebook_sql_and_provider_give_one_arm(shares, buckets, shopper
     duckdb.execute(arm_macro(made))
     sql = "SELECT arm_of_one_arm(unit, ?) FROM unnest(?) AS t(unit)"
     assert [row[0] for row in duckdb.execute(sql, [NOW, shoppers]).fetchall()] == service
-    provider = LastaisleProvider.of_lake("nowhere")
-    log = read_traffic(provider._lake)
+    with tempfile.TemporaryDirectory() as empty:
+        provider = LastaisleProvider.of_lake(empty)
+        provider._consents.look()  # nobody withdrew a consent
+        log = read_traffic(provider._lake)
     known = type("Known", (), {"log": replace_log(log, made)})
     provider._take(known)
     context = [EvaluationContext(unit, {"placement": "cart"}) for unit in shoppers]
