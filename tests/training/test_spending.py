@@ -25,6 +25,7 @@ from lastaisle.training.private import CannotBePrivateError
 from lastaisle.training.study import TuningError
 from lastaisle.training.train import train_candidate
 from lastaisle.training.tune import Search
+from models.federated.agreement import AgreementError
 from models.options import TrainingOptions
 from models.private.accounting import epsilon_of
 from models.private.mechanism import Mechanism, Release
@@ -155,7 +156,7 @@ def test_what_has_no_private_training_is_refused_before_it_starts(home):
     settings = home.settings.replace(hyperparameters='{"epsilon": 2.0}')
     with pytest.raises(CannotBePrivateError, match=r"model hybrid cannot .* epsilon = 2: .*, repeat can"):
         plan_window(home.lake, settings, end_of(1), architecture="hybrid")
-    with pytest.raises(CannotBePrivateError, match=r"a federated training cannot have epsilon = 2"):
+    with pytest.raises(AgreementError, match=r"epsilon cannot be 2 in a federated training"):
         plan_window(home.lake, settings, end_of(1), "federated", architecture="attention")
 
 
