@@ -6,11 +6,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import uvicorn
 
+from lastaisle.lake import Lake
 from lastaisle.serve.app import Limits
+from lastaisle.serve.consents.consents import Consents
 from lastaisle.web.listening import listen, server_config, url_of
 from tests.serve.conftest import Client
 from tests.serve.toys import KEY, ToyService
@@ -25,10 +28,12 @@ CHECKS = (
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
+def url(tmp_path: Path) -> Iterator[str]:
     """The address of a service that listens."""
     starts_service("a service")
-    made = ToyService(limits=Limits(waiting=256))
+    consents = Consents(Lake(str(tmp_path)), 0.5)
+    consents.look()
+    made = ToyService(limits=Limits(waiting=256), consents=consents)
     with listen("127.0.0.1", 0, "the service") as listening:
         server = uvicorn.Server(server_config(made.app, lambda _: None))
         thread = threading.Thread(target=server.run, args=([listening],))
