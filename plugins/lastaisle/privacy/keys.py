@@ -7,12 +7,13 @@ import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_contracts.privacy import domain_key
 from lastaisle.errors import ExitCode, LastaisleError
+from lastaisle.settings.private import lies_in_lake, write_new
 
 ENVIRONMENT = "LASTAISLE_PSEUDONYM_KEY"
 KEY_BYTES = 32
@@ -86,7 +87,7 @@ class PseudonymKeys:
         if given:
             return cls._from_text(given)
         path = Path(key_file).expanduser().resolve()
-        if lake_url and "://" not in lake_url and path.is_relative_to(Path(lake_url).expanduser().resolve()):
+        if lies_in_lake(path, lake_url or ""):
             raise KeyFileError(f"the key file {path} lies inside the lake {lake_url}: keep it elsewhere")
         return cls._from_file(path) if path.exists() else None
 
@@ -172,16 +173,5 @@ def _document(current: int, versions: Mapping[int, bytes]) -> str:
 def _create(path: Path, text: str) -> None:
     """Write a new file that only its owner may read; a file that another process made first stays."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with os.fdopen(
-        os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii"
-    ) as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    try:
-        os.link(draft, path)  # unlike a rename, this never replaces an existing file
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
+    with suppress(FileExistsError):
+        write_new(path, text.encode("ascii"))

@@ -10,12 +10,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import secrets
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -100,25 +97,6 @@ def to_zip(copy: Mapping[str, Any]) -> bytes:
         for name, table in copy["tables"].items():
             archive.writestr(f"{name}.csv", _csv(list(table["columns"]), table["rows"]))
     return packed.getvalue()
-
-
-def write_copy(file: Path, content: bytes) -> None:
-    """Write a copy into a new file that only this account can read, whole or not at all.
-
-    Raises:
-        FileExistsError: there is such a file.
-        OSError: the file cannot be written.
-    """
-    draft = file.with_name(f".{secrets.token_hex(8)}.copy")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.link(draft, file)  # unlike a rename, this never replaces an existing file
-    finally:
-        draft.unlink()
 
 
 def _table(lake: Lake, name: str, known: Known) -> dict[str, Any]:

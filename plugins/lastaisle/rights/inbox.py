@@ -21,7 +21,7 @@ from typing import Any, Final, Literal, get_args
 
 from data_contracts.spellings import identifier, spells_nothing
 from lastaisle.errors import ExitCode, LastaisleError
-from lastaisle.settings.private import make_private
+from lastaisle.settings.private import lies_in_lake, make_private
 
 Kind = Literal["export", "erase", "restrict", "object"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -91,13 +91,11 @@ class Inbox:
         self.folder = Path(folder).expanduser().resolve()
         self.waiting_folder = self.folder / "waiting"
         self.lake_url = lake_url
-        if lake_url and "://" not in lake_url:
-            lake = Path(lake_url).expanduser().resolve()
-            if self.folder.is_relative_to(lake):
-                raise InboxError(
-                    f"the folder of requests {self.folder} lies inside the lake {lake}, which others may "
-                    "read: set LASTAISLE_REQUESTS to a folder elsewhere"
-                )
+        if lies_in_lake(self.folder, lake_url):
+            raise InboxError(
+                f"the folder of requests {self.folder} lies inside the lake {lake_url}, which others may "
+                "read: set LASTAISLE_REQUESTS to a folder elsewhere"
+            )
 
     def put(self, kind: Kind, user_ids: Sequence[str], actor: str) -> str:
         """Put a request into the inbox; return its id, which says nothing about the shoppers.

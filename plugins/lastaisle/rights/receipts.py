@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from lastaisle.errors import ExitCode, LastaisleError
 from lastaisle.rights.inbox import write_private
-from lastaisle.settings.private import make_private
+from lastaisle.settings.private import lies_in_lake, make_private
 
 VERSION: Final = 1
 SALT_BYTES: Final = 32
@@ -60,7 +60,7 @@ class ReceiptKey:
             ReceiptKeyError: the file cannot be used, others may read it, or it lies inside the lake.
         """
         path = Path(key_file).expanduser().resolve()
-        if lake_url and "://" not in lake_url and path.is_relative_to(Path(lake_url).expanduser().resolve()):
+        if lies_in_lake(path, lake_url):
             raise ReceiptKeyError(
                 f"the key of receipts {path} lies inside the lake {lake_url}: set LASTAISLE_RECEIPT_KEY to a "
                 "file elsewhere"

@@ -20,13 +20,13 @@ from lastaisle.privacy.erased import USER, mark
 from lastaisle.privacy.keys import KeyFileError, PseudonymKeys
 from lastaisle.registry.revision import git_revision
 from lastaisle.rights.erasure import Erased, Places, Subjects, erase
-from lastaisle.rights.export import copy_of, counts_of, to_json, to_zip, write_copy
+from lastaisle.rights.export import copy_of, counts_of, to_json, to_zip
 from lastaisle.rights.inbox import Inbox, InboxError, Kind, Waiting, write_private
 from lastaisle.rights.places import Connect, connect_by_environment, folders_of, topics_of
 from lastaisle.rights.receipts import ReceiptKey, without_salt
 from lastaisle.rights.requests import DONE, FAILED, WORKING, Request, advance, find_request, register, repair
 from lastaisle.rights.restored import keep_tombstones
-from lastaisle.settings.private import make_private
+from lastaisle.settings.private import make_private, write_new
 from lastaisle.telemetry.shown import one_line
 
 if TYPE_CHECKING:
@@ -272,7 +272,7 @@ def _export(desk: Desk, waiting: Waiting, how: _How) -> dict[str, Any]:
     if how.out is None:
         file.unlink(missing_ok=True)  # of a run that was killed
     try:
-        write_copy(file, content)
+        write_new(file, content)
     except OSError as error:
         raise InboxError(f"cannot write the copy {file}: {error.strerror}") from error
     return {"rows": counts_of(copy), "bytes": len(content)}  # the file's name may be the shopper's

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import stat
 from pathlib import Path
 from typing import Final
@@ -60,3 +61,28 @@ def tighten(folder: Path) -> None:
     log.warning(
         "other accounts could enter %s (mode %o); its mode is %o now", folder, mode, mode & ~PRIVATE_UMASK
     )
+
+
+def lies_in_lake(path: Path, lake_url: str) -> bool:
+    """Tell whether an absolute path lies inside a lake. A lake in a bucket holds no local path."""
+    is_local = lake_url and "://" not in lake_url
+    return bool(is_local) and path.is_relative_to(Path(lake_url).expanduser().resolve())
+
+
+def write_new(file: Path, content: bytes) -> None:
+    """Write a new file that only this account can read, whole or not at all.
+
+    Raises:
+        FileExistsError: there is such a file; it stays as it is.
+        OSError: the file cannot be written.
+    """
+    draft = file.with_name(f".{secrets.token_hex(8)}.new")  # a name may be that of a shopper
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.link(draft, file)  # unlike a rename, this never replaces an existing file
+    finally:
+        draft.unlink()

@@ -11,6 +11,7 @@ from lastaisle.audit.finding import Finding
 from lastaisle.audit.scope import NotKnown, Scope, judged
 from lastaisle.lake.tables import BATCHES, EVENTS
 from lastaisle.lake.workspace import read_tables
+from lastaisle.settings.private import lies_in_lake
 
 _SHOWN: Final = "lastaisle keys show"
 _RIGHTS: Final = "ls -lR {}"
@@ -77,7 +78,7 @@ def _private(scope: Scope, name: str, path: Path, absent: str) -> Iterator[Findi
     if inner:
         told += f" Files and folders in it that others may read: {inner}."
     yield Finding("keys", name, judged(closed and not inner), told, evidence, mode)
-    inside = "://" not in scope.lake.url and path.resolve().is_relative_to(Path(scope.lake.url).resolve())
+    inside = lies_in_lake(path.resolve(), scope.lake.url)
     told = f"The {name} lies {'inside' if inside else 'outside'} the lake."
     yield Finding("keys", f"place of the {name}", judged(not inside), told, evidence)
 

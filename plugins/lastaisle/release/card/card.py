@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from data_contracts.contract import Contract, load_contract
 from lastaisle.evaluation.measure import COLD_COUNT, COMPARED, KS, LEVEL, LONG_PREFIX
@@ -69,16 +69,8 @@ def model_card(facts: Facts) -> str:
 
 
 def _environment() -> Environment:
-    """Return an environment that escapes, as Markdown, every value that a template puts out."""
-    environment = Environment(
-        loader=PackageLoader("lastaisle.release.card"),
-        autoescape=False,  # escapes HTML; these templates write Markdown, which `finalize` escapes
-        finalize=text.escape_unless_markdown,
-        keep_trailing_newline=True,
-        lstrip_blocks=True,
-        trim_blocks=True,
-        undefined=StrictUndefined,
-    )
+    """Return the environment of the card, with the functions that its template calls."""
+    environment = text.markdown_environment("lastaisle.release.card")
     for function in (
         text.code,
         text.hours_between,

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 if TYPE_CHECKING:
     from lastaisle.evaluation.report import Estimate, Scores
 
@@ -25,6 +27,19 @@ def escape(text: object) -> str:
 def escape_unless_markdown(value: object) -> object:
     """Escape what a template puts out, except what one of these functions made Markdown."""
     return value if isinstance(value, Markdown) else escape(value)
+
+
+def markdown_environment(package: str) -> Environment:
+    """Return an environment for the templates of a package, which escapes every value as Markdown."""
+    return Environment(
+        loader=PackageLoader(package),
+        autoescape=False,  # escapes HTML; these templates write Markdown, which `finalize` escapes
+        finalize=escape_unless_markdown,
+        keep_trailing_newline=True,
+        lstrip_blocks=True,
+        trim_blocks=True,
+        undefined=StrictUndefined,
+    )
 
 
 def code(text: object) -> Markdown:

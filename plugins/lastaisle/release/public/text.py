@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from data_contracts.contract import Contract, load_contract
 from data_contracts.retention import every_retention
 from lastaisle.lake.maintenance import MaintenancePolicy
@@ -84,15 +82,7 @@ class PublicFacts:
 
 def public_text(facts: PublicFacts) -> str:
     """Write the text as Markdown (CommonMark with tables)."""
-    environment = Environment(
-        loader=PackageLoader("lastaisle.release.public"),
-        autoescape=False,  # escapes HTML; these templates write Markdown, which `finalize` escapes
-        finalize=text.escape_unless_markdown,
-        keep_trailing_newline=True,
-        lstrip_blocks=True,
-        trim_blocks=True,
-        undefined=StrictUndefined,
-    )
+    environment = text.markdown_environment("lastaisle.release.public")
     environment.globals |= {"table": text.table, "whole": whole}
     return environment.get_template("public.md.j2").render(_content(facts))
 
