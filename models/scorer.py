@@ -32,7 +32,7 @@ class SessionScorer(tf.Module, ABC):
         super().__init__()
         self.max_length = max_length
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32, name="prefixes")])
+    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32, name="prefixes")], autograph=False)
     def score(self, prefixes: tf.Tensor) -> tf.Tensor:
         """Score every item: int32 [b, length], left-padded with 0, to float32 [b, size]."""
         return self.compute(prefixes)

@@ -58,7 +58,8 @@ class FactorScorer(SessionScorer):
         return self.score_from(prefixes, self._users.vectors_of(inputs.get(USER), prefixes))
 
     @tf.function(
-        input_signature=[tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None), tf.float32)]
+        input_signature=[tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None), tf.float32)],
+        autograph=False,
     )
     def score_from(self, prefixes: tf.Tensor, before: tf.Tensor) -> tf.Tensor:
         """Score as `score` does, with the users' Lᵀu, float32 [b, d]; zeros for unknown users."""

@@ -112,7 +112,8 @@ class NeuMFScorer(SessionScorer):
         return self.score_for(prefixes, self._users.vectors_of(inputs.get(USER), prefixes))
 
     @tf.function(
-        input_signature=[tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None), tf.float32)]
+        input_signature=[tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None), tf.float32)],
+        autograph=False,
     )
     def score_for(self, prefixes: tf.Tensor, users: tf.Tensor) -> tf.Tensor:
         """Score as `score` does, for users with these rows, [b, d + WIDE]."""
@@ -149,7 +150,9 @@ class NeuMFTrainer(tf.Module):
         self.user_adam = Adam({}, self.users, 1.0)
         self.expected = tf.Variable(tf.ones(len(items)), trainable=False)
 
-    @tf.function(input_signature=[BATCH, tf.TensorSpec((), tf.float32), tf.TensorSpec((), tf.int32)])
+    @tf.function(
+        input_signature=[BATCH, tf.TensorSpec((), tf.float32), tf.TensorSpec((), tf.int32)], autograph=False
+    )
     def step(self, batch: tuple[tf.Tensor, ...], rate: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Learn from one batch and return its mean loss.
 

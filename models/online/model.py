@@ -41,6 +41,7 @@ class OnlineModel(Recommender):
                 encoder(items, known)[:, -1], known, shoppers, weight
             ),
             [items_spec, tf.TensorSpec((None, None), tf.bool), shoppers_spec],
+            autograph=False,
         )
 
     @property

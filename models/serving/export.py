@@ -60,7 +60,7 @@ def as_litert(scorer: SessionScorer) -> bytes:
     from models.tensorflow_import import tf  # here: to read this module's other names must stay light
 
     length, sessions = scorer.max_length, None if scorer.takes_several else 1
-    graph = tf.function(scorer.compute).get_concrete_function(
+    graph = tf.function(scorer.compute, autograph=False).get_concrete_function(
         prefixes=tf.TensorSpec((sessions, length), tf.int32, name="prefixes"),
         **scorer.input_specs(sessions, length),
     )
