@@ -57,7 +57,7 @@ def test_the_gate_bounds_the_churn_of_a_warm_start(two_days):
 
 
 def test_the_churn_of_a_training_from_scratch_is_reported_and_not_bounded(home):
-    home.day(1)
+    home.released(1)
     decision = home.day(2, GateRules(max_churn=0.0), kind="full")
     assert decision.promote
     assert "churn" not in [check.name for check in decision.checks]

@@ -194,8 +194,7 @@ def test_what_cannot_serve_is_put_back_also_if_the_setting_says_adopt(shop, alia
 
 @pytest.mark.training
 def test_mlflow_s_own_aliases_are_put_back_or_adopted(home):
-    home.day(1, LAX)
-    home.day(2, LAX)
+    home.released(1, 2, rules=LAX)
     home.registry.client.set_registered_model_alias(home.registry.model_name, "champion", "1")
     planned = sync(home.lake, home.registry)
     assert planned.after["champion"] == "2"

@@ -135,8 +135,7 @@ def test_a_ledger_of_an_older_release_has_no_digests(home):
 
 
 def test_a_damaged_champion_is_named_by_evaluation_and_by_rollback(home):
-    home.day(1)
-    home.day(2)
+    home.released(1, 2)
     run_id = home.train(3)
     reverse(files_of(home, home.registry.run_of("2")))
     with pytest.raises(DamagedModelError, match="version 2 of checkout-recommender"):
@@ -149,8 +148,7 @@ def test_a_damaged_champion_is_named_by_evaluation_and_by_rollback(home):
 
 
 def test_the_command_names_each_version_with_an_alias(home, monkeypatch):
-    home.day(1)
-    home.day(2)
+    home.released(1, 2)
     for name, value in home.settings.to_env().items():
         if value and name in ("LASTAISLE_HOME", "LASTAISLE_LAKE", "LASTAISLE_MLFLOW_URI"):
             monkeypatch.setenv(name, value)
@@ -174,7 +172,7 @@ def test_the_command_names_each_version_with_an_alias(home, monkeypatch):
 
 
 def test_who_writes_to_mlflow_alone_cannot_hide_a_change(home):
-    home.day(1)
+    home.released(1)
     recode(files_of(home, home.registry.run_of("1")))
     home.registry.set_version_tags("1", {DIGEST: home.registry.digest_of_version("1")})
     home.registry.set_tag(home.registry.run_of("1"), DIGEST, home.registry.digest_of_version("1"))

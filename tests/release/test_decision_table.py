@@ -32,7 +32,7 @@ def test_a_decision_of_an_older_release_has_neither_values_nor_thresholds():
 
 @pytest.mark.training
 def test_the_table_is_in_mlflow_and_in_the_ledger(home):
-    home.day(1)
+    home.released(1)
     run_id = home.train(2)
     home.evaluate(run_id)
     decision = home.release(run_id)

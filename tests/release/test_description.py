@@ -45,8 +45,7 @@ def descriptions(home):
 
 
 def test_each_move_is_told_also_if_mlflow_refused_at_first(home, monkeypatch, caplog):
-    home.day(1)
-    home.day(2)
+    home.released(1, 2)
     assert descriptions(home)["1"].startswith(f"{NOW}replaced by 2. Version 1 was replaced on ")
     assert "(promote of version 2)" in descriptions(home)["1"].partition("\n\n")[0]
     assert descriptions(home)["2"].startswith(f"{NOW}champion. Version 2 is champion since ")

@@ -69,8 +69,7 @@ DELETIONS = [delete_version, delete_run_for_good, delete_state, delete_packed]
 
 @pytest.mark.parametrize("delete", DELETIONS)
 def test_after_the_champion_is_deleted_the_version_before_it_serves_and_all_goes_on(home, delete, caplog):
-    home.day(1, LAX)
-    home.day(2, LAX)
+    home.released(1, 2, rules=LAX)
     delete(home, "2")
     with caplog.at_level(logging.WARNING):
         assert current_champion(home.lake, home.registry).version == "1"
@@ -89,8 +88,7 @@ def test_after_the_champion_is_deleted_the_version_before_it_serves_and_all_goes
 
 @pytest.mark.parametrize("delete", DELETIONS)
 def test_after_the_previous_version_is_deleted_a_rollback_returns_to_the_one_before(home, delete):
-    for day in (1, 2, 3):
-        home.day(day, LAX)
+    home.released(1, 2, 3, rules=LAX)
     delete(home, "2")
     planned = back(home)
     assert (planned.to_version, planned.previous) == ("1", None)
@@ -102,7 +100,7 @@ def test_after_the_previous_version_is_deleted_a_rollback_returns_to_the_one_bef
 
 
 def test_after_a_refused_challenger_is_deleted_training_and_release_go_on(home):
-    home.day(1, LAX)
+    home.released(1, rules=LAX)
     assert not home.day(2, STRICT).promote
     delete_version(home, "2")
     assert home.day(3, LAX).promote
@@ -115,8 +113,7 @@ def test_after_a_refused_challenger_is_deleted_training_and_release_go_on(home):
 
 @pytest.mark.parametrize("day", [1, 2])
 def test_after_all_versions_are_deleted_the_next_training_starts_from_scratch(home, day):
-    home.day(1, LAX)
-    home.day(2, LAX)
+    home.released(1, 2, rules=LAX)
     delete_version(home, "1")
     delete_version(home, "2")
     assert current_champion(home.lake, home.registry) is None
@@ -128,7 +125,7 @@ def test_after_all_versions_are_deleted_the_next_training_starts_from_scratch(ho
 
 
 def test_after_the_registered_model_is_deleted_all_goes_on(home):
-    home.day(1, LAX)
+    home.released(1, rules=LAX)
     home.registry.client.delete_registered_model(home.registry.model_name)
     assert home.day(2).promote
     assert home.registry.aliases() == {"challenger": "1", "champion": "1", "anchor": "1"}
@@ -137,8 +134,7 @@ def test_after_the_registered_model_is_deleted_all_goes_on(home):
 
 
 def test_after_mlflows_database_is_deleted_numbers_begin_anew_and_are_not_mistaken(home, empty_store):
-    for day in (1, 2):
-        home.day(day, LAX)
+    home.released(1, 2, rules=LAX)
     database = home.settings.home / "mlflow" / "mlflow.db"
     shutil.copy(empty_store, database)
     home = Installation(home.settings.home)
@@ -153,7 +149,7 @@ def test_after_mlflows_database_is_deleted_numbers_begin_anew_and_are_not_mistak
 
 
 def test_a_new_database_with_the_same_numbers_is_noticed(home, empty_store):
-    home.day(1)
+    home.released(1)
     old = moves_of(home)[-1].run_id
     shutil.copy(empty_store, home.settings.home / "mlflow" / "mlflow.db")
     again = Installation(home.settings.home)
@@ -165,7 +161,7 @@ def test_a_new_database_with_the_same_numbers_is_noticed(home, empty_store):
 
 
 def test_an_mlflow_that_does_not_answer_loses_nothing(home, monkeypatch):
-    home.day(1)
+    home.released(1)
 
     def unreachable(*_, **__):
         raise MlflowException("connection refused")
@@ -181,7 +177,7 @@ def test_an_mlflow_that_does_not_answer_loses_nothing(home, monkeypatch):
 
 @pytest.mark.parametrize("unmount", [shutil.rmtree, lambda folder: (shutil.rmtree(folder), folder.mkdir())])
 def test_a_folder_of_artifacts_that_is_not_mounted_loses_nothing_unless_told(home, unmount, monkeypatch):
-    home.day(1)
+    home.released(1)
     folder = home.settings.home / "mlflow" / "artifacts"
     assert folder.is_dir()
     kept = folder.with_name("kept")
@@ -205,8 +201,7 @@ def test_a_folder_of_artifacts_that_is_not_mounted_loses_nothing_unless_told(hom
 
 
 def test_sync_shows_losses_first_and_then_names_them(home, monkeypatch, tmp_path):
-    home.day(1, LAX)
-    home.day(2, LAX)
+    home.released(1, 2, rules=LAX)
     delete_version(home, "2")
     monkeypatch.setenv("LASTAISLE_HOME", str(home.settings.home))
     report = tmp_path / "report.json"
@@ -221,8 +216,7 @@ def test_sync_shows_losses_first_and_then_names_them(home, monkeypatch, tmp_path
 
 
 def test_two_processes_that_notice_a_loss_name_it_once(home):
-    home.day(1, LAX)
-    home.day(2, LAX)
+    home.released(1, 2, rules=LAX)
     delete_version(home, "2")
     ledger = Ledger(home.lake, home.registry.model_name)
     rows = ledger.moves()
@@ -234,8 +228,7 @@ def test_two_processes_that_notice_a_loss_name_it_once(home):
 
 
 def test_a_correction_whose_start_is_deleted_is_left_to_a_full_training(home, shop):
-    home.day(1, LAX)
-    home.day(2, LAX)
+    home.released(1, 2, rules=LAX)
     home.lake.append("events", shop.events(days=1, sessions=40, seed=2), key="again")
     delete_version(home, "1")
     with pytest.raises(StalePlanError, match="from its start, version 1, which is lost"):
@@ -243,7 +236,7 @@ def test_a_correction_whose_start_is_deleted_is_left_to_a_full_training(home, sh
 
 
 def test_a_plan_that_was_made_before_its_start_was_deleted_is_trained_or_refused(home):
-    home.day(1)
+    home.released(1)
     plan = home.plan(2)
     delete_version(home, "1")
     run_id = train_candidate(plan, home.lake, home.registry)

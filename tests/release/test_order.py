@@ -44,8 +44,7 @@ def train_until(home, data_end, kind="full"):
 
 
 def test_a_candidate_of_a_version_that_was_rolled_back_is_neither_reused_nor_released(home):
-    home.day(1, LAX)
-    home.day(2, LAX)
+    home.released(1, 2, rules=LAX)
     early = home.train(3)  # from version 2
     back(home)
     with pytest.raises(RolledBackError, match=r"version 2, from which run .* started, was rolled back on 20"):
@@ -60,7 +59,7 @@ def test_a_candidate_of_a_version_that_was_rolled_back_is_neither_reused_nor_rel
 
 
 def test_a_day_that_was_rolled_back_is_not_said_to_be_promoted(home):
-    home.day(1, LAX)
+    home.released(1, rules=LAX)
     run_id = home.train(2)
     home.evaluate(run_id)
     home.release(run_id, LAX)
@@ -84,7 +83,7 @@ def test_a_day_that_was_rolled_back_is_not_said_to_be_promoted(home):
 
 
 def test_a_second_release_without_the_file_of_its_decision_says_what_the_ledger_says(home, monkeypatch):
-    home.day(1)
+    home.released(1)
     run_id = home.train(2)
     home.evaluate(run_id)
     decision = home.release(run_id, LAX)
@@ -163,7 +162,7 @@ def test_sessions_that_a_refresh_learned_judge_no_version_that_started_from_it(h
 
 
 def test_a_training_from_a_refreshed_version_remembers_the_sessions_of_the_refresh(home, shop):
-    home.day(1)
+    home.released(1)
     champion = home.registry.champion("1")
     until = shop.end_of(1) + timedelta(hours=3)
     plans = [

@@ -76,7 +76,7 @@ def test_a_shop_from_first_champion_to_rollback(home):
 
 
 def test_a_second_call_of_each_step_changes_nothing(home):
-    home.day(1)
+    home.released(1)
     decision = home.day(2)
     before = home.state()
     run_id = home.registry.finished_run(home.plan(2).run_key)
@@ -111,7 +111,7 @@ def test_a_run_names_its_plan_data_and_code(home, monkeypatch):
 
 
 def test_the_report_compares_on_the_same_targets(home):
-    home.day(1)
+    home.released(1)
     report = home.evaluate(home.train(2))
     assert set(report.models) == {"candidate", "champion", "popularity", "repeat", "cooccurrence"}
     assert report.targets == 4 * report.sessions
@@ -135,7 +135,7 @@ def test_the_report_compares_on_the_same_targets(home):
 
 
 def test_a_stale_plan_is_refused(home):
-    home.day(2)
+    home.released(2)
     with pytest.raises(StalePlanError, match="champion version 1 has learned up to 2025-10-07T16:00"):
         home.plan(1)
     assert home.plan(2).run_key == current_champion(home.lake, home.registry).run_key
@@ -143,8 +143,7 @@ def test_a_stale_plan_is_refused(home):
 
 
 def test_after_an_hour_is_ingested_again_the_champions_training_is_repeated_from_its_start(home, shop):
-    home.day(1)
-    home.day(2)
+    home.released(1, 2)
     champion = current_champion(home.lake, home.registry)
     plan = home.registry.plan_of(champion.run_id)
     with pytest.raises(StalePlanError, match="version 2 has learned from all that is there"):
@@ -296,7 +295,7 @@ def test_a_log_that_is_shorter_than_the_hours_that_judge_is_named(home):
 
 
 def test_a_release_needs_an_evaluation_against_the_current_champion(home):
-    home.day(1)
+    home.released(1)
     second, third = home.train(2), home.train(3)
     with pytest.raises(NotEvaluatedError, match="has no evaluation"):
         home.release(second)
@@ -331,7 +330,7 @@ def test_a_decision_stays_when_the_lists_that_services_get_change(home):
 
 
 def test_impossible_rollbacks_are_refused(home):
-    home.day(1)
+    home.released(1)
     with pytest.raises(RegistryError, match=r"no version '9'.* it has 1"):
         back(home, to_version="9", reason="why not")
     with pytest.raises(RegistryError, match="needs a reason"):
@@ -378,15 +377,14 @@ def test_a_version_that_the_gate_refused_becomes_champion_only_by_force(home):
 
 
 def test_a_version_that_was_promoted_once_needs_no_force(home):
-    for day in (1, 2):
-        home.day(day)
+    home.released(1, 2)
     back(home, reason="bad", dry_run=False)
     again = back(home, to_version="2", reason="it was good after all", dry_run=False)
     assert (again.to_version, again.previous, again.forced) == ("2", "1", False)
 
 
 def test_a_version_that_the_gate_has_not_judged_needs_force(home):
-    home.day(1)
+    home.released(1)
     run_id = home.train(2)
     home.evaluate(run_id)
     tags = home.registry.tags(run_id)
@@ -413,8 +411,7 @@ def test_a_repeated_forced_request_moves_once_and_says_it_once(home):
 
 
 def test_one_rollback_request_moves_once(home):
-    for day in (1, 2, 3):
-        home.day(day)
+    home.released(1, 2, 3)
     reports = [back(home, reason="bad", dry_run=False, request_id="manual__1") for _ in range(2)]
     assert reports[0] == reports[1]
     assert home.registry.aliases() == {"challenger": "3", "champion": "2", "previous": "1", "anchor": "1"}

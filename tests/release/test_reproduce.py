@@ -30,8 +30,7 @@ def again(home, version):
 
 
 def test_a_version_is_trained_again_and_what_differs_is_named(home, shop, monkeypatch, tmp_path):
-    home.day(1, LAX)
-    home.day(2, LAX)
+    home.released(1, 2, rules=LAX)
     before = home.state()
     home.lake.append("events", shop.events(days=2, sessions=40, seed=2), key="later corrections")
     repeated = again(home, "2")

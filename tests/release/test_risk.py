@@ -111,7 +111,7 @@ def test_people_are_asked_once_with_the_decision_table_and_decide(waiting):
 
 @pytest.mark.training
 def test_an_approved_candidate_is_released_and_the_ledger_names_the_person(home):
-    home.day(1)
+    home.released(1)
     run_id = home.train(2)
     home.evaluate(run_id)
     asked = assess(run_id, home.lake, home.registry, home.settings.replace(approval="always"))

@@ -25,10 +25,16 @@ def empty_store(tmp_path_factory) -> Path:
     return home / "mlflow" / "mlflow.db"
 
 
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory) -> Path:
+    """A folder for copies of homes that several tests begin with; see `Installation.released`."""
+    return tmp_path_factory.mktemp("templates")
+
+
 @pytest.fixture
-def home(empty_store, tmp_path, monkeypatch) -> made_up_shop.Installation:
+def home(empty_store, templates, tmp_path, monkeypatch) -> made_up_shop.Installation:
     """An installation with three days of events. It packs models without TensorFlow."""
     made_up_shop.pack_lightly(monkeypatch.setattr)
     (tmp_path / "home" / "mlflow").mkdir(parents=True)
     shutil.copy(empty_store, tmp_path / "home" / "mlflow")
-    return made_up_shop.Installation(tmp_path / "home").with_events()
+    return made_up_shop.Installation(tmp_path / "home", templates).with_events()

@@ -4,11 +4,16 @@ The release tests use it, and so does the process that the kill tests kill. Mode
 packed without TensorFlow, so that a release takes seconds.
 """
 
+import hashlib
+import shutil
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from mlflow.tracking._tracking_service import utils as tracking
 
 from lastaisle.evaluation.evaluate import evaluate_candidate
 from lastaisle.lake import Lake, tables
@@ -88,11 +93,38 @@ def pack_lightly(setattr_):
     setattr_(models.serving.export, "package", package)
 
 
-class Installation:
-    """A home folder with its settings, lake and registry."""
+def copy_home(home, to):
+    """Copy a home; MLflow may have its database open."""
+    shutil.copytree(home, to, ignore=shutil.ignore_patterns("mlflow.db*"))
+    with (
+        closing(sqlite3.connect(home / "mlflow" / "mlflow.db")) as source,
+        closing(sqlite3.connect(to / "mlflow" / "mlflow.db")) as target,
+    ):
+        source.backup(target)
 
-    def __init__(self, home):
+
+def rename_home(home, before):
+    """Let MLflow's database name the home where it is now, and not where it was `before`."""
+    with closing(sqlite3.connect(home / "mlflow" / "mlflow.db")) as database, database:
+        for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            for _, column, kind, *_ in database.execute(f"PRAGMA table_info({table})").fetchall():
+                if kind.startswith(("VARCHAR", "TEXT")):
+                    statement = f"UPDATE {table} SET {column} = replace({column}, ?, ?) WHERE {column} LIKE ?"
+                    database.execute(statement, (before, str(home), f"%{before}%"))
+    tracking._artifact_repos_cache.clear()  # by ids of runs and models, which are those of the copy too
+
+
+class Installation:
+    """A home folder with its settings, lake and registry.
+
+    Args:
+        home: the folder.
+        templates: a folder for copies of homes; see `released`.
+    """
+
+    def __init__(self, home, templates=None):
         self.settings = Settings.of(home=home)
+        self._templates = templates
         self.lake = Lake(self.settings.lake.url)
         self._registry = None
 
@@ -130,6 +162,30 @@ class Installation:
         run_id = self.train(day, **options)
         self.evaluate(run_id)
         return self.release(run_id, rules)
+
+    def released(self, *days, rules=None):
+        """Let days be released, as `day` does with each, in a home that only the fixture `home` has touched.
+
+        The first test of a process that asks for some days trains them, and the others get a copy.
+        """
+        if not days:
+            return
+        home = Path(self.settings.home)
+        named = hashlib.sha256(repr((days, rules)).encode()).hexdigest()
+        template = self._templates / named[:16]
+        if not template.exists():
+            self.released(*days[:-1], rules=rules)
+            self.day(days[-1], rules)
+            template.mkdir(parents=True)
+            copy_home(home, template / "home")
+            (template / "path").write_text(str(home))
+        elif self._registry is not None:
+            raise AssertionError("something was registered before")
+        else:
+            shutil.rmtree(home)
+            copy_home(template / "home", home)
+            rename_home(home, (template / "path").read_text())
+            self.lake = Lake(self.settings.lake.url)
 
     def state(self):
         """Return the state that must not depend on the moment of a kill: no ids, times and digests."""

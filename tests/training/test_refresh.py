@@ -154,7 +154,7 @@ def test_a_refresh_waits_for_a_while_after_the_last_refresh(deserted):
 
 
 def test_shoppers_who_refuse_are_not_learned_from(home):
-    home.day(2)
+    home.released(2)
     abandon(home, 30, LAST_HOURS + timedelta(days=1), consent_personalization=False)
     record_new(home.lake, home.settings)
     plan = plan_refresh(home.lake, home.settings, current_champion(home.lake, home.registry))

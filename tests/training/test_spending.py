@@ -139,7 +139,7 @@ def test_a_version_without_noise_is_not_private_and_neither_are_its_successors(h
 
 
 def test_a_private_training_cannot_start_from_a_version_without_noise(home):
-    home.day(1)
+    home.released(1)
     champion = home.registry.champion("1")
     settings = home.settings.replace(hyperparameters='{"epsilon": 2.0}')
     said = r"from version 1, .*without noise.*--kind full --set epsilon=2"

@@ -237,7 +237,7 @@ def test_a_tables_size_comes_from_its_log(lake):
 
 
 def test_trainings_and_the_champions_recall_come_from_a_real_release(home):
-    home.day(2)
+    home.released(2)
     model = home.settings.registry.model_name
     (row,) = home.lake.scan("training_runs").to_pylist()
     trained = values(read_trainings(home.lake, model))
