@@ -63,10 +63,17 @@ class NeighbourScorer(SessionScorer):
         rows = tf.shape(prefixes)[0]
         chunks = (rows + ROWS_AT_ONCE - 1) // ROWS_AT_ONCE
         scores = tf.TensorArray(tf.float32, chunks, infer_shape=False, element_shape=(None, self._size))
-        for chunk in tf.range(chunks):
-            tf.autograph.experimental.set_loop_options(parallel_iterations=CHUNKS_AT_ONCE)
+
+        def score_chunk(chunk: tf.Tensor, scores: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
             part = prefixes[chunk * ROWS_AT_ONCE : (chunk + 1) * ROWS_AT_ONCE]
-            scores = scores.write(chunk, self._score(part))
+            return chunk + 1, scores.write(chunk, self._score(part))
+
+        _, scores = tf.while_loop(
+            lambda chunk, _: chunk < chunks,
+            score_chunk,
+            (tf.constant(0), scores),
+            parallel_iterations=CHUNKS_AT_ONCE,
+        )
         return scores.concat()
 
     def _score(self, prefixes: tf.Tensor) -> tf.Tensor:
@@ -191,9 +198,9 @@ def _is_last_occurrence(prefixes: tf.Tensor) -> tf.Tensor:
     return (prefixes > 0) & ~again
 
 
-def _to_dense(values: tf.Tensor, rows: tf.Tensor, n_rows: tf.Tensor) -> tf.Tensor:
+def _to_dense(values: tf.Tensor, rows: tf.Tensor, n_rows: tf.Tensor | int) -> tf.Tensor:
     """Arrange values, sorted by row, as [n_rows, the largest number of values in a row], padded with 0."""
-    if n_rows == 1:
+    if isinstance(n_rows, int) and n_rows == 1:
         return values[None]
     return tf.RaggedTensor.from_value_rowids(
         values, rows, tf.cast(n_rows, tf.int64), validate=False
