@@ -218,15 +218,16 @@ def _auc(guess: NDArray[np.float64], member: NDArray[np.bool_]) -> float:
 
 
 class _Timed(Trainer):
-    """A trainer that notes when each step ended."""
+    """A trainer that notes when each step ended, and how many targets it read."""
 
-    def __init__(self, ends: list[float], *arguments: Any) -> None:
+    def __init__(self, ends: list[float], targets: list[int], *arguments: Any) -> None:
         super().__init__(*arguments)
         compiled = self.step
 
-        def step(*batch: Any) -> Any:
-            loss = compiled(*batch)
+        def step(sessions: Any, weights: Any, *others: Any) -> Any:
+            loss = compiled(sessions, weights, *others)
             ends.append(perf_counter())
+            targets.append(np.count_nonzero(weights))
             return loss
 
         self.step = step
@@ -235,7 +236,7 @@ class _Timed(Trainer):
 def _step_ratio(
     name: str, private: TrainingOptions, sessions: list[list[str]], repetitions: int
 ) -> dict[str, object]:
-    """Return how many times longer a private step takes than a plain one that reads as many sessions.
+    """Return how many times longer a private step takes than a plain one that reads as many targets.
 
     A step lasts from the end of the step before to its own end, so that it has the choice of its sessions
     and of the negatives. Of each training, the median of the steps after WARM_UP_STEPS counts: the first
@@ -249,28 +250,33 @@ def _step_ratio(
     timed = private.but(private_steps=TIMED_STEPS)
     if not isinstance(create(name), SequenceModel):
         return {"step_ratio": None}  # a model that counts takes no steps
+    read: list[int] = []
     pairs = [
-        [_seconds_a_step(name, options, log, items) for options in (plain, timed)] for _ in range(repetitions)
+        [_seconds_a_step(name, options, log, items, read) for options in (plain, timed)]
+        for _ in range(repetitions)
     ]
     ratios = [private_seconds / plain_seconds for plain_seconds, private_seconds in pairs]
     return {
         "step_ratio": round(median(ratios), 2),
         "step_ratio_lowest": round(min(ratios), 2),
         "step_ratio_highest": round(max(ratios), 2),
-        "step_sessions": round(share * len(log)),
+        "step_targets_plain": round(median(read)),
+        "step_targets_private": round(share * targets),
         "step_seconds_plain": round(median(pair[0] for pair in pairs), 4),
         "step_seconds_private": round(median(pair[1] for pair in pairs), 4),
     }
 
 
-def _seconds_a_step(name: str, options: TrainingOptions, log: SessionLog, items: ItemTable) -> float:
-    """Train, and return the median time of a step."""
+def _seconds_a_step(
+    name: str, options: TrainingOptions, log: SessionLog, items: ItemTable, read: list[int]
+) -> float:
+    """Train, and return the median time of a step; a plain training adds how many targets each step read."""
     ends: list[float] = []
     model = create(name, options)
     assert isinstance(model, SequenceModel)
     if options.epsilon is None:
-        model.trainer_of = partial(_Timed, ends)
-        with patch.object(base, "STEPS_PER_EPOCH", 1):  # else a batch is cut to a 128th of the sessions
+        model.trainer_of = partial(_Timed, ends, read)
+        with patch.object(base, "MIN_BATCH_SIZE", options.batch_size):  # else a 128th of the targets
             model.fit(log)
     else:
         model.fit(log, progress=lambda share, text: ends.append(perf_counter()), items=items)

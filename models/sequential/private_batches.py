@@ -13,7 +13,7 @@ from models.data.sequences import SessionLog
 from models.data.vocabulary import Vocabulary
 
 MOST_SESSIONS = 8  # of a unit in one step, by random choice
-WIDTHS = (4, 8, 16, 32)  # lengths of sessions in a step; each is compiled once
+WIDTHS = (3, 5, 9, 16, 32)  # lengths of sessions in a step; each is compiled once
 PLACES = 8192  # places of a part of a step, which bound its memory
 
 

@@ -15,12 +15,11 @@ from models.layers.private_gradients import (
     rows_squared_norms,
     rows_weighted_sum,
 )
+from models.layers.private_losses import Negatives, softmax_gradients
 from models.layers.recorded import Record, recording
 from models.sequential.private_batches import Part
 from models.sequential.trainer import Trainer
 from models.tensorflow_import import tf
-
-OWN_ITEM = -1e9  # the logit of a negative that is an item of the unit itself: it is left out
 
 
 class PrivateTrainer(tf.Module):
@@ -51,6 +50,7 @@ class PrivateTrainer(tf.Module):
         self.trainer = trainer
         self._clip = clip
         self._rows = tf.constant(np.flatnonzero(trained), tf.int32)
+        self._is_trained = trained
         self._trained = tf.constant(trained, tf.float32)
         self._place = tf.constant(np.where(trained, np.cumsum(trained) - 1, -1), tf.int32)
         self._noise = tf.random.Generator.from_seed(secrets.randbits(62) if seed is None else seed)
@@ -58,7 +58,7 @@ class PrivateTrainer(tf.Module):
         self.sums = {name: tf.Variable(tf.zeros_like(weight)) for name, weight in weights.items()}
         self.row_sum = tf.Variable(tf.zeros((len(self._rows), trainer.table.shape[1])))
         trainer.table.assign(tf.math.l2_normalize(trainer.table, -1, epsilon=1e-12))
-        self._compiled: dict[tuple[int, ...], Callable[..., tf.Tensor]] = {}
+        self._compiled: dict[int, Callable[..., tf.Tensor]] = {}
 
     def step(
         self,
@@ -96,59 +96,74 @@ class PrivateTrainer(tf.Module):
         self, part: Part, negatives: NDArray[np.int32], log_expected: NDArray[np.float32], seed: int
     ) -> NDArray[np.float32]:
         """Add the clipped gradients of some units to the sums; return the lengths before, float32 [u]."""
-        add = self._compiled_for(*part.sessions.shape[1:])
+        trained = self._is_trained[negatives]
+        add = self._compiled_for(part.sessions.shape[2])
         lengths: NDArray[np.float32] = add(
-            part.sessions, part.weights, negatives, log_expected, np.int32(seed % 2**31)
+            part.sessions,
+            part.weights,
+            (negatives[trained], negatives[~trained]),
+            (log_expected[trained], log_expected[~trained]),
+            np.int32(seed % 2**31),
         ).numpy()
         return lengths
 
-    def _compiled_for(self, sessions: int, length: int) -> Callable[..., tf.Tensor]:
-        """Return `_add_part`, compiled once for each shape of a unit and for any number of units."""
-        shape = (sessions, length)
-        if shape not in self._compiled:
+    def _compiled_for(self, length: int) -> Callable[..., tf.Tensor]:
+        """Return `_add_part`, compiled once for each length of sessions: a GRU is a chain of its places."""
+        if length not in self._compiled:
+            items, logarithms = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None,), tf.float32)
             signature = [
-                tf.TensorSpec((None, *shape), tf.int32),
-                tf.TensorSpec((None, sessions, length - 1), tf.float32),
-                tf.TensorSpec((None,), tf.int32),
-                tf.TensorSpec((None,), tf.float32),
+                tf.TensorSpec((None, None, length), tf.int32),
+                tf.TensorSpec((None, None, length - 1), tf.float32),
+                (items, items),
+                (logarithms, logarithms),
                 tf.TensorSpec((), tf.int32),
             ]
-            self._compiled[shape] = tf.function(self._add_part, input_signature=signature, autograph=False)
-        return self._compiled[shape]
+            self._compiled[length] = tf.function(self._add_part, input_signature=signature, autograph=False)
+        return self._compiled[length]
 
     def _add_part(
         self,
         sessions: tf.Tensor,
         weights: tf.Tensor,
-        negatives: tf.Tensor,
-        log_expected: tf.Tensor,
+        negatives: tuple[tf.Tensor, tf.Tensor],
+        log_expected: tuple[tf.Tensor, tf.Tensor],
         seed: tf.Tensor,
     ) -> tf.Tensor:
         units, length = tf.shape(sessions)[0], sessions.shape[2]
-        flat = tf.reshape(sessions, (-1, length))
+        flat, own = tf.reshape(sessions, (-1, length)), tf.reshape(sessions, (units, -1))
         encoder, options = self.trainer.encoder, self.trainer.options
         table = self.trainer.table.value()
+        size = table.shape[1]
         with tf.GradientTape(watch_accessed_variables=False) as tape, recording(tape) as recorder:
             embedded = tf.gather(table, flat)  # the items that are read, and the items that are predicted
             tape.watch(embedded)
             states = encoder(embedded[:, :-1], flat[:, :-1] > 0, options.dropout, seed)
-            states = tf.reshape(states, (units, -1, states.shape[-1])) / options.temperature
-            targets = tf.reshape(embedded[:, 1:], tf.shape(states))
-            logits = tf.matmul(states, tf.gather(table, negatives), transpose_b=True)
-            tape.watch(logits)
-            own = tf.reshape(flat, (units, -1))
-            is_own = tf.reduce_any(own[:, :, None] == negatives[None, None, :], 1)[:, None, :]
-            others = tf.where(is_own, OWN_ITEM, logits - log_expected)
-            loss = _loss(states, targets, others, tf.reshape(weights, (units, -1)))
-        taps = {name: [r.tap for r in self._records(recorder.records, name)] for name in encoder.weights}
-        read = {name: found for name, found in taps.items() if found}
-        gradients, by_items, by_logits = tape.gradient(
-            loss, (read, embedded, logits), unconnected_gradients=tf.UnconnectedGradients.ZERO
+            states = tf.reshape(states, (units, -1, size)) / options.temperature
+        trained, frozen = (
+            Negatives(items, tf.gather(table, items), log)
+            for items, log in zip(negatives, log_expected, strict=True)
         )
+        found = softmax_gradients(
+            states,
+            tf.reshape(embedded[:, 1:], tf.shape(states)),
+            tf.reshape(weights, (units, -1)),
+            own,
+            trained=trained,
+            frozen=frozen,
+            temperature=options.temperature,
+        )
+        taps = {name: [r.tap for r in self._records(recorder.records, name)] for name in encoder.weights}
+        read = {name: taps_of for name, taps_of in taps.items() if taps_of}
+        gradients, by_items = tape.gradient(
+            states,
+            (read, embedded),
+            output_gradients=found.by_states,
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        by_targets = tf.reshape(found.by_targets, tf.shape(embedded[:, 1:]))
+        by_items += tf.pad(by_targets, ((0, 0), (1, 0), (0, 0)))
         # The two sums below have no common row: a unit's own items are not among its negatives.
-        by_items = tf.reshape(by_items, (units, -1, table.shape[1]))
-        by_items *= tf.gather(self._trained, own)[:, :, None]
-        by_logits *= tf.gather(self._trained, negatives)
+        by_items = tf.reshape(by_items, (units, -1, size)) * tf.gather(self._trained, own)[:, :, None]
         uses = {
             name: WeightUse(
                 encoder.weights[name], self._records(recorder.records, name), gradients[name], units
@@ -156,17 +171,18 @@ class PrivateTrainer(tf.Module):
             for name in read
         }
         squares = [use.squared_norms() for use in uses.values()]
-        squares += [rows_squared_norms(own, by_items), linear_squared_norms(states, by_logits)]
+        squares += [rows_squared_norms(own, by_items), linear_squared_norms(states, found.by_logits)]
         norms = tf.add_n(squares)
         factors = clip_factors(norms, self._clip)
         for name, use in uses.items():
             self.sums[name].assign_add(use.weighted_sum(factors))
         total = rows_weighted_sum(tf.gather(self._place, own), by_items, factors, len(self._rows))
-        scaled = tf.reshape(by_logits * factors[:, None, None], (-1, tf.size(negatives)))
-        flat_states = tf.reshape(states, (-1, table.shape[1]))
-        by_negatives = tf.matmul(scaled, flat_states, transpose_a=True)
+        by_logits = tf.reshape(found.by_logits, (-1, tf.size(trained.items)))
+        scaled = tf.reshape(states * factors[:, None, None], (-1, size))
         total += tf.math.unsorted_segment_sum(
-            by_negatives, tf.gather(self._place, negatives), len(self._rows)
+            tf.matmul(by_logits, scaled, transpose_a=True),
+            tf.gather(self._place, trained.items),
+            len(self._rows),
         )
         self.row_sum.assign_add(total)
         return tf.sqrt(norms)
@@ -187,19 +203,3 @@ class PrivateTrainer(tf.Module):
         self.trainer.adam.apply(noisy, self._rows, rows - along * directions, rate)
         moved = tf.math.l2_normalize(tf.gather(table, self._rows), -1, epsilon=1e-12)
         table.scatter_update(tf.IndexedSlices(moved, self._rows))
-
-
-def _loss(states: tf.Tensor, targets: tf.Tensor, others: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Return the sum of the units' losses. The loss of a unit does not depend on any other unit.
-
-    It is the cross-entropy of each target among all items, estimated as `sampled_softmax` does.
-
-    Args:
-        states: [u, p, d], divided by the temperature.
-        targets: [u, p, d].
-        others: [u, p, m], the corrected logits of the negatives.
-        weights: [u, p], of the targets; 0 = no target.
-    """
-    score = tf.reduce_sum(states * targets, -1, keepdims=True)
-    losses = tf.reduce_logsumexp(tf.concat([score, others], -1), -1) - score[:, :, 0]
-    return tf.reduce_sum(losses * weights)

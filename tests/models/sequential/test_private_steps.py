@@ -10,7 +10,7 @@ from models.data.vocabulary import Vocabulary
 from models.options import TrainingOptions
 from models.sequential.private import _negatives_of
 from models.sequential.private_batches import MOST_SESSIONS, Part, PrivateBatches
-from models.sequential.private_trainer import OWN_ITEM, PrivateTrainer
+from models.sequential.private_trainer import PrivateTrainer
 from models.sequential.trainer import Trainer
 
 pytestmark = pytest.mark.training
@@ -50,7 +50,7 @@ def gradient_of_unit(private, sessions, weights):
         states = encoder(embedded[:, :-1], tf.constant(sessions[:, :-1] > 0)) / OPTIONS.temperature
         scores = tf.reduce_sum(states * embedded[:, 1:], -1)
         others = tf.einsum("sld,md->slm", states, tf.gather(table, NEGATIVES)) - LOG_EXPECTED
-        others = tf.where(np.isin(NEGATIVES, sessions), OWN_ITEM, others)
+        others = tf.where(np.isin(NEGATIVES, sessions), -1e9, others)
         losses = tf.math.log(tf.exp(scores) + tf.reduce_sum(tf.exp(others), -1)) - scores
         loss = tf.reduce_sum(losses * weights)
     variables = [*encoder.weights.values(), table]
@@ -181,15 +181,15 @@ def test_an_item_outside_the_vocabulary_is_left_out_of_its_session():
     (part,) = batches_of(SessionLog.from_lists([["a", "unknown", "b"]]), ("a", "b")).step(
         1.0, np.random.default_rng(0)
     )
-    assert part.sessions.tolist() == [[[0, 0, 1, 2]]]
-    assert part.weights.tolist() == [[[0.0, 0.0, 1.0]]]
+    assert part.sessions.tolist() == [[[0, 1, 2]]]
+    assert part.weights.tolist() == [[[0.0, 1.0]]]
 
 
 def test_a_session_keeps_its_last_items():
     (part,) = batches_of(SessionLog.from_lists([list("abcd")]), max_length=2).step(
         1.0, np.random.default_rng(0)
     )
-    assert part.sessions.tolist() == [[[0, 2, 3, 4]]]
+    assert part.sessions.tolist() == [[[2, 3, 4]]]
 
 
 def test_each_unit_is_in_a_step_with_the_same_probability_on_its_own():
