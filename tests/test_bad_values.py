@@ -224,6 +224,7 @@ def test_a_hundred_bad_values_end_without_a_traceback(path, empty_store, tmp_pat
     monkeypatch.setenv("LASTAISLE_WEBHOOKS", "http://127.0.0.1:9/hooks")
     monkeypatch.setenv("LASTAISLE_WEBHOOK_SECRET", f"whsec_{'A' * 32}")
     monkeypatch.setattr(uvicorn.Server, "run", lambda *_, **__: None)
+    monkeypatch.setattr("lastaisle.audit.pdf.pdf_of", lambda audit: b"%PDF")  # half a second for each
     monkeypatch.setattr(cli, "app", GROUP)  # Typer would build all commands anew at each call
     options, codes = options_of(path), set(map(int, ExitCode))
     for number, value in enumerate(BAD_VALUES):

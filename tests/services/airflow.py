@@ -32,6 +32,8 @@ from tests.services.required import starts_service
 ROOT = Path(__file__).resolve().parents[2]
 #: The title that a process of Airflow gives itself before it runs a task.
 RUNS_A_TASK = "airflow worker -- "
+#: What a file of tests leaves in the home.
+_FOLDERS = ("lake", "landing", "feedback", "subjects", "audits")
 #: Rows of other tables that belong to a run are deleted with the run.
 _TABLES_OF_RUNS = (
     "asset_partition_dag_run",
@@ -128,7 +130,7 @@ class Airflow:
         self.wait_for("the last tasks of the file before", lambda: not self._tasks_under_way())
         self._forget_runs()
         self._forget_models()
-        for folder in ("lake", "landing", "feedback", "airflow/logs/executor_callbacks"):
+        for folder in (*_FOLDERS, "airflow/logs/executor_callbacks"):
             shutil.rmtree(self.home / folder, ignore_errors=True)
         for dag_id in dags:
             self.pause(dag_id, paused=False)

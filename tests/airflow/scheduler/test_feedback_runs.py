@@ -1,9 +1,14 @@
-"""Logs and feedback land as files: runs of the real scheduler bring them to outcomes and figures."""
+"""Logs and feedback land as files: runs of the real scheduler bring them to outcomes and figures.
+
+A shopper of these files is erased at the end, and the month is audited.
+"""
 
 import json
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -12,7 +17,7 @@ from urllib.parse import quote
 import pyarrow.compute as pc
 import pytest
 
-from lastaisle.lake.tables import EVENTS, EXPOSURES, OUTCOMES, SHOP_METRICS, UNATTRIBUTED
+from lastaisle.lake.tables import AUDITS, EVENTS, EXPOSURES, OUTCOMES, SHOP_METRICS, UNATTRIBUTED
 from tests.airflow.scheduler.abandoning import over
 from tests.airflow.scheduler.feedback import feedback_lines, key_of, land_feedback, visit
 from tests.services.waiting import wait_until
@@ -22,12 +27,12 @@ pytestmark = [pytest.mark.service, pytest.mark.timeout(900)]
 HOUR = "2025-10-01T12"
 START = datetime(2025, 10, 1, 12, tzinfo=UTC)
 VISITS, SHOWN = 30, 4
-ATTRIBUTION = "attribute_outcomes"
+ATTRIBUTION, ERASURE, AUDIT = "attribute_outcomes", "erase_subjects", "audit_privacy"
 
 
 @pytest.fixture(scope="module")
 def airflow(hourly_airflow):
-    with hourly_airflow.fresh("ingest_sessions", ATTRIBUTION) as started:
+    with hourly_airflow.fresh("ingest_sessions", ATTRIBUTION, ERASURE, AUDIT) as started:
         yield started
 
 
@@ -58,11 +63,11 @@ def start_ingestion(airflow, hour):
     return airflow.api.post("/dags/ingest_sessions/dagRuns", body)["dag_run_id"], before
 
 
-def ended(airflow, run_id):
-    """Wait for the end of an ingestion; return its run."""
+def ended(airflow, run_id, dag_id="ingest_sessions"):
+    """Wait for the end of a run; return it."""
 
     def ended_run():
-        runs = {run.run_id: run for run in airflow.api.runs("ingest_sessions")}
+        runs = {run.run_id: run for run in airflow.api.runs(dag_id)}
         return runs[run_id] if run_id in runs and runs[run_id].finished else None
 
     return airflow.wait_for(f"the end of {run_id}", ended_run, timeout=300)
@@ -170,6 +175,62 @@ def test_tasks_that_are_killed_go_on_and_nothing_counts_twice(airflow, key, firs
     ids = airflow.lake.scan(EXPOSURES, ["exposure_id"])["exposure_id"]
     assert len(pc.unique(ids)) == len(ids) == 3 * VISITS * (SHOWN + 1)
     assert airflow.lake.scan(EVENTS, ["event_id"]).num_rows == 3 * VISITS * 2
+
+
+def started_by_hand(airflow, dag_id, **params):
+    """Start a run, and return it when it has ended."""
+    body = {"logical_date": None, "conf": params}
+    return ended(airflow, airflow.api.post(f"/dags/{dag_id}/dagRuns", body)["dag_run_id"], dag_id)
+
+
+def test_a_shopper_is_erased_and_no_run_names_them(airflow, first_hour, tmp_path):
+    (tmp_path / "ids.txt").write_text("user-visit-3\n")
+    words = ("subjects", "erase", "--later", "--user-id-file", tmp_path / "ids.txt")
+    command = [sys.executable, "-c", "from lastaisle.cli import main; main()", *words]
+    asked = subprocess.run(
+        command, env=airflow.environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert asked.returncode == 0, asked.stderr
+    before = {table: airflow.lake.scan(table).num_rows for table in (EVENTS, OUTCOMES)}
+    run = started_by_hand(airflow, ERASURE)
+    assert (run.state, airflow.states(run)["do_request"]) == ("success", ["success"])
+    assert airflow.states(run)["start_retrain_full"] == ["skipped"]  # no version learned from the shopper
+    after = {table: airflow.lake.scan(table).num_rows for table in (EVENTS, OUTCOMES)}
+    assert after == {EVENTS: before[EVENTS] - 2, OUTCOMES: before[OUTCOMES] - SHOWN}
+    (receipt,) = (airflow.home / "subjects" / "receipts").iterdir()
+    done = json.loads(receipt.read_text())["receipt"]["done"]
+    assert (done["found"], done["proven"]) == (0, True)
+    assert "1 request of shoppers done" in note_of(airflow, run)
+    assert "visit-3" not in everything_of(airflow, run)
+    again = started_by_hand(airflow, ERASURE)
+    assert airflow.states(again)["do_request"] == ["skipped"]
+    assert again.state == "success"
+
+
+def test_the_month_is_audited_and_its_page_kept(airflow, first_hour):
+    run = started_by_hand(airflow, AUDIT, month="2025-10")
+    assert run.state == "success"
+    (audit,) = airflow.lake.scan(AUDITS).to_pylist()
+    pages = {path.suffix for path in (airflow.home / "audits").iterdir() if path.stem == audit["audit_id"]}
+    assert pages == {".html", ".pdf"}
+    assert f"{audit['failed']:,} finding" in note_of(airflow, run)
+    assert started_by_hand(airflow, AUDIT, month="2025-10").state == "success"
+    assert airflow.lake.scan(AUDITS).num_rows == 1
+
+
+def note_of(airflow, run):
+    return airflow.api.get(f"/dags/{run.dag_id}/dagRuns/{quote(run.run_id)}")["note"]
+
+
+def everything_of(airflow, run):
+    """Return what Airflow kept of a run: its logs, and all values of tasks."""
+    logs = airflow.home / "airflow" / "logs" / f"dag_id={run.dag_id}" / f"run_id={run.run_id}"
+    told = "".join(path.read_text() for path in logs.rglob("*.log"))
+    with closing(sqlite3.connect(airflow.home / "airflow" / "airflow.db", timeout=60)) as database:
+        values = database.execute("SELECT value FROM xcom WHERE run_id = ?", (run.run_id,)).fetchall()
+    assert told
+    assert values
+    return told + repr(values)
 
 
 def kill_task(airflow, task_id):
