@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--attacked", type=int, default=2000, help="sessions that the attacks judge")
     parser.add_argument("--options", type=json.loads, default={}, help="hyperparameters of the private model")
     parser.add_argument("--repetitions", type=int, default=5, help="pairs of trainings that time a step")
+    parser.add_argument("--steps-only", action="store_true", help="time the steps, and train no other model")
     parser.add_argument("--quick", action="store_true", help="3 seeds, 2,000 sessions, 20 steps: no figure")
     asked = parser.parse_args()
     if asked.quick:
@@ -70,7 +71,11 @@ def main() -> None:
     plain = TrainingOptions(embedding_size=64, max_length=20)
     chosen = {"private_batch": max(1, asked.most // 8), "private_steps": 60, **asked.options}
     private = plain.but(epsilon=asked.epsilon, delta=asked.delta, **chosen)
-    result: dict[str, object] = {"sessions": asked.sessions, "model": asked.model, "members": asked.most // 2}
+    result: dict[str, object] = {"sessions": asked.sessions, "model": asked.model}
+    if asked.steps_only:
+        print(json.dumps(result | _step_ratio(asked.model, private, sessions, asked.repetitions)))
+        return
+    result["members"] = asked.most // 2
     members = np.stack([_half(len(sessions), seed) for seed in range(asked.seeds)])
     kinds = {}
     for kind, options in (("plain", plain), ("private", private)):
