@@ -18,7 +18,6 @@ from lastaisle.registry.tags import DIGEST
 from models.checkout_model import MANIFEST, damage_of
 from models.error_stream import without_notes
 from models.evaluation.objectives import NEW_ITEM, NEXT_ITEM
-from models.serving import export
 from models.serving.served import ServedModel
 from models.stored import DamagedModelError, digest_of
 
@@ -61,6 +60,9 @@ class PackedModels(Runs):
 
     def log_packed(self, recommender: Recommender, folder: Path) -> None:
         """Log the model that services pull under the active run, and its digest as a tag of the run."""
+        # It loads TensorFlow. Most processes that open the registry pack no model.
+        from models.serving import export
+
         packed = export.package(recommender, folder / MODEL, exclude_seen=self._exclude_seen)
         with without_notes():  # MLflow asks the model once, for its example
             logged = mlflow.pyfunc.log_model(name=MODEL, **packed)
