@@ -257,7 +257,6 @@ def environment_of(home: Path, **variables: str) -> dict[str, str]:
         "AIRFLOW_HOME": str(home / "airflow"),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",  # each test starts the runs that it checks
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "900",  # no test changes a DAG's file
         "PYTHONPATH": os.pathsep.join(paths),
     }
     with mock.patch.dict(os.environ, inherited | defaults | variables, clear=True):
