@@ -12,7 +12,8 @@ from lastaisle.ingest.run import ingest
 from lastaisle.lake import Lake
 from lastaisle.privacy.keys import PseudonymKeys
 
-START = datetime.now(UTC).replace(microsecond=200_000) - timedelta(hours=1)
+# All visits lie in one hour: an hour with fewer than 20 shoppers of a country does not keep the country.
+START = (datetime.now(UTC) - timedelta(hours=1)).replace(minute=20, second=0, microsecond=200_000)
 PRODUCTS = [
     {"product_id": "i1", "price": 9.9, "quantity": 2},
     {"product_id": "i2", "price": 5.0, "quantity": 1},
