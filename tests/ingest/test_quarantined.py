@@ -65,7 +65,7 @@ def requests(home):
 
 
 def test_rows_are_counted_by_rule_and_source_with_their_days(home):
-    lake, choice = Lake(home / "lake"), Choice(since_days_ago(30))
+    lake, choice = Lake(home / "lake"), Choice(since_days_ago(30, TODAY))
     found = {(group.rule, group.source): group for group in group_rows(lake, choice)}
     assert {name: group.rows for name, group in found.items()} == {
         ("not_json", "canonical logs"): 1,
@@ -75,7 +75,7 @@ def test_rows_are_counted_by_rule_and_source_with_their_days(home):
     }
     assert found["clock_skew", "canonical logs"].first_day == (TODAY - timedelta(days=1)).date()
     assert count_rows(lake, choice) == 3, "a row that broke two rules is one row"
-    assert count_rows(lake, Choice(since_days_ago(91))) == 4
+    assert count_rows(lake, Choice(since_days_ago(91, TODAY))) == 4
     assert [group.rule for group in group_rows(lake, Choice(date.min, rule="clock_skew"))] == ["clock_skew"]
     assert count_rows(lake, Choice(date.min, source="gone.jsonl")) == 1
     assert group_rows(Lake(home / "none"), choice) == []
