@@ -59,7 +59,7 @@ up: setup  ## Start Airflow, MLflow and the service on 127.0.0.1, without the de
 	@$(BIN)/python -m lastaisle_airflow.local.services
 
 # Three processes on two cores: the tests of a real scheduler mostly wait.
-test: setup  ## Run all tests, with real services (about 32 minutes on two idle cores)
+test: setup  ## Run all tests, with real services (32 minutes to an hour on two idle cores, by their speed)
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-fast: setup  ## Run the tests that start no service and train no model (about 5 minutes)
