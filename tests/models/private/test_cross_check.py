@@ -85,6 +85,7 @@ def test_the_clipped_sums_are_those_of_tensorflow_privacy(answers):
     assert lengths.min() < clip < lengths.max()  # some units are clipped, some are not
     whole = np.concatenate([gradient.ravel() for gradient in theirs.values()])
     found = np.concatenate([ours[name].ravel() for name in theirs])
+    assert found == pytest.approx(whole, rel=1e-5, abs=2e-5)
     assert np.linalg.norm(found - whole) < 1e-6 * np.linalg.norm(whole)  # both add in float32
 
 
